@@ -1,0 +1,1 @@
+"""Figures with their commands: quality, parity, latency, profiles and the report."""

@@ -1,0 +1,1 @@
+"""Models, data, training, lowering to targets and bundle building."""

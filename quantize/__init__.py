@@ -1,0 +1,1 @@
+"""Quantisation: recipes, calibration and one file a toolchain."""

@@ -1,0 +1,122 @@
+"""The components of a bundle and the tensors that go in and out of them: the contract between models, quantisation,
+lowering, the manifest and the pipeline."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+from pydantic import Field
+
+from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.plan import RESTORATION, Attribute
+
+
+class Component(StrEnum):
+    """A separately lowered network of a bundle."""
+
+    CRITIC = "critic"
+    TONE = "tone"
+    RESTORE = "restore"
+
+
+class TensorSpec(Config):
+    """One input or output of a component; every tensor is float32 at the component's edge, whatever runs inside."""
+
+    name: str = Field(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_]*$")
+    shape: tuple[int, ...] = Field(min_length=1, max_length=6, description="Static shape.")
+    minimum: float | None = Field(None, description="Lowest legal value; none where unbounded.")
+    maximum: float | None = Field(None, description="Highest legal value; none where unbounded.")
+    semantics: str = Field(min_length=1, max_length=300, description="What the values mean, with units.")
+
+
+class ComponentSpec(Config):
+    """The inputs and outputs of one component, in calling order."""
+
+    component: Component
+    inputs: tuple[TensorSpec, ...] = Field(min_length=1)
+    outputs: tuple[TensorSpec, ...] = Field(min_length=1)
+
+
+VIEW_PX: Final = 256
+CROP_PX: Final = 128
+CROPS: Final = 4
+TILE_PX: Final = 512
+TOKENS: Final = 4
+TOKEN_DIM: Final = 64
+SCENE_DIM: Final = 64
+GRID: Final = (12, 8, 16, 16)
+"""Bilateral grid: 3×4 affine coefficients (row-major, output channel first), luma bins, rows, columns."""
+
+_A: Final = len(Attribute)
+_RGB: Final = "RGB, sRGB-encoded"
+_VIEW: Final = f"{_RGB}; the whole photo resized (antialiased, aspect not kept)"
+
+POCKET_SPECS: Final[Mapping[Component, ComponentSpec]] = {
+    Component.CRITIC: ComponentSpec(
+        component=Component.CRITIC,
+        inputs=(
+            TensorSpec(name="view", shape=(1, 3, VIEW_PX, VIEW_PX), minimum=0, maximum=1, semantics=_VIEW),
+            TensorSpec(
+                name="crops",
+                shape=(CROPS, 3, CROP_PX, CROP_PX),
+                minimum=0,
+                maximum=1,
+                semantics=f"{_RGB}; native-resolution crops whose corners are multiples of 8 px in the source",
+            ),
+        ),
+        outputs=(
+            TensorSpec(name="plan", shape=(1, _A), semantics="EditPlan.vector() before the gate"),
+            TensorSpec(name="presence", shape=(1, _A), minimum=0, maximum=1, semantics="P(attribute needs a change)"),
+            TensorSpec(name="confidence", shape=(1, _A), minimum=0, maximum=1, semantics="P(predicted amount is near the truth)"),
+            TensorSpec(name="score", shape=(1, 1), minimum=0, maximum=1, semantics="Photo score / 100"),
+            TensorSpec(name="tokens", shape=(1, TOKENS, TOKEN_DIM), semantics="Plan tokens: hidden states the artist reads"),
+            TensorSpec(name="scene", shape=(1, SCENE_DIM), semantics="Scene embedding, unit length"),
+        ),
+    ),
+    Component.TONE: ComponentSpec(
+        component=Component.TONE,
+        inputs=(
+            TensorSpec(name="view", shape=(1, 3, VIEW_PX, VIEW_PX), minimum=0, maximum=1, semantics=_VIEW),
+            TensorSpec(
+                name="rendered",
+                shape=(1, 3, VIEW_PX, VIEW_PX),
+                minimum=0,
+                maximum=1,
+                semantics="The view after the analytic render of the gated plan",
+            ),
+            TensorSpec(name="plan", shape=(1, _A), semantics="EditPlan.vector() after the gate"),
+            TensorSpec(name="tokens", shape=(1, TOKENS, TOKEN_DIM), semantics="The critic's plan tokens"),
+        ),
+        outputs=(
+            TensorSpec(
+                name="grid",
+                shape=(1, *GRID),
+                semantics="Bilateral grid of affine transforms of rendered RGB: 3x4 row-major, luma bins, rows, columns; "
+                "bin and cell centres span the whole range (align corners)",
+            ),
+        ),
+    ),
+    Component.RESTORE: ComponentSpec(
+        component=Component.RESTORE,
+        inputs=(
+            TensorSpec(
+                name="tile",
+                shape=(1, 3, TILE_PX, TILE_PX),
+                minimum=0,
+                maximum=1,
+                semantics=f"{_RGB}; a native-resolution tile",
+            ),
+            TensorSpec(
+                name="amounts",
+                shape=(1, len(RESTORATION)),
+                minimum=0,
+                maximum=1,
+                semantics="denoise, deblur, dejpeg of the gated plan",
+            ),
+        ),
+        outputs=(
+            TensorSpec(name="restored", shape=(1, 3, TILE_PX, TILE_PX), semantics=f"{_RGB}; clip to [0, 1]"),
+        ),
+    ),
+}
+"""The default pair's contract."""

@@ -1,0 +1,33 @@
+"""The exceptions that PocketCrafter raises on purpose: each says what was wrong, where, and what to do next."""
+
+
+class PocketCrafterError(Exception):
+    """Base of every error that is meant for a person; the command line prints it without a traceback."""
+
+    exit_code = 2
+
+
+class GateError(PocketCrafterError):
+    """A quality, parity or integrity gate was not met."""
+
+    exit_code = 1
+
+
+class ShapeMismatchError(PocketCrafterError):
+    """Two arrays that must have one shape do not."""
+
+
+class PhotoError(PocketCrafterError):
+    """A photo cannot be read, is too large, or cannot be written."""
+
+
+class BundleError(GateError):
+    """A bundle is damaged, incomplete, or not what its manifest says."""
+
+
+class BackendError(PocketCrafterError):
+    """A backend is missing, or cannot run what it was asked to."""
+
+
+class ConfigError(PocketCrafterError):
+    """A configuration file or option is not valid."""
