@@ -1,0 +1,93 @@
+"""What the build measured and the manifest records: precision, fidelity, coverage and the rungs of the parity ladder."""
+
+import math
+from enum import StrEnum
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from pocketcrafter.runtime.arrays import AnyFloatArray
+from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.fidelity import cosine, max_abs_error, sqnr_db
+
+
+class Precision(StrEnum):
+    """The numbers a component computes with on one target."""
+
+    FP32 = "fp32"
+    INT8 = "int8"
+
+
+class Fidelity(Config):
+    """How close one output of an artifact is to its reference."""
+
+    output: str = Field(min_length=1, max_length=64, description="Name of the output tensor.")
+    sqnr_db: float | None = Field(
+        description="Signal-to-quantization-noise ratio in dB; null where the two are identical."
+    )
+    cosine: float = Field(ge=-1, le=1, description="Cosine similarity.")
+    max_abs_error: float = Field(ge=0, description="Largest absolute difference, in the output's unit.")
+
+    @classmethod
+    def between(cls, output: str, reference: AnyFloatArray, actual: AnyFloatArray) -> Self:
+        """Compare two arrays of one shape.
+
+        Raises
+        ------
+        ShapeMismatchError
+            If the shapes differ.
+        GateError
+            If a value is not finite.
+        """
+        ratio = sqnr_db(reference, actual)
+        return cls(
+            output=output,
+            # An all-zero reference has no ratio: the lowest float stands for "nothing alike", as JSON has no infinity.
+            sqnr_db=None if ratio == math.inf else max(ratio, -1e3),
+            cosine=cosine(reference, actual),
+            max_abs_error=max_abs_error(reference, actual),
+        )
+
+    def reaches(self, gate_db: float) -> bool:
+        """Whether the ratio is at least ``gate_db``; identical tensors reach every gate."""
+        return self.sqnr_db is None or self.sqnr_db >= gate_db
+
+
+class Fallback(Config):
+    """An operator that runs outside the accelerated backend."""
+
+    op: str = Field(min_length=1, max_length=200, description="Operator name, as the toolchain spells it.")
+    count: int = Field(ge=1, description="How many times it occurs.")
+    reason: str = Field(max_length=500, description="Why it is not delegated.")
+    allowed: bool = Field(description="Whether the recipe allows it.")
+
+
+class Coverage(Config):
+    """How much of a component the accelerated backend computes."""
+
+    macs_total: int = Field(ge=0, description="Multiply-accumulates of the whole graph.")
+    macs_delegated: int = Field(ge=0, description="Multiply-accumulates inside delegated subgraphs.")
+    delegated_ops: int = Field(ge=0, description="Operators inside delegated subgraphs.")
+    subgraphs: int = Field(ge=0, description="Delegated subgraphs; each boundary costs a copy.")
+    fallbacks: tuple[Fallback, ...] = Field((), description="Operators left outside, by name.")
+
+    @model_validator(mode="after")
+    def _part_of_the_whole(self) -> Self:
+        if self.macs_delegated > self.macs_total:
+            raise ValueError(f"{self.macs_delegated} delegated MACs are more than all {self.macs_total}")
+        return self
+
+    @property
+    def share(self) -> float:
+        """The delegated share of the multiply-accumulates, in [0, 1]; 1 for a graph that has none."""
+        return self.macs_delegated / self.macs_total if self.macs_total else 1.0
+
+
+class RungResult(Config):
+    """One rung of the parity ladder: what was compared, how, and whether it passed."""
+
+    rung: int = Field(ge=0, le=4, description="0 student, 1 fake-quantized, 2 host artifact, 3 end to end, 4 device.")
+    passed: bool | None = Field(description="Null where the rung was not run.")
+    how: str = Field(min_length=1, max_length=500, description="What was compared with what, by which engine.")
+    gate: str = Field(max_length=200, description="The gate in words, as in `SQNR >= 40 dB`.")
+    fidelity: tuple[Fidelity, ...] = Field((), description="One entry per output.")
