@@ -1,0 +1,78 @@
+"""The gate: the part of a predicted plan that is sure enough to be carried out, so that good photos stay as they are."""
+
+from collections.abc import Mapping
+from typing import Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.errors import ShapeMismatchError
+from pocketcrafter.runtime.plan import Amount, Attribute, EditPlan
+
+
+class AttributeGate(Config):
+    """What one attribute of a predicted plan must reach before it is carried out, and how much of it is then."""
+
+    presence: Amount = Field(description="Lowest P(attribute needs a change) at which it is changed.")
+    confidence: Amount = Field(description="Lowest P(predicted amount is near the truth) at which it is changed.")
+    dead_zone: float = Field(
+        ge=0, le=4, description="Predicted amounts smaller than this, in vector units, are dropped."
+    )
+    shrink: Amount = Field(1.0, description="Share of the predicted amount that is carried out; 0 never changes it.")
+
+
+class GateSettings(Config):
+    """The gate of a bundle: one entry for every attribute, tuned on validation photos."""
+
+    attributes: Mapping[Attribute, AttributeGate] = Field(description="The gate of each attribute; all must be there.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if absent := [a.value for a in Attribute if a not in self.attributes]:
+            raise ValueError(f"no gate for {', '.join(absent)}")
+        return self
+
+    @classmethod
+    def uniform(cls, presence: float, confidence: float, dead_zone: float, shrink: float = 1.0) -> Self:
+        """Build settings that treat every attribute alike."""
+        gate = AttributeGate(presence=presence, confidence=confidence, dead_zone=dead_zone, shrink=shrink)
+        return cls(attributes=dict.fromkeys(Attribute, gate))
+
+
+def apply_gate(plan: FloatArray, presence: FloatArray, confidence: FloatArray, settings: GateSettings) -> EditPlan:
+    """Turn the critic's raw outputs into the plan that is carried out.
+
+    Parameters
+    ----------
+    plan
+        Raw plan in vector units (``EditPlan.vector()``), shape ``(len(Attribute),)``, float32.
+    presence, confidence
+        Probabilities in [0, 1], shape ``(len(Attribute),)``, float32.
+    settings
+        Thresholds and shrink of each attribute.
+
+    Returns
+    -------
+    EditPlan
+        Zero wherever presence, confidence or amount is below its threshold or not a finite number; elsewhere the
+        shrunk amount, clipped to the attribute's range.
+
+    Raises
+    ------
+    ShapeMismatchError
+        If an array has another shape.
+    """
+    for name, array in (("plan", plan), ("presence", presence), ("confidence", confidence)):
+        if array.shape != (len(Attribute),):
+            raise ShapeMismatchError(f"The critic's `{name}` has shape ({len(Attribute)},), not {array.shape}.")
+    gates = [settings.attributes[a] for a in Attribute]
+    kept = (
+        np.isfinite(plan)
+        & (presence >= [g.presence for g in gates])
+        & (confidence >= [g.confidence for g in gates])
+        & (np.abs(plan) >= [g.dead_zone for g in gates])
+    )
+    shrunk = np.where(kept, plan, 0.0) * np.array([g.shrink for g in gates])
+    return EditPlan.from_vector(shrunk.astype(np.float32))
