@@ -31,7 +31,8 @@ def sqnr_db(reference: AnyFloatArray, actual: AnyFloatArray) -> float:
 
     Notes
     -----
-    Unlike peak-based PSNR it does not hang on one extreme value. For pictures use :func:`psnr_db`, which fixes the data range.
+    Unlike peak-based PSNR it does not hang on one extreme value. For pictures use :func:`psnr_db`, which fixes the
+    data range.
     """
     a, b = _pair(reference, actual)
     noise = float(np.sum((a - b) ** 2))
@@ -80,7 +81,7 @@ def psnr_db(reference: AnyFloatArray, actual: AnyFloatArray, data_range: float) 
     reference, actual
         Arrays of one shape; compared in float64.
     data_range
-        Distance between the darkest and brightest legal value (1 for [0, 1], 255 for 8 bits); never taken from the data.
+        Distance between the darkest and brightest legal value (1 for [0, 1], 255 for 8 bits); never read from the data.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What the build measured and the manifest records: precision, fidelity, coverage and the rungs of the parity ladder."""
+"""What the build measured and the manifest records: precision, fidelity, coverage and the parity ladder's rungs."""
 
 import math
 from enum import StrEnum
