@@ -1,0 +1,63 @@
+"""The differentiable twin of `pocketcrafter.runtime.render`, batched: the same formulas, so that a plan can be trained by its picture."""
+
+import torch
+from torch import Tensor
+
+from pocketcrafter.runtime import tone_math as tm
+from pocketcrafter.runtime.plan import UNITS, Attribute
+
+_ROW = {a: i for i, a in enumerate(Attribute)}
+
+
+def render(plan: Tensor, encoded: Tensor) -> Tensor:
+    """Apply plans to pictures.
+
+    Parameters
+    ----------
+    plan
+        ``EditPlan.vector()`` rows, shape ``(B, len(Attribute))``; only tonal attributes are read.
+    encoded
+        sRGB-encoded pictures in [0, 1], shape ``(B, 3, H, W)``.
+
+    Returns
+    -------
+    Tensor
+        Same shape and encoding. Amounts outside an attribute's range are clipped to what the formulas allow.
+    """
+    amounts = plan * plan.new_tensor(UNITS)
+    column = {a: amounts[:, i, None, None, None] for a, i in _ROW.items()}
+    gains = _channel_gains(amounts)
+    linear = _srgb_to_linear(encoded)
+    shoulder = 1 - (1 - gains).clamp(min=0) * linear**tm.SHOULDER_POWER
+    linear = (gains * linear / shoulder).clamp(max=1)
+    dehaze = column[Attribute.DEHAZE].clamp(0, 1)
+    transmission = 1 - tm.VEIL * dehaze
+    scene = (linear - tm.AIRLIGHT * (1 - transmission)) / transmission
+    linear = 0.5 * (scene + (scene**2 + (tm.TOE * dehaze) ** 2 + 1e-12).sqrt())
+    y = _linear_to_srgb(linear.clamp(0, 1))
+    lift = column[Attribute.SHADOWS] * y * (1 - y) ** 2 + column[Attribute.HIGHLIGHTS] * y**2 * (1 - y)
+    y = (y + tm.REGION_LIFT * lift).clamp(tm.TONE_EPS, 1 - tm.TONE_EPS)
+    slope = 2 ** column[Attribute.CONTRAST]
+    up, down = y**slope, (1 - y) ** slope
+    y = up / (up + down)
+    luma = (y * y.new_tensor(tm.LUMA)[:, None, None]).sum(1, keepdim=True)
+    return (luma + (1 + column[Attribute.SATURATION]) * (y - luma)).clamp(0, 1)
+
+
+def _channel_gains(amounts: Tensor) -> Tensor:
+    warm = amounts[:, _ROW[Attribute.TEMPERATURE], None] * amounts.new_tensor(tm.LOG2_GAIN_PER_MIRED)
+    green = amounts[:, _ROW[Attribute.TINT], None] * amounts.new_tensor((0.0, tm.LOG2_GREEN_PER_MIRED, 0.0))
+    balance = 2 ** (warm + green)
+    gray = (balance * amounts.new_tensor(tm.LUMA)).sum(1, keepdim=True)
+    gains = 2 ** amounts[:, _ROW[Attribute.EXPOSURE], None] * balance / gray
+    return gains[:, :, None, None]
+
+
+def _srgb_to_linear(encoded: Tensor) -> Tensor:
+    high = ((encoded.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4
+    return torch.where(encoded <= 0.04045, encoded / 12.92, high)
+
+
+def _linear_to_srgb(linear: Tensor) -> Tensor:
+    high = 1.055 * linear.clamp(min=0.0031308) ** (1 / 2.4) - 0.055
+    return torch.where(linear <= 0.0031308, linear * 12.92, high)
