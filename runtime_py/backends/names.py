@@ -1,0 +1,25 @@
+"""The backends by name, and which one runs a target's artifacts on this machine."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+from pocketcrafter.runtime.targets import TargetKind
+
+
+class BackendName(StrEnum):
+    """The backends that a person can choose."""
+
+    ONNXRUNTIME = "onnxruntime"
+    EXECUTORCH = "executorch"
+    TORCH = "torch"
+
+
+BACKEND_OF: Final[Mapping[TargetKind, BackendName]] = {
+    TargetKind.ONNX: BackendName.ONNXRUNTIME,
+    TargetKind.EXECUTORCH_XNNPACK: BackendName.EXECUTORCH,
+}
+"""Which backend runs a target's artifacts."""
+
+AUTO_ORDER: Final = (TargetKind.ONNX, TargetKind.EXECUTORCH_XNNPACK)
+"""The target that `auto` takes: the first one that a bundle has."""

@@ -1,0 +1,67 @@
+"""ONNX Runtime on the CPU: the backend of `onnx` targets, in every installation."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import onnxruntime as ort
+
+from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.backends.base import Session
+from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
+from pocketcrafter.runtime.components import ComponentSpec
+from pocketcrafter.runtime.errors import BackendError
+
+_PROVIDERS = ["CPUExecutionProvider"]
+# Weights kept outside the model file may only come from its own folder: ONNX Runtime refuses every other path.
+_WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
+
+
+class OnnxRuntimeBackend:
+    """Runs `.onnx` artifacts."""
+
+    def missing(self) -> str | None:
+        """Return `None`: the runtime depends on onnxruntime."""
+        return None
+
+    def open(self, artifact: Path, spec: ComponentSpec, threads: int) -> Session:
+        """Open a model and compare its inputs and outputs with the spec.
+
+        Raises
+        ------
+        BackendError
+            If the file is not a model that runs here, or does not keep the spec.
+        """
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        options.add_session_config_entry(_WEIGHTS_FOLDER, str(artifact.parent.resolve()))
+        try:
+            session = ort.InferenceSession(artifact.read_bytes(), options, providers=_PROVIDERS)
+        except Exception as error:  # onnxruntime's exceptions share no base class
+            raise BackendError(f"{artifact}: ONNX Runtime cannot open it: {error}") from error
+        for kind, has, wants in (
+            ("inputs", session.get_inputs(), spec.inputs),
+            ("outputs", session.get_outputs(), spec.outputs),
+        ):
+            found = {t.name: tuple(t.shape) for t in has}
+            wanted = {t.name: t.shape for t in wants}
+            if found != wanted:
+                raise BackendError(
+                    f"{artifact}: its {kind} are {found}; the contract of `{spec.component}` is {wanted}."
+                )
+        return _OnnxRuntimeSession(session, spec)
+
+
+class _OnnxRuntimeSession:
+    def __init__(self, session: ort.InferenceSession, spec: ComponentSpec) -> None:
+        self._session = session
+        self._spec = spec
+
+    def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+        feeds = checked_inputs(inputs, self._spec)
+        try:
+            values = self._session.run([t.name for t in self._spec.outputs], feeds)
+        except Exception as error:  # as above
+            raise BackendError(f"ONNX Runtime failed in `{self._spec.component}`: {error}") from error
+        return named_outputs(values, self._spec)

@@ -1,0 +1,80 @@
+"""How a backend is found by its name: built in, or registered by an upper layer."""
+
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Final, Protocol, runtime_checkable
+
+from pocketcrafter.runtime.backends.base import Backend
+from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
+from pocketcrafter.runtime.backends.names import BackendName
+from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
+from pocketcrafter.runtime.errors import BackendError
+
+ENTRY_POINTS: Final = "pocketcrafter.backends"
+"""Entry-point group through which upper layers register backends that the runtime cannot import."""
+
+
+@runtime_checkable
+class WeightsBackend(Backend, Protocol):
+    """A backend that runs the full-precision student from the weights a bundle was built from, not from an artifact."""
+
+    def weights(self, name: str) -> Path:
+        """Return where the weights file that the manifest records under ``name`` lies on this machine.
+
+        Raises
+        ------
+        BackendError
+            If this installation does not have it.
+        """
+
+
+_BUILT_IN: Final[Mapping[BackendName, Callable[[], Backend]]] = {
+    BackendName.ONNXRUNTIME: OnnxRuntimeBackend,
+    BackendName.EXECUTORCH: ExecutorchBackend,
+}
+
+
+def get_backend(name: BackendName) -> Backend:
+    """Return a backend, whether or not it can run here (ask :meth:`Backend.missing`).
+
+    Raises
+    ------
+    BackendError
+        If no installed package provides it.
+    """
+    if name in _BUILT_IN:
+        return _BUILT_IN[name]()
+    for entry in entry_points(group=ENTRY_POINTS, name=name.value):
+        try:
+            provider: Callable[[], Backend] = entry.load()
+        except ImportError as error:
+            raise BackendError(_install(name, f"{error}")) from error
+        return provider()
+    raise BackendError(_install(name, "no installed package provides it"))
+
+
+def usable_backend(name: BackendName) -> Backend:
+    """Return a backend that can run here.
+
+    Raises
+    ------
+    BackendError
+        If it cannot, with the command that mends it.
+    """
+    backend = get_backend(name)
+    if reason := backend.missing():
+        raise BackendError(f"The {name} backend cannot run: {reason}")
+    return backend
+
+
+def why_unusable(name: BackendName) -> str | None:
+    """Return why a backend cannot run here and the command that mends it, or `None` when it can."""
+    try:
+        return get_backend(name).missing()
+    except BackendError as error:
+        return str(error)
+
+
+def _install(name: BackendName, reason: str) -> str:
+    return f"The {name} backend cannot run ({reason}): pip install 'pocketcrafter[build]'"

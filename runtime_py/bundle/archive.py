@@ -1,0 +1,77 @@
+"""A zip of a bundle, unpacked with nothing taken on trust: names, sizes, links and the amount of data."""
+
+import shutil
+import stat
+import zipfile
+import zlib
+from pathlib import Path
+
+from pocketcrafter.runtime.bundle.manifest import (
+    MANIFEST,
+    MAX_FILE_BYTES,
+    MAX_FILES,
+    RESERVED,
+    safe_path,
+)
+from pocketcrafter.runtime.errors import BundleError
+
+_MAX_RATIO = 100
+_FREE_BYTES = 1 << 20  # small archives may compress as well as they like
+
+
+def unpack(archive: Path, out: Path) -> None:
+    """Unpack a zipped bundle.
+
+    Parameters
+    ----------
+    archive
+        The zip; the bundle's files lie at its root, or all in one folder.
+    out
+        An empty directory that receives the bundle's files.
+
+    Raises
+    ------
+    BundleError
+        If the archive is damaged, holds links, repeated names or paths that leave the bundle, or unpacks to far more
+        than a bundle's size.
+    """
+    try:
+        with zipfile.ZipFile(archive) as zipped:
+            members = _checked_members(archive, zipped)
+            for member, path in members:
+                destination = out / path
+                destination.parent.mkdir(parents=True, exist_ok=True)
+                with zipped.open(member) as source, destination.open("xb") as target:
+                    shutil.copyfileobj(source, target)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
+        raise BundleError(f"{archive}: the archive is damaged: {error}") from error
+
+
+def _checked_members(archive: Path, zipped: zipfile.ZipFile) -> list[tuple[zipfile.ZipInfo, str]]:
+    infos = [i for i in zipped.infolist() if not i.is_dir()]
+    if len(infos) > MAX_FILES + len(RESERVED):
+        raise BundleError(f"{archive}: {len(infos)} files; a bundle has at most {MAX_FILES}.")
+    total, packed = sum(i.file_size for i in infos), sum(i.compress_size for i in infos)
+    if total > max(_FREE_BYTES, min(MAX_FILE_BYTES, _MAX_RATIO * min(packed, archive.stat().st_size))):
+        raise BundleError(f"{archive}: {packed} bytes would unpack to {total}; no bundle compresses like that.")
+    prefix = _prefix([i.filename for i in infos])
+    members = []
+    for info in infos:
+        if info.flag_bits & 1:
+            raise BundleError(f"{archive}: `{info.filename}` is encrypted.")
+        if stat.S_ISLNK(info.external_attr >> 16):
+            raise BundleError(f"{archive}: `{info.filename}` is a symbolic link; a bundle holds plain files only.")
+        try:
+            members.append((info, safe_path(info.filename.removeprefix(prefix))))
+        except ValueError as error:
+            raise BundleError(f"{archive}: {error}.") from error
+    folded = [path.casefold() for _, path in members]
+    if len(set(folded)) != len(folded):
+        raise BundleError(f"{archive}: a name occurs twice.")
+    return members
+
+
+def _prefix(names: list[str]) -> str:
+    folders = {name.split("/")[0] for name in names}
+    folder = next(iter(folders), "")
+    return f"{folder}/" if MANIFEST not in names and folders == {folder} else ""

@@ -1,0 +1,235 @@
+"""The manifest of a bundle: what is in it, what it runs on, what was measured and what every file must hash to."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+
+from pocketcrafter.runtime.backends.names import BACKEND_OF, BackendName
+from pocketcrafter.runtime.bundle.results import Coverage, Precision, RungResult
+from pocketcrafter.runtime.components import Component, ComponentSpec
+from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.errors import BundleError
+from pocketcrafter.runtime.gate import GateSettings
+from pocketcrafter.runtime.targets import ARTIFACT_SUFFIX, TargetKind
+
+SCHEMA_VERSION: Final = 1
+MANIFEST: Final = "manifest.json"
+DIGEST: Final = "manifest.sha256"
+"""``<sha256 of manifest.json>  manifest.json``: `sha256sum -c manifest.sha256` reads it too."""
+RESERVED: Final = frozenset({MANIFEST, DIGEST})
+MAX_MANIFEST_BYTES: Final = 4 << 20
+MAX_FILE_BYTES: Final = 4 << 30
+MAX_FILES: Final = 4096
+
+_FORBIDDEN: Final = frozenset('\\:*?"<>|') | {chr(c) for c in (*range(32), 127)}
+
+
+def safe_path(path: str) -> str:
+    """Return a path that stays inside the bundle on every system.
+
+    Raises
+    ------
+    ValueError
+        If it is absolute, has `.`, `..`, empty parts or characters that a file system treats specially.
+    """
+    parts = path.split("/")
+    if any(p in {"", ".", ".."} for p in parts) or _FORBIDDEN & set(path):
+        raise ValueError(f"path {path!r} does not stay inside the bundle")
+    if any(p.endswith((".", " ")) for p in parts):
+        raise ValueError(f"path {path!r} has a part that ends in a dot or space, which Windows drops")
+    return path
+
+
+BundlePath = Annotated[str, Field(min_length=1, max_length=240), AfterValidator(safe_path)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Text = Annotated[str, Field(max_length=4000)]
+TargetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
+
+
+class FileEntry(Config):
+    """One file of the bundle."""
+
+    path: BundlePath = Field(description="POSIX path relative to the bundle.")
+    sha256: Sha256
+    size: int = Field(ge=0, le=MAX_FILE_BYTES, description="Bytes.")
+
+
+class Golden(Config):
+    """One example of a component: what goes in and what the full-precision student makes of it, as `.npz`."""
+
+    inputs: BundlePath
+    outputs: BundlePath
+
+
+class Artifact(Config):
+    """One component lowered for one target, with what was measured on it."""
+
+    path: BundlePath
+    precision: Precision
+    coverage: Coverage
+    rungs: tuple[RungResult, ...] = Field(description="Every rung of the parity ladder, in order, run or not.")
+    golden_sqnr_db: float = Field(description="Lowest ratio to the full-precision goldens at which it may run.")
+
+
+class Source(Config):
+    """The trained weights that a component was lowered from."""
+
+    weights: str = Field(min_length=1, max_length=200, description="File name of the weights.")
+    sha256: Sha256
+    license: str = Field(min_length=1, max_length=100, description="SPDX expression.")
+
+
+class ComponentEntry(Config):
+    """A component: its contract, its origin, its goldens and its artifacts by target name."""
+
+    spec: ComponentSpec
+    source: Source
+    goldens: tuple[Golden, ...] = Field(min_length=1)
+    artifacts: Mapping[TargetName, Artifact] = Field(min_length=1)
+
+
+class TargetEntry(Config):
+    """A target: what its artifacts need to run."""
+
+    kind: TargetKind
+    backend: BackendName
+    soc: str | None = Field(None, max_length=64, description="Lowest system-on-chip; null where any will do.")
+    minimum_os: str | None = Field(None, max_length=64, description="Lowest OS version; null where any will do.")
+
+    @model_validator(mode="after")
+    def _backend_runs_kind(self) -> Self:
+        if self.backend is not BACKEND_OF[self.kind]:
+            raise ValueError(f"`{self.kind}` is run by {BACKEND_OF[self.kind]}, not by {self.backend}")
+        return self
+
+
+class LicenseEntry(Config):
+    """A licence text and what it covers."""
+
+    spdx: str = Field(min_length=1, max_length=100, description="SPDX expression.")
+    path: BundlePath
+    covers: str = Field(min_length=1, max_length=500)
+
+
+class TrainingSource(Config):
+    """Data that the weights were trained on."""
+
+    name: str = Field(min_length=1, max_length=200)
+    license: str = Field(min_length=1, max_length=100, description="SPDX expression, or `proprietary`, in words.")
+    url: str | None = Field(None, max_length=500)
+
+
+class TrainingData(Config):
+    """What the weights were trained on, for people and for the report."""
+
+    summary: Text = ""
+    sources: tuple[TrainingSource, ...] = ()
+
+
+class Manifest(Config):
+    """The whole contract of a bundle; the same file is read by Python, Kotlin and Swift."""
+
+    schema_version: Literal[1]
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+    components: tuple[ComponentEntry, ...] = Field(min_length=1)
+    targets: Mapping[TargetName, TargetEntry] = Field(min_length=1)
+    gate: GateSettings
+    licenses: tuple[LicenseEntry, ...] = Field(min_length=1)
+    training_data: TrainingData
+    tools: Mapping[str, str] = Field(description="Versions of the tools that built the bundle.")
+    files: tuple[FileEntry, ...] = Field(min_length=1, max_length=MAX_FILES, description="Every file but the manifest.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        paths = [f.path for f in self.files]
+        # Folded, because two paths that differ only in case are one file on a phone or a Mac.
+        folded = [p.casefold() for p in paths]
+        _refuse_repeats("file", folded)
+        if reserved := RESERVED & set(folded):
+            raise ValueError(f"`files` lists {', '.join(sorted(reserved))}, which hold the list itself")
+        _refuse_repeats("component", [c.spec.component for c in self.components])
+        for component in self.components:
+            _check_targets(component, self.targets)
+        if unlisted := sorted(set(self._referenced()) - set(paths)):
+            raise ValueError(f"{', '.join(unlisted)} is used but not in `files`")
+        return self
+
+    def _referenced(self) -> list[str]:
+        paths = [entry.path for entry in self.licenses]
+        for component in self.components:
+            paths += [p for golden in component.goldens for p in (golden.inputs, golden.outputs)]
+            paths += [artifact.path for artifact in component.artifacts.values()]
+        return paths
+
+    def entry(self, component: Component) -> ComponentEntry:
+        """Return a component's entry.
+
+        Raises
+        ------
+        BundleError
+            If the bundle has no such component.
+        """
+        for candidate in self.components:
+            if candidate.spec.component is component:
+                return candidate
+        has = ", ".join(c.spec.component for c in self.components)
+        raise BundleError(f"The bundle `{self.name}` has no component `{component}`; it has {has}.")
+
+    def to_bytes(self) -> bytes:
+        """Serialize as indented UTF-8 JSON with sorted keys, so that one manifest has one spelling."""
+        text = json.dumps(self.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        return f"{text}\n".encode()
+
+
+def parse_manifest(data: bytes, where: str) -> Manifest:
+    """Parse and validate.
+
+    Parameters
+    ----------
+    data
+        The content of a `manifest.json`.
+    where
+        What to call it in errors.
+
+    Raises
+    ------
+    BundleError
+        If it is not valid; the message lists every fault with its place.
+    """
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise BundleError(f"{where}: {len(data)} bytes; a manifest has at most {MAX_MANIFEST_BYTES}.")
+    try:
+        raw = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{where}: not JSON: {error}") from error
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise BundleError(
+            f"{where}: written in schema version {version}; this program reads version {SCHEMA_VERSION}. "
+            "Upgrade it: pip install -U pocketcrafter"
+        )
+    try:
+        return Manifest.model_validate_json(data)
+    except ValidationError as error:
+        faults = [f"  {'.'.join(map(str, e['loc'])) or 'manifest'}: {e['msg']}" for e in error.errors()[:20]]
+        raise BundleError("\n".join([f"{where}: not a valid manifest:", *faults])) from error
+
+
+def _refuse_repeats(what: str, names: list[str]) -> None:
+    if repeated := sorted(name for name, count in Counter(names).items() if count > 1):
+        raise ValueError(f"{what} {', '.join(repeated)} is listed twice")
+
+
+def _check_targets(component: ComponentEntry, targets: Mapping[str, TargetEntry]) -> None:
+    name = component.spec.component
+    if component.artifacts.keys() != targets.keys():
+        has, wants = ", ".join(sorted(component.artifacts)), ", ".join(sorted(targets))
+        raise ValueError(f"`{name}` has artifacts for {has}; the bundle's targets are {wants}")
+    for target, artifact in component.artifacts.items():
+        suffix = ARTIFACT_SUFFIX[targets[target].kind]
+        if PurePosixPath(artifact.path).suffix != suffix:
+            raise ValueError(f"`{name}` for {target} is {artifact.path}; it must end in {suffix}")

@@ -1,0 +1,20 @@
+"""The manifest's JSON Schema, for readers in other languages: `python -m pocketcrafter.runtime.bundle.schema` writes it."""
+
+import json
+from pathlib import Path
+from typing import Final
+
+from pocketcrafter.runtime.bundle.manifest import Manifest
+
+SCHEMA_FILE: Final = Path(__file__).with_name("manifest.schema.json")
+
+
+def schema_text() -> str:
+    """Return the JSON Schema of the manifest, as it is checked in."""
+    schema = Manifest.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    return json.dumps(schema, indent=1, sort_keys=True) + "\n"
+
+
+if __name__ == "__main__":
+    SCHEMA_FILE.write_text(schema_text(), encoding="utf-8")

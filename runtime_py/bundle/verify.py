@@ -1,0 +1,128 @@
+"""The whole proof of a bundle on this machine: every hash, and every golden on every target that can run here."""
+
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import Field
+
+from pocketcrafter.runtime.backends.base import Session
+from pocketcrafter.runtime.backends.registry import why_unusable
+from pocketcrafter.runtime.bundle.goldens import read_tensors
+from pocketcrafter.runtime.bundle.integrity import DamagedBundleError
+from pocketcrafter.runtime.bundle.manifest import ComponentEntry
+from pocketcrafter.runtime.bundle.reader import Bundle
+from pocketcrafter.runtime.bundle.results import Fidelity
+from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.errors import BundleError, PocketCrafterError
+
+
+class Outcome(StrEnum):
+    """How a target's golden run ended."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    NOT_RUN = "not run"
+
+
+class GoldenRun(Config):
+    """One component's goldens on one target."""
+
+    target: str
+    component: Component
+    outcome: Outcome
+    reason: str = Field("", description="Why it failed or was not run.")
+    gate_db: float = Field(description="Lowest ratio in dB that passes.")
+    fidelity: tuple[Fidelity, ...] = Field((), description="One entry per golden and output.")
+
+
+class VerifyReport(Config):
+    """What `pocketcrafter verify` found."""
+
+    bundle: str
+    files: int = 0
+    bytes: int = 0
+    problems: tuple[str, ...] = Field((), description="Faults of the files; the goldens are run only without any.")
+    goldens: tuple[GoldenRun, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether the files are whole, no golden failed and at least one ran."""
+        outcomes = {run.outcome for run in self.goldens}
+        return not self.problems and Outcome.FAILED not in outcomes and Outcome.PASSED in outcomes
+
+
+def verify(path: Path, threads: int, progress: Callable[[str, int, int], None] = lambda *_: None) -> VerifyReport:
+    """Hash every file and run every golden on every target that this machine can run.
+
+    Parameters
+    ----------
+    path
+        A bundle directory or a zip of one.
+    threads
+        Threads to compute with.
+    progress
+        Called with what is being done, how much of it is done, and how much there is.
+
+    Returns
+    -------
+    VerifyReport
+        Faults are in the report; nothing that is wrong with the bundle raises.
+    """
+    try:
+        bundle = Bundle.open(path)
+        _check(bundle, progress)
+    except DamagedBundleError as error:
+        return VerifyReport(bundle=str(path), problems=error.problems)
+    except BundleError as error:
+        return VerifyReport(bundle=str(path), problems=(str(error),))
+    runs = []
+    jobs = [(entry, target) for target in bundle.manifest.targets for entry in bundle.manifest.components]
+    for done, (entry, target) in enumerate(jobs):
+        progress(f"{entry.spec.component} on {target}", done, len(jobs))
+        runs.append(_golden_run(bundle, entry, target, threads))
+    progress("goldens", len(jobs), len(jobs))
+    files = bundle.manifest.files
+    return VerifyReport(bundle=str(path), files=len(files), bytes=sum(f.size for f in files), goldens=tuple(runs))
+
+
+def _check(bundle: Bundle, progress: Callable[[str, int, int], None]) -> None:
+    total, seen = sum(f.size for f in bundle.manifest.files), 0
+
+    def read(count: int) -> None:
+        nonlocal seen
+        seen += count
+        progress("hashes", seen, total)
+
+    bundle.check_integrity(read)
+
+
+def _golden_run(bundle: Bundle, entry: ComponentEntry, target: str, threads: int) -> GoldenRun:
+    gate = entry.artifacts[target].golden_sqnr_db
+
+    def run(outcome: Outcome, reason: str = "", fidelity: tuple[Fidelity, ...] = ()) -> GoldenRun:
+        component = entry.spec.component
+        return GoldenRun(
+            target=target, component=component, outcome=outcome, reason=reason, gate_db=gate, fidelity=fidelity
+        )
+
+    if reason := why_unusable(bundle.manifest.targets[target].backend):
+        return run(Outcome.NOT_RUN, reason)
+    try:
+        session = bundle.target_session(entry.spec.component, threads, target)
+        fidelity = tuple(measure(bundle.root, entry, session))
+    except PocketCrafterError as error:
+        return run(Outcome.FAILED, str(error))
+    if below := [f"{f.output} {f.sqnr_db:.1f} dB" for f in fidelity if not f.reaches(gate)]:
+        return run(Outcome.FAILED, f"{', '.join(below)}; the gate is {gate:g} dB", fidelity)
+    return run(Outcome.PASSED, "", fidelity)
+
+
+def measure(root: Path, entry: ComponentEntry, session: Session) -> Iterator[Fidelity]:
+    """Run a component's goldens and compare every output with what was recorded."""
+    for golden in entry.goldens:
+        actual = session.run(read_tensors(root / golden.inputs, entry.spec.inputs))
+        expected = read_tensors(root / golden.outputs, entry.spec.outputs)
+        for name, reference in expected.items():
+            yield Fidelity.between(name, reference, actual[name])
