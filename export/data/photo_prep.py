@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import warnings
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,8 @@ SHRINK: Final = 1.5
 SHRINK_LARGE: Final = 2.0
 LARGE_SHORT_SIDE: Final = 1600
 MIN_CHROMA: Final = 1.0
+
+_NOTICE: Final = re.compile(r"copyright\b|\(c\)|©|\b(19|20)\d\d\b(\s*[-–]\s*\d{4})?|all rights reserved", re.IGNORECASE)
 
 register_heif_opener()
 
@@ -95,9 +98,9 @@ def exif_author(original: Path) -> str | None:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
     for tag in (0x013B, 0x8298):
-        text = " ".join(str(exif.get(tag, "")).replace("\0", " ").split())
-        if text:
-            return text
+        text = _NOTICE.sub(" ", str(exif.get(tag, "")).replace("\0", " "))
+        if name := " ".join(text.split()).strip(" ,.;"):
+            return name
     return None
 
 

@@ -4,8 +4,9 @@ import os
 import shutil
 import signal
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -138,7 +139,7 @@ def prepare(
         measurements.append(measurement)
         packages.append(package)
 
-    planned, left_out = _plan([candidate for offer in offers for candidate in offer.candidates])
+    planned, left_out = _plan([candidate for offer in offers for candidate in offer.candidates], progress)
     check_split(planned)
     records, refused = _prepare_all(out, planned, workers, progress)
     if not records:
@@ -176,14 +177,15 @@ def _noise_profiles(out: Path, cache: PackageCache) -> tuple[MeasurementRecord, 
     return record, package
 
 
-def _plan(candidates: Sequence[Candidate]) -> tuple[list[PlannedPhoto], list[LeftOutRecord]]:
+def _plan(candidates: Sequence[Candidate], progress: Progress) -> tuple[list[PlannedPhoto], list[LeftOutRecord]]:
     stems = [f"{slug(c.group, 60)}--{slug(str(Path(c.original).with_suffix('')))}" for c in candidates]
     # File systems that fold case must not make one file of two photos.
     uses = Counter(f"{c.split}/{stem}".casefold() for c, stem in zip(candidates, stems, strict=True))
     planned: list[PlannedPhoto] = []
     left_out: list[LeftOutRecord] = []
     seen: dict[tuple[str, Split], PlannedPhoto] = {}
-    for candidate, stem in zip(candidates, stems, strict=True):
+    for done, (candidate, stem) in enumerate(zip(candidates, stems, strict=True), start=1):
+        progress("reading photos", done, len(candidates))
         digest = file_sha256(candidate.path)
         if digest is None:
             raise DataError(f"{candidate.path}: cannot be read")
@@ -240,6 +242,11 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     )
     try:
         yield pool
+    except BrokenProcessPool as error:
+        raise DataError(
+            "a process that prepared photos was ended, most likely because memory ran out; "
+            "run this again with fewer workers: what is done is kept"
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -15,7 +15,7 @@ MAX_FILE_BYTES: Final = 256 * 2**20
 MAX_MEMBER_BYTES: Final = 64 * 2**20
 
 _MAGIC: Final = b"qres"
-_HEADER: Final = struct.Struct(">4sIIII")
+_HEADER: Final = struct.Struct(">IIII")
 _ENTRY: Final = struct.Struct(">IHII")
 _NAME: Final = struct.Struct(">HI")
 _SIZE: Final = struct.Struct(">I")
@@ -55,9 +55,9 @@ class ResourceFile:
         self._origin = origin
         if len(data) > MAX_FILE_BYTES:
             raise self._error(f"{len(data)} bytes are more than the {MAX_FILE_BYTES} that are read")
-        magic, version, tree, payload, names = self._unpack(_HEADER, 0, "header")
-        if magic != _MAGIC:
+        if not data.startswith(_MAGIC):
             raise self._error("does not begin with 'qres'; it is not a compiled Qt resource file")
+        version, tree, payload, names = self._unpack(_HEADER, len(_MAGIC), "header")
         if not 1 <= version <= 3:
             raise self._error(f"format version {version} is not one of 1, 2, 3")
         self._tree, self._payload, self._names = tree, payload, names

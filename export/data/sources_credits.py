@@ -42,11 +42,16 @@ def _paragraphs(text: str) -> Iterator[tuple[str, Credit]]:
         people = [name for line in fields.get("copyright", ()) if (name := _person(line))]
         if not licence or not people:
             continue
-        credit = Credit(author="; ".join(people), licence=licence)
+        credit = Credit(author="; ".join(people), licence=_licence(licence))
         for pattern in " ".join(fields.get("files", ())).split():
             last = PurePosixPath(pattern).name
             if last.strip("*"):
                 yield last, credit
+
+
+def _licence(text: str) -> str:
+    """Spell the name as the other sources do: CC-BY-SA-4.0, Public Domain."""
+    return re.sub(r"^(CC-BY(?:-SA)?) (?=\d)", r"\1-", text).replace("Public domain", "Public Domain")
 
 
 def _person(line: str) -> str:
