@@ -1,0 +1,113 @@
+"""Writing photos with the metadata they came with, whole or not at all."""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+import pillow_heif
+from PIL import Image
+
+from pocketcrafter.runtime.arrays import PixelArray
+from pocketcrafter.runtime.errors import PhotoError
+from pocketcrafter.runtime.photo.color import to_eight_bits
+from pocketcrafter.runtime.photo.model import Photo, PhotoFormat, format_of
+from pocketcrafter.runtime.photo.png import write_png
+
+JPEG_QUALITY: Final = 95
+WEBP_QUALITY: Final = 92
+HEIC_QUALITY: Final = 90
+_JPEG_SEGMENT_BYTES: Final = 65_500
+_JPEG_MAX_SIDE: Final = 65_500
+_WEBP_MAX_SIDE: Final = 16_383
+
+
+def encode(photo: Photo, path: Path, *, threads: int = 2) -> None:
+    """Write a photo in the format that the suffix of ``path`` asks for.
+
+    PNG keeps 16-bit pixels and alpha; WebP and HEIC keep alpha; JPEG is laid over white. The file appears under its
+    name only when it is complete.
+
+    Parameters
+    ----------
+    photo
+        What to write; its ICC profile, EXIF and XMP go along where the format holds them.
+    path
+        Where; an existing file is replaced.
+    threads
+        Threads for PNG compression.
+
+    Raises
+    ------
+    PhotoError
+        If the suffix is unknown, the photo is too large for the format, or the file cannot be written.
+    """
+    kind = format_of(path)
+    limit = {PhotoFormat.JPEG: _JPEG_MAX_SIDE, PhotoFormat.WEBP: _WEBP_MAX_SIDE}.get(kind)
+    if limit is not None and max(photo.width, photo.height) > limit:
+        raise PhotoError(f"{path}: {kind} holds at most {limit} px a side, not {photo.width}×{photo.height}; use .png.")
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}-", suffix=path.suffix, dir=path.parent)
+    except OSError as error:
+        raise PhotoError(f"{path}: cannot write there ({error.strerror})") from error
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            _write(photo, kind, file, threads)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise PhotoError(f"{path}: the photo could not be written ({error})") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write(photo: Photo, kind: PhotoFormat, file: BinaryIO, threads: int) -> None:
+    if kind is PhotoFormat.PNG:
+        stacked = photo.pixels if photo.alpha is None else _with_alpha(photo.pixels, photo.alpha)
+        write_png(file, stacked, icc=photo.icc, exif=photo.exif, xmp=photo.xmp, threads=threads)
+        return
+    if kind is PhotoFormat.HEIC:
+        pillow_heif.register_heif_opener()
+    name, options = {
+        PhotoFormat.JPEG: ("JPEG", {"quality": JPEG_QUALITY, "subsampling": photo.chroma_subsampling}),
+        PhotoFormat.WEBP: ("WEBP", {"quality": WEBP_QUALITY, "method": 4}),
+        PhotoFormat.HEIC: ("HEIF", {"quality": HEIC_QUALITY}),
+    }[kind]
+    Image.fromarray(_picture(photo, kind)).save(file, name, **options, **_metadata(photo, kind))
+
+
+def _picture(photo: Photo, kind: PhotoFormat) -> PixelArray:
+    pixels = to_eight_bits(photo.pixels)
+    if photo.alpha is None:
+        return pixels
+    alpha = to_eight_bits(photo.alpha)
+    if kind is not PhotoFormat.JPEG:
+        return _with_alpha(pixels, alpha)
+    opacity = alpha[..., None].astype(np.float32) / 255
+    return np.rint(pixels * opacity + 255 * (1 - opacity)).astype(np.uint8)
+
+
+def _with_alpha(pixels: PixelArray, alpha: PixelArray) -> PixelArray:
+    stacked: PixelArray = np.empty((*alpha.shape, 4), dtype=pixels.dtype)
+    stacked[..., :3], stacked[..., 3] = pixels, alpha
+    return stacked
+
+
+def _metadata(photo: Photo, kind: PhotoFormat) -> Mapping[str, Any]:
+    blocks = {"icc_profile": photo.icc, "exif": photo.exif, "xmp": photo.xmp}
+    if kind is PhotoFormat.JPEG:
+        # One APP1 segment holds 64 KiB; an ICC profile is split over several by Pillow.
+        for name in ("exif", "xmp"):
+            block = blocks[name]
+            if block is not None and len(block) > _JPEG_SEGMENT_BYTES:
+                blocks[name] = None
+    return {name: block for name, block in blocks.items() if block is not None}
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,95 @@
+"""What a decoded photo is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, Self
+
+from pocketcrafter.runtime.arrays import PixelArray
+from pocketcrafter.runtime.errors import PhotoError
+
+
+class PhotoFormat(StrEnum):
+    """A file format that photos are read from and written to."""
+
+    JPEG = "jpeg"
+    PNG = "png"
+    WEBP = "webp"
+    HEIC = "heic"
+
+
+SUFFIXES: Final[Mapping[str, PhotoFormat]] = {
+    ".jpg": PhotoFormat.JPEG,
+    ".jpeg": PhotoFormat.JPEG,
+    ".png": PhotoFormat.PNG,
+    ".webp": PhotoFormat.WEBP,
+    ".heic": PhotoFormat.HEIC,
+    ".heif": PhotoFormat.HEIC,
+}
+"""File name suffixes, in lower case, and the format each one asks for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """A photo as it is looked at: orientation applied, three channels, its metadata beside it.
+
+    Attributes
+    ----------
+    pixels
+        Shape ``(H, W, 3)``, uint8 or uint16, C-contiguous, RGB in the encoding of `icc`.
+    alpha
+        Opacity, shape ``(H, W)``, of the pixels' dtype; `None` when the photo is opaque.
+    icc
+        ICC profile of `pixels`; `None` means sRGB.
+    exif
+        TIFF-structured EXIF block without the ``Exif`` prefix, its orientation reset to 1.
+    xmp
+        XMP packet, its orientation reset to 1.
+    source_format
+        What the photo was read from.
+    chroma_subsampling
+        Pillow's subsampling code of a JPEG source (0 4:4:4, 1 4:2:2, 2 4:2:0); 0 for other sources.
+    path
+        Where it was read from, if from a file.
+    """
+
+    pixels: PixelArray
+    alpha: PixelArray | None = None
+    icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    source_format: PhotoFormat = PhotoFormat.JPEG
+    chroma_subsampling: int = 0
+    path: Path | None = None
+
+    @property
+    def height(self) -> int:
+        """Height in pixels."""
+        return int(self.pixels.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Width in pixels."""
+        return int(self.pixels.shape[1])
+
+    def with_pixels(self, pixels: PixelArray) -> Self:
+        """Return the photo with other pixels of the same shape and dtype."""
+        return replace(self, pixels=pixels)
+
+
+def format_of(path: Path) -> PhotoFormat:
+    """Return the format that a file name asks for.
+
+    Raises
+    ------
+    PhotoError
+        If the suffix is not one of `SUFFIXES`.
+    """
+    try:
+        return SUFFIXES[path.suffix.lower()]
+    except KeyError:
+        known = ", ".join(SUFFIXES)
+        raise PhotoError(
+            f"{path}: '{path.suffix}' is not a photo format that can be written; use one of {known}."
+        ) from None
