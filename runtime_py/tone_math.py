@@ -15,13 +15,13 @@ LOG2_GREEN_PER_MIRED: Final = -0.0075
 SHOULDER_POWER: Final = 8.0
 """A gain below one leaves clipped white white: g·x / (1 − (1 − g)·x**k)."""
 
-AIRLIGHT: Final = 0.85
+AIRLIGHT: Final = 0.8
 """Linear-light grey of the veil that `dehaze` removes."""
 
-VEIL: Final = 0.7
+VEIL: Final = 0.6
 """Transmission lost at dehaze = 1 (Koschmieder's law with uniform depth)."""
 
-TOE: Final = 0.02
+TOE: Final = 0.005
 """Width of the soft floor under which dehazing cannot push a tone, at dehaze = 1."""
 
 REGION_LIFT: Final = 0.14 * 6.75

@@ -1,0 +1,117 @@
+"""Picture quality on held-out photos: what the pipeline mends, what it leaves alone, and what it makes worse."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+import numpy as np
+from pydantic import Field
+from skimage.color import deltaE_ciede2000, rgb2lab
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from pocketcrafter.benchmarks.frames import FrameKind, MeasuredFrame
+from pocketcrafter.export.data.degrade import ByteImage
+from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.plan import EditPlan
+
+Enhance = Callable[[ByteImage], tuple[ByteImage, EditPlan]]
+"""Turns sRGB uint8 ``(H, W, 3)`` into the enhanced picture of the same shape and the plan that was carried out."""
+
+UNCHANGED_PSNR_DB: Final = 38.0
+"""A clean frame above this looks the same as before."""
+
+_LOSSLESS_DB: Final = 100.0
+
+
+class FrameQuality(Config):
+    """One frame, before and after, each against the clean frame."""
+
+    kind: FrameKind
+    photo: str
+    psnr_before_db: float
+    psnr_after_db: float = Field(description="100 where the pictures are equal.")
+    ssim_before: float
+    ssim_after: float
+    delta_e_before: float = Field(description="Mean CIEDE2000 colour difference.")
+    delta_e_after: float
+    plan: EditPlan
+    true_plan: EditPlan
+
+
+class KindQuality(Config):
+    """Means over the frames of one kind."""
+
+    frames: int
+    psnr_before_db: float
+    psnr_gain_db: float
+    ssim_before: float
+    ssim_gain: float
+    delta_e_before: float
+    delta_e_change: float = Field(description="Negative is better.")
+    better_share: float = Field(description="Share of frames whose PSNR rose.")
+    worse_share: float = Field(description="Share of frames whose mean CIEDE2000 rose by more than 1.")
+    unchanged_share: float = Field(description=f"Share of frames above {UNCHANGED_PSNR_DB:.0f} dB afterwards.")
+
+
+def measure(frames: Iterable[MeasuredFrame], enhance: Enhance) -> list[FrameQuality]:
+    """Enhance every frame and compare it, before and after, with its clean self."""
+    return [_measure_one(frame, enhance) for frame in frames]
+
+
+def summarize(qualities: Sequence[FrameQuality]) -> dict[FrameKind, KindQuality]:
+    """Return the means of each kind that occurs."""
+    return {
+        kind: _summarize_kind(chosen)
+        for kind in FrameKind
+        if (chosen := [quality for quality in qualities if quality.kind is kind])
+    }
+
+
+def psnr_db(picture: ByteImage, reference: ByteImage) -> float:
+    """Peak signal-to-noise ratio of 8-bit pictures, data range 255; 100 where they are equal."""
+    if np.array_equal(picture, reference):
+        return _LOSSLESS_DB
+    return min(_LOSSLESS_DB, float(peak_signal_noise_ratio(reference, picture, data_range=255)))
+
+
+def delta_e(picture: ByteImage, reference: ByteImage) -> float:
+    """Mean CIEDE2000 colour difference of sRGB pictures (D65)."""
+    return float(deltaE_ciede2000(rgb2lab(picture), rgb2lab(reference)).mean())
+
+
+def _measure_one(measured: MeasuredFrame, enhance: Enhance) -> FrameQuality:
+    frame = measured.frame
+    enhanced, plan = enhance(frame.degraded)
+    return FrameQuality(
+        kind=measured.kind,
+        photo=measured.photo,
+        psnr_before_db=psnr_db(frame.degraded, frame.clean),
+        psnr_after_db=psnr_db(enhanced, frame.clean),
+        ssim_before=_ssim(frame.degraded, frame.clean),
+        ssim_after=_ssim(enhanced, frame.clean),
+        delta_e_before=delta_e(frame.degraded, frame.clean),
+        delta_e_after=delta_e(enhanced, frame.clean),
+        plan=plan,
+        true_plan=frame.plan,
+    )
+
+
+def _ssim(picture: ByteImage, reference: ByteImage) -> float:
+    return float(structural_similarity(reference, picture, channel_axis=-1, data_range=255))
+
+
+def _summarize_kind(qualities: Sequence[FrameQuality]) -> KindQuality:
+    def mean(value: Callable[[FrameQuality], float]) -> float:
+        return float(np.mean([value(q) for q in qualities]))
+
+    return KindQuality(
+        frames=len(qualities),
+        psnr_before_db=mean(lambda q: q.psnr_before_db),
+        psnr_gain_db=mean(lambda q: q.psnr_after_db - q.psnr_before_db),
+        ssim_before=mean(lambda q: q.ssim_before),
+        ssim_gain=mean(lambda q: q.ssim_after - q.ssim_before),
+        delta_e_before=mean(lambda q: q.delta_e_before),
+        delta_e_change=mean(lambda q: q.delta_e_after - q.delta_e_before),
+        better_share=mean(lambda q: q.psnr_after_db > q.psnr_before_db),
+        worse_share=mean(lambda q: q.delta_e_after - q.delta_e_before > 1),
+        unchanged_share=mean(lambda q: q.psnr_after_db > UNCHANGED_PSNR_DB),
+    )

@@ -1,0 +1,138 @@
+"""Which faults a frame gets, and which part of a photo becomes a frame: all drawn from one seeded generator."""
+
+from collections.abc import Mapping, Sequence
+from enum import Enum, auto
+from typing import Final
+
+import cv2
+import numpy as np
+from pydantic import Field
+
+from pocketcrafter.export.data.degrade import ByteImage, Faults, Frame, degrade
+from pocketcrafter.export.data.noise import MAX_ENCODED_SIGMA, NoiseModel
+from pocketcrafter.runtime import tone_math as tm
+from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.plan import RESTORATION, Attribute, EditPlan
+
+
+class Focus(Enum):
+    """What a set of frames is for."""
+
+    EVERYTHING = auto()
+    RESTORATION = auto()
+
+
+class AmountRange(Config):
+    """How strong a fault may be, in the attribute's own unit: uniform between the bounds, on either side of zero."""
+
+    weight: float = Field(ge=0, description="Relative chance of being drawn.")
+    positive: tuple[float, float] | None = Field(description="Bounds of the mending change where it is positive.")
+    negative: tuple[float, float] | None = Field(None, description="Bounds of its size where it is negative.")
+
+
+FAULTS: Final[Mapping[Attribute, AmountRange]] = {
+    Attribute.EXPOSURE: AmountRange(weight=1.4, positive=(0.35, 2.2), negative=(0.3, 1.3)),
+    Attribute.TEMPERATURE: AmountRange(weight=1.2, positive=(15, 90), negative=(15, 90)),
+    Attribute.TINT: AmountRange(weight=0.8, positive=(8, 45), negative=(8, 45)),
+    Attribute.CONTRAST: AmountRange(weight=1.0, positive=(0.25, 0.95), negative=(0.2, 0.6)),
+    Attribute.HIGHLIGHTS: AmountRange(weight=0.4, positive=(0.2, 0.8), negative=(0.2, 0.8)),
+    Attribute.SHADOWS: AmountRange(weight=0.4, positive=(0.2, 0.8), negative=(0.2, 0.8)),
+    Attribute.SATURATION: AmountRange(weight=1.0, positive=(0.2, 0.95), negative=(0.15, 0.4)),
+    Attribute.DEHAZE: AmountRange(weight=0.9, positive=(0.25, 0.95)),
+    Attribute.DENOISE: AmountRange(weight=1.2, positive=(0.1, 1.0)),
+    Attribute.DEBLUR: AmountRange(weight=1.1, positive=(0.2, 1.0)),
+    Attribute.DEJPEG: AmountRange(weight=1.0, positive=(0.2, 1.0)),
+}
+
+CLEAN_SHARE: Final = 0.17
+MAX_FAULTS: Final = 4
+
+
+def draw_faults(rng: np.random.Generator, noise_models: Sequence[NoiseModel], focus: Focus = Focus.EVERYTHING) -> Faults:
+    """Draw one frame's faults: none for `CLEAN_SHARE` of frames, else one to `MAX_FAULTS` different ones.
+
+    With `Focus.RESTORATION` at least one of them is noise, blur or JPEG.
+    """
+    if rng.random() < CLEAN_SHARE:
+        return Faults(EditPlan())
+    weights = np.array([FAULTS[a].weight for a in Attribute])
+    count = int(rng.integers(1, MAX_FAULTS + 1))
+    chosen = {list(Attribute)[i] for i in rng.choice(len(weights), count, replace=False, p=weights / weights.sum())}
+    if focus is Focus.RESTORATION and not chosen & set(RESTORATION):
+        chosen.add(RESTORATION[rng.integers(len(RESTORATION))])
+    amounts = {a.value: _draw_amount(FAULTS[a], rng) for a in Attribute if a in chosen}
+    if Attribute.DEHAZE in chosen and Attribute.EXPOSURE in chosen:
+        # An overexposed veil is white all over: nothing is left to mend.
+        amounts[Attribute.EXPOSURE] = abs(amounts[Attribute.EXPOSURE])
+    plan = EditPlan(**amounts)
+    noise = None
+    if plan.denoise > 0:
+        noise = noise_models[rng.integers(len(noise_models))].scaled_to(plan.denoise * MAX_ENCODED_SIGMA)
+    return Faults(
+        plan,
+        airlight=_draw_airlight(rng),
+        motion_degrees=float(rng.uniform(0, 180)) if rng.random() < 0.5 else None,
+        noise=noise,
+        noise_grain=float(rng.uniform(0.4, 0.9)) if rng.random() < 0.5 else 0.0,
+    )
+
+
+def draw_frame(
+    photo: ByteImage,
+    side_px: int,
+    rng: np.random.Generator,
+    noise_models: Sequence[NoiseModel],
+    focus: Focus = Focus.EVERYTHING,
+    largest_px: int | None = None,
+) -> Frame:
+    """Cut a square from a photo with `cut_square`, and degrade it.
+
+    Parameters
+    ----------
+    photo, side_px, largest_px
+        As in `cut_square`.
+    rng, noise_models, focus
+        As in `draw_faults`.
+    """
+    clean = cut_square(photo, side_px, rng, largest_px)
+    return degrade(clean, draw_faults(rng, noise_models, focus), rng)
+
+
+def cut_square(photo: ByteImage, side_px: int, rng: np.random.Generator, largest_px: int | None = None) -> ByteImage:
+    """Cut a random square from a photo, turn it into ``side_px`` pixels (never enlarged), and mirror it or not.
+
+    Parameters
+    ----------
+    photo
+        sRGB uint8, shape ``(H, W, 3)``, both sides ≥ ``side_px``.
+    side_px
+        Side of the result.
+    rng
+        Source of randomness.
+    largest_px
+        Largest square cut, in pixels of the photo; the photo's shorter side when not given.
+    """
+    largest = min(*photo.shape[:2], largest_px or max(photo.shape))
+    side = round(float(rng.uniform(side_px, largest)))
+    top = int(rng.integers(photo.shape[0] - side + 1))
+    left = int(rng.integers(photo.shape[1] - side + 1))
+    clean = photo[top : top + side, left : left + side]
+    if side != side_px:
+        clean = cv2.resize(clean, (side_px, side_px), interpolation=cv2.INTER_AREA)
+    if rng.random() < 0.5:
+        clean = clean[:, ::-1]
+    return np.ascontiguousarray(clean)
+
+
+def _draw_amount(amount: AmountRange, rng: np.random.Generator) -> float:
+    sides = [(sign, bounds) for sign, bounds in ((1, amount.positive), (-1, amount.negative)) if bounds is not None]
+    sign, (low, high) = sides[rng.integers(len(sides))]
+    return float(sign * rng.uniform(low, high))
+
+
+def _draw_airlight(rng: np.random.Generator) -> tuple[float, float, float]:
+    """A veil is nearly grey, a little darker or brighter than the renderer's, and more often bluish than reddish."""
+    gray = rng.uniform(0.74, 0.86)
+    blue = rng.normal(0.02, 0.03)
+    r, g, b = np.clip([gray * (1 - blue), gray, gray * (1 + blue)], 0.5, 1.0)
+    return float(r), float(g), float(b)

@@ -1,0 +1,165 @@
+"""The one training loop: AdamW, warm-up and cosine, clipping, EMA, and checkpoints that resume to the same step."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from pydantic import Field, PositiveInt
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.errors import ConfigError
+
+_CHECKPOINT = "checkpoint.safetensors"
+
+
+class FitSettings(Config):
+    """How long and how fast to train; a checkpoint of other settings is refused."""
+
+    steps: PositiveInt = Field(description="Optimizer steps.")
+    batch: PositiveInt = Field(description="Frames a step.")
+    learning_rate: float = Field(gt=0, description="Peak learning rate of the fastest parameter group.")
+    weight_decay: float = Field(0.02, ge=0)
+    warmup: PositiveInt = Field(100, description="Steps of linear warm-up.")
+    ema: float = Field(0.998, gt=0, lt=1, description="Decay of the exponential moving average of the weights.")
+    seed: int = 0
+
+
+class Task(Protocol):
+    """A model and how it learns."""
+
+    model: nn.Module
+
+    def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:
+        """Return (share of the learning rate, parameters) for what is trained."""
+
+    def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
+        """Return the loss of the batch of a step, and its parts for the log; the batch depends on seed and step alone."""
+
+
+StepCallback = Callable[[int, Mapping[str, float]], None]
+
+
+def fit(
+    task: Task,
+    settings: FitSettings,
+    folder: Path,
+    on_step: StepCallback = lambda _step, _parts: None,
+    checkpoint_every: int = 200,
+) -> nn.Module:
+    """Train, or go on training, and return the model with its averaged weights, in evaluation mode.
+
+    Parameters
+    ----------
+    task
+        What to train; its model lies on the device it is to be trained on.
+    settings
+        How.
+    folder
+        Where the checkpoint is kept; an existing one is resumed.
+    on_step
+        Called with the number of steps done and the parts of the last loss.
+    checkpoint_every
+        Steps between checkpoints.
+
+    Raises
+    ------
+    ConfigError
+        If the folder holds a checkpoint of other settings.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    groups = task.parameter_groups()
+    optimizer = torch.optim.AdamW(
+        [{"params": parameters, "share": share} for share, parameters in groups],
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+    )
+    names = {id(p): name for name, p in task.model.named_parameters()}
+    trained = {names[id(p)]: p for _, parameters in groups for p in parameters}
+    average = {name: p.detach().clone() for name, p in trained.items()}
+    path = folder / _CHECKPOINT
+    start = _restore(path, settings, trained, average, optimizer) if path.exists() else 0
+    task.model.train()
+    for step in range(start, settings.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * group["share"] * _schedule(step, settings)
+        with _mixed_precision(next(iter(trained.values())).device):
+            loss, parts = task.loss(step)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(list(trained.values()), 1.0)
+        optimizer.step()
+        decay = min(settings.ema, (1 + step) / (10 + step))
+        for name, parameter in trained.items():
+            average[name].lerp_(parameter.detach(), 1 - decay)
+        on_step(step + 1, parts)
+        if (step + 1) % checkpoint_every == 0 or step + 1 == settings.steps:
+            _save(path, settings, step + 1, trained, average, optimizer)
+    with torch.no_grad():
+        for name, parameter in trained.items():
+            parameter.copy_(average[name])
+    return task.model.eval()
+
+
+def _schedule(step: int, settings: FitSettings) -> float:
+    if step < settings.warmup:
+        return (step + 1) / settings.warmup
+    done = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
+    return 0.5 * (1 + math.cos(math.pi * done))
+
+
+@contextmanager
+def _mixed_precision(device: torch.device) -> Iterator[None]:
+    """bf16 autocast where the hardware multiplies bf16; elsewhere it would be emulated, and slower than float32."""
+    enabled = device.type != "cpu" or torch.backends.cpu.get_cpu_capability() == "AMX" or torch.cpu._is_avx512_bf16_supported()
+    with torch.autocast(device.type, torch.bfloat16, enabled=enabled):
+        yield
+
+
+def _save(
+    path: Path,
+    settings: FitSettings,
+    step: int,
+    trained: Mapping[str, nn.Parameter],
+    average: Mapping[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+) -> None:
+    tensors = {}
+    for name, parameter in trained.items():
+        state = optimizer.state[parameter]
+        tensors[f"weight/{name}"] = parameter.detach()
+        tensors[f"average/{name}"] = average[name]
+        tensors[f"first/{name}"], tensors[f"second/{name}"] = state["exp_avg"], state["exp_avg_sq"]
+    tensors = {k: v.contiguous().cpu() for k, v in tensors.items()}
+    temporary = path.with_suffix(".tmp")
+    save_file(tensors, temporary, {"step": str(step), "settings": settings.model_dump_json()})
+    temporary.replace(path)
+
+
+def _restore(
+    path: Path,
+    settings: FitSettings,
+    trained: Mapping[str, nn.Parameter],
+    average: Mapping[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+) -> int:
+    with safe_open(path, "pt") as stored:
+        metadata = stored.metadata()
+        if FitSettings.model_validate_json(metadata["settings"]) != settings:
+            raise ConfigError(f"{path} was trained with other settings; remove it, or name another folder with --run.")
+        step = int(metadata["step"])
+        with torch.no_grad():
+            for name, parameter in trained.items():
+                parameter.copy_(stored.get_tensor(f"weight/{name}"))
+                average[name].copy_(stored.get_tensor(f"average/{name}"))
+                optimizer.state[parameter] = {
+                    "step": torch.tensor(float(step)),
+                    "exp_avg": stored.get_tensor(f"first/{name}").to(parameter),
+                    "exp_avg_sq": stored.get_tensor(f"second/{name}").to(parameter),
+                }
+    return step

@@ -1,0 +1,71 @@
+"""Training the tone refinement on stored frames, on top of the analytic render of true, shaken and predicted plans."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pocketcrafter.export.models.critic import Critic, Judgement
+from pocketcrafter.export.models.renderer import render
+from pocketcrafter.export.models.tone import Tone, slice_grid
+from pocketcrafter.export.train.evidence import EvidenceStore, to_batch
+from pocketcrafter.export.train.fit import FitSettings
+from pocketcrafter.export.train.losses import picture_loss
+from pocketcrafter.runtime.plan import RESTORATION, Attribute
+
+_JITTER: Final = 0.1
+_PREDICTED_SHARE: Final = 0.6
+_TONAL: Final = np.array([a not in RESTORATION for a in Attribute], dtype=np.float32)
+
+
+class ToneTask:
+    """Learns the grid that takes a render to the clean frame; the critic is fixed."""
+
+    def __init__(self, store: EvidenceStore, judged: Judgement, settings: FitSettings, device: torch.device) -> None:
+        self.store, self.settings, self.device = store, settings, device
+        self.judged = judged
+        self.model = Tone().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:
+        """Everything is trained alike."""
+        return [(1.0, list(self.model.parameters()))]
+
+    def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
+        """Return the refined picture's loss, and for the log that of the render alone."""
+        rng = np.random.default_rng([self.settings.seed, step])
+        rows = np.sort(rng.choice(len(self.store), self.settings.batch, replace=False))
+        plan = self._plans(rows, rng)
+        view = to_batch(self.store.views[rows]).to(self.device)
+        clean = F.avg_pool2d(to_batch(self.store.cleans[rows]).to(self.device), 2)
+        with torch.no_grad():
+            rendered = render(plan, view).contiguous(memory_format=torch.channels_last)
+        grid = self.model(view, rendered, plan, self.judged.tokens[rows].to(self.device))
+        small = F.avg_pool2d(rendered, 2)
+        loss = picture_loss(slice_grid(grid.float(), small), clean)
+        return loss, {"loss": float(loss.detach()), "render": float(picture_loss(small, clean))}
+
+    def _plans(self, rows: npt.NDArray[np.int64], rng: np.random.Generator) -> Tensor:
+        """True plans, some of them shaken, and predicted ones gated at a random presence, as the runtime may gate them."""
+        true = self.store.plans[rows]
+        shaken = true + rng.normal(0, _JITTER, true.shape).astype(np.float32) * (true != 0)
+        threshold = rng.uniform(0.2, 0.6, (len(rows), 1))
+        predicted = self.judged.plan[rows].numpy() * (self.judged.presence[rows].numpy() > threshold)
+        plan = np.where(rng.random((len(rows), 1)) < _PREDICTED_SHARE, predicted, shaken) * _TONAL
+        return torch.from_numpy(plan.astype(np.float32)).to(self.device)
+
+
+@torch.no_grad()
+def judge_store(critic: Critic, store: EvidenceStore, device: torch.device, batch: int = 64) -> Judgement:
+    """Return the critic's judgement of every stored frame, on the CPU."""
+    critic = critic.to(device).eval()
+    parts = []
+    for start in range(0, len(store), batch):
+        maps = torch.from_numpy(store.maps[start : start + batch]).to(device).float()
+        vectors = torch.from_numpy(store.vectors[start : start + batch]).to(device)
+        said = critic.judge_evidence(maps.contiguous(memory_format=torch.channels_last), vectors)
+        parts.append(Judgement(*(t.cpu() for t in said)))
+    return Judgement(*(torch.cat(column) for column in zip(*parts, strict=True)))
