@@ -98,10 +98,17 @@ def exif_author(original: Path) -> str | None:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
     for tag in (0x013B, 0x8298):
-        text = _NOTICE.sub(" ", str(exif.get(tag, "")).replace("\0", " "))
+        text = _NOTICE.sub(" ", _as_utf8(str(exif.get(tag, ""))).replace("\0", " "))
         if name := " ".join(text.split()).strip(" ,.;"):
             return name
     return None
+
+
+def _as_utf8(text: str) -> str:
+    try:  # Pillow reads the tag as Latin-1; cameras and editors write UTF-8
+        return text.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return text
 
 
 def _upright_srgb(opened: Image.Image) -> Image.Image:
