@@ -1,0 +1,57 @@
+"""The torch backend: the full-precision student from the weights that this installation ships."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from pocketcrafter.export.models import load_component
+from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
+from pocketcrafter.runtime.components import ComponentSpec
+from pocketcrafter.runtime.errors import BackendError
+
+WEIGHTS: Final = Path(__file__).parent / "weights"
+
+
+class TorchBackend:
+    """Runs the reference that every target is compared with."""
+
+    def missing(self) -> str | None:
+        """Return `None`: where this module can be imported, it can run."""
+        return None
+
+    def weights(self, name: str) -> Path:
+        """Return where a weights file lies.
+
+        Raises
+        ------
+        BackendError
+            If this installation does not have it.
+        """
+        path = WEIGHTS / Path(name).name
+        if not path.is_file():
+            raise BackendError(f"{name}: these weights do not come with pocketcrafter; use --backend onnxruntime.")
+        return path
+
+    def open(self, artifact: Path, spec: ComponentSpec, threads: int) -> "TorchSession":
+        """Load a component's weights; ``threads`` holds for the whole process, as torch has it."""
+        torch.set_num_threads(threads)
+        return TorchSession(load_component(spec.component, artifact), spec)
+
+
+class TorchSession:
+    """One component in eager torch."""
+
+    def __init__(self, model: nn.Module, spec: ComponentSpec) -> None:
+        self.model, self.spec = model, spec
+
+    def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+        """Run once; see `pocketcrafter.runtime.backends.base.Session`."""
+        arrays = checked_inputs(inputs, self.spec)
+        with torch.inference_mode():
+            said = self.model(*(torch.from_numpy(array) for array in arrays.values()))
+        outputs = (said,) if isinstance(said, Tensor) else said
+        return named_outputs([o.numpy() for o in outputs], self.spec)

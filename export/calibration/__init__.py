@@ -1,0 +1,102 @@
+"""What a component is calibrated with: real photos, degraded as in training, through the real pipeline."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from PIL import Image
+
+from pocketcrafter.export.data.degrade import ByteImage, Frame
+from pocketcrafter.export.data.noise import NoiseModel
+from pocketcrafter.export.data.sampling import Focus, draw_frame
+from pocketcrafter.export.models import load_component
+from pocketcrafter.export.train.evidence import FRAME_PX, critic_inputs, to_batch
+from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.plan import RESTORATION, Attribute, EditPlan
+from pocketcrafter.runtime.render import render
+
+PHOTOS: Final = Path(__file__).parent / "photos"
+"""Ten CC0 photos of the training set, reduced; see the attribution beside them."""
+
+SENSOR: Final = NoiseModel((4.5e-3, 2.2e-3, 3.2e-3), (2.6e-5, 2.1e-5, 2.7e-5))
+"""A sensor of ordinary channel ratios; its gain is drawn for each frame."""
+
+Sample = Mapping[str, FloatArray]
+
+_RESTORATION_COLUMNS: Final = [list(Attribute).index(a) for a in RESTORATION]
+
+
+def samples(component: Component, photos: Sequence[Path], weights: Path, count: int, seed: int) -> list[Sample]:
+    """Return inputs of a component, by name, made from photos.
+
+    Parameters
+    ----------
+    component
+        Whose inputs.
+    photos
+        Photos of at least 512 px on both sides; taken in turn.
+    weights
+        Folder of the full-precision weights; the tone network's inputs come from the critic.
+    count, seed
+        How many samples, and what their faults are drawn from.
+
+    Raises
+    ------
+    ConfigError
+        If there is no photo, or one is too small.
+    """
+    if not photos:
+        raise ConfigError("Calibration needs photos: the folder holds none. Put at least eight into it.")
+    focus = Focus.RESTORATION if component is Component.RESTORE else Focus.EVERYTHING
+    make = _MAKERS[component](weights)
+    pixels = [_read(path) for path in photos]
+    drawn = []
+    for index in range(count):
+        rng = np.random.default_rng([seed, index])
+        drawn.append(make(draw_frame(pixels[index % len(pixels)], FRAME_PX, rng, [SENSOR], focus)))
+    return drawn
+
+
+def _read(path: Path) -> ByteImage:
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    if min(pixels.shape[:2]) < FRAME_PX:
+        raise ConfigError(f"{path}: calibration photos need {FRAME_PX} px on both sides; this one has {pixels.shape[:2]}.")
+    return pixels
+
+
+def _critic_sample(frame: Frame) -> Sample:
+    view, crops = critic_inputs(frame.degraded)
+    return {"view": to_batch(view[None]).numpy(), "crops": to_batch(crops).numpy()}
+
+
+def _restore_sample(frame: Frame) -> Sample:
+    amounts = frame.plan.vector()[_RESTORATION_COLUMNS]
+    return {"tile": to_batch(frame.degraded[None]).numpy(), "amounts": amounts[None]}
+
+
+def _tone_samples(weights: Path) -> Callable[[Frame], Sample]:
+    critic = load_component(Component.CRITIC, weights / "critic.safetensors")
+
+    def make(frame: Frame) -> Sample:
+        seen = _critic_sample(frame)
+        with torch.inference_mode():
+            said = critic(*(torch.from_numpy(a) for a in seen.values()))
+        plan = EditPlan.from_vector(np.where(said.presence[0] > 0.5, said.plan[0], 0).astype(np.float32))
+        rendered = render(plan, seen["view"][0].transpose(1, 2, 0)).transpose(2, 0, 1)[None]
+        vector = plan.vector()
+        vector[_RESTORATION_COLUMNS] = 0
+        return {"view": seen["view"], "rendered": rendered, "plan": vector[None], "tokens": said.tokens.numpy()}
+
+    return make
+
+
+_MAKERS: Final[Mapping[Component, Callable[[Path], Callable[[Frame], Sample]]]] = {
+    Component.CRITIC: lambda _weights: _critic_sample,
+    Component.TONE: _tone_samples,
+    Component.RESTORE: lambda _weights: _restore_sample,
+}
