@@ -13,7 +13,6 @@ from pocketcrafter.export.data.manifest import MANIFEST_NAME, Manifest, Split
 from pocketcrafter.export.data.prepare import SOURCE_NAMES, prepare
 from pocketcrafter.runtime.errors import PocketCrafterError
 
-
 _EXAMPLES: Final = """\b
 Examples:
   pocketcrafter data prepare --out data --photos ~/Pictures/holiday
