@@ -1,0 +1,37 @@
+# `make demo` and `make test` set up what they need; both can be run again and again.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+BUNDLE := build/default.pcbundle
+THREADS := 2
+
+.PHONY: setup demo test lint bundle clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11."; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+bundle: setup
+	@$(BIN)/pocketcrafter build --out $(BUNDLE)
+
+demo: bundle
+	@mkdir -p build/demo
+	@$(BIN)/pocketcrafter enhance tests/photos --out build/demo --bundle $(BUNDLE) --sheet build/demo/sheet.jpg --threads $(THREADS)
+	@echo "before/after sheet: build/demo/sheet.jpg"
+	@echo "parity report:      $(BUNDLE)/reports/parity.md"
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/python -m pytest -n 2
+
+clean:
+	rm -rf build $(VENV)
