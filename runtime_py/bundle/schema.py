@@ -1,4 +1,4 @@
-"""The manifest's JSON Schema, for readers in other languages: `python -m pocketcrafter.runtime.bundle.schema` writes it."""
+"""The manifest's JSON Schema for other languages; `python -m pocketcrafter.runtime.bundle.schema` writes it."""
 
 import json
 from pathlib import Path

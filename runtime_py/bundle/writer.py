@@ -1,0 +1,74 @@
+"""Sealing a bundle: the files that lie in a directory become its manifest."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pocketcrafter.runtime.bundle.integrity import digest_text, sha256_of
+from pocketcrafter.runtime.bundle.manifest import (
+    DIGEST,
+    MANIFEST,
+    RESERVED,
+    SCHEMA_VERSION,
+    ComponentEntry,
+    FileEntry,
+    LicenseEntry,
+    Manifest,
+    TargetEntry,
+    TrainingData,
+)
+from pocketcrafter.runtime.gate import GateSettings
+
+
+def seal(
+    root: Path,
+    *,
+    name: str,
+    components: tuple[ComponentEntry, ...],
+    targets: Mapping[str, TargetEntry],
+    gate: GateSettings,
+    licenses: tuple[LicenseEntry, ...],
+    training_data: TrainingData,
+    tools: Mapping[str, str],
+) -> Manifest:
+    """Write the manifest of a directory that holds everything else of the bundle.
+
+    The manifest has no times in it: the same files and facts give the same bytes.
+
+    Parameters
+    ----------
+    root
+        The directory; every file in it goes into the manifest.
+    name, components, targets, gate, licenses, training_data, tools
+        As in :class:`~pocketcrafter.runtime.bundle.manifest.Manifest`.
+
+    Returns
+    -------
+    Manifest
+        What was written.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        If the facts contradict each other or the files.
+    """
+    found = sorted(p for p in root.rglob("*") if p.is_file())
+    paths = {p.relative_to(root).as_posix(): p for p in found}
+    manifest = Manifest(
+        schema_version=SCHEMA_VERSION,
+        name=name,
+        components=components,
+        targets=targets,
+        gate=gate,
+        licenses=licenses,
+        training_data=training_data,
+        tools=tools,
+        files=tuple(
+            FileEntry(path=path, sha256=sha256_of(file), size=file.stat().st_size)
+            for path, file in paths.items()
+            if path not in RESERVED
+        ),
+    )
+    data = manifest.to_bytes()
+    (root / MANIFEST).write_bytes(data)
+    (root / DIGEST).write_bytes(digest_text(data))
+    return manifest

@@ -1,0 +1,143 @@
+"""``pocketcrafter inspect``, ``verify`` and ``doctor``: what a bundle holds, whether it is whole, what runs here."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from pocketcrafter.runtime.bundle.manifest import Manifest
+from pocketcrafter.runtime.bundle.reader import Bundle
+from pocketcrafter.runtime.bundle.results import RungResult
+from pocketcrafter.runtime.bundle.verify import GoldenRun, Outcome, VerifyReport, verify
+from pocketcrafter.runtime.cli.bars import Bars
+from pocketcrafter.runtime.doctor import Diagnosis, diagnose
+from pocketcrafter.runtime.errors import GateError, PocketCrafterError
+from pocketcrafter.runtime.plan import Attribute
+
+_BUNDLE = click.argument("bundle", type=click.Path(exists=True, path_type=Path))
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+@click.command("inspect")
+@_BUNDLE
+@_JSON
+def inspect_command(bundle: Path, as_json: bool) -> None:
+    r"""Show what a bundle holds: targets, components, precisions, sizes, gates and how each was proved.
+
+    \b
+    Example:
+      pocketcrafter inspect build/default.pcbundle
+    """
+    manifest = Bundle.open(bundle).manifest
+    click.echo(json.dumps(manifest.model_dump(mode="json"), indent=1) if as_json else "\n".join(_contents(manifest)))
+
+
+@click.command("verify")
+@_BUNDLE
+@click.option("--threads", type=click.IntRange(1, 256), default=2, show_default=True, help="Threads to compute with.")
+@_JSON
+def verify_command(bundle: Path, threads: int, as_json: bool) -> None:
+    r"""Hash every file again and re-run the goldens on every target that this machine can run.
+
+    Exit code 0: whole, and every golden that could run passed. 1: something is wrong.
+
+    \b
+    Example:
+      pocketcrafter verify build/default.pcbundle
+    """
+    with Bars() as bar:
+        report = verify(bundle, threads, bar.update)
+    result = report.model_dump(mode="json") | {"ok": report.ok}
+    click.echo(json.dumps(result, indent=1) if as_json else "\n".join(_findings(report)))
+    if not report.ok:
+        sys.exit(GateError.exit_code)
+
+
+@click.command("doctor")
+@_JSON
+def doctor_command(as_json: bool) -> None:
+    r"""Show what this machine has, which backends and targets run here, and the command that mends what is missing.
+
+    \b
+    Example:
+      pocketcrafter doctor
+    """
+    diagnosis = diagnose()
+    result = diagnosis.model_dump(mode="json") | {"ok": diagnosis.ok}
+    click.echo(json.dumps(result, indent=1) if as_json else "\n".join(_health(diagnosis)))
+    if not diagnosis.ok:
+        sys.exit(PocketCrafterError.exit_code)
+
+
+def _contents(manifest: Manifest) -> list[str]:
+    sizes = {f.path: f.size for f in manifest.files}
+    lines = [f"{manifest.name}: {len(sizes)} files, {_mib(sum(sizes.values()))}", "", "targets"]
+    for name, target in manifest.targets.items():
+        needs = ", ".join(x for x in (target.soc, target.minimum_os) if x) or "no minimum"
+        lines.append(f"  {name:<22} runs on {target.backend} ({needs})")
+    lines += ["", f"{'component':<10} {'target':<20} {'precision':<9} {'size':>9} {'coverage':>9}  parity rungs"]
+    for entry in manifest.components:
+        for target_name, artifact in entry.artifacts.items():
+            lines.append(
+                f"{entry.spec.component:<10} {target_name:<20} {artifact.precision:<9} "
+                f"{_mib(sizes[artifact.path]):>9} {artifact.coverage.share:>9.1%}  "
+                + ", ".join(_rung(r) for r in artifact.rungs)
+            )
+    lines += ["", f"{'gate':<18} {'presence':>9} {'confidence':>11} {'dead zone':>10} {'shrink':>7}"]
+    for attribute in Attribute:
+        gate = manifest.gate.attributes[attribute]
+        lines.append(
+            f"{attribute:<18} {gate.presence:>9.2f} {gate.confidence:>11.2f} "
+            f"{gate.dead_zone:>10.3f} {gate.shrink:>7.2f}"
+        )
+    lines += ["", "weights"]
+    lines += [f"  {c.source.weights} ({c.source.license}) {c.source.sha256[:16]}" for c in manifest.components]
+    return lines
+
+
+def _rung(rung: RungResult) -> str:
+    state = {True: "passed", False: "FAILED", None: "not run"}[rung.passed]
+    worst = [f.sqnr_db for f in rung.fidelity if f.sqnr_db is not None]
+    return f"{rung.rung} {state}" + (f" ({min(worst):.1f} dB)" if worst else "")
+
+
+def _findings(report: VerifyReport) -> list[str]:
+    if report.problems:
+        return [f"{report.bundle}: the bundle is damaged; nothing was run:", *(f"  {p}" for p in report.problems)]
+    lines = [f"{report.bundle}: {report.files} files, {_mib(report.bytes)}, every hash as in the manifest", ""]
+    lines += [_golden(run) for run in report.goldens]
+    verdicts = {run.outcome for run in report.goldens}
+    if report.ok:
+        some = " on every target that runs here" if Outcome.NOT_RUN in verdicts else ""
+        return [*lines, "", f"The bundle is whole and its goldens pass{some}."]
+    return [*lines, "", "A golden failed." if Outcome.FAILED in verdicts else "No target of this bundle can run here."]
+
+
+def _golden(run: GoldenRun) -> str:
+    worst = [f.sqnr_db for f in run.fidelity if f.sqnr_db is not None]
+    measured = f"{min(worst):.1f} dB (gate {run.gate_db:g})" if worst else "identical" if run.fidelity else ""
+    detail = run.reason if run.outcome is not Outcome.PASSED else measured
+    return f"{run.target:<20} {run.component:<10} {run.outcome:<8} {detail}".rstrip()
+
+
+def _health(diagnosis: Diagnosis) -> list[str]:
+    lines = [
+        f"pocketcrafter {diagnosis.version}, Python {diagnosis.python}",
+        f"{diagnosis.system}, {diagnosis.cores} cores, "
+        f"{diagnosis.ram_mib} MiB RAM ({diagnosis.free_ram_mib} free), {diagnosis.free_disk_mib} MiB disk free here",
+        "",
+    ]
+    for extra in diagnosis.extras:
+        lines.append(f"extra {extra.name:<8} {'installed' if extra.installed else 'incomplete'}")
+        lines += [f"  {name} {version}" for name, version in extra.packages.items()]
+        lines += [f"  missing {name}" for name in extra.missing] + [f"  mend: {extra.mend}"] * bool(extra.missing)
+    lines.append("")
+    for backend in diagnosis.backends:
+        runs = f" (targets {', '.join(backend.targets)})" if backend.targets else ""
+        lines.append(f"backend {backend.name:<12} {'runs here' if backend.reason is None else backend.reason}{runs}")
+    return lines
+
+
+def _mib(size: int) -> str:
+    return f"{size / (1 << 20):.2f} MiB"

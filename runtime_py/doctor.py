@@ -1,0 +1,125 @@
+"""What this machine has, what can run on it, and the command that mends what is missing."""
+
+import os
+import platform
+import re
+import shutil
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Final
+
+from pydantic import Field
+
+from pocketcrafter.runtime.backends.names import BACKEND_OF, BackendName
+from pocketcrafter.runtime.backends.registry import why_unusable
+from pocketcrafter.runtime.config import Config
+
+_DISTRIBUTION: Final = "pocketcrafter"
+_EXTRAS: Final = ("build", "qnn", "coreml")
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
+_MIB: Final = 1 << 20
+
+
+class ExtraState(Config):
+    """One optional part of the installation; the runtime itself is called ``runtime``."""
+
+    name: str
+    packages: Mapping[str, str] = Field(description="Installed packages and their versions.")
+    missing: tuple[str, ...] = Field(description="Packages that are not installed.")
+    mend: str = Field(description="The command that installs what is missing.")
+
+    @property
+    def installed(self) -> bool:
+        """Whether nothing is missing."""
+        return not self.missing
+
+
+class BackendState(Config):
+    """Whether a backend runs here."""
+
+    name: BackendName
+    targets: tuple[str, ...] = Field(description="Target kinds whose artifacts it runs.")
+    reason: str | None = Field(description="Why it cannot run, with the command that mends it; null when it can.")
+
+
+class Diagnosis(Config):
+    """The state of this installation and machine."""
+
+    version: str
+    python: str
+    system: str
+    cores: int
+    ram_mib: int
+    free_ram_mib: int
+    free_disk_mib: int
+    extras: tuple[ExtraState, ...]
+    backends: tuple[BackendState, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the runtime is complete and some backend runs; the extras are optional."""
+        return self.extras[0].installed and any(b.reason is None for b in self.backends)
+
+
+def diagnose() -> Diagnosis:
+    """Look at this machine; imports nothing heavy."""
+    ram, free = memory_mib()
+    kinds = {name: tuple(kind.value for kind, by in BACKEND_OF.items() if by is name) for name in BackendName}
+    return Diagnosis(
+        version=version(_DISTRIBUTION),
+        python=platform.python_version(),
+        system=f"{platform.system()} {platform.machine()}",
+        cores=os.cpu_count() or 1,
+        ram_mib=ram,
+        free_ram_mib=free,
+        free_disk_mib=free_disk_mib(Path.cwd()),
+        extras=(extra_state(None), *(extra_state(extra) for extra in _EXTRAS)),
+        backends=tuple(BackendState(name=n, targets=kinds[n], reason=why_unusable(n)) for n in BackendName),
+    )
+
+
+def extra_state(extra: str | None) -> ExtraState:
+    """Compare what an extra (`None`: the runtime itself) requires with what is installed."""
+    packages, missing = {}, []
+    for name in _required(extra):
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            missing.append(name)
+    wanted = f"{_DISTRIBUTION}[{extra}]" if extra else _DISTRIBUTION
+    return ExtraState(
+        name=extra or "runtime", packages=packages, missing=tuple(missing), mend=f"pip install '{wanted}'"
+    )
+
+
+def memory_mib() -> tuple[int, int]:
+    """Return the RAM of this machine and the part that is free for new work, in MiB; (0, 0) where it cannot be told."""
+    try:
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // _MIB
+    except (AttributeError, ValueError, OSError):
+        return 0, 0
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        available = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError):
+        return total, total
+    return total, available * 1024 // _MIB
+
+
+def free_disk_mib(folder: Path) -> int:
+    """Return the free space in MiB where a folder lies, or would lie."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free // _MIB
+
+
+def _required(extra: str | None) -> list[str]:
+    names = []
+    for requirement in requires(_DISTRIBUTION) or []:
+        text, _, marker = requirement.partition(";")
+        match = _NAME.match(text.strip())
+        wanted = f'extra == "{extra}"' if extra else ""
+        if match and match[0].lower() != _DISTRIBUTION and (wanted in marker if extra else "extra" not in marker):
+            names.append(match[0])
+    return sorted(set(names))

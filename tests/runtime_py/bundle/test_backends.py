@@ -1,0 +1,166 @@
+"""Backends: each runs its artifacts, keeps the contract, and says what is missing instead of falling back."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
+from pocketcrafter.runtime.backends.names import BackendName
+from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
+from pocketcrafter.runtime.backends.registry import usable_backend, why_unusable
+from pocketcrafter.runtime.components import ComponentSpec
+from pocketcrafter.runtime.errors import BackendError, ShapeMismatchError
+from pocketcrafter.runtime.fidelity import sqnr_db
+
+torch = pytest.importorskip("torch")
+
+
+class Tiny(torch.nn.Module):  # type: ignore[misc, name-defined]
+    def __init__(self, kernel: FloatArray) -> None:
+        super().__init__()
+        self.kernel = torch.nn.Parameter(torch.from_numpy(kernel), requires_grad=False)
+
+    def forward(self, tile: torch.Tensor, amounts: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.conv2d(tile, self.kernel, padding=1) + amounts.reshape(1, 3, 1, 1)
+
+
+@pytest.fixture
+def expected(kernel: FloatArray, inputs: dict[str, FloatArray]) -> FloatArray:
+    return Tiny(kernel)(*map(torch.from_numpy, inputs.values())).numpy()
+
+
+@pytest.fixture(scope="module")
+def executorch_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    exir = pytest.importorskip("executorch.exir")
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner  # noqa: PLC0415
+
+    kernel = np.random.default_rng(7).normal(0, 0.2, (3, 3, 3, 3)).astype(np.float32)
+    example = (torch.rand(1, 3, 16, 16), torch.rand(1, 3))
+    program = torch.export.export(Tiny(kernel).eval(), example)
+    lowered = exir.to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()]).to_executorch()
+    path = tmp_path_factory.mktemp("pte") / "tiny.pte"
+    path.write_bytes(lowered.buffer)
+    return path
+
+
+def test_onnxruntime_computes_what_torch_does(
+    onnx_model: Path, spec: ComponentSpec, inputs: dict[str, FloatArray], expected: FloatArray
+) -> None:
+    session = OnnxRuntimeBackend().open(onnx_model, spec, threads=2)
+    assert sqnr_db(expected, session.run(inputs)["restored"]) > 100
+
+
+def test_executorch_computes_what_torch_does(
+    executorch_model: Path, spec: ComponentSpec, inputs: dict[str, FloatArray], expected: FloatArray
+) -> None:
+    session = ExecutorchBackend().open(executorch_model, spec, threads=2)
+    first = session.run(inputs)["restored"]
+    assert sqnr_db(expected, first) > 100
+    kept = first.copy()
+    session.run({name: np.zeros_like(array) for name, array in inputs.items()})
+    np.testing.assert_array_equal(first, kept)  # an output must not alias memory that the next run overwrites
+
+
+@pytest.mark.parametrize("fault", ["missing", "unknown", "shape"])
+def test_inputs_that_break_the_contract_are_refused(
+    onnx_model: Path, spec: ComponentSpec, inputs: dict[str, FloatArray], fault: str
+) -> None:
+    session = OnnxRuntimeBackend().open(onnx_model, spec, threads=1)
+    broken = {
+        "missing": {"tile": inputs["tile"]},
+        "unknown": inputs | {"more": inputs["tile"]},
+        "shape": inputs | {"amounts": np.zeros((1, 4), np.float32)},
+    }[fault]
+    with pytest.raises(ShapeMismatchError, match="restore"):
+        session.run(broken)
+
+
+def test_strided_and_float64_inputs_are_taken_as_float32(
+    onnx_model: Path, spec: ComponentSpec, inputs: dict[str, FloatArray]
+) -> None:
+    session = OnnxRuntimeBackend().open(onnx_model, spec, threads=1)
+    strided = np.asfortranarray(inputs["tile"].astype(np.float64))
+    np.testing.assert_array_equal(session.run(inputs | {"tile": strided})["restored"], session.run(inputs)["restored"])
+
+
+def test_a_model_of_another_contract_is_refused_on_opening(onnx_model: Path, spec: ComponentSpec) -> None:
+    renamed = spec.model_copy(update={"outputs": (spec.outputs[0].model_copy(update={"name": "other"}),)})
+    with pytest.raises(BackendError, match="outputs"):
+        OnnxRuntimeBackend().open(onnx_model, renamed, threads=1)
+
+
+def test_an_executorch_program_of_another_contract_is_refused_on_opening(
+    executorch_model: Path, spec: ComponentSpec
+) -> None:
+    swapped = spec.model_copy(update={"inputs": spec.inputs[::-1]})
+    with pytest.raises(BackendError, match="contract"):
+        ExecutorchBackend().open(executorch_model, swapped, threads=1)
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage" * 100])
+@pytest.mark.parametrize("backend", [OnnxRuntimeBackend(), ExecutorchBackend()])
+def test_garbage_is_an_error_with_its_path(
+    tmp_path: Path, spec: ComponentSpec, content: bytes, backend: OnnxRuntimeBackend | ExecutorchBackend
+) -> None:
+    if backend.missing():
+        pytest.skip("not installed")
+    path = tmp_path / "garbage.bin"
+    path.write_bytes(content)
+    with pytest.raises(BackendError, match=r"garbage\.bin"):
+        backend.open(path, spec, threads=1)
+
+
+@pytest.mark.parametrize("location", ["../secret.bin", "{tmp}/secret.bin", "secret.bin"])
+def test_weights_outside_the_artifact_folder_are_never_read(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    spec: ComponentSpec,
+    kernel: FloatArray,
+    external_model: Callable[[str], Path],
+    location: str,
+) -> None:
+    """The last one lies in the working directory, where ONNX Runtime would look by itself."""
+    kernel.tofile(tmp_path / "secret.bin")
+    monkeypatch.chdir(tmp_path)
+    path = external_model(location.format(tmp=tmp_path))
+    with pytest.raises(BackendError):
+        OnnxRuntimeBackend().open(path, spec, threads=1)
+
+
+def test_a_missing_package_is_named_with_the_command_that_installs_it() -> None:
+    """In a fresh interpreter in which torch and executorch cannot be found."""
+    code = (
+        "import sys; sys.modules['torch'] = sys.modules['executorch'] = None\n"
+        "import importlib.util as u; find = u.find_spec\n"
+        "u.find_spec = lambda n, *a: None if n in {'torch', 'executorch'} else find(n, *a)\n"
+        "from pocketcrafter.runtime.backends.registry import why_unusable\n"
+        "from pocketcrafter.runtime.backends.names import BackendName as B\n"
+        "sys.stdout.write('|'.join(str(why_unusable(b)) for b in (B.EXECUTORCH, B.TORCH, B.ONNXRUNTIME)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    executorch, eager, onnxruntime = done.stdout.split("|")
+    assert "pip install 'pocketcrafter[build]'" in executorch
+    assert "pip install 'pocketcrafter[build]'" in eager
+    assert onnxruntime == "None"
+
+
+def test_listing_backends_and_opening_onnx_imports_no_torch(onnx_model: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path\n"
+        "import pocketcrafter.runtime.bundle.verify, pocketcrafter.runtime.cli.bundle\n"
+        "from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend\n"
+        "try: OnnxRuntimeBackend().open(Path(sys.argv[1]), None, 1)\n"
+        "except AttributeError: pass\n"
+        "sys.exit(any(m in sys.modules for m in ('torch', 'executorch', 'onnx', 'yaml', 'safetensors')))"
+    )
+    subprocess.run([sys.executable, "-c", code, str(onnx_model)], check=True)  # noqa: S603
+
+
+def test_onnxruntime_is_always_usable() -> None:
+    assert why_unusable(BackendName.ONNXRUNTIME) is None
+    assert isinstance(usable_backend(BackendName.ONNXRUNTIME), OnnxRuntimeBackend)
