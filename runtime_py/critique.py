@@ -1,0 +1,168 @@
+"""The diagnosis of a photo: what a plan says about each of SmartPhotoCrafter's 21 items, and the plan in words."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final, Literal
+
+import numpy as np
+from pydantic import Field
+
+from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.gate import GateSettings, apply_gate
+from pocketcrafter.runtime.plan import VECTOR_UNITS, Amount, Attribute, EditPlan
+
+
+class Group(StrEnum):
+    """The four groups of items."""
+
+    QUALITY = "quality"
+    COLOR_AND_LIGHT = "color and light"
+    COMPOSITION = "composition"
+    AESTHETIC = "aesthetic"
+
+
+class Item(StrEnum):
+    """What a critique speaks about."""
+
+    BLUR = "blur/clarity"
+    NOISE = "noise/compression"
+    DISTORTION = "distortion/artifacts"
+    INTERFERENCE = "visual interference"
+    SATURATION = "saturation"
+    WHITE_BALANCE = "white balance"
+    CONTRAST = "contrast"
+    EXPOSURE = "exposure"
+    DYNAMIC_RANGE = "dynamic range"
+    SHADOW_QUALITY = "shadow quality"
+    LAYOUT = "layout"
+    FOCUS = "focus"
+    VIEWPOINT = "viewpoint/horizon"
+    BACKGROUND_BLUR = "background blur"
+    STYLE = "style"
+    TONE_STYLE = "tone style"
+    CREATIVITY = "creativity"
+    EMOTION = "emotion/story"
+    SEMANTIC_RICHNESS = "semantic richness"
+    ENVIRONMENT = "environment integration"
+    CONTEXT = "context adaptability"
+
+
+_ORDER: Final = tuple(Item)
+GROUPS: Final[Mapping[Group, tuple[Item, ...]]] = {
+    Group.QUALITY: _ORDER[:4],
+    Group.COLOR_AND_LIGHT: _ORDER[4:10],
+    Group.COMPOSITION: _ORDER[10:15],
+    Group.AESTHETIC: _ORDER[15:],
+}
+
+MEASURED_BY: Final[Mapping[Item, tuple[Attribute, ...]]] = {
+    Item.BLUR: (Attribute.DEBLUR,),
+    Item.NOISE: (Attribute.DENOISE, Attribute.DEJPEG),
+    Item.SATURATION: (Attribute.SATURATION,),
+    Item.WHITE_BALANCE: (Attribute.TEMPERATURE, Attribute.TINT),
+    # A veil of haze is seen as lost contrast; the critic tells the two apart, the list of items does not.
+    Item.CONTRAST: (Attribute.CONTRAST, Attribute.DEHAZE),
+    Item.EXPOSURE: (Attribute.EXPOSURE,),
+    Item.DYNAMIC_RANGE: (Attribute.HIGHLIGHTS,),
+    Item.SHADOW_QUALITY: (Attribute.SHADOWS,),
+}
+"""The attributes that are evidence for an item; items that are not here are never assessed."""
+
+Finding = Amount | Literal["fine", "not_assessed"]
+
+
+class AttributeOpinion(Config):
+    """What the critic thinks of one attribute, before the gate."""
+
+    amount: float = Field(description="Predicted change in the attribute's own unit.")
+    presence: Amount = Field(description="P(attribute needs a change).")
+    confidence: Amount = Field(description="P(predicted amount is near the truth).")
+
+
+class Critique(Config):
+    """The diagnosis of one photo."""
+
+    score: float = Field(ge=0, le=100, description="Photo score; higher is better.")
+    findings: Mapping[Item, Finding] = Field(description="Severity in [0, 1], fine, or not assessed, for every item.")
+    plan: EditPlan = Field(description="What is worth changing: the plan after the gate.")
+    opinions: Mapping[Attribute, AttributeOpinion] = Field(description="What the plan was gated from.")
+
+
+def critique_from(
+    plan: FloatArray, presence: FloatArray, confidence: FloatArray, score: float, settings: GateSettings
+) -> Critique:
+    """Read a critique off the critic's outputs.
+
+    Parameters
+    ----------
+    plan, presence, confidence
+        Shape ``(len(Attribute),)``, float32, in vector units and probabilities.
+    score
+        Photo score in [0, 1]; clipped to it.
+    settings
+        The bundle's gate. An item is assessed where the gate can open for one of its attributes.
+
+    Returns
+    -------
+    Critique
+        An item's severity is its strongest gated change in vector units, at most 1.
+
+    Raises
+    ------
+    ShapeMismatchError
+        If an array has another shape.
+    """
+    gated = apply_gate(plan, presence, confidence, settings)
+    units = np.array([VECTOR_UNITS[a] for a in Attribute])
+    finite = [np.nan_to_num(x, nan=0.0, posinf=1.0, neginf=-1.0) for x in (plan * units, presence, confidence)]
+    opinions = {
+        a: AttributeOpinion(amount=float(amount), presence=_unit(p), confidence=_unit(c))
+        for a, amount, p, c in zip(Attribute, *finite, strict=True)
+    }
+    return Critique(
+        score=100 * _unit(score),
+        findings={item: _finding(item, gated, settings) for item in Item},
+        plan=gated,
+        opinions=opinions,
+    )
+
+
+_WORDS: Final[Mapping[Attribute, tuple[str, str]]] = {
+    Attribute.EXPOSURE: ("{:+.1f} EV", "{:+.1f} EV"),
+    Attribute.TEMPERATURE: ("{:.0f} mired warmer", "{:.0f} mired cooler"),
+    Attribute.TINT: ("{:.0f} mired more magenta", "{:.0f} mired greener"),
+    Attribute.CONTRAST: ("contrast {:+.2f}", "contrast {:+.2f}"),
+    Attribute.HIGHLIGHTS: ("highlights {:+.2f}", "highlights {:+.2f}"),
+    Attribute.SHADOWS: ("shadows {:+.2f}", "shadows {:+.2f}"),
+    Attribute.SATURATION: ("saturation {:+.2f}", "saturation {:+.2f}"),
+}
+
+
+def describe(plan: EditPlan) -> str:
+    """Say a plan in words, as in "+0.8 EV, 25 mired warmer, denoise 0.4"; "left as it is" where it changes nothing."""
+    parts = []
+    for attribute in Attribute:
+        value = getattr(plan, attribute)
+        if value == 0:
+            continue
+        positive, negative = _WORDS.get(attribute, (attribute.value + " {:.1f}",) * 2)
+        words = (positive if value > 0 else negative).format(value if "+" in positive else abs(value))
+        parts.append(words)
+    if plan.tilt_degrees:
+        parts.append(f"turned {plan.tilt_degrees:+.1f}°")
+    if plan.crop is not None:
+        parts.append("cropped")
+    return ", ".join(parts) or "left as it is"
+
+
+def _finding(item: Item, plan: EditPlan, settings: GateSettings) -> Finding:
+    attributes = [a for a in MEASURED_BY.get(item, ()) if settings.attributes[a].shrink > 0]
+    if not attributes:
+        return "not_assessed"
+    severity = max(abs(getattr(plan, a)) / VECTOR_UNITS[a] for a in attributes)
+    return _unit(severity) if severity > 0 else "fine"
+
+
+def _unit(value: float) -> float:
+    return float(min(max(value, 0.0), 1.0)) if value == value else 0.0  # noqa: PLR0124 - false for NaN alone

@@ -1,0 +1,225 @@
+"""From a photo to its critique and its enhanced self: views, critic, gate, restoration, render, tone grid."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol, Self
+
+import numpy as np
+
+from pocketcrafter.runtime.arrays import FloatArray, PixelArray
+from pocketcrafter.runtime.backends.base import Session
+from pocketcrafter.runtime.backends.names import BackendName
+from pocketcrafter.runtime.bundle.reader import Bundle
+from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.critique import Critique, critique_from
+from pocketcrafter.runtime.develop import develop
+from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.gate import GateSettings
+from pocketcrafter.runtime.grid import blended
+from pocketcrafter.runtime.photo.color import handling_of, view_to_srgb
+from pocketcrafter.runtime.photo.model import Photo
+from pocketcrafter.runtime.plan import RESTORATION, TONAL, EditPlan
+from pocketcrafter.runtime.render import render
+from pocketcrafter.runtime.tiles import Progress, map_tiles
+from pocketcrafter.runtime.views import global_view, native_crops
+
+MAX_STRENGTH: Final = 2.0
+
+
+class SessionSource(Protocol):
+    """Where a pipeline gets its networks and its gate."""
+
+    @property
+    def gate(self) -> GateSettings:
+        """The gate that the networks were tuned with."""
+
+    def session(self, component: Component) -> Session:
+        """Open a component; called once for each that is needed."""
+
+
+@dataclass(frozen=True)
+class Enhanced:
+    """What became of a photo.
+
+    Attributes
+    ----------
+    photo
+        The result; the very input where there was nothing to do.
+    plan
+        What was done: the gated plan at the asked strength.
+    critique
+        The diagnosis of the input.
+    timings
+        Seconds by stage: ``critique``, ``restore``, ``tone``, ``develop``; only stages that ran.
+    """
+
+    photo: Photo
+    plan: EditPlan
+    critique: Critique
+    timings: Mapping[str, float]
+
+
+class PhotoPipeline:
+    """Critiques and enhances photos with the networks of one bundle; opens each network when it is first needed.
+
+    Parameters
+    ----------
+    source
+        Where the networks come from.
+    threads
+        Threads for the arithmetic outside the networks, ≥ 1.
+    """
+
+    def __init__(self, source: SessionSource, *, threads: int = 2) -> None:
+        self._source = source
+        self._threads = threads
+        self._sessions: dict[Component, Session] = {}
+
+    @classmethod
+    def open(cls, bundle: Path | str, backend: BackendName | str = "auto", threads: int = 2) -> Self:
+        """Open a bundle.
+
+        Parameters
+        ----------
+        bundle
+            A ``.pcbundle`` directory or a zip of it.
+        backend
+            A backend's name, or ``"auto"`` for the bundle's first target that has one.
+        threads
+            Threads for the networks and for the arithmetic around them, ≥ 1.
+
+        Raises
+        ------
+        BundleError
+            If the bundle is missing or damaged.
+        ConfigError
+            If there is no backend of that name.
+        """
+        if backend != "auto" and backend not in set(BackendName):
+            raise ConfigError(f"No backend is called '{backend}'; use auto, {', '.join(BackendName)}.")
+        name = None if backend == "auto" else BackendName(backend)
+        return cls(_BundleSource(Bundle.open(Path(bundle)), name, threads), threads=threads)
+
+    def critique(self, photo: Photo) -> Critique:
+        """Diagnose a photo.
+
+        Raises
+        ------
+        BackendError
+            If a network fails.
+        """
+        return self._look(photo).critique
+
+    def enhance(self, photo: Photo, strength: float = 1.0, progress: Progress | None = None) -> Enhanced:
+        """Enhance a photo at its own resolution.
+
+        Parameters
+        ----------
+        photo
+            The photo; it is not changed.
+        strength
+            Factor on the plan and on the tone grid's departure from identity; 0 changes nothing, 2 is the most.
+        progress
+            Called with (tiles done, tiles in all) during restoration, the only slow stage.
+
+        Raises
+        ------
+        ConfigError
+            If the strength is not in [0, 2].
+        BackendError
+            If a network fails.
+        """
+        if not 0 <= strength <= MAX_STRENGTH:
+            raise ConfigError(f"The strength is from 0 to {MAX_STRENGTH:g}, not {strength:g}.")
+        clock = _Clock()
+        with clock.stage("critique"):
+            seen = self._look(photo)
+        plan = seen.critique.plan.scaled(strength)
+        pixels = photo.pixels
+        if plan.is_active(*RESTORATION):
+            with clock.stage("restore"):
+                pixels = self._restored(pixels, plan, progress)
+        if plan.is_active(*TONAL):
+            with clock.stage("tone"):
+                grid = blended(self._grid(seen), strength)
+            with clock.stage("develop"):
+                pixels = develop(pixels, plan, grid, threads=self._threads)
+        result = photo if pixels is photo.pixels else photo.with_pixels(pixels)
+        return Enhanced(photo=result, plan=plan, critique=seen.critique, timings=clock.seconds)
+
+    def _look(self, photo: Photo) -> "_Seen":
+        native = global_view(photo.pixels)
+        view, crops = native, native_crops(photo.pixels)
+        if photo.icc is not None and handling_of(photo.icc) != "srgb":
+            view, crops = view_to_srgb(view, photo.icc), view_to_srgb(crops, photo.icc)
+        out = self._session(Component.CRITIC).run({"view": view, "crops": crops})
+        critique = critique_from(
+            out["plan"][0], out["presence"][0], out["confidence"][0], float(out["score"][0, 0]), self._source.gate
+        )
+        return _Seen(critique, out["tokens"], native)
+
+    def _restored(self, pixels: PixelArray, plan: EditPlan, progress: Progress | None) -> PixelArray:
+        session = self._session(Component.RESTORE)
+        amounts = np.array([[getattr(plan, a) for a in RESTORATION]], dtype=np.float32)
+        return map_tiles(
+            pixels, lambda tile: session.run({"tile": tile, "amounts": amounts})["restored"], progress=progress
+        )
+
+    def _grid(self, seen: "_Seen") -> FloatArray:
+        # The full plan goes in, as in training; strength then scales what comes out.
+        plan = seen.critique.plan
+        rendered = render(plan, seen.view[0].transpose(1, 2, 0)).transpose(2, 0, 1)[None]
+        inputs = {
+            "view": seen.view,
+            "rendered": np.ascontiguousarray(rendered),
+            "plan": plan.vector()[None],
+            "tokens": np.ascontiguousarray(seen.tokens),
+        }
+        grids: FloatArray = self._session(Component.TONE).run(inputs)["grid"]
+        return grids.reshape(grids.shape[1:])
+
+    def _session(self, component: Component) -> Session:
+        if component not in self._sessions:
+            self._sessions[component] = self._source.session(component)
+        return self._sessions[component]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the critic made of a photo, and the view in the photo's own RGB, in which the tone grid is applied."""
+
+    critique: Critique
+    tokens: FloatArray
+    view: FloatArray
+
+
+@dataclass(frozen=True)
+class _BundleSource:
+    """The networks of an opened bundle, on one backend."""
+
+    bundle: Bundle
+    backend: BackendName | None
+    threads: int
+
+    @property
+    def gate(self) -> GateSettings:
+        return self.bundle.manifest.gate
+
+    def session(self, component: Component) -> Session:
+        return self.bundle.session(component, self.threads, self.backend)
+
+
+class _Clock:
+    """Wall-clock seconds by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - start

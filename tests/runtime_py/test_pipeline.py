@@ -1,0 +1,209 @@
+"""The flow of a photo through the pipeline, with networks that are plain arithmetic."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pytest
+import skimage.data
+
+from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.backends.base import Session
+from pocketcrafter.runtime.components import POCKET_SPECS, Component
+from pocketcrafter.runtime.critique import GROUPS, Critique, Item, describe
+from pocketcrafter.runtime.errors import BundleError, ConfigError
+from pocketcrafter.runtime.gate import AttributeGate, GateSettings
+from pocketcrafter.runtime.grid import IDENTITY, slice_exact
+from pocketcrafter.runtime.photo import Photo
+from pocketcrafter.runtime.pipeline import PhotoPipeline
+from pocketcrafter.runtime.plan import Attribute, EditPlan
+from pocketcrafter.runtime.render import render
+
+Run = Callable[[Mapping[str, FloatArray]], dict[str, FloatArray]]
+
+
+class Arithmetic:
+    """A session that checks its inputs against the contract and computes with numpy."""
+
+    def __init__(self, component: Component, run: Run) -> None:
+        self._spec, self._run = POCKET_SPECS[component], run
+
+    def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+        assert list(inputs) == [spec.name for spec in self._spec.inputs]
+        for spec in self._spec.inputs:
+            array = inputs[spec.name]
+            assert array.shape == spec.shape
+            assert array.dtype == np.float32
+            assert array.flags.c_contiguous
+        return self._run(inputs)
+
+
+class Networks:
+    """A source of networks: a critic with one fixed opinion, a tone grid, a restoration that darkens by its amount."""
+
+    def __init__(self, plan: EditPlan, grid: FloatArray = IDENTITY, confidence: float = 0.9) -> None:
+        self._plan, self._grid, self._confidence = plan, grid, confidence
+        self.opened: list[Component] = []
+        self.tone_inputs: list[Mapping[str, FloatArray]] = []
+        self.gate = GateSettings.uniform(presence=0.5, confidence=0.5, dead_zone=0.05)
+
+    def session(self, component: Component) -> Session:
+        self.opened.append(component)
+        runs: dict[Component, Run] = {
+            Component.CRITIC: self._critic,
+            Component.TONE: self._tone,
+            Component.RESTORE: lambda i: {"restored": i["tile"] - i["amounts"].sum() / 10},
+        }
+        return Arithmetic(component, runs[component])
+
+    def _critic(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+        sure = np.full((1, len(Attribute)), self._confidence, np.float32)
+        return {
+            "plan": self._plan.vector()[None],
+            "presence": sure,
+            "confidence": sure,
+            "score": inputs["view"].mean(keepdims=True).reshape(1, 1),
+            "tokens": np.ones((1, 4, 64), np.float32),
+            "scene": np.zeros((1, 64), np.float32),
+        }
+
+    def _tone(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+        self.tone_inputs.append(inputs)
+        return {"grid": self._grid[None]}
+
+
+ASTRONAUT = Photo(pixels=skimage.data.astronaut())
+BRIGHTER = EditPlan(exposure_ev=0.8, temperature_mired=25)
+
+
+def test_the_plan_is_rendered_and_reported() -> None:
+    result = PhotoPipeline(Networks(BRIGHTER)).enhance(ASTRONAUT)
+    expected = render(result.plan, ASTRONAUT.pixels.astype(np.float32) / 255) * 255
+    assert np.abs(result.photo.pixels - expected).max() <= 0.51
+    assert result.plan.exposure_ev == pytest.approx(0.8)
+    assert list(result.timings) == ["critique", "tone", "develop"]
+
+
+def test_the_tone_network_sees_the_rendered_view_and_the_plan() -> None:
+    networks = Networks(BRIGHTER)
+    PhotoPipeline(networks).enhance(ASTRONAUT)
+    seen = networks.tone_inputs[0]
+    view = seen["view"][0].transpose(1, 2, 0)
+    np.testing.assert_allclose(seen["rendered"][0].transpose(1, 2, 0), render(BRIGHTER, view), atol=1e-5)
+    np.testing.assert_allclose(seen["plan"][0], BRIGHTER.vector(), atol=1e-6)
+
+
+def test_the_tone_grid_is_applied_after_the_render() -> None:
+    grid = IDENTITY.copy()
+    grid[3] += 0.1
+    result = PhotoPipeline(Networks(BRIGHTER, grid)).enhance(ASTRONAUT)
+    rendered = render(result.plan, ASTRONAUT.pixels.astype(np.float32) / 255)
+    expected = np.clip(slice_exact(grid, rendered), 0, 1) * 255
+    assert np.abs(result.photo.pixels - expected).max() <= 1.01
+
+
+@pytest.mark.parametrize("networks", [Networks(EditPlan()), Networks(BRIGHTER, confidence=0.4)])
+def test_a_photo_below_the_gate_comes_out_as_it_went_in(networks: Networks) -> None:
+    result = PhotoPipeline(networks).enhance(ASTRONAUT)
+    assert result.photo is ASTRONAUT
+    assert networks.opened == [Component.CRITIC]
+    assert describe(result.plan) == "left as it is"
+
+
+def test_strength_zero_changes_nothing_and_strength_scales_plan_and_grid() -> None:
+    grid = IDENTITY.copy()
+    grid[3] += 0.1
+    pipeline = PhotoPipeline(Networks(BRIGHTER, grid))
+    assert pipeline.enhance(ASTRONAUT, strength=0).photo is ASTRONAUT
+    half = pipeline.enhance(ASTRONAUT, strength=0.5)
+    assert half.plan.exposure_ev == pytest.approx(0.4)
+    rendered = render(half.plan, ASTRONAUT.pixels.astype(np.float32) / 255)
+    rendered[..., 0] += 0.05
+    assert np.abs(half.photo.pixels - np.clip(rendered, 0, 1) * 255).max() <= 1.01
+    with pytest.raises(ConfigError, match="strength"):
+        pipeline.enhance(ASTRONAUT, strength=2.5)
+
+
+def test_restoration_runs_on_tiles_only_where_the_plan_asks() -> None:
+    networks = Networks(EditPlan(denoise=0.5, dejpeg=0.2))
+    told: list[tuple[int, int]] = []
+    result = PhotoPipeline(networks).enhance(ASTRONAUT, progress=lambda *x: told.append(x))
+    assert networks.opened == [Component.CRITIC, Component.RESTORE]
+    expected = np.clip(ASTRONAUT.pixels / 255 - 0.07, 0, 1) * 255
+    assert np.abs(result.photo.pixels - expected).max() <= 0.51
+    assert told == [(1, 1)]
+
+
+def test_sixteen_bits_stay_sixteen_bits() -> None:
+    photo = Photo(pixels=ASTRONAUT.pixels.astype(np.uint16) * 257 + 13)
+    out = PhotoPipeline(Networks(BRIGHTER)).enhance(photo).photo.pixels
+    assert out.dtype == np.uint16
+    assert len(np.unique(out)) > 256
+
+
+def test_networks_are_opened_once_for_many_photos() -> None:
+    networks = Networks(BRIGHTER)
+    pipeline = PhotoPipeline(networks)
+    for _ in range(3):
+        pipeline.enhance(ASTRONAUT)
+    assert networks.opened == [Component.CRITIC, Component.TONE]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 700), (900, 2), (100, 130)])
+def test_tiny_and_thin_photos_pass_through_every_stage(shape: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    out = PhotoPipeline(Networks(EditPlan(exposure_ev=0.5, denoise=0.3))).enhance(Photo(pixels=pixels)).photo
+    assert out.pixels.shape == pixels.shape
+
+
+def test_the_critic_sees_wide_gamut_photos_in_srgb(rgb_profile: Callable[[str], bytes]) -> None:
+    """The score is the view's mean, so that it tells in which color space the view was."""
+    green = np.full((300, 300, 3), (60, 180, 60), np.uint8)
+    pipeline = PhotoPipeline(Networks(EditPlan()))
+    as_srgb = pipeline.critique(Photo(pixels=green)).score
+    assert pipeline.critique(Photo(pixels=green, icc=rgb_profile("srgb"))).score == as_srgb
+    assert pipeline.critique(Photo(pixels=green, icc=rgb_profile("display-p3"))).score < as_srgb - 1
+
+
+def test_a_critique_names_what_it_measures_and_admits_what_it_does_not() -> None:
+    networks = Networks(EditPlan(exposure_ev=0.8, dehaze=0.4))
+    gates = dict(networks.gate.attributes)
+    gates[Attribute.SHADOWS] = AttributeGate(presence=0, confidence=0, dead_zone=0, shrink=0)
+    networks.gate = GateSettings(attributes=gates)
+    critique = PhotoPipeline(networks).critique(ASTRONAUT)
+    assert critique.findings[Item.EXPOSURE] == pytest.approx(0.4)
+    assert critique.findings[Item.CONTRAST] == pytest.approx(0.4)
+    assert critique.findings[Item.NOISE] == "fine"
+    assert critique.findings[Item.SHADOW_QUALITY] == "not_assessed"
+    assert critique.findings[Item.EMOTION] == "not_assessed"
+    assert Critique.model_validate_json(critique.model_dump_json()) == critique
+
+
+def test_the_four_groups_hold_the_21_items_once_each() -> None:
+    assert [len(items) for items in GROUPS.values()] == [4, 6, 5, 6]
+    assert [i for items in GROUPS.values() for i in items] == list(Item)
+
+
+@pytest.mark.parametrize(
+    ("plan", "words"),
+    [
+        (EditPlan(exposure_ev=0.8, temperature_mired=25, denoise=0.4), "+0.8 EV, 25 mired warmer, denoise 0.4"),
+        (
+            EditPlan(exposure_ev=-1.25, temperature_mired=-40, tint_mired=-8),
+            "-1.2 EV, 40 mired cooler, 8 mired greener",
+        ),
+        (
+            EditPlan(saturation=-0.25, contrast=0.1, tint_mired=5),
+            "5 mired more magenta, contrast +0.10, saturation -0.25",
+        ),
+        (EditPlan(), "left as it is"),
+    ],
+)
+def test_plans_in_words(plan: EditPlan, words: str) -> None:
+    assert describe(plan) == words
+
+
+def test_opening_what_is_not_there_is_a_typed_error(tmp_path: object) -> None:
+    with pytest.raises(BundleError):
+        PhotoPipeline.open(f"{tmp_path}/none.pcbundle")
+    with pytest.raises(ConfigError, match="tensorflow"):
+        PhotoPipeline.open(f"{tmp_path}/none.pcbundle", backend="tensorflow")
