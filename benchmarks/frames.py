@@ -15,7 +15,6 @@ from pocketcrafter.export.train.evidence import FRAME_PX
 from pocketcrafter.runtime.plan import EditPlan
 
 
-
 class FrameKind(StrEnum):
     """What was done to a frame."""
 
@@ -62,7 +61,7 @@ def _faults(kind: FrameKind, noise: Sequence[NoiseModel], rng: np.random.Generat
         case FrameKind.CLEAN:
             return Faults(EditPlan())
         case FrameKind.NOISE:
-            model = noise[rng.integers(len(noise))].scaled_to(amount * MAX_ENCODED_SIGMA)
+            model = noise[int(rng.integers(len(noise)))].scaled_to(amount * MAX_ENCODED_SIGMA)
             return Faults(EditPlan(denoise=amount), noise=model, noise_grain=float(rng.uniform(0, 0.9)))
         case FrameKind.JPEG:
             return Faults(EditPlan(dejpeg=amount))

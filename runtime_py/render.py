@@ -32,7 +32,8 @@ def channel_curves(plan: EditPlan, encoded: FloatArray) -> FloatArray:
     y = np.clip(y + tm.REGION_LIFT * lift, tm.TONE_EPS, 1 - tm.TONE_EPS)
     slope = 2.0**plan.contrast
     up, down = y**slope, (1 - y) ** slope
-    return (up / (up + down)).astype(np.float32)
+    curved: FloatArray = (up / (up + down)).astype(np.float32)
+    return curved
 
 
 def render(plan: EditPlan, encoded: FloatArray) -> FloatArray:
@@ -57,15 +58,17 @@ def scale_chroma(encoded: FloatArray, saturation: float) -> FloatArray:
     """Multiply the distance from luma by ``1 + saturation`` and clip to [0, 1]; shape ``(..., 3)``, float32."""
     luma = encoded @ np.array(tm.LUMA, dtype=np.float32)
     luma = luma[..., None]
-    return np.clip(luma + np.float32(1 + saturation) * (encoded - luma), 0.0, 1.0)
+    scaled: FloatArray = np.clip(luma + np.float32(1 + saturation) * (encoded - luma), 0.0, 1.0)
+    return scaled
 
 
 def channel_gains(plan: EditPlan) -> FloatArray:
-    """Return the linear-light gain of R, G and B, shape ``(3,)``: exposure times a white balance that keeps grey's luma."""
+    """Return the linear-light gains of R, G, B, shape ``(3,)``: exposure times a white balance that keeps gray's luma."""
     log2 = plan.temperature_mired * np.array(tm.LOG2_GAIN_PER_MIRED)
     log2[1] += plan.tint_mired * tm.LOG2_GREEN_PER_MIRED
     balance = 2.0**log2
-    return (2.0**plan.exposure_ev * balance / (balance @ np.array(tm.LUMA))).astype(np.float32)
+    gains: FloatArray = (2.0**plan.exposure_ev * balance / (balance @ np.array(tm.LUMA))).astype(np.float32)
+    return gains
 
 
 def srgb_to_linear(encoded: FloatArray) -> FloatArray:
@@ -84,10 +87,12 @@ def linear_to_srgb(linear: FloatArray) -> FloatArray:
 
 def _gained(linear: FloatArray, gains: FloatArray) -> FloatArray:
     shoulder = 1 - np.maximum(1 - gains, 0.0) * linear**tm.SHOULDER_POWER
-    return np.minimum(gains * linear / shoulder, 1.0)
+    gained: FloatArray = np.minimum(gains * linear / shoulder, 1.0)
+    return gained
 
 
 def _veil_removed(linear: FloatArray, dehaze: float) -> FloatArray:
     transmission = 1 - tm.VEIL * dehaze
     scene = (linear - tm.AIRLIGHT * (1 - transmission)) / transmission
-    return 0.5 * (scene + np.sqrt(scene**2 + (tm.TOE * dehaze) ** 2 + 1e-12))
+    unveiled: FloatArray = 0.5 * (scene + np.sqrt(scene**2 + (tm.TOE * dehaze) ** 2 + 1e-12))
+    return unveiled

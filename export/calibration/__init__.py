@@ -65,18 +65,20 @@ def _read(path: Path) -> ByteImage:
     with Image.open(path) as image:
         pixels = np.asarray(image.convert("RGB"))
     if min(pixels.shape[:2]) < FRAME_PX:
-        raise ConfigError(f"{path}: calibration photos need {FRAME_PX} px on both sides; this one has {pixels.shape[:2]}.")
+        raise ConfigError(
+            f"{path}: calibration photos need {FRAME_PX} px on both sides; this one has {pixels.shape[:2]}."
+        )
     return pixels
 
 
 def _critic_sample(frame: Frame) -> Sample:
     view, crops = critic_inputs(frame.degraded)
-    return {"view": to_batch(view[None]).numpy(), "crops": to_batch(crops).numpy()}
+    return {"view": _network_input(view[None]), "crops": _network_input(crops)}
 
 
 def _restore_sample(frame: Frame) -> Sample:
     amounts = frame.plan.vector()[_RESTORATION_COLUMNS]
-    return {"tile": to_batch(frame.degraded[None]).numpy(), "amounts": amounts[None]}
+    return {"tile": _network_input(frame.degraded[None]), "amounts": amounts[None]}
 
 
 def _tone_samples(weights: Path) -> Callable[[Frame], Sample]:
@@ -87,12 +89,15 @@ def _tone_samples(weights: Path) -> Callable[[Frame], Sample]:
         with torch.inference_mode():
             said = critic(*(torch.from_numpy(a) for a in seen.values()))
         plan = EditPlan.from_vector(np.where(said.presence[0] > 0.5, said.plan[0], 0).astype(np.float32))
-        rendered = render(plan, seen["view"][0].transpose(1, 2, 0)).transpose(2, 0, 1)[None]
-        vector = plan.vector()
-        vector[_RESTORATION_COLUMNS] = 0
-        return {"view": seen["view"], "rendered": rendered, "plan": vector[None], "tokens": said.tokens.numpy()}
+        rendered = np.ascontiguousarray(render(plan, seen["view"][0].transpose(1, 2, 0)).transpose(2, 0, 1)[None])
+        return {"view": seen["view"], "rendered": rendered, "plan": plan.vector()[None], "tokens": said.tokens.numpy()}
 
     return make
+
+
+def _network_input(pictures: ByteImage) -> FloatArray:
+    array: FloatArray = to_batch(pictures).contiguous().numpy()
+    return array
 
 
 _MAKERS: Final[Mapping[Component, Callable[[Path], Callable[[Frame], Sample]]]] = {

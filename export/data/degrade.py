@@ -105,7 +105,7 @@ def _tonal_faults(clean: ByteImage, faults: Faults) -> FloatArray:
 
 
 def inverse_curves(plan: EditPlan, airlight: tuple[float, float, float]) -> FloatArray:
-    """Return the faults as tables: for 4096 encoded values of the clean photo, linear light after them, ``(3, 4096)``."""
+    """Return the tonal faults as tables ``(3, 4096)``: from clean encoded values to linear light with the faults."""
     codes = np.linspace(0, 1, _CODES, dtype=np.float32)
     shape_only = EditPlan(contrast=plan.contrast, highlights=plan.highlights, shadows=plan.shadows)
     shaped = channel_curves(shape_only, codes[:, None])[:, 0]
@@ -146,5 +146,5 @@ def _blur_kernel(faults: Faults) -> FloatArray:
 
 def _through_jpeg(image: ByteImage, quality: int) -> ByteImage:
     _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    decoded: ByteImage = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), dtype=np.uint8)
     return np.ascontiguousarray(decoded[..., ::-1])

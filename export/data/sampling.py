@@ -10,7 +10,6 @@ from pydantic import Field
 
 from pocketcrafter.export.data.degrade import ByteImage, Faults, Frame, degrade
 from pocketcrafter.export.data.noise import MAX_ENCODED_SIGMA, NoiseModel
-from pocketcrafter.runtime import tone_math as tm
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.plan import RESTORATION, Attribute, EditPlan
 
@@ -48,7 +47,9 @@ CLEAN_SHARE: Final = 0.17
 MAX_FAULTS: Final = 4
 
 
-def draw_faults(rng: np.random.Generator, noise_models: Sequence[NoiseModel], focus: Focus = Focus.EVERYTHING) -> Faults:
+def draw_faults(
+    rng: np.random.Generator, noise_models: Sequence[NoiseModel], focus: Focus = Focus.EVERYTHING
+) -> Faults:
     """Draw one frame's faults: none for `CLEAN_SHARE` of frames, else one to `MAX_FAULTS` different ones.
 
     With `Focus.RESTORATION` at least one of them is noise, blur or JPEG.
@@ -67,7 +68,7 @@ def draw_faults(rng: np.random.Generator, noise_models: Sequence[NoiseModel], fo
     plan = EditPlan(**amounts)
     noise = None
     if plan.denoise > 0:
-        noise = noise_models[rng.integers(len(noise_models))].scaled_to(plan.denoise * MAX_ENCODED_SIGMA)
+        noise = noise_models[int(rng.integers(len(noise_models)))].scaled_to(plan.denoise * MAX_ENCODED_SIGMA)
     return Faults(
         plan,
         airlight=_draw_airlight(rng),
@@ -131,7 +132,7 @@ def _draw_amount(amount: AmountRange, rng: np.random.Generator) -> float:
 
 
 def _draw_airlight(rng: np.random.Generator) -> tuple[float, float, float]:
-    """A veil is nearly grey, a little darker or brighter than the renderer's, and more often bluish than reddish."""
+    """Draw a veil: nearly gray, a little darker or brighter than the renderer's, more often bluish than reddish."""
     gray = rng.uniform(0.74, 0.86)
     blue = rng.normal(0.02, 0.03)
     r, g, b = np.clip([gray * (1 - blue), gray, gray * (1 + blue)], 0.5, 1.0)

@@ -9,7 +9,15 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-STAGES: Final = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+STAGES: Final = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
 """Expansion, channels, blocks and first stride of each stage, as published."""
 
 TAP_CHANNELS: Final = tuple(channels for _, channels, _, _ in STAGES[1:])
@@ -28,7 +36,8 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, inputs, H, W)`` to ``(B, outputs, H / stride, W / stride)``."""
-        return x + self.body(x) if self.residual else self.body(x)
+        y: Tensor = self.body(x)
+        return x + y if self.residual else y
 
 
 class MobileNetV2(nn.Module):
@@ -68,11 +77,12 @@ def fold_torchvision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Parameters
     ----------
     state
-        ``state_dict`` with keys ``features.<n>…``.
+        ``state_dict`` of the published network, in its own order: keys ``features.<n>…``, and a classifier, left out.
     """
-    convolutions = [k.removesuffix(".weight") for k, v in state.items() if v.ndim == 4 and k.startswith("features.")]  # noqa: PLR2004
-    norms = [k.removesuffix(".running_mean") for k in state if k.endswith(".running_mean") and k.startswith("features.")]
-    ours = [k.removesuffix(".weight") for k in MobileNetV2().state_dict() if k.endswith(".weight")]
+    features = {name: tensor for name, tensor in state.items() if name.startswith("features.")}
+    convolutions = [name.removesuffix(".weight") for name, tensor in features.items() if tensor.ndim == 4]
+    norms = [name.removesuffix(".running_mean") for name in features if name.endswith(".running_mean")]
+    ours = [name.removesuffix(".weight") for name in MobileNetV2().state_dict() if name.endswith(".weight")]
     folded = {}
     for name, conv, norm in zip(ours, convolutions, norms, strict=False):  # the last, 1280-channel layer is left out
         scale = state[f"{norm}.weight"] / torch.sqrt(state[f"{norm}.running_var"] + 1e-5)

@@ -30,4 +30,5 @@ class FilmBlock(nn.Module):
         y = self.depthwise(self.activate(self.expand(x)))
         film = (-1, y.shape[1], 1, 1)
         y = y * self.scale(condition).reshape(film) + self.shift(condition).reshape(film)
-        return x + self.project(self.activate(y))
+        change: Tensor = self.project(self.activate(y))
+        return x + change

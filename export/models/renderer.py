@@ -1,4 +1,10 @@
-"""The differentiable twin of `pocketcrafter.runtime.render`, batched: the same formulas, so that a plan can be trained by its picture."""
+"""The analytic renderer in torch, batched and differentiable, so that a plan can be trained by its picture.
+
+The numpy twin, with the same formulas, is `pocketcrafter.runtime.render`.
+"""
+
+from collections.abc import Mapping
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -6,7 +12,7 @@ from torch import Tensor
 from pocketcrafter.runtime import tone_math as tm
 from pocketcrafter.runtime.plan import UNITS, Attribute
 
-_ROW = {a: i for i, a in enumerate(Attribute)}
+_COLUMN: Final[Mapping[Attribute, int]] = {attribute: index for index, attribute in enumerate(Attribute)}
 
 
 def render(plan: Tensor, encoded: Tensor) -> Tensor:
@@ -22,34 +28,35 @@ def render(plan: Tensor, encoded: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        Same shape and encoding. Amounts outside an attribute's range are clipped to what the formulas allow.
+        Same shape and encoding. Of amounts outside their range, as a network may predict them, dehaze is clipped and
+        the others are extrapolated.
     """
     amounts = plan * plan.new_tensor(UNITS)
-    column = {a: amounts[:, i, None, None, None] for a, i in _ROW.items()}
+    amount = {a: amounts[:, i, None, None, None] for a, i in _COLUMN.items()}
     gains = _channel_gains(amounts)
     linear = _srgb_to_linear(encoded)
     shoulder = 1 - (1 - gains).clamp(min=0) * linear**tm.SHOULDER_POWER
     linear = (gains * linear / shoulder).clamp(max=1)
-    dehaze = column[Attribute.DEHAZE].clamp(0, 1)
+    dehaze = amount[Attribute.DEHAZE].clamp(0, 1)
     transmission = 1 - tm.VEIL * dehaze
     scene = (linear - tm.AIRLIGHT * (1 - transmission)) / transmission
     linear = 0.5 * (scene + (scene**2 + (tm.TOE * dehaze) ** 2 + 1e-12).sqrt())
     y = _linear_to_srgb(linear.clamp(0, 1))
-    lift = column[Attribute.SHADOWS] * y * (1 - y) ** 2 + column[Attribute.HIGHLIGHTS] * y**2 * (1 - y)
+    lift = amount[Attribute.SHADOWS] * y * (1 - y) ** 2 + amount[Attribute.HIGHLIGHTS] * y**2 * (1 - y)
     y = (y + tm.REGION_LIFT * lift).clamp(tm.TONE_EPS, 1 - tm.TONE_EPS)
-    slope = 2 ** column[Attribute.CONTRAST]
+    slope = 2 ** amount[Attribute.CONTRAST]
     up, down = y**slope, (1 - y) ** slope
     y = up / (up + down)
     luma = (y * y.new_tensor(tm.LUMA)[:, None, None]).sum(1, keepdim=True)
-    return (luma + (1 + column[Attribute.SATURATION]) * (y - luma)).clamp(0, 1)
+    return (luma + (1 + amount[Attribute.SATURATION]) * (y - luma)).clamp(0, 1)
 
 
 def _channel_gains(amounts: Tensor) -> Tensor:
-    warm = amounts[:, _ROW[Attribute.TEMPERATURE], None] * amounts.new_tensor(tm.LOG2_GAIN_PER_MIRED)
-    green = amounts[:, _ROW[Attribute.TINT], None] * amounts.new_tensor((0.0, tm.LOG2_GREEN_PER_MIRED, 0.0))
+    warm = amounts[:, _COLUMN[Attribute.TEMPERATURE], None] * amounts.new_tensor(tm.LOG2_GAIN_PER_MIRED)
+    green = amounts[:, _COLUMN[Attribute.TINT], None] * amounts.new_tensor((0.0, tm.LOG2_GREEN_PER_MIRED, 0.0))
     balance = 2 ** (warm + green)
     gray = (balance * amounts.new_tensor(tm.LUMA)).sum(1, keepdim=True)
-    gains = 2 ** amounts[:, _ROW[Attribute.EXPOSURE], None] * balance / gray
+    gains = 2 ** amounts[:, _COLUMN[Attribute.EXPOSURE], None] * balance / gray
     return gains[:, :, None, None]
 
 

@@ -4,6 +4,7 @@ The flow is anchored on the photo: t = 0 is the tile as it is, t = 1 the clean o
 between them (rectified flow: Liu et al., ICLR 2023; flow matching: Lipman et al., ICLR 2023).
 """
 
+from itertools import pairwise
 from typing import Final
 
 import torch
@@ -37,13 +38,16 @@ class Restore(nn.Module):
         self.steps = steps
         pixels = 3 * _FOLD**2
         self.condition = nn.Sequential(
-            nn.Linear(len(RESTORATION) + 1, _CONDITION), nn.Hardswish(), nn.Linear(_CONDITION, _CONDITION), nn.Hardswish()
+            nn.Linear(len(RESTORATION) + 1, _CONDITION),
+            nn.Hardswish(),
+            nn.Linear(_CONDITION, _CONDITION),
+            nn.Hardswish(),
         )
         self.head = nn.Conv2d(pixels, widths[0], 3, padding=1)
         self.encoder = nn.ModuleList(_level(w, b) for w, b in zip(widths[:-1], blocks, strict=False))
-        self.down = nn.ModuleList(nn.Conv2d(a, b, 2, 2) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2, 2) for fine, coarse in pairwise(widths))
         self.middle = _level(widths[-1], blocks[-1])
-        self.up = nn.ModuleList(nn.Conv2d(b, 4 * a, 1) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.up = nn.ModuleList(nn.Conv2d(coarse, 4 * fine, 1) for fine, coarse in pairwise(widths))
         self.decoder = nn.ModuleList(_level(w, b) for w, b in zip(widths[:-1], blocks, strict=False))
         self.tail = nn.Conv2d(widths[0], pixels, 3, padding=1)
         for parameter in self.tail.parameters():

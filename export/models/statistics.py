@@ -1,4 +1,4 @@
-"""Image statistics computed inside the critic's graph: what a pretrained backbone does not see, and downscaling destroys.
+"""Image statistics inside the critic's graph: what a pretrained backbone does not see, and downscaling destroys.
 
 Only fixed convolutions, pooling and elementwise arithmetic, so that a phone runs them where it runs the network.
 """
@@ -19,7 +19,7 @@ _DETAIL_SCALES: Final = 3
 
 
 class ViewStatistics(nn.Module):
-    """Tone, colour and veil of the whole photo: ``(B, 3, 256, 256)`` in [0, 1] to ``(B, features)``."""
+    """Tone, color and veil of the whole photo: ``(B, 3, 256, 256)`` in [0, 1] to ``(B, features)``."""
 
     features: Final = 3 + 3 + _TONE_BINS + 3 * _COLOR_BINS + _COLOR_BINS + 3 + 6 + 48 + 3 + _COLOR_BINS + 3
 

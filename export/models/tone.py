@@ -54,12 +54,13 @@ class Tone(nn.Module):
                 x = block(x, condition)
         channels = _WIDTHS[-1]
         x = x + self.whole(x.mean((2, 3), keepdim=True).reshape(-1, channels)).reshape(-1, channels, 1, 1)
-        # The identity is added outside the convolution: an INT8 output that spans [0, 1] would round the departure away.
-        return (self.identity + self.grid(x)).reshape(-1, *GRID)
+        # Added outside the convolution: an INT8 output that spans [0, 1] would round the departure from identity away.
+        grid: Tensor = self.identity + self.grid(x)
+        return grid.reshape(-1, *GRID)
 
 
 def slice_grid(grid: Tensor, rendered: Tensor) -> Tensor:
-    """Apply grids ``(B, *GRID)`` to pictures ``(B, 3, H, W)`` in [0, 1]; the differentiable twin of the runtime's slicing."""
+    """Apply grids ``(B, *GRID)`` to pictures ``(B, 3, H, W)`` in [0, 1]: the runtime's slicing, differentiable."""
     batch, _, height, width = rendered.shape
     luma = (rendered * rendered.new_tensor(tm.LUMA)[:, None, None]).sum(1)
     y = ((torch.arange(height, device=grid.device) + 0.5) / height * 2 - 1)[None, :, None].expand(batch, height, width)

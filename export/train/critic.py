@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pocketcrafter.export.models.critic import Critic, Judgement
+from pocketcrafter.export.models.layout import channels_last
 from pocketcrafter.export.models.renderer import render
 from pocketcrafter.export.train.evidence import EvidenceStore, to_batch
 from pocketcrafter.export.train.fit import FitSettings
@@ -28,18 +29,20 @@ _FORESEEABLE: Final = [a not in (Attribute.HIGHLIGHTS, Attribute.SHADOWS) for a 
 class CriticTask:
     """Plan, presence, confidence, score and scene, from stored evidence."""
 
-    def __init__(self, store: EvidenceStore, backbone: Mapping[str, Tensor], settings: FitSettings, device: torch.device) -> None:
+    def __init__(
+        self, store: EvidenceStore, backbone: Mapping[str, Tensor], settings: FitSettings, device: torch.device
+    ) -> None:
         self.store, self.settings, self.device = store, settings, device
         model = Critic()
         model.backbone.load_state_dict(dict(backbone))
         sample = np.asarray(store.vectors[:: max(1, len(store) // 4000)], dtype=np.float64)
         model.judge.center.copy_(torch.from_numpy(sample.mean(0)))
         model.judge.spread.copy_(torch.from_numpy(sample.std(0) + 1e-3))
-        self.model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = channels_last(model, device)
         self.foreseeable = torch.tensor(_FORESEEABLE, dtype=torch.float32, device=device)
 
     def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:
-        """The judge learns fast, the late backbone slowly; evidence is fixed."""
+        """Let the judge learn fast and the late backbone slowly; the evidence is fixed."""
         late = [p for stage in self.model.late_stages() for p in stage.parameters()]
         return [(1.0, list(self.model.judge.parameters())), (_LATE_SHARE, late)]
 
@@ -56,7 +59,8 @@ class CriticTask:
         losses = {
             "plan": ((said.plan - plan).square() * self.foreseeable).mean(),
             "picture": _PICTURE_WEIGHT * self._picture_loss(said.plan, rows),
-            "presence": 0.05 * (F.binary_cross_entropy(said.presence.float(), present, reduction="none") * self.foreseeable).mean(),
+            "presence": 0.05
+            * (F.binary_cross_entropy(said.presence.float(), present, reduction="none") * self.foreseeable).mean(),
             "confidence": 0.02 * F.binary_cross_entropy(said.confidence.float(), near),
             "score": 0.2 * (said.score[:, 0] - score).abs().mean(),
             "scene": 0.02 * scene,

@@ -5,22 +5,24 @@ The evidence is the costly part of a critic step and does not change, so that an
 
 import json
 import multiprocessing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
+from pydantic import ValidationError
 
 from pocketcrafter.export.data.degrade import ByteImage, Frame
-from pocketcrafter.export.data.noise import NoiseModel, load_noise_models
+from pocketcrafter.export.data.noise import load_noise_models
 from pocketcrafter.export.data.sampling import draw_frame
 from pocketcrafter.export.models.critic import MAP_SHAPE, VECTOR_DIM, Critic
+from pocketcrafter.export.models.layout import channels_last
 from pocketcrafter.runtime.components import CROP_PX, VIEW_PX
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
@@ -66,16 +68,9 @@ class EvidenceStore:
     photos: npt.NDArray[np.int32]
 
     @classmethod
-    def open(cls, folder: Path, frames: int, mode: str = "r") -> Self:
-        """Map the arrays of a folder; with mode ``"w+"`` they are made."""
-        arrays = {}
-        for field in fields(cls):
-            dtype, shape = _LAYOUT[field.name]
-            path = folder / f"{field.name}.npy"
-            arrays[field.name] = (
-                np.lib.format.open_memmap(path, "w+", dtype, (frames, *shape)) if mode == "w+" else np.load(path, mode)
-            )
-        return cls(**arrays)
+    def open(cls, folder: Path, mode: Literal["r", "r+"] = "r") -> Self:
+        """Map the arrays of a folder."""
+        return cls(**{field.name: np.load(folder / f"{field.name}.npy", mode) for field in fields(cls)})
 
     def __len__(self) -> int:
         return len(self.plans)
@@ -96,10 +91,10 @@ def build_store(
     folder: Path,
     photos: Sequence[Path],
     noise_profiles: Path,
-    backbone: dict[str, torch.Tensor],
+    backbone: Mapping[str, torch.Tensor],
     frames: int,
     seed: int,
-    on_progress: Callable[[int], None] = lambda _: None,
+    on_progress: Callable[[int], object] = lambda _: None,
     processes: int = 2,
 ) -> EvidenceStore:
     """Make the store, or what is missing of it, and open it.
@@ -107,40 +102,52 @@ def build_store(
     Frame ``i`` depends on the seed, the photos and ``i`` alone, so that an interrupted build goes on where it stopped
     and gives the same frames in any number of processes.
 
+    Parameters
+    ----------
+    folder
+        Where the arrays are kept.
+    photos
+        sRGB photos of at least `FRAME_PX` on both sides.
+    noise_profiles
+        As in `load_noise_models`.
+    backbone
+        Weights of `MobileNetV2`.
+    frames, seed
+        How many frames, and what they are drawn from.
+    on_progress
+        Called with the number of frames that were there already, then with that of each block made.
+    processes
+        How many make frames at the same time.
+
     Raises
     ------
     ConfigError
         If the folder holds a store of another configuration.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     digest = sha256(b"".join(v.numpy().tobytes() for v in backbone.values())).hexdigest()
     config = EvidenceConfig(frames=frames, seed=seed, photos=tuple(p.name for p in photos), backbone_sha256=digest)
-    done_path, config_path = folder / "done.npy", folder / "store.json"
-    if config_path.exists():
-        if EvidenceConfig.model_validate_json(config_path.read_text()) != config:
-            raise ConfigError(f"{folder} holds frames of another configuration; remove it, or name another folder.")
-    else:
-        EvidenceStore.open(folder, frames, "w+")
-        np.save(done_path, np.zeros(-(-frames // _BLOCK), dtype=bool))
-        config_path.write_text(json.dumps(config.model_dump()))
-    done = np.load(done_path, "r+")
-    on_progress(int(done.sum()) * _BLOCK)
-    todo = [int(b) for b in np.flatnonzero(~done)]
-    job = (folder, tuple(photos), noise_profiles, {k: v.numpy() for k, v in backbone.items()}, frames, seed)
-    with multiprocessing.get_context("spawn").Pool(processes, _start_worker, job) as pool:
-        for block in pool.imap_unordered(_fill_block, todo):
-            done[block] = True
-            done.flush()
-            on_progress(min(_BLOCK, frames - block * _BLOCK))
-    return EvidenceStore.open(folder, frames)
+    done = _open_progress(folder, config)
+    todo = [int(block) for block in np.flatnonzero(~done)]
+    on_progress(frames - sum(len(_rows(block, frames)) for block in todo))
+    if todo:
+        weights = {name: tensor.numpy() for name, tensor in backbone.items()}
+        job = _Job(folder, tuple(photos), noise_profiles, weights, frames, seed)
+        with multiprocessing.get_context("spawn").Pool(min(processes, len(todo)), _start_worker, (job,)) as pool:
+            for block in pool.imap_unordered(_fill_block, todo):
+                done[block] = True
+                done.flush()
+                on_progress(len(_rows(block, frames)))
+    return EvidenceStore.open(folder)
 
 
 def photo_score(frame: Frame) -> float:
     """Return how good a degraded frame is beside its clean self, in [0, 1]; 1 is "as good as it was".
 
-    Falls with the mean CIE76 colour difference at 1/8 size, and with each restoration amount.
+    Falls with the mean CIE76 color difference at 1/8 size, and with each restoration amount.
     """
-    small = [cv2.resize(p, None, fx=0.125, fy=0.125, interpolation=cv2.INTER_AREA) for p in (frame.degraded, frame.clean)]
+    small = [
+        cv2.resize(p, None, fx=0.125, fy=0.125, interpolation=cv2.INTER_AREA) for p in (frame.degraded, frame.clean)
+    ]
     lab = [cv2.cvtColor(p.astype(np.float32) / 255, cv2.COLOR_RGB2Lab) for p in small]
     delta_e = float(np.linalg.norm(lab[0] - lab[1], axis=-1).mean())
     kept = 1.0
@@ -161,40 +168,70 @@ def to_batch(pictures: npt.NDArray[np.uint8]) -> torch.Tensor:
     return torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div_(255)
 
 
+def _open_progress(folder: Path, config: EvidenceConfig) -> np.memmap[tuple[int], np.dtype[np.bool_]]:
+    """Map which blocks of a store are done, after making the store where there is none."""
+    done_path, config_path = folder / "done.npy", folder / "store.json"
+    if config_path.exists():
+        try:
+            same = EvidenceConfig.model_validate_json(config_path.read_text(encoding="utf-8")) == config
+        except ValidationError:
+            same = False
+        if not same:
+            raise ConfigError(f"{folder} holds frames of another configuration; remove it, or name another folder.")
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, (dtype, shape) in _LAYOUT.items():
+            np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, (config.frames, *shape))  # type: ignore[no-untyped-call] # numpy's
+        np.save(done_path, np.zeros(-(-config.frames // _BLOCK), dtype=bool))
+        # Last, so that a store with a configuration is whole.
+        temporary = config_path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(config.model_dump()), encoding="utf-8")
+        temporary.replace(config_path)
+    done: np.memmap[tuple[int], np.dtype[np.bool_]] = np.load(done_path, "r+")
+    return done
+
+
+def _rows(block: int, frames: int) -> range:
+    return range(block * _BLOCK, min((block + 1) * _BLOCK, frames))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What a process needs to fill blocks."""
+
+    folder: Path
+    photos: tuple[Path, ...]
+    noise_profiles: Path
+    backbone: Mapping[str, npt.NDArray[np.float32]]
+    frames: int
+    seed: int
+
+
 class _Worker:
     """What one process keeps between blocks."""
 
-    def __init__(
-        self,
-        folder: Path,
-        photos: Sequence[Path],
-        noise_profiles: Path,
-        backbone: dict[str, npt.NDArray[np.float32]],
-        frames: int,
-        seed: int,
-    ) -> None:
+    def __init__(self, job: _Job) -> None:
         torch.set_num_threads(1)
         cv2.setNumThreads(1)
-        self.seed, self.frames = seed, frames
-        self.photos = photos
+        self.job = job
         self.pixels: dict[int, ByteImage] = {}
-        self.noise: tuple[NoiseModel, ...] = load_noise_models(noise_profiles)
-        self.critic = Critic().eval().to(memory_format=torch.channels_last)
-        self.critic.backbone.load_state_dict({k: torch.from_numpy(v) for k, v in backbone.items()})
-        self.store = EvidenceStore.open(folder, frames, "r+")
+        self.noise = load_noise_models(job.noise_profiles)
+        self.critic = channels_last(Critic().eval())
+        self.critic.backbone.load_state_dict({name: torch.from_numpy(v) for name, v in job.backbone.items()})
+        self.store = EvidenceStore.open(job.folder, "r+")
 
     def photo(self, index: int) -> ByteImage:
         if index not in self.pixels:
-            with Image.open(self.photos[index]) as image:
+            with Image.open(self.job.photos[index]) as image:
                 self.pixels[index] = np.asarray(image.convert("RGB"))
         return self.pixels[index]
 
     def fill(self, block: int) -> None:
-        rows = range(block * _BLOCK, min((block + 1) * _BLOCK, self.frames))
+        rows = _rows(block, self.job.frames)
         views, crops = [], []
         for row in rows:
-            rng = np.random.default_rng([self.seed, row])
-            index = int(rng.integers(len(self.photos)))
+            rng = np.random.default_rng([self.job.seed, row])
+            index = int(rng.integers(len(self.job.photos)))
             frame = draw_frame(self.photo(index), FRAME_PX, rng, self.noise)
             view, frame_crops = critic_inputs(frame.degraded)
             views.append(view)
@@ -210,21 +247,12 @@ class _Worker:
         self.store.vectors[rows.start : rows.stop] = vectors.numpy()
 
 
-
-
 _worker: _Worker | None = None
 
 
-def _start_worker(
-    folder: Path,
-    photos: Sequence[Path],
-    noise_profiles: Path,
-    backbone: dict[str, npt.NDArray[np.float32]],
-    frames: int,
-    seed: int,
-) -> None:
+def _start_worker(job: _Job) -> None:
     global _worker  # noqa: PLW0603 - a pool's processes can only be given state this way
-    _worker = _Worker(folder, photos, noise_profiles, backbone, frames, seed)
+    _worker = _Worker(job)
 
 
 def _fill_block(block: int) -> int:

@@ -4,18 +4,19 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import torch
 from pydantic import Field, PositiveInt
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
 
-_CHECKPOINT = "checkpoint.safetensors"
+_CHECKPOINT: Final = "checkpoint.safetensors"
+_PARTS: Final = ("weight", "average", "first", "second")
 
 
 class FitSettings(Config):
@@ -33,13 +34,15 @@ class FitSettings(Config):
 class Task(Protocol):
     """A model and how it learns."""
 
-    model: nn.Module
+    @property
+    def model(self) -> nn.Module:
+        """The network, on the device that it is trained on."""
 
     def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:
         """Return (share of the learning rate, parameters) for what is trained."""
 
     def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
-        """Return the loss of the batch of a step, and its parts for the log; the batch depends on seed and step alone."""
+        """Return the loss of a step's batch, which depends on seed and step alone, and its parts for the log."""
 
 
 StepCallback = Callable[[int, Mapping[str, float]], None]
@@ -57,7 +60,7 @@ def fit(
     Parameters
     ----------
     task
-        What to train; its model lies on the device it is to be trained on.
+        What to train.
     settings
         How.
     folder
@@ -70,7 +73,7 @@ def fit(
     Raises
     ------
     ConfigError
-        If the folder holds a checkpoint of other settings.
+        If the folder holds a checkpoint of other settings, or a damaged one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     groups = task.parameter_groups()
@@ -116,7 +119,11 @@ def _schedule(step: int, settings: FitSettings) -> float:
 @contextmanager
 def _mixed_precision(device: torch.device) -> Iterator[None]:
     """bf16 autocast where the hardware multiplies bf16; elsewhere it would be emulated, and slower than float32."""
-    enabled = device.type != "cpu" or torch.backends.cpu.get_cpu_capability() == "AMX" or torch.cpu._is_avx512_bf16_supported()
+    enabled = (
+        device.type != "cpu"
+        or torch.backends.cpu.get_cpu_capability() == "AMX"
+        or torch.cpu._is_avx512_bf16_supported()
+    )
     with torch.autocast(device.type, torch.bfloat16, enabled=enabled):
         yield
 
@@ -132,10 +139,9 @@ def _save(
     tensors = {}
     for name, parameter in trained.items():
         state = optimizer.state[parameter]
-        tensors[f"weight/{name}"] = parameter.detach()
-        tensors[f"average/{name}"] = average[name]
-        tensors[f"first/{name}"], tensors[f"second/{name}"] = state["exp_avg"], state["exp_avg_sq"]
-    tensors = {k: v.contiguous().cpu() for k, v in tensors.items()}
+        values = (parameter.detach(), average[name], state["exp_avg"], state["exp_avg_sq"])
+        for part, value in zip(_PARTS, values, strict=True):
+            tensors[f"{part}/{name}"] = value.contiguous().cpu()
     temporary = path.with_suffix(".tmp")
     save_file(tensors, temporary, {"step": str(step), "settings": settings.model_dump_json()})
     temporary.replace(path)
@@ -148,18 +154,21 @@ def _restore(
     average: Mapping[str, Tensor],
     optimizer: torch.optim.Optimizer,
 ) -> int:
-    with safe_open(path, "pt") as stored:
-        metadata = stored.metadata()
-        if FitSettings.model_validate_json(metadata["settings"]) != settings:
-            raise ConfigError(f"{path} was trained with other settings; remove it, or name another folder with --run.")
-        step = int(metadata["step"])
-        with torch.no_grad():
-            for name, parameter in trained.items():
-                parameter.copy_(stored.get_tensor(f"weight/{name}"))
-                average[name].copy_(stored.get_tensor(f"average/{name}"))
-                optimizer.state[parameter] = {
-                    "step": torch.tensor(float(step)),
-                    "exp_avg": stored.get_tensor(f"first/{name}").to(parameter),
-                    "exp_avg_sq": stored.get_tensor(f"second/{name}").to(parameter),
-                }
+    try:
+        with safe_open(path, "pt") as stored:
+            metadata = stored.metadata()
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a mapping
+        stored_settings, step = FitSettings.model_validate_json(metadata["settings"]), int(metadata["step"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path} is not a checkpoint ({error}); remove it to train from the start.") from error
+    if stored_settings != settings:
+        raise ConfigError(f"{path} was trained with other settings; remove it, or name another folder with --run.")
+    if tensors.keys() != {f"{part}/{name}" for name in trained for part in _PARTS}:
+        raise ConfigError(f"{path} is a checkpoint of another model; remove it, or name another folder with --run.")
+    with torch.no_grad():
+        for name, parameter in trained.items():
+            weight, mean, first, second = (tensors[f"{part}/{name}"].to(parameter) for part in _PARTS)
+            parameter.copy_(weight)
+            average[name].copy_(mean)
+            optimizer.state[parameter] = {"step": torch.tensor(float(step)), "exp_avg": first, "exp_avg_sq": second}
     return step

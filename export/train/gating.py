@@ -1,6 +1,6 @@
 """Tuning the gate: thresholds that mend degraded validation frames and leave the clean ones alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,34 +8,46 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from skimage.color import deltaE_ciede2000, rgb2lab
+from torch import Tensor
 from torch.nn import functional as F
 
 from pocketcrafter.export.models.critic import Judgement
 from pocketcrafter.export.models.renderer import render
 from pocketcrafter.export.train.evidence import EvidenceStore, to_batch
 from pocketcrafter.runtime.gate import AttributeGate, GateSettings
-from pocketcrafter.runtime.plan import RESTORATION, Attribute
+from pocketcrafter.runtime.plan import RESTORATION, TONAL, UNITS, Attribute, attribute_limits
 
 _PRESENCES: Final = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _DEAD_ZONES: Final = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
 _SHRINKS: Final = (0.6, 0.8, 1.0)
+_CHOICES: Final = [
+    AttributeGate(presence=p, confidence=0.0, dead_zone=d, shrink=s)
+    for p in _PRESENCES
+    for d in _DEAD_ZONES
+    for s in _SHRINKS
+    if s == 1.0 or d == 0.15
+]
 _SWEEPS: Final = 2
 _NEVER: Final = AttributeGate(presence=1.0, confidence=1.0, dead_zone=4.0, shrink=0.0)
-_UNFORESEEABLE: Final = (Attribute.HIGHLIGHTS, Attribute.SHADOWS)
+_TUNED: Final[Sequence[Attribute]] = [a for a in TONAL if a not in (Attribute.HIGHLIGHTS, Attribute.SHADOWS)]
+TRIALS: Final = _SWEEPS * len(_TUNED) * len(_CHOICES)
+"""How many gates `tune_gate` tries."""
+
+Gates = Mapping[Attribute, AttributeGate]
 
 
 @dataclass(frozen=True)
 class _Validation:
     """Small validation pictures and what the critic said of them."""
 
-    views: torch.Tensor
+    views: Tensor
     cleans: npt.NDArray[np.float64]
     before: npt.NDArray[np.float64]
     is_clean: npt.NDArray[np.bool_]
     judged: Judgement
 
-    def outcome(self, gates: dict[Attribute, AttributeGate]) -> dict[str, float]:
-        """Return the figures of a gate: mean ΔE2000 change, share made worse by more than 1, share of clean frames touched."""
+    def outcome(self, gates: Gates) -> dict[str, float]:
+        """Return a gate's figures: mean ΔE2000 change, share worse by more than 1, share of clean frames touched."""
         plan = gated(self.judged, gates)
         touched = (plan != 0).any(1).numpy()
         after = self.before.copy()
@@ -49,23 +61,36 @@ class _Validation:
         }
 
 
-def gated(judged: Judgement, gates: dict[Attribute, AttributeGate]) -> torch.Tensor:
-    """Return the gated tonal plan of every judged frame, ``(N, len(Attribute))``, as `apply_gate` would."""
-    columns = [gates.get(a, _NEVER) for a in Attribute]
-    keep = judged.presence >= torch.tensor([g.presence for g in columns])
-    keep &= judged.confidence >= torch.tensor([g.confidence for g in columns])
-    keep &= judged.plan.abs() >= torch.tensor([g.dead_zone for g in columns])
-    keep &= torch.tensor([a not in RESTORATION for a in Attribute])
-    return judged.plan * keep * torch.tensor([g.shrink for g in columns])
+def gated(judged: Judgement, gates: Gates) -> Tensor:
+    """Return the tonal plan of every judged frame, ``(N, len(Attribute))``, after the gate, as `apply_gate` gives it.
+
+    Restoration, and attributes that have no gate, are zero.
+    """
+    columns = [_NEVER if a in RESTORATION else gates.get(a, _NEVER) for a in Attribute]
+    keep = judged.presence >= _row(g.presence for g in columns)
+    keep &= judged.confidence >= _row(g.confidence for g in columns)
+    keep &= judged.plan.abs() >= _row(g.dead_zone for g in columns)
+    shrunk = judged.plan * keep * _row(g.shrink for g in columns)
+    low, high = (_row(limit / UNITS) for limit in attribute_limits())
+    return torch.clamp(shrunk, low, high).to(judged.plan.dtype)
 
 
 def tune_gate(
-    judged: Judgement, store: EvidenceStore, on_progress: Callable[[int], None] = lambda _: None
+    judged: Judgement, store: EvidenceStore, on_progress: Callable[[int], object] = lambda _: None
 ) -> tuple[GateSettings, dict[str, float]]:
     """Choose each attribute's thresholds by coordinate descent on validation frames.
 
     The objective is the mean ΔE2000 change of degraded frames, plus penalties where more than 8 % of them get worse or
     more than 15 % of clean frames are touched at all: the gates of the product with a margin.
+
+    Parameters
+    ----------
+    judged
+        What the critic says of every stored frame.
+    store
+        Validation frames.
+    on_progress
+        Called with 1 after each of `TRIALS` trials.
 
     Returns
     -------
@@ -78,12 +103,12 @@ def tune_gate(
     before = deltaE_ciede2000(*labs).mean((1, 2))
     validation = _Validation(views, labs[1], before, ~(store.plans != 0).any(1), judged)
     start = AttributeGate(presence=0.6, confidence=0.0, dead_zone=0.15)
-    gates = {a: start for a in Attribute if a not in RESTORATION and a not in _UNFORESEEABLE}
+    gates: Gates = dict.fromkeys(_TUNED, start)
     best = _objective(validation.outcome(gates))
     for _ in range(_SWEEPS):
-        for attribute in gates:
-            for choice in _choices():
-                tried = gates | {attribute: choice}
+        for attribute in _TUNED:
+            for choice in _CHOICES:
+                tried = {**gates, attribute: choice}
                 value = _objective(validation.outcome(tried))
                 on_progress(1)
                 if value < best - 1e-4:
@@ -94,24 +119,19 @@ def tune_gate(
     return GateSettings(attributes=complete), figures
 
 
+def _row(values: Iterable[float]) -> Tensor:
+    """Return a row in float64, in which the runtime compares too."""
+    return torch.tensor([*values], dtype=torch.float64)
+
+
 def _objective(figures: dict[str, float]) -> float:
     too_many_worse = max(0.0, figures["worse_share"] - 0.08)
     too_many_touched = max(0.0, figures["clean_touched"] - 0.15)
     return figures["delta_e_change"] + 40 * too_many_worse + 40 * too_many_touched
 
 
-def _choices() -> list[AttributeGate]:
-    return [
-        AttributeGate(presence=p, confidence=0.0, dead_zone=d, shrink=s)
-        for p in _PRESENCES
-        for d in _DEAD_ZONES
-        for s in _SHRINKS
-        if s == 1.0 or d == 0.15
-    ]
-
-
 def _restoration_gate(judged: Judgement, store: EvidenceStore, attribute: Attribute) -> AttributeGate:
-    """The lowest presence at which at most 3 % of the frames without the fault would be restored."""
+    """Return the gate whose presence lets at most 3 % of the frames without the fault be restored."""
     column = list(Attribute).index(attribute)
     absent = judged.presence[:, column].numpy()[store.plans[:, column] == 0]
     return AttributeGate(presence=float(np.clip(np.quantile(absent, 0.97), 0.5, 0.98)), confidence=0.0, dead_zone=0.05)

@@ -10,16 +10,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pocketcrafter.export.models.critic import Critic, Judgement
+from pocketcrafter.export.models.layout import channels_last
 from pocketcrafter.export.models.renderer import render
 from pocketcrafter.export.models.tone import Tone, slice_grid
 from pocketcrafter.export.train.evidence import EvidenceStore, to_batch
 from pocketcrafter.export.train.fit import FitSettings
 from pocketcrafter.export.train.losses import picture_loss
-from pocketcrafter.runtime.plan import RESTORATION, Attribute
 
 _JITTER: Final = 0.1
 _PREDICTED_SHARE: Final = 0.6
-_TONAL: Final = np.array([a not in RESTORATION for a in Attribute], dtype=np.float32)
 
 
 class ToneTask:
@@ -28,10 +27,10 @@ class ToneTask:
     def __init__(self, store: EvidenceStore, judged: Judgement, settings: FitSettings, device: torch.device) -> None:
         self.store, self.settings, self.device = store, settings, device
         self.judged = judged
-        self.model = Tone().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = channels_last(Tone(), device)
 
     def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:
-        """Everything is trained alike."""
+        """Train everything alike."""
         return [(1.0, list(self.model.parameters()))]
 
     def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
@@ -49,12 +48,12 @@ class ToneTask:
         return loss, {"loss": float(loss.detach()), "render": float(picture_loss(small, clean))}
 
     def _plans(self, rows: npt.NDArray[np.int64], rng: np.random.Generator) -> Tensor:
-        """True plans, some of them shaken, and predicted ones gated at a random presence, as the runtime may gate them."""
+        """Mix true plans, shaken, with predicted ones, gated at a random presence as the runtime may gate them."""
         true = self.store.plans[rows]
         shaken = true + rng.normal(0, _JITTER, true.shape).astype(np.float32) * (true != 0)
         threshold = rng.uniform(0.2, 0.6, (len(rows), 1))
         predicted = self.judged.plan[rows].numpy() * (self.judged.presence[rows].numpy() > threshold)
-        plan = np.where(rng.random((len(rows), 1)) < _PREDICTED_SHARE, predicted, shaken) * _TONAL
+        plan = np.where(rng.random((len(rows), 1)) < _PREDICTED_SHARE, predicted, shaken)
         return torch.from_numpy(plan.astype(np.float32)).to(self.device)
 
 
