@@ -1,7 +1,9 @@
 """Reading photos: JPEG, PNG (8 and 16 bit), WebP and HEIC, checked before they are trusted."""
 
 import io
+import struct
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +26,6 @@ MAX_FILE_BYTES: Final = 1 << 30
 
 _FORMATS: Final = {
     "JPEG": PhotoFormat.JPEG,
-    "MPO": PhotoFormat.JPEG,
     "PNG": PhotoFormat.PNG,
     "WEBP": PhotoFormat.WEBP,
     "HEIF": PhotoFormat.HEIC,
@@ -100,20 +101,22 @@ def _described(name: str) -> Iterator[None]:
         raise PhotoError(f"{name}: not a JPEG, PNG, WebP or HEIC photo, whatever its name says") from error
     except Image.DecompressionBombError as error:
         raise PhotoError(f"{name}: its header announces far more than {MAX_PIXELS / 1e6:.0f} MP") from error
-    except (OSError, ValueError, SyntaxError, EOFError, RuntimeError, TypeError, KeyError, IndexError) as error:
+    except (OSError, ValueError, SyntaxError, EOFError, RuntimeError, struct.error, zlib.error) as error:
         raise PhotoError(f"{name}: the photo is damaged or incomplete ({error})") from error
     except (MemoryError, OverflowError) as error:
         raise PhotoError(f"{name}: the photo does not fit in memory") from error
 
 
 def _decoded(image: Image.Image, data: bytes, path: Path | None) -> Photo:
-    source_format = _FORMATS[str(image.format)]
-    # HEIC containers rotate by themselves; their EXIF orientation is a copy that must not be applied twice.
-    orientation = 1 if source_format is PhotoFormat.HEIC else image.getexif().get(0x0112, 1)
+    # Pillow's JPEG reader names JPEGs that hold more pictures, as phones write them, MPO; the first one is the photo.
+    source_format = PhotoFormat.JPEG if image.format == "MPO" else _FORMATS[str(image.format)]
     sampling = _chroma_subsampling(image)
-    exif, xmp = image.info.get("exif"), image.info.get("xmp")
     icc = _fitting_profile(image)
     pixels, alpha, icc = _sixteen_bit(image, data, icc) if is_sixteen_bit(image) else _eight_bit(image, icc)
+    # Only now: a PNG may hold its EXIF after the pixels, so that asking for it decodes them.
+    exif, xmp = image.info.get("exif"), image.info.get("xmp")
+    # HEIC containers rotate by themselves; their EXIF orientation is a copy that must not be applied twice.
+    orientation = 1 if source_format is PhotoFormat.HEIC else image.getexif().get(0x0112, 1)
     return Photo(
         pixels=_upright(pixels, orientation),
         alpha=None if alpha is None else _upright(alpha, orientation),

@@ -104,6 +104,8 @@ def _metadata(photo: Photo, kind: PhotoFormat) -> Mapping[str, Any]:
             block = blocks[name]
             if block is not None and len(block) > _JPEG_SEGMENT_BYTES:
                 blocks[name] = None
+        if blocks["exif"] is not None:
+            blocks["exif"] = b"Exif\x00\x00" + blocks["exif"]
     return {name: block for name, block in blocks.items() if block is not None}
 
 

@@ -288,7 +288,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> No
         encode(Photo(pixels=np.zeros((1, 70_000, 3), np.uint8)), target)
     with pytest.raises(PhotoError, match="cannot write"):
         encode(Photo(pixels=PIXELS), tmp_path / "none" / "out.jpg")
-    with pytest.raises(PhotoError, match=".xyz"):
+    with pytest.raises(PhotoError, match="not a photo format"):
         encode(Photo(pixels=PIXELS), tmp_path / "out.xyz")
     assert target.read_bytes() == b"old"
     assert len(list(tmp_path.iterdir())) == 1
