@@ -1,7 +1,7 @@
 """Photos in and out: decoding, encoding, metadata and color, with typed errors for whatever is not a photo."""
 
 from pocketcrafter.runtime.photo.decode import decode
-from pocketcrafter.runtime.photo.encode import encode
+from pocketcrafter.runtime.photo.encode import copy, encode
 from pocketcrafter.runtime.photo.model import Photo, PhotoFormat
 
-__all__ = ["Photo", "PhotoFormat", "decode", "encode"]
+__all__ = ["Photo", "PhotoFormat", "copy", "decode", "encode"]

@@ -84,7 +84,10 @@ def _read(source: Path | bytes) -> bytes:
     elif source.stat().st_size > MAX_FILE_BYTES:
         raise PhotoError(f"the file is over {MAX_FILE_BYTES >> 20} MiB")
     else:
-        data = source.read_bytes()
+        try:
+            data = source.read_bytes()
+        except OSError as error:
+            raise PhotoError(f"it cannot be read ({error.strerror})") from error
     if not data:
         raise PhotoError("the file is empty")
     return data

@@ -1,8 +1,10 @@
 """Writing photos with the metadata they came with, whole or not at all."""
 
 import os
+import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -48,6 +50,25 @@ def encode(photo: Photo, path: Path, *, threads: int = 2) -> None:
     limit = {PhotoFormat.JPEG: _JPEG_MAX_SIDE, PhotoFormat.WEBP: _WEBP_MAX_SIDE}.get(kind)
     if limit is not None and max(photo.width, photo.height) > limit:
         raise PhotoError(f"{path}: {kind} holds at most {limit} px a side, not {photo.width}×{photo.height}; use .png.")
+    with _appearing(path) as file:
+        _write(photo, kind, file, threads)
+
+
+def copy(source: Path, path: Path) -> None:
+    """Copy a photo that was left as it is, byte for byte; the file appears under its name only when it is complete.
+
+    Raises
+    ------
+    PhotoError
+        If the source cannot be read or the copy not written.
+    """
+    with _appearing(path) as file, source.open("rb") as original:
+        shutil.copyfileobj(original, file)
+
+
+@contextmanager
+def _appearing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that takes its name when the block ends well, and leaves nothing behind when it does not."""
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}-", suffix=path.suffix, dir=path.parent)
     except OSError as error:
@@ -55,7 +76,7 @@ def encode(photo: Photo, path: Path, *, threads: int = 2) -> None:
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            _write(photo, kind, file, threads)
+            yield file
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except (OSError, ValueError, RuntimeError) as error:

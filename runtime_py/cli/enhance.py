@@ -1,0 +1,164 @@
+"""``pocketcrafter enhance``: photos in, better photos out, at their own resolution."""
+
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from pocketcrafter.runtime.cli.inputs import bundle_or_default, find_photos, is_folder, make_folder, place_result
+from pocketcrafter.runtime.cli.options import (
+    backend_option,
+    bundle_option,
+    json_option,
+    photos_argument,
+    threads_option,
+)
+from pocketcrafter.runtime.cli.report import PhotoReport
+from pocketcrafter.runtime.critique import describe
+from pocketcrafter.runtime.errors import PhotoError
+from pocketcrafter.runtime.photo import copy, decode, encode
+from pocketcrafter.runtime.photo.model import Photo, format_of
+from pocketcrafter.runtime.pipeline import MAX_STRENGTH, Enhanced, PhotoPipeline
+from pocketcrafter.runtime.sheet import Pair, page_paths, pair_of, write_sheet
+from pocketcrafter.runtime.tiles import Progress
+
+_BAR = "{desc} {percentage:3.0f}% |{bar:30}| {elapsed}<{remaining}"
+
+
+@click.command("enhance")
+@photos_argument
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    help="A file for one photo, a folder for more [default: NAME.enhanced.EXT beside each].",
+)
+@bundle_option
+@backend_option
+@threads_option
+@click.option(
+    "--strength",
+    type=click.FloatRange(0, MAX_STRENGTH),
+    default=1.0,
+    show_default=True,
+    help="How much of what the critic advises is done.",
+)
+@click.option("--sheet", type=click.Path(path_type=Path), help="Write a before/after contact sheet (.jpg or .png).")
+@json_option
+def enhance_command(
+    photos: tuple[str, ...],
+    out: Path | None,
+    bundle: Path | None,
+    backend: str,
+    threads: int,
+    strength: float,
+    sheet: Path | None,
+    as_json: bool,
+) -> None:
+    r"""Enhance photos at their own resolution; photos that need nothing are copied as they are.
+
+    PHOTO is a JPEG, PNG, WebP or HEIC file, a folder of them or a glob pattern. An input is never overwritten, and one
+    bad file does not stop the others (exit code 2).
+
+    \b
+    Example:
+      pocketcrafter enhance holiday/*.jpg -o better --sheet sheet.jpg
+    """
+    paths, errors = find_photos(photos)
+    job = _Job(frozenset(p.resolve() for p in paths), out, is_folder(out, len(paths)), strength, threads, set())
+    for page in page_paths(sheet, len(paths)) if sheet else ():
+        job.claim(page)
+    pipeline = PhotoPipeline.open(bundle_or_default(bundle), backend, threads)
+    report = PhotoReport(as_json=as_json, failures=errors)
+    pairs: list[Pair] = []
+    with tqdm(total=len(paths), bar_format=_BAR, file=sys.stderr, leave=False, disable=None) as bar:
+        for number, path in enumerate(paths):
+            bar.set_description(path.name, refresh=False)
+            try:
+                done = job.run(pipeline, path, _tiles(bar, number))
+            except PhotoError as error:
+                report.fail(error, path)
+            else:
+                report.add(done.summary(), f"{path} -> {done.target}: {describe(done.enhanced.plan)}")
+                if sheet is not None:
+                    pairs.append(pair_of(done.photo, done.enhanced.photo, done.enhanced.plan, path.name))
+            bar.n = number + 1
+            bar.refresh()
+    pages = write_sheet(pairs, sheet) if sheet is not None and pairs else []
+    for page in pages:
+        report.say(f"before/after: {page}")
+    report.finish(sheet=[str(page) for page in pages])
+
+
+@dataclass(frozen=True)
+class _Done:
+    """One photo's result."""
+
+    photo: Photo
+    source: Path
+    target: Path
+    enhanced: Enhanced
+    seconds: Mapping[str, float]
+
+    def summary(self) -> dict[str, Any]:
+        return {
+            "photo": str(self.source),
+            "output": str(self.target),
+            "words": describe(self.enhanced.plan),
+            "plan": self.enhanced.plan.model_dump(mode="json"),
+            "critique": self.enhanced.critique.model_dump(mode="json"),
+            "seconds": {stage: round(seconds, 4) for stage, seconds in self.seconds.items()},
+        }
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is the same for every photo of one call."""
+
+    inputs: frozenset[Path]
+    out: Path | None
+    out_is_folder: bool
+    strength: float
+    threads: int
+    taken: set[Path]
+
+    def run(self, pipeline: PhotoPipeline, path: Path, progress: Progress) -> _Done:
+        start = time.perf_counter()
+        photo = decode(path)
+        target = place_result(photo, path, self.out, out_is_folder=self.out_is_folder)
+        kind = format_of(target)
+        self.claim(target)
+        decoded = time.perf_counter()
+        enhanced = pipeline.enhance(photo, self.strength, progress)
+        done = time.perf_counter()
+        make_folder(target.parent)
+        if enhanced.photo is photo and kind is photo.source_format:
+            copy(path, target)
+        else:
+            encode(enhanced.photo, target, threads=self.threads)
+        seconds = {"decode": decoded - start, **enhanced.timings, "encode": time.perf_counter() - done}
+        return _Done(photo, path, target, enhanced, seconds)
+
+    def claim(self, target: Path) -> None:
+        """Reserve a file name for one result; refuse the inputs and the names of other results."""
+        resolved = target.resolve()
+        if resolved in self.inputs or any(
+            resolved.exists() and p.exists() and p.samefile(resolved) for p in self.inputs
+        ):
+            raise PhotoError(f"{target}: this is one of the inputs, which are never overwritten; use another -o.")
+        if resolved in self.taken:
+            raise PhotoError(f"{target}: another photo's result of this call already has this name; enhance it apart.")
+        self.taken.add(resolved)
+
+
+def _tiles(bar: "tqdm[Any]", number: int) -> Progress:
+    def progress(done: int, total: int) -> None:
+        bar.n = number + done / total
+        bar.refresh()
+
+    return progress
