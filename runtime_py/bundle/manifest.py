@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from pocketcrafter.runtime.backends.names import BACKEND_OF, BackendName
-from pocketcrafter.runtime.bundle.results import Coverage, Precision, RungResult
+from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, Precision, RungResult
 from pocketcrafter.runtime.components import Component, ComponentSpec
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import BundleError
@@ -73,6 +73,7 @@ class Artifact(Config):
     coverage: Coverage
     rungs: tuple[RungResult, ...] = Field(description="Every rung of the parity ladder, in order, run or not.")
     golden_sqnr_db: float = Field(description="Lowest ratio to the full-precision goldens at which it may run.")
+    goldens: tuple[Fidelity, ...] = Field((), description="What it reached where it was built, per golden and output.")
 
 
 class Source(Config):

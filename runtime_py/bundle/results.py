@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from pocketcrafter.runtime.arrays import AnyFloatArray
 from pocketcrafter.runtime.config import Config
-from pocketcrafter.runtime.fidelity import cosine, max_abs_error, sqnr_db
+from pocketcrafter.runtime.fidelity import cosine, max_abs_error, psnr_db, sqnr_db
 
 
 class Precision(StrEnum):
@@ -27,10 +27,13 @@ class Fidelity(Config):
     )
     cosine: float = Field(ge=-1, le=1, description="Cosine similarity.")
     max_abs_error: float = Field(ge=0, description="Largest absolute difference, in the output's unit.")
+    psnr_db: float | None = Field(None, description="Peak ratio in dB; null for no picture, and where identical.")
 
     @classmethod
-    def between(cls, output: str, reference: AnyFloatArray, actual: AnyFloatArray) -> Self:
-        """Compare two arrays of one shape.
+    def between(
+        cls, output: str, reference: AnyFloatArray, actual: AnyFloatArray, data_range: float | None = None
+    ) -> Self:
+        """Compare two arrays of one shape; ``data_range`` (1 for pictures in [0, 1]) adds the peak ratio.
 
         Raises
         ------
@@ -46,6 +49,7 @@ class Fidelity(Config):
             sqnr_db=None if ratio == math.inf else max(ratio, -1e3),
             cosine=cosine(reference, actual),
             max_abs_error=max_abs_error(reference, actual),
+            psnr_db=None if data_range is None or ratio == math.inf else psnr_db(reference, actual, data_range),
         )
 
     def reaches(self, gate_db: float) -> bool:

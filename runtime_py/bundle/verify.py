@@ -1,6 +1,6 @@
 """The whole proof of a bundle on this machine: every hash, and every golden on every target that can run here."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from pocketcrafter.runtime.bundle.integrity import DamagedBundleError
 from pocketcrafter.runtime.bundle.manifest import ComponentEntry
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Fidelity
-from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.components import Component, ComponentSpec
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import BundleError, PocketCrafterError
 
@@ -111,7 +111,8 @@ def _golden_run(bundle: Bundle, entry: ComponentEntry, target: str, threads: int
         return run(Outcome.NOT_RUN, reason)
     try:
         session = bundle.target_session(entry.spec.component, threads, target)
-        fidelity = tuple(measure(bundle.root, entry, session))
+        pairs = [(bundle.root / golden.inputs, bundle.root / golden.outputs) for golden in entry.goldens]
+        fidelity = tuple(f for pair in pairs for f in compare_golden(*pair, entry.spec, session))
     except PocketCrafterError as error:
         return run(Outcome.FAILED, str(error))
     if below := [f"{f.output} {f.sqnr_db:.1f} dB" for f in fidelity if not f.reaches(gate)]:
@@ -119,10 +120,32 @@ def _golden_run(bundle: Bundle, entry: ComponentEntry, target: str, threads: int
     return run(Outcome.PASSED, "", fidelity)
 
 
-def measure(root: Path, entry: ComponentEntry, session: Session) -> Iterator[Fidelity]:
-    """Run a component's goldens and compare every output with what was recorded."""
-    for golden in entry.goldens:
-        actual = session.run(read_tensors(root / golden.inputs, entry.spec.inputs))
-        expected = read_tensors(root / golden.outputs, entry.spec.outputs)
-        for name, reference in expected.items():
-            yield Fidelity.between(name, reference, actual[name])
+def compare_golden(
+    inputs: Path, outputs: Path, spec: ComponentSpec, session: Session, pictures: tuple[str, ...] = ()
+) -> list[Fidelity]:
+    """Run a golden and compare every output with what was recorded.
+
+    Parameters
+    ----------
+    inputs, outputs
+        The golden's files.
+    spec, session
+        The component and how it runs.
+    pictures
+        Outputs in [0, 1] whose peak ratio is wanted too.
+
+    Raises
+    ------
+    BundleError
+        If a file is not what the spec says.
+    GateError
+        If an output is not finite.
+    BackendError
+        If the session fails.
+    """
+    actual = session.run(read_tensors(inputs, spec.inputs))
+    expected = read_tensors(outputs, spec.outputs)
+    return [
+        Fidelity.between(name, reference, actual[name], 1.0 if name in pictures else None)
+        for name, reference in expected.items()
+    ]

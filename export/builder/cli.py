@@ -1,0 +1,123 @@
+"""``pocketcrafter build``: from a recipe to a proved bundle."""
+
+import json
+import time
+from pathlib import Path
+
+import click
+
+from pocketcrafter.export.builder.graph import bundle_stage
+from pocketcrafter.export.builder.install import check_free, install
+from pocketcrafter.export.builder.preflight import check_packages, check_room
+from pocketcrafter.export.builder.runner import in_order, missing_stages, run
+from pocketcrafter.export.builder.stage import Stage
+from pocketcrafter.export.builder.steps.names import BUNDLE
+from pocketcrafter.export.builder.store import Store
+from pocketcrafter.export.recipe import DEFAULT, load_recipe
+from pocketcrafter.runtime.cli.bars import Bars
+from pocketcrafter.runtime.targets import TargetKind
+
+
+@click.command("build")
+@click.option(
+    "--recipe",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=DEFAULT,
+    help="Recipe; default: the shipped one.",
+)
+@click.option(
+    "--target",
+    "targets",
+    type=click.Choice([t.value for t in TargetKind]),
+    multiple=True,
+    help="Build only this target of the recipe; may be given again.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("build/default.pcbundle"),
+    show_default=True,
+    help="The bundle's directory.",
+)
+@click.option(
+    "--stages",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("build/stages"),
+    show_default=True,
+    help="Where results of stages are kept for the next build.",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be done and what it would take; do nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def build_command(
+    recipe: Path, targets: tuple[str, ...], out: Path, stages: Path, *, dry_run: bool, as_json: bool
+) -> None:
+    r"""Quantize, lower, verify and bundle a recipe's networks.
+
+    What was built before and has not changed is taken as it is; an interrupted build goes on where it stopped.
+    Exit code 0: built. 1: a gate was missed, and nothing was written. 2: bad input, or something is missing.
+
+    \b
+    Example:
+      pocketcrafter build
+      pocketcrafter build --target onnx --out build/onnx.pcbundle --dry-run
+    """
+    check_packages()
+    check_free(out)
+    last = bundle_stage(load_recipe(recipe), recipe, tuple(TargetKind(t) for t in dict.fromkeys(targets)))
+    store = Store(stages)
+    needed = missing_stages(last, store)
+    if dry_run:
+        plan = _plan(last, needed, store)
+        click.echo(json.dumps(plan, indent=1) if as_json else _plan_text(plan, out))
+        return
+    check_room([store.estimate(stage) for stage in needed], stages)
+    started = time.monotonic()
+    with Bars() as bars:
+        made = run(last, store, bars.update) / BUNDLE
+    written = install(made, out)
+    seconds = time.monotonic() - started
+    result = {
+        "bundle": str(out),
+        "stages_run": [s.name for s in needed],
+        "written": written,
+        "seconds": round(seconds, 1),
+    }
+    text = f"{out}: {len(needed)} stages run in {seconds:.0f} s" if needed or written else f"{out}: up to date"
+    click.echo(json.dumps(result, indent=1) if as_json else text)
+
+
+def _plan(last: Stage, needed: list[Stage], store: Store) -> list[dict[str, str | float | int]]:
+    names = {stage.name for stage in needed}
+    rows: list[dict[str, str | float | int]] = []
+    for stage in in_order(last):
+        cost = store.estimate(stage)
+        rows.append(
+            {
+                "stage": stage.name,
+                "state": "needed" if stage.name in names else "cached",
+                "key": stage.key(),
+                "seconds": round(cost.seconds, 1),
+                "ram_mib": cost.ram_mib,
+                "disk_mib": cost.disk_mib,
+            }
+        )
+    return rows
+
+
+def _plan_text(plan: list[dict[str, str | float | int]], out: Path) -> str:
+    lines = [f"{'stage':<38} {'state':<7} {'key':<12} {'time s':>7} {'RAM MiB':>8} {'disk MiB':>9}"]
+    lines += [
+        f"{row['stage']:<38} {row['state']:<7} {str(row['key'])[:12]} "
+        f"{row['seconds']:>7} {row['ram_mib']:>8} {row['disk_mib']:>9}"
+        for row in plan
+    ]
+    needed = [row for row in plan if row["state"] == "needed"]
+    seconds, disk = (sum(float(row[what]) for row in needed) for what in ("seconds", "disk_mib"))
+    ram = max((row["ram_mib"] for row in needed), default=0)
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"{len(needed)} stages to run for {out}: about {seconds:.0f} s, {ram} MiB RAM, {disk:.0f} MiB disk.",
+        ]
+    )

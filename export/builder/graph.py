@@ -1,0 +1,143 @@
+"""The stages of a recipe: examples → lower → prove for each component and target, and one bundle of all."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from pocketcrafter.export.builder.settings import (
+    BundleSettings,
+    ComponentFacts,
+    ExamplesSettings,
+    LicenseFacts,
+    LowerSettings,
+    ProveSettings,
+)
+from pocketcrafter.export.builder.stage import Estimate, Stage
+from pocketcrafter.export.recipe import Recipe, resolve
+from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.targets import TargetKind
+
+_STEPS: Final = "pocketcrafter.export.builder.steps"
+_TORCH: Final = ("torch", "safetensors", "numpy")
+_PHOTOS: Final = ("pillow", "opencv-python-headless")
+_NEEDS: Final[Mapping[Component, tuple[Component, ...]]] = {Component.TONE: (Component.CRITIC,)}
+"""Components whose outputs are another one's inputs."""
+
+_TOOLS: Final[Mapping[TargetKind, tuple[str, ...]]] = {
+    TargetKind.ONNX: ("onnx", "onnxscript", "onnxruntime", "nncf"),
+    TargetKind.EXECUTORCH_XNNPACK: ("executorch", "torchao"),
+}
+
+# On two AVX512 cores, for networks of about three million parameters.
+_EXAMPLES_COST: Final = Estimate(seconds=40, ram_mib=1500, disk_mib=150)
+_LOWER_COST: Final = Estimate(seconds=60, ram_mib=2500, disk_mib=15)
+_PROVE_COST: Final = Estimate(seconds=10, ram_mib=1200, disk_mib=1)
+_BUNDLE_COST: Final = Estimate(seconds=2, ram_mib=100, disk_mib=60)
+
+
+def bundle_stage(recipe: Recipe, recipe_path: Path, targets: tuple[TargetKind, ...] = ()) -> Stage:
+    """Return the stage whose result is the bundle.
+
+    Parameters
+    ----------
+    recipe, recipe_path
+        The recipe and where it lies.
+    targets
+        The recipe's targets to build; all, when none is named.
+
+    Raises
+    ------
+    ConfigError
+        If the recipe has no such target, lacks a component that another one needs, or names a file that is not there.
+    """
+    chosen = targets or recipe.targets
+    if absent := [t.value for t in chosen if t not in recipe.targets]:
+        has = ", ".join(recipe.targets)
+        raise ConfigError(f"{recipe_path}: the recipe has no target {', '.join(absent)}; it has {has}.")
+    weights = {c: resolve(recipe_path, made.weights) for c, made in recipe.components.items()}
+    inputs: dict[str, Path | Stage] = {"gate": resolve(recipe_path, recipe.gate_settings)}
+    for component, made in recipe.components.items():
+        if lacking := [n.value for n in _NEEDS.get(component, ()) if n not in weights]:
+            raise ConfigError(f"{recipe_path}: `{component}` needs {', '.join(lacking)}, which is not in the recipe.")
+        inputs[f"{component}.weights"] = weights[component]
+        if made.card is not None:
+            inputs[f"{component}.card"] = resolve(recipe_path, made.card)
+        examples = _examples(recipe, recipe_path, component, weights)
+        inputs[f"{component}.examples"] = examples
+        for target in chosen:
+            lowered = _lowered(recipe, component, target, weights[component], examples)
+            inputs[f"{component}.{target}.lowered"] = lowered
+            inputs[f"{component}.{target}.proof"] = _proved(recipe, component, target, lowered, examples)
+    for index, text in enumerate(recipe.licenses):
+        inputs[f"license.{index}"] = resolve(recipe_path, text.path)
+    tools = {tool for target in chosen for tool in _TOOLS[target]} | set(_TORCH) | {"pocketcrafter"}
+    settings = BundleSettings(
+        name=recipe.name,
+        targets=chosen,
+        components={
+            c: ComponentFacts(weights=weights[c].name, license=m.license) for c, m in recipe.components.items()
+        },
+        goldens=recipe.calibration.goldens,
+        licenses=tuple(
+            LicenseFacts(input=f"license.{index}", spdx=text.spdx, covers=text.covers)
+            for index, text in enumerate(recipe.licenses)
+        ),
+        training_data=recipe.training_data,
+        tools=tuple(sorted(tools)),
+    )
+    return Stage("bundle", f"{_STEPS}.assemble:run", inputs, settings, settings.tools, _BUNDLE_COST)
+
+
+def _examples(recipe: Recipe, recipe_path: Path, component: Component, weights: Mapping[Component, Path]) -> Stage:
+    return Stage(
+        name=f"examples of {component}",
+        run=f"{_STEPS}.examples:run",
+        inputs={
+            "photos": resolve(recipe_path, recipe.calibration.photos),
+            "weights": weights[component],
+            **{needed.value: weights[needed] for needed in _NEEDS.get(component, ())},
+        },
+        settings=ExamplesSettings(
+            component=component,
+            samples=recipe.components[component].samples,
+            seed=recipe.calibration.seed,
+            goldens=recipe.calibration.goldens,
+        ),
+        tools=(*_TORCH, *_PHOTOS),
+        estimate=_EXAMPLES_COST,
+    )
+
+
+def _lowered(recipe: Recipe, component: Component, target: TargetKind, weights: Path, examples: Stage) -> Stage:
+    precision = recipe.components[component].precision[target]
+    return Stage(
+        name=f"lower {component} for {target}",
+        run=f"{_STEPS}.lower:run",
+        inputs={"weights": weights, "examples": examples},
+        settings=LowerSettings(component=component, target=target, precision=precision),
+        tools=(*_TORCH, *_TOOLS[target]),
+        estimate=_LOWER_COST,
+    )
+
+
+def _proved(recipe: Recipe, component: Component, target: TargetKind, lowered: Stage, examples: Stage) -> Stage:
+    made, gates = recipe.components[component], recipe.gates
+    return Stage(
+        name=f"verify {component} for {target}",
+        run=f"{_STEPS}.prove:run",
+        inputs={"lowered": lowered, "examples": examples},
+        settings=ProveSettings(
+            component=component,
+            target=target,
+            precision=made.precision[target],
+            rung1_sqnr_db=gates.rung1_sqnr_db if made.rung1_sqnr_db is None else made.rung1_sqnr_db,
+            rung1_psnr_db=gates.rung1_psnr_db,
+            rung2_sqnr_db=gates.rung2_sqnr_db,
+            coverage=gates.coverage,
+            fallbacks=gates.fallbacks,
+            pictures=made.pictures,
+        ),
+        tools=_TOOLS[target],
+        estimate=_PROVE_COST,
+    )

@@ -1,0 +1,52 @@
+"""What is told before any work is done: packages that are missing, and memory or disk that will not do."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from pocketcrafter.export.builder.stage import Estimate
+from pocketcrafter.runtime.doctor import extra_state, free_disk_mib, memory_mib
+from pocketcrafter.runtime.errors import PocketCrafterError
+
+_SPARE_DISK_MIB: Final = 200
+
+
+class PreflightError(PocketCrafterError):
+    """Neither machine nor installation may fall short of what a build takes; nothing was started."""
+
+
+def check_packages() -> None:
+    """Look for the packages of the extra `build`, without importing any.
+
+    Raises
+    ------
+    PreflightError
+        If one is missing, with the command that installs it.
+    """
+    state = extra_state("build")
+    if state.missing:
+        raise PreflightError(f"Building needs {', '.join(state.missing)}: {state.mend}")
+
+
+def check_room(estimates: Sequence[Estimate], folder: Path) -> None:
+    """Compare what the stages will take with what this machine has free.
+
+    Raises
+    ------
+    PreflightError
+        If memory for the largest or disk for all of them is short, with what there is.
+    """
+    if not estimates:
+        return
+    ram, disk = max(e.ram_mib for e in estimates), sum(e.disk_mib for e in estimates) + _SPARE_DISK_MIB
+    total_ram, free_ram = memory_mib()
+    if total_ram and free_ram < ram:
+        raise PreflightError(
+            f"The largest stage needs about {ram} MiB of memory; {free_ram} of {total_ram} MiB are free. "
+            "Close other programs, or build one `--target` at a time on a larger machine."
+        )
+    if (free_disk := free_disk_mib(folder)) < disk:
+        raise PreflightError(
+            f"The build needs about {disk} MiB of disk in {folder}; {free_disk} MiB are free. "
+            "Free some, or name another place with `--stages` and `--out`."
+        )

@@ -1,0 +1,76 @@
+"""What the build's steps are told beside their input files."""
+
+from collections.abc import Mapping
+
+from pocketcrafter.runtime.bundle.manifest import TrainingData
+from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, Precision
+from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.targets import TargetKind
+
+
+class ExamplesSettings(Config):
+    """How a component's calibration samples and goldens are drawn."""
+
+    component: Component
+    samples: int
+    seed: int
+    goldens: int
+
+
+class LowerSettings(Config):
+    """What one component is lowered to."""
+
+    component: Component
+    target: TargetKind
+    precision: Precision
+
+
+class ProveSettings(Config):
+    """What one lowered component must reach."""
+
+    component: Component
+    target: TargetKind
+    precision: Precision
+    rung1_sqnr_db: float
+    rung1_psnr_db: float
+    rung2_sqnr_db: float
+    coverage: float
+    fallbacks: tuple[str, ...]
+    pictures: tuple[str, ...]
+
+
+class ComponentFacts(Config):
+    """What the manifest says of a component beside its artifacts."""
+
+    weights: str
+    license: str
+
+
+class LicenseFacts(Config):
+    """What the manifest says of a licence text; ``input`` names the stage's input."""
+
+    input: str
+    spdx: str
+    covers: str
+
+
+class BundleSettings(Config):
+    """What the manifest says beside what the other steps found."""
+
+    name: str
+    targets: tuple[TargetKind, ...]
+    components: Mapping[Component, ComponentFacts]
+    goldens: int
+    licenses: tuple[LicenseFacts, ...]
+    training_data: TrainingData
+    tools: tuple[str, ...]
+
+
+class LoweringRecord(Config):
+    """What the lowering of one component measured."""
+
+    artifact: str
+    coverage: Coverage
+    rung1: tuple[Fidelity, ...]
+    rung2: tuple[Fidelity, ...]

@@ -1,0 +1,114 @@
+"""A stage: a function, its inputs and its settings, known by the hash of all that its result depends on."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final, Union
+
+from pocketcrafter.export.builder.sources import source_hash
+from pocketcrafter.runtime.bundle.integrity import sha256_of
+from pocketcrafter.runtime.config import Config
+
+_FORMAT: Final = 1
+"""Raised when a key or a cached result changes its meaning."""
+
+
+Progress = Callable[[int, int], None]
+"""Told how many of how many equal steps of a stage are done."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a stage is expected to take on two cores."""
+
+    seconds: float
+    ram_mib: int
+    disk_mib: int
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the build.
+
+    Attributes
+    ----------
+    name
+        For people, and unique in a build: ``lower critic for onnx``.
+    run
+        ``module:function``, called in a process of its own as ``function(inputs, settings, out, progress)``: ``inputs``
+        maps names to paths, ``out`` is an empty directory that receives the result.
+    inputs
+        Files, directories, or stages whose result directories are read.
+    settings
+        Everything else that the function reads.
+    tools
+        Distributions whose versions matter.
+    estimate
+        Expected cost.
+    """
+
+    name: str
+    run: str
+    inputs: Mapping[str, Union[Path, "Stage"]]
+    settings: Config
+    tools: tuple[str, ...]
+    estimate: Estimate = field(compare=False)
+
+    def key(self) -> str:
+        """Return the SHA-256 of input contents, settings, tool versions and the source code that the function runs.
+
+        An input stage counts by its own key. Files are read once for each process.
+
+        Raises
+        ------
+        OSError
+            If an input cannot be read.
+        """
+        facts = {
+            "format": _FORMAT,
+            "run": self.run,
+            "inputs": {n: i.key() if isinstance(i, Stage) else content_hash(i) for n, i in self.inputs.items()},
+            "settings": self.settings.model_dump(mode="json"),
+            "tools": tool_versions(self.tools),
+            "source": source_hash(self.run.partition(":")[0]),
+            "machine": platform.machine(),
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def ancestors(self) -> Iterator["Stage"]:
+        """Yield every stage that this one needs, each before those that need it; repeated where shared."""
+        for source in self.inputs.values():
+            if isinstance(source, Stage):
+                yield from source.ancestors()
+                yield source
+
+
+def content_hash(path: Path) -> str:
+    """Return a hash of a file's content, or of the names and contents of a directory's files."""
+    if path.is_file():
+        return _file_hash(path, path.stat().st_mtime_ns)
+    digest = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        digest.update(f"{file.relative_to(path).as_posix()}\0{content_hash(file)}\n".encode())
+    return digest.hexdigest()
+
+
+@cache
+def _file_hash(path: Path, _mtime_ns: int) -> str:
+    return sha256_of(path)
+
+
+def tool_versions(tools: tuple[str, ...]) -> dict[str, str]:
+    """Return the installed version of each distribution, ``absent`` where there is none, and Python's."""
+    versions = {"python": ".".join(platform.python_version_tuple()[:2])}
+    for tool in tools:
+        try:
+            versions[tool] = version(tool)
+        except PackageNotFoundError:
+            versions[tool] = "absent"
+    return versions

@@ -1,0 +1,1 @@
+"""What each stage of the build does, in a process of its own."""

@@ -1,0 +1,92 @@
+"""Puts the proved artifacts, goldens, licences and reports together and seals them as a bundle."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from pocketcrafter.export.builder.report import parity_report
+from pocketcrafter.export.builder.settings import BundleSettings, LoweringRecord
+from pocketcrafter.export.builder.stage import Progress, content_hash, tool_versions
+from pocketcrafter.export.builder.steps.names import BUNDLE, PROOF, RECORD
+from pocketcrafter.runtime.backends.names import BACKEND_OF
+from pocketcrafter.runtime.bundle.manifest import (
+    Artifact,
+    ComponentEntry,
+    Golden,
+    LicenseEntry,
+    Source,
+    TargetEntry,
+)
+from pocketcrafter.runtime.bundle.writer import seal
+from pocketcrafter.runtime.components import POCKET_SPECS, Component
+from pocketcrafter.runtime.gate import GateSettings
+
+
+def run(inputs: Mapping[str, Path], settings: BundleSettings, out: Path, progress: Progress) -> None:
+    """Write the directory `bundle`.
+
+    Inputs: ``gate`` (JSON), the licence texts, and for each component ``<component>.weights``,
+    ``<component>.examples``, where there is one ``<component>.card``, and for each target
+    ``<component>.<target>.lowered`` and ``<component>.<target>.proof``.
+    """
+    root = out / BUNDLE
+    root.mkdir()
+    entries = []
+    for done, component in enumerate(settings.components):
+        progress(done, len(settings.components))
+        entries.append(_component(inputs, settings, component, root))
+    licenses: list[LicenseEntry] = []
+    for text in settings.licenses:
+        number = 1 + sum(entry.spdx == text.spdx for entry in licenses)
+        name = f"{text.spdx}.txt" if number == 1 else f"{text.spdx}.{number}.txt"
+        path = _copy(inputs[text.input], root, f"LICENSES/{name}")
+        licenses.append(LicenseEntry(spdx=text.spdx, path=path, covers=text.covers))
+    _put(root, "reports/parity.md", parity_report(settings.name, entries))
+    seal(
+        root,
+        name=settings.name,
+        components=tuple(entries),
+        targets={kind.value: TargetEntry(kind=kind, backend=BACKEND_OF[kind]) for kind in settings.targets},
+        gate=GateSettings.model_validate_json(inputs["gate"].read_bytes()),
+        licenses=tuple(licenses),
+        training_data=settings.training_data,
+        tools=tool_versions(settings.tools),
+    )
+
+
+def _component(
+    inputs: Mapping[str, Path], settings: BundleSettings, component: Component, root: Path
+) -> ComponentEntry:
+    facts = settings.components[component]
+    goldens = []
+    for index in range(settings.goldens):
+        pair = [
+            _copy(
+                inputs[f"{component}.examples"] / f"{end}_{index}.npz", root, f"goldens/{component}/{end}_{index}.npz"
+            )
+            for end in ("inputs", "outputs")
+        ]
+        goldens.append(Golden(inputs=pair[0], outputs=pair[1]))
+    artifacts = {}
+    for target in settings.targets:
+        lowered = inputs[f"{component}.{target}.lowered"]
+        proof = (inputs[f"{component}.{target}.proof"] / PROOF).read_bytes()
+        artifact = Artifact.model_validate_json(proof)
+        record = LoweringRecord.model_validate_json((lowered / RECORD).read_bytes())
+        _copy(lowered / record.artifact, root, artifact.path)
+        artifacts[target.value] = artifact
+    if card := inputs.get(f"{component}.card"):
+        _copy(card, root, f"reports/{component}.md")
+    weights = Source(weights=facts.weights, sha256=content_hash(inputs[f"{component}.weights"]), license=facts.license)
+    return ComponentEntry(spec=POCKET_SPECS[component], source=weights, goldens=tuple(goldens), artifacts=artifacts)
+
+
+def _copy(source: Path, root: Path, path: str) -> str:
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, root / path)
+    return path
+
+
+def _put(root: Path, path: str, text: str) -> None:
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    (root / path).write_text(text, encoding="utf-8")

@@ -1,0 +1,51 @@
+"""Draws a component's calibration samples and makes its goldens with the full-precision student."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from pocketcrafter.export.backend import TorchBackend
+from pocketcrafter.export.builder.settings import ExamplesSettings
+from pocketcrafter.export.builder.stage import Progress
+from pocketcrafter.export.builder.steps.names import CALIBRATION
+from pocketcrafter.export.calibration import samples
+from pocketcrafter.runtime.bundle.goldens import read_tensors, write_tensors
+from pocketcrafter.runtime.components import POCKET_SPECS
+
+PHOTO_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+_GOLDEN_SEED_OFFSET: Final = 1_000_003
+_THREADS: Final = 2
+
+
+def run(inputs: Mapping[str, Path], settings: ExamplesSettings, out: Path, progress: Progress) -> None:
+    """Write `calibration.npz` and, for each golden, `inputs_<n>.npz` and `outputs_<n>.npz`.
+
+    Inputs: ``photos`` (a folder), ``weights`` (the component's own) and those of other components by their names.
+    """
+    photos = sorted(p for p in inputs["photos"].iterdir() if p.suffix.lower() in PHOTO_SUFFIXES)
+    spec = POCKET_SPECS[settings.component]
+    folder = out / "weights"
+    folder.mkdir()
+    for name, path in inputs.items():
+        if name != "photos":
+            target = settings.component if name == "weights" else name
+            shutil.copyfile(path, folder / f"{target}.safetensors")
+    drawn = samples(settings.component, photos, folder, settings.samples, settings.seed)
+    progress(1, 2)
+    np.savez(
+        out / CALIBRATION,
+        allow_pickle=False,
+        **{f"{index}.{name}": array for index, sample in enumerate(drawn) for name, array in sample.items()},
+    )
+    student = TorchBackend().open(inputs["weights"], spec, _THREADS)
+    seed = settings.seed + _GOLDEN_SEED_OFFSET
+    for index, sample in enumerate(samples(settings.component, photos, folder, settings.goldens, seed)):
+        stored = out / f"inputs_{index}.npz"
+        write_tensors(stored, sample, spec.inputs)
+        # What the student makes of the rounded inputs: those are the ones that every target will be given.
+        write_tensors(out / f"outputs_{index}.npz", student.run(read_tensors(stored, spec.inputs)), spec.outputs)
+    shutil.rmtree(folder)
+    progress(2, 2)

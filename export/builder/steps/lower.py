@@ -1,0 +1,46 @@
+"""Quantizes one component and lowers it to one target."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from pocketcrafter.export.builder.settings import LoweringRecord, LowerSettings
+from pocketcrafter.export.builder.stage import Progress
+from pocketcrafter.export.builder.steps.names import CALIBRATION, RECORD
+from pocketcrafter.export.lower import LOWERINGS
+from pocketcrafter.export.models import load_component
+from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.components import POCKET_SPECS
+from pocketcrafter.runtime.targets import ARTIFACT_SUFFIX
+
+
+def run(inputs: Mapping[str, Path], settings: LowerSettings, out: Path, progress: Progress) -> None:
+    """Write the artifact and `lowering.json`.
+
+    Inputs: ``weights`` and ``examples``, the directory that the examples step wrote.
+    """
+    spec = POCKET_SPECS[settings.component]
+    model = load_component(settings.component, inputs["weights"])
+    progress(1, 10)
+    lowered = LOWERINGS[settings.target].lower(
+        model,
+        spec,
+        read_calibration(inputs["examples"] / CALIBRATION),
+        settings.precision,
+        out / f"{settings.component}{ARTIFACT_SUFFIX[settings.target]}",
+    )
+    record = LoweringRecord(
+        artifact=lowered.path.name, coverage=lowered.coverage, rung1=lowered.rung1, rung2=lowered.rung2
+    )
+    (out / RECORD).write_text(record.model_dump_json(indent=1), encoding="utf-8")
+
+
+def read_calibration(path: Path) -> list[dict[str, FloatArray]]:
+    """Return the samples that the examples step wrote, in order."""
+    found: dict[int, dict[str, FloatArray]] = {}
+    with np.load(path, allow_pickle=False) as data:
+        for key in data.files:
+            index, _, name = key.partition(".")
+            found.setdefault(int(index), {})[name] = data[key]
+    return [found[index] for index in sorted(found)]

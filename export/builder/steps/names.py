@@ -1,0 +1,16 @@
+"""The files that the steps leave for each other and in the bundle."""
+
+from typing import Final
+
+from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.targets import ARTIFACT_SUFFIX, TargetKind
+
+CALIBRATION: Final = "calibration.npz"
+RECORD: Final = "lowering.json"
+PROOF: Final = "proof.json"
+BUNDLE: Final = "bundle"
+
+
+def artifact_path(component: Component, target: TargetKind) -> str:
+    """Return where an artifact lies in a bundle."""
+    return f"targets/{target}/{component}{ARTIFACT_SUFFIX[target]}"

@@ -1,0 +1,121 @@
+"""Holds one lowered component against its gates: fidelity, coverage, fallbacks, and its goldens through the runtime."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from pocketcrafter.export.builder.settings import LoweringRecord, ProveSettings
+from pocketcrafter.export.builder.stage import Progress
+from pocketcrafter.export.builder.steps.names import PROOF, RECORD, artifact_path
+from pocketcrafter.runtime.backends.names import BACKEND_OF
+from pocketcrafter.runtime.backends.registry import usable_backend
+from pocketcrafter.runtime.bundle.manifest import Artifact
+from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, Precision, RungResult
+from pocketcrafter.runtime.bundle.verify import compare_golden
+from pocketcrafter.runtime.components import POCKET_SPECS
+from pocketcrafter.runtime.errors import GateError
+
+_THREADS: Final = 2
+
+
+def run(inputs: Mapping[str, Path], settings: ProveSettings, out: Path, progress: Progress) -> None:
+    """Write `proof.json`, an :class:`Artifact`.
+
+    Inputs: ``lowered`` and ``examples``, the directories that those steps wrote.
+
+    Raises
+    ------
+    GateError
+        With every gate that was missed.
+    """
+    record = LoweringRecord.model_validate_json((inputs["lowered"] / RECORD).read_bytes())
+    spec = POCKET_SPECS[settings.component]
+    backend = usable_backend(BACKEND_OF[settings.target])
+    session = backend.open(inputs["lowered"] / record.artifact, spec, _THREADS)
+    goldens: list[Fidelity] = []
+    pairs = [(p, p.with_name(p.name.replace("inputs", "outputs"))) for p in inputs["examples"].glob("inputs_*.npz")]
+    for done, pair in enumerate(sorted(pairs)):
+        progress(done, len(pairs))
+        goldens += compare_golden(*pair, spec, session, settings.pictures)
+    artifact = judge(record, goldens, settings)
+    (out / PROOF).write_text(artifact.model_dump_json(indent=1), encoding="utf-8")
+
+
+def judge(record: LoweringRecord, goldens: Sequence[Fidelity], settings: ProveSettings) -> Artifact:
+    """Return what the manifest says of an artifact.
+
+    Raises
+    ------
+    GateError
+        With every gate that was missed.
+    """
+    quantized = settings.precision is not Precision.FP32
+    golden_gate_db = settings.rung1_sqnr_db if quantized else settings.rung2_sqnr_db
+    coverage = _with_permissions(record.coverage, settings.fallbacks)
+    missed = [
+        *(_below("rung 1 (fake-quantized)", record.rung1, settings.rung1_sqnr_db) if quantized else []),
+        *_below("rung 2 (host artifact)", record.rung2, settings.rung2_sqnr_db),
+        *_below("goldens", goldens, golden_gate_db),
+        *_dim_pictures(goldens, settings.rung1_psnr_db),
+        *_uncovered(coverage, settings.coverage),
+    ]
+    if missed:
+        raise GateError("\n".join([f"{settings.component} for {settings.target} missed its gates:", *missed]))
+    return Artifact(
+        path=artifact_path(settings.component, settings.target),
+        precision=settings.precision,
+        coverage=coverage,
+        rungs=_rungs(record, settings, quantized=quantized),
+        golden_sqnr_db=golden_gate_db,
+        goldens=tuple(goldens),
+    )
+
+
+def _rungs(record: LoweringRecord, settings: ProveSettings, *, quantized: bool) -> tuple[RungResult, ...]:
+    gate1, gate2 = f"SQNR >= {settings.rung1_sqnr_db:g} dB", f"SQNR >= {settings.rung2_sqnr_db:g} dB"
+    rung1 = RungResult(
+        rung=1,
+        passed=True if quantized else None,
+        how="fake-quantized against full precision, in torch" if quantized else "not quantized",
+        gate=gate1,
+        fidelity=record.rung1 if quantized else (),
+    )
+    engine = BACKEND_OF[settings.target]
+    rung2 = RungResult(rung=2, passed=True, how=f"{engine} on the CPU against torch", gate=gate2, fidelity=record.rung2)
+    return (
+        RungResult(rung=0, passed=None, how="the model card has the held-out figures", gate=""),
+        rung1,
+        rung2,
+        RungResult(rung=3, passed=None, how="whole photos are not part of the build", gate="Delta E 2000 mean <= 1.0"),
+        RungResult(rung=4, passed=None, how="no device is part of the build", gate=gate2),
+    )
+
+
+def _below(what: str, fidelity: Sequence[Fidelity], gate_db: float) -> list[str]:
+    if not fidelity:
+        return [f"  {what}: nothing was measured"]
+    low = [f for f in fidelity if not f.reaches(gate_db)]
+    return [f"  {what}: `{f.output}` has {f.sqnr_db:.1f} dB, the gate is {gate_db:g} dB" for f in low]
+
+
+def _dim_pictures(goldens: Sequence[Fidelity], gate_db: float) -> list[str]:
+    low = [f for f in goldens if f.psnr_db is not None and f.psnr_db < gate_db]
+    return [f"  picture `{f.output}` has a PSNR of {f.psnr_db:.1f} dB, the gate is {gate_db:g} dB" for f in low]
+
+
+def _uncovered(coverage: Coverage, gate: float) -> list[str]:
+    missed = []
+    if coverage.share < gate:
+        missed.append(f"  coverage: {coverage.share:.1%} of the MACs are delegated, the gate is {gate:.1%}")
+    refused = [f for f in coverage.fallbacks if not f.allowed]
+    missed += [
+        f"  fallback: {f.op} ×{f.count} ({f.reason}); replace it, or allow it with `gates.fallbacks: [{f.op}]`"
+        for f in refused
+    ]
+    return missed
+
+
+def _with_permissions(coverage: Coverage, allowed: tuple[str, ...]) -> Coverage:
+    """Operators that do no arithmetic of their own come allowed by the lowering; the recipe may allow more."""
+    fallbacks = tuple(f.model_copy(update={"allowed": f.allowed or f.op in allowed}) for f in coverage.fallbacks)
+    return coverage.model_copy(update={"fallbacks": fallbacks})

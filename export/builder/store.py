@@ -1,0 +1,110 @@
+"""Where stage results lie: one directory for each key, complete or not there at all."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from pydantic import Field, ValidationError
+
+from pocketcrafter.export.builder.stage import Estimate, Stage
+from pocketcrafter.runtime.bundle.integrity import sha256_of
+from pocketcrafter.runtime.config import Config
+
+_RECORD: Final = "stage.json"
+_SCRATCH: Final = ".tmp"
+_KEPT_RESULTS: Final = 4
+
+
+class Record(Config):
+    """What a finished stage wrote and what it took."""
+
+    name: str
+    key: str
+    seconds: float = Field(ge=0)
+    peak_rss_mib: int = Field(ge=0)
+    files: Mapping[str, str] = Field(description="SHA-256 by path.")
+
+
+class Store:
+    """Results of stages under one directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def result(self, stage: Stage) -> Path | None:
+        """Return the directory of a stage's result, or `None` where it was not made or has been changed since."""
+        folder = self.root / stage.key()
+        record = _read(folder / _RECORD)
+        if record is None or record.key != folder.name:
+            return None
+        intact = all(_hash_or_none(folder / path) == sha256 for path, sha256 in record.files.items())
+        return folder if intact else None
+
+    def scratch(self, stage: Stage) -> Path:
+        """Return a new, empty directory for a stage to write to, and remove those that interrupted builds left."""
+        for left in self.root.glob(f"*{_SCRATCH}"):
+            shutil.rmtree(left)
+        folder = self.root / f"{stage.key()}{_SCRATCH}"
+        folder.mkdir(parents=True)
+        return folder
+
+    def keep(self, stage: Stage, scratch: Path, seconds: float, peak_rss_mib: int) -> Path:
+        """Make what a stage wrote its result, at once."""
+        files = sorted(p for p in scratch.rglob("*") if p.is_file())
+        record = Record(
+            name=stage.name,
+            key=stage.key(),
+            seconds=seconds,
+            peak_rss_mib=peak_rss_mib,
+            files={p.relative_to(scratch).as_posix(): sha256_of(p) for p in files},
+        )
+        (scratch / _RECORD).write_text(record.model_dump_json(indent=1), encoding="utf-8")
+        folder = self.root / stage.key()
+        shutil.rmtree(folder, ignore_errors=True)
+        scratch.replace(folder)
+        return folder
+
+    def prune(self, used: Sequence[Stage]) -> None:
+        """Remove old results: of every stage name, the latest few stay, and all that are ``used``."""
+        kept = {stage.key() for stage in used}
+        results: dict[str, list[Path]] = {}
+        for path in sorted(self.root.glob(f"*/{_RECORD}"), key=lambda p: p.stat().st_mtime, reverse=True):
+            record = _read(path)
+            results.setdefault(record.name if record else "", []).append(path.parent)
+        for folders in results.values():
+            for folder in folders[_KEPT_RESULTS:]:
+                if folder.name not in kept:
+                    shutil.rmtree(folder)
+
+    def log(self, stage: Stage) -> Path:
+        """Return the file that receives what a stage's process prints."""
+        folder = self.root / "logs"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{stage.name.replace(' ', '-')}.log"
+
+    def estimate(self, stage: Stage) -> Estimate:
+        """Return what the latest stage of this name took here, or else its own estimate."""
+        latest: tuple[float, Path, Record] | None = None
+        for path in self.root.glob(f"*/{_RECORD}"):
+            record = _read(path)
+            made = path.stat().st_mtime
+            if record is not None and record.name == stage.name and (latest is None or made > latest[0]):
+                latest = (made, path, record)
+        if latest is None:
+            return stage.estimate
+        _, path, record = latest
+        size = sum(p.stat().st_size for p in path.parent.rglob("*") if p.is_file())
+        return Estimate(seconds=record.seconds, ram_mib=record.peak_rss_mib, disk_mib=(size >> 20) + 1)
+
+
+def _read(path: Path) -> Record | None:
+    try:
+        return Record.model_validate(json.loads(path.read_bytes()))
+    except (OSError, ValueError, ValidationError):
+        return None
+
+
+def _hash_or_none(path: Path) -> str | None:
+    return sha256_of(path) if path.is_file() else None

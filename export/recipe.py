@@ -1,0 +1,156 @@
+"""The recipe of a bundle: which weights become which artifacts at which precision, and what they must reach."""
+
+import difflib
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
+from typing import Any, Final, Self, get_args
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from pocketcrafter.runtime.bundle.manifest import TrainingData
+from pocketcrafter.runtime.bundle.results import Precision
+from pocketcrafter.runtime.components import POCKET_SPECS, Component
+from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.targets import TargetKind
+
+DEFAULT: Final = Path(__file__).parent / "recipes" / "default.yaml"
+_PACKAGE: Final = Path(__file__).parent
+_MAX_BYTES: Final = 1 << 20
+
+
+class ComponentRecipe(Config):
+    """How one component is made."""
+
+    weights: str = Field(description="Full-precision weights (safetensors).")
+    card: str | None = Field(None, description="Model card, copied into the bundle's reports.")
+    license: str = Field("Apache-2.0", description="SPDX expression of the weights.")
+    precision: Mapping[TargetKind, Precision] = Field(description="Precision on each target.")
+    samples: int = Field(32, ge=1, le=4096, description="Calibration samples.")
+    rung1_sqnr_db: float | None = Field(None, description="Overrides the gate of all components.")
+    pictures: tuple[str, ...] = Field((), description="Outputs that are pictures in [0, 1] and gated by PSNR too.")
+
+
+class Calibration(Config):
+    """What activations are calibrated with, and what the goldens are made from."""
+
+    photos: str = Field("calibration/photos", description="Folder of photos of at least 512 px.")
+    seed: int = Field(0, ge=0, description="What the faults of calibration frames are drawn from.")
+    goldens: int = Field(1, ge=1, le=16, description="Goldens per component, from another seed.")
+
+
+class Gates(Config):
+    """What every artifact must reach, or the build fails."""
+
+    rung1_sqnr_db: float = Field(30.0, description="Fake-quantized against full precision, every output.")
+    rung1_psnr_db: float = Field(40.0, description="Artifact against full precision, outputs that are pictures.")
+    rung2_sqnr_db: float = Field(40.0, description="Artifact against fake-quantized, every output.")
+    coverage: float = Field(0.95, ge=0, le=1, description="Lowest share of multiply-accumulates delegated.")
+    fallbacks: tuple[str, ...] = Field((), description="Operators that may run outside the accelerated backend.")
+
+
+class LicenseText(Config):
+    """A licence text that goes into the bundle."""
+
+    spdx: str
+    path: str = Field(description="The text; `LICENSE` is this project's own.")
+    covers: str
+
+
+class Recipe(Config):
+    """A whole bundle; paths are relative to the recipe's folder, or else to what the package ships."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+    targets: tuple[TargetKind, ...] = Field(min_length=1)
+    components: Mapping[Component, ComponentRecipe] = Field(min_length=1)
+    calibration: Calibration = Calibration()
+    gates: Gates = Gates()
+    gate_settings: str = Field("weights/gate.json", description="The critic's gate, as training tuned it.")
+    licenses: tuple[LicenseText, ...] = Field(min_length=1)
+    training_data: TrainingData = TrainingData()
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        for component, made in self.components.items():
+            if absent := [t.value for t in self.targets if t not in made.precision]:
+                raise ValueError(f"components.{component}.precision says nothing about {', '.join(absent)}")
+            outputs = {t.name for t in POCKET_SPECS[component].outputs}
+            if unknown := set(made.pictures) - outputs:
+                raise ValueError(f"components.{component}.pictures names no output: {', '.join(sorted(unknown))}")
+        return self
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read or is not valid; an unknown key is told with the nearest valid one.
+    """
+    import yaml  # noqa: PLC0415 - part of the extra `build`; preflight has told who lacks it
+
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ConfigError(f"{path}: larger than any recipe ({_MAX_BYTES} bytes).")
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
+    try:
+        return Recipe.model_validate(raw)
+    except ValidationError as error:
+        faults = [f"  {_fault(e['type'], e['loc'], e['msg'])}" for e in error.errors()]
+        raise ConfigError("\n".join([f"{path}: not a valid recipe:", *faults])) from error
+
+
+def resolve(recipe_path: Path, named: str) -> Path:
+    """Return the file or folder that a recipe names.
+
+    Raises
+    ------
+    ConfigError
+        If it lies neither beside the recipe nor in the package.
+    """
+    candidates = [recipe_path.parent / named, _PACKAGE / named]
+    if named == "LICENSE":
+        candidates.append(_project_license())
+    for candidate in candidates:
+        if candidate.exists():
+            return candidate.resolve()
+    raise ConfigError(
+        f"{recipe_path}: `{named}` is neither {candidates[0]} nor {candidates[1]}. "
+        "Weights and their gate come from `pocketcrafter train`."
+    )
+
+
+def _project_license() -> Path:
+    try:
+        found = [f for f in files("pocketcrafter") or [] if f.name == "LICENSE"]
+    except PackageNotFoundError:
+        found = []
+    return Path(str(found[0].locate())) if found else _PACKAGE.resolve().parent / "LICENSE"
+
+
+def _fault(kind: str, place: tuple[int | str, ...], message: str) -> str:
+    where = ".".join(map(str, place)) or "recipe"
+    if kind != "extra_forbidden":
+        return f"{where}: {message}"
+    valid = _valid_keys(Recipe, place[:-1])
+    near = difflib.get_close_matches(str(place[-1]), valid, n=1, cutoff=0.5)
+    hint = f"did you mean `{near[0]}`?" if near else f"valid keys are {', '.join(valid)}"
+    return f"{where}: unknown key; {hint}"
+
+
+def _valid_keys(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
+    """Return the keys that are legal at a place, going down the models that the place's keys name."""
+    for key in place:
+        if isinstance(key, str) and key in model.model_fields:
+            model = next(iter(_models_in(model.model_fields[key].annotation)), model)
+    return list(model.model_fields)
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:  # noqa: ANN401 - any type expression
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]

@@ -1,0 +1,92 @@
+"""The gates of an artifact: each one can fail a build, and all that failed are told."""
+
+import pytest
+
+from pocketcrafter.export.builder.settings import LoweringRecord, ProveSettings
+from pocketcrafter.export.builder.steps.prove import judge
+from pocketcrafter.runtime.bundle.results import Coverage, Fallback, Fidelity, Precision
+from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.errors import GateError
+from pocketcrafter.runtime.targets import TargetKind
+
+SETTINGS = ProveSettings(
+    component=Component.RESTORE,
+    target=TargetKind.ONNX,
+    precision=Precision.INT8,
+    rung1_sqnr_db=30,
+    rung1_psnr_db=40,
+    rung2_sqnr_db=40,
+    coverage=0.95,
+    fallbacks=(),
+    pictures=("restored",),
+)
+FULL = Coverage(macs_total=1000, macs_delegated=1000, delegated_ops=3, subgraphs=1)
+
+
+def fidelity(sqnr_db: float | None, psnr_db: float | None = None) -> Fidelity:
+    return Fidelity(output="restored", sqnr_db=sqnr_db, cosine=1, max_abs_error=0, psnr_db=psnr_db)
+
+
+def record(rung1: float = 35, rung2: float = 50, coverage: Coverage = FULL) -> LoweringRecord:
+    return LoweringRecord(
+        artifact="restore.onnx", coverage=coverage, rung1=(fidelity(rung1),), rung2=(fidelity(rung2),)
+    )
+
+
+def test_an_artifact_above_every_gate_records_its_rungs() -> None:
+    artifact = judge(record(), [fidelity(34, 41)], SETTINGS)
+    assert [(r.rung, r.passed) for r in artifact.rungs] == [(0, None), (1, True), (2, True), (3, None), (4, None)]
+    assert artifact.golden_sqnr_db == 30
+    assert artifact.goldens[0].psnr_db == 41
+
+
+@pytest.mark.parametrize(
+    ("made", "golden", "words"),
+    [
+        (record(rung1=29.9), fidelity(34, 41), "rung 1 (fake-quantized): `restored` has 29.9 dB, the gate is 30 dB"),
+        (record(rung2=39), fidelity(34, 41), "rung 2 (host artifact)"),
+        (record(), fidelity(29, 41), "goldens: `restored` has 29.0 dB"),
+        (record(), fidelity(34, 39), "PSNR of 39.0 dB, the gate is 40 dB"),
+        (
+            record(coverage=FULL.model_copy(update={"macs_delegated": 949})),
+            fidelity(34, 41),
+            "94.9% of the MACs are delegated",
+        ),
+    ],
+)
+def test_each_gate_alone_fails_the_artifact(made: LoweringRecord, golden: Fidelity, words: str) -> None:
+    with pytest.raises(GateError) as caught:
+        judge(made, [golden], SETTINGS)
+    assert words in str(caught.value)
+    assert str(caught.value).count("\n") == 1
+
+
+def test_an_unexpected_fallback_fails_until_the_recipe_allows_it() -> None:
+    fallback = Fallback(op="Resize", count=2, reason="nearest", allowed=False)
+    made = record(coverage=FULL.model_copy(update={"fallbacks": (fallback,)}))
+    with pytest.raises(GateError, match=r"Resize ×2 \(nearest\).*gates.fallbacks: \[Resize\]"):
+        judge(made, [fidelity(34, 41)], SETTINGS)
+    allowing = SETTINGS.model_copy(update={"fallbacks": ("Resize",)})
+    assert judge(made, [fidelity(34, 41)], allowing).coverage.fallbacks[0].allowed
+
+
+def test_all_misses_are_told_together() -> None:
+    with pytest.raises(GateError) as caught:
+        judge(record(rung1=1, rung2=1), [fidelity(1, 1)], SETTINGS)
+    assert str(caught.value).count("\n") == 4
+
+
+def test_a_rung_that_measured_nothing_does_not_pass() -> None:
+    empty = record().model_copy(update={"rung2": ()})
+    with pytest.raises(GateError, match=r"rung 2 .*nothing was measured"):
+        judge(empty, [fidelity(34, 41)], SETTINGS)
+
+
+def test_full_precision_has_no_rung_1_and_the_higher_golden_gate() -> None:
+    exact = SETTINGS.model_copy(update={"precision": Precision.FP32})
+    made = record().model_copy(update={"rung1": ()})
+    artifact = judge(made, [fidelity(60, 70)], exact)
+    assert artifact.rungs[1].passed is None
+    assert artifact.golden_sqnr_db == 40
+    with pytest.raises(GateError, match="goldens"):
+        judge(made, [fidelity(35, 70)], exact)

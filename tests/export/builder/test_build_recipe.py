@@ -1,0 +1,86 @@
+"""Recipes: the shipped one is valid, and a wrong one is told what it should say."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pocketcrafter.export.recipe import DEFAULT, Recipe, load_recipe, resolve
+from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.targets import TargetKind
+
+
+def write(path: Path, **changes: object) -> Path:
+    path.write_text(yaml.safe_dump(yaml.safe_load(DEFAULT.read_text()) | changes))
+    return path
+
+
+def test_the_shipped_recipe_makes_every_component_for_every_target() -> None:
+    recipe = load_recipe(DEFAULT)
+    assert set(recipe.components) == set(Component)
+    assert set(recipe.targets) == set(TargetKind)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"gatess": {}}, "gatess: unknown key; did you mean `gates`"),
+        ({"gates": {"coverige": 1}}, "gates.coverige: unknown key; did you mean `coverage`"),
+        ({"gates": {"zzz": 1}}, "gates.zzz: unknown key; valid keys are rung1_sqnr_db"),
+        ({"targets": ["onnxx"]}, "targets.0: Input should be"),
+        ({"targets": []}, "targets"),
+        ({"components": {"critic": {"weight": "x"}}}, "components.critic.weight: unknown key; did you mean `weights`"),
+        (
+            {"components": {"critic": {"weights": "x", "precision": {"onnx": "int8"}}}},
+            "says nothing about executorch-xnnpack",
+        ),
+        (
+            {
+                "targets": ["onnx"],
+                "components": {"tone": {"weights": "x", "precision": {"onnx": "int8"}, "pictures": ["grit"]}},
+            },
+            "names no output: grit",
+        ),
+        ({"gates": {"coverage": float("nan")}}, "gates.coverage"),
+        ({"name": "../up"}, "name"),
+    ],
+)
+def test_a_wrong_recipe_says_where_and_what_is_valid(tmp_path: Path, changes: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(write(tmp_path / "r.yaml", **changes))
+    assert words in str(caught.value)
+    assert "r.yaml" in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["", "[1, 2", "- a", "!!python/object/apply:os.system ['true']", "\x00"])
+def test_what_is_no_recipe_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=r"r\.yaml"):
+        load_recipe(path)
+
+
+def test_a_file_beside_the_recipe_comes_before_the_packaged_one(tmp_path: Path) -> None:
+    recipe = write(tmp_path / "r.yaml")
+    packaged = resolve(recipe, "calibration/photos")
+    assert packaged.is_dir()
+    own = tmp_path / "calibration" / "photos"
+    own.mkdir(parents=True)
+    assert resolve(recipe, "calibration/photos") == own.resolve()
+
+
+def test_the_project_license_is_found() -> None:
+    assert "Apache License" in resolve(DEFAULT, "LICENSE").read_text()
+
+
+def test_an_absent_file_is_named_with_where_it_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"weights/none\.safetensors"):
+        resolve(write(tmp_path / "r.yaml"), "weights/none.safetensors")
+
+
+def test_a_recipe_is_frozen() -> None:
+    recipe = load_recipe(DEFAULT)
+    with pytest.raises(ValueError, match="frozen"):
+        recipe.name = "x"  # type: ignore[misc]
+    assert isinstance(recipe, Recipe)
