@@ -1,6 +1,7 @@
 """Picture quality on held-out photos: what the pipeline mends, what it leaves alone, and what it makes worse."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -115,3 +116,52 @@ def _summarize_kind(qualities: Sequence[FrameQuality]) -> KindQuality:
         worse_share=mean(lambda q: q.delta_e_after - q.delta_e_before > 1),
         unchanged_share=mean(lambda q: q.psnr_after_db > UNCHANGED_PSNR_DB),
     )
+
+
+@dataclass(frozen=True)
+class QualityGate:
+    """A bound on one mean of one kind of frames."""
+
+    kind: FrameKind
+    figure: str
+    minimum: float | None = None
+    maximum: float | None = None
+
+    def holds(self, value: float) -> bool:
+        """Whether a value lies within the bound."""
+        return (self.minimum is None or value >= self.minimum) and (self.maximum is None or value <= self.maximum)
+
+    def __str__(self) -> str:
+        bound = f"≥ {self.minimum}" if self.minimum is not None else f"≤ {self.maximum}"
+        return f"{self.kind} {self.figure} {bound}"
+
+
+GATES: Final = (
+    QualityGate(FrameKind.DEGRADED, "psnr_gain_db", minimum=1.5),
+    QualityGate(FrameKind.DEGRADED, "delta_e_change", maximum=-3.0),
+    QualityGate(FrameKind.DEGRADED, "worse_share", maximum=0.12),
+    QualityGate(FrameKind.CLEAN, "unchanged_share", minimum=0.75),
+    QualityGate(FrameKind.NOISE, "psnr_gain_db", minimum=2.5),
+)
+"""What the default pair must reach on held-out photos."""
+
+
+def missed_gates(figures: Mapping[FrameKind, KindQuality]) -> list[str]:
+    """Return the gates that are not met, in words; kinds that were not measured are not judged."""
+    return [
+        f"{gate} (is {value:.3f})"
+        for gate in GATES
+        if gate.kind in figures and not gate.holds(value := getattr(figures[gate.kind], gate.figure))
+    ]
+
+
+def table(figures: Mapping[FrameKind, KindQuality]) -> str:
+    """Return the means as a Markdown table, a row a kind."""
+    head = "| frames | n | PSNR before | PSNR gain | SSIM gain | ΔE2000 before | ΔE2000 change | better | worse | > 38 dB |"
+    rows = [
+        f"| {kind} | {q.frames} | {q.psnr_before_db:.1f} dB | {q.psnr_gain_db:+.2f} dB | {q.ssim_gain:+.3f} "
+        f"| {q.delta_e_before:.1f} | {q.delta_e_change:+.2f} | {q.better_share:.0%} | {q.worse_share:.0%} "
+        f"| {q.unchanged_share:.0%} |"
+        for kind, q in figures.items()
+    ]
+    return "\n".join([head, "|---" * 10 + "|", *rows])
