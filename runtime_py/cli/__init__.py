@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from pocketcrafter.runtime.cli.root import root
+from pocketcrafter.runtime.cli.group import root
 from pocketcrafter.runtime.errors import PocketCrafterError
 
 INTERRUPTED = 130

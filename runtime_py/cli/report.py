@@ -1,4 +1,4 @@
-"""What a command says about its photos: lines for people or one JSON document, and an exit code that counts failures."""
+"""What a command says about its photos: lines for people or one JSON document, and the exit code."""
 
 import json
 import sys

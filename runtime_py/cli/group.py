@@ -42,15 +42,10 @@ class LazyGroup(click.Group):
             return _uninstalled(cmd_name, entry, error)
 
 
-@click.command("pocketcrafter", cls=LazyGroup)
+@click.command("pocketcrafter", cls=LazyGroup, epilog="Example: pocketcrafter enhance holiday/*.jpg --sheet sheet.jpg")
 @click.version_option(version("pocketcrafter"), prog_name="pocketcrafter")
 def root() -> None:
-    r"""Critique and enhance photos on the device, and build, prove and run the bundles that do it.
-
-    \b
-    Example:
-      pocketcrafter enhance holiday/*.jpg --sheet sheet.jpg
-    """
+    """Critique and enhance photos on the device, and build, prove and run the bundles that do it."""
 
 
 def _registered() -> dict[str, EntryPoint]:
@@ -60,7 +55,15 @@ def _registered() -> dict[str, EntryPoint]:
 def _as_command(loaded: object, name: str) -> click.Command:
     if not isinstance(loaded, click.Command):
         raise click.ClickException(f"'{name}' is registered as a command but is a {type(loaded).__name__}.")
-    return loaded
+    return _with_paragraphs(loaded)
+
+
+def _with_paragraphs(command: click.Command) -> click.Command:
+    """Turn a written-out backslash b, as raw docstrings have it, into click's mark for unwrapped paragraphs."""
+    command.help = (command.help or "").replace("\\b\n", "\b\n")
+    for nested in command.commands.values() if isinstance(command, click.Group) else ():
+        _with_paragraphs(nested)
+    return command
 
 
 def _uninstalled(name: str, entry: EntryPoint, error: ImportError) -> click.Command:

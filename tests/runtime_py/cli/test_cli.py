@@ -1,0 +1,238 @@
+"""The command line as a person and as a script meet it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from pocketcrafter.runtime import cli
+from pocketcrafter.runtime.cli import group, inputs
+
+DARK = (skimage.data.astronaut()[:256, :384] // 3).astype(np.uint8)
+MID = np.clip(skimage.data.astronaut()[:200, :200].astype(int) // 4 + 100, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a dark photo and one that is fine; the working directory is its parent."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Image.fromarray(DARK).save(folder / "dark.jpg", quality=95)
+    Image.fromarray(MID + np.uint8(128 - MID.mean())).save(folder / "fine.png")
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def enhance(bundle: Path, *arguments: object) -> int:
+    return cli.run(["enhance", "--bundle", str(bundle), *map(str, arguments)])
+
+
+def test_a_dark_photo_comes_out_brighter_beside_its_source(photos: Path, bundle: Path) -> None:
+    assert enhance(bundle, photos / "dark.jpg") == 0
+    out = np.asarray(Image.open(photos / "dark.enhanced.jpg"))
+    assert out.shape == DARK.shape
+    assert out.mean() > DARK.mean() * 1.3
+
+
+def test_a_photo_that_needs_nothing_is_copied_byte_for_byte(photos: Path, bundle: Path) -> None:
+    assert enhance(bundle, photos / "fine.png") == 0
+    assert (photos / "fine.enhanced.png").read_bytes() == (photos / "fine.png").read_bytes()
+
+
+def test_strength_zero_copies_everything(photos: Path, bundle: Path) -> None:
+    assert enhance(bundle, photos / "dark.jpg", "--strength", 0) == 0
+    assert (photos / "dark.enhanced.jpg").read_bytes() == (photos / "dark.jpg").read_bytes()
+
+
+def test_a_folder_gives_a_folder_and_json_tells_all(
+    photos: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert enhance(bundle, photos, "-o", photos / "out", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    dark, fine = told["photos"]
+    assert sorted(p.name for p in (photos / "out").iterdir()) == ["dark.jpg", "fine.png"]
+    assert dark["plan"]["exposure_ev"] > 0.5
+    assert "EV" in dark["words"]
+    assert fine["words"] == "left as it is"
+    assert {"decode", "critique", "encode"} <= set(dark["seconds"])
+
+
+def test_a_second_run_over_the_folder_skips_the_first_ones_results(photos: Path, bundle: Path) -> None:
+    for _ in range(2):
+        assert enhance(bundle, photos) == 0
+    assert len(list(photos.iterdir())) == 4
+
+
+def test_globs_are_expanded_and_a_photo_named_twice_is_done_once(
+    photos: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert enhance(bundle, photos / "*.jpg", photos / "dark.jpg", "--json") == 0
+    assert len(json.loads(capsys.readouterr().out)["photos"]) == 1
+
+
+def test_one_bad_file_does_not_stop_the_others(photos: Path, bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (photos / "broken.jpg").write_text("no photo")
+    assert enhance(bundle, photos / "broken.jpg", photos / "none.jpg", photos / "*.gif", photos / "dark.jpg") == 2
+    assert (photos / "dark.enhanced.jpg").exists()
+    errors = capsys.readouterr().err
+    assert "broken.jpg: not a JPEG" in errors
+    assert "none.jpg: there is no such file" in errors
+    assert "*.gif: no photo there" in errors
+    assert "Traceback" not in errors
+
+
+def test_a_photo_with_a_wrong_suffix_gets_the_right_one(photos: Path, bundle: Path) -> None:
+    (photos / "dark.jpg").rename(photos / "dark.dat")
+    assert enhance(bundle, photos / "dark.dat") == 0
+    assert Image.open(photos / "dark.enhanced.jpg").format == "JPEG"
+
+
+def test_the_suffix_of_o_chooses_the_format(photos: Path, bundle: Path) -> None:
+    assert enhance(bundle, photos / "dark.jpg", "-o", photos / "new.webp") == 0
+    assert Image.open(photos / "new.webp").format == "WEBP"
+
+
+def test_an_input_is_never_overwritten(photos: Path, bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (photos / "dark.jpg").read_bytes()
+    (photos / "link.jpg").symlink_to(photos / "dark.jpg")
+    (photos / "hard.jpg").hardlink_to(photos / "dark.jpg")
+    for target in (
+        photos,
+        photos / "dark.jpg",
+        photos / "link.jpg",
+        photos / "hard.jpg",
+        photos / "../photos/dark.jpg",
+    ):
+        assert enhance(bundle, photos / "dark.jpg", "-o", target) == 2
+    assert enhance(bundle, photos / "dark.jpg", "--sheet", photos / "dark.jpg") == 2
+    assert (photos / "dark.jpg").read_bytes() == before
+    assert "never overwritten" in capsys.readouterr().err
+
+
+def test_two_results_of_one_name_are_refused(photos: Path, bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (photos / "more").mkdir()
+    Image.fromarray(DARK).save(photos / "more/dark.jpg")
+    assert enhance(bundle, photos / "dark.jpg", photos / "more", "-o", photos / "out") == 2
+    assert "already has this name" in capsys.readouterr().err
+
+
+def test_one_output_file_for_two_photos_is_a_usage_error(photos: Path, bundle: Path) -> None:
+    assert enhance(bundle, photos, "-o", photos / "one.jpg") == 2
+    assert not (photos / "one.jpg").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_told(photos: Path, bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert enhance(bundle, photos / "dark.jpg", "-o", photos / "fine.png" / "out") == 2
+    assert "cannot be made" in capsys.readouterr().err
+
+
+def test_sheets_are_paged_and_named(photos: Path, bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(12):
+        Image.fromarray(DARK[::8, ::8]).save(photos / f"small{number}.png")
+    assert enhance(bundle, photos, "-o", photos / "out", "--sheet", photos / "sheet.jpg", "--json") == 0
+    pages = [str(photos / "sheet.jpg"), str(photos / "sheet-2.jpg")]
+    assert json.loads(capsys.readouterr().out)["sheet"] == pages
+    sizes = [Image.open(page).size for page in pages]
+    assert sizes[0][1] > sizes[1][1] > 200
+
+
+def test_a_sheet_shows_before_left_and_after_right(photos: Path, bundle: Path) -> None:
+    assert enhance(bundle, photos / "dark.jpg", "--sheet", photos / "sheet.png") == 0
+    page = np.asarray(Image.open(photos / "sheet.png").convert("L")).astype(float)
+    height, width = page.shape
+    left, right = page[60 : height // 2, 60 : width // 2 - 60], page[60 : height // 2, width // 2 + 60 : -60]
+    assert right.mean() > left.mean() * 1.2
+
+
+def test_critique_in_words_and_json(photos: Path, bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["critique", str(photos), "--bundle", str(bundle)]) == 0
+    words = capsys.readouterr().out
+    assert "score 1" in words
+    assert "EV" in words
+    assert "aesthetic        not assessed" in words
+    assert cli.run(["critique", str(photos), "--bundle", str(bundle), "--json"]) == 0
+    dark = json.loads(capsys.readouterr().out)["photos"][0]
+    assert dark["critique"]["findings"]["exposure"] > 0.2
+    assert dark["critique"]["findings"]["creativity"] == "not_assessed"
+
+
+def test_critique_of_a_bad_file_exits_with_2(photos: Path, bundle: Path) -> None:
+    (photos / "empty.jpg").touch()
+    assert cli.run(["critique", str(photos), "--bundle", str(bundle)]) == 2
+
+
+@pytest.mark.usefixtures("photos")
+def test_without_a_bundle_the_build_command_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["critique", "photos/dark.jpg"]) == 2
+    assert "pocketcrafter build" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["enhance", "critique", "inspect", "verify", "doctor"])
+def test_every_command_shows_an_example_on_a_line_of_its_own(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([command, "--help"]) == 0
+    assert f"\n    pocketcrafter {command}" in capsys.readouterr().out
+
+
+def test_usage_errors_exit_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["enhance"]) == 2
+    assert cli.run(["enhance", "x.jpg", "--strength", "9"]) == 2
+    assert cli.run(["nonsense"]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_command_whose_packages_are_missing_says_how_to_install_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = EntryPoint("simulate", "pocketcrafter.not_there:command [train]", group.ENTRY_POINTS)
+    monkeypatch.setattr(group, "entry_points", lambda **_: [entry])
+    assert cli.run(["--help"]) == 0
+    assert "simulate" in capsys.readouterr().out
+    assert cli.run(["simulate", "--fast", "x"]) == 2
+    assert "pip install 'pocketcrafter[train]'" in capsys.readouterr().err
+
+
+def test_a_registered_command_is_loaded_only_when_asked_for(monkeypatch: pytest.MonkeyPatch, bundle: Path) -> None:
+    entry = EntryPoint("bomb", "this_module_does_not_exist:command", group.ENTRY_POINTS)
+    monkeypatch.setattr(EntryPoint, "load", lambda _: pytest.fail("loaded"))
+    monkeypatch.setattr(group, "entry_points", lambda **_: [entry])
+    assert cli.run(["inspect", str(bundle), "--json"]) == 0
+
+
+def test_runtime_commands_do_not_import_torch(photos: Path, bundle: Path) -> None:
+    code = (
+        "import sys; from pocketcrafter.runtime import cli; "
+        f"cli.run(['enhance', {str(photos / 'dark.jpg')!r}, '--bundle', {str(bundle)!r}]); "
+        "sys.exit(sum(m in sys.modules for m in ('torch', 'onnx', 'cv2', 'scipy')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603
+
+
+def test_an_interrupt_exits_with_130_and_leaves_nothing_half_written(photos: Path, bundle: Path) -> None:
+    big = np.random.default_rng(0).integers(0, 60, (900, 1200, 3), dtype=np.uint8)
+    Image.fromarray(big).save(photos / "big.png", compress_level=0)
+    arguments = ["pocketcrafter", "enhance", str(photos / "big.png"), "-o", str(photos / "out.webp")]
+    arguments += ["--bundle", str(bundle)]
+    code = f"import sys; from pocketcrafter.runtime.cli import main; sys.argv = {arguments!r}; main()"
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)  # noqa: S603
+    while not list(photos.glob(".out-*")) and process.poll() is None:
+        os.sched_yield()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"Traceback" not in err
+    assert sorted(p.name for p in photos.iterdir()) == ["big.png", "dark.jpg", "fine.png"]
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "b.JPG", "c.heic", "d.webp", "e.png"])
+def test_folders_are_read_by_suffix(name: str, tmp_path: Path) -> None:
+    for other in (name, "notes.txt", "old.enhanced.jpg"):
+        (tmp_path / other).touch()
+    assert inputs.find_photos([str(tmp_path)]) == ([tmp_path / name], [])
