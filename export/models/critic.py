@@ -20,6 +20,8 @@ _EARLY_CHANNELS: Final = sum(TAP_CHANNELS[:EARLY_TAPS])
 _LATE_CHANNELS: Final = sum(TAP_CHANNELS[EARLY_TAPS:])
 MAP_SHAPE: Final = (TAP_CHANNELS[EARLY_TAPS - 1], 32, 32)
 VECTOR_DIM: Final = ViewStatistics.features + 2 * CropStatistics.features + 3 * 2 * _EARLY_CHANNELS
+FORESEEABLE: Final = tuple(a for a in Attribute if a not in (Attribute.HIGHLIGHTS, Attribute.SHADOWS))
+"""Highlights and shadows cannot be told without a reference (R² 0 in every trial): they stay the user's, 0 here."""
 _HIDDEN: Final = 256
 
 
@@ -83,6 +85,7 @@ class Judge(nn.Module):
 
     center: Tensor
     spread: Tensor
+    foreseeable: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,6 +102,8 @@ class Judge(nn.Module):
         self.confidence = nn.Linear(TOKENS * TOKEN_DIM, len(Attribute))
         self.score = nn.Linear(TOKENS * TOKEN_DIM, 1)
         self.scene = nn.Linear(TOKENS * TOKEN_DIM, SCENE_DIM)
+        foreseeable = torch.tensor([[float(a in FORESEEABLE) for a in Attribute]])
+        self.register_buffer("foreseeable", foreseeable, persistent=False)
 
     def forward(self, features: list[Tensor], vector: Tensor) -> Judgement:
         """Judge from late feature maps and the evidence vector ``(B, VECTOR_DIM)``."""
@@ -109,8 +114,8 @@ class Judge(nn.Module):
         tokens = F.hardswish(self.tokens(hidden))
         scene = self.scene(tokens)
         return Judgement(
-            plan=self.plan(tokens),
-            presence=torch.sigmoid(self.presence(tokens)),
+            plan=self.plan(tokens) * self.foreseeable,
+            presence=torch.sigmoid(self.presence(tokens)) * self.foreseeable,
             confidence=torch.sigmoid(self.confidence(tokens)),
             score=torch.sigmoid(self.score(tokens)),
             tokens=tokens.reshape(-1, TOKENS, TOKEN_DIM),

@@ -14,16 +14,12 @@ from pocketcrafter.export.models.renderer import render
 from pocketcrafter.export.train.evidence import EvidenceStore, to_batch
 from pocketcrafter.export.train.fit import FitSettings
 from pocketcrafter.export.train.losses import picture_loss
-from pocketcrafter.runtime.plan import Attribute
 
 _PICTURE_WEIGHT: Final = 0.5
 _LATE_SHARE: Final = 0.3
 _NEAR: Final = 0.2
 """An amount this close to the truth, in plan-vector units, counts as right for `confidence`."""
 _SCENE_TEMPERATURE: Final = 0.1
-
-_FORESEEABLE: Final = [a not in (Attribute.HIGHLIGHTS, Attribute.SHADOWS) for a in Attribute]
-"""Highlights and shadows cannot be told without a reference (R² 0 in every experiment): they stay the user's."""
 
 
 class CriticTask:
@@ -39,7 +35,7 @@ class CriticTask:
         model.judge.center.copy_(torch.from_numpy(sample.mean(0)))
         model.judge.spread.copy_(torch.from_numpy(sample.std(0) + 1e-3))
         self.model = channels_last(model, device)
-        self.foreseeable = torch.tensor(_FORESEEABLE, dtype=torch.float32, device=device)
+        self.foreseeable = self.model.judge.foreseeable
 
     def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:
         """Let the judge learn fast and the late backbone slowly; the evidence is fixed."""
@@ -76,7 +72,7 @@ class CriticTask:
     def _picture_loss(self, plan: Tensor, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Tensor:
         views = F.avg_pool2d(to_batch(self.store.views[rows]).to(self.device), 4)
         cleans = F.avg_pool2d(to_batch(self.store.cleans[rows]).to(self.device), 4)
-        return picture_loss(render(plan.float() * self.foreseeable, views), cleans)
+        return picture_loss(render(plan.float(), views), cleans)
 
 
 def _same_scene_loss(said: Judgement, photos: Tensor) -> Tensor:
