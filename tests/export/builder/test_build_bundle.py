@@ -1,0 +1,228 @@
+"""From weights to a sealed, verified bundle, with the real steps and a really trained-shape network."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+torch = pytest.importorskip("torch")
+
+from pocketcrafter.export.builder.cli import build_command  # noqa: E402
+from pocketcrafter.export.builder.install import install  # noqa: E402
+from pocketcrafter.export.builder.settings import (  # noqa: E402
+    BundleSettings,
+    ComponentFacts,
+    ExamplesSettings,
+    LicenseFacts,
+    LoweringRecord,
+    ProveSettings,
+)
+from pocketcrafter.export.builder.steps import assemble, examples, prove  # noqa: E402
+from pocketcrafter.export.calibration import PHOTOS  # noqa: E402
+from pocketcrafter.export.models import MODELS, load_component, save_component  # noqa: E402
+from pocketcrafter.export.recipe import DEFAULT  # noqa: E402
+from pocketcrafter.runtime.bundle.manifest import TrainingData  # noqa: E402
+from pocketcrafter.runtime.bundle.reader import Bundle  # noqa: E402
+from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, Precision  # noqa: E402
+from pocketcrafter.runtime.bundle.verify import verify  # noqa: E402
+from pocketcrafter.runtime.components import POCKET_SPECS, Component  # noqa: E402
+from pocketcrafter.runtime.errors import ConfigError, GateError  # noqa: E402
+from pocketcrafter.runtime.gate import GateSettings  # noqa: E402
+from pocketcrafter.runtime.targets import TargetKind  # noqa: E402
+
+RESTORE = Component.RESTORE
+PROVE = ProveSettings(
+    component=RESTORE,
+    target=TargetKind.ONNX,
+    precision=Precision.FP32,
+    rung1_sqnr_db=30,
+    rung1_psnr_db=40,
+    rung2_sqnr_db=40,
+    coverage=0.95,
+    fallbacks=(),
+    pictures=("restored",),
+)
+
+
+def no_progress(_done: int, _total: int) -> None:
+    return
+
+
+def folder(root: Path, name: str) -> Path:
+    (root / name).mkdir()
+    return root / name
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Weights, examples and an ONNX file of the restoration network, made by the real steps."""
+    root = tmp_path_factory.mktemp("parts")
+    torch.manual_seed(1)
+    save_component(MODELS[RESTORE](), root / "restore.safetensors")
+    photos = folder(root, "photos")
+    photo = sorted(PHOTOS.glob("*.jpg"))[0]
+    (photos / photo.name).write_bytes(photo.read_bytes())
+    made = {"weights": root / "restore.safetensors", "photos": photos, "examples": folder(root, "examples")}
+    settings = ExamplesSettings(component=RESTORE, samples=1, seed=3, goldens=1)
+    examples.run({"photos": photos, "weights": made["weights"]}, settings, made["examples"], no_progress)
+    made["lowered"] = folder(root, "lowered")
+    spec = POCKET_SPECS[RESTORE]
+    torch.onnx.export(
+        load_component(RESTORE, made["weights"]),
+        tuple(torch.zeros(t.shape) for t in spec.inputs),
+        made["lowered"] / "restore.onnx",
+        input_names=[t.name for t in spec.inputs],
+        output_names=[t.name for t in spec.outputs],
+        dynamo=False,
+    )
+    record = LoweringRecord(
+        artifact="restore.onnx",
+        coverage=Coverage(macs_total=1, macs_delegated=1, delegated_ops=1, subgraphs=1),
+        rung1=(),
+        rung2=(Fidelity(output="restored", sqnr_db=None, cosine=1, max_abs_error=0),),
+    )
+    (made["lowered"] / "lowering.json").write_text(record.model_dump_json())
+    return made
+
+
+def assembled(parts: dict[str, Path], out: Path) -> Path:
+    out.mkdir()
+    proof = folder(out, "proof")
+    prove.run({"lowered": parts["lowered"], "examples": parts["examples"]}, PROVE, proof, no_progress)
+    gate, text = out / "gate.json", out / "license"
+    gate.write_text(GateSettings.uniform(presence=0.5, confidence=0.5, dead_zone=0.1).model_dump_json())
+    text.write_text("licence text")
+    settings = BundleSettings(
+        name="small",
+        targets=(TargetKind.ONNX,),
+        components={RESTORE: ComponentFacts(weights="restore.safetensors", license="Apache-2.0")},
+        goldens=1,
+        licenses=tuple(LicenseFacts(input="text", spdx="Apache-2.0", covers=what) for what in ("code", "weights")),
+        training_data=TrainingData(summary="none"),
+        tools=("numpy", "torch"),
+    )
+    inputs = {
+        "gate": gate,
+        "text": text,
+        "restore.weights": parts["weights"],
+        "restore.examples": parts["examples"],
+        "restore.onnx.lowered": parts["lowered"],
+        "restore.onnx.proof": proof,
+    }
+    assemble.run(inputs, settings, out, no_progress)
+    return out / "bundle"
+
+
+def test_the_steps_make_a_bundle_that_verifies_and_runs(parts: dict[str, Path], tmp_path: Path) -> None:
+    path = assembled(parts, tmp_path / "a")
+    report = verify(path, threads=2)
+    assert report.ok, report
+    manifest = Bundle.open(path).manifest
+    assert {entry.path for entry in manifest.licenses} == {"LICENSES/Apache-2.0.txt", "LICENSES/Apache-2.0.2.txt"}
+    assert "not run" in (path / "reports/parity.md").read_text()
+
+
+def test_the_same_parts_give_the_same_bytes(parts: dict[str, Path], tmp_path: Path) -> None:
+    bundles = [assembled(parts, tmp_path / name) for name in ("a", "b")]
+    files = [{p.relative_to(b): p.read_bytes() for p in b.rglob("*") if p.is_file()} for b in bundles]
+    assert files[0] == files[1]
+
+
+def test_an_artifact_of_other_weights_fails_its_goldens(parts: dict[str, Path], tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    save_component(MODELS[RESTORE](), tmp_path / "other.safetensors")
+    other = load_component(RESTORE, tmp_path / "other.safetensors")
+    lowered = folder(tmp_path, "lowered")
+    (lowered / "lowering.json").write_bytes((parts["lowered"] / "lowering.json").read_bytes())
+    tile = POCKET_SPECS[RESTORE].inputs[0].shape
+
+    class Inverted(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def forward(self, tile: torch.Tensor, amounts: torch.Tensor) -> torch.Tensor:
+            return 1 - other(tile, amounts)
+
+    torch.onnx.export(
+        Inverted(),
+        (torch.zeros(tile), torch.zeros(1, 3)),
+        lowered / "restore.onnx",
+        input_names=["tile", "amounts"],
+        output_names=["restored"],
+        dynamo=False,
+    )
+    with pytest.raises(GateError, match="goldens: `restored`"):
+        prove.run({"lowered": lowered, "examples": parts["examples"]}, PROVE, tmp_path, no_progress)
+
+
+def test_installing_is_idempotent_mends_damage_and_spares_what_is_no_bundle(
+    parts: dict[str, Path], tmp_path: Path
+) -> None:
+    made, out = assembled(parts, tmp_path / "a"), tmp_path / "build" / "default.pcbundle"
+    assert install(made, out)
+    assert not install(made, out)
+    (out / "reports/parity.md").write_text("changed")
+    assert install(made, out)
+    Bundle.open(out).check_integrity()
+    assert sorted(p.name for p in out.parent.iterdir()) == ["default.pcbundle"]
+    precious = tmp_path / "photos"
+    precious.mkdir()
+    (precious / "one.jpg").write_bytes(b"x")
+    with pytest.raises(ConfigError, match="not a bundle"):
+        install(made, precious)
+    assert (precious / "one.jpg").exists()
+
+
+def own_recipe(tmp_path: Path) -> Path:
+    """The shipped recipe with weights and cards of its own, so that it does not hang on what is trained."""
+    path = tmp_path / "recipe.yaml"
+    path.write_text(DEFAULT.read_text())
+    (tmp_path / "weights").mkdir()
+    for name in ("critic", "tone", "restore"):
+        (tmp_path / "weights" / f"{name}.safetensors").write_bytes(b"weights")
+        (tmp_path / "weights" / f"{name}.md").write_text("card")
+    (tmp_path / "weights" / "gate.json").write_text("{}")
+    return path
+
+
+def test_a_dry_run_lists_every_stage_with_its_cost_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = own_recipe(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    done = CliRunner().invoke(build_command, ["--recipe", str(recipe), "--dry-run", "--json"])
+    assert done.exit_code == 0, done.exception
+    plan = json.loads(done.stdout)
+    assert [row["stage"] for row in plan][-1] == "bundle"
+    assert len(plan) == 3 + 2 * 3 * 2 + 1
+    assert all(row["state"] == "needed" and row["seconds"] > 0 and row["ram_mib"] > 0 for row in plan)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_naming_a_target_builds_only_that_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = ["--recipe", str(own_recipe(tmp_path)), "--target", "onnx", "--dry-run"]
+    shown = CliRunner().invoke(build_command, options).stdout
+    assert "lower critic for onnx" in shown
+    assert "executorch" not in shown
+
+
+def test_the_key_of_a_stage_follows_only_what_it_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = own_recipe(tmp_path)
+
+    def keys() -> dict[str, str]:
+        done = CliRunner().invoke(build_command, ["--recipe", str(recipe), "--dry-run", "--json"])
+        return {row["stage"]: row["key"] for row in json.loads(done.stdout)}
+
+    def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
+        return {name for name in before if before[name] != after[name]}
+
+    first = keys()
+    (tmp_path / "weights/restore.safetensors").write_bytes(b"trained again")
+    second = keys()
+    assert changed(first, second) == {name for name in first if "restore" in name} | {"bundle"}
+    recipe.write_text(recipe.read_text().replace("rung2_sqnr_db: 40", "rung2_sqnr_db: 41"))
+    third = keys()
+    assert changed(second, third) == {name for name in first if name.startswith("verify")} | {"bundle"}
+    (tmp_path / "weights/critic.safetensors").write_bytes(b"trained again")
+    assert "examples of tone" in changed(third, keys())
