@@ -45,12 +45,13 @@ def develop(pixels: PixelArray, plan: EditPlan, grid: FloatArray | None, *, thre
     slicer = None
     if grid is not None:
         slicer = GridSlicer.prepare(grid, height, width, _GRID_TOLERANCE[pixels.dtype.itemsize])
-    rows = slicer.row_step if slicer else max(1, _STRIP_PIXELS // width)
+    plain = max(1, _STRIP_PIXELS // width)
+    strips = slicer.strips(height) if slicer else [slice(top, top + plain) for top in range(0, height, plain)]
     out = np.empty_like(pixels)
     chroma = np.float32(1 + plan.saturation)
 
-    def strip(top: int) -> None:
-        part = pixels[top : top + rows]
+    def work(rows: slice) -> None:
+        part = pixels[rows]
         red, green, blue = (np.take(tables[c], part[..., c], mode="clip") for c in range(3))
         if chroma != 1:
             luma = luma_of(red, green, blue)
@@ -60,14 +61,14 @@ def develop(pixels: PixelArray, plan: EditPlan, grid: FloatArray | None, *, thre
                 np.add(plane, luma, out=plane)
                 np.clip(plane, 0.0, 1.0, out=plane)
         if slicer is not None:
-            red, green, blue = slicer.apply(red, green, blue, top)
+            red, green, blue = slicer.apply(red, green, blue, rows)
         for channel, plane in enumerate((red, green, blue)):
             np.multiply(plane, np.float32(top_level), out=plane)
             np.add(plane, np.float32(0.5), out=plane)
             np.clip(plane, 0.0, np.float32(top_level), out=plane)
-            out[top : top + rows, :, channel] = plane
+            out[rows, :, channel] = plane
 
     with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(strip, range(0, height, rows)):
+        for _ in pool.map(work, strips):
             pass
     return out

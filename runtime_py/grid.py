@@ -5,6 +5,7 @@ pixel x of W reads coordinate ``15·(x + 0.5)/W``.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, Self
 
 import numpy as np
@@ -16,6 +17,9 @@ from pocketcrafter.runtime.errors import BackendError, ShapeMismatchError
 
 _COEFFICIENTS, _BINS, _ROWS, _COLUMNS = GRID
 _MAX_STEP: Final = 16
+_LEAST_ROW_STEP: Final = 4
+"""Below this, interpolating a table for each row of blocks costs more than evaluating two."""
+_Place = np.ndarray[tuple[int, ...], np.dtype[np.intp]]
 IDENTITY: Final = np.tile(np.eye(3, 4, dtype=np.float32).reshape(-1, 1, 1, 1), (1, _BINS, _ROWS, _COLUMNS))
 """The grid that changes nothing, shape `GRID`."""
 
@@ -73,21 +77,19 @@ def slice_exact(grid: FloatArray, rgb: FloatArray) -> FloatArray:
 class GridSlicer:
     """A grid prepared for one photo size, applied to a few rows at a time.
 
-    Place is rounded to blocks of ``row_step`` × ``column_step`` pixels, as large as the grid's slope allows before any
-    channel is off by more than the tolerance; luma is interpolated at every pixel.
-
-    Attributes
-    ----------
-    row_step, column_step
-        Block size in pixels.
+    Place is rounded to blocks of pixels, as large as the grid's slope allows before any channel is off by more than the
+    tolerance; luma is interpolated at every pixel. Where the grid is too steep for blocks of a few rows, it is
+    evaluated at the two grid rows around a strip, and each row of pixels is interpolated between them exactly.
     """
 
-    row_step: int
-    column_step: int
+    _row_step: int
+    """Rows of pixels that share one place; 1 where each row has its own."""
+    _column_step: int
     _tables: FloatArray
     """For each grid row: offset and slope in luma of each coefficient, bin interval and block column, as
     ``(_ROWS, 2, 3, 4, (_BINS - 1)·blocks)``."""
-    _height: int
+    _rows: FloatArray
+    """Grid row of each row of blocks."""
     _width: int
 
     @classmethod
@@ -95,61 +97,89 @@ class GridSlicer:
         """Prepare a grid of shape `GRID` for a photo; ``tolerance`` is the largest error of a channel in [0, 1]."""
         slopes = np.diff(grid, axis=1)
         offsets = grid[:, :-1] - np.arange(_BINS - 1, dtype=np.float32)[:, None, None] * slopes
+        row_step = _step(grid, 2, height, tolerance / 2)
+        row_step = row_step if row_step >= _LEAST_ROW_STEP else 1
         column_step = _step(grid, 3, width, tolerance / 2)
-        blocks = -(-width // column_step)
-        x0, fx = _split(_coordinates(width, _COLUMNS, column_step, blocks), _COLUMNS)
-        weights = np.zeros((_COLUMNS, blocks), dtype=np.float32)
-        weights[x0, np.arange(blocks)] = 1 - fx
-        weights[x0 + 1, np.arange(blocks)] = fx
+        x0, fx = _split(_coordinates(width, _COLUMNS, column_step), _COLUMNS)
+        weights = np.zeros((_COLUMNS, len(x0)), dtype=np.float32)
+        weights[x0, np.arange(len(x0))] = 1 - fx
+        weights[x0 + 1, np.arange(len(x0))] = fx
         tables = np.stack([offsets, slopes]).transpose(3, 0, 1, 2, 4).astype(np.float32) @ weights
         return cls(
-            row_step=_step(grid, 2, height, tolerance / 2),
-            column_step=column_step,
+            _row_step=row_step,
+            _column_step=column_step,
             _tables=tables.reshape(_ROWS, 2, 3, 4, -1),
-            _height=height,
+            _rows=_coordinates(height, _ROWS, row_step),
             _width=width,
         )
 
-    def apply(self, red: FloatArray, green: FloatArray, blue: FloatArray, top: int) -> tuple[FloatArray, ...]:
-        """Apply the grid to one row of blocks.
+    def strips(self, height: int) -> list[slice]:
+        """Divide a photo's rows into the strips that `apply` takes."""
+        if self._row_step > 1:
+            return [slice(top, min(top + self._row_step, height)) for top in range(0, height, self._row_step)]
+        # Each strip lies between two grid rows.
+        between, _ = _split(self._rows, _ROWS)
+        edges = [0, *(np.flatnonzero(np.diff(between)) + 1), height]
+        return [
+            slice(top, min(top + _MAX_STEP, bottom))
+            for first, bottom in pairwise(edges)
+            for top in range(first, bottom, _MAX_STEP)
+        ]
+
+    def apply(self, red: FloatArray, green: FloatArray, blue: FloatArray, rows: slice) -> tuple[FloatArray, ...]:
+        """Apply the grid to one strip.
 
         Parameters
         ----------
         red, green, blue
-            Rendered channels in [0, 1], shape ``(row_step, W)``, fewer rows at the bottom, float32.
-        top
-            Row of the photo that they start at, a multiple of `row_step`.
+            Rendered channels in [0, 1], shape ``(rows, W)``, float32.
+        rows
+            Where they lie in the photo: one of `strips`.
 
         Returns
         -------
         tuple
             The three channels of the result, each of the inputs' shape, float32, not clipped.
         """
-        y = np.float32(min((top + self.row_step / 2) / self._height, 1.0) * (_ROWS - 1))
-        y0 = min(int(y), _ROWS - 2)
-        upper, lower = self._tables[y0], self._tables[y0 + 1]
-
         luma = luma_of(red, green, blue)
         luma *= np.float32(_BINS - 1)
         place = np.minimum(luma, np.float32(_BINS - 2)).astype(np.intp)
-        place *= upper.shape[-1] // (_BINS - 1)
-        place += np.arange(self._width) // self.column_step
-
+        place *= self._tables.shape[-1] // (_BINS - 1)
+        place += np.arange(self._width) // self._column_step
         factors = ((red, green, blue, None), (luma * red, luma * green, luma * blue, luma))
-        found = np.empty_like(red)
-        channels = []
-        for channel in range(3):
-            total = np.zeros_like(red)
-            for part, part_factors in enumerate(factors):
-                for term, factor in enumerate(part_factors):
-                    table = (1 - (y - y0)) * upper[part, channel, term]
-                    table += (y - y0) * lower[part, channel, term]
-                    np.take(table, place, out=found, mode="clip")
-                    if factor is not None:
-                        np.multiply(found, factor, out=found)
-                    np.add(total, found, out=total)
-            channels.append(total)
-        return tuple(channels)
+
+        first = rows.start // self._row_step
+        if self._row_step > 1:
+            above, below = _split(self._rows[first : first + 1], _ROWS)
+            table = (1 - below) * self._tables[above[0]]
+            table += below * self._tables[above[0] + 1]
+            return _evaluated(table, place, factors)
+        above, below = _split(self._rows[rows], _ROWS)
+        upper = _evaluated(self._tables[above[0]], place, factors)
+        lower = _evaluated(self._tables[above[0] + 1], place, factors)
+        for channel, other in zip(upper, lower, strict=True):
+            np.subtract(other, channel, out=other)
+            np.multiply(other, below[:, None], out=other)
+            np.add(channel, other, out=channel)
+        return upper
+
+
+def _evaluated(
+    table: FloatArray, place: _Place, factors: tuple[tuple[FloatArray | None, ...], ...]
+) -> tuple[FloatArray, ...]:
+    """Sum the terms of each channel: coefficients looked up by place, times what they multiply (`None` for one)."""
+    found = np.empty(place.shape, dtype=np.float32)
+    channels = []
+    for channel in range(3):
+        total = np.zeros(place.shape, dtype=np.float32)
+        for part, part_factors in enumerate(factors):
+            for term, factor in enumerate(part_factors):
+                np.take(table[part, channel, term], place, out=found, mode="clip")
+                if factor is not None:
+                    np.multiply(found, factor, out=found)
+                np.add(total, found, out=total)
+        channels.append(total)
+    return tuple(channels)
 
 
 def luma_of(red: FloatArray, green: FloatArray, blue: FloatArray) -> FloatArray:
@@ -160,13 +190,13 @@ def luma_of(red: FloatArray, green: FloatArray, blue: FloatArray) -> FloatArray:
     return luma
 
 
-def _coordinates(pixels: int, cells: int, step: int = 1, count: int | None = None) -> FloatArray:
-    """Grid coordinates of the centers of ``count`` blocks of ``step`` pixels (of every pixel by default)."""
-    blocks = np.arange(pixels if count is None else count, dtype=np.float64)
-    return np.minimum((blocks + 0.5) * step / pixels * (cells - 1), cells - 1).astype(np.float32)
+def _coordinates(pixels: int, cells: int, step: int = 1) -> FloatArray:
+    """Grid coordinates of the centers of all blocks of ``step`` pixels along a side."""
+    centers = (np.arange(-(-pixels // step), dtype=np.float64) + 0.5) * step / pixels
+    return np.minimum(centers * (cells - 1), cells - 1).astype(np.float32)
 
 
-def _split(coordinate: FloatArray, cells: int) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.intp]], FloatArray]:
+def _split(coordinate: FloatArray, cells: int) -> tuple[_Place, FloatArray]:
     lower = np.minimum(coordinate.astype(np.intp), cells - 2)
     return lower, (coordinate - lower).astype(np.float32)
 

@@ -19,6 +19,7 @@ _THUMB_PX: Final = (480, 360)
 _GAP_PX: Final = 8
 _MARGIN_PX: Final = 40
 _CAPTION_PX: Final = 78
+_LEAST_COLUMN_PX: Final = 200
 _PAPER: Final = (236, 236, 236)
 _INK: Final = (28, 28, 28)
 _FAINT: Final = (110, 110, 110)
@@ -97,16 +98,17 @@ def _page(pairs: list[Pair]) -> Image.Image:
 
 
 def _draw(page: Image.Image, pair: Pair, left: int, top: int, picture_height: int) -> None:
-    half = _THUMB_PX[0] + _GAP_PX
-    for side, picture in enumerate((pair.before, pair.after)):
-        x = left + side * half + (_THUMB_PX[0] - picture.width) // 2
-        page.paste(picture, (x, top + picture_height - picture.height))
     draw = ImageDraw.Draw(page)
     small, large = ImageFont.load_default(17), ImageFont.load_default(21)
-    text_top = top + picture_height + 10
     width = 2 * _THUMB_PX[0] + _GAP_PX
-    draw.text((left, text_top), _fitted(pair.name, small, width - 140), font=small, fill=_FAINT)
-    draw.text((left + width, text_top), "before | after", font=small, fill=_FAINT, anchor="ra")
+    text_top = top + picture_height + 10
+    for picture, label, x in (
+        (pair.before, f"before: {pair.name}", left),
+        (pair.after, "after", left + max(pair.before.width, _LEAST_COLUMN_PX) + _GAP_PX),
+    ):
+        page.paste(picture, (x, top + picture_height - picture.height))
+        room = max(picture.width, _LEAST_COLUMN_PX)
+        draw.text((x, text_top), _fitted(label, small, room), font=small, fill=_FAINT)
     for line, words in enumerate(_wrapped(pair.words, large, width)[:2]):
         draw.text((left, text_top + 22 + 25 * line), words, font=large, fill=_INK)
 
