@@ -92,11 +92,13 @@ def _write(photo: Photo, kind: PhotoFormat, file: BinaryIO, threads: int) -> Non
         return
     if kind is PhotoFormat.HEIC:
         pillow_heif.register_heif_opener()
-    name, options = {
+    formats: dict[PhotoFormat, tuple[str, dict[str, Any]]] = {
         PhotoFormat.JPEG: ("JPEG", {"quality": JPEG_QUALITY, "subsampling": photo.chroma_subsampling}),
         PhotoFormat.WEBP: ("WEBP", {"quality": WEBP_QUALITY, "method": 4}),
-        PhotoFormat.HEIC: ("HEIF", {"quality": HEIC_QUALITY}),
-    }[kind]
+        # x265's own preset takes six times as long for 0.9 dB, at 54 dB.
+        PhotoFormat.HEIC: ("HEIF", {"quality": HEIC_QUALITY, "enc_params": {"preset": "ultrafast"}}),
+    }
+    name, options = formats[kind]
     Image.fromarray(_picture(photo, kind)).save(file, name, **options, **_metadata(photo, kind))
 
 

@@ -59,7 +59,7 @@ def test_the_fast_path_is_within_half_a_level_of_the_exact_one(
 def test_a_smooth_grid_at_photo_size_stays_within_half_a_level() -> None:
     cells = np.linspace(-0.1, 0.1, 16, dtype=np.float32)
     grid = IDENTITY + cells[None, None, :, None] - cells[None, None, None, :] * 0.5
-    pixels = np.repeat(skimage.data.rocket()[:, :300], 4, axis=1)
+    pixels = np.repeat(skimage.data.rocket()[:200, :300], 4, axis=1)
     exact = np.clip(slice_exact(grid, pixels.astype(np.float32) / 255), 0, 1)
     assert np.abs(develop(pixels, EditPlan(), grid) / 255 - exact).max() <= 1.01 / 255
 

@@ -70,9 +70,10 @@ def test_orientation_is_applied_once_and_reset(kind: str, orientation: int) -> N
 
 def test_heic_is_upright_and_keeps_its_exif() -> None:
     pillow_heif.register_heif_opener()
-    photo = decode(stored(Image.fromarray(PIXELS), "HEIF", quality=90, exif=exif()))
+    small = PIXELS[:48, :64]
+    photo = decode(stored(Image.fromarray(small), "HEIF", quality=90, exif=exif()))
     assert photo.source_format is PhotoFormat.HEIC
-    assert np.abs(photo.pixels.astype(int) - PIXELS).mean() < 4
+    assert np.abs(photo.pixels.astype(int) - small).mean() < 4
     assert tags(photo)[0x010F] == "Maker"
 
 
