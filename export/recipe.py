@@ -27,8 +27,10 @@ class ComponentRecipe(Config):
     card: str | None = Field(None, description="Model card, copied into the bundle's reports.")
     license: str = Field("Apache-2.0", description="SPDX expression of the weights.")
     precision: Mapping[TargetKind, Precision] = Field(description="Precision on each target.")
-    samples: int = Field(32, ge=1, le=4096, description="Calibration samples.")
+    keep_fp32: tuple[str, ...] = Field((), description="Modules that stay float32, with all below them.")
+    samples: int = Field(32, ge=2, le=4096, description="Calibration samples.")
     rung1_sqnr_db: float | None = Field(None, description="Overrides the gate of all components.")
+    rung2_sqnr_db: float | None = Field(None, description="Overrides the gate of all components.")
     pictures: tuple[str, ...] = Field((), description="Outputs that are pictures in [0, 1] and gated by PSNR too.")
 
 

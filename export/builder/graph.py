@@ -110,12 +110,14 @@ def _examples(recipe: Recipe, recipe_path: Path, component: Component, weights: 
 
 
 def _lowered(recipe: Recipe, component: Component, target: TargetKind, weights: Path, examples: Stage) -> Stage:
-    precision = recipe.components[component].precision[target]
+    made = recipe.components[component]
     return Stage(
         name=f"lower {component} for {target}",
         run=f"{_STEPS}.lower:run",
         inputs={"weights": weights, "examples": examples},
-        settings=LowerSettings(component=component, target=target, precision=precision),
+        settings=LowerSettings(
+            component=component, target=target, precision=made.precision[target], keep_fp32=made.keep_fp32
+        ),
         tools=(*_TORCH, *_TOOLS[target]),
         estimate=_LOWER_COST,
     )
@@ -133,7 +135,7 @@ def _proved(recipe: Recipe, component: Component, target: TargetKind, lowered: S
             precision=made.precision[target],
             rung1_sqnr_db=gates.rung1_sqnr_db if made.rung1_sqnr_db is None else made.rung1_sqnr_db,
             rung1_psnr_db=gates.rung1_psnr_db,
-            rung2_sqnr_db=gates.rung2_sqnr_db,
+            rung2_sqnr_db=gates.rung2_sqnr_db if made.rung2_sqnr_db is None else made.rung2_sqnr_db,
             coverage=gates.coverage,
             fallbacks=gates.fallbacks,
             pictures=made.pictures,

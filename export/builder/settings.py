@@ -24,6 +24,7 @@ class LowerSettings(Config):
     component: Component
     target: TargetKind
     precision: Precision
+    keep_fp32: tuple[str, ...]
 
 
 class ProveSettings(Config):
@@ -73,4 +74,6 @@ class LoweringRecord(Config):
     artifact: str
     coverage: Coverage
     rung1: tuple[Fidelity, ...]
+    rung1_how: str
     rung2: tuple[Fidelity, ...]
+    rung2_how: str

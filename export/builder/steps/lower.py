@@ -22,16 +22,22 @@ def run(inputs: Mapping[str, Path], settings: LowerSettings, out: Path, progress
     """
     spec = POCKET_SPECS[settings.component]
     model = load_component(settings.component, inputs["weights"])
-    progress(1, 10)
     lowered = LOWERINGS[settings.target].lower(
         model,
         spec,
         read_calibration(inputs["examples"] / CALIBRATION),
         settings.precision,
         out / f"{settings.component}{ARTIFACT_SUFFIX[settings.target]}",
+        keep_fp32=settings.keep_fp32,
+        progress=progress,
     )
     record = LoweringRecord(
-        artifact=lowered.path.name, coverage=lowered.coverage, rung1=lowered.rung1, rung2=lowered.rung2
+        artifact=lowered.path.name,
+        coverage=lowered.coverage,
+        rung1=lowered.rung1,
+        rung1_how=lowered.rung1_how,
+        rung2=lowered.rung2,
+        rung2_how=lowered.rung2_how,
     )
     (out / RECORD).write_text(record.model_dump_json(indent=1), encoding="utf-8")
 

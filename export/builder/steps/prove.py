@@ -76,12 +76,11 @@ def _rungs(record: LoweringRecord, settings: ProveSettings, *, quantized: bool) 
     rung1 = RungResult(
         rung=1,
         passed=True if quantized else None,
-        how="fake-quantized against full precision, in torch" if quantized else "not quantized",
+        how=record.rung1_how if quantized else "not quantized",
         gate=gate1,
         fidelity=record.rung1 if quantized else (),
     )
-    engine = BACKEND_OF[settings.target]
-    rung2 = RungResult(rung=2, passed=True, how=f"{engine} on the CPU against torch", gate=gate2, fidelity=record.rung2)
+    rung2 = RungResult(rung=2, passed=True, how=record.rung2_how, gate=gate2, fidelity=record.rung2)
     return (
         RungResult(rung=0, passed=None, how="the model card has the held-out figures", gate=""),
         rung1,

@@ -80,6 +80,8 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         artifact="restore.onnx",
         coverage=Coverage(macs_total=1, macs_delegated=1, delegated_ops=1, subgraphs=1),
         rung1=(),
+        rung1_how="",
+        rung2_how="on the CPU",
         rung2=(Fidelity(output="restored", sqnr_db=None, cosine=1, max_abs_error=0),),
     )
     (made["lowered"] / "lowering.json").write_text(record.model_dump_json())

@@ -29,7 +29,12 @@ def fidelity(sqnr_db: float | None, psnr_db: float | None = None) -> Fidelity:
 
 def record(rung1: float = 35, rung2: float = 50, coverage: Coverage = FULL) -> LoweringRecord:
     return LoweringRecord(
-        artifact="restore.onnx", coverage=coverage, rung1=(fidelity(rung1),), rung2=(fidelity(rung2),)
+        artifact="restore.onnx",
+        coverage=coverage,
+        rung1=(fidelity(rung1),),
+        rung1_how="in torch",
+        rung2=(fidelity(rung2),),
+        rung2_how="on the CPU",
     )
 
 
