@@ -1,4 +1,4 @@
-"""The gate: the part of a predicted plan that is sure enough to be carried out, so that good photos stay as they are."""
+"""The gate: the part of a predicted plan that is sure enough to be carried out; good photos stay as they are."""
 
 from collections.abc import Mapping
 from typing import Self
