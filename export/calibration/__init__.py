@@ -12,6 +12,7 @@ from pocketcrafter.export.data.degrade import ByteImage, Frame
 from pocketcrafter.export.data.noise import NoiseModel
 from pocketcrafter.export.data.sampling import Focus, draw_frame
 from pocketcrafter.export.models import load_component
+from pocketcrafter.export.models.critic import Judgement
 from pocketcrafter.export.train.evidence import FRAME_PX, critic_inputs, to_batch
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.components import Component
@@ -87,7 +88,7 @@ def _tone_samples(weights: Path) -> Callable[[Frame], Sample]:
     def make(frame: Frame) -> Sample:
         seen = _critic_sample(frame)
         with torch.inference_mode():
-            said = critic(*(torch.from_numpy(a) for a in seen.values()))
+            said = Judgement(*critic(*(torch.from_numpy(a) for a in seen.values())))
         plan = EditPlan.from_vector(np.where(said.presence[0] > 0.5, said.plan[0], 0).astype(np.float32))
         rendered = np.ascontiguousarray(render(plan, seen["view"][0].transpose(1, 2, 0)).transpose(2, 0, 1)[None])
         return {"view": seen["view"], "rendered": rendered, "plan": plan.vector()[None], "tokens": said.tokens.numpy()}

@@ -46,8 +46,8 @@ class Critic(nn.Module):
         self.crop_statistics = CropStatistics()
         self.judge = Judge()
 
-    def forward(self, view: Tensor, crops: Tensor) -> Judgement:
-        """Judge photos.
+    def forward(self, view: Tensor, crops: Tensor) -> tuple[Tensor, ...]:
+        """Judge photos; return the fields of `Judgement`, in order.
 
         Parameters
         ----------
@@ -56,7 +56,8 @@ class Critic(nn.Module):
         crops
             Shape ``(B·CROPS, 3, 128, 128)``, likewise; the crops of one photo follow each other.
         """
-        return self.judge_evidence(*self.evidence(view, crops))
+        # A plain tuple: ExecuTorch cannot write a named one down.
+        return tuple(self.judge_evidence(*self.evidence(view, crops)))
 
     def evidence(self, view: Tensor, crops: Tensor) -> tuple[Tensor, Tensor]:
         """Return what is not trained: the early feature map ``(B, 32, 32, 32)`` and the vector ``(B, VECTOR_DIM)``."""
