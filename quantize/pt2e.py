@@ -106,8 +106,8 @@ def _assert_unchanged(model: nn.Module, prepared: GraphModule, sample: tuple[Ten
         ratio = sqnr_db(eager.numpy(), now.numpy())
         if ratio < PREPARED_GATE_DB:
             raise GateError(
-                f"{type(model).__name__}, output {index}: prepared for quantization, the model is {ratio:.1f} dB from the "
-                f"eager one, before anything is quantized (needed: {PREPARED_GATE_DB:.0f} dB). PT2E folds BatchNorm "
+                f"{type(model).__name__}, output {index}: prepared for quantization, it is {ratio:.1f} dB from "
+                f"the eager one, before anything is quantized (needed: {PREPARED_GATE_DB:.0f} dB). PT2E folds BatchNorm "
                 "wrongly where a convolution's output has a second reader: call `fold_batchnorm` first."
             )
 

@@ -1,0 +1,132 @@
+"""What a lowering is: a component in, an artifact of one target out, with how faithful and how covered it is."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pocketcrafter.quantize.folding import fold_batchnorm
+from pocketcrafter.quantize.pt2e import outputs_of
+from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.backends.base import Backend
+from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
+from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, Precision
+from pocketcrafter.runtime.components import ComponentSpec
+from pocketcrafter.runtime.errors import ConfigError
+
+Sample = Mapping[str, FloatArray]
+Progress = Callable[[int, int], None]
+"""Called with steps done and steps in all."""
+
+_THREADS: Final = 2
+_HELD_BACK: Final = 4
+_MOST_HELD_BACK: Final = 8
+
+
+@dataclass(frozen=True)
+class LoweredArtifact:
+    """One component on one target, and what was measured of it on samples that calibration did not see."""
+
+    path: Path
+    coverage: Coverage
+    rung1: tuple[Fidelity, ...]
+    """Fake-quantized against full precision, one entry an output; empty where nothing is quantized."""
+    rung1_how: str
+    rung2: tuple[Fidelity, ...]
+    """The artifact on this machine against the fake-quantized model, or full precision where nothing is quantized."""
+    rung2_how: str
+
+
+class Lowering(Protocol):
+    """A way to one target."""
+
+    def lower(
+        self,
+        model: nn.Module,
+        spec: ComponentSpec,
+        calibration: Sequence[Sample],
+        precision: Precision,
+        out: Path,
+        *,
+        keep_fp32: tuple[str, ...] = (),
+        progress: Progress | None = None,
+    ) -> LoweredArtifact:
+        """Quantize where asked, lower, and compare.
+
+        Parameters
+        ----------
+        model
+            Full precision, on the CPU; left as it is.
+        spec
+            The component's inputs and outputs, in calling order.
+        calibration
+            At least two samples; the last quarter (one to eight) is held back from calibration and measured with.
+        precision
+            What weights and activations become.
+        out
+            The artifact; nothing is left there when this raises. Goes through a temporary name.
+        keep_fp32
+            Qualified names of modules that stay float32 with everything below them.
+        progress
+            Told of calibration samples done.
+
+        Raises
+        ------
+        ConfigError
+            If there are too few samples, or ``keep_fp32`` names no module.
+        ShapeMismatchError
+            If a sample or an output does not keep the spec.
+        GateError
+            If preparing for quantization already changed the model, or an output is not finite.
+        """
+
+
+def hold_back(calibration: Sequence[Sample]) -> tuple[Sequence[Sample], Sequence[Sample]]:
+    """Split samples into those to calibrate with and those to measure with."""
+    if len(calibration) < 2:
+        raise ConfigError(f"Lowering needs at least two samples, one of them to measure with; got {len(calibration)}.")
+    held = min(max(1, len(calibration) // _HELD_BACK), _MOST_HELD_BACK)
+    return calibration[:-held], calibration[-held:]
+
+
+def frozen(model: nn.Module, keep_fp32: tuple[str, ...]) -> nn.Module:
+    """Return a copy for inference: BatchNorm folded, in evaluation mode, nothing trainable."""
+    known = {name for name, _ in model.named_modules()} - {""}
+    if unknown := [name for name in keep_fp32 if name not in known]:
+        raise ConfigError(f"keep_fp32 names no module of {type(model).__name__}: {', '.join(unknown)}.")
+    return fold_batchnorm(model).requires_grad_(False)
+
+
+def as_tensors(sample: Sample, spec: ComponentSpec) -> tuple[Tensor, ...]:
+    """Return a sample in calling order."""
+    return tuple(torch.tensor(array) for array in checked_inputs(sample, spec).values())
+
+
+def run_torch(model: nn.Module, samples: Sequence[Sample], spec: ComponentSpec) -> list[dict[str, FloatArray]]:
+    """Run a torch model on every sample."""
+    with torch.no_grad():
+        said = [outputs_of(model(*as_tensors(sample, spec))) for sample in samples]
+    return [named_outputs([output.numpy() for output in outputs], spec) for outputs in said]
+
+
+def run_artifact(
+    backend: Backend, artifact: Path, samples: Sequence[Sample], spec: ComponentSpec
+) -> list[dict[str, FloatArray]]:
+    """Run an artifact on every sample, through the backend that users run it with."""
+    session = backend.open(artifact, spec, _THREADS)
+    return [session.run(sample) for sample in samples]
+
+
+def compare(
+    reference: Sequence[Mapping[str, FloatArray]], actual: Sequence[Mapping[str, FloatArray]], spec: ComponentSpec
+) -> tuple[Fidelity, ...]:
+    """Compare each output over all samples together."""
+    names = [output.name for output in spec.outputs]
+    return tuple(
+        Fidelity.between(name, np.stack([r[name] for r in reference]), np.stack([a[name] for a in actual]))
+        for name in names
+    )

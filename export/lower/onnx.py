@@ -1,0 +1,114 @@
+"""ONNX models for ONNX Runtime: the desktop, the server, ORT mobile."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import onnx
+import onnxruntime as ort
+import torch
+from torch import Tensor, nn
+
+from pocketcrafter.export.lower.base import (
+    LoweredArtifact,
+    Progress,
+    Sample,
+    as_tensors,
+    compare,
+    frozen,
+    hold_back,
+    run_artifact,
+    run_torch,
+)
+from pocketcrafter.export.lower.onnx_coverage import onnx_coverage
+from pocketcrafter.quantize.qdq import quantize_onnx, strip_metadata
+from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
+from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
+from pocketcrafter.runtime.bundle.results import Precision
+from pocketcrafter.runtime.components import ComponentSpec
+
+_OPSET: Final = 20
+_PROVIDERS: Final = ["CPUExecutionProvider"]
+_SIMULATED: Final = "the QDQ graph in float32 (ONNX Runtime without graph optimization)"
+_ARTIFACT_HOW: Final = "The .onnx in ONNX Runtime on this machine's CPU"
+
+
+class OnnxLowering:
+    """Lowers to ``onnx``."""
+
+    def lower(
+        self,
+        model: nn.Module,
+        spec: ComponentSpec,
+        calibration: Sequence[Sample],
+        precision: Precision,
+        out: Path,
+        *,
+        keep_fp32: tuple[str, ...] = (),
+        progress: Progress | None = None,
+    ) -> LoweredArtifact:
+        """Export, quantize to QDQ, run; see :meth:`pocketcrafter.export.lower.base.Lowering.lower`.
+
+        ONNX Runtime, not torch, is what simulates here: without graph optimization it runs each QDQ pair as it is
+        written and everything between in float32. With optimization the same file runs on INT8 kernels: rung 2.
+        """
+        used, held = hold_back(calibration)
+        eager = frozen(model, keep_fp32)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+            exported, made = Path(folder) / "fp32.onnx", Path(folder) / "made.onnx"
+            _export(eager, as_tensors(used[0], spec), spec, exported)
+            reference = run_torch(eager, held, spec)
+            if precision is Precision.INT8:
+                quantize_onnx(exported, used, made, keep_fp32=keep_fp32, progress=progress)
+                simulated = _simulate(made, held, spec)
+            else:
+                bare = onnx.load(exported)
+                strip_metadata(bare)
+                onnx.save(bare, made)
+                simulated = reference
+            quantized = precision is Precision.INT8
+            result = LoweredArtifact(
+                path=out,
+                coverage=onnx_coverage(onnx.load(exported), _optimized(made, Path(folder))),
+                rung1=compare(reference, simulated, spec) if quantized else (),
+                rung1_how=f"{_SIMULATED[0].upper()}{_SIMULATED[1:]} against eager torch" if quantized else "",
+                rung2=compare(simulated, run_artifact(OnnxRuntimeBackend(), made, held, spec), spec),
+                rung2_how=f"{_ARTIFACT_HOW} against {_SIMULATED if quantized else 'eager torch'}",
+            )
+            made.replace(out)
+        return result
+
+
+def _export(model: nn.Module, inputs: tuple[Tensor, ...], spec: ComponentSpec, path: Path) -> None:
+    with torch.no_grad():
+        program = torch.onnx.export(
+            model,
+            inputs,
+            dynamo=True,
+            opset_version=_OPSET,
+            input_names=[t.name for t in spec.inputs],
+            output_names=[t.name for t in spec.outputs],
+            verbose=False,
+        )
+    if program is None:
+        raise TypeError("torch.onnx.export returned no program")
+    program.save(path, external_data=False)
+
+
+def _simulate(path: Path, samples: Sequence[Sample], spec: ComponentSpec) -> list[dict[str, FloatArray]]:
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(path, options, providers=_PROVIDERS)
+    names = [t.name for t in spec.outputs]
+    return [named_outputs(session.run(names, checked_inputs(sample, spec)), spec) for sample in samples]
+
+
+def _optimized(path: Path, folder: Path) -> onnx.ModelProto:
+    """Return the graph that ONNX Runtime makes of a model, before it lays memory out for this machine's CPU."""
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(folder / "optimized.onnx")
+    ort.InferenceSession(path, options, providers=_PROVIDERS)
+    return onnx.load(folder / "optimized.onnx")

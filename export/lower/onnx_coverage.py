@@ -1,0 +1,91 @@
+"""Reads from ONNX Runtime's optimized graph which layers really run on INT8 kernels."""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import onnx
+
+from pocketcrafter.quantize.qdq import WEIGHTED, module_of
+from pocketcrafter.runtime.bundle.results import Coverage, Fallback
+from pocketcrafter.runtime.errors import ConfigError
+
+_FLOAT_KERNELS: Final = WEIGHTED | {"FusedConv", "FusedGemm", "FusedMatMul"}
+_REASON_CHARS: Final = 500
+
+
+def onnx_coverage(exported: onnx.ModelProto, optimized: onnx.ModelProto) -> Coverage:
+    """Compare the exported model with what ONNX Runtime made of its artifact.
+
+    Parameters
+    ----------
+    exported
+        The float32 model with its shapes and the exporter's metadata.
+    optimized
+        The graph that ONNX Runtime runs. All its nodes run on the CPU provider, the only one that is asked for.
+
+    Returns
+    -------
+    Coverage
+        A layer counts as delegated where it runs as it was meant to: on an INT8 kernel, or in float32 where that was
+        asked for. In an INT8 artifact float32 layers are listed as fallbacks all the same: allowed where they were
+        asked for, and not allowed where ONNX Runtime found no INT8 kernel for a quantized layer.
+    """
+    nodes = optimized.graph.node
+    layers = {node.name: node for node in exported.graph.node if node.op_type in WEIGHTED}
+    dequantized = {name for node in nodes if node.op_type == "DequantizeLinear" for name in node.output}
+    missed: dict[str, list[onnx.NodeProto]] = defaultdict(list)
+    kept: dict[str, list[onnx.NodeProto]] = defaultdict(list)
+    for node in nodes:
+        if node.op_type in _FLOAT_KERNELS:
+            # Fusions put words in front of the name of the layer that they fuse.
+            layer = layers[node.name.split(" ")[-1]]
+            (missed if node.input[1] in dequantized else kept)[node.op_type].append(layer)
+    shapes = _shapes(exported)
+    total = sum(_macs(node, shapes) for node in layers.values())
+    lost = sum(_macs(node, shapes) for found in missed.values() for node in found)
+    quantized = any(node.op_type == "QuantizeLinear" for node in nodes)
+    failed = sum(len(found) for found in missed.values())
+    return Coverage(
+        macs_total=total,
+        macs_delegated=total - lost,
+        delegated_ops=len(nodes) - failed,
+        subgraphs=1,
+        fallbacks=(
+            *(_fallback(op, found, _NO_KERNEL, allowed=False) for op, found in sorted(missed.items())),
+            *(_fallback(op, found, _KEPT, allowed=True) for op, found in sorted(kept.items()) if quantized),
+        ),
+    )
+
+
+_NO_KERNEL: Final = (
+    "quantized, but ONNX Runtime has no INT8 kernel that fits and runs it in float32; keep it in float32 "
+    "(keep_fp32), or quantize what reads its output as well"
+)
+_KEPT: Final = "float32 as asked"
+
+
+def _fallback(op: str, layers: Sequence[onnx.NodeProto], why: str, *, allowed: bool) -> Fallback:
+    where = dict.fromkeys(module_of(layer) or layer.name for layer in layers)
+    return Fallback(op=op, count=len(layers), reason=f"{why}: {', '.join(where)}"[:_REASON_CHARS], allowed=allowed)
+
+
+def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+    graph = model.graph
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    for value in (*graph.value_info, *graph.input, *graph.output):
+        shapes[value.name] = tuple(dimension.dim_value for dimension in value.type.tensor_type.shape.dim)
+    return shapes
+
+
+def _macs(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
+    if absent := [name for name in (*node.input[:2], node.output[0]) if name not in shapes]:
+        raise ConfigError(f"{node.name}: the exported model has no shape for {', '.join(absent)}.")
+    data, weight, result = (shapes[name] for name in (*node.input[:2], node.output[0]))
+    if node.op_type == "Conv":
+        return math.prod(result) * math.prod(weight[1:])
+    if node.op_type == "ConvTranspose":
+        return math.prod(data) * math.prod(weight[1:])
+    transposed = any(a.name == "transA" and a.i for a in node.attribute)
+    return math.prod(result) * data[-2 if transposed else -1]

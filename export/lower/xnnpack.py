@@ -1,0 +1,78 @@
+"""ExecuTorch programs for XNNPACK, the CPU of every phone."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+from executorch.exir import to_edge_transform_and_lower
+from torch import Tensor, nn
+
+from pocketcrafter.export.lower.base import (
+    LoweredArtifact,
+    Progress,
+    Sample,
+    as_tensors,
+    compare,
+    frozen,
+    hold_back,
+    run_artifact,
+    run_torch,
+)
+from pocketcrafter.export.lower.coverage import torch_coverage
+from pocketcrafter.quantize.pt2e import quantize_static
+from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
+from pocketcrafter.runtime.bundle.results import Coverage, Precision
+from pocketcrafter.runtime.components import ComponentSpec
+
+_ARTIFACT_HOW = "The .pte in ExecuTorch with XNNPACK on this machine's CPU"
+
+
+class XnnpackLowering:
+    """Lowers to ``executorch-xnnpack``."""
+
+    def lower(
+        self,
+        model: nn.Module,
+        spec: ComponentSpec,
+        calibration: Sequence[Sample],
+        precision: Precision,
+        out: Path,
+        *,
+        keep_fp32: tuple[str, ...] = (),
+        progress: Progress | None = None,
+    ) -> LoweredArtifact:
+        """Quantize with PT2E, lower, run; see :meth:`pocketcrafter.export.lower.base.Lowering.lower`."""
+        used, held = hold_back(calibration)
+        eager = frozen(model, keep_fp32)
+        simulated: nn.Module = eager
+        if precision is Precision.INT8:
+            inputs = [as_tensors(sample, spec) for sample in used]
+            simulated = quantize_static(eager, inputs, keep_fp32=keep_fp32, progress=progress)
+        temporary = out.with_name(f".{out.name}.tmp")
+        try:
+            coverage = _write(simulated, as_tensors(used[0], spec), temporary)
+            actual = run_artifact(ExecutorchBackend(), temporary, held, spec)
+            reference, fake = run_torch(eager, held, spec), run_torch(simulated, held, spec)
+            quantized = simulated is not eager
+            result = LoweredArtifact(
+                path=out,
+                coverage=coverage,
+                rung1=compare(reference, fake, spec) if quantized else (),
+                rung1_how="PT2E fake-quantized model in torch against eager full precision" if quantized else "",
+                rung2=compare(fake, actual, spec),
+                rung2_how=f"{_ARTIFACT_HOW} against {'the PT2E fake-quantized' if quantized else 'eager'} torch",
+            )
+            temporary.replace(out)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return result
+
+
+def _write(model: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> Coverage:
+    with torch.no_grad():
+        exported = torch.export.export(model, inputs)
+        edge = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
+    coverage = torch_coverage(exported.graph_module, edge.exported_program().graph_module)
+    path.write_bytes(edge.to_executorch().buffer)
+    return coverage

@@ -1,0 +1,157 @@
+"""Static INT8 quantization of ONNX models for ONNX Runtime: QDQ pairs, per-channel weights, per-tensor activations."""
+
+import ast
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import onnx
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+
+from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.errors import ConfigError
+
+WEIGHTED: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+"""The operators that multiply by weights."""
+_JOINING: Final = frozenset({"Add", "Mul"})
+_MOVING: Final = frozenset({"Reshape", "DepthToSpace", "Transpose", "MaxPool", "Flatten", "Slice"})
+_REMOVABLE: Final = frozenset({"Relu", "Clip"})
+_PASSING: Final = _MOVING | _REMOVABLE | {"HardSwish"}
+_SCOPES: Final = "pkg.torch.onnx.name_scopes"
+
+
+def quantize_onnx(
+    fp32_onnx: Path,
+    calibration: Sequence[Mapping[str, FloatArray]],
+    out: Path,
+    *,
+    keep_fp32: tuple[str, ...] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Quantize weights and activations of an ONNX model to INT8.
+
+    The same layers become INT8 as in :func:`pocketcrafter.quantize.pt2e.quantize_static`: what has weights, and the
+    additions and multiplications whose operands all come from INT8 layers.
+
+    Parameters
+    ----------
+    fp32_onnx
+        A model that ``torch.onnx.export(..., dynamo=True)`` wrote, with static shapes.
+    calibration
+        At least one sample of float32 inputs, by name.
+    out
+        Where the quantized model goes, without the exporter's metadata (which holds paths of the building machine);
+        written under a temporary name first.
+    keep_fp32
+        Qualified names of torch modules that stay float32 with everything below them.
+    progress
+        Called with samples read and samples in all.
+
+    Raises
+    ------
+    ConfigError
+        If there is no calibration sample, or nothing is left to quantize.
+    """
+    if not calibration:
+        raise ConfigError("Static quantization needs calibration samples: give at least one (32 are usual).")
+    nodes = int8_nodes(onnx.load(fp32_onnx), keep_fp32)
+    if not nodes:
+        raise ConfigError(f"{fp32_onnx}: no layer is left to quantize; keep fewer modules in float32, or build fp32.")
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        temporary = Path(folder) / out.name
+        quantize_static(
+            fp32_onnx,
+            temporary,
+            _Reader(calibration, progress),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            activation_type=QuantType.QUInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+            nodes_to_quantize=nodes,
+        )
+        model = onnx.load(temporary)
+        strip_metadata(model)
+        onnx.save(model, temporary)
+        temporary.replace(out)
+
+
+def int8_nodes(model: onnx.ModelProto, keep_fp32: tuple[str, ...]) -> list[str]:
+    """Return the names of the nodes that become INT8, in graph order."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    constants = {tensor.name for tensor in model.graph.initializer}
+    chosen: set[str] = set()
+    names: list[str] = []
+    for node in model.graph.node:
+        if _inside(node, keep_fp32):
+            continue
+        data = [name for name in node.input if name and name not in constants]
+        sources = [_source(makers.get(name), makers) for name in data]
+        follows = bool(sources) and all(s is not None and s.name in chosen for s in sources)
+        weighted = node.op_type in WEIGHTED and len(data) == 1
+        joins = node.op_type in _JOINING and len(data) == 2 and follows
+        if weighted or joins:
+            chosen.add(node.name)
+        if weighted or joins or (node.op_type in _MOVING | _REMOVABLE and follows):
+            names.append(node.name)
+    return names
+
+
+def strip_metadata(model: onnx.ModelProto) -> None:
+    """Remove what exporters note beside the computation: stack traces, source paths, module names."""
+    for node in model.graph.node:
+        node.doc_string = ""
+        del node.metadata_props[:]
+    for value in [*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer]:
+        value.doc_string = ""
+        del value.metadata_props[:]
+    model.graph.doc_string = model.doc_string = ""
+    del model.graph.metadata_props[:]
+    del model.metadata_props[:]
+
+
+def module_of(node: onnx.NodeProto) -> str:
+    """Return the qualified name of the torch module that a node comes from; empty for the root or an unknown one."""
+    scopes = _scopes(node)
+    return scopes[-2] if len(scopes) > 1 else ""
+
+
+def _scopes(node: onnx.NodeProto) -> list[str]:
+    for entry in node.metadata_props:
+        if entry.key == _SCOPES:
+            return list(ast.literal_eval(entry.value))
+    return []
+
+
+def _inside(node: onnx.NodeProto, modules: tuple[str, ...]) -> bool:
+    scopes = _scopes(node)[:-1]
+    return any(scope == module or scope.startswith(f"{module}.") for scope in scopes for module in modules)
+
+
+def _source(node: onnx.NodeProto | None, makers: Mapping[str, onnx.NodeProto]) -> onnx.NodeProto | None:
+    """Go up through operators that only move or clip values."""
+    while node is not None and node.op_type in _PASSING:
+        node = makers.get(node.input[0])
+    return node
+
+
+class _Reader(CalibrationDataReader):  # type: ignore[misc] # onnxruntime is untyped
+    def __init__(
+        self, samples: Sequence[Mapping[str, FloatArray]], progress: Callable[[int, int], None] | None
+    ) -> None:
+        self._all = samples
+        self._progress = progress
+        self._left: Iterator[tuple[int, Mapping[str, FloatArray]]] = iter(enumerate(samples, start=1))
+
+    def get_next(self) -> Any:  # noqa: ANN401 - onnxruntime's own signature
+        done, sample = next(self._left, (0, None))
+        if sample is not None and self._progress is not None:
+            self._progress(done, len(self._all))
+        return sample
