@@ -12,10 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Final
 
 from pocketcrafter.export.builder.stage import Progress
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import GateError, PocketCrafterError
+
+_GOODBYE_SECONDS: Final = 10
 
 
 class StageError(PocketCrafterError):
@@ -73,9 +76,11 @@ def run_in_child(
     try:
         while True:
             message = ours.recv()
-            if isinstance(message, _Failure):
-                raise _as_error(message, run, log)
-            if isinstance(message, int):
+            if isinstance(message, (_Failure, int)):
+                # Ended rather than killed, it gives back its semaphores itself.
+                process.join(_GOODBYE_SECONDS)
+                if isinstance(message, _Failure):
+                    raise _as_error(message, run, log)
                 return message
             progress(*message)
     except EOFError:
