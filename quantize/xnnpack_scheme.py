@@ -1,0 +1,119 @@
+"""Which operators XNNPACK computes in INT8, and the number formats on their edges."""
+
+from typing import Any, Final
+
+import torch
+from executorch.backends.xnnpack.quantizer.xnnpack_quantizer_utils import propagate_annotation
+from torch.fx import GraphModule, Node
+from torchao.quantization.pt2e import MinMaxObserver, PerChannelMinMaxObserver
+from torchao.quantization.pt2e.quantizer import QuantizationAnnotation, QuantizationSpec, Quantizer
+
+_aten = torch.ops.aten
+_TRANSPOSED: Final = _aten.conv_transpose2d.input
+_WEIGHTED: Final = frozenset({_aten.conv2d.default, _aten.linear.default, _TRANSPOSED})
+_JOINING: Final = frozenset({_aten.add.Tensor, _aten.mul.Tensor})
+_FUSED: Final = frozenset({_aten.relu.default, _aten.hardtanh.default})
+"""Activations that XNNPACK computes within the operator before them (ReLU6 is exported as hardtanh)."""
+_PASSING: Final = _FUSED | {
+    _aten.hardswish.default,
+    _aten.clamp.default,
+    _aten.reshape.default,
+    _aten.view.default,
+    _aten.flatten.using_ints,
+    _aten.pixel_shuffle.default,
+    _aten.pixel_unshuffle.default,
+    _aten.max_pool2d.default,
+    _aten.slice.Tensor,
+}
+"""What may stand between an INT8 layer and an addition or multiplication that is INT8 as well."""
+
+# Finer than the 2⁻¹² of ExecuTorch's own scheme, which rounds away weights and outputs that are small everywhere; not
+# so fine that an output that is always zero asks for a requantization factor above XNNPACK's limit of 256.
+_SMALLEST_SCALE: Final = 2.0**-16
+
+_ACTIVATION: Final = QuantizationSpec(
+    dtype=torch.int8,
+    observer_or_fake_quant_ctr=MinMaxObserver.with_args(eps=_SMALLEST_SCALE),
+    quant_min=-128,
+    quant_max=127,
+    qscheme=torch.per_tensor_affine,
+    is_dynamic=False,
+)
+
+
+def _weight(axis: int) -> QuantizationSpec:
+    return QuantizationSpec(
+        dtype=torch.int8,
+        observer_or_fake_quant_ctr=PerChannelMinMaxObserver.with_args(eps=_SMALLEST_SCALE),
+        quant_min=-127,
+        quant_max=127,
+        qscheme=torch.per_channel_symmetric,
+        ch_axis=axis,
+        is_dynamic=False,
+    )
+
+
+class XnnpackScheme(Quantizer):  # type: ignore[misc] # torchao is untyped
+    """Layers with weights, and additions and multiplications whose operands all come from INT8 layers.
+
+    ExecuTorch's own quantizer has no rule for the latter: it makes either none of them INT8 (each then costs a
+    dequantize and a quantize) or all, the residual of a picture and a statistic's epsilon included.
+
+    Parameters
+    ----------
+    keep_fp32
+        Qualified names of modules that stay float32 with everything below them.
+    """
+
+    def __init__(self, keep_fp32: tuple[str, ...]) -> None:
+        super().__init__()
+        self._kept = keep_fp32
+
+    def annotate(self, model: GraphModule) -> GraphModule:
+        """Mark the nodes; called by ``prepare_pt2e``."""
+        chosen: set[Node] = set()
+        for node in model.graph.nodes:
+            if self._becomes_int8(node, chosen):
+                chosen.add(node)
+                _annotate(node)
+        propagate_annotation(model)
+        return model
+
+    def validate(self, model: GraphModule) -> None:
+        """Accept every annotation: all are this class's own."""
+
+    def _becomes_int8(self, node: Node, chosen: set[Node]) -> bool:
+        if _inside(node, self._kept):
+            return False
+        joins = node.target in _JOINING and all(_source(operand) in chosen for operand in node.args[:2])
+        return joins or node.target in _WEIGHTED
+
+
+def _annotate(node: Node) -> None:
+    operands: dict[Any, QuantizationSpec] = {node.args[0]: _ACTIVATION}
+    # The weight or the second operand; a bias stays float32 and XNNPACK makes it INT32.
+    weight_axis = 1 if node.target is _TRANSPOSED else 0
+    operands[node.args[1]] = _weight(weight_axis) if node.target in _WEIGHTED else _ACTIVATION
+    last = _fused_activation(node) or node
+    node.meta["quantization_annotation"] = QuantizationAnnotation(
+        input_qspec_map=operands, output_qspec=_ACTIVATION if last is node else None, _annotated=True
+    )
+    if last is not node:
+        last.meta["quantization_annotation"] = QuantizationAnnotation(output_qspec=_ACTIVATION, _annotated=True)
+
+
+def _fused_activation(node: Node) -> Node | None:
+    readers = list(node.users)
+    return readers[0] if len(readers) == 1 and readers[0].target in _FUSED else None
+
+
+def _source(operand: Any) -> Node | None:  # noqa: ANN401 - an fx argument
+    """Go up through operators that only move or bend values."""
+    while isinstance(operand, Node) and operand.target in _PASSING:
+        operand = operand.args[0]
+    return operand if isinstance(operand, Node) else None
+
+
+def _inside(node: Node, modules: tuple[str, ...]) -> bool:
+    names = [name for name, _ in node.meta.get("nn_module_stack", {}).values()]
+    return any(name == module or name.startswith(f"{module}.") for name in names for module in modules)
