@@ -104,7 +104,9 @@ def _dim_pictures(goldens: Sequence[Fidelity], gate_db: float) -> list[str]:
 
 def _uncovered(coverage: Coverage, gate: float) -> list[str]:
     missed = []
-    if coverage.share < gate:
+    if not coverage.macs_total:
+        missed.append("  coverage: no MACs were counted, so that nothing says what is delegated")
+    elif coverage.share < gate:
         missed.append(f"  coverage: {coverage.share:.1%} of the MACs are delegated, the gate is {gate:.1%}")
     refused = [f for f in coverage.fallbacks if not f.allowed]
     missed += [

@@ -57,6 +57,11 @@ def test_an_artifact_above_every_gate_records_its_rungs() -> None:
             fidelity(34, 41),
             "94.9% of the MACs are delegated",
         ),
+        (
+            record(coverage=FULL.model_copy(update={"macs_total": 0, "macs_delegated": 0})),
+            fidelity(34, 41),
+            "no MACs were counted",
+        ),
     ],
 )
 def test_each_gate_alone_fails_the_artifact(made: LoweringRecord, golden: Fidelity, words: str) -> None:
