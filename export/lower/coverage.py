@@ -11,8 +11,11 @@ from torch.fx import GraphModule, Node
 from pocketcrafter.runtime.bundle.results import Coverage, Fallback
 
 _REASON_CHARS: Final = 500
-_COPIES: Final = frozenset({"dim_order_ops._to_dim_order_copy.default"})
-"""Copies that only settle the memory order of an input or a constant; they compute nothing."""
+_FREE: Final = {
+    "dim_order_ops._to_dim_order_copy.default": "settles the memory order of a constant or an input; computes nothing",
+    "aten.full.default": "fills a constant; computes nothing",
+}
+"""What stays outside in every program and costs nothing."""
 
 _REWRITES: Final = {
     "aten.mean.dim": "mean over (2, 3) with keepdim=True, then reshape",
@@ -79,10 +82,8 @@ def _delegated_ops(lowered: GraphModule) -> Iterator[int]:
 
 
 def _fallback(name: str, nodes: list[Node]) -> Fallback:
-    if name in _COPIES:
-        return Fallback(
-            op=name, count=len(nodes), reason="copies a constant or an input; computes nothing", allowed=True
-        )
+    if name in _FREE:
+        return Fallback(op=name, count=len(nodes), reason=_FREE[name], allowed=True)
     where = dict.fromkeys(_layer(node) for node in nodes)
     help_ = f"; write it as {_REWRITES[name]}" if name in _REWRITES else ""
     reason = f"XNNPACK does not take it{help_}; in {', '.join(where)}"
@@ -97,8 +98,8 @@ def _layer(node: Node) -> str:
 
 
 def _name(node: Node) -> str:
-    target = node.target
-    return str(getattr(target, "_op", target)).removeprefix("<").split(">")[0]
+    inner = getattr(node.target, "_op", None)  # an edge operator wraps an ATen one, an ATen one a builtin
+    return str(inner if isinstance(inner, torch._ops.OpOverload) else node.target)
 
 
 _CONVOLUTIONS: Final = ("aten.conv2d", "aten.conv1d", "aten.convolution", "aten.conv_transpose2d")

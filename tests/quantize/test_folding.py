@@ -1,9 +1,10 @@
 import pytest
 import torch
+from torch import Tensor, nn
+
 from pocketcrafter.quantize.folding import fold_batchnorm
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.fidelity import sqnr_db
-from torch import Tensor, nn
 
 
 def _trained(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:

@@ -2,13 +2,14 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule
+from torch.nn import functional as F
+
 from pocketcrafter.quantize.folding import fold_batchnorm
 from pocketcrafter.quantize.pt2e import outputs_of, quantize_static
 from pocketcrafter.runtime.errors import ConfigError, GateError
 from pocketcrafter.runtime.fidelity import sqnr_db
-from torch import Tensor, nn
-from torch.fx import GraphModule
-from torch.nn import functional as F
 
 
 class NormedResidual(nn.Module):
@@ -53,9 +54,12 @@ def _tiles(count: int) -> list[tuple[Tensor, Tensor]]:
 
 
 def _quantized_operators(model: GraphModule, kind: Callable[..., Tensor]) -> int:
-    """Count the operators of a kind that read dequantized values and are quantized at once."""
+    """Count the operators of a kind whose operands are all dequantized and whose result is quantized at once."""
     found = [n for n in model.graph.nodes if n.target is kind]
-    return sum("dequantize" in str(n.args[0]) and all("quantize" in str(u.target) for u in n.users) for n in found)
+    return sum(
+        all("dequantize" in str(operand) for operand in n.args[:2]) and all("quantize" in str(u) for u in n.users)
+        for n in found
+    )
 
 
 def test_batchnorm_under_a_residual_is_refused_instead_of_broken_silently() -> None:

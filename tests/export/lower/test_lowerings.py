@@ -1,0 +1,147 @@
+"""Each target, from a network to an artifact that runs here and does what the network does."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torch import Tensor, nn
+
+from pocketcrafter.export.lower import LOWERINGS
+from pocketcrafter.export.lower.base import Sample, hold_back
+from pocketcrafter.runtime.backends.names import BACKEND_OF
+from pocketcrafter.runtime.backends.registry import usable_backend
+from pocketcrafter.runtime.bundle.results import Precision
+from pocketcrafter.runtime.components import ComponentSpec
+from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.targets import ARTIFACT_SUFFIX, TargetKind
+
+_HEAD_MACS = 16 * 12 * 9 * 16 * 16
+
+
+def _all_macs() -> int:
+    fine = 16 * 16
+    film = 3 * 8 + 2 * 8 * 32
+    return _HEAD_MACS + fine * (2 * 16 * 32 + 32 * 9 + 16 * 12 * 9) + fine // 4 * (16 * 4 * 24 + 24 * 64) + film
+
+
+@pytest.fixture(params=list(TargetKind))
+def target(request: pytest.FixtureRequest) -> TargetKind:
+    return TargetKind(request.param)
+
+
+def _out(folder: Path, target: TargetKind, name: str = "restore") -> Path:
+    return folder / f"{name}{ARTIFACT_SUFFIX[target]}"
+
+
+def test_int8_artifact_climbs_the_ladder_wholly_delegated(
+    target: TargetKind, restore: nn.Module, spec: ComponentSpec, samples: list[Sample], tmp_path: Path
+) -> None:
+    told: list[tuple[int, int]] = []
+    lowered = LOWERINGS[target].lower(
+        restore,
+        spec,
+        samples,
+        Precision.INT8,
+        _out(tmp_path, target),
+        progress=lambda done, total: told.append((done, total)),
+    )
+    assert [p.name for p in tmp_path.iterdir()] == [lowered.path.name]
+    assert told[-1] == (5, 5)
+    (one,), (two,) = lowered.rung1, lowered.rung2
+    assert one.reaches(30)
+    assert two.reaches(40)
+    assert one.sqnr_db is not None
+    assert one.sqnr_db < 80, "nothing was quantized"
+    assert lowered.coverage.macs_total == lowered.coverage.macs_delegated == _all_macs()
+    assert not [f for f in lowered.coverage.fallbacks if not f.allowed]
+    assert lowered.coverage.subgraphs == 1
+    session = usable_backend(BACKEND_OF[target]).open(lowered.path, spec, 1)
+    assert np.abs(session.run(samples[0])["restored"] - samples[0]["tile"]).max() > 0.01
+
+
+def test_full_precision_artifact_is_the_model(
+    target: TargetKind, restore: nn.Module, spec: ComponentSpec, samples: list[Sample], tmp_path: Path
+) -> None:
+    lowered = LOWERINGS[target].lower(restore, spec, samples, Precision.FP32, _out(tmp_path, target))
+    assert lowered.rung1 == ()
+    assert lowered.rung2[0].reaches(100)
+    assert lowered.coverage.share == 1
+
+
+def test_a_correction_that_is_always_zero_leaves_the_picture_bit_by_bit(
+    target: TargetKind, restore: nn.Module, spec: ComponentSpec, samples: list[Sample], tmp_path: Path
+) -> None:
+    """Outputs without range must not trip a backend, nor may the picture's own residual be rounded."""
+    for parameter in restore.get_submodule("tail").parameters():
+        nn.init.zeros_(parameter)
+    lowered = LOWERINGS[target].lower(restore, spec, samples, Precision.INT8, _out(tmp_path, target))
+    session = usable_backend(BACKEND_OF[target]).open(lowered.path, spec, 1)
+    np.testing.assert_array_equal(session.run(samples[0])["restored"], samples[0]["tile"])
+
+
+def test_the_same_inputs_give_the_same_bytes_that_name_no_path(
+    target: TargetKind, restore: nn.Module, spec: ComponentSpec, samples: list[Sample], tmp_path: Path
+) -> None:
+    first, second = (
+        LOWERINGS[target].lower(restore, spec, samples, Precision.INT8, _out(tmp_path, target, name)).path.read_bytes()
+        for name in ("first", "second")
+    )
+    assert first == second
+    assert str(Path(__file__).parents[3]).encode() not in first
+
+
+def test_a_failure_leaves_nothing_behind(
+    target: TargetKind, restore: nn.Module, spec: ComponentSpec, samples: list[Sample], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="keep_fp32"):
+        LOWERINGS[target].lower(
+            restore, spec, samples, Precision.INT8, _out(tmp_path, target), keep_fp32=("no_such_module",)
+        )
+    with pytest.raises(ConfigError, match="two samples"):
+        LOWERINGS[target].lower(restore, spec, samples[:1], Precision.INT8, _out(tmp_path, target))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_kept_layers_are_listed_on_onnx(
+    restore: nn.Module, spec: ComponentSpec, samples: list[Sample], tmp_path: Path
+) -> None:
+    lowered = LOWERINGS[TargetKind.ONNX].lower(
+        restore, spec, samples, Precision.INT8, _out(tmp_path, TargetKind.ONNX), keep_fp32=("head",)
+    )
+    (kept,) = lowered.coverage.fallbacks
+    assert kept.allowed
+    assert kept.count == 1
+    assert "head" in kept.reason
+
+
+def test_what_xnnpack_refuses_is_named_with_its_layer_and_a_way_out(
+    spec: ComponentSpec, samples: Sequence[Sample], tmp_path: Path
+) -> None:
+    class Splitting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 6, 3, padding=1)
+            self.mix = nn.Conv2d(3, 3, 1)
+
+        def forward(self, tile: Tensor, amounts: Tensor) -> Tensor:
+            left, right = self.conv(tile).chunk(2, 1)
+            return self.mix(left * right) * amounts.reshape(1, 3, 1, 1)
+
+    lowered = LOWERINGS[TargetKind.EXECUTORCH_XNNPACK].lower(
+        Splitting().eval(), spec, samples, Precision.FP32, _out(tmp_path, TargetKind.EXECUTORCH_XNNPACK)
+    )
+    (refused,) = [f for f in lowered.coverage.fallbacks if not f.allowed]
+    assert refused.op == "aten.split_with_sizes_copy.default"
+    assert "slices" in refused.reason
+    assert "chunk(2, 1)" in refused.reason
+    assert str(tmp_path.parents[2]) not in refused.reason
+
+
+def test_measuring_samples_are_not_calibrated_with(samples: list[Sample]) -> None:
+    used, held = hold_back(samples)
+    assert len(used) == 5
+    assert len(held) == 1
+    assert not {id(s) for s in used} & {id(s) for s in held}
+    used, held = hold_back(samples * 20)
+    assert (len(used), len(held)) == (112, 8)

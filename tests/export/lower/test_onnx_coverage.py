@@ -1,0 +1,40 @@
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+from torch import nn
+
+from pocketcrafter.export.lower.onnx_coverage import onnx_coverage
+from pocketcrafter.quantize.qdq import quantize_onnx
+
+_LEVEL = ort.GraphOptimizationLevel
+
+
+@pytest.mark.parametrize(("level", "share"), [(_LEVEL.ORT_ENABLE_BASIC, 0.0), (_LEVEL.ORT_ENABLE_EXTENDED, 1.0)])
+def test_quantized_layers_that_run_in_float_are_refused_by_name(
+    level: ort.GraphOptimizationLevel, share: float, tmp_path: Path
+) -> None:
+    """Without extended optimizations ONNX Runtime leaves every QDQ layer in float, as in a silent fallback."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 1))
+    program = torch.onnx.export(network, (torch.rand(1, 3, 10, 10),), input_names=["x"], dynamo=True, verbose=False)
+    assert program is not None
+    program.save(tmp_path / "fp32.onnx", external_data=False)
+    quantize_onnx(
+        tmp_path / "fp32.onnx",
+        [{"x": np.random.default_rng(0).random((1, 3, 10, 10), np.float32)}],
+        tmp_path / "q.onnx",
+    )
+    options = ort.SessionOptions()
+    options.graph_optimization_level = level
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    ort.InferenceSession(tmp_path / "q.onnx", options, providers=["CPUExecutionProvider"])
+    coverage = onnx_coverage(onnx.load(tmp_path / "fp32.onnx"), onnx.load(tmp_path / "optimized.onnx"))
+    assert coverage.macs_total == 64 * 8 * 27 + 64 * 4 * 8
+    assert coverage.share == share
+    refused = [f for f in coverage.fallbacks if not f.allowed]
+    assert [(f.op, f.count) for f in refused] == ([] if share else [("Conv", 2)])
+    assert all("0, 1" in f.reason and "keep_fp32" in f.reason for f in refused)

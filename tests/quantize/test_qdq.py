@@ -1,0 +1,77 @@
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pocketcrafter.quantize.qdq import int8_nodes, module_of, quantize_onnx
+from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.errors import ConfigError
+
+
+class Net(nn.Module):
+    """A picture's residual, an inner residual, and a statistic whose epsilon must not be rounded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.body, self.tail = (nn.Conv2d(i, o, 3, padding=1) for i, o in ((3, 8), (8, 8), (8, 3)))
+
+    def forward(self, picture: Tensor) -> Tensor:
+        y = self.head(picture)
+        y = y + self.body(F.relu(y))
+        spread = (y.square().mean((2, 3), keepdim=True) + 1e-5).sqrt()
+        return picture + self.tail(y) * spread[:, :3]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("net") / "net.onnx"
+    program = torch.onnx.export(Net().eval(), (torch.rand(1, 3, 16, 16),), dynamo=True, verbose=False)
+    assert program is not None
+    program.save(path, external_data=False)
+    return path
+
+
+def _samples(exported: Path) -> list[dict[str, FloatArray]]:
+    name = onnx.load(exported).graph.input[0].name
+    return [{name: np.random.default_rng(i).random((1, 3, 16, 16), np.float32)} for i in range(3)]
+
+
+def test_layers_and_the_inner_residual_are_int8_and_nothing_else(exported: Path) -> None:
+    model = onnx.load(exported)
+    kinds = {node.name: node.op_type for node in model.graph.node}
+    assert Counter(kinds[name] for name in int8_nodes(model, ())) == {"Conv": 3, "Add": 1, "Relu": 1}
+
+
+def test_a_kept_module_takes_its_residual_along(exported: Path) -> None:
+    model = onnx.load(exported)
+    nodes = {node.name: node for node in model.graph.node}
+    left = [nodes[name] for name in int8_nodes(model, ("body",))]
+    assert {module_of(node) for node in left if node.op_type == "Conv"} == {"head", "tail"}
+    assert not [node for node in left if node.op_type == "Add"]
+
+
+def test_weights_are_int8_per_channel_and_metadata_is_gone(exported: Path, tmp_path: Path) -> None:
+    out = tmp_path / "int8.onnx"
+    quantize_onnx(exported, _samples(exported), out)
+    model = onnx.load(out)
+    weights = [t for t in model.graph.initializer if t.data_type == onnx.TensorProto.INT8 and len(t.dims) == 4]
+    assert len(weights) == 3
+    scales = {t.name: t.dims for t in model.graph.initializer if t.name.endswith("weight_scale")}
+    assert {tuple(dims) for dims in scales.values()} == {(8,), (3,)}
+    assert not any(node.metadata_props for node in model.graph.node)
+    assert __file__.encode() not in out.read_bytes()
+    assert [p.name for p in tmp_path.iterdir()] == ["int8.onnx"]
+
+
+def test_nothing_to_quantize_is_an_error(exported: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no layer is left"):
+        quantize_onnx(exported, _samples(exported), tmp_path / "out.onnx", keep_fp32=("head", "body", "tail"))
+    with pytest.raises(ConfigError, match="at least one"):
+        quantize_onnx(exported, [], tmp_path / "out.onnx")
+    assert list(tmp_path.iterdir()) == []
