@@ -157,7 +157,7 @@ def missed_gates(figures: Mapping[FrameKind, KindQuality]) -> list[str]:
 
 def table(figures: Mapping[FrameKind, KindQuality]) -> str:
     """Return the means as a Markdown table, a row a kind."""
-    head = "| frames | n | PSNR before | PSNR gain | SSIM gain | ΔE2000 before | ΔE2000 change | better | worse | > 38 dB |"
+    head = "| frames | n | PSNR before | gain | SSIM gain | ΔE2000 before | change | better | worse | > 38 dB |"
     rows = [
         f"| {kind} | {q.frames} | {q.psnr_before_db:.1f} dB | {q.psnr_gain_db:+.2f} dB | {q.ssim_gain:+.3f} "
         f"| {q.delta_e_before:.1f} | {q.delta_e_change:+.2f} | {q.better_share:.0%} | {q.worse_share:.0%} "

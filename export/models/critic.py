@@ -132,5 +132,5 @@ def _mean_square(x: Tensor) -> Tensor:
 def _moments(features: Tensor) -> Tensor:
     """Mean and standard deviation over space: ``(B, C, H, W)`` to ``(B, 2C)``."""
     mean = features.mean((2, 3), keepdim=True)
-    variance = (features - mean).pow(2).mean((2, 3), keepdim=True)
-    return torch.cat([mean, (variance + 1e-5).sqrt()], 1).reshape(-1, 2 * features.shape[1])
+    variance = features.pow(2).mean((2, 3), keepdim=True) - mean.pow(2)
+    return torch.cat([mean, (variance.clamp(min=0) + 1e-5).sqrt()], 1).reshape(-1, 2 * features.shape[1])

@@ -17,15 +17,15 @@ from pocketcrafter.export.train.evidence import EvidenceStore, to_batch
 from pocketcrafter.runtime.gate import AttributeGate, GateSettings
 from pocketcrafter.runtime.plan import RESTORATION, TONAL, UNITS, Attribute, attribute_limits
 
-_PRESENCES: Final = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-_DEAD_ZONES: Final = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
-_SHRINKS: Final = (0.6, 0.8, 1.0)
+_PRESENCES: Final = (0.4, 0.5, 0.6, 0.8, 0.9, 0.95)
+_DEAD_ZONES: Final = (0.0, 0.1, 0.2, 0.3, 0.4)
+_SHRINKS: Final = (0.7, 0.85, 1.0)
 _CHOICES: Final = [
     AttributeGate(presence=p, confidence=0.0, dead_zone=d, shrink=s)
     for p in _PRESENCES
     for d in _DEAD_ZONES
     for s in _SHRINKS
-    if s == 1.0 or d == 0.15
+    if s == 1.0 or d == 0.2
 ]
 _SWEEPS: Final = 2
 _NEVER: Final = AttributeGate(presence=1.0, confidence=1.0, dead_zone=4.0, shrink=0.0)
@@ -43,6 +43,8 @@ class _Validation:
     views: Tensor
     cleans: npt.NDArray[np.float64]
     before: npt.NDArray[np.float64]
+    pictures: npt.NDArray[np.float64]
+    psnr_before: npt.NDArray[np.float64]
     is_clean: npt.NDArray[np.bool_]
     judged: Judgement
 
@@ -54,8 +56,11 @@ class _Validation:
         rendered = render(plan[touched], self.views[touched]).permute(0, 2, 3, 1).double().numpy()
         after[touched] = deltaE_ciede2000(rgb2lab(rendered), self.cleans[touched]).mean((1, 2))
         change = (after - self.before)[~self.is_clean]
+        gain = np.zeros_like(self.before)
+        gain[touched] = _psnr_db(rendered, self.pictures[touched]) - self.psnr_before[touched]
         return {
             "delta_e_change": float(change.mean()),
+            "psnr_gain_db": float(gain[~self.is_clean].mean()),
             "worse_share": float((change > 1).mean()),
             "clean_touched": float(touched[self.is_clean].mean()),
         }
@@ -80,8 +85,8 @@ def tune_gate(
 ) -> tuple[GateSettings, dict[str, float]]:
     """Choose each attribute's thresholds by coordinate descent on validation frames.
 
-    The objective is the mean ΔE2000 change of degraded frames, plus penalties where more than 8 % of them get worse or
-    more than 15 % of clean frames are touched at all: the gates of the product with a margin.
+    The objective is the mean ΔE2000 change of degraded frames less their mean PSNR gain, plus penalties where more than
+    8 % of them get worse or more than 12 % of clean frames are touched at all: the product's gates with a margin.
 
     Parameters
     ----------
@@ -99,10 +104,12 @@ def tune_gate(
     """
     views = F.avg_pool2d(to_batch(np.ascontiguousarray(store.views)), 8)
     cleans = F.avg_pool2d(to_batch(np.ascontiguousarray(store.cleans)), 8)
-    labs = [rgb2lab(p.permute(0, 2, 3, 1).double().numpy()) for p in (views, cleans)]
+    pictures = [p.permute(0, 2, 3, 1).double().numpy() for p in (views, cleans)]
+    labs = [rgb2lab(p) for p in pictures]
     before = deltaE_ciede2000(*labs).mean((1, 2))
-    validation = _Validation(views, labs[1], before, ~(store.plans != 0).any(1), judged)
-    start = AttributeGate(presence=0.6, confidence=0.0, dead_zone=0.15)
+    is_clean = ~(store.plans != 0).any(1)
+    validation = _Validation(views, labs[1], before, pictures[1], _psnr_db(*pictures), is_clean, judged)
+    start = AttributeGate(presence=0.6, confidence=0.0, dead_zone=0.2)
     gates: Gates = dict.fromkeys(_TUNED, start)
     best = _objective(validation.outcome(gates))
     for _ in range(_SWEEPS):
@@ -124,10 +131,16 @@ def _row(values: Iterable[float]) -> Tensor:
     return torch.tensor([*values], dtype=torch.float64)
 
 
+def _psnr_db(pictures: npt.NDArray[np.float64], references: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the ratio of each picture in [0, 1], shape ``(N,)``; 100 where it is its reference."""
+    error = ((pictures - references) ** 2).mean((1, 2, 3))
+    return np.asarray(-10 * np.log10(error + 1e-10), dtype=np.float64)
+
+
 def _objective(figures: dict[str, float]) -> float:
     too_many_worse = max(0.0, figures["worse_share"] - 0.08)
-    too_many_touched = max(0.0, figures["clean_touched"] - 0.15)
-    return figures["delta_e_change"] + 40 * too_many_worse + 40 * too_many_touched
+    too_many_touched = max(0.0, figures["clean_touched"] - 0.12)
+    return figures["delta_e_change"] - figures["psnr_gain_db"] + 40 * too_many_worse + 40 * too_many_touched
 
 
 def _restoration_gate(judged: Judgement, store: EvidenceStore, attribute: Attribute) -> AttributeGate:
