@@ -63,7 +63,7 @@ def scale_chroma(encoded: FloatArray, saturation: float) -> FloatArray:
 
 
 def channel_gains(plan: EditPlan) -> FloatArray:
-    """Return the linear-light gains of R, G, B, shape ``(3,)``: exposure times a white balance that keeps gray's luma."""
+    """Return linear-light gains of R, G, B, shape ``(3,)``: exposure times a white balance that keeps gray's luma."""
     log2 = plan.temperature_mired * np.array(tm.LOG2_GAIN_PER_MIRED)
     log2[1] += plan.tint_mired * tm.LOG2_GREEN_PER_MIRED
     balance = 2.0**log2
@@ -92,7 +92,10 @@ def _gained(linear: FloatArray, gains: FloatArray) -> FloatArray:
 
 
 def _veil_removed(linear: FloatArray, dehaze: float) -> FloatArray:
-    transmission = 1 - tm.VEIL * dehaze
-    scene = (linear - tm.AIRLIGHT * (1 - transmission)) / transmission
-    unveiled: FloatArray = 0.5 * (scene + np.sqrt(scene**2 + (tm.TOE * dehaze) ** 2 + 1e-12))
+    veil = tm.VEIL * dehaze
+    scene = (linear - tm.AIRLIGHT * veil) / (1 - veil)
+    # max(scene, 0) with a rounded corner: (scene + √(scene² + toe)) / 2, written so that nothing cancels below zero.
+    toe = (tm.TOE * dehaze) ** 2 + 1e-12
+    larger = 0.5 * (np.abs(scene) + np.sqrt(scene**2 + toe))
+    unveiled: FloatArray = np.where(scene < 0, 0.25 * toe / larger, larger)
     return unveiled

@@ -38,9 +38,12 @@ def render(plan: Tensor, encoded: Tensor) -> Tensor:
     shoulder = 1 - (1 - gains).clamp(min=0) * linear**tm.SHOULDER_POWER
     linear = (gains * linear / shoulder).clamp(max=1)
     dehaze = amount[Attribute.DEHAZE].clamp(0, 1)
-    transmission = 1 - tm.VEIL * dehaze
-    scene = (linear - tm.AIRLIGHT * (1 - transmission)) / transmission
-    linear = 0.5 * (scene + (scene**2 + (tm.TOE * dehaze) ** 2 + 1e-12).sqrt())
+    veil = tm.VEIL * dehaze
+    scene = (linear - tm.AIRLIGHT * veil) / (1 - veil)
+    toe = (tm.TOE * dehaze) ** 2 + 1e-12
+    # Not `abs`, whose gradient at zero, where black is without a veil, would be zero.
+    larger = 0.5 * (torch.where(scene < 0, -scene, scene) + (scene**2 + toe).sqrt())
+    linear = torch.where(scene < 0, 0.25 * toe / larger, larger)
     y = _linear_to_srgb(linear.clamp(0, 1))
     lift = amount[Attribute.SHADOWS] * y * (1 - y) ** 2 + amount[Attribute.HIGHLIGHTS] * y**2 * (1 - y)
     y = (y + tm.REGION_LIFT * lift).clamp(tm.TONE_EPS, 1 - tm.TONE_EPS)

@@ -1,0 +1,41 @@
+"""What tests of several packages share: a few real photos, and one camera's noise in darktable's layout."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+from hypothesis import HealthCheck, settings
+from PIL import Image
+
+# Wall-clock deadlines fail on a busy machine, and say nothing of the code.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Three photos of at least 512 px on both sides, as PNG."""
+    folder = tmp_path_factory.mktemp("photos")
+    coffee = cv2.resize(skimage.data.coffee(), None, fx=1.4, fy=1.4, interpolation=cv2.INTER_CUBIC)
+    pictures = {"astronaut": skimage.data.astronaut(), "coffee": coffee, "hubble": skimage.data.hubble_deep_field()}
+    for name, pixels in pictures.items():
+        Image.fromarray(np.ascontiguousarray(pixels)).save(folder / f"{name}.png", compress_level=1)
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="session")
+def noise_profiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two gains of one camera, in the layout of darktable's file, beside profiles that must be skipped."""
+    profiles = [
+        {"name": "ISO 100", "iso": 100, "a": [4.5e-6, 2.2e-6, 3.2e-6], "b": [2.6e-8, 2.1e-8, 2.7e-8]},
+        {"name": "ISO 3200", "iso": 3200, "a": [1.4e-4, 7.0e-5, 1.0e-4], "b": [2.6e-7, -1.1e-7, 2.7e-7]},
+        {"name": "skipped", "iso": 1, "skip": True, "a": [1.0, 1.0, 1.0], "b": [1.0, 1.0, 1.0]},
+        {"name": "no noise", "iso": 2, "a": [0.0, 0.0, 0.0], "b": [0.0, 0.0, 0.0]},
+    ]
+    makers = [{"maker": "Acme", "models": [{"model": "One", "profiles": profiles}]}]
+    path = tmp_path_factory.mktemp("noise") / "noiseprofiles.json"
+    path.write_text(json.dumps({"version": 0, "noiseprofiles": makers}))
+    return path
