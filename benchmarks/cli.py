@@ -34,10 +34,16 @@ def bench() -> None:
     show_default=True,
     help="Made by `pocketcrafter data prepare`.",
 )
-@click.option("--split", type=click.Choice(list(Split)), default=Split.HELDOUT, show_default=True, help="Which photos.")
+@click.option(
+    "--split", type=click.Choice([s.value for s in Split]), default="heldout", show_default=True, help="Which photos."
+)
 @click.option("--per-photo", type=click.IntRange(1), default=2, show_default=True, help="Frames of each kind a photo.")
-@click.option("--kind", "kinds", type=click.Choice(list(FrameKind)), multiple=True, help="Only these kinds of frames.")
-@click.option("--backend", type=click.Choice(["auto", *BackendName]), default="auto", show_default=True)
+@click.option(
+    "--kind", "kinds", type=click.Choice([k.value for k in FrameKind]), multiple=True, help="Only these frames."
+)
+@click.option(
+    "--backend", type=click.Choice(["auto", *(name.value for name in BackendName)]), default="auto", show_default=True
+)
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print every frame's figures as JSON.")
 def quality(

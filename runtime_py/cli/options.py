@@ -13,7 +13,7 @@ bundle_option = click.option(
 )
 backend_option = click.option(
     "--backend",
-    type=click.Choice(["auto", *BackendName]),
+    type=click.Choice(["auto", *(name.value for name in BackendName)]),
     default="auto",
     show_default=True,
     help="What runs the networks.",
