@@ -102,8 +102,11 @@ def frozen(model: nn.Module, keep_fp32: tuple[str, ...]) -> nn.Module:
 
 
 def as_tensors(sample: Sample, spec: ComponentSpec) -> tuple[Tensor, ...]:
-    """Return a sample in calling order."""
-    return tuple(torch.tensor(array) for array in checked_inputs(sample, spec).values())
+    """Return a sample in calling order, in memory of its own.
+
+    An axis that numpy added (``array[None]``) has stride 0; torch keeps that, and ExecuTorch refuses it.
+    """
+    return tuple(torch.tensor(array.ravel()).reshape(array.shape) for array in checked_inputs(sample, spec).values())
 
 
 def run_torch(model: nn.Module, samples: Sequence[Sample], spec: ComponentSpec) -> list[dict[str, FloatArray]]:

@@ -49,6 +49,8 @@ def spec() -> ComponentSpec:
 @pytest.fixture
 def samples() -> list[Sample]:
     rng = np.random.default_rng(0)
+    # As pipelines make them: the batch axis is added by numpy and has stride 0.
     return [
-        {"tile": rng.random((1, 3, 32, 32), np.float32), "amounts": rng.random((1, 3), np.float32)} for _ in range(6)
+        {"tile": rng.random((3, 32, 32), np.float32)[None], "amounts": rng.random(3, np.float32)[None]}
+        for _ in range(6)
     ]
