@@ -1,1 +1,1 @@
-"""The on-device reference runtime: bundle, backends, photo I/O, rendering and the command line; never imports torch at import time."""
+"""The on-device reference runtime: bundle, backends, photos, rendering, command line; never imports torch at import."""

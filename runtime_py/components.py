@@ -1,5 +1,7 @@
-"""The components of a bundle and the tensors that go in and out of them: the contract between models, quantisation,
-lowering, the manifest and the pipeline."""
+"""The components of a bundle and the tensors that go in and out of them.
+
+The contract between models, quantization, lowering, the manifest and the pipeline.
+"""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -67,9 +69,15 @@ POCKET_SPECS: Final[Mapping[Component, ComponentSpec]] = {
         outputs=(
             TensorSpec(name="plan", shape=(1, _A), semantics="EditPlan.vector() before the gate"),
             TensorSpec(name="presence", shape=(1, _A), minimum=0, maximum=1, semantics="P(attribute needs a change)"),
-            TensorSpec(name="confidence", shape=(1, _A), minimum=0, maximum=1, semantics="P(predicted amount is near the truth)"),
+            TensorSpec(
+                name="confidence",
+                shape=(1, _A),
+                minimum=0,
+                maximum=1,
+                semantics="P(predicted amount is near the truth)",
+            ),
             TensorSpec(name="score", shape=(1, 1), minimum=0, maximum=1, semantics="Photo score / 100"),
-            TensorSpec(name="tokens", shape=(1, TOKENS, TOKEN_DIM), semantics="Plan tokens: hidden states the artist reads"),
+            TensorSpec(name="tokens", shape=(1, TOKENS, TOKEN_DIM), semantics="Plan tokens the artist reads"),
             TensorSpec(name="scene", shape=(1, SCENE_DIM), semantics="Scene embedding, unit length"),
         ),
     ),
@@ -91,7 +99,7 @@ POCKET_SPECS: Final[Mapping[Component, ComponentSpec]] = {
             TensorSpec(
                 name="grid",
                 shape=(1, *GRID),
-                semantics="Bilateral grid of affine transforms of rendered RGB: 3x4 row-major, luma bins, rows, columns; "
+                semantics="Bilateral grid of affine transforms of rendered RGB: 3x4 row-major, bins, rows, columns; "
                 "bin and cell centres span the whole range (align corners)",
             ),
         ),
@@ -114,9 +122,7 @@ POCKET_SPECS: Final[Mapping[Component, ComponentSpec]] = {
                 semantics="denoise, deblur, dejpeg of the gated plan",
             ),
         ),
-        outputs=(
-            TensorSpec(name="restored", shape=(1, 3, TILE_PX, TILE_PX), semantics=f"{_RGB}; clip to [0, 1]"),
-        ),
+        outputs=(TensorSpec(name="restored", shape=(1, 3, TILE_PX, TILE_PX), semantics=f"{_RGB}; clip to [0, 1]"),),
     ),
 }
 """The default pair's contract."""

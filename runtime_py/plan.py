@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Annotated, Final, Self
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
 from pocketcrafter.runtime.arrays import FloatArray
@@ -95,7 +96,7 @@ class EditPlan(Config):
         return cls(**{a.value: float(v) for a, v in zip(Attribute, values, strict=True)})
 
     def scaled(self, strength: float) -> Self:
-        """Return the plan with every attribute multiplied by ``strength`` (≥ 0) and clipped to its range; geometry is kept."""
+        """Return the plan with every attribute times ``strength`` (≥ 0), clipped to its range; geometry is kept."""
         attributes = type(self).from_vector(self.vector() * np.float32(strength))
         return attributes.model_copy(update={"tilt_degrees": self.tilt_degrees, "crop": self.crop})
 
@@ -107,8 +108,8 @@ class EditPlan(Config):
 UNITS: Final = np.array([VECTOR_UNITS[a] for a in Attribute])
 
 
-def attribute_limits() -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], np.ndarray[tuple[int], np.dtype[np.float64]]]:
-    """Return the lowest and highest value of each attribute, in its own unit, as two float64 arrays ``(len(Attribute),)``."""
+def attribute_limits() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the lowest and highest value of each attribute, in its own unit, each of shape ``(len(Attribute),)``."""
     limits = []
     for attribute in Attribute:
         bounds = {type(m).__name__: m for m in EditPlan.model_fields[attribute].metadata}

@@ -86,7 +86,7 @@ def test_about_one_frame_in_six_stays_clean_and_restoration_focus_restores() -> 
     assert all(f.plan.is_active(*RESTORATION) for f in restoring)
 
 
-def test_ten_frames_a_second_on_two_cores(photo: np.ndarray) -> None:
+def test_ten_frames_a_second_on_two_cores() -> None:
     """Measured on one core, five frames a second of its processor time are the same."""
     rng = np.random.default_rng(0)
     source = np.ascontiguousarray(np.tile(coffee(), (2, 2, 1)))
