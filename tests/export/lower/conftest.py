@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -32,13 +34,21 @@ class TinyRestore(nn.Module):
         return tile + F.pixel_shuffle(self.tail(x), 2) * 0.1
 
 
-@pytest.fixture
-def restore() -> nn.Module:
-    torch.manual_seed(0)
-    return TinyRestore().eval()
+@pytest.fixture(scope="session")
+def make_restore() -> Callable[[], nn.Module]:
+    def make() -> nn.Module:
+        torch.manual_seed(0)
+        return TinyRestore().eval()
+
+    return make
 
 
 @pytest.fixture
+def restore(make_restore: Callable[[], nn.Module]) -> nn.Module:
+    return make_restore()
+
+
+@pytest.fixture(scope="session")
 def spec() -> ComponentSpec:
     tile = TensorSpec(name="tile", shape=(1, 3, 32, 32), semantics="picture")
     amounts = TensorSpec(name="amounts", shape=(1, 3), semantics="amounts")
@@ -46,7 +56,7 @@ def spec() -> ComponentSpec:
     return ComponentSpec(component=Component.RESTORE, inputs=(tile, amounts), outputs=(restored,))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def samples() -> list[Sample]:
     rng = np.random.default_rng(0)
     # As pipelines make them: the batch axis is added by numpy and has stride 0.

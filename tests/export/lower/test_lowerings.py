@@ -1,13 +1,14 @@
 """Each target, from a network to an artifact that runs here and does what the network does."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 from torch import Tensor, nn
 
-from pocketcrafter.export.lower import LOWERINGS
+from pocketcrafter.export.lower import LOWERINGS, LoweredArtifact
 from pocketcrafter.export.lower.base import Sample, hold_back
 from pocketcrafter.runtime.backends.names import BACKEND_OF
 from pocketcrafter.runtime.backends.registry import usable_backend
@@ -25,7 +26,7 @@ def _all_macs() -> int:
     return _HEAD_MACS + fine * (2 * 16 * 32 + 32 * 9 + 16 * 12 * 9) + fine // 4 * (16 * 4 * 24 + 24 * 64) + film
 
 
-@pytest.fixture(params=list(TargetKind))
+@pytest.fixture(params=list(TargetKind), scope="module")
 def target(request: pytest.FixtureRequest) -> TargetKind:
     return TargetKind(request.param)
 
@@ -34,20 +35,39 @@ def _out(folder: Path, target: TargetKind, name: str = "restore") -> Path:
     return folder / f"{name}{ARTIFACT_SUFFIX[target]}"
 
 
-def test_int8_artifact_climbs_the_ladder_wholly_delegated(
-    target: TargetKind, restore: nn.Module, spec: ComponentSpec, samples: list[Sample], tmp_path: Path
-) -> None:
+@dataclass(frozen=True)
+class _Lowered:
+    artifact: LoweredArtifact
+    told: list[tuple[int, int]]
+
+
+@pytest.fixture(scope="module")
+def int8(
+    target: TargetKind,
+    make_restore: Callable[[], nn.Module],
+    spec: ComponentSpec,
+    samples: list[Sample],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> _Lowered:
     told: list[tuple[int, int]] = []
-    lowered = LOWERINGS[target].lower(
-        restore,
+    out = _out(tmp_path_factory.mktemp("int8"), target)
+    artifact = LOWERINGS[target].lower(
+        make_restore(),
         spec,
         samples,
         Precision.INT8,
-        _out(tmp_path, target),
+        out,
         progress=lambda done, total: told.append((done, total)),
     )
-    assert [p.name for p in tmp_path.iterdir()] == [lowered.path.name]
-    assert told[-1] == (5, 5)
+    return _Lowered(artifact, told)
+
+
+def test_int8_artifact_climbs_the_ladder_wholly_delegated(
+    target: TargetKind, int8: _Lowered, spec: ComponentSpec, samples: list[Sample]
+) -> None:
+    lowered = int8.artifact
+    assert [p.name for p in lowered.path.parent.iterdir()] == [lowered.path.name]
+    assert int8.told[-1] == (5, 5)
     (one,), (two,) = lowered.rung1, lowered.rung2
     assert one.reaches(30)
     assert two.reaches(40)
@@ -81,12 +101,16 @@ def test_a_correction_that_is_always_zero_leaves_the_picture_bit_by_bit(
 
 
 def test_the_same_inputs_give_the_same_bytes_that_name_no_path(
-    target: TargetKind, restore: nn.Module, spec: ComponentSpec, samples: list[Sample], tmp_path: Path
+    target: TargetKind,
+    int8: _Lowered,
+    restore: nn.Module,
+    spec: ComponentSpec,
+    samples: list[Sample],
+    tmp_path: Path,
 ) -> None:
-    first, second = (
-        LOWERINGS[target].lower(restore, spec, samples, Precision.INT8, _out(tmp_path, target, name)).path.read_bytes()
-        for name in ("first", "second")
-    )
+    first = int8.artifact.path.read_bytes()
+    out = _out(tmp_path, target, "second")
+    second = LOWERINGS[target].lower(restore, spec, samples, Precision.INT8, out).path.read_bytes()
     assert first == second
     assert str(Path(__file__).parents[3]).encode() not in first
 
