@@ -113,7 +113,7 @@ def test_curves_never_fall_and_stay_in_range(plan: EditPlan) -> None:
     curves = channel_curves(plan, RAMP[:, None])
     assert curves.shape == (len(RAMP), 3)
     assert np.diff(curves, axis=0).min() >= -1e-5
-    assert 0 <= curves.min()
+    assert curves.min() >= 0
     assert curves.max() <= 1
 
 
@@ -124,5 +124,5 @@ def test_any_plan_gives_a_picture_in_range(plan: EditPlan, seed: int) -> None:
     assert after.shape == picture.shape
     assert after.dtype == np.float32
     assert np.isfinite(after).all()
-    assert 0 <= after.min()
+    assert after.min() >= 0
     assert after.max() <= 1
