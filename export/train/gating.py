@@ -102,8 +102,8 @@ def tune_gate(
     tuple
         The settings, and the validation figures they give.
     """
-    views = F.avg_pool2d(to_batch(np.ascontiguousarray(store.views)), 8)
-    cleans = F.avg_pool2d(to_batch(np.ascontiguousarray(store.cleans)), 8)
+    views = F.avg_pool2d(to_batch(np.array(store.views)), 8)
+    cleans = F.avg_pool2d(to_batch(np.array(store.cleans)), 8)
     pictures = [p.permute(0, 2, 3, 1).double().numpy() for p in (views, cleans)]
     labs = [rgb2lab(p) for p in pictures]
     before = deltaE_ciede2000(*labs).mean((1, 2))

@@ -63,8 +63,9 @@ def judge_store(critic: Critic, store: EvidenceStore, device: torch.device, batc
     critic = critic.to(device).eval()
     parts = []
     for start in range(0, len(store), batch):
-        maps = torch.from_numpy(store.maps[start : start + batch]).to(device).float()
-        vectors = torch.from_numpy(store.vectors[start : start + batch]).to(device)
+        # Copies, as torch warns of arrays that cannot be written to.
+        maps = torch.from_numpy(np.array(store.maps[start : start + batch])).to(device).float()
+        vectors = torch.from_numpy(np.array(store.vectors[start : start + batch])).to(device)
         said = critic.judge_evidence(maps.contiguous(memory_format=torch.channels_last), vectors)
         parts.append(Judgement(*(t.cpu() for t in said)))
     return Judgement(*(torch.cat(column) for column in zip(*parts, strict=True)))

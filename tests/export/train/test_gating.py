@@ -1,0 +1,80 @@
+"""The gate that is tuned is the gate that the runtime carries out."""
+
+import numpy as np
+import pytest
+import torch
+
+from pocketcrafter.export.models.critic import Judgement
+from pocketcrafter.export.train.evidence import EvidenceStore
+from pocketcrafter.export.train.gating import TRIALS, gated, tune_gate
+from pocketcrafter.runtime.gate import AttributeGate, GateSettings, apply_gate
+from pocketcrafter.runtime.plan import RESTORATION, TONAL, Attribute
+
+INDEX = {a: i for i, a in enumerate(Attribute)}
+FORESEEABLE = [a for a in TONAL if a not in (Attribute.HIGHLIGHTS, Attribute.SHADOWS)]
+
+
+def judgement(plan: np.ndarray, presence: np.ndarray, confidence: np.ndarray) -> Judgement:
+    nothing = torch.zeros(len(plan), 1)
+    said = [torch.from_numpy(np.ascontiguousarray(a, dtype=np.float32)) for a in (plan, presence, confidence)]
+    return Judgement(*said, score=nothing, tokens=nothing, scene=nothing)
+
+
+def random_gate(rng: np.random.Generator) -> AttributeGate:
+    presence, confidence, dead_zone, shrink = (float(rng.choice([0.0, 0.1, 0.3, 0.6, 0.7, 1.0])) for _ in range(4))
+    return AttributeGate(presence=presence, confidence=confidence, dead_zone=dead_zone, shrink=shrink)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_it_agrees_with_the_runtime(seed: int) -> None:
+    """Values lie on the thresholds too, and amounts out of range."""
+    rng = np.random.default_rng(seed)
+    shape = (40, len(Attribute))
+    levels = np.array([0, 0.1, 0.3, 0.6, 0.7, 1.0], dtype=np.float32)
+    plan = np.where(rng.random(shape) < 0.5, rng.choice([*levels, *-levels], shape), rng.normal(0, 1.5, shape))
+    presence, confidence = (
+        np.where(rng.random(shape) < 0.5, rng.choice(levels, shape), rng.random(shape)) for _ in range(2)
+    )
+    gates = {a: random_gate(rng) for a in Attribute}
+    said = judgement(plan, presence, confidence)
+    settings = GateSettings(attributes=gates)
+    expected = [
+        apply_gate(*(t[i].numpy() for t in (said.plan, said.presence, said.confidence)), settings).vector()
+        for i in range(shape[0])
+    ]
+    columns = [INDEX[a] for a in TONAL]
+    actual = gated(said, gates).numpy()
+    np.testing.assert_allclose(actual[:, columns], np.stack(expected)[:, columns], atol=1e-6)
+    assert not actual[:, [INDEX[a] for a in RESTORATION]].any()
+
+
+def test_attributes_without_a_gate_stay_as_they_are() -> None:
+    ones = np.ones((1, len(Attribute)))
+    gates = {Attribute.CONTRAST: AttributeGate(presence=0, confidence=0, dead_zone=0)}
+    plan = gated(judgement(0.5 * ones, ones, ones), gates)[0]
+    assert [a for a in Attribute if plan[INDEX[a]] != 0] == [Attribute.CONTRAST]
+
+
+def test_tuning_trusts_a_critic_that_knows_and_gives_a_complete_gate(store: EvidenceStore) -> None:
+    rng = np.random.default_rng(0)
+    truth = np.array(store.plans)
+    presence = np.where(truth != 0, 0.97, 0.05) + rng.uniform(-0.02, 0.02, truth.shape)
+    knowing = judgement(truth + rng.normal(0, 0.02, truth.shape), presence, np.ones_like(truth))
+    trials: list[int] = []
+    settings, figures = tune_gate(knowing, store, trials.append)
+    assert sum(trials) == TRIALS
+    assert figures["delta_e_change"] < -2
+    assert figures["worse_share"] < 0.2
+    assert figures["clean_touched"] == 0
+    assert all(settings.attributes[a].shrink > 0 for a in (*FORESEEABLE, *RESTORATION))
+    unforeseeable = apply_gate(*(np.ones(len(Attribute), np.float32),) * 3, settings)
+    assert not unforeseeable.is_active(Attribute.HIGHLIGHTS, Attribute.SHADOWS)
+
+
+def test_tuning_leaves_clean_frames_alone_whatever_the_critic_says(store: EvidenceStore) -> None:
+    rng = np.random.default_rng(1)
+    shape = store.plans.shape
+    guessing = judgement(rng.normal(0, 0.5, shape), rng.random(shape), rng.random(shape))
+    _, figures = tune_gate(guessing, store)
+    assert figures["delta_e_change"] <= 0.05
+    assert figures["clean_touched"] <= 0.3
