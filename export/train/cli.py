@@ -109,9 +109,9 @@ def train() -> None:
 @_with_options
 def critic(options: TrainOptions) -> None:
     """Train the critic on stored frames."""
-    settings = options.fit_settings(steps=1600, batch=32)
+    settings, device = options.fit_settings(steps=1600, batch=32), options.torch_device()
     store = _store(options, Split.TRAIN)
-    task = CriticTask(store, imagenet_backbone(options.run), settings, options.torch_device())
+    task = CriticTask(store, imagenet_backbone(options.run), settings, device)
     _train(Component.CRITIC, task, settings, options)
 
 
@@ -119,10 +119,10 @@ def critic(options: TrainOptions) -> None:
 @_with_options
 def tone(options: TrainOptions) -> None:
     """Train the tone refinement on stored frames, with the trained critic."""
-    settings = options.fit_settings(steps=1200, batch=16)
-    device = options.torch_device()
+    settings, device = options.fit_settings(steps=1200, batch=16), options.torch_device()
+    trained_critic = _trained_critic(options)
     store = _store(options, Split.TRAIN)
-    judged = judge_store(_trained_critic(options), store, device)
+    judged = judge_store(trained_critic, store, device)
     _train(Component.TONE, ToneTask(store, judged, settings, device), settings, options)
 
 
@@ -130,9 +130,8 @@ def tone(options: TrainOptions) -> None:
 @_with_options
 def restore(options: TrainOptions) -> None:
     """Train the restoration network on patches made on the fly."""
-    settings = options.fit_settings(steps=4000, batch=16)
-    photos = _photos(options, Split.TRAIN)
-    task = RestoreTask(photos, _noise_profiles(options), settings, options.torch_device())
+    settings, device = options.fit_settings(steps=4000, batch=16), options.torch_device()
+    task = RestoreTask(_photos(options, Split.TRAIN), _noise_profiles(options), settings, device)
     _train(Component.RESTORE, task, settings, options)
 
 
@@ -140,8 +139,9 @@ def restore(options: TrainOptions) -> None:
 @_with_options
 def gate(options: TrainOptions) -> None:
     """Tune the gate on validation photos, with the trained critic."""
+    device, trained_critic = options.torch_device(), _trained_critic(options)
     store = _store(options, Split.VALIDATION)
-    judged = judge_store(_trained_critic(options), store, options.torch_device())
+    judged = judge_store(trained_critic, store, device)
     with tqdm(total=TRIALS, desc="gate", unit="trial") as bar:
         settings, figures = tune_gate(judged, store, bar.update)
     temporary = options.weights / "gate.tmp"

@@ -1,0 +1,68 @@
+"""Calibration samples are what the networks are fed: real photos, in the contract's shapes and ranges."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pocketcrafter.export.calibration import PHOTOS, samples
+from pocketcrafter.export.models import MODELS, save_component
+from pocketcrafter.runtime.components import POCKET_SPECS, Component
+from pocketcrafter.runtime.errors import ConfigError
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    save_component(MODELS[Component.CRITIC](), folder / "critic.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize("component", Component)
+def test_samples_keep_the_contract(component: Component, photos: list[Path], weights: Path) -> None:
+    made = samples(component, photos, weights, count=4, seed=1)
+    assert len(made) == 4
+    for sample in made:
+        assert tuple(sample) == tuple(i.name for i in POCKET_SPECS[component].inputs)
+        for spec in POCKET_SPECS[component].inputs:
+            array = sample[spec.name]
+            assert array.shape == spec.shape
+            assert array.dtype == np.float32
+            assert array.flags.c_contiguous
+            assert np.isfinite(array).all()
+            assert spec.minimum is None or spec.minimum <= array.min()
+            assert spec.maximum is None or array.max() <= spec.maximum
+
+
+@pytest.mark.parametrize("component", Component)
+def test_one_seed_gives_the_same_samples_and_another_gives_others(
+    component: Component, photos: list[Path], weights: Path
+) -> None:
+    first, again, other = (samples(component, photos[:1], weights, count=1, seed=seed)[0] for seed in (1, 1, 2))
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, again[name])
+    assert any(not np.array_equal(array, other[name]) for name, array in first.items())
+
+
+def test_restoration_is_calibrated_with_what_it_restores(photos: list[Path], weights: Path) -> None:
+    amounts = np.concatenate([s["amounts"] for s in samples(Component.RESTORE, photos, weights, count=30, seed=0)])
+    assert (amounts.max(axis=0) > 0.5).all(), "each fault must occur"
+    assert (amounts.max(axis=1) > 0).mean() > 0.6
+
+
+def test_the_shipped_photos_are_usable(weights: Path) -> None:
+    paths = sorted(PHOTOS.glob("*.jpg"))
+    assert len(paths) >= 8
+    assert len(samples(Component.CRITIC, paths, weights, count=len(paths), seed=0)) == len(paths)
+
+
+def test_no_photo_or_a_small_one_is_refused_by_name(weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="needs photos"):
+        samples(Component.CRITIC, [], weights, count=1, seed=0)
+    small = tmp_path / "small.png"
+    Image.new("RGB", (600, 511)).save(small)
+    with pytest.raises(ConfigError, match=r"small\.png.*512"):
+        samples(Component.CRITIC, [small], weights, count=1, seed=0)

@@ -1,0 +1,114 @@
+"""Each network learns from what its task gives it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pocketcrafter.export.models.critic import Judgement
+from pocketcrafter.export.models.restore import Restore
+from pocketcrafter.export.train.critic import CriticTask
+from pocketcrafter.export.train.evidence import EvidenceStore
+from pocketcrafter.export.train.fit import FitSettings, Task, fit
+from pocketcrafter.export.train.losses import picture_loss
+from pocketcrafter.export.train.restore import RestoreTask
+from pocketcrafter.export.train.tone import ToneTask
+from pocketcrafter.runtime.components import POCKET_SPECS, Component
+from pocketcrafter.runtime.errors import ConfigError
+
+CPU = torch.device("cpu")
+
+
+class FirstBatch:
+    """A task that learns its first batch by heart."""
+
+    def __init__(self, task: Task) -> None:
+        self.task, self.model = task, task.model
+
+    def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:
+        return self.task.parameter_groups()
+
+    def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
+        torch.manual_seed(step)
+        return self.task.loss(0)
+
+
+def losses_by_heart(task: Task, settings: FitSettings, folder: Path) -> list[dict[str, float]]:
+    seen: list[dict[str, float]] = []
+    fit(FirstBatch(task), settings, folder, lambda _, parts: seen.append(dict(parts)))
+    assert len(seen) == settings.steps
+    return seen
+
+
+def test_restoration_learns_a_noisy_patch_by_heart(photos: list[Path], noise_profiles: Path, tmp_path: Path) -> None:
+    """With a smaller network, as the real one takes hundreds of steps to find the noise."""
+    settings = FitSettings(steps=60, batch=1, learning_rate=2e-3, warmup=10, seed=3)
+    task = RestoreTask(photos[:1], noise_profiles, settings, CPU)
+    torch.manual_seed(0)
+    task.model = Restore(widths=(24, 48), blocks=(1, 1))
+    seen = losses_by_heart(task, settings, tmp_path)
+    assert seen[-1]["loss"] < 0.85 * seen[0]["loss"]
+
+
+def test_tone_learns_a_few_frames_by_heart(store: EvidenceStore, judged: Judgement, tmp_path: Path) -> None:
+    settings = FitSettings(steps=25, batch=4, learning_rate=4e-3, warmup=3, seed=2)
+    torch.manual_seed(0)
+    seen = losses_by_heart(ToneTask(store, judged, settings, CPU), settings, tmp_path)
+    assert seen[0]["loss"] == pytest.approx(seen[0]["render"], rel=0.02), "a new network is the render itself"
+    assert seen[-1]["loss"] < 0.8 * seen[-1]["render"]
+
+
+def test_the_critic_learns_a_few_frames_by_heart(
+    store: EvidenceStore, backbone: dict[str, Tensor], tmp_path: Path
+) -> None:
+    settings = FitSettings(steps=40, batch=8, learning_rate=3e-3, warmup=3, seed=2)
+    torch.manual_seed(0)
+    seen = losses_by_heart(CriticTask(store, backbone, settings, CPU), settings, tmp_path)
+    assert seen[-1]["plan"] < 0.5 * seen[0]["plan"]
+    assert seen[-1]["presence"] < 0.7 * seen[0]["presence"]
+
+
+def test_the_critics_evidence_is_not_trained(store: EvidenceStore, backbone: dict[str, Tensor]) -> None:
+    """Guards the store: evidence that moved would no longer be what is stored."""
+    settings = FitSettings(steps=1, batch=8, learning_rate=3e-3)
+    task = CriticTask(store, backbone, settings, CPU)
+    trained = {id(p) for _, parameters in task.parameter_groups() for p in parameters}
+    early = [task.model.backbone.stem, *list(task.model.backbone.stages)[:3]]
+    fixed = [*early, task.model.view_statistics, task.model.crop_statistics]
+    assert not any(id(p) in trained for module in fixed for p in module.parameters())
+    assert len(trained) == len(list(task.model.parameters())) - sum(len(list(m.parameters())) for m in fixed)
+
+
+@pytest.mark.parametrize("other", [True, False])
+def test_a_batch_depends_on_seed_and_step_alone(photos: list[Path], noise_profiles: Path, other: bool) -> None:
+    settings = FitSettings(steps=1, batch=2, learning_rate=1e-3, seed=4)
+    task = RestoreTask(photos, noise_profiles, settings, CPU)
+    first = task.loss(7)[1]["loss"]
+    assert (task.loss(8 if other else 7)[1]["loss"] == first) is not other
+
+
+def test_judgements_are_the_contracts_for_every_frame(store: EvidenceStore, judged: Judgement) -> None:
+    for tensor, output in zip(judged, POCKET_SPECS[Component.CRITIC].outputs, strict=True):
+        assert tuple(tensor.shape) == (len(store), *output.shape[1:])
+        assert torch.isfinite(tensor).all()
+
+
+def test_picture_loss_is_zero_for_equals_and_counts_a_lost_edge_more_than_an_offset() -> None:
+    ramp = torch.linspace(0, 1, 16).expand(1, 3, 16, 16)
+    assert float(picture_loss(ramp, ramp)) == 0
+    assert float(picture_loss(ramp + 0.1, ramp)) == pytest.approx(0.1, rel=1e-4)
+    noise = 0.1 * torch.from_numpy(np.resize([1.0, -1.0], (1, 3, 16, 17)).astype(np.float32))[..., :16]
+    assert float(picture_loss(ramp + noise, ramp)) > 0.12
+
+
+def test_missing_noise_profiles_are_named(photos: list[Path], tmp_path: Path) -> None:
+    settings = FitSettings(steps=1, batch=2, learning_rate=1e-3)
+    for content in (None, "{}", '{"noiseprofiles": [1]}', "[", '{"noiseprofiles": []}'):
+        path = tmp_path / "noiseprofiles.json"
+        if content is not None:
+            path.write_text(content)
+        with pytest.raises(ConfigError, match=r"noiseprofiles\.json .*data prepare"):
+            RestoreTask(photos, path, settings, CPU)

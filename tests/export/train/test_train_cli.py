@@ -1,0 +1,101 @@
+"""``train`` on the command line: weights come out, mistakes are explained."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from pocketcrafter.export.data.manifest import MANIFEST_NAME, Manifest, PhotoRecord, Split
+from pocketcrafter.export.models import load_component
+from pocketcrafter.export.train.cli import train
+from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.errors import ConfigError, PocketCrafterError
+
+
+@pytest.fixture
+def data(photos: list[Path], noise_profiles: Path, tmp_path: Path) -> Path:
+    """A folder as ``data prepare`` leaves it."""
+    folder = tmp_path / "data"
+    (folder / "train").mkdir(parents=True)
+    shutil.copy(noise_profiles, folder)
+    records = []
+    for index, photo in enumerate(photos):
+        shutil.copy(photo, folder / "train")
+        digest = hashlib.sha256(photo.read_bytes()).hexdigest()
+        with Image.open(photo) as image:
+            width, height = image.size
+        records.append(
+            PhotoRecord(
+                file=f"train/{photo.name}",
+                source="scikit-image",
+                group=str(index),
+                licence="CC0-1.0",
+                author=f"Author {index}",
+                original=photo.name,
+                original_sha256=digest,
+                prepared_sha256=digest,
+                split=Split.TRAIN,
+                width=width,
+                height=height,
+                scale=1.0,
+            )
+        )
+    (folder / MANIFEST_NAME).write_text(Manifest(recipe_version=1, records=tuple(records)).model_dump_json())
+    return folder
+
+
+def run(*arguments: object) -> Result:
+    threads = torch.get_num_threads()
+    result = CliRunner().invoke(train, [str(a) for a in arguments])
+    torch.set_num_threads(threads)
+    return result
+
+
+def test_a_network_is_trained_written_and_then_resumed(data: Path, tmp_path: Path) -> None:
+    places = ("--data", data, "--run", tmp_path / "run", "--weights", tmp_path / "weights")
+    arguments = ("restore", *places, "--steps", 1, "--threads", 1, "--device", "cpu", "--json")
+    result = run(*arguments)
+    assert result.exit_code == 0, result.exception
+    said = json.loads(result.stdout)
+    assert said["weights"] == str(tmp_path / "weights" / "restore.safetensors")
+    assert said["steps"] == 1
+    assert said["last_loss"]["loss"] > 0
+    load_component(Component.RESTORE, Path(said["weights"]))
+    again = run(*arguments)
+    assert json.loads(again.stdout)["last_loss"] == {}, "the finished training must not be repeated"
+    with pytest.raises(ConfigError, match="other settings"):
+        raise run(*arguments, "--seed", 2).exception or AssertionError("accepted")
+
+
+@pytest.mark.parametrize("command", ["tone", "gate"])
+def test_a_missing_critic_is_named_before_any_frame_is_made(command: str, data: Path, tmp_path: Path) -> None:
+    places = ("--data", data, "--run", tmp_path / "run", "--weights", tmp_path / "weights")
+    result = run(command, *places, "--device", "cpu")
+    assert isinstance(result.exception, ConfigError)
+    assert "critic.safetensors" in str(result.exception)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_refused(data: Path, tmp_path: Path) -> None:
+    result = run("restore", "--data", data, "--run", tmp_path, "--weights", tmp_path, "--device", "cuda")
+    assert isinstance(result.exception, ConfigError)
+    assert "--device cpu" in str(result.exception)
+
+
+def test_a_folder_without_photos_is_refused(tmp_path: Path) -> None:
+    result = run("restore", "--data", tmp_path, "--run", tmp_path, "--weights", tmp_path)
+    assert isinstance(result.exception, PocketCrafterError)
+    assert str(tmp_path) in str(result.exception)
+
+
+@pytest.mark.parametrize("command", ["critic", "tone", "restore", "gate"])
+def test_every_command_explains_itself_with_an_example(command: str) -> None:
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert f"pocketcrafter train {command}" in " ".join(result.stdout.split())
