@@ -11,7 +11,7 @@ from pocketcrafter.export.models.critic import Critic, Judgement
 from pocketcrafter.export.train.evidence import EvidenceStore, build_store
 from pocketcrafter.export.train.tone import judge_store
 
-FRAMES = 40
+FRAMES = 24
 SEED = 5
 
 
