@@ -80,12 +80,29 @@ def test_inputs_that_break_the_contract_are_refused(
         session.run(broken)
 
 
-def test_strided_and_float64_inputs_are_taken_as_float32(
-    onnx_model: Path, spec: ComponentSpec, inputs: dict[str, FloatArray]
+STRIDED: dict[str, Callable[[FloatArray], np.ndarray]] = {
+    "float64": lambda a: a.astype(np.float64),
+    "transposed": np.asfortranarray,
+    "backward": lambda a: np.ascontiguousarray(a[..., ::-1])[..., ::-1],
+    "read-only": lambda a: np.frombuffer(a.tobytes(), a.dtype).reshape(a.shape),
+    # numpy calls it contiguous all the same, as the first axis has one element.
+    "stride 0, one element": lambda a: np.broadcast_to(a[0], a.shape),
+    "stride 0, three elements": lambda a: np.broadcast_to(a[:, :1], a.shape),
+}
+
+
+@pytest.mark.parametrize("layout", STRIDED)
+@pytest.mark.parametrize("name", ["onnxruntime", "executorch"])
+def test_any_memory_layout_gives_what_contiguous_float32_gives(
+    request: pytest.FixtureRequest, spec: ComponentSpec, inputs: dict[str, FloatArray], name: str, layout: str
 ) -> None:
-    session = OnnxRuntimeBackend().open(onnx_model, spec, threads=1)
-    strided = np.asfortranarray(inputs["tile"].astype(np.float64))
-    np.testing.assert_array_equal(session.run(inputs | {"tile": strided})["restored"], session.run(inputs)["restored"])
+    if name == "onnxruntime":
+        session = OnnxRuntimeBackend().open(request.getfixturevalue("onnx_model"), spec, threads=1)
+    else:
+        session = ExecutorchBackend().open(request.getfixturevalue("executorch_model"), spec, threads=1)
+    laid_out = {key: STRIDED[layout](array) for key, array in inputs.items()}
+    plain = {key: np.array(array, dtype=np.float32, order="C") for key, array in laid_out.items()}
+    np.testing.assert_array_equal(session.run(laid_out)["restored"], session.run(plain)["restored"])
 
 
 def test_a_model_of_another_contract_is_refused_on_opening(onnx_model: Path, spec: ComponentSpec) -> None:
