@@ -1,100 +1,19 @@
-"""``pocketcrafter train``: the default pair's training on the command line."""
+"""``pocketcrafter train``: names its commands without importing torch, which they need."""
 
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import wraps
-from pathlib import Path
-from typing import Final
+from typing import ClassVar
 
 import click
-import torch
-from tqdm import tqdm
 
-from pocketcrafter.export.data.manifest import Split, load_manifest
-from pocketcrafter.export.models import load_component, save_component
-from pocketcrafter.export.models.critic import Critic
-from pocketcrafter.export.models.pretrained import imagenet_backbone
-from pocketcrafter.export.train.critic import CriticTask
-from pocketcrafter.export.train.evidence import EvidenceStore, build_store
-from pocketcrafter.export.train.fit import FitSettings, Task, fit
-from pocketcrafter.export.train.gating import TRIALS, tune_gate
-from pocketcrafter.export.train.restore import RestoreTask
-from pocketcrafter.export.train.tone import ToneTask, judge_store
-from pocketcrafter.runtime.components import Component
-from pocketcrafter.runtime.errors import ConfigError
-
-WEIGHTS: Final = Path(__file__).parents[1] / "weights"
-_VALIDATION_FRAMES: Final = 640
-_VALIDATION_SEED_OFFSET: Final = 1_000_003
-"""Another seed for each split: frame i of one must not share its faults with frame i of the other."""
+from pocketcrafter.runtime.cli.group import LazyGroup
 
 
-@dataclass(frozen=True)
-class TrainOptions:
-    """What the commands are told; each field is the option of its name."""
-
-    data: Path
-    run: Path
-    weights: Path
-    steps: int | None
-    frames: int
-    seed: int
-    device: str
-    threads: int | None
-    as_json: bool
-
-    def fit_settings(self, steps: int, batch: int) -> FitSettings:
-        """Return how to train; ``steps`` holds where the command line names none."""
-        return FitSettings(steps=self.steps or steps, batch=batch, learning_rate=1.5e-3, seed=self.seed)
-
-    def torch_device(self) -> torch.device:
-        """Return the device to train on.
-
-        Raises
-        ------
-        ConfigError
-            If CUDA was asked for and there is none.
-        """
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise ConfigError("--device cuda: torch sees no CUDA device; use --device cpu.")
-        return torch.device("cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu")
+class _Trainings(LazyGroup):
+    lazy: ClassVar = {
+        name: f"pocketcrafter.export.train.commands:{name}" for name in ("critic", "tone", "restore", "gate")
+    }
 
 
-_folder = click.Path(file_okay=False, path_type=Path)
-_OPTIONS: Final = (
-    click.option("--data", type=_folder, default=Path("data"), show_default=True, help="Made by `data prepare`."),
-    click.option("--run", type=_folder, default=Path("runs"), show_default=True, help="Checkpoints and stored frames."),
-    click.option("--weights", type=_folder, default=WEIGHTS, help="Where weights are read and written."),
-    click.option("--steps", type=click.IntRange(1), help="Optimizer steps."),
-    click.option("--frames", type=click.IntRange(64), default=10_000, show_default=True, help="Stored frames."),
-    click.option("--seed", type=int, default=1, show_default=True, help="Seed of frames, weights and batches."),
-    click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
-    click.option("--threads", type=click.IntRange(1), help="Torch threads; all cores when not given."),
-    click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
-)
-
-
-def _with_options(command: Callable[[TrainOptions], None]) -> Callable[..., None]:
-    """Give a command the options above, as one object."""
-    # Click has checked each value's type by the time it hands them over.
-    gather: Callable[..., TrainOptions] = TrainOptions
-
-    @wraps(command)
-    def run(**values: object) -> None:
-        options = gather(**values)
-        if options.threads is not None:
-            torch.set_num_threads(options.threads)
-        torch.manual_seed(options.seed)
-        command(options)
-
-    decorated: Callable[..., None] = run
-    for option in reversed(_OPTIONS):
-        decorated = option(decorated)
-    return decorated
-
-
-@click.group()
+@click.group("train", cls=_Trainings)
 def train() -> None:
     r"""Train the default pair, in the order critic, tone, restore, gate; each resumes where it stopped.
 
@@ -103,101 +22,3 @@ def train() -> None:
       pocketcrafter data prepare --out data
       pocketcrafter train critic --data data
     """
-
-
-@train.command(epilog="Example: pocketcrafter train critic --data data --run runs")
-@_with_options
-def critic(options: TrainOptions) -> None:
-    """Train the critic on stored frames."""
-    settings, device = options.fit_settings(steps=1600, batch=32), options.torch_device()
-    store = _store(options, Split.TRAIN)
-    task = CriticTask(store, imagenet_backbone(options.run), settings, device)
-    _train(Component.CRITIC, task, settings, options)
-
-
-@train.command(epilog="Example: pocketcrafter train tone --data data --run runs")
-@_with_options
-def tone(options: TrainOptions) -> None:
-    """Train the tone refinement on stored frames, with the trained critic."""
-    settings, device = options.fit_settings(steps=1200, batch=16), options.torch_device()
-    trained_critic = _trained_critic(options)
-    store = _store(options, Split.TRAIN)
-    judged = judge_store(trained_critic, store, device)
-    _train(Component.TONE, ToneTask(store, judged, settings, device), settings, options)
-
-
-@train.command(epilog="Example: pocketcrafter train restore --data data --device cuda")
-@_with_options
-def restore(options: TrainOptions) -> None:
-    """Train the restoration network on patches made on the fly."""
-    settings, device = options.fit_settings(steps=4000, batch=16), options.torch_device()
-    task = RestoreTask(_photos(options, Split.TRAIN), _noise_profiles(options), settings, device)
-    _train(Component.RESTORE, task, settings, options)
-
-
-@train.command(epilog="Example: pocketcrafter train gate --data data --run runs")
-@_with_options
-def gate(options: TrainOptions) -> None:
-    """Tune the gate on validation photos, with the trained critic."""
-    device, trained_critic = options.torch_device(), _trained_critic(options)
-    store = _store(options, Split.VALIDATION)
-    judged = judge_store(trained_critic, store, device)
-    with tqdm(total=TRIALS, desc="gate", unit="trial") as bar:
-        settings, figures = tune_gate(judged, store, bar.update)
-    temporary = options.weights / "gate.tmp"
-    temporary.write_text(settings.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    temporary.replace(options.weights / "gate.json")
-    click.echo(json.dumps(figures) if options.as_json else "\n".join(f"{k}: {v:.3f}" for k, v in figures.items()))
-
-
-def _noise_profiles(options: TrainOptions) -> Path:
-    return options.data / "noiseprofiles.json"
-
-
-def _photos(options: TrainOptions, split: Split) -> list[Path]:
-    """Return the prepared photos of a split, in a fixed order."""
-    return sorted(options.data / photo.file for photo in load_manifest(options.data).photos(split))
-
-
-def _store(options: TrainOptions, split: Split) -> EvidenceStore:
-    """Build or open the stored frames of a split."""
-    training = split is Split.TRAIN
-    frames = options.frames if training else _VALIDATION_FRAMES
-    with tqdm(total=frames, desc=f"{split.value} frames", unit="frame") as bar:
-        return build_store(
-            options.run / "evidence" / split.value,
-            _photos(options, split),
-            _noise_profiles(options),
-            imagenet_backbone(options.run),
-            frames,
-            options.seed if training else options.seed + _VALIDATION_SEED_OFFSET,
-            bar.update,
-        )
-
-
-def _trained_critic(options: TrainOptions) -> Critic:
-    model = load_component(Component.CRITIC, options.weights / "critic.safetensors")
-    if not isinstance(model, Critic):
-        raise TypeError(type(model))
-    return model
-
-
-def _train(component: Component, task: Task, settings: FitSettings, options: TrainOptions) -> None:
-    """Fit, write the averaged weights, and say where."""
-    last_losses: Mapping[str, float] = {}
-    with tqdm(total=settings.steps, desc=component.value, unit="step") as bar:
-
-        def on_step(step: int, losses: Mapping[str, float]) -> None:
-            nonlocal last_losses
-            last_losses = losses
-            bar.update(step - bar.n)
-            bar.set_postfix({name: f"{value:.4f}" for name, value in losses.items()})
-
-        model = fit(task, settings, options.run / component.value, on_step)
-    path = options.weights / f"{component.value}.safetensors"
-    save_component(model, path)
-    if options.as_json:
-        click.echo(json.dumps({"weights": str(path), "steps": settings.steps, "last_loss": dict(last_losses)}))
-    else:
-        losses = ", ".join(f"{name} {value:.4f}" for name, value in last_losses.items())
-        click.echo(f"{path}: {settings.steps} steps" + (f"; last loss: {losses}" if losses else ""))

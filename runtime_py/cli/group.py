@@ -1,9 +1,8 @@
 """The root command: finds subcommands by name and imports each one only when it is asked for."""
 
 from collections.abc import Mapping
-from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points, version
-from typing import Final
+from typing import ClassVar, Final
 
 import click
 
@@ -20,29 +19,39 @@ _BUILT_IN: Final[Mapping[str, str]] = {
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are built in or registered by other packages, and imported on demand."""
+    """A group that imports a command only when it is run or its help is shown."""
+
+    lazy: ClassVar[Mapping[str, str]]
+    """``module:object`` of each command by name, in the order of the help."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Name the runtime's own commands first, then those of the other packages in order of name."""
+        """Name the commands."""
         del ctx
-        return [*_BUILT_IN, *sorted(set(_registered()) - set(_BUILT_IN))]
+        return list(self.lazy)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command; one whose packages are missing becomes a command that says how to install them."""
-        del ctx
-        if cmd_name in _BUILT_IN:
-            module, _, name = _BUILT_IN[cmd_name].partition(":")
-            return _as_command(getattr(import_module(module), name), cmd_name)
-        entry = _registered().get(cmd_name)
-        if entry is None:
+        if cmd_name not in self.lazy:
             return None
-        try:
-            return _as_command(entry.load(), cmd_name)
-        except ImportError as error:
-            return _uninstalled(cmd_name, entry, error)
+        return _loaded(ctx, EntryPoint(cmd_name, self.lazy[cmd_name], ENTRY_POINTS))
 
 
-@click.command("pocketcrafter", cls=LazyGroup, epilog="Example: pocketcrafter enhance holiday/*.jpg --sheet sheet.jpg")
+class _Root(LazyGroup):
+    """The commands of the runtime, and those that other packages registered."""
+
+    lazy = _BUILT_IN
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), *sorted(set(_registered()) - set(self.lazy))]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if command := super().get_command(ctx, cmd_name):
+            return command
+        entry = _registered().get(cmd_name)
+        return _loaded(ctx, entry) if entry else None
+
+
+@click.command("pocketcrafter", cls=_Root, epilog="Example: pocketcrafter enhance holiday/*.jpg --sheet sheet.jpg")
 @click.version_option(version("pocketcrafter"), prog_name="pocketcrafter")
 def root() -> None:
     """Critique and enhance photos on the device, and build, prove and run the bundles that do it."""
@@ -52,26 +61,31 @@ def _registered() -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
 
 
-def _as_command(loaded: object, name: str) -> click.Command:
+def _loaded(ctx: click.Context, entry: EntryPoint) -> click.Command:
+    try:
+        loaded = entry.load()
+    except ImportError as error:
+        return _uninstalled(f"{ctx.command_path} {entry.name}", entry, error)
     if not isinstance(loaded, click.Command):
-        raise click.ClickException(f"'{name}' is registered as a command but is a {type(loaded).__name__}.")
+        raise click.ClickException(f"'{entry.name}' is registered as a command but is a {type(loaded).__name__}.")
     return _with_paragraphs(loaded)
 
 
 def _with_paragraphs(command: click.Command) -> click.Command:
     """Turn a written-out backslash b, as raw docstrings have it, into click's mark for unwrapped paragraphs."""
     command.help = (command.help or "").replace("\\b\n", "\b\n")
+    # Those of a lazy group have their turn when they are imported.
     for nested in command.commands.values() if isinstance(command, click.Group) else ():
         _with_paragraphs(nested)
     return command
 
 
-def _uninstalled(name: str, entry: EntryPoint, error: ImportError) -> click.Command:
+def _uninstalled(path: str, entry: EntryPoint, error: ImportError) -> click.Command:
     extra = ",".join(entry.extras) or "build"
     install = f"pip install 'pocketcrafter[{extra}]'"
 
     @click.command(
-        name,
+        entry.name,
         help=f"Not installed: {install}",
         short_help=f"(needs {install})",
         context_settings={"ignore_unknown_options": True},
@@ -79,7 +93,7 @@ def _uninstalled(name: str, entry: EntryPoint, error: ImportError) -> click.Comm
     @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
     def command(arguments: tuple[str, ...]) -> None:
         del arguments
-        usage = click.UsageError(f"`pocketcrafter {name}` needs packages that are not installed ({error}). {install}")
+        usage = click.UsageError(f"`{path}` needs packages that are not installed ({error}). {install}")
         raise usage
 
     return command

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skimage.data
+from click.testing import CliRunner
 from PIL import Image
 
 from pocketcrafter.runtime import cli
@@ -199,11 +200,34 @@ def test_a_command_whose_packages_are_missing_says_how_to_install_them(
     assert "pip install 'pocketcrafter[train]'" in capsys.readouterr().err
 
 
+def test_a_command_of_a_lazy_group_says_so_too() -> None:
+    class Gone(group.LazyGroup):
+        lazy = {"fast": "pocketcrafter.not_there:command"}  # noqa: RUF012 - nothing changes it
+
+    shown = CliRunner().invoke(Gone("simulate"), ["--help"])
+    assert "fast" in shown.stdout
+    refused = CliRunner().invoke(Gone("simulate"), ["fast", "--much"])
+    assert refused.exit_code == 2
+    assert "`simulate fast` needs packages" in refused.stderr
+    assert "pip install 'pocketcrafter[build]'" in refused.stderr
+
+
 def test_a_registered_command_is_loaded_only_when_asked_for(monkeypatch: pytest.MonkeyPatch, bundle: Path) -> None:
-    entry = EntryPoint("bomb", "this_module_does_not_exist:command", group.ENTRY_POINTS)
-    monkeypatch.setattr(EntryPoint, "load", lambda _: pytest.fail("loaded"))
+    entry = EntryPoint("zen", "this:command", group.ENTRY_POINTS)
     monkeypatch.setattr(group, "entry_points", lambda **_: [entry])
     assert cli.run(["inspect", str(bundle), "--json"]) == 0
+    assert "this" not in sys.modules
+
+
+def test_the_list_of_commands_is_shown_without_importing_what_they_work_with() -> None:
+    code = (
+        "import sys; from pocketcrafter.runtime import cli; cli.run(['--help']); "
+        "sys.exit(sum(m in sys.modules for m in ('torch', 'onnx', 'cv2', 'skimage', 'scipy', 'yaml')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.returncode == 0
+    for command in ("enhance   Enhance", "bench     Measure", "build     Quantize", "train     Train"):
+        assert f"\n  {command}" in done.stdout
 
 
 def test_runtime_commands_do_not_import_torch(photos: Path, bundle: Path) -> None:
