@@ -121,35 +121,6 @@ SOURCES: Final[tuple[Source, ...]] = (
         credit=Credit(author="unknown", licence="Pexels"),
     ),
     Source(
-        package="mvtb-data",
-        kind=PackageKind.PYPI,
-        version="1.6.1",
-        split=Split.TRAIN,
-        photos=tuple(
-            f"mvtbdata/images/{name}.png"
-            for name in (
-                "building2-3",
-                "church",
-                "eiffel-1",
-                "eiffel-2",
-                "lab-scene",
-                "parks",
-                "road",
-                "rocks2-l",
-                "roof",
-                "walls-l",
-                "walls-r",
-            )
-        ),
-        left_out={
-            "*/eiffel-2.png": "the same view as eiffel-1.png",
-            "*/walls-r.png": "the other half of a stereo pair with walls-l.png",
-            "*/lab-scene.png": "printed markers all over it, and nothing says who took it",
-            "*/rocks2-l.png": "from a stereo benchmark of others, whose terms the package does not state",
-        },
-        credit=Credit(author="Peter Corke", licence="MIT"),
-    ),
-    Source(
         package="mate-backgrounds",
         split=Split.VALIDATION,
         photos=("usr/share/backgrounds/mate/nature/*.jpg",),
