@@ -179,6 +179,9 @@ def _train(component: Component, task: Task, settings: FitSettings, options: Tra
         def on_step(step: int, losses: Mapping[str, float]) -> None:
             nonlocal last_losses
             last_losses = losses
+            if bar.n == 0:
+                # Steps of an earlier session say nothing about the speed of this one.
+                bar.initial = bar.n = step - 1
             bar.update(step - bar.n)
             bar.set_postfix({name: f"{value:.4f}" for name, value in losses.items()})
 

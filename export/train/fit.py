@@ -91,6 +91,8 @@ def fit(
     for step in range(start, settings.steps):
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * group["share"] * _schedule(step, settings)
+        # Dropout must not depend on where an interrupted training went on.
+        torch.manual_seed(settings.seed + step)
         with _mixed_precision(next(iter(trained.values())).device):
             loss, parts = task.loss(step)
         optimizer.zero_grad(set_to_none=True)

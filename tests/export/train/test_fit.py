@@ -20,7 +20,8 @@ class Waves:
     def __init__(self, settings: FitSettings) -> None:
         torch.manual_seed(settings.seed)
         self.settings = settings
-        self.model = nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 1))
+        squash = nn.Sequential(nn.Tanh(), nn.Dropout(0.02))
+        self.model = nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 16), squash, nn.Linear(16, 1))
 
     def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:
         return [(1.0, list(self.model[4].parameters())), (0.3, list(self.model[2].parameters()))]
