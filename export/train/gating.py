@@ -28,6 +28,9 @@ _CHOICES: Final = [
     if s == 1.0 or d == 0.2
 ]
 _SWEEPS: Final = 2
+_MAX_WORSE: Final = 0.10
+_MAX_CHANGED: Final = 0.18
+_UNCHANGED_PSNR_DB: Final = 38.0
 _NEVER: Final = AttributeGate(presence=1.0, confidence=1.0, dead_zone=4.0, shrink=0.0)
 _TUNED: Final[Sequence[Attribute]] = [a for a in TONAL if a not in (Attribute.HIGHLIGHTS, Attribute.SHADOWS)]
 TRIALS: Final = _SWEEPS * len(_TUNED) * len(_CHOICES)
@@ -49,20 +52,23 @@ class _Validation:
     judged: Judgement
 
     def outcome(self, gates: Gates) -> dict[str, float]:
-        """Return a gate's figures: mean ΔE2000 change, share worse by more than 1, share of clean frames touched."""
+        """Return a gate's figures: mean ΔE2000 change and PSNR gain, shares made worse, and of clean frames changed."""
         plan = gated(self.judged, gates)
         touched = (plan != 0).any(1).numpy()
+        changed = np.zeros_like(touched)
         after = self.before.copy()
         rendered = render(plan[touched], self.views[touched]).permute(0, 2, 3, 1).double().numpy()
         after[touched] = deltaE_ciede2000(rgb2lab(rendered), self.cleans[touched]).mean((1, 2))
         change = (after - self.before)[~self.is_clean]
         gain = np.zeros_like(self.before)
-        gain[touched] = _psnr_db(rendered, self.pictures[touched]) - self.psnr_before[touched]
+        psnr = _psnr_db(rendered, self.pictures[touched])
+        gain[touched] = psnr - self.psnr_before[touched]
+        changed[touched] = psnr < _UNCHANGED_PSNR_DB
         return {
             "delta_e_change": float(change.mean()),
             "psnr_gain_db": float(gain[~self.is_clean].mean()),
             "worse_share": float((change > 1).mean()),
-            "clean_touched": float(touched[self.is_clean].mean()),
+            "clean_changed": float(changed[self.is_clean].mean()),
         }
 
 
@@ -86,7 +92,8 @@ def tune_gate(
     """Choose each attribute's thresholds by coordinate descent on validation frames.
 
     The objective is the mean ΔE2000 change of degraded frames less their mean PSNR gain, plus penalties where more than
-    8 % of them get worse or more than 12 % of clean frames are touched at all: the product's gates with a margin.
+    `_MAX_WORSE` of them get worse or more than `_MAX_CHANGED` of clean frames change visibly: the product's gates with
+    a margin.
 
     Parameters
     ----------
@@ -109,8 +116,7 @@ def tune_gate(
     before = deltaE_ciede2000(*labs).mean((1, 2))
     is_clean = ~(store.plans != 0).any(1)
     validation = _Validation(views, labs[1], before, pictures[1], _psnr_db(*pictures), is_clean, judged)
-    start = AttributeGate(presence=0.6, confidence=0.0, dead_zone=0.2)
-    gates: Gates = dict.fromkeys(_TUNED, start)
+    gates: Gates = dict.fromkeys(_TUNED, _NEVER)
     best = _objective(validation.outcome(gates))
     for _ in range(_SWEEPS):
         for attribute in _TUNED:
@@ -138,9 +144,9 @@ def _psnr_db(pictures: npt.NDArray[np.float64], references: npt.NDArray[np.float
 
 
 def _objective(figures: dict[str, float]) -> float:
-    too_many_worse = max(0.0, figures["worse_share"] - 0.08)
-    too_many_touched = max(0.0, figures["clean_touched"] - 0.12)
-    return figures["delta_e_change"] - figures["psnr_gain_db"] + 40 * too_many_worse + 40 * too_many_touched
+    too_many_worse = max(0.0, figures["worse_share"] - _MAX_WORSE)
+    too_many_changed = max(0.0, figures["clean_changed"] - _MAX_CHANGED)
+    return figures["delta_e_change"] - figures["psnr_gain_db"] + 40 * too_many_worse + 40 * too_many_changed
 
 
 def _restoration_gate(judged: Judgement, store: EvidenceStore, attribute: Attribute) -> AttributeGate:

@@ -65,7 +65,7 @@ def test_tuning_trusts_a_critic_that_knows_and_gives_a_complete_gate(store: Evid
     assert sum(trials) == TRIALS
     assert figures["delta_e_change"] < -2
     assert figures["worse_share"] < 0.2
-    assert figures["clean_touched"] == 0
+    assert figures["clean_changed"] == 0
     assert all(settings.attributes[a].shrink > 0 for a in (*FORESEEABLE, *RESTORATION))
     unforeseeable = apply_gate(*(np.ones(len(Attribute), np.float32),) * 3, settings)
     assert not unforeseeable.is_active(Attribute.HIGHLIGHTS, Attribute.SHADOWS)
@@ -77,4 +77,4 @@ def test_tuning_leaves_clean_frames_alone_whatever_the_critic_says(store: Eviden
     guessing = judgement(rng.normal(0, 0.5, shape), rng.random(shape), rng.random(shape))
     _, figures = tune_gate(guessing, store)
     assert figures["delta_e_change"] <= 0.05
-    assert figures["clean_touched"] <= 0.3
+    assert figures["clean_changed"] <= 0.3
