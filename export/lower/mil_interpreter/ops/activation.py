@@ -1,0 +1,115 @@
+"""Activations."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pocketcrafter.export.lower.mil_interpreter.errors import MilError
+from pocketcrafter.export.lower.mil_interpreter.ops.arguments import Arg, axis_shape, integer, number
+from pocketcrafter.export.lower.mil_interpreter.registry import op
+
+
+@op("relu")
+def relu(x: Tensor) -> Tensor:
+    """``max(x, 0)``."""
+    return x.relu()
+
+
+@op("relu6")
+def relu6(x: Tensor) -> Tensor:
+    """``min(max(x, 0), 6)``."""
+    return F.relu6(x)
+
+
+@op("clamped_relu")
+def clamped_relu(x: Tensor, alpha: Arg, beta: Arg) -> Tensor:
+    """``min(x, beta)`` where ``x`` is not negative, ``min(alpha·x, beta)`` elsewhere."""
+    return torch.where(x >= 0, x, number(alpha) * x).clamp(max=number(beta))
+
+
+@op("leaky_relu")
+def leaky_relu(x: Tensor, alpha: Arg = 0.01) -> Tensor:
+    """``alpha·x`` where negative."""
+    return torch.where(x >= 0, x, number(alpha) * x)
+
+
+@op("thresholded_relu")
+def thresholded_relu(x: Tensor, alpha: Arg = 1.0) -> Tensor:
+    """``x`` where it reaches ``alpha``, else 0."""
+    return torch.where(x >= number(alpha), x, 0.0)
+
+
+@op("prelu")
+def prelu(x: Tensor, alpha: Tensor) -> Tensor:
+    """``alpha·x`` where negative, ``alpha`` per channel."""
+    return torch.where(x >= 0, x, axis_shape(alpha, x.ndim, 1) * x)
+
+
+@op("elu")
+def elu(x: Tensor, alpha: Arg = 1.0) -> Tensor:
+    """``alpha·(eˣ − 1)`` where negative."""
+    return F.elu(x, number(alpha))
+
+
+@op("gelu")
+def gelu(x: Tensor, mode: str = "EXACT") -> Tensor:
+    """Gaussian error linear unit, exact or one of its approximations."""
+    if mode == "SIGMOID_APPROXIMATION":
+        return x * torch.sigmoid(1.702 * x)
+    if mode not in {"EXACT", "TANH_APPROXIMATION"}:
+        raise MilError(f"`{mode}` is no mode of gelu")
+    return F.gelu(x, approximate="none" if mode == "EXACT" else "tanh")
+
+
+@op("linear_activation")
+def linear_activation(x: Tensor, alpha: Arg, beta: Arg = 0.0) -> Tensor:
+    """``alpha·x + beta``."""
+    return number(alpha) * x + number(beta)
+
+
+@op("scaled_tanh")
+def scaled_tanh(x: Tensor, alpha: Arg = 1.0, beta: Arg = 1.0) -> Tensor:
+    """``alpha·tanh(beta·x)``."""
+    return number(alpha) * torch.tanh(number(beta) * x)
+
+
+@op("sigmoid")
+def sigmoid(x: Tensor) -> Tensor:
+    """``1 / (1 + e⁻ˣ)``."""
+    return x.sigmoid()
+
+
+@op("sigmoid_hard")
+def sigmoid_hard(x: Tensor, alpha: Arg = 0.2, beta: Arg = 0.5) -> Tensor:
+    """``alpha·x + beta``, limited to [0, 1]."""
+    return (number(alpha) * x + number(beta)).clamp(0, 1)
+
+
+@op("silu")
+def silu(x: Tensor) -> Tensor:
+    """``x·sigmoid(x)``."""
+    return F.silu(x)
+
+
+@op("softplus")
+def softplus(x: Tensor) -> Tensor:
+    """``log(1 + eˣ)``."""
+    return F.softplus(x)
+
+
+@op("softplus_parametric")
+def softplus_parametric(x: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
+    """``alpha·log(1 + e^(beta·x))`` per channel."""
+    return axis_shape(alpha, x.ndim, 1) * F.softplus(axis_shape(beta, x.ndim, 1) * x)
+
+
+@op("softsign")
+def softsign(x: Tensor) -> Tensor:
+    """``x / (1 + |x|)``."""
+    return F.softsign(x)
+
+
+@op("softmax")
+def softmax(x: Tensor, axis: Arg = -1) -> Tensor:
+    """Exponentials that sum to 1 along an axis."""
+    return x.softmax(integer(axis))
