@@ -8,7 +8,11 @@ from pocketcrafter.runtime.cli.group import LazyGroup
 
 
 class _Measurements(LazyGroup):
-    lazy: ClassVar = {"quality": "pocketcrafter.benchmarks.commands:quality"}
+    lazy: ClassVar = {
+        "quality": "pocketcrafter.benchmarks.commands:quality",
+        "latency": "pocketcrafter.benchmarks.latency.commands:latency",
+        "compare": "pocketcrafter.benchmarks.latency.commands:compare_command",
+    }
 
 
 @click.group("bench", cls=_Measurements)

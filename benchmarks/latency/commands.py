@@ -1,0 +1,119 @@
+"""``pocketcrafter bench latency`` and ``bench compare``."""
+
+import re
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+
+from pocketcrafter.benchmarks.latency.compare import compare, comparison_lines
+from pocketcrafter.benchmarks.latency.competitors import CompetitorName
+from pocketcrafter.benchmarks.latency.measure import LatencyOptions, measure_latency
+from pocketcrafter.benchmarks.latency.results import read_latency
+from pocketcrafter.benchmarks.latency.table import latency_lines
+from pocketcrafter.runtime.cli.bars import Bars
+from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.errors import GateError
+
+_DURATION: Final = re.compile(r"(\d{1,6})(s|m|h)")
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
+_NO_COMPETITOR: Final = "none"
+
+
+class _Duration(click.ParamType):
+    """Seconds, written as in ``90s``, ``10m`` or ``1h``."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        match = _DURATION.fullmatch(str(value))
+        if match is None or int(match[1]) == 0:
+            self.fail(f"{value!r} is not a duration such as 90s, 10m or 1h.", param, ctx)
+        return float(int(match[1]) * _SECONDS[match[2]])
+
+
+_RESULT = click.Path(exists=True, dir_okay=False, path_type=Path)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+@click.command("latency")
+@click.argument("bundle", type=click.Path(exists=True, path_type=Path))
+@click.option("--target", "targets", multiple=True, help="Only this target; may be given again.")
+@click.option(
+    "--component", "components", type=click.Choice([c.value for c in Component]), multiple=True, help="Only this one."
+)
+@click.option(
+    "--threads", type=click.IntRange(1, 256), multiple=True, default=(1,), show_default=True, help="May be given again."
+)
+@click.option(
+    "--competitor",
+    "competitors",
+    type=click.Choice([*(c.value for c in CompetitorName), _NO_COMPETITOR]),
+    multiple=True,
+    help="Run beside the targets, in the same rounds  [default: all].",
+)
+@click.option("--repeats", type=click.IntRange(1, 10_000), default=30, show_default=True, help="Timed runs of each.")
+@click.option("--loads", type=click.IntRange(1, 100), default=3, show_default=True, help="Cold starts of each.")
+@click.option(
+    "--sustained", type=_Duration(), help="Then run each target's networks this long without a pause, as in 10m."
+)
+@click.option("--end-to-end", is_flag=True, help="Also enhance whole photos of 1 and 12 MP, restoration off and on.")
+@_JSON
+def latency(
+    bundle: Path,
+    targets: tuple[str, ...],
+    components: tuple[str, ...],
+    threads: tuple[int, ...],
+    competitors: tuple[str, ...],
+    repeats: int,
+    loads: int,
+    sustained: float | None,
+    *,
+    end_to_end: bool,
+    as_json: bool,
+) -> None:
+    r"""Measure time and memory of a bundle's networks, beside full-precision engines on the same weights.
+
+    Every engine has a process of its own, warmed by a real inference; they run in turn. A noisy run is repeated once,
+    and says so if it is noisy still. The figures are this machine's, not a phone's.
+
+    \b
+    Example:
+      pocketcrafter bench latency build/default.pcbundle --threads 1 --threads 2 --json > latency.json
+    """
+    chosen = [CompetitorName(c) for c in competitors if c != _NO_COMPETITOR] if competitors else list(CompetitorName)
+    options = LatencyOptions(
+        targets=targets,
+        components=tuple(Component(c) for c in components),
+        threads=threads,
+        competitors=tuple(chosen),
+        repeats=repeats,
+        loads=loads,
+        sustained_s=sustained or 0.0,
+        end_to_end=end_to_end,
+    )
+    with Bars() as bars:
+        report = measure_latency(bundle, options, bars.update)
+    click.echo(report.model_dump_json(indent=1) if as_json else "\n".join(latency_lines(report)))
+
+
+@click.command("compare")
+@click.argument("earlier", type=_RESULT)
+@click.argument("later", type=_RESULT)
+@click.option(
+    "--relative", is_flag=True, help="Count in times of eager torch in the same run; always so for two machines."
+)
+@_JSON
+def compare_command(earlier: Path, later: Path, *, relative: bool, as_json: bool) -> None:
+    r"""Compare two results of `bench latency --json`: ratios with their confidence. Exit code 1: a regression.
+
+    \b
+    Example:
+      pocketcrafter bench compare before.json after.json
+    """
+    report = compare(read_latency(earlier), read_latency(later), relative=relative)
+    click.echo(report.model_dump_json(indent=1) if as_json else "\n".join(comparison_lines(report)))
+    if report.regressions:
+        click.echo(f"{len(report.regressions)} regression(s)", err=True)
+        sys.exit(GateError.exit_code)

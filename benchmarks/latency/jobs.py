@@ -1,0 +1,188 @@
+"""What is timed: one network by one engine, or whole photos from file to file."""
+
+import importlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import numpy as np
+
+from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.backends.base import Session
+from pocketcrafter.runtime.backends.names import BackendName
+from pocketcrafter.runtime.backends.registry import usable_backend
+from pocketcrafter.runtime.bundle.goldens import read_tensors
+from pocketcrafter.runtime.bundle.reader import Bundle
+from pocketcrafter.runtime.bundle.results import Fidelity, Precision
+from pocketcrafter.runtime.components import Component, ComponentSpec
+from pocketcrafter.runtime.gate import GateSettings
+from pocketcrafter.runtime.photo import decode, encode
+from pocketcrafter.runtime.pipeline import PhotoPipeline
+from pocketcrafter.runtime.plan import EditPlan
+
+Run = Callable[[], Mapping[str, float]]
+"""Does the work once; returns seconds by stage, or nothing where there are no stages."""
+
+_ENGINES: Final[Mapping[BackendName, tuple[str, ...]]] = {
+    BackendName.ONNXRUNTIME: ("onnxruntime",),
+    BackendName.EXECUTORCH: ("executorch.runtime", "executorch.extension.pybindings.portable_lib"),
+    BackendName.TORCH: ("torch", "pocketcrafter.export.backend"),
+}
+_TONE_ONLY: Final = EditPlan(exposure_ev=0.5, contrast=0.2, saturation=0.1)
+_EVERYTHING: Final = _TONE_ONLY.model_copy(update={"denoise": 0.5, "dejpeg": 0.3})
+_WIDE_OPEN: Final = GateSettings.uniform(presence=0, confidence=0, dead_zone=0)
+
+
+class Job(Protocol):
+    """Work that a process of its own does again and again."""
+
+    @property
+    def name(self) -> str:
+        """What it is, in words."""
+
+    def import_engine(self) -> None:
+        """Import what computes, so that neither its time nor its memory counts as the bundle's."""
+
+    def open(self) -> Run:
+        """Open everything that stays open between runs."""
+
+    def sqnr_db(self, run: Run) -> float | None:
+        """Return how close the last run's worst output is to what it should be; `None` where nothing differs."""
+
+
+@dataclass(frozen=True)
+class NetworkJob:
+    """One network by one engine, on the inputs of its golden.
+
+    Attributes
+    ----------
+    runner
+        A target of the bundle, or the name of a competitor.
+    gate_db
+        Lowest ratio to the golden at which a time counts: how fast a wrong answer comes does not matter.
+    """
+
+    runner: str
+    ours: bool
+    precision: Precision
+    component: Component
+    threads: int
+    backend: BackendName
+    artifact: Path
+    spec: ComponentSpec
+    golden_inputs: Path
+    golden_outputs: Path
+    gate_db: float
+
+    @property
+    def name(self) -> str:
+        """What it is, in words."""
+        return f"{self.component} on {self.runner}, {self.threads} thread{'s' * (self.threads > 1)}"
+
+    def import_engine(self) -> None:
+        """Import the engine."""
+        for module in _ENGINES[self.backend]:
+            importlib.import_module(module)
+
+    def open(self) -> Run:
+        """Open the artifact."""
+        session = usable_backend(self.backend).open(self.artifact, self.spec, self.threads)
+        return _NetworkRun(session, read_tensors(self.golden_inputs, self.spec.inputs))
+
+    def sqnr_db(self, run: Run) -> float | None:
+        """Compare the last outputs with the golden."""
+        if not isinstance(run, _NetworkRun):
+            return None
+        expected = read_tensors(self.golden_outputs, self.spec.outputs)
+        ratios = [Fidelity.between(name, value, run.outputs[name]).sqnr_db for name, value in expected.items()]
+        return min((r for r in ratios if r is not None), default=None)
+
+
+@dataclass(frozen=True)
+class PhotoJob:
+    """A photo file, enhanced into another one by the default backend.
+
+    The critic runs in full, but a fixed plan takes the place of what it says, so that every bundle and every photo has
+    the same work done.
+    """
+
+    bundle: Path
+    photo: Path
+    result: Path
+    megapixels: float
+    restoration: bool
+    threads: int
+
+    @property
+    def name(self) -> str:
+        """What it is, in words."""
+        return f"photo of {self.megapixels:g} MP, restoration {'on' if self.restoration else 'off'}"
+
+    def import_engine(self) -> None:
+        """Import the engine of the bundle's default target."""
+        bundle = Bundle.open(self.bundle)
+        for module in _ENGINES[bundle.manifest.targets[bundle.target_for()].backend]:
+            importlib.import_module(module)
+
+    def open(self) -> Run:
+        """Open the bundle; each network is opened by the first run."""
+        plan = _EVERYTHING if self.restoration else _TONE_ONLY
+        source = _FixedPlanSource(Bundle.open(self.bundle), plan, self.threads)
+        return _PhotoRun(PhotoPipeline(source, threads=self.threads), self)
+
+    def sqnr_db(self, run: Run) -> float | None:
+        """Compare nothing: a fixed plan has no right answer."""
+        del run
+        return None
+
+
+class _NetworkRun:
+    def __init__(self, session: Session, inputs: Mapping[str, FloatArray]) -> None:
+        self._session, self._inputs = session, inputs
+        self.outputs: Mapping[str, FloatArray] = {}
+
+    def __call__(self) -> Mapping[str, float]:
+        self.outputs = self._session.run(self._inputs)
+        return {}
+
+
+class _PhotoRun:
+    def __init__(self, pipeline: PhotoPipeline, job: PhotoJob) -> None:
+        self._pipeline, self._job = pipeline, job
+
+    def __call__(self) -> Mapping[str, float]:
+        start = time.perf_counter()
+        photo = decode(self._job.photo)
+        decoded = time.perf_counter()
+        enhanced = self._pipeline.enhance(photo)
+        done = time.perf_counter()
+        encode(enhanced.photo, self._job.result, threads=self._job.threads)
+        return {"decode": decoded - start, **enhanced.timings, "encode": time.perf_counter() - done}
+
+
+@dataclass(frozen=True)
+class _FixedPlanSource:
+    bundle: Bundle
+    plan: EditPlan
+    threads: int
+
+    @property
+    def gate(self) -> GateSettings:
+        return _WIDE_OPEN
+
+    def session(self, component: Component) -> Session:
+        session = self.bundle.session(component, self.threads)
+        return _FixedPlanCritic(session, self.plan) if component is Component.CRITIC else session
+
+
+@dataclass(frozen=True)
+class _FixedPlanCritic:
+    session: Session
+    plan: EditPlan
+
+    def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+        said = self.session.run(inputs)
+        sure = np.ones_like(said["presence"])
+        return said | {"plan": self.plan.vector()[None], "presence": sure, "confidence": sure}

@@ -1,0 +1,282 @@
+"""A whole latency run of a bundle: which jobs it has, how they are grouped, and what their results come to."""
+
+import hashlib
+import itertools
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from pocketcrafter.benchmarks.latency.child import Child, Opened
+from pocketcrafter.benchmarks.latency.competitors import COMPETITORS, CompetitorName
+from pocketcrafter.benchmarks.latency.intervals import paired_ratio
+from pocketcrafter.benchmarks.latency.jobs import NetworkJob, PhotoJob
+from pocketcrafter.benchmarks.latency.machine import this_machine
+from pocketcrafter.benchmarks.latency.results import (
+    NOISE_LIMIT,
+    CaseResult,
+    Interval,
+    LatencyReport,
+    PhotoResult,
+    Ratio,
+    Skipped,
+    SustainedCurve,
+    Timing,
+)
+from pocketcrafter.benchmarks.latency.rounds import Measured, Progress, measure_in_turn
+from pocketcrafter.benchmarks.latency.scene import write_scene
+from pocketcrafter.runtime.backends.registry import why_unusable
+from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
+from pocketcrafter.runtime.bundle.manifest import ComponentEntry
+from pocketcrafter.runtime.bundle.reader import Bundle
+from pocketcrafter.runtime.bundle.results import Precision
+from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.errors import BackendError, ConfigError, PocketCrafterError
+
+MEGAPIXELS: Final = (1.0, 12.0)
+_PHOTO_REPEATS: Final = 7
+_WINDOWS: Final = 60
+_LEAST_WINDOW_S: Final = 1.0
+
+
+@dataclass(frozen=True)
+class LatencyOptions:
+    """What to measure.
+
+    Attributes
+    ----------
+    targets, components
+        By name; empty stands for all that the bundle has.
+    threads
+        Thread counts, each measured by itself.
+    competitors
+        What to run beside the targets.
+    repeats, loads
+        As in :func:`~pocketcrafter.benchmarks.latency.rounds.measure_in_turn`.
+    sustained_s
+        Seconds to run each target's networks without a pause afterwards; 0 for not at all.
+    end_to_end
+        Whether to enhance whole photos too, 7 times at most.
+    """
+
+    targets: tuple[str, ...] = ()
+    components: tuple[Component, ...] = ()
+    threads: tuple[int, ...] = (1,)
+    competitors: tuple[CompetitorName, ...] = tuple(CompetitorName)
+    repeats: int = 30
+    loads: int = 3
+    sustained_s: float = 0.0
+    end_to_end: bool = False
+
+
+def measure_latency(path: Path, options: LatencyOptions, progress: Progress = lambda *_: None) -> LatencyReport:
+    """Measure a bundle on this machine.
+
+    Parameters
+    ----------
+    path
+        A bundle directory or a zip of one.
+    options
+        What to measure.
+    progress
+        Called with what is being measured, rounds done and rounds in all.
+
+    Raises
+    ------
+    BundleError
+        If it is not a bundle, or lacks a component that was asked for.
+    ConfigError
+        If it lacks a target that was asked for.
+    BackendError
+        If nothing could be measured, with every reason.
+    """
+    bundle = Bundle.open(path)
+    machine, started = this_machine(), datetime.now(UTC).isoformat(timespec="seconds")
+    cases: list[CaseResult] = []
+    skipped: list[Skipped] = []
+    photos: list[PhotoResult] = []
+    curves: list[SustainedCurve] = []
+    with tempfile.TemporaryDirectory(prefix="pocketcrafter-bench-") as folder:
+        jobs = list(_network_jobs(bundle, options, Path(folder), skipped))
+        for _, group in itertools.groupby(jobs, key=lambda job: (job.component, job.threads)):
+            measured = measure_in_turn(list(group), options.repeats, options.loads, _wrong_answer, progress)
+            skipped += [Skipped(what=m.job.name, reason=m.failure[:2000]) for m in measured if m.failure]
+            cases += [_case(m) for m in measured if not m.failure]
+        if options.end_to_end:
+            photos = list(_photos(bundle, options, Path(folder), skipped, progress))
+        if options.sustained_s:
+            failed = {s.what for s in skipped}
+            steady = [job for job in jobs if job.ours and job.name not in failed]
+            for job in steady:
+                try:
+                    curves.append(_curve(job, options.sustained_s, progress))
+                except BackendError as error:
+                    skipped.append(Skipped(what=f"sustained {job.component}", reason=str(error)[:2000]))
+    if not cases and not photos:
+        reasons = "".join(f"\n  {s.what}: {s.reason}" for s in skipped)
+        raise BackendError(f"{path}: nothing could be measured here:{reasons}")
+    return LatencyReport(
+        schema_version=1,
+        bundle=bundle.manifest.name,
+        manifest_sha256=hashlib.sha256(read_manifest_bytes(bundle.root)).hexdigest(),
+        machine=machine,
+        started=started,
+        repeats=options.repeats,
+        noise_limit=NOISE_LIMIT,
+        cases=tuple(cases),
+        ratios=tuple(_ratios(cases)),
+        photos=tuple(photos),
+        sustained=tuple(curves),
+        skipped=tuple(skipped),
+    )
+
+
+def _network_jobs(
+    bundle: Bundle, options: LatencyOptions, folder: Path, skipped: list[Skipped]
+) -> Iterator[NetworkJob]:
+    has = bundle.manifest.targets
+    if unknown := [t for t in options.targets if t not in has]:
+        raise ConfigError(f"{bundle.path}: no target `{unknown[0]}`; it has {', '.join(has)}.")
+    runnable = []
+    for target in options.targets or has:
+        if reason := why_unusable(has[target].backend):
+            skipped.append(Skipped(what=target, reason=reason[:2000]))
+        else:
+            runnable.append(target)
+    components = options.components or [c.spec.component for c in bundle.manifest.components]
+    for component in dict.fromkeys(components):
+        entry = bundle.manifest.entry(component)
+        alone = [_target_job(bundle, entry, target) for target in runnable]
+        alone += _competing_jobs(bundle, entry, options.competitors, folder, skipped) if alone else []
+        for threads in dict.fromkeys(options.threads):
+            for job in alone:
+                yield NetworkJob(**(vars(job) | {"threads": threads}))
+
+
+def _target_job(bundle: Bundle, entry: ComponentEntry, target: str) -> NetworkJob:
+    artifact = entry.artifacts[target]
+    return NetworkJob(
+        runner=target,
+        ours=True,
+        precision=artifact.precision,
+        component=entry.spec.component,
+        threads=1,
+        backend=bundle.manifest.targets[target].backend,
+        artifact=bundle.root / artifact.path,
+        spec=entry.spec,
+        golden_inputs=bundle.root / entry.goldens[0].inputs,
+        golden_outputs=bundle.root / entry.goldens[0].outputs,
+        gate_db=artifact.golden_sqnr_db,
+    )
+
+
+def _competing_jobs(
+    bundle: Bundle,
+    entry: ComponentEntry,
+    names: Sequence[CompetitorName],
+    folder: Path,
+    skipped: list[Skipped],
+) -> Iterator[NetworkJob]:
+    for name in dict.fromkeys(names):
+        try:
+            contender = COMPETITORS[name](bundle, entry, folder)
+        except PocketCrafterError as error:
+            skipped.append(Skipped(what=f"{entry.spec.component} on {name}", reason=str(error)[:2000]))
+            continue
+        yield NetworkJob(
+            runner=name.value,
+            ours=False,
+            precision=Precision.FP32,
+            component=entry.spec.component,
+            threads=1,
+            backend=contender.backend,
+            artifact=contender.artifact,
+            spec=entry.spec,
+            golden_inputs=bundle.root / entry.goldens[0].inputs,
+            golden_outputs=bundle.root / entry.goldens[0].outputs,
+            gate_db=max(artifact.golden_sqnr_db for artifact in entry.artifacts.values()),
+        )
+
+
+def _wrong_answer(job: NetworkJob, opened: Opened) -> str:
+    if opened.sqnr_db is None or opened.sqnr_db >= job.gate_db:
+        return ""
+    return f"its answer is wrong: {opened.sqnr_db:.1f} dB to the golden; the gate is {job.gate_db:g} dB"
+
+
+def _case(measured: Measured[NetworkJob]) -> CaseResult:
+    job, opened = measured.job, measured.opened
+    return CaseResult(
+        runner=job.runner,
+        ours=job.ours,
+        precision=job.precision,
+        component=job.component,
+        threads=job.threads,
+        load_ms=tuple(1e3 * o.load_s for o in opened),
+        first_ms=tuple(1e3 * o.first_s for o in opened),
+        warm=Timing.of(measured.samples_ms),
+        cpu_ms=measured.cpu_ms,
+        base_rss_mib=opened[-1].base_rss_mib,
+        peak_rss_mib=measured.peak_rss_mib,
+        sqnr_db=opened[-1].sqnr_db,
+        attempts=measured.attempts,
+        noisy=measured.noisy,
+    )
+
+
+def _ratios(cases: Sequence[CaseResult]) -> Iterator[Ratio]:
+    for ours, other in itertools.product(cases, cases):
+        alike = (ours.component, ours.threads) == (other.component, other.threads)
+        if ours.ours and not other.ours and alike:
+            ratio, ends = paired_ratio(other.warm.samples_ms, ours.warm.samples_ms)
+            yield Ratio(
+                component=ours.component,
+                threads=ours.threads,
+                ours=ours.runner,
+                competitor=other.runner,
+                ratio=ratio,
+                interval=Interval.of(ends),
+            )
+
+
+def _photos(
+    bundle: Bundle, options: LatencyOptions, folder: Path, skipped: list[Skipped], progress: Progress
+) -> Iterator[PhotoResult]:
+    target = bundle.target_for()
+    files = {size: write_scene(bundle, size, folder / f"{size:g}mp.jpg") for size in MEGAPIXELS}
+    for threads, size in itertools.product(dict.fromkeys(options.threads), MEGAPIXELS):
+        jobs = [
+            PhotoJob(bundle.path, files[size], folder / f"{size:g}-{restoration}.jpg", size, restoration, threads)
+            for restoration in (False, True)
+        ]
+        repeats = min(options.repeats, _PHOTO_REPEATS)
+        for measured in measure_in_turn(jobs, repeats, 1, lambda *_: "", progress):
+            if measured.failure:
+                skipped.append(Skipped(what=measured.job.name, reason=measured.failure[:2000]))
+                continue
+            yield PhotoResult(
+                target=target,
+                megapixels=size,
+                restoration=measured.job.restoration,
+                threads=threads,
+                warm=Timing.of(measured.samples_ms),
+                stages_ms=measured.stages_ms(),
+                cpu_ms=measured.cpu_ms,
+                peak_rss_mib=measured.peak_rss_mib,
+                attempts=measured.attempts,
+                noisy=measured.noisy,
+            )
+
+
+def _curve(job: NetworkJob, seconds: float, progress: Progress) -> SustainedCurve:
+    window = max(_LEAST_WINDOW_S, seconds / _WINDOWS)
+    windows = max(1, round(seconds / window))
+    with Child(job) as child:
+        points = []
+        for point in child.sustain(windows, window):
+            points.append(point)
+            progress(f"sustained {job.name}", len(points), windows)
+        child.finish()
+    return SustainedCurve(runner=job.runner, component=job.component, threads=job.threads, points=tuple(points))

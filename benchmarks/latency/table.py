@@ -1,0 +1,72 @@
+"""A latency run as Markdown, with the machine that it holds for."""
+
+from collections.abc import Iterator, Sequence
+
+from pocketcrafter.benchmarks.latency.results import Interval, LatencyReport, PhotoResult
+
+
+def latency_lines(report: LatencyReport) -> Iterator[str]:
+    """Yield the lines of a run's tables."""
+    yield f"{report.bundle}: {report.machine.label}; load before: {report.machine.load_before:.1f}"
+    yield from _table(
+        "| network | on | threads | load | first | median (95 %) | p90 | p99 | CPU | peak RSS | spread |",
+        [
+            f"| {c.component} | {c.runner}{'' if c.ours else ' (competitor)'} | {c.threads} "
+            f"| {min(c.load_ms):.1f} ms | {min(c.first_ms):.1f} ms "
+            f"| {c.warm.median_ms:.2f} ms{_ends(c.warm.median_interval_ms)} "
+            f"| {c.warm.p90_ms:.2f} | {c.warm.p99_ms:.2f} | {c.cpu_ms:.2f} ms "
+            f"| {c.peak_rss_mib:.0f} MiB | {c.warm.spread:.0%}{_flag(noisy=c.noisy)} |"
+            for c in report.cases
+        ],
+    )
+    yield from _table(
+        "| network | threads | how many times as fast as | ratio (95 %) |",
+        [
+            f"| {r.component} | {r.threads} | {r.ours} vs {r.competitor} | {r.ratio:.2f}×{_ends(r.interval)} |"
+            for r in report.ratios
+        ],
+    )
+    yield from _table(
+        "| photo | restoration | threads | median | CPU | peak RSS | spread | stages, ms |",
+        [
+            f"| {p.megapixels:g} MP | {'on' if p.restoration else 'off'} | {p.threads} "
+            f"| {p.warm.median_ms / 1e3:.2f} s | {p.cpu_ms / 1e3:.2f} s | {p.peak_rss_mib:.0f} MiB "
+            f"| {p.warm.spread:.0%}{_flag(noisy=p.noisy)} | {_stages(p)} |"
+            for p in report.photos
+        ],
+    )
+    for off, on in restoration_pairs(report):
+        cost = (on.warm.median_ms - off.warm.median_ms) / on.megapixels
+        yield f"restoration at {on.megapixels:g} MP, {on.threads} thread(s): {cost / 1e3:.2f} s per megapixel"
+    for curve in report.sustained:
+        yield f"sustained {curve.component} on {curve.runner}, {curve.threads} thread(s): keeps {curve.kept:.0%}"
+    for skipped in report.skipped:
+        yield f"not measured: {skipped.what}: {skipped.reason}"
+    if any(c.noisy for c in (*report.cases, *report.photos)):
+        yield f"noisy: (p90 − p10) / median was above {report.noise_limit:.0%} twice; measure on an idle machine"
+
+
+def restoration_pairs(report: LatencyReport) -> Iterator[tuple[PhotoResult, PhotoResult]]:
+    """Yield the photo results that differ in restoration only: without, with."""
+    for off in report.photos:
+        for on in report.photos:
+            alike = (off.megapixels, off.threads) == (on.megapixels, on.threads)
+            if alike and on.restoration and not off.restoration:
+                yield off, on
+
+
+def _table(head: str, rows: Sequence[str]) -> Iterator[str]:
+    if rows:
+        yield from ("", head, "|---" * (head.count("|") - 1) + "|", *rows)
+
+
+def _flag(*, noisy: bool) -> str:
+    return " noisy" if noisy else ""
+
+
+def _stages(photo: PhotoResult) -> str:
+    return ", ".join(f"{name} {ms:.0f}" for name, ms in photo.stages_ms.items())
+
+
+def _ends(interval: Interval | None) -> str:
+    return f" ({interval.low:.2f}–{interval.high:.2f})" if interval else ""
