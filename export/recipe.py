@@ -8,6 +8,7 @@ from typing import Any, Final, Self, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from pocketcrafter.export.precisions import PRECISIONS_OF
 from pocketcrafter.runtime.bundle.manifest import TrainingData
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import POCKET_SPECS, Component
@@ -26,7 +27,9 @@ class ComponentRecipe(Config):
     weights: str = Field(description="Full-precision weights (safetensors).")
     card: str | None = Field(None, description="Model card, copied into the bundle's reports.")
     license: str = Field("Apache-2.0", description="SPDX expression of the weights.")
-    precision: Mapping[TargetKind, Precision] = Field(description="Precision on each target.")
+    precision: Mapping[TargetKind, Precision] = Field(
+        description="Precision on each target; those beside the recipe's targets are built when they are asked for."
+    )
     keep_fp32: tuple[str, ...] = Field((), description="Modules that stay float32, with all below them.")
     samples: int = Field(32, ge=2, le=4096, description="Calibration samples.")
     rung1_sqnr_db: float | None = Field(None, description="Overrides the gate of all components.")
@@ -72,11 +75,21 @@ class Recipe(Config):
     licenses: tuple[LicenseText, ...] = Field(min_length=1)
     training_data: TrainingData = TrainingData()
 
+    @property
+    def buildable(self) -> tuple[TargetKind, ...]:
+        """Its targets, and those beside them that every component has a precision for."""
+        return tuple(t for t in TargetKind if all(t in made.precision for made in self.components.values()))
+
     @model_validator(mode="after")
     def _complete(self) -> Self:
         for component, made in self.components.items():
             if absent := [t.value for t in self.targets if t not in made.precision]:
                 raise ValueError(f"components.{component}.precision says nothing about {', '.join(absent)}")
+            for target, precision in made.precision.items():
+                if precision not in (has := PRECISIONS_OF[target]):
+                    raise ValueError(
+                        f"components.{component}.precision: {target} has no {precision}; it has {', '.join(has)}"
+                    )
             outputs = {t.name for t in POCKET_SPECS[component].outputs}
             if unknown := set(made.pictures) - outputs:
                 raise ValueError(f"components.{component}.pictures names no output: {', '.join(sorted(unknown))}")

@@ -69,7 +69,7 @@ def quantize_onnx(
         quantize_static(
             fp32_onnx,
             temporary,
-            _Reader(calibration, progress),
+            CalibrationReader(calibration, progress),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             weight_type=QuantType.QInt8,
@@ -90,7 +90,7 @@ def int8_nodes(model: onnx.ModelProto, keep_fp32: tuple[str, ...]) -> list[str]:
     chosen: set[str] = set()
     names: list[str] = []
     for node in model.graph.node:
-        if _inside(node, keep_fp32):
+        if inside(node, keep_fp32):
             continue
         data = [name for name in node.input if name and name not in constants]
         sources = [_source(makers.get(name), makers) for name in data]
@@ -130,7 +130,8 @@ def _scopes(node: onnx.NodeProto) -> list[str]:
     return []
 
 
-def _inside(node: onnx.NodeProto, modules: tuple[str, ...]) -> bool:
+def inside(node: onnx.NodeProto, modules: tuple[str, ...]) -> bool:
+    """Whether a node comes from one of the torch modules, or from one below them."""
     scopes = _scopes(node)[:-1]
     return any(scope == module or scope.startswith(f"{module}.") for scope in scopes for module in modules)
 
@@ -142,7 +143,9 @@ def _source(node: onnx.NodeProto | None, makers: Mapping[str, onnx.NodeProto]) -
     return node
 
 
-class _Reader(CalibrationDataReader):  # type: ignore[misc] # onnxruntime is untyped
+class CalibrationReader(CalibrationDataReader):  # type: ignore[misc] # onnxruntime is untyped
+    """Hands samples to ONNX Runtime's calibration, once, and tells how many it took."""
+
     def __init__(
         self, samples: Sequence[Mapping[str, FloatArray]], progress: Callable[[int, int], None] | None
     ) -> None:
@@ -151,6 +154,7 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc] # onnxruntime is unt
         self._left: Iterator[tuple[int, Mapping[str, FloatArray]]] = iter(enumerate(samples, start=1))
 
     def get_next(self) -> Any:  # noqa: ANN401 - onnxruntime's own signature
+        """Return the next sample, or `None` after the last."""
         done, sample = next(self._left, (0, None))
         if sample is not None and self._progress is not None:
             self._progress(done, len(self._all))

@@ -6,13 +6,34 @@ from typing import Final
 
 
 class TargetKind(StrEnum):
-    """A family of targets; a concrete target may add ``:<soc or OS>``, as in ``qnn-context:SM8750``."""
+    """A target; where artifacts fit one system-on-chip or OS only, it ends in ``:<soc or OS>``."""
 
     EXECUTORCH_XNNPACK = "executorch-xnnpack"
     ONNX = "onnx"
+    QNN_SM8650 = "qnn-context:sm8650"
+    QNN_SM8750 = "qnn-context:sm8750"
+    QNN_SM8850 = "qnn-context:sm8850"
 
+
+class Soc(StrEnum):
+    """A Qualcomm system-on-chip that QNN context binaries are compiled for."""
+
+    SM8650 = "SM8650"
+    SM8750 = "SM8750"
+    SM8850 = "SM8850"
+
+
+SOC_OF: Final[Mapping[TargetKind, Soc]] = {
+    TargetKind.QNN_SM8650: Soc.SM8650,
+    TargetKind.QNN_SM8750: Soc.SM8750,
+    TargetKind.QNN_SM8850: Soc.SM8850,
+}
+"""The only system-on-chip that runs a target's artifacts; targets that run on any are not listed."""
 
 ARTIFACT_SUFFIX: Final[Mapping[TargetKind, str]] = {
     TargetKind.EXECUTORCH_XNNPACK: ".pte",
     TargetKind.ONNX: ".onnx",
+    TargetKind.QNN_SM8650: ".onnx",
+    TargetKind.QNN_SM8750: ".onnx",
+    TargetKind.QNN_SM8850: ".onnx",
 }

@@ -8,7 +8,7 @@ import click
 
 from pocketcrafter.export.builder.graph import bundle_stage
 from pocketcrafter.export.builder.install import check_free, install
-from pocketcrafter.export.builder.preflight import check_packages, check_room
+from pocketcrafter.export.builder.preflight import check_packages, check_room, check_targets
 from pocketcrafter.export.builder.runner import in_order, missing_stages, run
 from pocketcrafter.export.builder.stage import Stage
 from pocketcrafter.export.builder.steps.names import BUNDLE
@@ -30,7 +30,7 @@ from pocketcrafter.runtime.targets import TargetKind
     "targets",
     type=click.Choice([t.value for t in TargetKind]),
     multiple=True,
-    help="Build only this target of the recipe; may be given again.",
+    help="Build only this target; may be given again.",
 )
 @click.option(
     "--out",
@@ -60,10 +60,14 @@ def build_command(
     Example:
       pocketcrafter build
       pocketcrafter build --target onnx --out build/onnx.pcbundle --dry-run
+      pocketcrafter build --target qnn-context:sm8750 --out build/sm8750.pcbundle
     """
     check_packages()
     check_free(out)
-    last = bundle_stage(load_recipe(recipe), recipe, tuple(TargetKind(t) for t in dict.fromkeys(targets)))
+    chosen = tuple(TargetKind(t) for t in dict.fromkeys(targets))
+    loaded = load_recipe(recipe)
+    last = bundle_stage(loaded, recipe, chosen)
+    check_targets(chosen or loaded.targets)
     store = Store(stages)
     needed = missing_stages(last, store)
     if dry_run:

@@ -16,7 +16,7 @@ from pocketcrafter.export.builder.stage import Estimate, Stage
 from pocketcrafter.export.recipe import Recipe, resolve
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import ConfigError
-from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.targets import SOC_OF, TargetKind
 
 _STEPS: Final = "pocketcrafter.export.builder.steps"
 _TORCH: Final = ("torch", "safetensors", "numpy")
@@ -27,6 +27,7 @@ _NEEDS: Final[Mapping[Component, tuple[Component, ...]]] = {Component.TONE: (Com
 _TOOLS: Final[Mapping[TargetKind, tuple[str, ...]]] = {
     TargetKind.ONNX: ("onnx", "onnxscript", "onnxruntime", "nncf"),
     TargetKind.EXECUTORCH_XNNPACK: ("executorch", "torchao"),
+    **dict.fromkeys(SOC_OF, ("onnx", "onnxscript", "onnxruntime", "onnxruntime-qnn")),
 }
 
 # On two AVX512 cores, for networks of about three million parameters.
@@ -44,16 +45,17 @@ def bundle_stage(recipe: Recipe, recipe_path: Path, targets: tuple[TargetKind, .
     recipe, recipe_path
         The recipe and where it lies.
     targets
-        The recipe's targets to build; all, when none is named.
+        Targets to build; those of the recipe, when none is named.
 
     Raises
     ------
     ConfigError
-        If the recipe has no such target, lacks a component that another one needs, or names a file that is not there.
+        If the recipe says nothing of a target, lacks a component that another one needs, or names a file that is not
+        there.
     """
     chosen = targets or recipe.targets
-    if absent := [t.value for t in chosen if t not in recipe.targets]:
-        has = ", ".join(recipe.targets)
+    if absent := [t.value for t in chosen if t not in recipe.buildable]:
+        has = ", ".join(recipe.buildable)
         raise ConfigError(f"{recipe_path}: the recipe has no target {', '.join(absent)}; it has {has}.")
     weights = {c: resolve(recipe_path, made.weights) for c, made in recipe.components.items()}
     inputs: dict[str, Path | Stage] = {"gate": resolve(recipe_path, recipe.gate_settings)}

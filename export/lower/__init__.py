@@ -5,12 +5,14 @@ from typing import Final
 
 from pocketcrafter.export.lower.base import LoweredArtifact, Lowering
 from pocketcrafter.export.lower.onnx import OnnxLowering
+from pocketcrafter.export.lower.qnn_context import QnnContextLowering
 from pocketcrafter.export.lower.xnnpack import XnnpackLowering
-from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.targets import SOC_OF, TargetKind
 
 __all__ = ["LOWERINGS", "LoweredArtifact", "Lowering"]
 
 LOWERINGS: Final[Mapping[TargetKind, Lowering]] = {
     TargetKind.EXECUTORCH_XNNPACK: XnnpackLowering(),
     TargetKind.ONNX: OnnxLowering(),
+    **{target: QnnContextLowering(target) for target in SOC_OF},
 }

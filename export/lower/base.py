@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pocketcrafter.export.precisions import PRECISIONS_OF
 from pocketcrafter.quantize.folding import fold_batchnorm
 from pocketcrafter.quantize.pt2e import outputs_of
 from pocketcrafter.runtime.arrays import FloatArray
@@ -17,6 +18,7 @@ from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
 from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, Precision
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.targets import TargetKind
 
 Sample = Mapping[str, FloatArray]
 Progress = Callable[[int, int], None]
@@ -77,12 +79,24 @@ class Lowering(Protocol):
         Raises
         ------
         ConfigError
-            If there are too few samples, or ``keep_fp32`` names no module.
+            If the target has no such precision, there are too few samples, or ``keep_fp32`` names no module.
         ShapeMismatchError
             If a sample or an output does not keep the spec.
         GateError
             If preparing for quantization already changed the model, or an output is not finite.
         """
+
+
+def check_precision(target: TargetKind, precision: Precision) -> None:
+    """Refuse a precision that a target does not have.
+
+    Raises
+    ------
+    ConfigError
+        With those that it has.
+    """
+    if precision not in (has := PRECISIONS_OF[target]):
+        raise ConfigError(f"{target} has no {precision}; it has {', '.join(has)}.")
 
 
 def hold_back(calibration: Sequence[Sample]) -> tuple[Sequence[Sample], Sequence[Sample]]:

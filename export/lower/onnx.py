@@ -15,6 +15,7 @@ from pocketcrafter.export.lower.base import (
     Progress,
     Sample,
     as_tensors,
+    check_precision,
     compare,
     frozen,
     hold_back,
@@ -28,10 +29,13 @@ from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import ComponentSpec
+from pocketcrafter.runtime.targets import TargetKind
 
 _OPSET: Final = 20
 _PROVIDERS: Final = ["CPUExecutionProvider"]
-_SIMULATED: Final = "the QDQ graph in float32 (ONNX Runtime without graph optimization)"
+SIMULATED: Final = "the QDQ graph in float32 (ONNX Runtime without graph optimization)"
+"""What :func:`simulate` does, in words."""
+
 _ARTIFACT_HOW: Final = "The .onnx in ONNX Runtime on this machine's CPU"
 
 
@@ -54,15 +58,16 @@ class OnnxLowering:
         ONNX Runtime, not torch, is what simulates here: without graph optimization it runs each QDQ pair as it is
         written and everything between in float32. With optimization the same file runs on INT8 kernels: rung 2.
         """
+        check_precision(TargetKind.ONNX, precision)
         used, held = hold_back(calibration)
         eager = frozen(model, keep_fp32)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
             exported, made = Path(folder) / "fp32.onnx", Path(folder) / "made.onnx"
-            _export(eager, as_tensors(used[0], spec), spec, exported)
+            export_onnx(eager, as_tensors(used[0], spec), spec, exported)
             reference = run_torch(eager, held, spec)
             if precision is Precision.INT8:
                 quantize_onnx(exported, used, made, keep_fp32=keep_fp32, progress=progress)
-                simulated = _simulate(made, held, spec)
+                simulated = simulate(made, held, spec)
             else:
                 bare = onnx.load(exported)
                 strip_metadata(bare)
@@ -73,15 +78,16 @@ class OnnxLowering:
                 path=out,
                 coverage=onnx_coverage(onnx.load(exported), _optimized(made, Path(folder))),
                 rung1=compare(reference, simulated, spec) if quantized else (),
-                rung1_how=f"{_SIMULATED[0].upper()}{_SIMULATED[1:]} against eager torch" if quantized else "",
+                rung1_how=f"{SIMULATED[0].upper()}{SIMULATED[1:]} against eager torch" if quantized else "",
                 rung2=compare(simulated, run_artifact(OnnxRuntimeBackend(), made, held, spec), spec),
-                rung2_how=f"{_ARTIFACT_HOW} against {_SIMULATED if quantized else 'eager torch'}",
+                rung2_how=f"{_ARTIFACT_HOW} against {SIMULATED if quantized else 'eager torch'}",
             )
             made.replace(out)
         return result
 
 
-def _export(model: nn.Module, inputs: tuple[Tensor, ...], spec: ComponentSpec, path: Path) -> None:
+def export_onnx(model: nn.Module, inputs: tuple[Tensor, ...], spec: ComponentSpec, path: Path) -> None:
+    """Write a model as float32 ONNX, with the spec's names and the exporter's metadata."""
     with torch.no_grad():
         program = torch.onnx.export(
             model,
@@ -97,7 +103,8 @@ def _export(model: nn.Module, inputs: tuple[Tensor, ...], spec: ComponentSpec, p
     program.save(path, external_data=False)
 
 
-def _simulate(path: Path, samples: Sequence[Sample], spec: ComponentSpec) -> list[dict[str, FloatArray]]:
+def simulate(path: Path, samples: Sequence[Sample], spec: ComponentSpec) -> list[dict[str, FloatArray]]:
+    """Run a QDQ model as it is written: each pair rounds, and everything between is float32."""
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = ort.InferenceSession(path, options, providers=_PROVIDERS)

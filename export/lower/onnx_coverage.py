@@ -43,7 +43,7 @@ def onnx_coverage(exported: onnx.ModelProto, optimized: onnx.ModelProto) -> Cove
             layer = layers[node.name.split(" ")[-1]]
             (missed if node.input[1] in dequantized else kept)[node.op_type].append(layer)
     shapes = _shapes(exported)
-    total = sum(_macs(node, shapes) for node in layers.values())
+    total = total_macs(exported)
     lost = sum(_macs(node, shapes) for found in missed.values() for node in found)
     quantized = any(node.op_type == "QuantizeLinear" for node in nodes)
     failed = sum(len(found) for found in missed.values())
@@ -57,6 +57,12 @@ def onnx_coverage(exported: onnx.ModelProto, optimized: onnx.ModelProto) -> Cove
             *(_fallback(op, found, _KEPT, allowed=True) for op, found in sorted(kept.items()) if quantized),
         ),
     )
+
+
+def total_macs(exported: onnx.ModelProto) -> int:
+    """Return the multiply-accumulates of all layers with weights."""
+    shapes = _shapes(exported)
+    return sum(_macs(node, shapes) for node in exported.graph.node if node.op_type in WEIGHTED)
 
 
 _NO_KERNEL: Final = (

@@ -13,6 +13,7 @@ from pocketcrafter.export.lower.base import (
     Progress,
     Sample,
     as_tensors,
+    check_precision,
     compare,
     frozen,
     hold_back,
@@ -24,6 +25,7 @@ from pocketcrafter.quantize.pt2e import quantize_static
 from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
 from pocketcrafter.runtime.bundle.results import Coverage, Precision
 from pocketcrafter.runtime.components import ComponentSpec
+from pocketcrafter.runtime.targets import TargetKind
 
 _ARTIFACT_HOW = "The .pte in ExecuTorch with XNNPACK on this machine's CPU"
 
@@ -43,6 +45,7 @@ class XnnpackLowering:
         progress: Progress | None = None,
     ) -> LoweredArtifact:
         """Quantize with PT2E, lower, run; see :meth:`pocketcrafter.export.lower.base.Lowering.lower`."""
+        check_precision(TargetKind.EXECUTORCH_XNNPACK, precision)
         used, held = hold_back(calibration)
         eager = frozen(model, keep_fp32)
         simulated: nn.Module = eager

@@ -13,11 +13,15 @@ class BackendName(StrEnum):
     ONNXRUNTIME = "onnxruntime"
     EXECUTORCH = "executorch"
     TORCH = "torch"
+    QNN_EMULATOR = "qnn-emulator"
 
 
 BACKEND_OF: Final[Mapping[TargetKind, BackendName]] = {
     TargetKind.ONNX: BackendName.ONNXRUNTIME,
     TargetKind.EXECUTORCH_XNNPACK: BackendName.EXECUTORCH,
+    TargetKind.QNN_SM8650: BackendName.QNN_EMULATOR,
+    TargetKind.QNN_SM8750: BackendName.QNN_EMULATOR,
+    TargetKind.QNN_SM8850: BackendName.QNN_EMULATOR,
 }
 """Which backend runs a target's artifacts."""
 

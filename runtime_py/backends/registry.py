@@ -9,6 +9,7 @@ from pocketcrafter.runtime.backends.base import Backend
 from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
+from pocketcrafter.runtime.backends.qnn import QnnEmulatorBackend
 from pocketcrafter.runtime.errors import BackendError
 
 ENTRY_POINTS: Final = "pocketcrafter.backends"
@@ -32,6 +33,7 @@ class WeightsBackend(Backend, Protocol):
 _BUILT_IN: Final[Mapping[BackendName, Callable[[], Backend]]] = {
     BackendName.ONNXRUNTIME: OnnxRuntimeBackend,
     BackendName.EXECUTORCH: ExecutorchBackend,
+    BackendName.QNN_EMULATOR: QnnEmulatorBackend,
 }
 
 

@@ -47,7 +47,7 @@ def safe_path(path: str) -> str:
 BundlePath = Annotated[str, Field(min_length=1, max_length=240), AfterValidator(safe_path)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Text = Annotated[str, Field(max_length=4000)]
-TargetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
+TargetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}(:[a-z0-9]{1,16})?$")]
 
 
 class FileEntry(Config):

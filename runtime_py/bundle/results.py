@@ -16,6 +16,8 @@ class Precision(StrEnum):
 
     FP32 = "fp32"
     INT8 = "int8"
+    A16W8 = "a16w8"
+    """INT8 weights, 16-bit activations."""
 
 
 class Fidelity(Config):

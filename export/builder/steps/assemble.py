@@ -20,6 +20,7 @@ from pocketcrafter.runtime.bundle.manifest import (
 from pocketcrafter.runtime.bundle.writer import seal
 from pocketcrafter.runtime.components import POCKET_SPECS, Component
 from pocketcrafter.runtime.gate import GateSettings
+from pocketcrafter.runtime.targets import SOC_OF
 
 
 def run(inputs: Mapping[str, Path], settings: BundleSettings, out: Path, progress: Progress) -> None:
@@ -46,7 +47,10 @@ def run(inputs: Mapping[str, Path], settings: BundleSettings, out: Path, progres
         root,
         name=settings.name,
         components=tuple(entries),
-        targets={kind.value: TargetEntry(kind=kind, backend=BACKEND_OF[kind]) for kind in settings.targets},
+        targets={
+            kind.value: TargetEntry(kind=kind, backend=BACKEND_OF[kind], soc=SOC_OF.get(kind))
+            for kind in settings.targets
+        },
         gate=GateSettings.model_validate_json(inputs["gate"].read_bytes()),
         licenses=tuple(licenses),
         training_data=settings.training_data,

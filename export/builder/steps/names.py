@@ -13,4 +13,5 @@ BUNDLE: Final = "bundle"
 
 def artifact_path(component: Component, target: TargetKind) -> str:
     """Return where an artifact lies in a bundle."""
-    return f"targets/{target}/{component}{ARTIFACT_SUFFIX[target]}"
+    # Windows has no `:` in names, nor has a bundle.
+    return f"targets/{target.replace(':', '-')}/{component}{ARTIFACT_SUFFIX[target]}"

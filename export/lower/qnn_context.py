@@ -1,0 +1,200 @@
+"""ONNX Runtime context models (EPContext) for Snapdragon's Hexagon processors: compiled by QNN, run on its emulator."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import onnx
+from torch import nn
+
+from pocketcrafter.export.lower.base import (
+    LoweredArtifact,
+    Progress,
+    Sample,
+    as_tensors,
+    check_precision,
+    compare,
+    frozen,
+    hold_back,
+    run_torch,
+)
+from pocketcrafter.export.lower.onnx import SIMULATED, export_onnx, simulate
+from pocketcrafter.export.lower.onnx_coverage import total_macs
+from pocketcrafter.quantize.htp import quantize_a16w8
+from pocketcrafter.quantize.qdq import quantize_onnx
+from pocketcrafter.runtime.backends.qnn import run_qnn, why_no_qnn
+from pocketcrafter.runtime.bundle.results import Coverage, Precision
+from pocketcrafter.runtime.components import ComponentSpec
+from pocketcrafter.runtime.errors import BackendError, GateError
+from pocketcrafter.runtime.targets import SOC_OF, Soc, TargetKind
+
+SOC_IDS: Final[Mapping[Soc, int]] = {Soc.SM8650: 57, Soc.SM8750: 69, Soc.SM8850: 87}
+"""QNN's numbers of the systems-on-chip."""
+
+_CONTEXT: Final = "EPContext"
+_BINARY: Final = "ep_cache_context"
+# Seen in binaries of QNN 2.49.40 and 2.51: a little-endian u32 of the header.
+_SOC_ID_AT: Final = slice(188, 192)
+_EMULATED: Final = 2
+"""Most samples to run on the emulator, which takes seconds to a minute for each."""
+_PAIRS: Final = frozenset({"QuantizeLinear", "DequantizeLinear"})
+
+
+class WrongSocError(GateError):
+    """A context binary was compiled for another system-on-chip than was asked for."""
+
+
+class CpuFallbackError(GateError):
+    """The HTP does not take an operator; it would have run on the CPU."""
+
+
+@dataclass(frozen=True)
+class ContextFacts:
+    """What a context model says of itself."""
+
+    soc_ids: tuple[int, ...]
+    """One of each context binary."""
+    subgraphs: int
+    outside: tuple[str, ...]
+    """Operators that the HTP did not take: type and name."""
+
+
+class QnnContextLowering:
+    """Lowers to ``qnn-context:<soc>``."""
+
+    def __init__(self, target: TargetKind) -> None:
+        self._target = target
+        self._soc = SOC_OF[target]
+
+    def lower(
+        self,
+        model: nn.Module,
+        spec: ComponentSpec,
+        calibration: Sequence[Sample],
+        precision: Precision,
+        out: Path,
+        *,
+        keep_fp32: tuple[str, ...] = (),
+        progress: Progress | None = None,
+    ) -> LoweredArtifact:
+        """Quantize to QDQ, compile, emulate; see :meth:`pocketcrafter.export.lower.base.Lowering.lower`.
+
+        INT8 takes the very QDQ model of the `onnx` target, whose float32 parts the HTP computes in float16. The
+        binaries of two runs are equal in what they compute, not in their bytes.
+
+        Raises
+        ------
+        CpuFallbackError
+            If the HTP does not take an operator, which it names.
+        WrongSocError
+            If the binary is for another system-on-chip.
+        BackendError
+            If QNN is missing or fails.
+        """
+        check_precision(self._target, precision)
+        if reason := why_no_qnn():
+            raise BackendError(f"{self._target} cannot be built: {reason}")
+        used, held = hold_back(calibration)
+        held = held[:_EMULATED]
+        eager = frozen(model, keep_fp32)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
+            folder = Path(name)
+            exported, quantized, made = folder / "fp32.onnx", folder / "qdq.onnx", folder / "made.onnx"
+            export_onnx(eager, as_tensors(used[0], spec), spec, exported)
+            quantize = quantize_a16w8 if precision is Precision.A16W8 else quantize_onnx
+            quantize(exported, used, quantized, keep_fp32=keep_fp32, progress=progress)
+            reference, simulated = run_torch(eager, held, spec), simulate(quantized, held, spec)
+            subgraphs = compile_context(quantized, self._soc, made).subgraphs
+            _, emulated = run_qnn(made, held)
+            macs = total_macs(onnx.load(exported))
+            result = LoweredArtifact(
+                path=out,
+                coverage=Coverage(
+                    macs_total=macs,
+                    macs_delegated=macs,
+                    delegated_ops=sum(n.op_type not in _PAIRS for n in onnx.load(quantized).graph.node),
+                    subgraphs=subgraphs,
+                ),
+                rung1=compare(reference, simulated, spec),
+                rung1_how=f"{SIMULATED[0].upper()}{SIMULATED[1:]} against eager torch",
+                rung2=compare(simulated, emulated, spec),
+                rung2_how=f"The binary for {self._soc} on QNN's HTP emulator (x86, no device) against {SIMULATED}",
+            )
+            made.replace(out)
+        return result
+
+
+def compile_context(quantized: Path, soc: Soc, out: Path) -> ContextFacts:
+    """Compile a QDQ model for one system-on-chip, in a process of its own, and check what came of it.
+
+    Parameters
+    ----------
+    quantized
+        The QDQ model, with static shapes.
+    soc
+        Which system-on-chip.
+    out
+        Where the context model goes, binary inside; nothing is left there when this raises.
+
+    Raises
+    ------
+    CpuFallbackError
+        If the HTP does not take an operator, which it names.
+    WrongSocError
+        If the binary is for another system-on-chip.
+    BackendError
+        If QNN is missing or fails otherwise.
+    """
+    temporary = out.with_name(f".{out.name}.tmp")
+    try:
+        try:
+            run_qnn(quantized, soc_id=SOC_IDS[soc], context=temporary)
+        except BackendError:
+            # The model is written before ONNX Runtime finds that operators are left over: it tells which.
+            if temporary.exists():
+                check_context(read_context(temporary), soc, quantized)
+            raise
+        facts = read_context(temporary)
+        check_context(facts, soc, quantized)
+        temporary.replace(out)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return facts
+
+
+def read_context(path: Path) -> ContextFacts:
+    """Read a context model with its binary inside.
+
+    Raises
+    ------
+    BackendError
+        If there is nothing in it, or a binary is too short to have a header.
+    """
+    nodes = onnx.load(path).graph.node
+    contexts = [node for node in nodes if node.op_type == _CONTEXT]
+    # The first part's binary holds all parts of a graph that was cut.
+    binaries = [a.s for node in contexts for a in node.attribute if a.name == _BINARY]
+    if not nodes or len(binaries) < bool(contexts) or any(len(binary) < _SOC_ID_AT.stop for binary in binaries):
+        raise BackendError(f"{path}: no whole context binary in it; compile it again.")
+    return ContextFacts(
+        soc_ids=tuple(int.from_bytes(binary[_SOC_ID_AT], "little") for binary in binaries),
+        subgraphs=len(contexts),
+        outside=tuple(f"{node.op_type} {node.name}" for node in nodes if node.op_type != _CONTEXT),
+    )
+
+
+def check_context(facts: ContextFacts, soc: Soc, model: Path) -> None:
+    """Raise `CpuFallbackError` or `WrongSocError` where a context model is not wholly one for ``soc``."""
+    if facts.outside:
+        raise CpuFallbackError(
+            f"{model.name}: {len(facts.outside)} operators would run on the CPU instead of the HTP of {soc}, and "
+            f"would cut the network into {facts.subgraphs} parts: {', '.join(facts.outside)}. Write them otherwise."
+        )
+    if wrong := sorted(set(facts.soc_ids) - {SOC_IDS[soc]}):
+        names = {number: name for name, number in SOC_IDS.items()}
+        found = ", ".join(names.get(number, f"QNN's number {number}") for number in wrong)
+        raise WrongSocError(
+            f"{model.name} was compiled for {found}, not for {soc} (QNN's number {SOC_IDS[soc]}); nothing was kept."
+        )

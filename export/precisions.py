@@ -1,0 +1,18 @@
+"""Which precisions each target has; known without importing any toolchain."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from pocketcrafter.runtime.bundle.results import Precision
+from pocketcrafter.runtime.targets import TargetKind
+
+# The HTP computes no float32: a "full precision" artifact would be float16, unmeasured against its own reference.
+_HTP: Final = (Precision.INT8, Precision.A16W8)
+
+PRECISIONS_OF: Final[Mapping[TargetKind, tuple[Precision, ...]]] = {
+    TargetKind.ONNX: (Precision.FP32, Precision.INT8),
+    TargetKind.EXECUTORCH_XNNPACK: (Precision.FP32, Precision.INT8),
+    TargetKind.QNN_SM8650: _HTP,
+    TargetKind.QNN_SM8750: _HTP,
+    TargetKind.QNN_SM8850: _HTP,
+}

@@ -1,0 +1,176 @@
+"""QNN context models on the HTP emulator, the x86 twin of a Snapdragon's Hexagon processor; not a device.
+
+Compiler, emulator and ONNX Runtime's QNN provider all come from the wheel `onnxruntime-qnn`, the extra `qnn`. Its
+libraries keep state in the process that one system-on-chip leaves for the next, and some of their failures end it: all
+native work is done in processes of its own.
+"""
+
+import importlib.util
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.backends.base import Session
+from pocketcrafter.runtime.backends.qnn_child import (
+    FAILURE,
+    INTERFACE,
+    JOB,
+    Interface,
+    QnnJob,
+    inputs_file,
+    outputs_file,
+)
+from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
+from pocketcrafter.runtime.components import ComponentSpec, TensorSpec
+from pocketcrafter.runtime.errors import BackendError
+
+WHEEL: Final = "onnxruntime-qnn"
+WHEEL_VERSION: Final = "2.5.0"
+"""The one version whose libraries ONNX Runtime's route and ExecuTorch 1.5.1 both take."""
+MEND: Final = "pip install 'pocketcrafter[qnn]'"
+_LIBRARIES: Final = ("libonnxruntime_providers_qnn.so", "libQnnHtp.so", "libHtpPrepare.so", "libQnnSystem.so")
+_CHILD: Final = "pocketcrafter.runtime.backends.qnn_child"
+_TIMEOUT_S: Final = 1800
+_LOG: Final = "log.txt"
+_LOG_TAIL_CHARS: Final = 600
+
+
+def why_no_qnn() -> str | None:
+    """Return why QNN's compiler and emulator cannot run here and the command that mends it, or `None` when they can.
+
+    Looks at files and metadata only: loading a wrong library may end the process.
+    """
+    if (sys.platform, platform.machine()) != ("linux", "x86_64"):
+        return f"QNN's compiler and HTP emulator exist for Linux on x86-64 only, not for {sys.platform}"
+    try:
+        found = version(WHEEL)
+    except PackageNotFoundError:
+        return f"{WHEEL} is not installed: {MEND}"
+    if found != WHEEL_VERSION:
+        return f"{WHEEL} {found} is installed, and only {WHEEL_VERSION} is known to work: {MEND}"
+    spec = importlib.util.find_spec("onnxruntime_qnn")
+    folders = [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec else []
+    if absent := [name for name in _LIBRARIES if not any((folder / name).is_file() for folder in folders)]:
+        return f"{WHEEL} lacks {', '.join(absent)}: {MEND} --force-reinstall"
+    return None
+
+
+def run_qnn(
+    model: Path,
+    samples: Sequence[Mapping[str, FloatArray]] = (),
+    *,
+    soc_id: int | None = None,
+    context: Path | None = None,
+) -> tuple[Interface, list[dict[str, FloatArray]]]:
+    """Open a model with the QNN provider alone, in a process of its own, and run it on the emulator.
+
+    Parameters
+    ----------
+    model
+        A QDQ model, or a context model.
+    samples
+        What to run it on; may be none, for opening tells already whether all of it runs on the HTP.
+    soc_id
+        QNN's number of the system-on-chip to compile for; a context model knows its own.
+    context
+        Where the compiled context model goes; nothing is written when not given. It is written even where this raises
+        because an operator is left to the CPU, and then names that operator.
+
+    Returns
+    -------
+    tuple
+        The inputs and outputs by name with their shapes, and for each sample the outputs by name, float32.
+
+    Raises
+    ------
+    BackendError
+        If the wheel is missing or of another version, an operator would run on the CPU, or QNN fails.
+    """
+    if reason := why_no_qnn():
+        raise BackendError(f"QNN cannot run: {reason}")
+    with tempfile.TemporaryDirectory(prefix="pocketcrafter-qnn-") as name:
+        folder = Path(name)
+        for index, sample in enumerate(samples):
+            np.savez(inputs_file(folder, index), allow_pickle=False, **sample)
+        job = QnnJob(
+            model=model.resolve(),
+            soc_id=soc_id,
+            context=context.resolve() if context else None,
+            samples=len(samples),
+        )
+        (folder / JOB).write_text(job.model_dump_json(), encoding="utf-8")
+        _call(folder, model)
+        interface = Interface.model_validate_json((folder / INTERFACE).read_bytes())
+        return interface, [_read(outputs_file(folder, index)) for index in range(len(samples))]
+
+
+def _call(folder: Path, model: Path) -> None:
+    command = [sys.executable, "-P", "-m", _CHILD, str(folder)]
+    with (folder / _LOG).open("wb") as log:
+        try:
+            done = subprocess.run(command, stdout=log, stderr=log, check=False, timeout=_TIMEOUT_S)  # noqa: S603 - fixed
+        except subprocess.TimeoutExpired as error:
+            raise BackendError(f"{model}: QNN was not done after {_TIMEOUT_S} s.") from error
+    if done.returncode == 0:
+        return
+    failure = folder / FAILURE
+    if failure.exists():
+        raise BackendError(f"{model}: QNN cannot take it: {failure.read_text(encoding='utf-8')}")
+    tail = (folder / _LOG).read_text(encoding="utf-8", errors="replace")[-_LOG_TAIL_CHARS:]
+    raise BackendError(f"{model}: QNN's process ended with code {done.returncode}; the last that it said: {tail}")
+
+
+def _read(path: Path) -> dict[str, FloatArray]:
+    with np.load(path, allow_pickle=False) as data:
+        return {name: data[name] for name in data.files}
+
+
+class QnnEmulatorBackend:
+    """Runs the artifacts of `qnn-context` targets on the HTP emulator; needs the extra `qnn`."""
+
+    def missing(self) -> str | None:
+        """Return why the emulator cannot run here and the command that mends it, or `None` when it can."""
+        return why_no_qnn()
+
+    def open(self, artifact: Path, spec: ComponentSpec, threads: int) -> Session:  # noqa: ARG002 - the emulator has one
+        """Open a context model and compare its inputs and outputs with the spec.
+
+        Raises
+        ------
+        BackendError
+            If the wheel is missing, or the file is not a context model that keeps the spec.
+        """
+        interface, _ = run_qnn(artifact)
+        for kind, found, wants in (
+            ("inputs", interface.inputs, spec.inputs),
+            ("outputs", interface.outputs, spec.outputs),
+        ):
+            if found != (wanted := _shapes(wants)):
+                raise BackendError(
+                    f"{artifact}: its {kind} are {found}; the contract of `{spec.component}` is {wanted}."
+                )
+        return _EmulatorSession(artifact, spec)
+
+
+class _EmulatorSession:
+    """Starts a process for every run: next to what the emulator takes that is little."""
+
+    def __init__(self, artifact: Path, spec: ComponentSpec) -> None:
+        self._artifact = artifact
+        self._spec = spec
+
+    def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+        _, (outputs,) = run_qnn(self._artifact, [checked_inputs(inputs, self._spec)])
+        return named_outputs([outputs[t.name] for t in self._spec.outputs], self._spec)
+
+
+def _shapes(tensors: Sequence[TensorSpec]) -> dict[str, tuple[int, ...]]:
+    return {tensor.name: tensor.shape for tensor in tensors}

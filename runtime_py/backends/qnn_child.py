@@ -1,0 +1,110 @@
+"""The process in which QNN's libraries are loaded: compiles and runs one model for one system-on-chip, then ends."""
+
+import importlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnxruntime as ort
+from pydantic import Field
+
+from pocketcrafter.runtime.config import Config
+
+JOB: Final = "job.json"
+INTERFACE: Final = "interface.json"
+FAILURE: Final = "failure.txt"
+_PROVIDER: Final = "QNNExecutionProvider"
+_MOST_OPTIMIZED: Final = "3"
+_FAILURE_CHARS: Final = 2000
+
+
+class QnnJob(Config):
+    """What the process is to do; inputs and outputs lie beside it in numbered files."""
+
+    model: Path
+    soc_id: int | None = Field(description="QNN's number of the system-on-chip; null for a context model.")
+    context: Path | None = Field(description="Where the compiled context model goes; null to write none.")
+    samples: int = Field(ge=0)
+
+
+class Interface(Config):
+    """Inputs and outputs of an opened model, with their shapes."""
+
+    inputs: Mapping[str, tuple[int, ...]]
+    outputs: Mapping[str, tuple[int, ...]]
+
+
+def inputs_file(folder: Path, index: int) -> Path:
+    """Return where the inputs of a sample lie."""
+    return folder / f"inputs_{index}.npz"
+
+
+def outputs_file(folder: Path, index: int) -> Path:
+    """Return where the outputs of a sample lie."""
+    return folder / f"outputs_{index}.npz"
+
+
+def main(folder: Path) -> int:
+    """Do the job that lies in a folder; return 0, or 1 where the reason is told in a file."""
+    threading.Thread(target=_follow_parent, args=(os.getppid(),), daemon=True).start()
+    job = QnnJob.model_validate_json((folder / JOB).read_bytes())
+    try:
+        session = _open(job)
+        interface = Interface(
+            inputs={t.name: tuple(t.shape) for t in session.get_inputs()},
+            outputs={t.name: tuple(t.shape) for t in session.get_outputs()},
+        )
+        for index in range(job.samples):
+            with np.load(inputs_file(folder, index), allow_pickle=False) as inputs:
+                values = session.run(list(interface.outputs), dict(inputs))
+            np.savez(
+                outputs_file(folder, index), allow_pickle=False, **dict(zip(interface.outputs, values, strict=True))
+            )
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        (folder / FAILURE).write_text(str(error)[:_FAILURE_CHARS], encoding="utf-8")
+        return 1
+    (folder / INTERFACE).write_text(interface.model_dump_json(), encoding="utf-8")
+    return 0
+
+
+def _open(job: QnnJob) -> Any:  # noqa: ANN401 - onnxruntime is untyped
+    wheel = importlib.import_module("onnxruntime_qnn")
+    ort.register_execution_provider_library(_PROVIDER, wheel.get_library_path())
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    # Otherwise what QNN refuses runs on the CPU, and nobody is told.
+    options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    if job.context is not None:
+        options.add_session_config_entry("ep.context_enable", "1")
+        # One file, which cannot be paired with another one's binary.
+        options.add_session_config_entry("ep.context_embed_mode", "1")
+        options.add_session_config_entry("ep.context_file_path", str(job.context))
+    settings = {
+        "backend_path": wheel.get_qnn_htp_path(),
+        "offload_graph_io_quantization": "0",
+        "htp_graph_finalization_optimization_mode": _MOST_OPTIMIZED,
+    }
+    if job.soc_id is not None:
+        settings["soc_model"] = str(job.soc_id)
+    devices = [device for device in ort.get_ep_devices() if device.ep_name == _PROVIDER]
+    options.add_provider_for_devices(devices, settings)
+    session = ort.InferenceSession(job.model, options)
+    # The other guard: Python's session would try again on the CPU after an error of the provider.
+    session.disable_fallback()
+    return session
+
+
+def _follow_parent(parent: int) -> None:
+    """End with the process that asked, however it ended."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
