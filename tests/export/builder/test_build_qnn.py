@@ -1,0 +1,80 @@
+"""QNN's wheel: looked at without loading any of it, and what is wrong is told with the command that mends it."""
+
+import platform
+import sys
+from pathlib import Path
+
+import pytest
+
+from pocketcrafter.export.builder.preflight import PreflightError, check_targets
+from pocketcrafter.runtime.backends.names import BackendName
+from pocketcrafter.runtime.backends.qnn import run_qnn, why_no_qnn
+from pocketcrafter.runtime.backends.registry import why_unusable
+from pocketcrafter.runtime.errors import BackendError
+from pocketcrafter.runtime.targets import TargetKind
+
+_LIBRARIES = ("libonnxruntime_providers_qnn.so", "libQnnHtp.so", "libHtpPrepare.so", "libQnnSystem.so")
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only folder that packages are looked for in, on a machine that QNN's wheel is made for."""
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    return tmp_path
+
+
+def install(site: Path, version: str, libraries: tuple[str, ...] = _LIBRARIES) -> None:
+    info, package = site / f"onnxruntime_qnn-{version}.dist-info", site / "onnxruntime_qnn"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: onnxruntime-qnn\nVersion: {version}\n")
+    package.mkdir()
+    (package / "__init__.py").touch()
+    for library in libraries:
+        (package / library).touch()
+
+
+def test_the_right_wheel_is_taken(site: Path) -> None:
+    install(site, "2.5.0")
+    assert why_no_qnn() is None
+    check_targets([TargetKind.QNN_SM8750])
+
+
+@pytest.mark.usefixtures("site")
+def test_without_the_wheel_the_extra_is_named_before_any_work() -> None:
+    assert why_unusable(BackendName.QNN_EMULATOR) == (
+        "onnxruntime-qnn is not installed: pip install 'pocketcrafter[qnn]'"
+    )
+    with pytest.raises(PreflightError, match=r"qnn-context:sm8850: .*pip install 'pocketcrafter\[qnn\]'"):
+        check_targets([TargetKind.ONNX, TargetKind.QNN_SM8850])
+    with pytest.raises(BackendError, match=r"pip install 'pocketcrafter\[qnn\]'"):
+        run_qnn(Path("any.onnx"))
+
+
+@pytest.mark.parametrize("version", ["2.4.0", "2.6.0", "2.7.0"])
+def test_another_version_is_refused_with_the_one_that_works(site: Path, version: str) -> None:
+    install(site, version)
+    reason = why_no_qnn()
+    assert reason is not None
+    assert f"onnxruntime-qnn {version} is installed" in reason
+    assert "2.5.0" in reason
+    assert "pip install 'pocketcrafter[qnn]'" in reason
+
+
+def test_a_library_that_is_gone_is_named(site: Path) -> None:
+    install(site, "2.5.0", _LIBRARIES[:-1])
+    reason = why_no_qnn()
+    assert reason is not None
+    assert "libQnnSystem.so" in reason
+    assert "libQnnHtp.so" not in reason
+
+
+def test_other_machines_are_told_that_there_is_no_emulator_for_them(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(site, "2.5.0")
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    reason = why_no_qnn()
+    assert reason is not None
+    assert "x86-64 only" in reason

@@ -1,0 +1,191 @@
+"""Context binaries for Snapdragons: compiled from the wheel alone, and run on the HTP emulator, never on a device."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+from pocketcrafter.export.lower import LOWERINGS, LoweredArtifact
+from pocketcrafter.export.lower.base import Sample
+from pocketcrafter.export.lower.qnn_context import (
+    CpuFallbackError,
+    WrongSocError,
+    check_context,
+    compile_context,
+    read_context,
+)
+from pocketcrafter.runtime.backends.qnn import QnnEmulatorBackend, run_qnn, why_no_qnn
+from pocketcrafter.runtime.bundle.results import Precision
+from pocketcrafter.runtime.components import ComponentSpec
+from pocketcrafter.runtime.errors import BackendError, ConfigError
+from pocketcrafter.runtime.targets import SOC_OF, Soc, TargetKind
+
+needs_qnn = pytest.mark.skipif(why_no_qnn() is not None, reason=f"the extra `qnn` is not here: {why_no_qnn()}")
+
+_SM8750 = TargetKind.QNN_SM8750
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("int8")
+
+
+@pytest.fixture(scope="module")
+def lowered(
+    folder: Path, make_restore: Callable[[], nn.Module], spec: ComponentSpec, samples: list[Sample]
+) -> LoweredArtifact:
+    return LOWERINGS[_SM8750].lower(make_restore(), spec, samples, Precision.INT8, folder / "restore.onnx")
+
+
+def header(soc_id: int) -> bytes:
+    """All that is read of a binary."""
+    return bytes(188) + soc_id.to_bytes(4, "little")
+
+
+def context_model(path: Path, binary: bytes, outside: tuple[str, ...] = ()) -> Path:
+    nodes = [helper.make_node("EPContext", ["x"], ["y"], "qnn", domain="com.microsoft", ep_cache_context=binary)]
+    nodes += [helper.make_node(op, ["y"], ["z"], f"/layer/{op}") for op in outside]
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
+    onnx.save(helper.make_model(helper.make_graph(nodes, "g", [value], [])), path)
+    return path
+
+
+@needs_qnn
+def test_int8_is_one_context_on_the_htp_that_does_what_the_qdq_graph_does(
+    folder: Path, lowered: LoweredArtifact
+) -> None:
+    assert [p.name for p in folder.iterdir()] == ["restore.onnx"]
+    assert lowered.rung1[0].reaches(30)
+    assert lowered.rung2[0].reaches(35)
+    assert lowered.rung1[0].sqnr_db is not None
+    assert lowered.rung1[0].sqnr_db < 80, "nothing was quantized"
+    assert "emulator" in lowered.rung2_how
+    assert lowered.coverage.share == 1
+    assert lowered.coverage.macs_total > 0
+    assert lowered.coverage.subgraphs == 1
+    assert not lowered.coverage.fallbacks
+    assert [node.op_type for node in onnx.load(lowered.path).graph.node] == ["EPContext"]
+
+
+@needs_qnn
+def test_the_artifact_names_no_path(folder: Path, lowered: LoweredArtifact) -> None:
+    content = lowered.path.read_bytes()
+    assert str(folder).encode() not in content
+    assert str(Path(__file__).parents[3]).encode() not in content
+
+
+@needs_qnn
+def test_users_run_it_through_the_emulator_backend(
+    lowered: LoweredArtifact, spec: ComponentSpec, samples: list[Sample]
+) -> None:
+    restored = QnnEmulatorBackend().open(lowered.path, spec, 1).run(samples[0])["restored"]
+    assert 0.01 < np.abs(restored - samples[0]["tile"]).max() < 1
+
+
+@needs_qnn
+def test_16_bit_activations_are_closer(
+    make_restore: Callable[[], nn.Module], spec: ComponentSpec, samples: list[Sample], tmp_path: Path
+) -> None:
+    made = LOWERINGS[TargetKind.QNN_SM8650].lower(
+        make_restore(), spec, samples, Precision.A16W8, tmp_path / "restore.onnx"
+    )
+    assert made.rung1[0].reaches(50)
+    assert made.rung2[0].reaches(50)
+    assert read_context(made.path).soc_ids == (57,)
+
+
+@needs_qnn
+def test_every_soc_gets_its_own_binary_that_no_other_is_taken_for(tmp_path: Path) -> None:
+    for soc in set(SOC_OF.values()):
+        made = tmp_path / f"{soc}.onnx"
+        facts = compile_context(convolution(tmp_path / "float.onnx"), soc, made)
+        check_context(facts, soc, made)
+        for other in set(SOC_OF.values()) - {soc}:
+            with pytest.raises(WrongSocError, match=f"compiled for {soc}, not for {other}"):
+                check_context(facts, other, made)
+
+
+@needs_qnn
+def test_an_operator_that_the_htp_refuses_is_named_and_nothing_is_left(tmp_path: Path) -> None:
+    model = convolution(tmp_path / "float.onnx", then="Det")
+    made = tmp_path / "made"
+    made.mkdir()
+    with pytest.raises(CpuFallbackError, match="Det /then/Det"):
+        compile_context(model, Soc.SM8750, made / "context.onnx")
+    assert list(made.iterdir()) == []
+
+
+@needs_qnn
+def test_a_damaged_artifact_is_an_error_not_a_crash(
+    lowered: LoweredArtifact, spec: ComponentSpec, tmp_path: Path
+) -> None:
+    model = onnx.load(lowered.path)
+    binary = next(a for a in model.graph.node[0].attribute if a.name == "ep_cache_context")
+    binary.s = binary.s[: len(binary.s) // 2]
+    onnx.save(model, tmp_path / "half.onnx")
+    with pytest.raises(BackendError, match=r"half\.onnx"):
+        QnnEmulatorBackend().open(tmp_path / "half.onnx", spec, 1)
+
+
+@needs_qnn
+def test_an_artifact_of_another_contract_is_refused(lowered: LoweredArtifact, spec: ComponentSpec) -> None:
+    tile, *rest = spec.inputs
+    other = spec.model_copy(update={"inputs": (tile.model_copy(update={"name": "photo"}), *rest)})
+    with pytest.raises(BackendError, match="contract of `restore`"):
+        QnnEmulatorBackend().open(lowered.path, other, 1)
+
+
+@needs_qnn
+def test_a_model_that_is_not_compiled_yet_opens_with_its_own_names_and_shapes(tmp_path: Path) -> None:
+    interface, _ = run_qnn(convolution(tmp_path / "float.onnx"), soc_id=69)
+    assert interface.inputs == {"x": (1, 3, 4, 4)}
+    assert interface.outputs == {"y": (1, 4, 4, 4)}
+
+
+def test_full_precision_is_refused_with_what_there_is(
+    make_restore: Callable[[], nn.Module], spec: ComponentSpec, samples: list[Sample], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="has no fp32; it has int8, a16w8"):
+        LOWERINGS[_SM8750].lower(make_restore(), spec, samples, Precision.FP32, tmp_path / "restore.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("soc_id", "found"), [(57, "SM8650"), (43, "QNN's number 43")])
+def test_a_binary_for_another_soc_is_told_by_its_header(tmp_path: Path, soc_id: int, found: str) -> None:
+    facts = read_context(context_model(tmp_path / "m.onnx", header(soc_id)))
+    with pytest.raises(WrongSocError, match=f"compiled for {found}, not for SM8750 "):
+        check_context(facts, Soc.SM8750, tmp_path / "m.onnx")
+
+
+def test_operators_beside_the_context_are_named(tmp_path: Path) -> None:
+    facts = read_context(context_model(tmp_path / "m.onnx", header(69), outside=("Resize", "Det")))
+    with pytest.raises(CpuFallbackError, match="Resize /layer/Resize, Det /layer/Det"):
+        check_context(facts, Soc.SM8750, tmp_path / "m.onnx")
+
+
+def test_a_binary_without_a_header_is_refused(tmp_path: Path) -> None:
+    path = context_model(tmp_path / "m.onnx", binary=bytes(191))
+    with pytest.raises(BackendError, match="no whole context binary"):
+        read_context(path)
+
+
+def convolution(path: Path, then: str | None = None) -> Path:
+    weights = numpy_helper.from_array(np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3, 1, 1), "w")
+    nodes = [helper.make_node("Conv", ["x", "w"], ["a" if then else "y"], "/conv")]
+    shape = [1, 4, 4, 4]
+    if then:
+        nodes.append(helper.make_node(then, ["a"], ["y"], f"/then/{then}"))
+        shape = [1, 4]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 4, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
+        [weights],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+    return path
