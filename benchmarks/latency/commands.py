@@ -19,6 +19,7 @@ from pocketcrafter.runtime.errors import GateError
 _DURATION: Final = re.compile(r"(\d{1,6})(s|m|h)")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
 _NO_COMPETITOR: Final = "none"
+_PHOTOS_MP: Final = (1.0, 12.0)
 
 
 class _Duration(click.ParamType):
@@ -91,7 +92,7 @@ def latency(
         repeats=repeats,
         loads=loads,
         sustained_s=sustained or 0.0,
-        end_to_end=end_to_end,
+        photos_mp=_PHOTOS_MP if end_to_end else (),
     )
     with Bars() as bars:
         report = measure_latency(bundle, options, bars.update)

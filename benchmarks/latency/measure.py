@@ -35,7 +35,6 @@ from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import BackendError, ConfigError, PocketCrafterError
 
-MEGAPIXELS: Final = (1.0, 12.0)
 _PHOTO_REPEATS: Final = 7
 _WINDOWS: Final = 60
 _LEAST_WINDOW_S: Final = 1.0
@@ -57,8 +56,8 @@ class LatencyOptions:
         As in :func:`~pocketcrafter.benchmarks.latency.rounds.measure_in_turn`.
     sustained_s
         Seconds to run each target's networks without a pause afterwards; 0 for not at all.
-    end_to_end
-        Whether to enhance whole photos too, 7 times at most.
+    photos_mp
+        Sizes in megapixels of whole photos to enhance too, with restoration off and on, 7 times each at most.
     """
 
     targets: tuple[str, ...] = ()
@@ -68,7 +67,7 @@ class LatencyOptions:
     repeats: int = 30
     loads: int = 3
     sustained_s: float = 0.0
-    end_to_end: bool = False
+    photos_mp: tuple[float, ...] = ()
 
 
 def measure_latency(path: Path, options: LatencyOptions, progress: Progress = lambda *_: None) -> LatencyReport:
@@ -104,7 +103,7 @@ def measure_latency(path: Path, options: LatencyOptions, progress: Progress = la
             measured = measure_in_turn(list(group), options.repeats, options.loads, _wrong_answer, progress)
             skipped += [Skipped(what=m.job.name, reason=m.failure[:2000]) for m in measured if m.failure]
             cases += [_case(m) for m in measured if not m.failure]
-        if options.end_to_end:
+        if options.photos_mp:
             photos = list(_photos(bundle, options, Path(folder), skipped, progress))
         if options.sustained_s:
             failed = {s.what for s in skipped}
@@ -245,8 +244,8 @@ def _photos(
     bundle: Bundle, options: LatencyOptions, folder: Path, skipped: list[Skipped], progress: Progress
 ) -> Iterator[PhotoResult]:
     target = bundle.target_for()
-    files = {size: write_scene(bundle, size, folder / f"{size:g}mp.jpg") for size in MEGAPIXELS}
-    for threads, size in itertools.product(dict.fromkeys(options.threads), MEGAPIXELS):
+    files = {size: write_scene(bundle, size, folder / f"{size:g}mp.jpg") for size in options.photos_mp}
+    for threads, size in itertools.product(dict.fromkeys(options.threads), files):
         jobs = [
             PhotoJob(bundle.path, files[size], folder / f"{size:g}-{restoration}.jpg", size, restoration, threads)
             for restoration in (False, True)

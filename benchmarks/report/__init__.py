@@ -1,0 +1,1 @@
+"""One HTML file that says whether a bundle may ship, and shows why."""

@@ -1,0 +1,69 @@
+"""``pocketcrafter report``: a bundle's proof, figures and photos in one file; imports what it needs when it runs."""
+
+import json
+from pathlib import Path
+
+import click
+
+from pocketcrafter.runtime.bundle.reader import Bundle
+from pocketcrafter.runtime.cli.bars import Bars
+from pocketcrafter.runtime.cli.inputs import find_photos
+from pocketcrafter.runtime.cli.options import threads_option
+from pocketcrafter.runtime.pipeline import PhotoPipeline
+
+_RESULT = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command("report")
+@click.argument("bundle", type=click.Path(exists=True, path_type=Path))
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The HTML file to write.")
+@click.option("--latency", type=_RESULT, help="What `bench latency --json` wrote.")
+@click.option("--quality", type=_RESULT, help="What `bench quality --json` wrote.")
+@click.option("--photos", multiple=True, help="A photo, a folder or a pattern to show before and after; repeatable.")
+@threads_option
+@click.option("--json", "as_json", is_flag=True, help="Print the verdicts as JSON.")
+def report_command(
+    bundle: Path,
+    out: Path,
+    latency: Path | None,
+    quality: Path | None,
+    photos: tuple[str, ...],
+    threads: int,
+    *,
+    as_json: bool,
+) -> None:
+    r"""Write one self-contained HTML file: verdicts, parity ladder, coverage, latency, quality, photos, provenance.
+
+    It opens offline, on a phone too. Exit code 1: the bundle is damaged, and no report was written.
+
+    \b
+    Example:
+      pocketcrafter report build/default.pcbundle --out report.html --latency latency.json --photos tests/photos
+    """
+    from pocketcrafter.benchmarks.latency.results import read_latency  # noqa: PLC0415 - these are slow to import,
+    from pocketcrafter.benchmarks.report.facts import target_facts  # noqa: PLC0415 - and `pocketcrafter --help`
+    from pocketcrafter.benchmarks.report.page import read_quality, report_page, write_page  # noqa: PLC0415 - imports
+    from pocketcrafter.benchmarks.report.pairs import MOST_PHOTOS, photo_pairs  # noqa: PLC0415 - this module
+
+    opened = Bundle.open(bundle)
+    found, errors = find_photos(photos)
+    if errors:
+        raise errors[0]
+    with Bars() as bars:
+        pairs = photo_pairs(PhotoPipeline.open(bundle, threads=threads), found, bars.update) if found else []
+    page = report_page(
+        opened,
+        read_latency(latency) if latency else None,
+        read_quality(quality) if quality else None,
+        pairs,
+        max(0, len(found) - MOST_PHOTOS),
+    )
+    write_page(page, out)
+    verdicts = target_facts(opened.manifest)
+    if as_json:
+        targets = {t.name: {"state": t.state.value, "verdict": t.verdict} for t in verdicts}
+        click.echo(json.dumps({"report": str(out), "bytes": len(page.encode()), "targets": targets}, indent=1))
+        return
+    click.echo(f"{out}: {len(page.encode()) / (1 << 20):.1f} MiB")
+    for target in verdicts:
+        click.echo(f"{target.name}: {target.state}. {target.verdict}")

@@ -1,0 +1,131 @@
+"""Puts the report together: one HTML file without a single reference to anything outside it."""
+
+import base64
+import hashlib
+import itertools
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from pydantic import TypeAdapter, ValidationError
+
+from pocketcrafter.benchmarks.frames import FrameKind
+from pocketcrafter.benchmarks.latency.results import MAX_RESULT_BYTES, LatencyReport
+from pocketcrafter.benchmarks.latency.table import restoration_pairs
+from pocketcrafter.benchmarks.quality import FrameQuality, KindQuality, missed_gates, summarize
+from pocketcrafter.benchmarks.report.facts import RUNGS, State, target_facts
+from pocketcrafter.benchmarks.report.pairs import PhotoPair
+from pocketcrafter.benchmarks.report.plots import latency_bars, sustained_lines
+from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
+from pocketcrafter.runtime.bundle.reader import Bundle
+from pocketcrafter.runtime.errors import ConfigError
+
+_HERE: Final = Path(__file__).parent
+_TEMPLATE: Final = "template.html.j2"
+
+
+def report_page(
+    bundle: Bundle,
+    latency: LatencyReport | None = None,
+    quality: Mapping[FrameKind, KindQuality] | None = None,
+    pairs: Sequence[PhotoPair] = (),
+    left_out: int = 0,
+) -> str:
+    """Return the report of a bundle as HTML.
+
+    Parameters
+    ----------
+    bundle
+        Opened; its hashes are checked here.
+    latency, quality
+        What was measured, where it was.
+    pairs, left_out
+        Photos to show, and how many more were given.
+
+    Raises
+    ------
+    DamagedBundleError
+        If a file is not what the manifest says.
+    """
+    bundle.check_integrity()
+    # Everything is escaped but what this package made itself: the style, the script and the plots.
+    environment = Environment(
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    script = (_HERE / "script.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    manifest_sha256 = hashlib.sha256(read_manifest_bytes(bundle.root)).hexdigest()
+    manifest = bundle.manifest
+    return environment.get_template(_TEMPLATE).render(
+        manifest=manifest,
+        manifest_sha256=manifest_sha256,
+        total_mib=sum(f.size for f in manifest.files) / (1 << 20),
+        version=version("pocketcrafter"),
+        style=Markup((_HERE / "style.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
+        script=Markup(script),  # noqa: S704 - our own file
+        script_hash=f"sha256-{digest}",
+        rungs=RUNGS,
+        targets=target_facts(manifest),
+        latency=latency,
+        other_bundle=latency is not None and latency.manifest_sha256 != manifest_sha256,
+        noisy=sum(c.noisy for c in (*latency.cases, *latency.photos)) if latency else 0,
+        bars=_bars(latency) if latency else [],
+        curves=sustained_lines(latency.sustained, "Latency without a pause") if latency and latency.sustained else "",
+        restoration=list(restoration_pairs(latency)) if latency else [],
+        quality=quality,
+        missed=missed_gates(quality) if quality else [],
+        passed=State.PASSED,
+        pairs=pairs,
+        left_out=left_out,
+    )
+
+
+def read_quality(path: Path) -> dict[FrameKind, KindQuality]:
+    """Read what `pocketcrafter bench quality --json` wrote.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing, too large, or something else.
+    """
+    try:
+        if path.stat().st_size > MAX_RESULT_BYTES:
+            raise ConfigError(f"{path}: larger than {MAX_RESULT_BYTES >> 20} MiB; no quality result is.")
+        return summarize(TypeAdapter(list[FrameQuality]).validate_json(path.read_bytes()))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "file"
+        raise ConfigError(
+            f"{path}: not what `pocketcrafter bench quality --json` writes: {place}: {first['msg']}"
+        ) from error
+
+
+def write_page(page: str, path: Path) -> None:
+    """Write the page through a temporary file.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be written there.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(page, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ConfigError(f"{path}: the report cannot be written: {error.strerror}") from error
+
+
+def _bars(latency: LatencyReport) -> list[tuple[str, Markup]]:
+    plots = []
+    for (component, threads), group in itertools.groupby(latency.cases, key=lambda c: (c.component, c.threads)):
+        title = f"{component}, {threads} thread{'s' * (threads > 1)}"
+        plots.append((title, latency_bars(list(group), f"Latency of {title}")))
+    return plots

@@ -1,0 +1,118 @@
+"""The report's plots, as SVG that takes its colors from the page and so follows it into the dark."""
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import matplotlib as mpl
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from pocketcrafter.benchmarks.latency.results import CaseResult, SustainedCurve
+
+_INK: Final = "#010203"
+_FAINT: Final = "#010204"
+_OURS: Final = "#010205"
+_OTHER: Final = "#010206"
+_COLORS: Final[Mapping[str, str]] = {
+    _INK: "var(--ink)",
+    _FAINT: "var(--line)",
+    _OURS: "var(--ours)",
+    _OTHER: "var(--other)",
+}
+"""Colors that nothing else has, and the page's own that take their place."""
+
+_WIDTH_INCHES: Final = 4.8
+_STYLE: Final = {
+    "svg.fonttype": "none",  # text stays text: it can be searched, read out and scaled
+    "text.parse_math": False,  # a name with dollar signs is a name
+    "font.size": 9.5,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": _FAINT,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+_PROLOG: Final = re.compile(r"^.*?(?=<svg)", re.DOTALL)
+_METADATA: Final = re.compile(r"<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>", re.DOTALL)
+_NAMESPACES: Final = re.compile(r'\sxmlns(:xlink)?="[^"]*"')
+_SIZE: Final = re.compile(r'(<svg[^>]*?)\swidth="[^"]*"|(<svg[^>]*?)\sheight="[^"]*"')
+
+
+def latency_bars(cases: Sequence[CaseResult], title: str) -> Markup:
+    """Draw medians with their 95 % intervals, and a mark at p90, one bar a runner.
+
+    Parameters
+    ----------
+    cases
+        Of one component and one number of threads; at least one.
+    title
+        What the picture is called for those who cannot see it.
+    """
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": title}):
+        figure = Figure(figsize=(_WIDTH_INCHES, 0.62 + 0.56 * len(cases)), layout="constrained")
+        axes = figure.subplots()
+        for row, case in enumerate(cases):
+            median, ends = case.warm.median_ms, case.warm.median_interval_ms
+            axes.barh(row, median, height=0.5, color=_OURS if case.ours else _OTHER)
+            if ends is not None:
+                axes.errorbar(
+                    median, row, xerr=[[median - ends.low], [ends.high - median]], color=_INK, capsize=4, lw=1.3
+                )
+            axes.plot(case.warm.p90_ms, row, marker="|", markersize=11, color=_INK)
+            axes.annotate(
+                f"{median:.3g} ms{' (noisy)' if case.noisy else ''}",
+                (max(case.warm.p90_ms, ends.high if ends else median), row),
+                xytext=(7, 0),
+                textcoords="offset points",
+                va="center",
+            )
+        axes.set_yticks(range(len(cases)), [_short(case.runner) for case in cases])
+        axes.invert_yaxis()
+        axes.tick_params(axis="y", length=0)
+        axes.margins(x=0.28)
+        axes.set_xlim(left=0)
+        axes.set_xlabel("ms for one inference")
+        return _svg(figure, title)
+
+
+def sustained_lines(curves: Sequence[SustainedCurve], title: str) -> Markup:
+    """Draw each curve's latency over the time of the run; at least one curve."""
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": title}):
+        figure = Figure(figsize=(_WIDTH_INCHES, 2.6), layout="constrained")
+        axes = figure.subplots()
+        styles = ("-", "--", ":", "-.")
+        for number, curve in enumerate(curves):
+            axes.plot(
+                [p.seconds / 60 for p in curve.points],
+                [p.median_ms for p in curve.points],
+                color=_OURS if number < len(styles) else _OTHER,
+                linestyle=styles[number % len(styles)],
+                label=f"{curve.component} on {_short(curve.runner)}, {curve.threads} thr.",
+            )
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("minutes without a pause")
+        axes.set_ylabel("ms for one inference")
+        axes.legend(frameon=False, fontsize=8)
+        return _svg(figure, title)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 24 else name[:23] + "…"
+
+
+def _svg(figure: Figure, title: str) -> Markup:
+    out = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(out, format="svg", transparent=True, metadata=nothing)
+    text = _NAMESPACES.sub("", _METADATA.sub("", _PROLOG.sub("", out.getvalue())))
+    text = _SIZE.sub(lambda m: m[1] or m[2], text, count=2)
+    for sentinel, variable in _COLORS.items():
+        text = text.replace(sentinel, variable)
+    # Matplotlib escapes what it writes; the title goes in here, escaped by Markup.
+    return Markup(text).replace(  # noqa: S704
+        Markup("<svg"), Markup('<svg role="img" aria-label="{}"').format(title), 1
+    )

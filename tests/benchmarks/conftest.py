@@ -1,0 +1,147 @@
+"""A whole bundle of three small networks, to be measured and reported on."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from pocketcrafter.runtime.backends.names import BackendName
+from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
+from pocketcrafter.runtime.bundle.goldens import read_tensors, write_tensors
+from pocketcrafter.runtime.bundle.manifest import (
+    Artifact,
+    ComponentEntry,
+    Golden,
+    LicenseEntry,
+    Manifest,
+    Source,
+    TargetEntry,
+    TrainingData,
+)
+from pocketcrafter.runtime.bundle.results import Coverage, Fallback, Fidelity, Precision, RungResult
+from pocketcrafter.runtime.bundle.writer import seal
+from pocketcrafter.runtime.components import POCKET_SPECS, ComponentSpec
+from pocketcrafter.runtime.gate import GateSettings
+from pocketcrafter.runtime.grid import IDENTITY
+from pocketcrafter.runtime.targets import TargetKind
+
+HOSTILE = '</script><img src="https://example.com/x.png" onerror="alert(1)">'
+
+
+def rungs(second_passed: bool | None = True) -> tuple[RungResult, ...]:
+    close = (Fidelity(output="restored", sqnr_db=45.5, cosine=0.999, max_abs_error=0.01, psnr_db=52.0),)
+    return (
+        RungResult(rung=0, passed=None, how="held-out photos", gate=""),
+        RungResult(rung=1, passed=True, how="simulated in torch", gate="SQNR >= 30 dB", fidelity=close),
+        RungResult(rung=2, passed=second_passed, how="artifact on this host", gate="SQNR >= 40 dB", fidelity=close),
+        RungResult(rung=3, passed=None, how="whole photos", gate="Delta E 2000 mean <= 1.0"),
+        RungResult(rung=4, passed=None, how="no device", gate="SQNR >= 40 dB"),
+    )
+
+
+def write_bundle(root: Path, *, second_passed: bool | None = True, text: str = "settles memory order") -> Path:
+    """Write a bundle with one ONNX target; ``text`` comes up wherever the manifest has room for words."""
+    (root / "LICENSES").mkdir(parents=True)
+    (root / "LICENSES/Apache-2.0.txt").write_text("Apache License, Version 2.0\n")
+    seal(
+        root,
+        name="small",
+        components=tuple(_entry(root, spec, rungs(second_passed), text) for spec in POCKET_SPECS.values()),
+        targets={"onnx": TargetEntry(kind=TargetKind.ONNX, backend=BackendName.ONNXRUNTIME)},
+        gate=GateSettings.uniform(presence=0.5, confidence=0.5, dead_zone=0.1),
+        licenses=(LicenseEntry(spdx="Apache-2.0", path="LICENSES/Apache-2.0.txt", covers=text),),
+        training_data=TrainingData(summary=text),
+        tools={"onnx": onnx.__version__},
+    )
+    return root
+
+
+def save_network(path: Path, spec: ComponentSpec) -> None:
+    """Return the tile as it is, and constants for every other output; every input is read."""
+    nodes = [helper.make_node("ReduceMean", [t.name], [f"{t.name}_mean"], keepdims=0) for t in spec.inputs]
+    nodes += [
+        helper.make_node("Sum", [f"{t.name}_mean" for t in spec.inputs], ["all"]),
+        helper.make_node("Mul", ["all", "zero"], ["nothing"]),
+    ]
+    constants = {"zero": np.float32(0)}
+    for output in spec.outputs:
+        source = "tile" if output.name == "restored" else f"{output.name}_constant"
+        nodes.append(helper.make_node("Add", [source, "nothing"], [output.name]))
+        if source != "tile":
+            value = IDENTITY[None] if output.name == "grid" else np.full(output.shape, 0.5)
+            constants[source] = value.astype(np.float32)
+    ends = [
+        [helper.make_tensor_value_info(t.name, TensorProto.FLOAT, t.shape) for t in tensors]
+        for tensors in (spec.inputs, spec.outputs)
+    ]
+    initializers = [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()]
+    graph = helper.make_graph(nodes, "network", *ends, initializers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    path.write_bytes(model.SerializeToString())
+
+
+def _entry(root: Path, spec: ComponentSpec, ladder: tuple[RungResult, ...], text: str) -> ComponentEntry:
+    path, golden = f"targets/onnx/{spec.component}.onnx", f"goldens/{spec.component}"
+    for folder in (root / "targets/onnx", root / golden):
+        folder.mkdir(parents=True, exist_ok=True)
+    save_network(root / path, spec)
+    inputs, outputs = f"{golden}/inputs_0.npz", f"{golden}/outputs_0.npz"
+    rng = np.random.default_rng(0)
+    write_tensors(root / inputs, {t.name: rng.random(t.shape, np.float32) for t in spec.inputs}, spec.inputs)
+    session = OnnxRuntimeBackend().open(root / path, spec, threads=1)
+    write_tensors(root / outputs, session.run(read_tensors(root / inputs, spec.inputs)), spec.outputs)
+    return ComponentEntry(
+        spec=spec,
+        source=Source(weights=f"{spec.component}.safetensors", sha256="0" * 64, license="Apache-2.0"),
+        goldens=(Golden(inputs=inputs, outputs=outputs),),
+        artifacts={
+            "onnx": Artifact(
+                path=path,
+                precision=Precision.INT8,
+                coverage=Coverage(
+                    macs_total=1_000_000,
+                    macs_delegated=990_000,
+                    delegated_ops=3,
+                    subgraphs=1,
+                    fallbacks=(Fallback(op="Resize", count=2, reason=text, allowed=True),),
+                ),
+                rungs=ladder,
+                golden_sqnr_db=40,
+            )
+        },
+    )
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle that nobody may change."""
+    return write_bundle(tmp_path_factory.mktemp("bundle") / "small.pcbundle")
+
+
+@pytest.fixture(scope="session")
+def make_bundle() -> Callable[..., Path]:
+    """Write a bundle of the test's own; see `write_bundle`."""
+    return write_bundle
+
+
+@pytest.fixture
+def resealed() -> Callable[[Path], Manifest]:
+    """Seal a bundle again after its files were changed."""
+
+    def reseal(root: Path) -> Manifest:
+        old = Manifest.model_validate_json((root / "manifest.json").read_bytes())
+        return seal(
+            root,
+            name=old.name,
+            components=old.components,
+            targets=old.targets,
+            gate=old.gate,
+            licenses=old.licenses,
+            training_data=old.training_data,
+            tools=old.tools,
+        )
+
+    return reseal
