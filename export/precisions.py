@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from pocketcrafter.runtime.bundle.results import Precision
-from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.targets import OS_OF, TargetKind
 
 # The HTP computes no float32: a "full precision" artifact would be float16, unmeasured against its own reference.
 _HTP: Final = (Precision.INT8, Precision.A16W8)
+# The Neural Engine computes in float16; INT8 there is the weights' alone.
+_NEURAL_ENGINE: Final = (Precision.FP16, Precision.INT8)
 
 PRECISIONS_OF: Final[Mapping[TargetKind, tuple[Precision, ...]]] = {
     TargetKind.ONNX: (Precision.FP32, Precision.INT8),
@@ -15,4 +17,5 @@ PRECISIONS_OF: Final[Mapping[TargetKind, tuple[Precision, ...]]] = {
     TargetKind.QNN_SM8650: _HTP,
     TargetKind.QNN_SM8750: _HTP,
     TargetKind.QNN_SM8850: _HTP,
+    **dict.fromkeys(OS_OF, _NEURAL_ENGINE),
 }

@@ -13,6 +13,9 @@ class TargetKind(StrEnum):
     QNN_SM8650 = "qnn-context:sm8650"
     QNN_SM8750 = "qnn-context:sm8750"
     QNN_SM8850 = "qnn-context:sm8850"
+    COREML_IOS17 = "coreml:ios17"
+    COREML_IOS18 = "coreml:ios18"
+    COREML_IOS26 = "coreml:ios26"
 
 
 class Soc(StrEnum):
@@ -30,10 +33,18 @@ SOC_OF: Final[Mapping[TargetKind, Soc]] = {
 }
 """The only system-on-chip that runs a target's artifacts; targets that run on any are not listed."""
 
+OS_OF: Final[Mapping[TargetKind, str]] = {
+    TargetKind.COREML_IOS17: "iOS 17",
+    TargetKind.COREML_IOS18: "iOS 18",
+    TargetKind.COREML_IOS26: "iOS 26",
+}
+"""The oldest system that runs a target's artifacts, where one is named."""
+
 ARTIFACT_SUFFIX: Final[Mapping[TargetKind, str]] = {
     TargetKind.EXECUTORCH_XNNPACK: ".pte",
     TargetKind.ONNX: ".onnx",
     TargetKind.QNN_SM8650: ".onnx",
     TargetKind.QNN_SM8750: ".onnx",
     TargetKind.QNN_SM8850: ".onnx",
+    **dict.fromkeys(OS_OF, ".mlpackage"),
 }

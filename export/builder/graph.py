@@ -16,7 +16,7 @@ from pocketcrafter.export.builder.stage import Estimate, Stage
 from pocketcrafter.export.recipe import Recipe, resolve
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import ConfigError
-from pocketcrafter.runtime.targets import SOC_OF, TargetKind
+from pocketcrafter.runtime.targets import OS_OF, SOC_OF, TargetKind
 
 _STEPS: Final = "pocketcrafter.export.builder.steps"
 _TORCH: Final = ("torch", "safetensors", "numpy")
@@ -28,6 +28,7 @@ _TOOLS: Final[Mapping[TargetKind, tuple[str, ...]]] = {
     TargetKind.ONNX: ("onnx", "onnxscript", "onnxruntime", "nncf"),
     TargetKind.EXECUTORCH_XNNPACK: ("executorch", "torchao"),
     **dict.fromkeys(SOC_OF, ("onnx", "onnxscript", "onnxruntime", "onnxruntime-qnn")),
+    **dict.fromkeys(OS_OF, ("coremltools",)),
 }
 
 # On two AVX512 cores, for networks of about three million parameters.

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from pocketcrafter.export.lower.base import LoweredArtifact, Lowering
+from pocketcrafter.export.lower.coreml import CoremlLowering
 from pocketcrafter.export.lower.onnx import OnnxLowering
 from pocketcrafter.export.lower.qnn_context import QnnContextLowering
 from pocketcrafter.export.lower.xnnpack import XnnpackLowering
-from pocketcrafter.runtime.targets import SOC_OF, TargetKind
+from pocketcrafter.runtime.targets import OS_OF, SOC_OF, TargetKind
 
 __all__ = ["LOWERINGS", "LoweredArtifact", "Lowering"]
 
@@ -15,4 +16,5 @@ LOWERINGS: Final[Mapping[TargetKind, Lowering]] = {
     TargetKind.EXECUTORCH_XNNPACK: XnnpackLowering(),
     TargetKind.ONNX: OnnxLowering(),
     **{target: QnnContextLowering(target) for target in SOC_OF},
+    **{target: CoremlLowering(target) for target in OS_OF},
 }

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
-from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.targets import OS_OF, TargetKind
 
 
 class BackendName(StrEnum):
@@ -14,6 +14,7 @@ class BackendName(StrEnum):
     EXECUTORCH = "executorch"
     TORCH = "torch"
     QNN_EMULATOR = "qnn-emulator"
+    MIL_INTERPRETER = "mil-interpreter"
 
 
 BACKEND_OF: Final[Mapping[TargetKind, BackendName]] = {
@@ -22,6 +23,7 @@ BACKEND_OF: Final[Mapping[TargetKind, BackendName]] = {
     TargetKind.QNN_SM8650: BackendName.QNN_EMULATOR,
     TargetKind.QNN_SM8750: BackendName.QNN_EMULATOR,
     TargetKind.QNN_SM8850: BackendName.QNN_EMULATOR,
+    **dict.fromkeys(OS_OF, BackendName.MIL_INTERPRETER),
 }
 """Which backend runs a target's artifacts."""
 

@@ -44,6 +44,7 @@ def safe_path(path: str) -> str:
     return path
 
 
+_PACKAGE = ".mlpackage"
 BundlePath = Annotated[str, Field(min_length=1, max_length=240), AfterValidator(safe_path)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Text = Annotated[str, Field(max_length=4000)]
@@ -155,7 +156,9 @@ class Manifest(Config):
         _refuse_repeats("component", [c.spec.component for c in self.components])
         for component in self.components:
             _check_targets(component, self.targets)
-        if unlisted := sorted(set(self._referenced()) - set(paths)):
+        # A Core ML package is a folder: its files are listed, it is not.
+        packages = {str(parent) for p in paths for parent in PurePosixPath(p).parents if parent.suffix == _PACKAGE}
+        if unlisted := sorted(set(self._referenced()) - set(paths) - packages):
             raise ValueError(f"{', '.join(unlisted)} is used but not in `files`")
         return self
 

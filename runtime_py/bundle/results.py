@@ -15,6 +15,7 @@ class Precision(StrEnum):
     """The numbers a component computes with on one target."""
 
     FP32 = "fp32"
+    FP16 = "fp16"
     INT8 = "int8"
     A16W8 = "a16w8"
     """INT8 weights, 16-bit activations."""

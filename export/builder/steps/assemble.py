@@ -20,7 +20,7 @@ from pocketcrafter.runtime.bundle.manifest import (
 from pocketcrafter.runtime.bundle.writer import seal
 from pocketcrafter.runtime.components import POCKET_SPECS, Component
 from pocketcrafter.runtime.gate import GateSettings
-from pocketcrafter.runtime.targets import SOC_OF
+from pocketcrafter.runtime.targets import OS_OF, SOC_OF
 
 
 def run(inputs: Mapping[str, Path], settings: BundleSettings, out: Path, progress: Progress) -> None:
@@ -48,7 +48,9 @@ def run(inputs: Mapping[str, Path], settings: BundleSettings, out: Path, progres
         name=settings.name,
         components=tuple(entries),
         targets={
-            kind.value: TargetEntry(kind=kind, backend=BACKEND_OF[kind], soc=SOC_OF.get(kind))
+            kind.value: TargetEntry(
+                kind=kind, backend=BACKEND_OF[kind], soc=SOC_OF.get(kind), minimum_os=OS_OF.get(kind)
+            )
             for kind in settings.targets
         },
         gate=GateSettings.model_validate_json(inputs["gate"].read_bytes()),
@@ -87,7 +89,10 @@ def _component(
 
 def _copy(source: Path, root: Path, path: str) -> str:
     (root / path).parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, root / path)
+    if source.is_dir():  # a package is a folder
+        shutil.copytree(source, root / path)
+    else:
+        shutil.copyfile(source, root / path)
     return path
 
 

@@ -49,7 +49,7 @@ def judge(record: LoweringRecord, goldens: Sequence[Fidelity], settings: ProveSe
     GateError
         With every gate that was missed.
     """
-    quantized = settings.precision is not Precision.FP32
+    quantized = settings.precision not in {Precision.FP32, Precision.FP16}
     golden_gate_db = settings.rung1_sqnr_db if quantized else settings.rung2_sqnr_db
     coverage = _with_permissions(record.coverage, settings.fallbacks)
     missed = [

@@ -1,7 +1,7 @@
 """Reads tensors out of a package's weight file without coremltools.
 
-The file is a 64-byte header, then for each tensor a 64-byte record (sentinel, type, bytes, offset, padding bits) and its
-data; a program names the record's offset. Elements smaller than a byte lie in one little-endian stream of bits.
+The file is a 64-byte header, then for each tensor a 64-byte record (sentinel, type, bytes, offset, padding bits) and
+its data; a program names the record's offset. Elements smaller than a byte lie in one little-endian stream of bits.
 """
 
 import struct

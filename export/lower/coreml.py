@@ -1,0 +1,124 @@
+"""Core ML packages for Apple's phones: written by coremltools, proved in the MIL interpreter without a Mac."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import nn
+
+from pocketcrafter.export.lower.base import (
+    LoweredArtifact,
+    Progress,
+    Sample,
+    as_tensors,
+    check_precision,
+    compare,
+    frozen,
+    hold_back,
+    run_torch,
+)
+from pocketcrafter.export.lower.coreml_backend import MilBackend
+from pocketcrafter.export.lower.coreml_convert import CoremlOs, convert, coremltools
+from pocketcrafter.export.lower.coreml_coverage import coreml_coverage
+from pocketcrafter.export.lower.mil_interpreter import Interpreter, Mode, read_package
+from pocketcrafter.quantize.weights import quantize_weights
+from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.bundle.results import Precision
+from pocketcrafter.runtime.components import ComponentSpec
+from pocketcrafter.runtime.errors import GateError
+from pocketcrafter.runtime.targets import TargetKind
+
+CONVERSION_GATE_DB: Final = 100.0
+"""A float32 package in float32 is the network up to float rounding; what is below was converted wrongly."""
+
+_INTERPRETED: Final = 2
+"""Most samples to run in the interpreter, which takes seconds for each."""
+_ARTIFACT_HOW: Final = (
+    "The .mlpackage in the MIL interpreter, every layer rounded to its declared type (the package, not Apple's kernels)"
+)
+
+
+class CoremlLowering:
+    """Lowers to ``coreml:<ios>``."""
+
+    def __init__(self, target: TargetKind) -> None:
+        self._target = target
+        self._minimum = CoremlOs(target.partition(":")[2])
+
+    def lower(
+        self,
+        model: nn.Module,
+        spec: ComponentSpec,
+        calibration: Sequence[Sample],
+        precision: Precision,
+        out: Path,
+        *,
+        keep_fp32: tuple[str, ...] = (),
+        progress: Progress | None = None,
+    ) -> LoweredArtifact:
+        """Convert, prove, and write a package; see :meth:`pocketcrafter.export.lower.base.Lowering.lower`.
+
+        First the network is converted in float32 and must be itself, which finds what a converter breaks silently; that
+        package is thrown away. ``fp16`` computes in float16. ``int8`` stores the weights of convolutions and linear
+        layers in INT8 besides, symmetric, one scale an output channel; modules in ``keep_fp32`` keep float16 weights.
+        Activations are float16 either way, and nothing is calibrated.
+
+        Raises
+        ------
+        GateError
+            If the float32 package is not the network.
+        BackendError
+            If coremltools is missing or cannot convert the network.
+        """
+        check_precision(self._target, precision)
+        coremltools()
+        used, held = hold_back(calibration)
+        held = held[:_INTERPRETED]
+        eager = frozen(model, keep_fp32)
+        inputs = as_tensors(used[0], spec)
+        simulated, int8_weights = quantize_weights(eager, keep_fp32) if precision is Precision.INT8 else (eager, ())
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
+            exact, made = Path(name) / "fp32.mlpackage", Path(name) / "made.mlpackage"
+            convert(eager, inputs, spec, self._minimum, exact, half=False)
+            reference = run_torch(eager, held, spec)
+            self._check_conversion(exact, held[0], reference[0], spec)
+            _tell(progress, 1)
+            convert(simulated, inputs, spec, self._minimum, made, half=True, int8_weights=int8_weights)
+            _tell(progress, 2)
+            session = MilBackend().open(made, spec, torch.get_num_threads())
+            actual, fake = [session.run(sample) for sample in held], run_torch(simulated, held, spec)
+            quantized = simulated is not eager
+            result = LoweredArtifact(
+                path=out,
+                coverage=coreml_coverage(read_package(made).function()),
+                rung1=compare(reference, fake, spec) if quantized else (),
+                rung1_how="Weights rounded to INT8 in torch against eager full precision" if quantized else "",
+                rung2=compare(fake, actual, spec),
+                rung2_how=f"{_ARTIFACT_HOW} against torch in float32{' with the INT8 weights' if quantized else ''}",
+            )
+            if out.exists():
+                out.replace(Path(name) / "replaced.mlpackage")
+            made.replace(out)
+            _tell(progress, 3)
+        return result
+
+    def _check_conversion(
+        self, package: Path, sample: Sample, reference: dict[str, FloatArray], spec: ComponentSpec
+    ) -> None:
+        inputs = dict(zip((t.name for t in spec.inputs), as_tensors(sample, spec), strict=True))
+        outputs = Interpreter(package, mode=Mode.FP32).run(inputs).outputs
+        for measured in compare([reference], [{name: value.numpy() for name, value in outputs.items()}], spec):
+            if not measured.reaches(CONVERSION_GATE_DB):
+                raise GateError(
+                    f"{spec.component} for {self._target}: converted in float32, `{measured.output}` is "
+                    f"{measured.sqnr_db:.1f} dB from the network (needed: {CONVERSION_GATE_DB:.0f} dB): coremltools "
+                    "changed what it computes. Known causes: gelu(approximate='tanh'), integer constants, writes into "
+                    "a state by index; export/lower/mil_interpreter/README.md shows how to find the layer."
+                )
+
+
+def _tell(progress: Progress | None, done: int) -> None:
+    if progress is not None:
+        progress(done, 3)

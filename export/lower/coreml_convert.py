@@ -1,0 +1,166 @@
+"""Writes ``.mlpackage`` with coremltools: from torch to an ML Program, and INT8 weights into it.
+
+coremltools is imported when it is needed: it takes seconds, and belongs to the extra `coreml`.
+"""
+
+import importlib
+import json
+import logging
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.fx import GraphModule
+
+from pocketcrafter.runtime.components import ComponentSpec
+from pocketcrafter.runtime.errors import BackendError
+
+INSTALL: Final = "pip install 'pocketcrafter[coreml]'"
+_DATE: Final = "com.github.apple.coremltools.conversion_date"
+_NAMESPACE: Final = uuid.UUID("5d1f7c2e-4c0f-5b3e-9a55-6d6f1f0b7a11")
+
+
+class CoremlOs(StrEnum):
+    """The oldest system that a package runs on, which decides the operators it may use."""
+
+    IOS17 = "ios17"
+    IOS18 = "ios18"
+    IOS26 = "ios26"
+
+
+def coremltools() -> Any:  # noqa: ANN401 - untyped package
+    """Return coremltools.
+
+    Raises
+    ------
+    BackendError
+        If it is not installed.
+    """
+    try:
+        with _quiet():
+            return importlib.import_module("coremltools")
+    except ImportError as error:
+        raise BackendError(f"Core ML packages need coremltools ({error}): {INSTALL}") from error
+
+
+def convert(
+    model: nn.Module,
+    inputs: tuple[Tensor, ...],
+    spec: ComponentSpec,
+    minimum: CoremlOs,
+    path: Path,
+    *,
+    half: bool,
+    int8_weights: tuple[str, ...] = (),
+) -> None:
+    """Convert a model and write the package; the same inputs give the same bytes.
+
+    Parameters
+    ----------
+    model
+        In evaluation mode, on the CPU.
+    inputs
+        One float32 tensor for each of the spec's inputs, in calling order; shapes are static.
+    spec
+        Names the package's inputs and outputs; float32 at its edge.
+    minimum
+        The oldest system it must run on.
+    path
+        The package's folder.
+    half
+        Compute in float16, as the Neural Engine does; else in float32, which it does not run.
+    int8_weights
+        Qualified names of the weights that become INT8, symmetric, one scale for each output channel; they must already
+        lie on that grid (:func:`pocketcrafter.quantize.weights.quantize_weights`), so that nothing is rounded here.
+
+    Raises
+    ------
+    BackendError
+        If coremltools is missing or cannot convert the model.
+    """
+    ct = coremltools()
+    with torch.no_grad():
+        program = torch.export.export(model, inputs, strict=False).run_decompositions({})
+    _spell_out_pools(program.graph_module)
+    with _quiet():
+        try:
+            package = ct.convert(
+                program,
+                inputs=[ct.TensorType(name=t.name, shape=t.shape, dtype=np.float32) for t in spec.inputs],
+                outputs=[ct.TensorType(name=t.name, dtype=np.float32) for t in spec.outputs],
+                minimum_deployment_target=getattr(ct.target, minimum.replace("ios", "iOS")),
+                convert_to="mlprogram",
+                compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,
+                skip_model_load=True,
+            )
+            if int8_weights:
+                package = _compress(package, program, int8_weights)
+            package.save(str(path))
+        except Exception as error:  # coremltools raises whatever its passes raise
+            raise BackendError(
+                f"coremltools cannot convert `{spec.component}` for {minimum}: {type(error).__name__}: {error}"
+            ) from error
+    _settle(path)
+
+
+def _spell_out_pools(graph: GraphModule) -> None:
+    """Write the stride of pools that leave it to its default (the kernel): coremltools 9.0 refuses them without."""
+    pools = {torch.ops.aten.max_pool2d.default, torch.ops.aten.avg_pool2d.default}
+    for node in graph.graph.nodes:
+        if node.target in pools and len(node.args) == 2:
+            node.args = (*node.args, node.args[1])
+    graph.recompile()
+
+
+def _compress(package: Any, program: ExportedProgram, weights: tuple[str, ...]) -> Any:  # noqa: ANN401
+    """Store weights as INT8 that already lie on its grid."""
+    signature = program.graph_signature
+    held = {name: given for given, name in {**signature.inputs_to_parameters, **signature.inputs_to_buffers}.items()}
+    block = next(iter(package.get_spec().mlProgram.functions["main"].block_specializations.values()))
+    consts = {op.outputs[0].name for op in block.operations if op.type == "const"}
+    places = {f"{held[name]}{suffix}" for name in weights for suffix in ("", "_to_fp16")} & consts
+    cto = importlib.import_module("coremltools.optimize.coreml")
+    scheme = cto.OpLinearQuantizerConfig(
+        mode="linear_symmetric", dtype="int8", granularity="per_channel", weight_threshold=0
+    )
+    config = cto.OptimizationConfig(global_config=None, op_name_configs=dict.fromkeys(sorted(places), scheme))
+    return cto.linear_quantize_weights(package, config)
+
+
+def _settle(path: Path) -> None:
+    """Take out what differs from run to run: the date, random identifiers, the order of maps."""
+    manifest_path = path / "Manifest.json"
+    manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
+    names = {old: _identifier(entry["path"]) for old, entry in manifest["itemInfoEntries"].items()}
+    entries = {names[old]: entry for old, entry in manifest["itemInfoEntries"].items()}
+    manifest["itemInfoEntries"] = dict(sorted(entries.items()))
+    manifest["rootModelIdentifier"] = names[manifest["rootModelIdentifier"]]
+    manifest_path.write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
+    file = path / "Data" / entries[manifest["rootModelIdentifier"]]["path"]
+    model = importlib.import_module("coremltools.proto.Model_pb2").Model()
+    model.ParseFromString(file.read_bytes())
+    model.description.metadata.userDefined.pop(_DATE, None)
+    file.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _identifier(name: str) -> str:
+    return str(uuid.uuid5(_NAMESPACE, name)).upper()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep coremltools' log, which warns of every torch it was not tested with, out of the way."""
+    logger = logging.getLogger("coremltools")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

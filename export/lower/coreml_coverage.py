@@ -1,0 +1,68 @@
+"""Counts a Core ML package's multiply-accumulates, and lists what may miss the Neural Engine."""
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+from pocketcrafter.export.lower.coreml_lint import computing, lint, types_of
+from pocketcrafter.export.lower.mil_interpreter.program import Function, Name, Op
+from pocketcrafter.export.lower.mil_interpreter.types import TensorType
+from pocketcrafter.runtime.bundle.results import Coverage, Fallback
+
+_REASON_CHARS: Final = 500
+
+
+def coreml_coverage(function: Function) -> Coverage:
+    """Count what computes in float16, the only arithmetic of the Neural Engine; the lint's warnings come with it.
+
+    The package is one ML Program that Core ML runs whole, on whichever unit it chooses: the warnings are allowed, and
+    that a layer is counted does not prove where it runs.
+    """
+    types = types_of(function)
+    counted = {op.layer: _macs(op, types) for op in computing(function)}
+    half = {op.layer for op in computing(function) if all(_is_half(port.name, types) for port in op.outputs)}
+    return Coverage(
+        macs_total=sum(counted.values()),
+        macs_delegated=sum(macs for layer, macs in counted.items() if layer in half),
+        delegated_ops=len(half),
+        subgraphs=1,
+        fallbacks=tuple(
+            Fallback(
+                op=f"lint: {warning.check}",
+                count=len(warning.layers),
+                reason=f"{warning.why}; fix: {warning.fix}; in {', '.join(warning.layers)}"[:_REASON_CHARS],
+                allowed=True,
+            )
+            for warning in lint(function)
+        ),
+    )
+
+
+def _is_half(name: str, types: Mapping[str, TensorType]) -> bool:
+    return name in types and types[name].dtype.name == "fp16"
+
+
+def _macs(op: Op, types: Mapping[str, TensorType]) -> int:
+    if op.kind in {"conv", "linear"}:
+        return _size(op.layer, types) * math.prod(_shape(_first(op, "weight"), types)[1:])
+    if op.kind == "conv_transpose":
+        return _size(_first(op, "x"), types) * math.prod(_shape(_first(op, "weight"), types)[1:])
+    if op.kind == "matmul":
+        rows, columns = _shape(_first(op, "x"), types)[-2:]
+        result = _shape(op.layer, types)
+        return math.prod(result) * (rows * columns // max(result[-2], 1))  # whichever way x lies
+    return 0
+
+
+def _first(op: Op, parameter: str) -> str:
+    (bound,) = op.inputs[parameter]
+    return bound.name if isinstance(bound, Name) else ""
+
+
+def _shape(name: str, types: Mapping[str, TensorType]) -> tuple[int, ...]:
+    declared = types[name].shape if name in types else None
+    return tuple(n or 0 for n in declared or (0,))
+
+
+def _size(name: str, types: Mapping[str, TensorType]) -> int:
+    return math.prod(_shape(name, types))
