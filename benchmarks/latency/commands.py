@@ -22,16 +22,14 @@ _NO_COMPETITOR: Final = "none"
 _PHOTOS_MP: Final = (1.0, 12.0)
 
 
-class _Duration(click.ParamType):
-    """Seconds, written as in ``90s``, ``10m`` or ``1h``."""
-
-    name = "duration"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        match = _DURATION.fullmatch(str(value))
-        if match is None or int(match[1]) == 0:
-            self.fail(f"{value!r} is not a duration such as 90s, 10m or 1h.", param, ctx)
-        return float(int(match[1]) * _SECONDS[match[2]])
+def _as_seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float:
+    """Read a duration such as ``90s``, ``10m`` or ``1h``; none is 0."""
+    if value is None:
+        return 0.0
+    match = _DURATION.fullmatch(value)
+    if match is None or int(match[1]) == 0:
+        raise click.BadParameter(f"{value!r} is not a duration such as 90s, 10m or 1h.", ctx, param)
+    return float(int(match[1]) * _SECONDS[match[2]])
 
 
 _RESULT = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -57,7 +55,10 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result a
 @click.option("--repeats", type=click.IntRange(1, 10_000), default=30, show_default=True, help="Timed runs of each.")
 @click.option("--loads", type=click.IntRange(1, 100), default=3, show_default=True, help="Cold starts of each.")
 @click.option(
-    "--sustained", type=_Duration(), help="Then run each target's networks this long without a pause, as in 10m."
+    "--sustained",
+    metavar="DURATION",
+    callback=_as_seconds,
+    help="Then run each target's networks this long without a pause, as in 10m.",
 )
 @click.option("--end-to-end", is_flag=True, help="Also enhance whole photos of 1 and 12 MP, restoration off and on.")
 @_JSON
@@ -69,7 +70,7 @@ def latency(
     competitors: tuple[str, ...],
     repeats: int,
     loads: int,
-    sustained: float | None,
+    sustained: float,
     *,
     end_to_end: bool,
     as_json: bool,
@@ -91,7 +92,7 @@ def latency(
         competitors=tuple(chosen),
         repeats=repeats,
         loads=loads,
-        sustained_s=sustained or 0.0,
+        sustained_s=sustained,
         photos_mp=_PHOTOS_MP if end_to_end else (),
     )
     with Bars() as bars:

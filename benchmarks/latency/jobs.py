@@ -25,11 +25,13 @@ from pocketcrafter.runtime.plan import EditPlan
 Run = Callable[[], Mapping[str, float]]
 """Does the work once; returns seconds by stage, or nothing where there are no stages."""
 
-_ENGINES: Final[Mapping[BackendName, tuple[str, ...]]] = {
+ENGINES: Final[Mapping[BackendName, tuple[str, ...]]] = {
     BackendName.ONNXRUNTIME: ("onnxruntime",),
     BackendName.EXECUTORCH: ("executorch.runtime", "executorch.extension.pybindings.portable_lib"),
     BackendName.TORCH: ("torch", "pocketcrafter.export.backend"),
 }
+"""What each backend computes with. Those that are not listed emulate: they prove values, and their time is nobody's."""
+
 _TONE_ONLY: Final = EditPlan(exposure_ev=0.5, contrast=0.2, saturation=0.1)
 _EVERYTHING: Final = _TONE_ONLY.model_copy(update={"denoise": 0.5, "dejpeg": 0.3})
 _WIDE_OPEN: Final = GateSettings.uniform(presence=0, confidence=0, dead_zone=0)
@@ -83,7 +85,7 @@ class NetworkJob:
 
     def import_engine(self) -> None:
         """Import the engine."""
-        for module in _ENGINES[self.backend]:
+        for module in ENGINES[self.backend]:
             importlib.import_module(module)
 
     def open(self) -> Run:
@@ -123,7 +125,7 @@ class PhotoJob:
     def import_engine(self) -> None:
         """Import the engine of the bundle's default target."""
         bundle = Bundle.open(self.bundle)
-        for module in _ENGINES[bundle.manifest.targets[bundle.target_for()].backend]:
+        for module in ENGINES[bundle.manifest.targets[bundle.target_for()].backend]:
             importlib.import_module(module)
 
     def open(self) -> Run:

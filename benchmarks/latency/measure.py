@@ -12,7 +12,7 @@ from typing import Final
 from pocketcrafter.benchmarks.latency.child import Child, Opened
 from pocketcrafter.benchmarks.latency.competitors import COMPETITORS, CompetitorName
 from pocketcrafter.benchmarks.latency.intervals import paired_ratio
-from pocketcrafter.benchmarks.latency.jobs import NetworkJob, PhotoJob
+from pocketcrafter.benchmarks.latency.jobs import ENGINES, NetworkJob, PhotoJob
 from pocketcrafter.benchmarks.latency.machine import this_machine
 from pocketcrafter.benchmarks.latency.results import (
     NOISE_LIMIT,
@@ -140,7 +140,9 @@ def _network_jobs(
         raise ConfigError(f"{bundle.path}: no target `{unknown[0]}`; it has {', '.join(has)}.")
     runnable = []
     for target in options.targets or has:
-        if reason := why_unusable(has[target].backend):
+        if has[target].backend not in ENGINES:
+            skipped.append(Skipped(what=target, reason=f"{has[target].backend} emulates: its time is no device's"))
+        elif reason := why_unusable(has[target].backend):
             skipped.append(Skipped(what=target, reason=reason[:2000]))
         else:
             runnable.append(target)

@@ -176,6 +176,11 @@ class LatencyReport(Config):
     sustained: tuple[SustainedCurve, ...] = ()
     skipped: tuple[Skipped, ...] = ()
 
+    @property
+    def noisy(self) -> int:
+        """How many measurements are noisy."""
+        return sum(c.noisy for c in self.cases) + sum(p.noisy for p in self.photos)
+
 
 def read_latency(path: Path) -> LatencyReport:
     """Read a result file.

@@ -42,7 +42,7 @@ def latency_lines(report: LatencyReport) -> Iterator[str]:
         yield f"sustained {curve.component} on {curve.runner}, {curve.threads} thread(s): keeps {curve.kept:.0%}"
     for skipped in report.skipped:
         yield f"not measured: {skipped.what}: {skipped.reason}"
-    if any(c.noisy for c in (*report.cases, *report.photos)):
+    if report.noisy:
         yield f"noisy: (p90 − p10) / median was above {report.noise_limit:.0%} twice; measure on an idle machine"
 
 

@@ -71,7 +71,6 @@ def report_page(
         targets=target_facts(manifest),
         latency=latency,
         other_bundle=latency is not None and latency.manifest_sha256 != manifest_sha256,
-        noisy=sum(c.noisy for c in (*latency.cases, *latency.photos)) if latency else 0,
         bars=_bars(latency) if latency else [],
         curves=sustained_lines(latency.sustained, "Latency without a pause") if latency and latency.sustained else "",
         restoration=list(restoration_pairs(latency)) if latency else [],

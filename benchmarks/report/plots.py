@@ -3,7 +3,7 @@
 import io
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import matplotlib as mpl
 from markupsafe import Markup
@@ -24,7 +24,7 @@ _COLORS: Final[Mapping[str, str]] = {
 """Colors that nothing else has, and the page's own that take their place."""
 
 _WIDTH_INCHES: Final = 4.8
-_STYLE: Final = {
+_STYLE: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",  # text stays text: it can be searched, read out and scaled
     "text.parse_math": False,  # a name with dollar signs is a name
     "font.size": 9.5,
@@ -39,6 +39,8 @@ _STYLE: Final = {
 _PROLOG: Final = re.compile(r"^.*?(?=<svg)", re.DOTALL)
 _METADATA: Final = re.compile(r"<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>", re.DOTALL)
 _NAMESPACES: Final = re.compile(r'\sxmlns(:xlink)?="[^"]*"')
+_ID: Final = re.compile(r'\sid="([^"]*)"')
+_REFERENCE: Final = re.compile(r'(?:"#|url\(#)([^")]+)')
 _SIZE: Final = re.compile(r'(<svg[^>]*?)\swidth="[^"]*"|(<svg[^>]*?)\sheight="[^"]*"')
 
 
@@ -110,6 +112,9 @@ def _svg(figure: Figure, title: str) -> Markup:
     figure.savefig(out, format="svg", transparent=True, metadata=nothing)
     text = _NAMESPACES.sub("", _METADATA.sub("", _PROLOG.sub("", out.getvalue())))
     text = _SIZE.sub(lambda m: m[1] or m[2], text, count=2)
+    # Groups are called `axes_1` in every plot; on one page, each name may be given only once.
+    used = set(_REFERENCE.findall(text))
+    text = _ID.sub(lambda m: m[0] if m[1] in used else "", text)
     for sentinel, variable in _COLORS.items():
         text = text.replace(sentinel, variable)
     # Matplotlib escapes what it writes; the title goes in here, escaped by Markup.
