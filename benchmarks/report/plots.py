@@ -23,7 +23,7 @@ _COLORS: Final[Mapping[str, str]] = {
 }
 """Colors that nothing else has, and the page's own that take their place."""
 
-_WIDTH_INCHES: Final = 4.8
+_WIDTH_INCHES: Final = 4.0
 _STYLE: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",  # text stays text: it can be searched, read out and scaled
     "text.parse_math": False,  # a name with dollar signs is a name
@@ -55,7 +55,7 @@ def latency_bars(cases: Sequence[CaseResult], title: str) -> Markup:
         What the picture is called for those who cannot see it.
     """
     with mpl.rc_context({**_STYLE, "svg.hashsalt": title}):
-        figure = Figure(figsize=(_WIDTH_INCHES, 0.62 + 0.56 * len(cases)), layout="constrained")
+        figure = Figure(figsize=(_WIDTH_INCHES, 0.6 + 0.58 * len(cases)), layout="constrained")
         axes = figure.subplots()
         for row, case in enumerate(cases):
             median, ends = case.warm.median_ms, case.warm.median_interval_ms
@@ -66,16 +66,16 @@ def latency_bars(cases: Sequence[CaseResult], title: str) -> Markup:
                 )
             axes.plot(case.warm.p90_ms, row, marker="|", markersize=11, color=_INK)
             axes.annotate(
-                f"{median:.3g} ms{' (noisy)' if case.noisy else ''}",
-                (max(case.warm.p90_ms, ends.high if ends else median), row),
-                xytext=(7, 0),
+                f"{_short(case.runner)}: {median:.3g} ms{' (noisy)' if case.noisy else ''}",
+                (0, row - 0.25),
+                xytext=(1, 2.5),
                 textcoords="offset points",
-                va="center",
+                va="bottom",
             )
-        axes.set_yticks(range(len(cases)), [_short(case.runner) for case in cases])
+        axes.set_yticks([])
+        axes.set_ylim(-0.72, len(cases) - 0.6)
         axes.invert_yaxis()
-        axes.tick_params(axis="y", length=0)
-        axes.margins(x=0.28)
+        axes.spines["left"].set_visible(False)
         axes.set_xlim(left=0)
         axes.set_xlabel("ms for one inference")
         return _svg(figure, title)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from pocketcrafter.benchmarks.latency.machine import this_machine
 from pocketcrafter.benchmarks.latency.results import CaseResult, LatencyReport, SustainedCurve, SustainedPoint, Timing
+from pocketcrafter.benchmarks.report import page as page_module
 from pocketcrafter.benchmarks.report.command import report_command
 from pocketcrafter.benchmarks.report.facts import State, target_facts
 from pocketcrafter.benchmarks.report.page import report_page
@@ -205,3 +206,22 @@ def test_latency_of_another_build_is_told(bundle: Path) -> None:
     assert "Measured on another build of this bundle." in words
     assert "Host figures, not a phone's." in words
     assert "1 of 2 measurements spread by more than 20 %" in words
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_stand_out_from_what_is_behind_them(scheme: str) -> None:
+    style = (Path(page_module.__file__).parent / "style.css").read_text(encoding="utf-8")
+    blocks = re.findall(r":root \{(.*?)\}", style, re.DOTALL)
+    colors = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", blocks[scheme == "dark"]))
+    on_paper = [(ink, paper) for ink in ("ink", "soft", "link") for paper in ("paper", "card")]
+    on_chips = [(state, f"{state}-paper") for state in ("good", "part", "bad", "open")]
+    for ink, paper in on_paper + on_chips:
+        brighter, darker = sorted((luminance(colors[ink]), luminance(colors[paper])), reverse=True)
+        assert (brighter + 0.05) / (darker + 0.05) >= 4.5, (ink, paper)
+
+
+def luminance(color: str) -> float:
+    """Relative luminance as WCAG 2 defines it."""
+    encoded = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in encoded]
+    return float(np.dot([0.2126, 0.7152, 0.0722], linear))
