@@ -47,19 +47,41 @@ def quantize_a16w8(
     """
     if not calibration:
         raise ConfigError("Static quantization needs calibration samples: give at least one (32 are usual).")
-    kept = [node.name for node in onnx.load(fp32_onnx).graph.node if inside(node, keep_fp32)]
+    model = onnx.load(fp32_onnx)
+    kept = [node.name for node in model.graph.node if inside(node, keep_fp32)]
+    _part_constants(model, set(kept))
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
-        temporary = Path(folder) / out.name
+        parted, temporary = Path(folder) / "parted.onnx", Path(folder) / out.name
+        onnx.save(model, parted)
         config = get_qnn_qdq_config(
-            fp32_onnx,
+            parted,
             CalibrationReader(calibration, progress),
             activation_type=QuantType.QUInt16,
             weight_type=QuantType.QInt8,
             per_channel=True,
             nodes_to_exclude=kept,
         )
-        quantize(fp32_onnx, temporary, config)
+        quantize(parted, temporary, config)
         model = onnx.load(temporary)
         strip_metadata(model)
         onnx.save(model, temporary)
         temporary.replace(out)
+
+
+def _part_constants(model: onnx.ModelProto, kept: set[str]) -> None:
+    """Give the kept nodes constants of their own: a shared one would be quantized for both.
+
+    The HTP refuses a `Clip` whose bounds come out of a `DequantizeLinear`.
+    """
+    graph = model.graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    shared = {name for node in graph.node if node.name not in kept for name in node.input if name in constants}
+    copies: dict[str, str] = {}
+    for node in graph.node:
+        for index, name in enumerate(node.input):
+            if node.name in kept and name in shared:
+                if name not in copies:
+                    copies[name] = f"{name}.kept"
+                    graph.initializer.add().CopyFrom(constants[name])
+                    graph.initializer[-1].name = copies[name]
+                node.input[index] = copies[name]

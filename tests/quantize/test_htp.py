@@ -1,0 +1,96 @@
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+from onnx import TensorProto, numpy_helper
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pocketcrafter.quantize.htp import quantize_a16w8
+from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.fidelity import sqnr_db
+
+
+class Net(nn.Module):
+    """Both halves clip between the same bounds, which the exporter stores once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = Half(3, 8), Half(8, 3)
+
+    def forward(self, picture: Tensor) -> Tensor:
+        return picture + self.second(self.first(picture))
+
+
+class Half(nn.Module):
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(inputs, outputs, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu6(self.layer(x))
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("net") / "net.onnx"
+    program = torch.onnx.export(
+        Net().eval(), (torch.rand(1, 3, 16, 16),), input_names=["picture"], dynamo=True, verbose=False
+    )
+    assert program is not None
+    program.save(path, external_data=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def samples() -> list[dict[str, FloatArray]]:
+    rng = np.random.default_rng(0)
+    return [{"picture": rng.random((1, 3, 16, 16), np.float32)} for _ in range(4)]
+
+
+def run(path: Path, sample: dict[str, FloatArray]) -> FloatArray:
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    result: FloatArray = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"]).run(None, sample)[0]
+    return result
+
+
+def test_activations_have_16_bits_weights_8_and_the_network_says_the_same(
+    exported: Path, samples: list[dict[str, FloatArray]], tmp_path: Path
+) -> None:
+    out = tmp_path / "q.onnx"
+    told: list[tuple[int, int]] = []
+    quantize_a16w8(exported, samples[:3], out, progress=lambda done, total: told.append((done, total)))
+    model = onnx.load(out)
+    kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    points = {kinds[node.input[2]] for node in model.graph.node if node.op_type == "QuantizeLinear"}
+    assert points == {TensorProto.UINT16}
+    assert TensorProto.INT8 in kinds.values()
+    assert 40 < sqnr_db(run(exported, samples[3]), run(out, samples[3])) < 90
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert [p.name for p in tmp_path.iterdir()] == ["q.onnx"]
+    assert str(exported.parent).encode() not in out.read_bytes()
+
+
+def test_what_is_kept_shares_no_quantized_constant(
+    exported: Path, samples: list[dict[str, FloatArray]], tmp_path: Path
+) -> None:
+    """Guards the trap in which a kept `Clip` gets its bounds dequantized, which the HTP refuses."""
+    quantize_a16w8(exported, samples, tmp_path / "q.onnx", keep_fp32=("first",))
+    graph = onnx.load(tmp_path / "q.onnx").graph
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    first, *_ = [node for node in graph.node if node.op_type == "Clip"]
+    assert [float(constants[name]) for name in first.input[1:]] == [0, 6]
+    layer, *_ = [node for node in graph.node if node.op_type == "Conv"]
+    assert constants[layer.input[1]].dtype == np.float32
+
+
+def test_nothing_to_calibrate_with_is_refused(exported: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="calibration samples"):
+        quantize_a16w8(exported, [], tmp_path / "q.onnx")
+    assert list(tmp_path.iterdir()) == []
