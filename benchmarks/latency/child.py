@@ -151,8 +151,8 @@ def _serve(connection: Connection, job: Job) -> None:
             else:
                 connection.send(_lap(run))
         connection.send(resident_mib()[1])
-    except (EOFError, BrokenPipeError):
-        return  # the parent has left
+    except (EOFError, BrokenPipeError, KeyboardInterrupt):
+        return  # the parent has left, or is about to
     except PocketCrafterError as error:
         connection.send(_Failed(str(error)))
     except Exception as error:

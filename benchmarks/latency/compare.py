@@ -9,7 +9,7 @@ from pydantic import Field
 
 from pocketcrafter.benchmarks.latency.competitors import REFERENCE
 from pocketcrafter.benchmarks.latency.intervals import ratio_of_medians
-from pocketcrafter.benchmarks.latency.results import CaseResult, Interval, LatencyReport
+from pocketcrafter.benchmarks.latency.results import CaseResult, Interval, LatencyReport, in_threads
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
@@ -117,7 +117,7 @@ def comparison_lines(report: ComparisonReport) -> Iterator[str]:
     yield f"{'case':<52} {'ratio':>7} {'95 % interval':>17} {'margin':>7} {'memory':>7}  verdict"
     for c in report.comparisons:
         ends = f"{c.interval.low:.3f} – {c.interval.high:.3f}" if c.interval else "too few samples"
-        what = f"{c.component} on {c.runner}, {c.threads} thread{'s' * (c.threads > 1)}"
+        what = f"{c.component} on {c.runner}, {in_threads(c.threads)}"
         noisy = " (noisy: measure again)" if c.noisy else ""
         yield (
             f"{what:<52} {c.ratio:>7.3f} {ends:>17} {c.margin:>7.0%} {c.memory_ratio:>7.2f}  "

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
+from pocketcrafter.benchmarks.latency.results import in_threads
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.backends.names import BackendName
@@ -81,7 +82,7 @@ class NetworkJob:
     @property
     def name(self) -> str:
         """What it is, in words."""
-        return f"{self.component} on {self.runner}, {self.threads} thread{'s' * (self.threads > 1)}"
+        return f"{self.component} on {self.runner}, {in_threads(self.threads)}"
 
     def import_engine(self) -> None:
         """Import the engine."""
@@ -120,7 +121,8 @@ class PhotoJob:
     @property
     def name(self) -> str:
         """What it is, in words."""
-        return f"photo of {self.megapixels:g} MP, restoration {'on' if self.restoration else 'off'}"
+        restoration = "on" if self.restoration else "off"
+        return f"photo of {self.megapixels:g} MP, restoration {restoration}, {in_threads(self.threads)}"
 
     def import_engine(self) -> None:
         """Import the engine of the bundle's default target."""

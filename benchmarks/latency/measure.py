@@ -3,8 +3,8 @@
 import hashlib
 import itertools
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -24,6 +24,7 @@ from pocketcrafter.benchmarks.latency.results import (
     Skipped,
     SustainedCurve,
     Timing,
+    in_threads,
 )
 from pocketcrafter.benchmarks.latency.rounds import Measured, Progress, measure_in_turn
 from pocketcrafter.benchmarks.latency.scene import write_scene
@@ -87,24 +88,28 @@ def measure_latency(path: Path, options: LatencyOptions, progress: Progress = la
     BundleError
         If it is not a bundle, or lacks a component that was asked for.
     ConfigError
-        If it lacks a target that was asked for.
+        If it lacks a target that was asked for, or this process may not use as many cores as threads were asked for.
     BackendError
         If nothing could be measured, with every reason.
     """
     bundle = Bundle.open(path)
     machine, started = this_machine(), datetime.now(UTC).isoformat(timespec="seconds")
+    if max(options.threads) > machine.usable_cores:
+        raise ConfigError(
+            f"{in_threads(max(options.threads))} on {machine.usable_cores} usable cores would measure how they wait "
+            "for each other; ask for fewer with --threads."
+        )
     cases: list[CaseResult] = []
     skipped: list[Skipped] = []
-    photos: list[PhotoResult] = []
     curves: list[SustainedCurve] = []
     with tempfile.TemporaryDirectory(prefix="pocketcrafter-bench-") as folder:
+        scenes = {size: write_scene(bundle, size, Path(folder) / f"{size:g}mp.jpg") for size in options.photos_mp}
         jobs = list(_network_jobs(bundle, options, Path(folder), skipped))
         for _, group in itertools.groupby(jobs, key=lambda job: (job.component, job.threads)):
             measured = measure_in_turn(list(group), options.repeats, options.loads, _wrong_answer, progress)
             skipped += [Skipped(what=m.job.name, reason=m.failure[:2000]) for m in measured if m.failure]
             cases += [_case(m) for m in measured if not m.failure]
-        if options.photos_mp:
-            photos = list(_photos(bundle, options, Path(folder), skipped, progress))
+        photos = list(_photos(bundle, scenes, options, skipped, progress))
         if options.sustained_s:
             failed = {s.what for s in skipped}
             steady = [job for job in jobs if job.ours and job.name not in failed]
@@ -153,7 +158,7 @@ def _network_jobs(
         alone += _competing_jobs(bundle, entry, options.competitors, folder, skipped) if alone else []
         for threads in dict.fromkeys(options.threads):
             for job in alone:
-                yield NetworkJob(**(vars(job) | {"threads": threads}))
+                yield replace(job, threads=threads)
 
 
 def _target_job(bundle: Bundle, entry: ComponentEntry, target: str) -> NetworkJob:
@@ -243,13 +248,15 @@ def _ratios(cases: Sequence[CaseResult]) -> Iterator[Ratio]:
 
 
 def _photos(
-    bundle: Bundle, options: LatencyOptions, folder: Path, skipped: list[Skipped], progress: Progress
+    bundle: Bundle,
+    scenes: Mapping[float, Path],
+    options: LatencyOptions,
+    skipped: list[Skipped],
+    progress: Progress,
 ) -> Iterator[PhotoResult]:
-    target = bundle.target_for()
-    files = {size: write_scene(bundle, size, folder / f"{size:g}mp.jpg") for size in options.photos_mp}
-    for threads, size in itertools.product(dict.fromkeys(options.threads), files):
+    for threads, (size, scene) in itertools.product(dict.fromkeys(options.threads), scenes.items()):
         jobs = [
-            PhotoJob(bundle.path, files[size], folder / f"{size:g}-{restoration}.jpg", size, restoration, threads)
+            PhotoJob(bundle.path, scene, scene.with_suffix(f".{restoration}.jpg"), size, restoration, threads)
             for restoration in (False, True)
         ]
         repeats = min(options.repeats, _PHOTO_REPEATS)
@@ -258,7 +265,7 @@ def _photos(
                 skipped.append(Skipped(what=measured.job.name, reason=measured.failure[:2000]))
                 continue
             yield PhotoResult(
-                target=target,
+                target=bundle.target_for(),
                 megapixels=size,
                 restoration=measured.job.restoration,
                 threads=threads,

@@ -24,6 +24,11 @@ Samples = Annotated[tuple[Milliseconds, ...], Field(min_length=1, max_length=100
 Name = Annotated[str, Field(min_length=1, max_length=80)]
 
 
+def in_threads(count: int) -> str:
+    """Say a number of threads, as in "2 threads"."""
+    return f"{count} thread{'s' * (count > 1)}"
+
+
 class Interval(Config):
     """A 95 % confidence interval."""
 
@@ -99,7 +104,7 @@ class CaseResult(Config):
     @property
     def key(self) -> str:
         """What it is, in words."""
-        return f"{self.component} on {self.runner}, {self.threads} thread{'s' * (self.threads > 1)}"
+        return f"{self.component} on {self.runner}, {in_threads(self.threads)}"
 
 
 class PhotoResult(Config):
@@ -131,7 +136,7 @@ class Ratio(Config):
 class Skipped(Config):
     """What was not measured, and why."""
 
-    what: Name
+    what: str = Field(min_length=1, max_length=200)
     reason: str = Field(max_length=2000)
 
 

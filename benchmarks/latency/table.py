@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from pocketcrafter.benchmarks.latency.results import Interval, LatencyReport, PhotoResult
+from pocketcrafter.benchmarks.latency.results import Interval, LatencyReport, PhotoResult, in_threads
 
 
 def latency_lines(report: LatencyReport) -> Iterator[str]:
@@ -37,9 +37,9 @@ def latency_lines(report: LatencyReport) -> Iterator[str]:
     )
     for off, on in restoration_pairs(report):
         cost = (on.warm.median_ms - off.warm.median_ms) / on.megapixels
-        yield f"restoration at {on.megapixels:g} MP, {on.threads} thread(s): {cost / 1e3:.2f} s per megapixel"
+        yield f"restoration at {on.megapixels:g} MP, {in_threads(on.threads)}: {cost / 1e3:.2f} s per megapixel"
     for curve in report.sustained:
-        yield f"sustained {curve.component} on {curve.runner}, {curve.threads} thread(s): keeps {curve.kept:.0%}"
+        yield f"sustained {curve.component} on {curve.runner}, {in_threads(curve.threads)}: keeps {curve.kept:.0%}"
     for skipped in report.skipped:
         yield f"not measured: {skipped.what}: {skipped.reason}"
     if report.noisy:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from pydantic import TypeAdapter, ValidationError
 
 from pocketcrafter.benchmarks.frames import FrameKind
-from pocketcrafter.benchmarks.latency.results import MAX_RESULT_BYTES, LatencyReport
+from pocketcrafter.benchmarks.latency.results import MAX_RESULT_BYTES, LatencyReport, in_threads
 from pocketcrafter.benchmarks.latency.table import restoration_pairs
 from pocketcrafter.benchmarks.quality import FrameQuality, KindQuality, missed_gates, summarize
 from pocketcrafter.benchmarks.report.facts import RUNGS, State, target_facts
@@ -125,6 +125,6 @@ def write_page(page: str, path: Path) -> None:
 def _bars(latency: LatencyReport) -> list[tuple[str, Markup]]:
     plots = []
     for (component, threads), group in itertools.groupby(latency.cases, key=lambda c: (c.component, c.threads)):
-        title = f"{component}, {threads} thread{'s' * (threads > 1)}"
+        title = f"{component}, {in_threads(threads)}"
         plots.append((title, latency_bars(list(group), f"Latency of {title}")))
     return plots

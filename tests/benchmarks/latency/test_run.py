@@ -93,6 +93,11 @@ def test_a_target_that_is_not_there_is_refused_by_name(bundle: Path) -> None:
         measure_latency(bundle, LatencyOptions(targets=("coreml",)))
 
 
+def test_more_threads_than_cores_are_refused(bundle: Path) -> None:
+    with pytest.raises(ConfigError, match=r"10000 threads on \d+ usable cores"):
+        measure_latency(bundle, LatencyOptions(threads=(10_000,)))
+
+
 @pytest.mark.parametrize("duration", ["0s", "10", "-5m", "1d", "m"])
 def test_a_duration_without_sense_is_refused(duration: str, bundle: Path) -> None:
     result = CliRunner().invoke(bench, ["latency", str(bundle), "--sustained", duration])

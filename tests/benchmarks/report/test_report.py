@@ -11,16 +11,19 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from pocketcrafter.benchmarks.frames import FrameKind
 from pocketcrafter.benchmarks.latency.machine import this_machine
 from pocketcrafter.benchmarks.latency.results import CaseResult, LatencyReport, SustainedCurve, SustainedPoint, Timing
+from pocketcrafter.benchmarks.quality import FrameQuality
 from pocketcrafter.benchmarks.report import page as page_module
 from pocketcrafter.benchmarks.report.command import report_command
 from pocketcrafter.benchmarks.report.facts import State, target_facts
-from pocketcrafter.benchmarks.report.page import report_page
+from pocketcrafter.benchmarks.report.page import read_quality, report_page
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import BundleError, ConfigError
+from pocketcrafter.runtime.plan import EditPlan
 
 HOSTILE = '</script><img src="https://example.com/x.png" onerror="alert(1)">$x^2$'
 REFERENCES = {"src", "href", "srcset", "action", "data", "poster", "formaction", "background", "xlink:href"}
@@ -206,6 +209,26 @@ def test_latency_of_another_build_is_told(bundle: Path) -> None:
     assert "Measured on another build of this bundle." in words
     assert "Host figures, not a phone's." in words
     assert "1 of 2 measurements spread by more than 20 %" in words
+
+
+@pytest.mark.parametrize(("gain", "missed"), [(0.5, True), (4.0, False)])
+def test_quality_is_shown_with_the_gates_it_missed(gain: float, missed: bool, bundle: Path, tmp_path: Path) -> None:
+    frame = FrameQuality(
+        kind=FrameKind.NOISE,
+        photo="a.jpg",
+        psnr_before_db=25,
+        psnr_after_db=25 + gain,
+        ssim_before=0.6,
+        ssim_after=0.7,
+        delta_e_before=5,
+        delta_e_after=4,
+        plan=EditPlan(denoise=0.5),
+        true_plan=EditPlan(denoise=0.5),
+    )
+    (tmp_path / "quality.json").write_text(json.dumps([frame.model_dump(mode="json")]))
+    words = Page(report_page(Bundle.open(bundle), quality=read_quality(tmp_path / "quality.json"))).words
+    assert f"+{gain:.2f} dB" in words
+    assert ("Gates missed" in words) is missed
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
