@@ -16,14 +16,15 @@ from pocketcrafter.runtime.fidelity import sqnr_db
 
 
 class Net(nn.Module):
-    """Both halves clip between the same bounds, which the exporter stores once."""
+    """The exporter stores once what both halves clip between, and the maximum with zero reads too."""
 
     def __init__(self) -> None:
         super().__init__()
         self.first, self.second = Half(3, 8), Half(8, 3)
 
     def forward(self, picture: Tensor) -> Tensor:
-        return picture + self.second(self.first(picture))
+        y = self.second(self.first(picture))
+        return picture + (y.square() - y.mean((2, 3), keepdim=True)).clamp(min=0)
 
 
 class Half(nn.Module):
