@@ -1,16 +1,23 @@
-"""QNN's wheel: looked at without loading any of it, and what is wrong is told with the command that mends it."""
+"""QNN in the build: its wheel is looked at before any work, its targets come when they are asked for."""
 
 import platform
 import sys
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
+from pocketcrafter.export.builder.graph import bundle_stage
 from pocketcrafter.export.builder.preflight import PreflightError, check_targets
+from pocketcrafter.export.builder.steps.names import artifact_path
+from pocketcrafter.export.recipe import DEFAULT, load_recipe
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.backends.qnn import run_qnn, why_no_qnn
 from pocketcrafter.runtime.backends.registry import why_unusable
-from pocketcrafter.runtime.errors import BackendError
+from pocketcrafter.runtime.bundle.manifest import TargetName, safe_path
+from pocketcrafter.runtime.bundle.results import Precision
+from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.errors import BackendError, ConfigError
 from pocketcrafter.runtime.targets import TargetKind
 
 _LIBRARIES = ("libonnxruntime_providers_qnn.so", "libQnnHtp.so", "libHtpPrepare.so", "libQnnSystem.so")
@@ -78,3 +85,30 @@ def test_other_machines_are_told_that_there_is_no_emulator_for_them(
     reason = why_no_qnn()
     assert reason is not None
     assert "x86-64 only" in reason
+
+
+def test_a_target_beside_the_recipes_own_is_built_when_it_is_asked_for() -> None:
+    recipe = load_recipe(DEFAULT)
+    asked = {stage.name for stage in bundle_stage(recipe, DEFAULT, (TargetKind.QNN_SM8750,)).ancestors()}
+    assert "lower restore for qnn-context:sm8750" in asked
+    assert not [name for name in asked if "onnx" in name]
+    default = {stage.name for stage in bundle_stage(recipe, DEFAULT).ancestors()}
+    assert not [name for name in default if "qnn" in name]
+
+
+def test_a_target_that_a_component_has_no_precision_for_is_refused() -> None:
+    recipe = load_recipe(DEFAULT)
+    tone = recipe.components[Component.TONE].model_copy(update={"precision": {TargetKind.ONNX: Precision.INT8}})
+    recipe = recipe.model_copy(
+        update={"components": {**recipe.components, Component.TONE: tone}, "targets": (TargetKind.ONNX,)}
+    )
+    with pytest.raises(ConfigError, match="has no target qnn-context:sm8750; it has onnx"):
+        bundle_stage(recipe, DEFAULT, (TargetKind.QNN_SM8750,))
+
+
+def test_a_manifest_takes_the_target_with_its_soc_and_a_path_that_windows_takes() -> None:
+    path = artifact_path(Component.RESTORE, TargetKind.QNN_SM8750)
+    assert safe_path(path) == "targets/qnn-context-sm8750/restore.onnx"
+    assert TypeAdapter(TargetName).validate_python("qnn-context:sm8750") == TargetKind.QNN_SM8750
+    with pytest.raises(ValidationError):
+        TypeAdapter(TargetName).validate_python("qnn-context:")
