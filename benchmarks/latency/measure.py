@@ -130,7 +130,7 @@ def measure_latency(path: Path, options: LatencyOptions, progress: Progress = la
         repeats=options.repeats,
         noise_limit=NOISE_LIMIT,
         cases=tuple(cases),
-        ratios=tuple(_ratios(cases)),
+        ratios=tuple(speed_ratios(cases)),
         photos=tuple(photos),
         sustained=tuple(curves),
         skipped=tuple(skipped),
@@ -232,7 +232,8 @@ def _case(measured: Measured[NetworkJob]) -> CaseResult:
     )
 
 
-def _ratios(cases: Sequence[CaseResult]) -> Iterator[Ratio]:
+def speed_ratios(cases: Sequence[CaseResult]) -> Iterator[Ratio]:
+    """Yield every target's ratio to every competitor of the same network and threads, measured in the same rounds."""
     for ours, other in itertools.product(cases, cases):
         alike = (ours.component, ours.threads) == (other.component, other.threads)
         if ours.ours and not other.ours and alike:
@@ -244,6 +245,7 @@ def _ratios(cases: Sequence[CaseResult]) -> Iterator[Ratio]:
                 competitor=other.runner,
                 ratio=ratio,
                 interval=Interval.of(ends),
+                cpu_ratio=other.cpu_ms / ours.cpu_ms,
             )
 
 

@@ -94,7 +94,7 @@ class CaseResult(Config):
     load_ms: Samples = Field(description="Opening the artifact in a new process, one value a process.")
     first_ms: Samples = Field(description="The first inference after that.")
     warm: Timing
-    cpu_ms: float = Field(ge=0, description="Mean CPU time of a warm inference, over all threads.")
+    cpu_ms: float = Field(gt=0, description="Mean CPU time of a warm inference, over all threads.")
     base_rss_mib: float = Field(ge=0, description="Resident memory with the engine imported, before the artifact.")
     peak_rss_mib: float = Field(ge=0, description="Highest resident memory of the process.")
     sqnr_db: float | None = Field(description="Worst output against the golden; null where all are identical.")
@@ -131,6 +131,7 @@ class Ratio(Config):
     competitor: Name
     ratio: float = Field(gt=0, description="Median over rounds in which both ran, one after the other.")
     interval: Interval | None
+    cpu_ratio: float = Field(gt=0, description="The same of the mean CPU times, which a busy machine stretches less.")
 
 
 class Skipped(Config):

@@ -20,9 +20,10 @@ def latency_lines(report: LatencyReport) -> Iterator[str]:
         ],
     )
     yield from _table(
-        "| network | threads | how many times as fast as | ratio (95 %) |",
+        "| network | threads | how many times as fast as | ratio (95 %) | of CPU time |",
         [
-            f"| {r.component} | {r.threads} | {r.ours} vs {r.competitor} | {r.ratio:.2f}×{_ends(r.interval)} |"
+            f"| {r.component} | {r.threads} | {r.ours} vs {r.competitor} | {r.ratio:.2f}×{_ends(r.interval)} "
+            f"| {r.cpu_ratio:.2f}× |"
             for r in report.ratios
         ],
     )

@@ -66,7 +66,7 @@ def latency_bars(cases: Sequence[CaseResult], title: str) -> Markup:
                 )
             axes.plot(case.warm.p90_ms, row, marker="|", markersize=11, color=_INK)
             axes.annotate(
-                f"{_short(case.runner)}: {median:.3g} ms{' (noisy)' if case.noisy else ''}",
+                f"{_short(case.runner)}: {_rounded(median)} ms{' (noisy)' if case.noisy else ''}",
                 (0, row - 0.25),
                 xytext=(1, 2.5),
                 textcoords="offset points",
@@ -100,6 +100,10 @@ def sustained_lines(curves: Sequence[SustainedCurve], title: str) -> Markup:
         axes.set_ylabel("ms for one inference")
         axes.legend(frameon=False, fontsize=8)
         return _svg(figure, title)
+
+
+def _rounded(milliseconds: float) -> str:
+    return f"{milliseconds:.0f}" if milliseconds >= 100 else f"{milliseconds:.3g}"
 
 
 def _short(name: str) -> str:
