@@ -3,7 +3,9 @@
 from pocketcrafter.export.lower.mil_interpreter.divergence import Divergence, first_divergence
 from pocketcrafter.export.lower.mil_interpreter.errors import DeclaredTypeError, MilError, UnknownOpError
 from pocketcrafter.export.lower.mil_interpreter.interpreter import Interpreter, Mode, Run
+from pocketcrafter.export.lower.mil_interpreter.ops.state import State
 from pocketcrafter.export.lower.mil_interpreter.package import read_package
+from pocketcrafter.export.lower.mil_interpreter.program import Program
 from pocketcrafter.export.lower.mil_interpreter.registry import known_ops
 
 __all__ = [
@@ -12,7 +14,9 @@ __all__ = [
     "Interpreter",
     "MilError",
     "Mode",
+    "Program",
     "Run",
+    "State",
     "UnknownOpError",
     "first_divergence",
     "known_ops",

@@ -8,7 +8,7 @@ from typing import Final
 from torch import Tensor
 
 from pocketcrafter.export.lower.mil_interpreter.interpreter import Interpreter, Mode
-from pocketcrafter.export.lower.mil_interpreter.program import Op
+from pocketcrafter.export.lower.mil_interpreter.program import Op, Program
 from pocketcrafter.runtime.fidelity import sqnr_db
 
 _MOVES: Final = frozenset({"cast", "reshape", "transpose", "squeeze", "expand_dims", "identity", "concat", "split"})
@@ -29,10 +29,10 @@ class Divergence:
 
 
 def first_divergence(
-    package: Path,
+    package: Path | Program,
     inputs: Mapping[str, Tensor],
     *,
-    reference: Path | None = None,
+    reference: Path | Program | None = None,
     floor_db: float = 40.0,
     drop_db: float = 6.0,
     function: str | None = None,

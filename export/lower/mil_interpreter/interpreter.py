@@ -13,7 +13,7 @@ from pocketcrafter.export.lower.mil_interpreter import ops as _ops  # noqa: F401
 from pocketcrafter.export.lower.mil_interpreter.errors import DeclaredTypeError, MilError
 from pocketcrafter.export.lower.mil_interpreter.ops.state import State
 from pocketcrafter.export.lower.mil_interpreter.package import read_package
-from pocketcrafter.export.lower.mil_interpreter.program import Constant, Function, Name, Op, Port
+from pocketcrafter.export.lower.mil_interpreter.program import Constant, Function, Name, Op, Port, Program
 from pocketcrafter.export.lower.mil_interpreter.registry import call
 from pocketcrafter.export.lower.mil_interpreter.types import Kind, TensorType, kind_of
 
@@ -49,7 +49,7 @@ class Interpreter:
     Parameters
     ----------
     package
-        The ``.mlpackage`` folder.
+        The ``.mlpackage`` folder, or a program that was read from one.
     function
         Which function; the default one if none is named.
     mode
@@ -61,8 +61,9 @@ class Interpreter:
         If the package cannot be read, or has no such function.
     """
 
-    def __init__(self, package: Path, function: str | None = None, mode: Mode = Mode.DECLARED) -> None:
-        self.function: Function = read_package(package).function(function)
+    def __init__(self, package: Path | Program, function: str | None = None, mode: Mode = Mode.DECLARED) -> None:
+        program = package if isinstance(package, Program) else read_package(package)
+        self.function: Function = program.function(function)
         self.mode = mode
         self._constants: dict[str, Tensor | str] = {}
         self._last_use = _last_uses(self.function)
@@ -96,7 +97,7 @@ class Interpreter:
             If inputs are missing or an operator fails.
         """
         overflowed: list[str] = []
-        values: dict[str, Any] = dict(self.new_state() if state is None else state)
+        values: dict[str, Any] = dict(self.new_state() if state is None else self._checked_state(state))
         values |= self._checked_inputs(inputs, overflowed)
         for index, op in enumerate(self.function.ops):
             if op.kind == "const" or op.kind.startswith("constexpr_"):
@@ -110,6 +111,12 @@ class Interpreter:
                 values.pop(name, None)
         known = {**values, **self._constants}
         return Run({name: known[name] for name in self.function.outputs}, tuple(dict.fromkeys(overflowed)))
+
+    def _checked_state(self, state: Mapping[str, State]) -> Mapping[str, State]:
+        wanted = {port.name for port in self.function.states}
+        if state.keys() != wanted:
+            raise MilError(f"`{self.function.name}` keeps the states {wanted or 'none'}; it was given {set(state)}.")
+        return state
 
     def _store(self, op: Op, known: Mapping[str, Any], into: dict[str, Any], overflowed: list[str]) -> tuple[Any, ...]:
         arguments = {name: _argument(name, bound, known, op) for name, bound in op.inputs.items()}
