@@ -115,7 +115,8 @@ class Interpreter:
     def _checked_state(self, state: Mapping[str, State]) -> Mapping[str, State]:
         wanted = {port.name for port in self.function.states}
         if state.keys() != wanted:
-            raise MilError(f"`{self.function.name}` keeps the states {wanted or 'none'}; it was given {set(state)}.")
+            has, given = (", ".join(sorted(names)) or "none" for names in (wanted, state.keys()))
+            raise MilError(f"`{self.function.name}` keeps the states {has}; it was given {given}.")
         return state
 
     def _store(self, op: Op, known: Mapping[str, Any], into: dict[str, Any], overflowed: list[str]) -> tuple[Any, ...]:

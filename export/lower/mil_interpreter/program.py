@@ -75,5 +75,5 @@ class Program:
         """
         wanted = self.default if name is None else name
         if wanted not in self.functions:
-            raise MilError(f"The package has no function `{wanted}`; it has {', '.join(self.functions)}.")
+            raise MilError(f"The package has no function `{wanted}`; it has {', '.join(sorted(self.functions))}.")
         return self.functions[wanted]
