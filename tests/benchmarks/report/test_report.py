@@ -13,7 +13,16 @@ from PIL import Image
 
 from pocketcrafter.benchmarks.frames import FrameKind
 from pocketcrafter.benchmarks.latency.machine import this_machine
-from pocketcrafter.benchmarks.latency.results import CaseResult, LatencyReport, SustainedCurve, SustainedPoint, Timing
+from pocketcrafter.benchmarks.latency.results import (
+    CaseResult,
+    Interval,
+    LatencyReport,
+    PhotoResult,
+    Ratio,
+    SustainedCurve,
+    SustainedPoint,
+    Timing,
+)
 from pocketcrafter.benchmarks.quality import FrameQuality
 from pocketcrafter.benchmarks.report import page as page_module
 from pocketcrafter.benchmarks.report.command import report_command
@@ -79,6 +88,32 @@ def latency_of(runner: str) -> LatencyReport:
                 noisy=not ours,
             )
             for name, ours, timing in zip((runner, "torch-eager-fp32"), (True, False), timings, strict=True)
+        ),
+        ratios=(
+            Ratio(
+                component=Component.TONE,
+                threads=1,
+                ours=runner,
+                competitor="torch-eager-fp32",
+                ratio=3.0,
+                interval=Interval(low=2.5, high=3.5),
+                cpu_ratio=3.1,
+            ),
+        ),
+        photos=tuple(
+            PhotoResult(
+                target="onnx",
+                megapixels=12,
+                restoration=restoration,
+                threads=1,
+                warm=Timing.of([14_000.0 if restoration else 2_000.0]),
+                stages_ms={"decode": 100.0, "develop": 900.0},
+                cpu_ms=1500,
+                peak_rss_mib=300,
+                attempts=1,
+                noisy=False,
+            )
+            for restoration in (False, True)
         ),
         sustained=(SustainedCurve(runner=runner, component=Component.TONE, threads=1, points=(point, point)),),
     )
@@ -208,7 +243,9 @@ def test_latency_of_another_build_is_told(bundle: Path) -> None:
     words = Page(report_page(Bundle.open(bundle), latency_of("onnx"))).words
     assert "Measured on another build of this bundle." in words
     assert "Host figures, not a phone's." in words
-    assert "1 of 2 measurements spread by more than 20 %" in words
+    assert "1 of 4 measurements spread by more than 20 %" in words
+    assert "3.00× (2.50–3.50)" in words
+    assert "Restoration at 12 MP with 1 thread costs 1.00 s per megapixel." in words
 
 
 @pytest.mark.parametrize(("gain", "missed"), [(0.5, True), (4.0, False)])
