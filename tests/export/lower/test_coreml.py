@@ -62,13 +62,20 @@ def test_the_same_network_gives_the_same_bytes_that_name_no_path(
     assert not any(str(Path(__file__).parents[3]).encode() in content for content in first.values())
 
 
-@pytest.mark.parametrize("target", [TargetKind.COREML_IOS17, _IOS18])
-def test_shipped_tone_climbs_the_ladder_in_int8(target: TargetKind, tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", [TargetKind.COREML_IOS17, TargetKind.COREML_IOS26])
+def test_older_and_newer_systems_get_the_same_network(
+    target: TargetKind, restore: nn.Module, spec: ComponentSpec, samples: list[Sample], tmp_path: Path
+) -> None:
+    lowered = LOWERINGS[target].lower(restore, spec, samples, Precision.FP16, tmp_path / "restore.mlpackage")
+    assert lowered.rung2[0].reaches(60)
+
+
+def test_shipped_tone_climbs_the_ladder_in_int8(tmp_path: Path) -> None:
     spec = POCKET_SPECS[Component.TONE]
     rng = np.random.default_rng(0)
     samples = [{t.name: rng.random(t.shape, np.float32) for t in spec.inputs} for _ in range(2)]
     model = load_component(Component.TONE, _WEIGHTS / "tone.safetensors")
-    lowered = LOWERINGS[target].lower(model, spec, samples, Precision.INT8, tmp_path / "tone.mlpackage")
+    lowered = LOWERINGS[_IOS18].lower(model, spec, samples, Precision.INT8, tmp_path / "tone.mlpackage")
     assert lowered.rung1[0].reaches(40)
     assert lowered.rung2[0].reaches(60)
     size = sum(len(content) for content in _bytes(lowered.path).values())
