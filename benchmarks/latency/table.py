@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from pocketcrafter.benchmarks.latency.results import Interval, LatencyReport, PhotoResult, in_threads
+from pocketcrafter.benchmarks.latency.results import CaseResult, Interval, LatencyReport, PhotoResult, in_threads
 
 
 def latency_lines(report: LatencyReport) -> Iterator[str]:
@@ -15,7 +15,7 @@ def latency_lines(report: LatencyReport) -> Iterator[str]:
             f"| {min(c.load_ms):.1f} ms | {min(c.first_ms):.1f} ms "
             f"| {c.warm.median_ms:.2f} ms{_ends(c.warm.median_interval_ms)} "
             f"| {c.warm.p90_ms:.2f} | {c.warm.p99_ms:.2f} | {c.cpu_ms:.2f} ms "
-            f"| {c.peak_rss_mib:.0f} MiB | {c.warm.spread:.0%}{_flag(noisy=c.noisy)} |"
+            f"| {c.peak_rss_mib:.0f} MiB | {c.warm.spread:.0%}{_flag(c)} |"
             for c in report.cases
         ],
     )
@@ -32,7 +32,7 @@ def latency_lines(report: LatencyReport) -> Iterator[str]:
         [
             f"| {p.megapixels:g} MP | {'on' if p.restoration else 'off'} | {p.threads} "
             f"| {p.warm.median_ms / 1e3:.2f} s | {p.cpu_ms / 1e3:.2f} s | {p.peak_rss_mib:.0f} MiB "
-            f"| {p.warm.spread:.0%}{_flag(noisy=p.noisy)} | {_stages(p)} |"
+            f"| {p.warm.spread:.0%}{_flag(p)} | {_stages(p)} |"
             for p in report.photos
         ],
     )
@@ -61,8 +61,10 @@ def _table(head: str, rows: Sequence[str]) -> Iterator[str]:
         yield from ("", head, "|---" * (head.count("|") - 1) + "|", *rows)
 
 
-def _flag(*, noisy: bool) -> str:
-    return " noisy" if noisy else ""
+def _flag(result: CaseResult | PhotoResult) -> str:
+    if result.warm.median_interval_ms is None:
+        return f", too few runs ({len(result.warm.samples_ms)}) to tell"
+    return " noisy" if result.noisy else ""
 
 
 def _stages(photo: PhotoResult) -> str:
