@@ -1,7 +1,7 @@
 """The pocket critic: one global view and four native crops in; plan, presence, confidence, score, tokens and scene out.
 
-Evidence (the ImageNet backbone and the statistics) is fixed, judgement is trained: evidence can be computed once for
-each training frame, and the artist reads the judgement's hidden states, the plan tokens.
+Evidence (early backbone layers and statistics) is fixed, judgement is trained: evidence can be computed once for each
+training frame, and the artist reads the judgement's hidden states, the plan tokens.
 """
 
 from typing import Final, NamedTuple
@@ -70,15 +70,15 @@ class Critic(nn.Module):
 
     def judge_evidence(self, evidence_map: Tensor, vector: Tensor) -> Judgement:
         """Judge from stored evidence."""
-        judgement: Judgement = self.judge(self.late_features(evidence_map), vector)
+        features = [evidence_map]
+        for stage in self.late_stages():
+            features.append(stage(features[-1]))
+        judgement: Judgement = self.judge(features[1:], vector)
         return judgement
 
-    def late_features(self, evidence_map: Tensor) -> list[Tensor]:
-        """Return the feature maps of the backbone's later stages, from the early one that is stored."""
-        features = [evidence_map]
-        for stage in list(self.backbone.stages)[EARLY_TAPS + 1 : len(STAGES)]:
-            features.append(stage(features[-1]))
-        return features[1:]
+    def late_stages(self) -> list[nn.Module]:
+        """Return the trained stages of the backbone."""
+        return list(self.backbone.stages)[EARLY_TAPS + 1 : len(STAGES)]
 
 
 class Judge(nn.Module):
@@ -94,9 +94,8 @@ class Judge(nn.Module):
         self.register_buffer("spread", torch.ones(VECTOR_DIM))
         self.late = nn.Linear(2 * _LATE_CHANNELS, _HIDDEN)
         self.vector = nn.Linear(VECTOR_DIM, _HIDDEN)
-        self.late_dropout = nn.Dropout(0.5)
-        self.vector_dropout = nn.Dropout(0.15)
-        self.dropout = nn.Dropout(0.3)
+        self.late_dropout = nn.Dropout(0.3)
+        self.dropout = nn.Dropout(0.2)
         self.hidden = nn.Linear(2 * _HIDDEN, _HIDDEN)
         self.tokens = nn.Linear(_HIDDEN, TOKENS * TOKEN_DIM)
         self.plan = nn.Linear(TOKENS * TOKEN_DIM, len(Attribute))
@@ -109,12 +108,9 @@ class Judge(nn.Module):
 
     def forward(self, features: list[Tensor], vector: Tensor) -> Judgement:
         """Judge from late feature maps and the evidence vector ``(B, VECTOR_DIM)``."""
-        return self.read(pool(features), vector)
-
-    def read(self, seen: Tensor, vector: Tensor) -> Judgement:
-        """Judge from what `pool` makes of the late feature maps, and the evidence vector."""
+        seen = self.late_dropout(torch.cat([_moments(f) for f in features], 1))
         measured = ((vector - self.center) / self.spread).clamp(-5, 5)
-        joined = torch.cat([self.late(self.late_dropout(seen)), self.vector(self.vector_dropout(measured))], 1)
+        joined = torch.cat([self.late(seen), self.vector(measured)], 1)
         hidden = self.dropout(F.hardswish(self.hidden(self.dropout(F.hardswish(joined)))))
         tokens = F.hardswish(self.tokens(hidden))
         scene = self.scene(tokens)
@@ -126,11 +122,6 @@ class Judge(nn.Module):
             tokens=tokens.reshape(-1, TOKENS, TOKEN_DIM),
             scene=scene / (_mean_square(scene) * SCENE_DIM + 1e-6).sqrt(),
         )
-
-
-def pool(features: list[Tensor]) -> Tensor:
-    """Mean and standard deviation over space of every feature map, side by side: ``(B, 2·channels)``."""
-    return torch.cat([_moments(f) for f in features], 1)
 
 
 def _mean_square(x: Tensor) -> Tensor:

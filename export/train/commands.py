@@ -98,7 +98,7 @@ def _with_options(command: Callable[[TrainOptions], None]) -> Callable[..., None
 @_with_options
 def critic(options: TrainOptions) -> None:
     """Train the critic on stored frames."""
-    settings, device = options.fit_settings(steps=4000, batch=64), options.torch_device()
+    settings, device = options.fit_settings(steps=1600, batch=32), options.torch_device()
     store = _store(options, Split.TRAIN)
     task = CriticTask(store, imagenet_backbone(options.run), settings, device)
     _train(Component.CRITIC, task, settings, options)

@@ -3,24 +3,22 @@
 from collections.abc import Mapping
 from typing import Final
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pocketcrafter.export.models.critic import Critic, Judgement, pool
+from pocketcrafter.export.models.critic import Critic, Judgement
 from pocketcrafter.export.models.layout import channels_last
 from pocketcrafter.export.models.renderer import render
 from pocketcrafter.export.train.evidence import EvidenceStore, to_batch
 from pocketcrafter.export.train.fit import FitSettings
-from pocketcrafter.export.train.losses import delta_e94
+from pocketcrafter.export.train.losses import picture_loss
 
-_DELTA_E_WEIGHT: Final = 0.015
+_PICTURE_WEIGHT: Final = 0.5
+_LATE_SHARE: Final = 0.3
 _NEAR: Final = 0.2
 """An amount this close to the truth, in plan-vector units, counts as right for `confidence`."""
-_PICTURE_PX: Final = 32
 _SCENE_TEMPERATURE: Final = 0.1
 
 
@@ -38,28 +36,25 @@ class CriticTask:
         model.judge.spread.copy_(torch.from_numpy(sample.std(0) + 1e-3))
         self.model = channels_last(model, device)
         self.foreseeable = self.model.judge.foreseeable
-        self.seen = self._see(store)
-        self.views, self.cleans = (_small(pictures) for pictures in (store.views, store.cleans))
 
     def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:
-        """Let the judge learn; the backbone is fixed, as a few hundred photos would only be learned by heart."""
-        return [(1.0, list(self.model.judge.parameters()))]
+        """Let the judge learn fast and the late backbone slowly; the evidence is fixed."""
+        late = [p for stage in self.model.late_stages() for p in stage.parameters()]
+        return [(1.0, list(self.model.judge.parameters())), (_LATE_SHARE, late)]
 
     def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
         """Return the loss of a batch of random frames."""
         rng = np.random.default_rng([self.settings.seed, step])
         rows = np.sort(rng.choice(len(self.store), self.settings.batch, replace=False))
-        vector = torch.from_numpy(self.store.vectors[rows]).to(self.device)
-        said = self.model.judge.read(self.seen[rows].to(self.device), vector)
+        said = self.model.judge_evidence(*self._evidence(rows))
         plan = torch.from_numpy(self.store.plans[rows]).to(self.device)
         score = torch.from_numpy(self.store.scores[rows]).to(self.device)
         present = (plan != 0).float()
         near = ((said.plan - plan).abs() < _NEAR).float().detach()
         scene = _same_scene_loss(said, torch.from_numpy(self.store.photos[rows]).to(self.device))
-        view, clean = (to_batch(pictures[rows]).to(self.device) for pictures in (self.views, self.cleans))
         losses = {
-            "plan": 0.5 * ((said.plan - plan).square() * self.foreseeable).mean(),
-            "picture": _DELTA_E_WEIGHT * delta_e94(render(said.plan.float(), view), clean).mean(),
+            "plan": ((said.plan - plan).square() * self.foreseeable).mean(),
+            "picture": _PICTURE_WEIGHT * self._picture_loss(said.plan, rows),
             "presence": 0.05
             * (F.binary_cross_entropy(said.presence.float(), present, reduction="none") * self.foreseeable).mean(),
             "confidence": 0.02 * F.binary_cross_entropy(said.confidence.float(), near),
@@ -69,22 +64,15 @@ class CriticTask:
         total = torch.stack([*losses.values()]).sum()
         return total, {name: float(part.detach()) for name, part in losses.items()}
 
-    @torch.no_grad()
-    def _see(self, store: EvidenceStore, batch: int = 64) -> Tensor:
-        """Return the pooled late features of every frame."""
-        pooled = []
-        for start in range(0, len(store), batch):
-            # A copy, as torch warns of arrays that cannot be written to.
-            maps = torch.from_numpy(np.array(store.maps[start : start + batch])).to(self.device).float()
-            features = self.model.late_features(maps.contiguous(memory_format=torch.channels_last))
-            pooled.append(pool(features).cpu())
-        return torch.cat(pooled)
+    def _evidence(self, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> tuple[Tensor, Tensor]:
+        maps = torch.from_numpy(self.store.maps[rows]).to(self.device).float()
+        vectors = torch.from_numpy(self.store.vectors[rows]).to(self.device)
+        return maps.contiguous(memory_format=torch.channels_last), vectors
 
-
-def _small(pictures: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Shrink pictures ``(N, VIEW_PX, VIEW_PX, 3)`` to `_PICTURE_PX`."""
-    size = (_PICTURE_PX, _PICTURE_PX)
-    return np.stack([cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in pictures])
+    def _picture_loss(self, plan: Tensor, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Tensor:
+        views = F.avg_pool2d(to_batch(self.store.views[rows]).to(self.device), 4)
+        cleans = F.avg_pool2d(to_batch(self.store.cleans[rows]).to(self.device), 4)
+        return picture_loss(render(plan.float(), views), cleans)
 
 
 def _same_scene_loss(said: Judgement, photos: Tensor) -> Tensor:

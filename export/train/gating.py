@@ -28,8 +28,9 @@ _CHOICES: Final = [
     if s == 1.0 or d == 0.2
 ]
 _SWEEPS: Final = 2
-_MAX_WORSE: Final = 0.10
-_MAX_CHANGED: Final = 0.18
+_MAX_WORSE: Final = 0.12
+_MAX_CHANGED: Final = 0.25
+_CONFIDENCE_Z: Final = 1.64
 _UNCHANGED_PSNR_DB: Final = 38.0
 _NEVER: Final = AttributeGate(presence=1.0, confidence=1.0, dead_zone=4.0, shrink=0.0)
 _TUNED: Final[Sequence[Attribute]] = [a for a in TONAL if a not in (Attribute.HIGHLIGHTS, Attribute.SHADOWS)]
@@ -49,6 +50,7 @@ class _Validation:
     pictures: npt.NDArray[np.float64]
     psnr_before: npt.NDArray[np.float64]
     is_clean: npt.NDArray[np.bool_]
+    photos: npt.NDArray[np.int32]
     judged: Judgement
 
     def outcome(self, gates: Gates) -> dict[str, float]:
@@ -68,7 +70,9 @@ class _Validation:
             "delta_e_change": float(change.mean()),
             "psnr_gain_db": float(gain[~self.is_clean].mean()),
             "worse_share": float((change > 1).mean()),
+            "worse_share_bound": _upper_bound(change > 1, self.photos[~self.is_clean]),
             "clean_changed": float(changed[self.is_clean].mean()),
+            "clean_changed_bound": _upper_bound(changed[self.is_clean], self.photos[self.is_clean]),
         }
 
 
@@ -91,9 +95,9 @@ def tune_gate(
 ) -> tuple[GateSettings, dict[str, float]]:
     """Choose each attribute's thresholds by coordinate descent on validation frames.
 
-    The objective is the mean ΔE2000 change of degraded frames less their mean PSNR gain, plus penalties where more than
-    `_MAX_WORSE` of them get worse or more than `_MAX_CHANGED` of clean frames change visibly: the product's gates with
-    a margin.
+    The objective is the mean ΔE2000 change of degraded frames less their mean PSNR gain, plus penalties where the share
+    of them that gets worse, or that of clean frames that change visibly, may pass the product's gate on other photos: a
+    one-sided 95 % bound over photos is held against the gate, as a few dozen photos say little of the next ones.
 
     Parameters
     ----------
@@ -115,7 +119,9 @@ def tune_gate(
     labs = [rgb2lab(p) for p in pictures]
     before = deltaE_ciede2000(*labs).mean((1, 2))
     is_clean = ~(store.plans != 0).any(1)
-    validation = _Validation(views, labs[1], before, pictures[1], _psnr_db(*pictures), is_clean, judged)
+    validation = _Validation(
+        views, labs[1], before, pictures[1], _psnr_db(*pictures), is_clean, np.array(store.photos), judged
+    )
     gates: Gates = dict.fromkeys(_TUNED, _NEVER)
     best = _objective(validation.outcome(gates))
     for _ in range(_SWEEPS):
@@ -143,9 +149,16 @@ def _psnr_db(pictures: npt.NDArray[np.float64], references: npt.NDArray[np.float
     return np.asarray(-10 * np.log10(error + 1e-10), dtype=np.float64)
 
 
+def _upper_bound(happened: npt.NDArray[np.bool_], photos: npt.NDArray[np.int32]) -> float:
+    """Return the one-sided 95 % bound of a share over frames, whose photos are what was sampled (cluster-robust)."""
+    share = happened.mean()
+    residuals = np.bincount(photos, happened - share)
+    return float(share + _CONFIDENCE_Z * np.sqrt((residuals**2).sum()) / len(happened))
+
+
 def _objective(figures: dict[str, float]) -> float:
-    too_many_worse = max(0.0, figures["worse_share"] - _MAX_WORSE)
-    too_many_changed = max(0.0, figures["clean_changed"] - _MAX_CHANGED)
+    too_many_worse = max(0.0, figures["worse_share_bound"] - _MAX_WORSE)
+    too_many_changed = max(0.0, figures["clean_changed_bound"] - _MAX_CHANGED)
     return figures["delta_e_change"] - figures["psnr_gain_db"] + 40 * too_many_worse + 40 * too_many_changed
 
 
