@@ -240,7 +240,7 @@ def test_runtime_commands_do_not_import_torch(photos: Path, bundle: Path) -> Non
 
 
 def test_an_interrupt_exits_with_130_and_leaves_nothing_half_written(photos: Path, bundle: Path) -> None:
-    big = np.random.default_rng(0).integers(0, 60, (900, 1200, 3), dtype=np.uint8)
+    big = np.random.default_rng(0).integers(0, 60, (2400, 3000, 3), dtype=np.uint8)
     Image.fromarray(big).save(photos / "big.png", compress_level=0)
     arguments = ["pocketcrafter", "enhance", str(photos / "big.png"), "-o", str(photos / "out.webp")]
     arguments += ["--bundle", str(bundle)]
