@@ -240,11 +240,18 @@ def test_runtime_commands_do_not_import_torch(photos: Path, bundle: Path) -> Non
 
 
 def test_an_interrupt_exits_with_130_and_leaves_nothing_half_written(photos: Path, bundle: Path) -> None:
-    big = np.random.default_rng(0).integers(0, 60, (2400, 3000, 3), dtype=np.uint8)
+    big = np.random.default_rng(0).integers(0, 60, (1800, 2400, 3), dtype=np.uint8)
     Image.fromarray(big).save(photos / "big.png", compress_level=0)
     arguments = ["pocketcrafter", "enhance", str(photos / "big.png"), "-o", str(photos / "out.webp")]
     arguments += ["--bundle", str(bundle)]
-    code = f"import sys; from pocketcrafter.runtime.cli import main; sys.argv = {arguments!r}; main()"
+    # A run in a shell's background ignores interrupts, and its children inherit that.
+    code = f"""
+import signal, sys
+from pocketcrafter.runtime.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.argv = {arguments!r}
+main()
+"""
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)  # noqa: S603
     while not list(photos.glob(".out-*")) and process.poll() is None:
         os.sched_yield()
