@@ -11,14 +11,12 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from pocketcrafter.benchmarks.frames import FrameKind, MeasuredFrame
 from pocketcrafter.export.data.degrade import ByteImage
+from pocketcrafter.export.train.limits import MAX_WORSE_SHARE, MIN_UNCHANGED_SHARE, UNCHANGED_PSNR_DB
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.plan import EditPlan
 
 Enhance = Callable[[ByteImage], tuple[ByteImage, EditPlan]]
 """Turns sRGB uint8 ``(H, W, 3)`` into the enhanced picture of the same shape and the plan that was carried out."""
-
-UNCHANGED_PSNR_DB: Final = 38.0
-"""A clean frame above this looks the same as before."""
 
 _LOSSLESS_DB: Final = 100.0
 
@@ -139,8 +137,8 @@ class QualityGate:
 GATES: Final = (
     QualityGate(FrameKind.DEGRADED, "psnr_gain_db", minimum=1.5),
     QualityGate(FrameKind.DEGRADED, "delta_e_change", maximum=-3.0),
-    QualityGate(FrameKind.DEGRADED, "worse_share", maximum=0.12),
-    QualityGate(FrameKind.CLEAN, "unchanged_share", minimum=0.75),
+    QualityGate(FrameKind.DEGRADED, "worse_share", maximum=MAX_WORSE_SHARE),
+    QualityGate(FrameKind.CLEAN, "unchanged_share", minimum=MIN_UNCHANGED_SHARE),
     QualityGate(FrameKind.NOISE, "psnr_gain_db", minimum=2.5),
 )
 """What the default pair must reach on held-out photos."""

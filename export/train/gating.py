@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from pocketcrafter.export.models.critic import Judgement
 from pocketcrafter.export.models.renderer import render
 from pocketcrafter.export.train.evidence import EvidenceStore, to_batch
+from pocketcrafter.export.train.limits import MAX_WORSE_SHARE, MIN_UNCHANGED_SHARE, UNCHANGED_PSNR_DB
 from pocketcrafter.runtime.gate import AttributeGate, GateSettings
 from pocketcrafter.runtime.plan import RESTORATION, TONAL, UNITS, Attribute, attribute_limits
 
@@ -28,10 +29,7 @@ _CHOICES: Final = [
     if s == 1.0 or d == 0.2
 ]
 _SWEEPS: Final = 2
-_MAX_WORSE: Final = 0.12
-_MAX_CHANGED: Final = 0.25
 _CONFIDENCE_Z: Final = 1.64
-_UNCHANGED_PSNR_DB: Final = 38.0
 _NEVER: Final = AttributeGate(presence=1.0, confidence=1.0, dead_zone=4.0, shrink=0.0)
 _TUNED: Final[Sequence[Attribute]] = [a for a in TONAL if a not in (Attribute.HIGHLIGHTS, Attribute.SHADOWS)]
 TRIALS: Final = _SWEEPS * len(_TUNED) * len(_CHOICES)
@@ -65,7 +63,7 @@ class _Validation:
         gain = np.zeros_like(self.before)
         psnr = _psnr_db(rendered, self.pictures[touched])
         gain[touched] = psnr - self.psnr_before[touched]
-        changed[touched] = psnr < _UNCHANGED_PSNR_DB
+        changed[touched] = psnr < UNCHANGED_PSNR_DB
         return {
             "delta_e_change": float(change.mean()),
             "psnr_gain_db": float(gain[~self.is_clean].mean()),
@@ -157,8 +155,8 @@ def _upper_bound(happened: npt.NDArray[np.bool_], photos: npt.NDArray[np.int32])
 
 
 def _objective(figures: dict[str, float]) -> float:
-    too_many_worse = max(0.0, figures["worse_share_bound"] - _MAX_WORSE)
-    too_many_changed = max(0.0, figures["clean_changed_bound"] - _MAX_CHANGED)
+    too_many_worse = max(0.0, figures["worse_share_bound"] - MAX_WORSE_SHARE)
+    too_many_changed = max(0.0, figures["clean_changed_bound"] - (1 - MIN_UNCHANGED_SHARE))
     return figures["delta_e_change"] - figures["psnr_gain_db"] + 40 * too_many_worse + 40 * too_many_changed
 
 
