@@ -1,10 +1,10 @@
 """The degradation engine: a clean photo made worse by known amounts, with the plan that would mend it.
 
 Tone and white balance are the inverse of the analytic renderer, in linear light; then lens blur, motion, sensor noise
-and JPEG in the order in which a camera adds them.
+and JPEG in the order in which a camera adds them. Troubles that a plan does not name come from `realism`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import cv2
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pocketcrafter.export.data.noise import NoiseModel, add_noise
+from pocketcrafter.export.data.realism import Scene, curved, lit, phone_finish
 from pocketcrafter.runtime import tone_math as tm
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.plan import EditPlan
@@ -42,6 +43,7 @@ class Faults:
     motion_degrees: float | None = None
     noise: NoiseModel | None = None
     noise_grain: float = 0.0
+    scene: Scene = field(default_factory=Scene)
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,8 @@ class Frame:
     Attributes
     ----------
     degraded, tonal, clean
-        sRGB uint8 pictures of one shape ``(H, W, 3)``: with all faults, with the tonal faults only (what restoration
-        aims at), and as it was.
+        sRGB uint8 pictures of one shape ``(H, W, 3)``: with all faults, with those of tone, light and lens only (what
+        restoration aims at), and as it was.
     plan
         The ground truth.
     """
@@ -75,13 +77,18 @@ def degrade(clean: ByteImage, faults: Faults, rng: np.random.Generator) -> Frame
     rng
         Draws the noise; nothing else is random here.
     """
-    linear = _tonal_faults(clean, faults)
+    scene = faults.scene
+    if scene.lens is not None:
+        clean = scene.lens.distorted(clean)
+    linear = lit(_tonal_faults(clean, faults), scene)
     tonal = _to_bytes(linear)
     if faults.plan.deblur > 0:
         linear = cv2.filter2D(linear, -1, _blur_kernel(faults), borderType=cv2.BORDER_REFLECT)
     if faults.noise is not None:
         linear = add_noise(linear, faults.noise, faults.noise_grain, rng)
     degraded = _to_bytes(linear) if faults.plan.deblur > 0 or faults.noise is not None else tonal
+    if scene.phone_quality is not None:
+        degraded = _through_jpeg(phone_finish(degraded), scene.phone_quality)
     if faults.plan.dejpeg > 0:
         degraded = _through_jpeg(degraded, jpeg_quality(faults.plan.dejpeg))
     return Frame(degraded, tonal, clean, faults.plan)
@@ -101,6 +108,8 @@ def _tonal_faults(clean: ByteImage, faults: Faults) -> FloatArray:
         encoded = luma[..., None] + (encoded - luma[..., None]) * np.float32(1 / (1 + plan.saturation))
     codes = np.clip(encoded + 0.5, 0, _CODES - 1).astype(np.uint16)
     curves = inverse_curves(plan, faults.airlight)
+    if faults.scene.curve is not None:
+        curves = srgb_to_linear(curved(linear_to_srgb(curves), faults.scene))
     return np.stack([curves[c][codes[..., c]] for c in range(3)], axis=-1)
 
 

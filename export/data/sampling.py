@@ -10,6 +10,7 @@ from pydantic import Field
 
 from pocketcrafter.export.data.degrade import ByteImage, Faults, Frame, degrade
 from pocketcrafter.export.data.noise import MAX_ENCODED_SIGMA, NoiseModel
+from pocketcrafter.export.data.realism import Realism, Scene, draw_scene
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.plan import RESTORATION, Attribute, EditPlan
 
@@ -45,14 +46,20 @@ FAULTS: Final[Mapping[Attribute, AmountRange]] = {
 
 CLEAN_SHARE: Final = 0.17
 MAX_FAULTS: Final = 4
+PRESET_SHARE: Final = 0.3
+"""Share of white-balance faults that are a camera's preset for another light."""
 
 
 def draw_faults(
-    rng: np.random.Generator, noise_models: Sequence[NoiseModel], focus: Focus = Focus.EVERYTHING
+    rng: np.random.Generator,
+    noise_models: Sequence[NoiseModel],
+    focus: Focus = Focus.EVERYTHING,
+    realism: Realism | None = None,
 ) -> Faults:
     """Draw one frame's faults: none for `CLEAN_SHARE` of frames, else one to `MAX_FAULTS` different ones.
 
-    With `Focus.RESTORATION` at least one of them is noise, blur or JPEG.
+    With `Focus.RESTORATION` at least one of them is noise, blur or JPEG. With ``realism`` faulty frames also get a
+    `Scene`, and `PRESET_SHARE` of wrong white balances are those of real cameras.
     """
     if rng.random() < CLEAN_SHARE:
         return Faults(EditPlan())
@@ -65,6 +72,8 @@ def draw_faults(
     if Attribute.DEHAZE in chosen and Attribute.EXPOSURE in chosen:
         # An overexposed veil is white all over: nothing is left to mend.
         amounts[Attribute.EXPOSURE] = abs(amounts[Attribute.EXPOSURE])
+    if realism is not None and Attribute.TEMPERATURE in chosen and rng.random() < PRESET_SHARE:
+        amounts |= _wrong_preset(realism, rng)
     plan = EditPlan(**amounts)
     noise = None
     if plan.denoise > 0:
@@ -75,6 +84,7 @@ def draw_faults(
         motion_degrees=float(rng.uniform(0, 180)) if rng.random() < 0.5 else None,
         noise=noise,
         noise_grain=float(rng.uniform(0.4, 0.9)) if rng.random() < 0.5 else 0.0,
+        scene=draw_scene(rng, realism) if realism is not None else Scene(),
     )
 
 
@@ -85,6 +95,7 @@ def draw_frame(
     noise_models: Sequence[NoiseModel],
     focus: Focus = Focus.EVERYTHING,
     largest_px: int | None = None,
+    realism: Realism | None = None,
 ) -> Frame:
     """Cut a square from a photo with `cut_square`, and degrade it.
 
@@ -92,11 +103,11 @@ def draw_frame(
     ----------
     photo, side_px, largest_px
         As in `cut_square`.
-    rng, noise_models, focus
+    rng, noise_models, focus, realism
         As in `draw_faults`.
     """
     clean = cut_square(photo, side_px, rng, largest_px)
-    return degrade(clean, draw_faults(rng, noise_models, focus), rng)
+    return degrade(clean, draw_faults(rng, noise_models, focus, realism), rng)
 
 
 def cut_square(photo: ByteImage, side_px: int, rng: np.random.Generator, largest_px: int | None = None) -> ByteImage:
@@ -129,6 +140,13 @@ def _draw_amount(amount: AmountRange, rng: np.random.Generator) -> float:
     sides = [(sign, bounds) for sign, bounds in ((1, amount.positive), (-1, amount.negative)) if bounds is not None]
     sign, (low, high) = sides[rng.integers(len(sides))]
     return float(sign * rng.uniform(low, high))
+
+
+def _wrong_preset(realism: Realism, rng: np.random.Generator) -> dict[str, float]:
+    """Draw a white balance that is wrong by a camera's presets, no further than a fault of its own would be."""
+    drawn = zip((Attribute.TEMPERATURE, Attribute.TINT), realism.wrong_white_balance(rng), strict=True)
+    limits = {a: (FAULTS[a].positive or (0.0, 0.0))[1] for a in (Attribute.TEMPERATURE, Attribute.TINT)}
+    return {a.value: float(np.clip(mired, -limits[a], limits[a])) for a, mired in drawn}
 
 
 def _draw_airlight(rng: np.random.Generator) -> tuple[float, float, float]:

@@ -7,6 +7,7 @@ from typing import Final
 from pydantic import Field
 
 from pocketcrafter.export.data.manifest import Split
+from pocketcrafter.export.data.realism import LENSES_FILE, PRESETS_FILE
 from pocketcrafter.runtime.config import Config
 
 
@@ -48,7 +49,7 @@ class FolderSource(Config):
 
 
 class Measurement(Config):
-    """A data file, no photo, taken out of a Debian package."""
+    """A data file, no photo, made of a file or folder of a Debian package."""
 
     package: str
     member: str
@@ -209,3 +210,16 @@ NOISE_PROFILES: Final = Measurement(
     file="noiseprofiles.json",
     licence="GPL-3.0+",
 )
+WHITE_BALANCE_PRESETS: Final = Measurement(
+    package="darktable",
+    member="usr/share/darktable/wb_presets.json",
+    file=PRESETS_FILE,
+    licence="GPL-3.0+",
+)
+LENSES: Final = Measurement(
+    package="liblensfun-data-v1",
+    member="usr/share/lensfun/version_1",
+    file=LENSES_FILE,
+    licence="CC-BY-SA-3.0",
+)
+MEASUREMENTS: Final = (NOISE_PROFILES, WHITE_BALANCE_PRESETS, LENSES)
