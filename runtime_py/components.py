@@ -19,6 +19,7 @@ class Component(StrEnum):
     CRITIC = "critic"
     TONE = "tone"
     RESTORE = "restore"
+    DECODER = "decoder"
 
 
 class TensorSpec(Config):
@@ -48,6 +49,13 @@ TOKEN_DIM: Final = 64
 SCENE_DIM: Final = 64
 GRID: Final = (12, 8, 16, 16)
 """Bilateral grid: 3×4 affine coefficients (row-major, output channel first), luma bins, rows, columns."""
+
+PROSE_WORDS: Final = 1280
+"""Size of the decoder's vocabulary."""
+PROSE_LENGTH: Final = 384
+"""Most tokens of a prompt and its critique together."""
+PROSE_CACHE: Final = (4, 4, PROSE_LENGTH, 48)
+"""The decoder's key and value caches: layers, heads, positions, channels of a head."""
 
 _A: Final = len(Attribute)
 _RGB: Final = "RGB, sRGB-encoded"
@@ -123,6 +131,27 @@ POCKET_SPECS: Final[Mapping[Component, ComponentSpec]] = {
             ),
         ),
         outputs=(TensorSpec(name="restored", shape=(1, 3, TILE_PX, TILE_PX), semantics=f"{_RGB}; clip to [0, 1]"),),
+    ),
+    Component.DECODER: ComponentSpec(
+        component=Component.DECODER,
+        inputs=(
+            TensorSpec(
+                name="word",
+                shape=(1, PROSE_WORDS),
+                minimum=0,
+                maximum=1,
+                semantics="One-hot word; zeros where a plan token goes in",
+            ),
+            TensorSpec(name="soft", shape=(1, TOKEN_DIM), semantics="A plan token of the critic; zeros with a word"),
+            TensorSpec(name="position", shape=(1, PROSE_LENGTH), minimum=0, maximum=1, semantics="One-hot position"),
+            TensorSpec(name="keys", shape=PROSE_CACHE, semantics="Keys of earlier positions; zeros at the others"),
+            TensorSpec(name="values", shape=PROSE_CACHE, semantics="Values of earlier positions; zeros at the others"),
+        ),
+        outputs=(
+            TensorSpec(name="logits", shape=(1, PROSE_WORDS), semantics="Log-odds of the next word"),
+            TensorSpec(name="next_keys", shape=PROSE_CACHE, semantics="The keys with this position's"),
+            TensorSpec(name="next_values", shape=PROSE_CACHE, semantics="The values with this position's"),
+        ),
     ),
 }
 """The default pair's contract."""

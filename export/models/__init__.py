@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from pocketcrafter.export.models.critic import Critic
+from pocketcrafter.export.models.decoder import Decoder
 from pocketcrafter.export.models.restore import Restore
 from pocketcrafter.export.models.tone import Tone
 from pocketcrafter.runtime.components import Component
@@ -19,6 +20,7 @@ MODELS: Final[Mapping[Component, type[nn.Module]]] = {
     Component.CRITIC: Critic,
     Component.TONE: Tone,
     Component.RESTORE: Restore,
+    Component.DECODER: Decoder,
 }
 
 
@@ -47,10 +49,18 @@ def load_component(component: Component, weights: Path) -> nn.Module:
     return model.eval().requires_grad_(False)
 
 
-def save_component(model: nn.Module, weights: Path) -> None:
-    """Write a component's weights as float16 safetensors, through a temporary file."""
+def save_component(model: nn.Module, weights: Path, facts: Mapping[str, str] | None = None) -> None:
+    """Write a component's weights as float16 safetensors, through a temporary file.
+
+    Parameters
+    ----------
+    model, weights
+        What to write, and where.
+    facts
+        What else to record in the file's header: what the weights were trained with.
+    """
     weights.parent.mkdir(parents=True, exist_ok=True)
     temporary = weights.with_suffix(".tmp")
     state = {name: tensor.detach().cpu().to(torch.float16).contiguous() for name, tensor in model.state_dict().items()}
-    save_file(state, temporary)
+    save_file(state, temporary, dict(facts or {}))
     temporary.replace(weights)

@@ -2,29 +2,39 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
 from typing import Final
 
 import click
 import torch
+from tokenizers import Tokenizer
+from torch import nn
 from tqdm import tqdm
 
 from pocketcrafter.export.data.manifest import Split, load_manifest
-from pocketcrafter.export.models import load_component, save_component
+from pocketcrafter.export.models import load_component, restore_network, save_component
 from pocketcrafter.export.models.critic import Critic
 from pocketcrafter.export.models.pretrained import imagenet_backbone
+from pocketcrafter.export.models.restore import POCKET, STUDIO, Restore, widened
 from pocketcrafter.export.train.critic import CriticTask
+from pocketcrafter.export.train.decoder import CRITIC_SHA256, TOKENIZER, TOKENIZER_SHA256, DecoderTask, as_step
 from pocketcrafter.export.train.evidence import EvidenceStore, build_store
 from pocketcrafter.export.train.fit import FitSettings, Task, fit
 from pocketcrafter.export.train.gating import TRIALS, tune_gate
-from pocketcrafter.export.train.restore import RestoreTask
+from pocketcrafter.export.train.prose.facts import measure_facts
+from pocketcrafter.export.train.prose.sampling import Judged
+from pocketcrafter.export.train.prose.vocabulary import build_tokenizer
+from pocketcrafter.export.train.restore import Patches, RestoreTask
 from pocketcrafter.export.train.tone import ToneTask, judge_store
+from pocketcrafter.runtime.bundle.integrity import sha256_of
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import ConfigError
 
 WEIGHTS: Final = Path(__file__).parents[1] / "weights"
+STUDIO_RESTORE: Final = "studio-restore.safetensors"
+"""Where the studio's restoration network lies in the folder of runs; it does not ship."""
 _VALIDATION_FRAMES: Final = 640
 _VALIDATION_SEED_OFFSET: Final = 1_000_003
 """Another seed for each split: frame i of one must not share its faults with frame i of the other."""
@@ -75,18 +85,18 @@ _OPTIONS: Final = (
 )
 
 
-def _with_options(command: Callable[[TrainOptions], None]) -> Callable[..., None]:
-    """Give a command the options above, as one object."""
+def _with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options above, as one object; those of its own come beside it."""
     # Click has checked each value's type by the time it hands them over.
     gather: Callable[..., TrainOptions] = TrainOptions
 
     @wraps(command)
     def run(**values: object) -> None:
-        options = gather(**values)
+        options = gather(**{field.name: values.pop(field.name) for field in fields(TrainOptions)})
         if options.threads is not None:
             torch.set_num_threads(options.threads)
         torch.manual_seed(options.seed)
-        command(options)
+        command(options, **values)
 
     decorated: Callable[..., None] = run
     for option in reversed(_OPTIONS):
@@ -116,12 +126,36 @@ def tone(options: TrainOptions) -> None:
 
 
 @click.command(epilog="Example: pocketcrafter train restore --data data --device cuda")
+@click.option("--studio", is_flag=True, help="Train the studio's larger network, the teacher of `distill artist`.")
+@click.option("--start", type=click.Path(path_type=Path), help="Weights of a network of this size or smaller.")
 @_with_options
-def restore(options: TrainOptions) -> None:
+def restore(options: TrainOptions, *, studio: bool, start: Path | None) -> None:
     """Train the restoration network on patches made on the fly."""
     settings, device = options.fit_settings(steps=4000, batch=16), options.torch_device()
-    task = RestoreTask(_photos(options, Split.TRAIN), _noise_profiles(options), settings, device)
-    _train(Component.RESTORE, task, settings, options)
+    config = STUDIO if studio else POCKET
+    model = widened(restore_network(start), config) if start is not None else Restore(config)
+    task = RestoreTask(model, Patches(_photos(options, Split.TRAIN), options.data), settings, device)
+    folder = options.run / (f"studio-{Component.RESTORE}" if studio else Component.RESTORE)
+    weights = options.run / STUDIO_RESTORE if studio else None
+    _train(Component.RESTORE, task, settings, options, folder=folder, weights=weights)
+
+
+@click.command(epilog="Example: pocketcrafter train decoder --data data --threads 1")
+@_with_options
+def decoder(options: TrainOptions) -> None:
+    """Train the decoder, which writes the critic's prose, on stored frames with the trained critic."""
+    settings = options.fit_settings(steps=1000, batch=16).model_copy(update={"learning_rate": 3e-3})
+    device, trained_critic = options.torch_device(), _trained_critic(options)
+    store = _store(options, Split.TRAIN)
+    judged = Judged.of(judge_store(trained_critic, store, device), store.plans, measure_facts(store.views))
+    words = options.weights / TOKENIZER
+    if not words.exists():
+        build_tokenizer(judged, words)
+    facts = {CRITIC_SHA256: sha256_of(options.weights / "critic.safetensors"), TOKENIZER_SHA256: sha256_of(words)}
+    task = DecoderTask(judged, Tokenizer.from_file(str(words)), settings, device)
+    # Named by what it is trained on: a checkpoint over another critic's tokens must not be resumed.
+    folder = options.run / f"decoder-{facts[CRITIC_SHA256][:8]}-{facts[TOKENIZER_SHA256][:8]}"
+    _train(Component.DECODER, task, settings, options, folder=folder, convert=as_step, facts=facts)
 
 
 @click.command(epilog="Example: pocketcrafter train gate --data data --run runs")
@@ -171,8 +205,18 @@ def _trained_critic(options: TrainOptions) -> Critic:
     return model
 
 
-def _train(component: Component, task: Task, settings: FitSettings, options: TrainOptions) -> None:
-    """Fit, write the averaged weights, and say where."""
+def _train(
+    component: Component,
+    task: Task,
+    settings: FitSettings,
+    options: TrainOptions,
+    *,
+    folder: Path | None = None,
+    weights: Path | None = None,
+    convert: Callable[[nn.Module], nn.Module] = lambda model: model,
+    facts: Mapping[str, str] | None = None,
+) -> None:
+    """Fit, write the averaged weights as the component that is lowered, and say where."""
     last_losses: Mapping[str, float] = {}
     with tqdm(total=settings.steps, desc=component.value, unit="step") as bar:
 
@@ -185,9 +229,9 @@ def _train(component: Component, task: Task, settings: FitSettings, options: Tra
             bar.update(step - bar.n)
             bar.set_postfix({name: f"{value:.4f}" for name, value in losses.items()})
 
-        model = fit(task, settings, options.run / component.value, on_step)
-    path = options.weights / f"{component.value}.safetensors"
-    save_component(model, path)
+        model = fit(task, settings, folder or options.run / component.value, on_step)
+    path = weights or options.weights / f"{component.value}.safetensors"
+    save_component(convert(model), path, facts)
     if options.as_json:
         click.echo(json.dumps({"weights": str(path), "steps": settings.steps, "last_loss": dict(last_losses)}))
     else:

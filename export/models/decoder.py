@@ -1,0 +1,132 @@
+"""The critic's decoder as it is lowered: one step of a small Llama as one static graph, with no gather in it.
+
+What changes from step to step comes in as tensors: the word and its position as one-hot vectors, the caches as they
+were. A position's rotation and mask are constants that the one-hot position picks by multiplication.
+"""
+
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pocketcrafter.runtime.components import PROSE_CACHE, PROSE_LENGTH, PROSE_WORDS, TOKEN_DIM
+
+LAYERS, HEADS, _, HEAD_DIM = PROSE_CACHE
+WIDTH: Final = HEADS * HEAD_DIM
+HIDDEN: Final = 512
+ROPE_BASE: Final = 10_000.0
+NORM_EPSILON: Final = 1e-5
+_MASKED: Final = -1e4
+"""Far below any score, and yet a number of float16."""
+
+
+class Decoder(nn.Module):
+    """One step of the decoder: RMSNorm, rotary positions, causal attention over the caches, SwiGLU (Llama, 2023)."""
+
+    cosines: Tensor
+    sines: Tensor
+    mask: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.word = nn.Linear(PROSE_WORDS, WIDTH, bias=False)
+        self.soft = nn.Linear(TOKEN_DIM, WIDTH, bias=False)
+        self.blocks = nn.ModuleList(Block() for _ in range(LAYERS))
+        self.norm = RmsNorm()
+        self.logits = nn.Linear(WIDTH, PROSE_WORDS, bias=False)
+        cosines, sines = rotations()
+        self.register_buffer("cosines", cosines, persistent=False)
+        self.register_buffer("sines", sines, persistent=False)
+        mask = torch.full((PROSE_LENGTH, PROSE_LENGTH), _MASKED).triu(1)
+        self.register_buffer("mask", mask, persistent=False)
+
+    def forward(
+        self, word: Tensor, soft: Tensor, position: Tensor, keys: Tensor, values: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Take one word or plan token; return the next word's logits and the caches with this position in them.
+
+        Parameters
+        ----------
+        word
+            One-hot, ``(1, PROSE_WORDS)``; zeros for a plan token.
+        soft
+            A plan token of the critic, ``(1, TOKEN_DIM)``; zeros for a word.
+        position
+            One-hot, ``(1, PROSE_LENGTH)``.
+        keys, values
+            `PROSE_CACHE`: what earlier steps returned, zeros at first.
+        """
+        x = self.word(word) + self.soft(soft)
+        cosine, sine = (torch.matmul(position, table).reshape(1, 1, HEAD_DIM) for table in (self.cosines, self.sines))
+        mask = torch.matmul(position, self.mask).reshape(1, 1, PROSE_LENGTH)
+        here = position.reshape(1, PROSE_LENGTH, 1)
+        elsewhere = 1 - here
+        new_keys, new_values = [], []
+        for index, block in enumerate(self.blocks):
+            old = (cache[index : index + 1].reshape(PROSE_CACHE[1:]) for cache in (keys, values))
+            x, key, value = block(x, *old, cosine, sine, mask, here, elsewhere)
+            new_keys.append(key.reshape(1, *PROSE_CACHE[1:]))
+            new_values.append(value.reshape(1, *PROSE_CACHE[1:]))
+        return self.logits(self.norm(x)), torch.cat(new_keys), torch.cat(new_values)
+
+
+class Block(nn.Module):
+    """One layer of the decoder."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm_attention = RmsNorm()
+        self.query, self.key, self.value, self.output = (nn.Linear(WIDTH, WIDTH, bias=False) for _ in range(4))
+        self.norm_hidden = RmsNorm()
+        self.gate, self.up = (nn.Linear(WIDTH, HIDDEN, bias=False) for _ in range(2))
+        self.down = nn.Linear(HIDDEN, WIDTH, bias=False)
+
+    def forward(
+        self,
+        x: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        cosine: Tensor,
+        sine: Tensor,
+        mask: Tensor,
+        here: Tensor,
+        elsewhere: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Map ``(1, WIDTH)`` to itself, and caches ``(HEADS, PROSE_LENGTH, HEAD_DIM)`` to those with this position."""
+        y = self.norm_attention(x)
+        query, key, value = (layer(y).reshape(HEADS, 1, HEAD_DIM) for layer in (self.query, self.key, self.value))
+        keys = keys * elsewhere + _rotated(key, cosine, sine) * here
+        values = values * elsewhere + value * here
+        scores = torch.matmul(_rotated(query, cosine, sine), keys.transpose(1, 2)) * HEAD_DIM**-0.5
+        seen = torch.matmul(F.softmax(scores + mask, -1), values)
+        x = x + self.output(seen.reshape(1, WIDTH))
+        y = self.norm_hidden(x)
+        return x + self.down(F.silu(self.gate(y)) * self.up(y)), keys, values
+
+
+class RmsNorm(nn.Module):
+    """Divides by the root of the mean square over channels; the mean is written as the spatial one, as phones do it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(WIDTH))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalize ``(1, WIDTH)``."""
+        square = (x * x).reshape(1, 1, 1, WIDTH).mean((2, 3), keepdim=True).reshape(1, 1)
+        return x / (square + NORM_EPSILON).sqrt() * self.weight
+
+
+def rotations() -> tuple[Tensor, Tensor]:
+    """Return cosines and sines of every position's rotation, ``(PROSE_LENGTH, HEAD_DIM)`` (Su et al., 2021)."""
+    frequencies = ROPE_BASE ** -(torch.arange(0, HEAD_DIM, 2, dtype=torch.float64) / HEAD_DIM)
+    angles = torch.arange(PROSE_LENGTH, dtype=torch.float64)[:, None] * frequencies
+    both = torch.cat([angles, angles], 1)
+    return both.cos().float(), both.sin().float()
+
+
+def _rotated(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    half = HEAD_DIM // 2
+    turned = torch.cat([-x[:, :, half:], x[:, :, :half]], 2)
+    return x * cosine + turned * sine

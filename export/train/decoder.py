@@ -1,0 +1,99 @@
+"""Training the decoder: critiques composed on the fly from the very plan in their prompt, over the critic's tokens."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pocketcrafter.export.models.llama import ProseLlama, as_decoder
+from pocketcrafter.export.train.fit import FitSettings
+from pocketcrafter.export.train.prose.compose import Subject, compose
+from pocketcrafter.export.train.prose.sampling import Judged, draw_subject
+from pocketcrafter.runtime.components import PROSE_LENGTH, TOKENS
+from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.prose.prompt import PROMPT_LENGTH, worded_prompt
+
+TOKENIZER: Final = "decoder.tokenizer.json"
+"""File of the decoder's words beside its weights."""
+CRITIC_SHA256: Final = "critic_sha256"
+TOKENIZER_SHA256: Final = "tokenizer_sha256"
+"""What a decoder's weights record: a decoder reads the tokens of one critic and writes the words of one tokenizer."""
+
+_IGNORED: Final = -100
+_POOL: Final = 4
+"""Batches drawn at a time; one of them is taken, of critiques of about one length, so that little is padded."""
+
+
+class DecoderTask:
+    """Learns to continue a prompt with the critique composed from it; the critic is fixed."""
+
+    def __init__(self, judged: Judged, tokenizer: Tokenizer, settings: FitSettings, device: torch.device) -> None:
+        self.judged, self.tokenizer, self.settings, self.device = judged, tokenizer, settings, device
+        self.model = ProseLlama().to(device)
+
+    def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:
+        """Train everything alike."""
+        return [(1.0, list(self.model.parameters()))]
+
+    def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
+        """Return the mean loss of a batch's text words, and for the log its perplexity."""
+        rng = np.random.default_rng([self.settings.seed, step])
+        rows = rng.integers(len(self.judged), size=_POOL * self.settings.batch)
+        pool = [(encode(self.tokenizer, draw_subject(self.judged, int(row), rng)), int(row)) for row in rows]
+        start = int(rng.integers(_POOL)) * self.settings.batch
+        batch = sorted(pool, key=lambda pair: len(pair[0]))[start : start + self.settings.batch]
+        loss = batch_loss(self.model, self.judged, batch, self.device)
+        return loss, {"loss": float(loss.detach()), "perplexity": float(loss.detach().exp())}
+
+
+def batch_loss(
+    model: ProseLlama, judged: Judged, batch: Sequence[tuple[Sequence[int], int]], device: torch.device
+) -> Tensor:
+    """Return the mean negative log-likelihood of the text words of critiques.
+
+    Parameters
+    ----------
+    model, judged, device
+        What tells, what it is told of, and where it computes.
+    batch
+        The ids of prompt and critique, as `encode` gives them, and the frame they are about.
+    """
+    words = torch.zeros((len(batch), max(len(ids) for ids, _ in batch)), dtype=torch.int64)
+    wanted = torch.full_like(words, _IGNORED)
+    for index, (ids, _) in enumerate(batch):
+        words[index, : len(ids)] = torch.tensor(ids)
+        wanted[index, PROMPT_LENGTH - 1 : len(ids) - 1] = torch.tensor(ids[PROMPT_LENGTH:])
+    tokens = torch.from_numpy(judged.tokens[[row for _, row in batch]])
+    logits = model(tokens.to(device), words.to(device))
+    return F.cross_entropy(logits.float().flatten(0, 1), wanted.to(device).flatten(), ignore_index=_IGNORED)
+
+
+def as_step(trained: nn.Module) -> nn.Module:
+    """Return the step module of a trained model, whose weights are what is kept."""
+    if not isinstance(trained, ProseLlama):
+        raise TypeError(type(trained))
+    return as_decoder(trained)
+
+
+def encode(tokenizer: Tokenizer, subject: Subject) -> list[int]:
+    """Return the ids of a prompt and its critique.
+
+    Raises
+    ------
+    ConfigError
+        If they are more than the decoder has positions for, or a prompt word is not in the tokenizer.
+    """
+    prompt = [
+        tokenizer.token_to_id(word) for word in worded_prompt(subject.plan, subject.score, subject.mode, subject.voice)
+    ]
+    ids = [*prompt, *tokenizer.encode(compose(subject)).ids]
+    if None in prompt or len(ids) + TOKENS > PROSE_LENGTH:
+        raise ConfigError(
+            f"A critique takes {len(ids)} words with its prompt ({prompt.count(None)} of them unknown); there are "
+            f"{PROSE_LENGTH - TOKENS} positions. Remove the tokenizer to have it trained again."
+        )
+    return ids

@@ -1,0 +1,118 @@
+"""What the decoder is told before it writes: mode, voice, score and the gated plan, each as one discrete word."""
+
+import zlib
+from bisect import bisect_left
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+from pocketcrafter.runtime.gate import GateSettings
+from pocketcrafter.runtime.plan import Attribute, EditPlan
+
+StatedPlan = Mapping[Attribute, float | None]
+"""A plan as the prose states it: amounts on `LADDERS` in the attribute's own unit, and `None` for "not assessed"."""
+
+
+class Mode(StrEnum):
+    """How much is written."""
+
+    FULL = "full"
+    SHORT = "short"
+
+
+VOICES: Final = 6
+"""Ways of wording one finding; a photo's own facts choose one, so that the same photo is told the same way."""
+_SCORE_STEP: Final = 5
+
+_TENTHS: Final = tuple(round(0.1 * n, 1) for n in range(1, 11))
+_TWENTIETHS: Final = (*(round(0.05 * n, 2) for n in range(1, 11)), 0.6, 0.7, 0.8, 0.9, 1.0)
+_SIGNED: Final[Mapping[Attribute, tuple[float, ...]]] = {
+    Attribute.EXPOSURE: (*_TENTHS, 1.2, 1.4, 1.6, 1.8, 2.0, 2.5, 3.0, 3.5, 4.0),
+    Attribute.TEMPERATURE: (*(5.0 * n for n in range(1, 11)), 60.0, 70.0, 80.0, 90.0, 100.0, 120.0, 150.0, 200.0),
+    Attribute.TINT: (*(5.0 * n for n in range(1, 11)), 60.0, 80.0, 100.0),
+    Attribute.CONTRAST: _TWENTIETHS,
+    Attribute.HIGHLIGHTS: _TWENTIETHS,
+    Attribute.SHADOWS: _TWENTIETHS,
+    Attribute.SATURATION: _TWENTIETHS,
+}
+LADDERS: Final[Mapping[Attribute, tuple[float, ...]]] = {
+    a: (*(-x for x in reversed(_SIGNED[a])), 0.0, *_SIGNED[a]) if a in _SIGNED else (0.0, 0.05, *_TENTHS)
+    for a in Attribute
+}
+"""The amounts that prose can state, ascending, in the attribute's own unit; 0 is "no change"."""
+
+
+def stated_plan(plan: EditPlan, gate: GateSettings) -> StatedPlan:
+    """Return what prose says of a gated plan: each amount rounded to its ladder.
+
+    An amount below half of the ladder's first step is too small to name: it is told as no change. An attribute whose
+    gate can never open is not assessed.
+    """
+    return {
+        a: None if gate.attributes[a].shrink == 0 and not getattr(plan, a) else nearest_step(a, getattr(plan, a))
+        for a in Attribute
+    }
+
+
+def nearest_step(attribute: Attribute, amount: float) -> float:
+    """Return the nearest amount on an attribute's ladder; of two as near, the smaller."""
+    ladder = LADDERS[attribute]
+    place = bisect_left(ladder, amount)
+    return min(ladder[max(0, place - 1) : place + 1], key=lambda step: (abs(step - amount), abs(step)))
+
+
+def prompt_words(plan: StatedPlan, score: float, mode: Mode) -> tuple[str, ...]:
+    """Return the words of a prompt, in order; they follow the critic's plan tokens.
+
+    Parameters
+    ----------
+    plan
+        As `stated_plan` gives it.
+    score
+        Photo score, 0 to 100.
+    mode
+        How much is to be written.
+    """
+    return worded_prompt(plan, score, mode, voice_of(plan, score))
+
+
+def worded_prompt(plan: StatedPlan, score: float, mode: Mode, voice: int) -> tuple[str, ...]:
+    """Return the words of a prompt for a voice of the caller's choice, in [0, VOICES)."""
+    return (mode_word(mode), voice_word(voice), score_word(score), *(plan_word(a, plan[a]) for a in Attribute))
+
+
+def voice_of(plan: StatedPlan, score: float) -> int:
+    """Choose the voice that tells these facts: always the same for the same ones."""
+    return zlib.crc32(repr((int(score), [plan[a] for a in Attribute])).encode()) % VOICES
+
+
+def mode_word(mode: Mode) -> str:
+    """Return the word that asks for a mode."""
+    return f"<mode:{mode}>"
+
+
+def voice_word(voice: int) -> str:
+    """Return the word that asks for a voice."""
+    return f"<voice:{voice}>"
+
+
+def score_word(score: float) -> str:
+    """Return the word for a score of 0 to 100, in steps of five."""
+    return f"<score:{_SCORE_STEP * round(min(max(score, 0.0), 100.0) / _SCORE_STEP)}>"
+
+
+def plan_word(attribute: Attribute, amount: float | None) -> str:
+    """Return the word for an amount on the attribute's ladder, or for "not assessed"."""
+    return f"<{attribute}:{'?' if amount is None else f'{amount:+g}' if amount else '0'}>"
+
+
+PROMPT_WORDS: Final = (
+    *(mode_word(mode) for mode in Mode),
+    *(voice_word(voice) for voice in range(VOICES)),
+    *(score_word(score) for score in range(0, 101, _SCORE_STEP)),
+    *(plan_word(a, amount) for a in Attribute for amount in (None, *LADDERS[a])),
+)
+"""Every word that a prompt can hold."""
+
+PROMPT_LENGTH: Final = 3 + len(Attribute)
+"""Words of one prompt."""
