@@ -19,6 +19,7 @@ class Component(StrEnum):
     CRITIC = "critic"
     TONE = "tone"
     RESTORE = "restore"
+    COMPOSITION = "composition"
     DECODER = "decoder"
 
 
@@ -131,6 +132,28 @@ POCKET_SPECS: Final[Mapping[Component, ComponentSpec]] = {
             ),
         ),
         outputs=(TensorSpec(name="restored", shape=(1, 3, TILE_PX, TILE_PX), semantics=f"{_RGB}; clip to [0, 1]"),),
+    ),
+    Component.COMPOSITION: ComponentSpec(
+        component=Component.COMPOSITION,
+        inputs=(
+            TensorSpec(
+                name="view",
+                shape=(1, 3, VIEW_PX, VIEW_PX),
+                minimum=0,
+                maximum=1,
+                semantics=f"{_RGB}; the photo or a box of it, resized with its aspect kept, centered on 0.5",
+            ),
+            TensorSpec(
+                name="inside", shape=(1, 1, VIEW_PX, VIEW_PX), minimum=0, maximum=1, semantics="1 where the picture is"
+            ),
+        ),
+        outputs=(
+            TensorSpec(name="tilt", shape=(1, 1), semantics="Clockwise turn that levels it, degrees"),
+            TensorSpec(
+                name="confidence", shape=(1, 1), minimum=0, maximum=1, semantics="P(tilt is right to 1.5 degrees)"
+            ),
+            TensorSpec(name="score", shape=(1, 1), semantics="Log-odds; differences rank boxes of one photo and size"),
+        ),
     ),
     Component.DECODER: ComponentSpec(
         component=Component.DECODER,

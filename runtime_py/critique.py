@@ -10,6 +10,7 @@ from pydantic import Field
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.gate import GateSettings, apply_gate
+from pocketcrafter.runtime.geometry.decide import TiltOpinion
 from pocketcrafter.runtime.plan import VECTOR_UNITS, Amount, Attribute, EditPlan
 
 
@@ -67,7 +68,7 @@ MEASURED_BY: Final[Mapping[Item, tuple[Attribute, ...]]] = {
     Item.DYNAMIC_RANGE: (Attribute.HIGHLIGHTS,),
     Item.SHADOW_QUALITY: (Attribute.SHADOWS,),
 }
-"""The attributes that are evidence for an item; items that are not here are never assessed."""
+"""The attributes that are evidence for an item. Of the other items only the horizon is assessed, by the tilt."""
 
 Finding = Amount | Literal["fine", "not_assessed"]
 
@@ -126,6 +127,14 @@ def critique_from(
         plan=gated,
         opinions=opinions,
     )
+
+
+def with_tilt(critique: Critique, tilt: TiltOpinion | None) -> Critique:
+    """Return the critique with the horizon assessed: not where the tilt is unknown or not sure."""
+    finding: Finding = "not_assessed"
+    if tilt is not None and tilt.sure:
+        finding = tilt.severity or "fine"
+    return critique.model_copy(update={"findings": {**critique.findings, Item.VIEWPOINT: finding}})
 
 
 _WORDS: Final[Mapping[Attribute, tuple[str, str]]] = {

@@ -14,10 +14,11 @@ from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.components import Component
-from pocketcrafter.runtime.critique import Critique, critique_from
+from pocketcrafter.runtime.critique import Critique, critique_from, with_tilt
 from pocketcrafter.runtime.develop import develop
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.gate import GateSettings
+from pocketcrafter.runtime.geometry.composer import Composed, apply, compose, tilt_of
 from pocketcrafter.runtime.grid import blended
 from pocketcrafter.runtime.photo.color import handling_of, view_to_srgb
 from pocketcrafter.runtime.photo.model import Photo
@@ -36,6 +37,9 @@ class SessionSource(Protocol):
     def gate(self) -> GateSettings:
         """The gate that the networks were tuned with."""
 
+    def has(self, component: Component) -> bool:
+        """Whether the component is there; critic, tone and restore always are."""
+
     def session(self, component: Component) -> Session:
         """Open a component; called once for each that is needed."""
 
@@ -53,13 +57,17 @@ class Enhanced:
     critique
         The diagnosis of the input.
     timings
-        Seconds by stage: ``critique``, ``restore``, ``tone``, ``develop``; only stages that ran.
+        Seconds by stage: ``critique``, ``compose``, ``restore``, ``tone``, ``develop``, ``geometry``; only stages that
+        ran.
+    composed
+        What was found out about its composition; none where nobody asked, or the photo is too small to tell.
     """
 
     photo: Photo
     plan: EditPlan
     critique: Critique
     timings: Mapping[str, float]
+    composed: Composed | None = None
 
 
 class PhotoPipeline:
@@ -104,16 +112,21 @@ class PhotoPipeline:
         return cls(_BundleSource(Bundle.open(Path(bundle)), name, threads), threads=threads)
 
     def critique(self, photo: Photo) -> Critique:
-        """Diagnose a photo.
+        """Diagnose a photo; its horizon too, where the bundle has the composition network.
 
         Raises
         ------
         BackendError
             If a network fails.
         """
-        return self._look(photo).critique
+        critique = self._look(photo).critique
+        if not self._source.has(Component.COMPOSITION):
+            return critique
+        return with_tilt(critique, tilt_of(self._session(Component.COMPOSITION), photo))
 
-    def enhance(self, photo: Photo, strength: float = 1.0, progress: Progress | None = None) -> Enhanced:
+    def enhance(
+        self, photo: Photo, strength: float = 1.0, progress: Progress | None = None, *, geometry: bool = False
+    ) -> Enhanced:
         """Enhance a photo at its own resolution.
 
         Parameters
@@ -124,20 +137,28 @@ class PhotoPipeline:
             Factor on the plan and on the tone grid's departure from identity; 0 changes nothing, 2 is the most.
         progress
             Called with (tiles done, tiles in all) during restoration, the only slow stage.
+        geometry
+            Whether the photo may be levelled and cropped too, whatever the strength.
 
         Raises
         ------
         ConfigError
-            If the strength is not in [0, 2].
+            If the strength is not in [0, 2], or the bundle lacks the composition network that ``geometry`` needs.
         BackendError
             If a network fails.
         """
         if not 0 <= strength <= MAX_STRENGTH:
             raise ConfigError(f"The strength is from 0 to {MAX_STRENGTH:g}, not {strength:g}.")
+        if geometry and not self._source.has(Component.COMPOSITION):
+            raise ConfigError(
+                "This bundle has no composition network, which levelling and cropping need. Build one from a recipe with "
+                "the component `composition`, as the default recipe is, or leave --geometry out."
+            )
         clock = _Clock()
         with clock.stage("critique"):
             seen = self._look(photo)
-        plan = seen.critique.plan.scaled(strength)
+        critique, composed = seen.critique, None
+        plan = critique.plan.scaled(strength)
         pixels = photo.pixels
         if plan.is_active(*RESTORATION):
             with clock.stage("restore"):
@@ -148,7 +169,15 @@ class PhotoPipeline:
             with clock.stage("develop"):
                 pixels = develop(pixels, plan, grid, threads=self._threads)
         result = photo if pixels is photo.pixels else photo.with_pixels(pixels)
-        return Enhanced(photo=result, plan=plan, critique=seen.critique, timings=clock.seconds)
+        if geometry:
+            with clock.stage("compose"):
+                composed = compose(self._session(Component.COMPOSITION), photo)
+            critique = with_tilt(critique, composed.tilt if composed else None)
+        if composed is not None and composed.box is not None:
+            plan = plan.model_copy(update={"tilt_degrees": composed.turn_degrees, "crop": composed.box})
+            with clock.stage("geometry"):
+                result = apply(result, composed)
+        return Enhanced(photo=result, plan=plan, critique=critique, timings=clock.seconds, composed=composed)
 
     def _look(self, photo: Photo) -> "_Seen":
         native = global_view(photo.pixels)
@@ -207,6 +236,9 @@ class _BundleSource:
     @property
     def gate(self) -> GateSettings:
         return self.bundle.manifest.gate
+
+    def has(self, component: Component) -> bool:
+        return self.bundle.has(component)
 
     def session(self, component: Component) -> Session:
         return self.bundle.session(component, self.threads, self.backend)

@@ -69,7 +69,11 @@ class EditPlan(Config):
     deblur: Amount = Field(0.0, description="Defocus and motion removal; 1 is the strongest blur trained on.")
     dejpeg: Amount = Field(0.0, description="Block-artefact removal; 1 is the strongest compression trained on.")
     tilt_degrees: float = Field(0.0, ge=-15, le=15, description="Clockwise rotation that levels the horizon.")
-    crop: CropBox | None = Field(None, description="Kept rectangle; none keeps the whole frame.")
+    crop: CropBox | None = Field(
+        None,
+        description="Kept rectangle; none keeps the whole frame. Of a photo that is turned, in the pixels of its levelled "
+        "canvas: as large as the photo, with the same center.",
+    )
 
     def vector(self) -> FloatArray:
         """Return the plan as float32 of shape ``(len(Attribute),)`` in `VECTOR_UNITS`; geometry is not in it."""

@@ -176,6 +176,9 @@ class _FixedPlanSource:
     def gate(self) -> GateSettings:
         return _WIDE_OPEN
 
+    def has(self, component: Component) -> bool:
+        return self.bundle.has(component)
+
     def session(self, component: Component) -> Session:
         session = self.bundle.session(component, self.threads)
         return _FixedPlanCritic(session, self.plan) if component is Component.CRITIC else session

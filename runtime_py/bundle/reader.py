@@ -103,6 +103,10 @@ class Bundle:
         has = ", ".join(f"{name} ({t.backend})" for name, t in self.manifest.targets.items())
         raise BundleError(f"{self.path}: no target for the backend {backend or 'auto'}; the bundle has {has}.")
 
+    def has(self, component: Component) -> bool:
+        """Whether the bundle holds a component."""
+        return any(entry.spec.component is component for entry in self.manifest.components)
+
     def session(self, component: Component, threads: int, backend: BackendName | None = None) -> Session:
         """Open a component on one backend; never falls back to another.
 

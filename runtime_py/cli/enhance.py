@@ -21,6 +21,7 @@ from pocketcrafter.runtime.cli.options import (
 from pocketcrafter.runtime.cli.report import PhotoReport
 from pocketcrafter.runtime.critique import describe
 from pocketcrafter.runtime.errors import PhotoError
+from pocketcrafter.runtime.geometry.overlay import write_overlay
 from pocketcrafter.runtime.photo import copy, decode, encode
 from pocketcrafter.runtime.photo.model import Photo, format_of
 from pocketcrafter.runtime.pipeline import MAX_STRENGTH, Enhanced, PhotoPipeline
@@ -48,6 +49,12 @@ _BAR = "{desc} {percentage:3.0f}% |{bar:30}| {elapsed}<{remaining}"
     show_default=True,
     help="How much of what the critic advises is done.",
 )
+@click.option("--geometry", is_flag=True, help="Level and crop too, where the network is sure that it helps.")
+@click.option(
+    "--overlay",
+    type=click.Path(path_type=Path),
+    help="With --geometry: draw what was seen and judged (a file for one photo, a folder for more).",
+)
 @click.option("--sheet", type=click.Path(path_type=Path), help="Write a before/after contact sheet (.jpg or .png).")
 @json_option
 def enhance_command(
@@ -57,6 +64,8 @@ def enhance_command(
     backend: str,
     threads: int,
     strength: float,
+    geometry: bool,
+    overlay: Path | None,
     sheet: Path | None,
     as_json: bool,
 ) -> None:
@@ -68,9 +77,22 @@ def enhance_command(
     \b
     Example:
       pocketcrafter enhance holiday/*.jpg -o better --sheet sheet.jpg
+      pocketcrafter enhance tilted.jpg --geometry --overlay seen.jpg
     """
+    if overlay is not None and not geometry:
+        raise click.UsageError("--overlay draws what --geometry saw; give both.")
     paths, errors = find_photos(photos)
-    job = _Job(frozenset(p.resolve() for p in paths), out, is_folder(out, len(paths)), strength, threads, set())
+    drawing = None if overlay is None else _Drawing(overlay, is_folder(overlay, len(paths), "--overlay"))
+    job = _Job(
+        inputs=frozenset(p.resolve() for p in paths),
+        out=out,
+        out_is_folder=is_folder(out, len(paths)),
+        strength=strength,
+        geometry=geometry,
+        drawing=drawing,
+        threads=threads,
+        taken=set(),
+    )
     for page in page_paths(sheet, len(paths)) if sheet else ():
         job.claim(page)
     pipeline = PhotoPipeline.open(bundle_or_default(bundle), backend, threads)
@@ -103,17 +125,32 @@ class _Done:
     source: Path
     target: Path
     enhanced: Enhanced
+    overlay: Path | None
     seconds: Mapping[str, float]
 
     def summary(self) -> dict[str, Any]:
+        composed = self.enhanced.composed
         return {
             "photo": str(self.source),
             "output": str(self.target),
             "words": describe(self.enhanced.plan),
             "plan": self.enhanced.plan.model_dump(mode="json"),
             "critique": self.enhanced.critique.model_dump(mode="json"),
+            "geometry": None if composed is None else composed.model_dump(mode="json"),
+            "overlay": None if self.overlay is None else str(self.overlay),
             "seconds": {stage: round(seconds, 4) for stage, seconds in self.seconds.items()},
         }
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """Where the drawings of the evidence go."""
+
+    path: Path
+    is_folder: bool
+
+    def target(self, source: Path) -> Path:
+        return self.path / f"{source.stem}.overlay.jpg" if self.is_folder else self.path
 
 
 @dataclass(frozen=True)
@@ -124,6 +161,8 @@ class _Job:
     out: Path | None
     out_is_folder: bool
     strength: float
+    geometry: bool
+    drawing: _Drawing | None
     threads: int
     taken: set[Path]
 
@@ -133,16 +172,24 @@ class _Job:
         target = place_result(photo, path, self.out, out_is_folder=self.out_is_folder)
         kind = format_of(target)
         self.claim(target)
+        overlay = None if self.drawing is None else self.drawing.target(path)
+        if overlay is not None:
+            format_of(overlay)
+            self.claim(overlay)
         decoded = time.perf_counter()
-        enhanced = pipeline.enhance(photo, self.strength, progress)
+        enhanced = pipeline.enhance(photo, self.strength, progress, geometry=self.geometry)
         done = time.perf_counter()
         make_folder(target.parent)
         if enhanced.photo is photo and kind is photo.source_format:
             copy(path, target)
         else:
             encode(enhanced.photo, target, threads=self.threads)
+        if overlay is not None and enhanced.composed is not None:
+            make_folder(overlay.parent)
+            write_overlay(photo, enhanced.composed, overlay)
+        drawn = overlay if enhanced.composed is not None else None
         seconds = {"decode": decoded - start, **enhanced.timings, "encode": time.perf_counter() - done}
-        return _Done(photo, path, target, enhanced, seconds)
+        return _Done(photo, path, target, enhanced, drawn, seconds)
 
     def claim(self, target: Path) -> None:
         """Reserve a file name for one result; refuse the inputs and the names of other results."""

@@ -53,8 +53,8 @@ def place_result(photo: Photo, source: Path, out: Path | None, *, out_is_folder:
     return source.with_name(f"{source.stem}{_MARK}{suffix}")
 
 
-def is_folder(out: Path | None, photos: int) -> bool:
-    """Decide whether ``-o`` names a folder or a file.
+def is_folder(out: Path | None, photos: int, option: str = "-o") -> bool:
+    """Decide whether an option names a folder or a file.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def is_folder(out: Path | None, photos: int) -> bool:
     if out.is_dir() or out.suffix.lower() not in SUFFIXES:
         return True
     if photos > 1:
-        raise click.UsageError(f"-o {out} names one file for {photos} photos; name a folder.")
+        raise click.UsageError(f"{option} {out} names one file for {photos} photos; name a folder.")
     return False
 
 

@@ -46,6 +46,9 @@ class Networks:
         self.tone_inputs: list[Mapping[str, FloatArray]] = []
         self.gate = GateSettings.uniform(presence=0.5, confidence=0.5, dead_zone=0.05)
 
+    def has(self, component: Component) -> bool:
+        return component in {Component.CRITIC, Component.TONE, Component.RESTORE}
+
     def session(self, component: Component) -> Session:
         self.opened.append(component)
         runs: dict[Component, Run] = {

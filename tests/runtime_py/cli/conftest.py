@@ -1,4 +1,4 @@
-"""A whole bundle of three networks that are plain arithmetic: dark photos are brightened, noisy-blue ones denoised."""
+"""A whole bundle of four networks that are plain arithmetic: dark photos are brightened, noisy-blue ones denoised."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     seal(
         root,
         name="arithmetic",
-        components=tuple(_entry(root, component) for component in Component),
+        components=tuple(_entry(root, component) for component in _GRAPHS),
         targets={"onnx": TargetEntry(kind=TargetKind.ONNX, backend=BackendName.ONNXRUNTIME)},
         gate=GateSettings.uniform(presence=0.5, confidence=0.5, dead_zone=0.1),
         licenses=(LicenseEntry(spdx="Apache-2.0", path="LICENSES/Apache-2.0.txt", covers="everything"),),
@@ -54,7 +54,7 @@ def _entry(root: Path, component: Component) -> ComponentEntry:
     path, golden = f"targets/onnx/{component}.onnx", f"goldens/{component}"
     for folder in (root / "targets/onnx", root / golden):
         folder.mkdir(parents=True, exist_ok=True)
-    nodes, constants = {Component.CRITIC: _critic, Component.TONE: _tone, Component.RESTORE: _restore}[component]()
+    nodes, constants = _GRAPHS[component]()
     ends = [
         [helper.make_tensor_value_info(t.name, TensorProto.FLOAT, t.shape) for t in tensors]
         for tensors in (spec.inputs, spec.outputs)
@@ -135,3 +135,32 @@ def _restore() -> _Graph:
         helper.make_node("Add", ["tile", "nothing"], ["restored"]),
     ]
     return nodes, {"zero": np.float32(0)}
+
+
+def _composition() -> _Graph:
+    """Every photo is tilted by 4°, and it is the redder the better framed."""
+    nodes = [
+        helper.make_node("ReduceMean", ["inside"], ["share"]),
+        helper.make_node("Reshape", ["share", "column"], ["covered"]),
+        helper.make_node("Mul", ["covered", "zero"], ["nothing"]),
+        helper.make_node("Add", ["nothing", "four"], ["tilt"]),
+        helper.make_node("Add", ["nothing", "sure"], ["confidence"]),
+        helper.make_node("Split", ["view"], ["red", "others"], axis=1, num_outputs=2),
+        helper.make_node("ReduceMean", ["red"], ["redness"]),
+        helper.make_node("Reshape", ["redness", "column"], ["score"]),
+    ]
+    constants = {
+        "column": np.array([1, 1]),
+        "zero": np.float32(0),
+        "four": np.float32(4),
+        "sure": np.float32(0.95),
+    }
+    return nodes, constants
+
+
+_GRAPHS = {
+    Component.CRITIC: _critic,
+    Component.TONE: _tone,
+    Component.RESTORE: _restore,
+    Component.COMPOSITION: _composition,
+}

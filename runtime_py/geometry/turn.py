@@ -1,0 +1,105 @@
+"""Levelling and cropping in one resampling, at full resolution.
+
+The *levelled canvas* has the size of the photo and shares its center; the photo lies on it turned clockwise. Crop boxes
+are in its pixels, so that without a turn they are in those of the photo.
+"""
+
+import math
+
+import numpy as np
+from PIL import Image
+
+from pocketcrafter.runtime.arrays import PixelArray
+from pocketcrafter.runtime.errors import ShapeMismatchError
+from pocketcrafter.runtime.plan import CropBox
+
+Point = tuple[float, float]
+
+
+def inscribed_box(width: int, height: int, degrees: float) -> CropBox:
+    """Return the largest box of the photo's aspect, around its center, that a turn leaves without empty corners.
+
+    Parameters
+    ----------
+    width, height
+        Size of the photo, ≥ 1 px.
+    degrees
+        Turn, in either direction, under 90° in size.
+    """
+    if degrees == 0:
+        return CropBox(left=0, top=0, right=width, bottom=height)
+    sine, cosine = abs(math.sin(math.radians(degrees))), math.cos(math.radians(degrees))
+    share = min(width / (width * cosine + height * sine), height / (width * sine + height * cosine))
+    # Rounded inwards by whole pixels on both sides, so that the box stays centered.
+    across, down = (min(math.ceil((1 - share) * side / 2), (side - 1) // 2) for side in (width, height))
+    return CropBox(left=across, top=down, right=width - across, bottom=height - down)
+
+
+def to_source(point: Point, width: int, height: int, degrees: float) -> Point:
+    """Map a point ``(x, y)`` of the levelled canvas to the photo; pixel centers are at halves."""
+    angle = math.radians(degrees)
+    x, y = point[0] - width / 2, point[1] - height / 2
+    return (
+        math.cos(angle) * x + math.sin(angle) * y + width / 2,
+        -math.sin(angle) * x + math.cos(angle) * y + height / 2,
+    )
+
+
+def corners_in_source(box: CropBox, width: int, height: int, degrees: float) -> tuple[Point, Point, Point, Point]:
+    """Return where a box's corners lie on the photo: top left, top right, bottom right, bottom left."""
+    corners = ((box.left, box.top), (box.right, box.top), (box.right, box.bottom), (box.left, box.bottom))
+    first, second, third, fourth = (to_source(corner, width, height, degrees) for corner in corners)
+    return first, second, third, fourth
+
+
+def cut(pixels: PixelArray, box: CropBox, degrees: float = 0.0) -> PixelArray:
+    """Turn a photo clockwise and keep a box of the levelled canvas; bicubic, and exact where nothing is turned.
+
+    Parameters
+    ----------
+    pixels
+        Shape ``(H, W)`` or ``(H, W, C)``, uint8 or uint16.
+    box
+        What is kept, in pixels of the levelled canvas.
+    degrees
+        Clockwise turn.
+
+    Returns
+    -------
+    PixelArray
+        Shape ``(box height, box width)`` or ``(box height, box width, C)``, the dtype of ``pixels``. Places of the box
+        that lie outside the photo are 0; :func:`inscribed_box` has none.
+
+    Raises
+    ------
+    ShapeMismatchError
+        If the box is empty or reaches over the canvas.
+    """
+    height, width = pixels.shape[:2]
+    if not (0 <= box.left < box.right <= width and 0 <= box.top < box.bottom <= height):
+        raise ShapeMismatchError(
+            f"The crop box ({box.left}, {box.top})-({box.right}, {box.bottom}) does not lie in {width}×{height} px."
+        )
+    if degrees == 0:
+        return np.ascontiguousarray(pixels[box.top : box.bottom, box.left : box.right])
+    if pixels.dtype == np.uint8:
+        return np.asarray(_transformed(Image.fromarray(pixels), box, degrees))
+    # Pillow holds no 16-bit colors: channel by channel, in float32.
+    planes = pixels.reshape(height, width, -1)
+    out = np.empty((box.bottom - box.top, box.right - box.left, planes.shape[2]), dtype=pixels.dtype)
+    for channel in range(planes.shape[2]):
+        turned = _transformed(Image.fromarray(planes[..., channel].astype(np.float32)), box, degrees)
+        out[..., channel] = np.clip(np.rint(np.asarray(turned)), 0, np.iinfo(pixels.dtype).max)
+    flat: PixelArray = out.reshape(*out.shape[:2], *pixels.shape[2:])
+    return flat
+
+
+def _transformed(image: Image.Image, box: CropBox, degrees: float) -> Image.Image:
+    """Resample a Pillow picture; its affine coefficients take centers of the result to those of the source."""
+    origin, right, down = (
+        to_source(point, image.width, image.height, degrees)
+        for point in ((box.left, box.top), (box.left + 1, box.top), (box.left, box.top + 1))
+    )
+    rows = [(right[axis] - origin[axis], down[axis] - origin[axis], origin[axis]) for axis in (0, 1)]
+    size = (box.right - box.left, box.bottom - box.top)
+    return image.transform(size, Image.Transform.AFFINE, (*rows[0], *rows[1]), Image.Resampling.BICUBIC)
