@@ -9,7 +9,8 @@ from pocketcrafter.runtime.cli.group import LazyGroup
 
 class _Measurements(LazyGroup):
     lazy: ClassVar = {
-        "quality": "pocketcrafter.benchmarks.commands:quality",
+        "quality": "pocketcrafter.benchmarks.quality.commands:quality",
+        "looks": "pocketcrafter.benchmarks.quality.commands:looks",
         "latency": "pocketcrafter.benchmarks.latency.commands:latency",
         "compare": "pocketcrafter.benchmarks.latency.commands:compare_command",
     }

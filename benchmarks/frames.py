@@ -1,9 +1,10 @@
 """The measured frames: held-out photos degraded by known amounts, some left clean, some with one fault only."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from PIL import Image
@@ -16,7 +17,7 @@ from pocketcrafter.runtime.plan import EditPlan
 
 
 class FrameKind(StrEnum):
-    """What was done to a frame."""
+    """What was done to a frame; a kind's place seeds its frames, so that new ones come last."""
 
     DEGRADED = "degraded"
     CLEAN = "clean"
@@ -24,14 +25,16 @@ class FrameKind(StrEnum):
     JPEG = "jpeg"
     DEFOCUS = "defocus"
     MOTION = "motion"
+    HAZE = "haze"
 
 
 @dataclass(frozen=True)
 class MeasuredFrame:
-    """One frame of the measurement and where it comes from."""
+    """One frame of the measurement and where it comes from: the ``repeat``-th of its kind from a photo."""
 
     kind: FrameKind
     photo: str
+    repeat: int
     frame: Frame
 
 
@@ -47,25 +50,37 @@ def measured_frames(
             for repeat in range(per_photo):
                 rng = np.random.default_rng([seed, index, list(FrameKind).index(kind), repeat])
                 clean = cut_square(pixels, FRAME_PX, rng)
-                yield MeasuredFrame(kind, path.name, degrade(clean, _faults(kind, noise, rng), rng))
+                yield MeasuredFrame(kind, path.name, repeat, degrade(clean, _faults(kind, noise, rng), rng))
 
 
 def _faults(kind: FrameKind, noise: Sequence[NoiseModel], rng: np.random.Generator) -> Faults:
     amount = float(rng.uniform(0.25, 1.0))
-    match kind:
-        case FrameKind.DEGRADED:
-            faults = draw_faults(rng, noise)
-            while not faults.plan.is_active():
-                faults = draw_faults(rng, noise)
-            return faults
-        case FrameKind.CLEAN:
-            return Faults(EditPlan())
-        case FrameKind.NOISE:
-            model = noise[int(rng.integers(len(noise)))].scaled_to(amount * MAX_ENCODED_SIGMA)
-            return Faults(EditPlan(denoise=amount), noise=model, noise_grain=float(rng.uniform(0, 0.9)))
-        case FrameKind.JPEG:
-            return Faults(EditPlan(dejpeg=amount))
-        case FrameKind.DEFOCUS:
-            return Faults(EditPlan(deblur=amount))
-        case FrameKind.MOTION:
-            return Faults(EditPlan(deblur=amount), motion_degrees=float(rng.uniform(0, 180)))
+    return _FAULTS[kind](amount, noise, rng)
+
+
+def _some_faults(_: float, noise: Sequence[NoiseModel], rng: np.random.Generator) -> Faults:
+    faults = draw_faults(rng, noise)
+    while not faults.plan.is_active():
+        faults = draw_faults(rng, noise)
+    return faults
+
+
+def _noise(amount: float, noise: Sequence[NoiseModel], rng: np.random.Generator) -> Faults:
+    model = noise[int(rng.integers(len(noise)))].scaled_to(amount * MAX_ENCODED_SIGMA)
+    return Faults(EditPlan(denoise=amount), noise=model, noise_grain=float(rng.uniform(0, 0.9)))
+
+
+def _haze(amount: float, noise: Sequence[NoiseModel], rng: np.random.Generator) -> Faults:
+    # The veil's color is drawn as in training frames: it is not the gray that the renderer takes it for.
+    return Faults(EditPlan(dehaze=amount), airlight=_some_faults(amount, noise, rng).airlight)
+
+
+_FAULTS: Final[Mapping[FrameKind, Callable[[float, Sequence[NoiseModel], np.random.Generator], Faults]]] = {
+    FrameKind.DEGRADED: _some_faults,
+    FrameKind.CLEAN: lambda *_: Faults(EditPlan()),
+    FrameKind.NOISE: _noise,
+    FrameKind.JPEG: lambda amount, *_: Faults(EditPlan(dejpeg=amount)),
+    FrameKind.DEFOCUS: lambda amount, *_: Faults(EditPlan(deblur=amount)),
+    FrameKind.MOTION: lambda amount, _, rng: Faults(EditPlan(deblur=amount), motion_degrees=float(rng.uniform(0, 180))),
+    FrameKind.HAZE: _haze,
+}

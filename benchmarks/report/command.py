@@ -19,6 +19,11 @@ _RESULT = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The HTML file to write.")
 @click.option("--latency", type=_RESULT, help="What `bench latency --json` wrote.")
 @click.option("--quality", type=_RESULT, help="What `bench quality --json` wrote.")
+@click.option(
+    "--gallery",
+    type=click.Path(exists=True, path_type=Path),
+    help="What `bench quality --gallery` wrote: the worst frames.",
+)
 @click.option("--photos", multiple=True, help="A photo, a folder or a pattern to show before and after; repeatable.")
 @threads_option
 @click.option("--json", "as_json", is_flag=True, help="Print the verdicts as JSON.")
@@ -27,6 +32,7 @@ def report_command(
     out: Path,
     latency: Path | None,
     quality: Path | None,
+    gallery: Path | None,
     photos: tuple[str, ...],
     threads: int,
     *,
@@ -40,10 +46,14 @@ def report_command(
     Example:
       pocketcrafter report build/default.pcbundle --out report.html --latency latency.json --photos tests/photos
     """
-    from pocketcrafter.benchmarks.latency.results import read_latency  # noqa: PLC0415 - these are slow to import,
-    from pocketcrafter.benchmarks.report.facts import target_facts  # noqa: PLC0415 - and `pocketcrafter --help`
-    from pocketcrafter.benchmarks.report.page import read_quality, report_page, write_page  # noqa: PLC0415 - imports
-    from pocketcrafter.benchmarks.report.pairs import MOST_PHOTOS, photo_pairs  # noqa: PLC0415 - this module
+    # These are slow to import, and `pocketcrafter --help` imports this module.
+    from pocketcrafter.benchmarks.latency.results import read_latency  # noqa: PLC0415
+    from pocketcrafter.benchmarks.quality.gallery import read_gallery  # noqa: PLC0415
+    from pocketcrafter.benchmarks.quality.results import read_quality  # noqa: PLC0415
+    from pocketcrafter.benchmarks.report.facts import target_facts  # noqa: PLC0415
+    from pocketcrafter.benchmarks.report.failures import failures_of  # noqa: PLC0415
+    from pocketcrafter.benchmarks.report.page import report_page, write_page  # noqa: PLC0415
+    from pocketcrafter.benchmarks.report.pairs import MOST_PHOTOS, photo_pairs  # noqa: PLC0415
 
     opened = Bundle.open(bundle)
     found, errors = find_photos(photos)
@@ -55,6 +65,7 @@ def report_command(
         opened,
         read_latency(latency) if latency else None,
         read_quality(quality) if quality else None,
+        failures_of(*read_gallery(gallery)) if gallery else [],
         pairs,
         max(0, len(found) - MOST_PHOTOS),
     )

@@ -3,20 +3,21 @@
 import base64
 import hashlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from pydantic import TypeAdapter, ValidationError
 
-from pocketcrafter.benchmarks.frames import FrameKind
-from pocketcrafter.benchmarks.latency.results import MAX_RESULT_BYTES, LatencyReport, in_threads
+from pocketcrafter.benchmarks.latency.results import LatencyReport, in_threads
 from pocketcrafter.benchmarks.latency.table import restoration_pairs
-from pocketcrafter.benchmarks.quality import FrameQuality, KindQuality, missed_gates, summarize
+from pocketcrafter.benchmarks.quality.gates import missed_gates
+from pocketcrafter.benchmarks.quality.pictures import OURS
+from pocketcrafter.benchmarks.quality.results import QualityReport
 from pocketcrafter.benchmarks.report.facts import RUNGS, State, target_facts
+from pocketcrafter.benchmarks.report.failures import Failure
 from pocketcrafter.benchmarks.report.pairs import PhotoPair
 from pocketcrafter.benchmarks.report.plots import latency_bars, sustained_lines
 from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
@@ -30,7 +31,8 @@ _TEMPLATE: Final = "template.html.j2"
 def report_page(
     bundle: Bundle,
     latency: LatencyReport | None = None,
-    quality: Mapping[FrameKind, KindQuality] | None = None,
+    quality: QualityReport | None = None,
+    failures: Sequence[Failure] = (),
     pairs: Sequence[PhotoPair] = (),
     left_out: int = 0,
 ) -> str:
@@ -42,6 +44,8 @@ def report_page(
         Opened; its hashes are checked here.
     latency, quality
         What was measured, where it was.
+    failures
+        The worst frames of the quality measurement, the worst first.
     pairs, left_out
         Photos to show, and how many more were given.
 
@@ -75,33 +79,15 @@ def report_page(
         curves=sustained_lines(latency.sustained, "Latency without a pause") if latency and latency.sustained else "",
         restoration=list(restoration_pairs(latency)) if latency else [],
         quality=quality,
-        missed=missed_gates(quality) if quality else [],
+        summary=quality.summary if quality else None,
+        ours=OURS,
+        other_quality=quality is not None and quality.manifest_sha256 != manifest_sha256,
+        missed=missed_gates(quality.summary) if quality else [],
         passed=State.PASSED,
+        failures=failures,
         pairs=pairs,
         left_out=left_out,
     )
-
-
-def read_quality(path: Path) -> dict[FrameKind, KindQuality]:
-    """Read what `pocketcrafter bench quality --json` wrote.
-
-    Raises
-    ------
-    ConfigError
-        If the file is missing, too large, or something else.
-    """
-    try:
-        if path.stat().st_size > MAX_RESULT_BYTES:
-            raise ConfigError(f"{path}: larger than {MAX_RESULT_BYTES >> 20} MiB; no quality result is.")
-        return summarize(TypeAdapter(list[FrameQuality]).validate_json(path.read_bytes()))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "file"
-        raise ConfigError(
-            f"{path}: not what `pocketcrafter bench quality --json` writes: {place}: {first['msg']}"
-        ) from error
 
 
 def write_page(page: str, path: Path) -> None:

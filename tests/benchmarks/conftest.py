@@ -1,4 +1,4 @@
-"""A whole bundle of three small networks, to be measured and reported on."""
+"""A whole bundle of three small networks, to be measured and reported on; quality figures made from what matters."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +8,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from pocketcrafter.benchmarks.frames import FrameKind
+from pocketcrafter.benchmarks.latency.machine import this_machine
+from pocketcrafter.benchmarks.quality.metrics import PictureFigures
+from pocketcrafter.benchmarks.quality.pictures import FrameQuality, Scores
+from pocketcrafter.benchmarks.quality.results import QualityReport
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.bundle.goldens import read_tensors, write_tensors
@@ -24,11 +29,15 @@ from pocketcrafter.runtime.bundle.manifest import (
 from pocketcrafter.runtime.bundle.results import Coverage, Fallback, Fidelity, Precision, RungResult
 from pocketcrafter.runtime.bundle.writer import seal
 from pocketcrafter.runtime.components import POCKET_SPECS, ComponentSpec
+from pocketcrafter.runtime.critique import AttributeOpinion
 from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.grid import IDENTITY
+from pocketcrafter.runtime.plan import Attribute, EditPlan
 from pocketcrafter.runtime.targets import TargetKind
 
 HOSTILE = '</script><img src="https://example.com/x.png" onerror="alert(1)">'
+
+NOTHING = EditPlan()
 
 
 def rungs(second_passed: bool | None = True) -> tuple[RungResult, ...]:
@@ -145,3 +154,57 @@ def resealed() -> Callable[[Path], Manifest]:
         )
 
     return reseal
+
+
+@pytest.fixture(scope="session")
+def frame_quality() -> Callable[..., FrameQuality]:
+    """Make one frame's figures from what matters to a test."""
+
+    def make(
+        kind: FrameKind = FrameKind.DEGRADED,
+        *,
+        true: EditPlan = NOTHING,
+        plan: EditPlan = NOTHING,
+        amounts: dict[Attribute, float] | None = None,
+        presences: dict[Attribute, float] | None = None,
+        delta_e: tuple[float, float] = (10.0, 10.0),
+        psnr_db: tuple[float, float] = (20.0, 20.0),
+        scores: tuple[float, float, float, float] = (50.0, 50.0, 50.0, 50.0),
+        photo: str = "a.png",
+    ) -> FrameQuality:
+        before, after = (
+            PictureFigures(psnr_db=p, ssim=0.8, delta_e=d, feature_distance=None)
+            for p, d in zip(psnr_db, delta_e, strict=True)
+        )
+        opinions = {
+            a: AttributeOpinion(amount=(amounts or {}).get(a, 0.0), presence=(presences or {}).get(a, 0), confidence=1)
+            for a in Attribute
+        }
+        names = ("degraded", "enhanced", "clean", "true_degraded")
+        return FrameQuality(
+            kind=kind,
+            photo=photo,
+            repeat=0,
+            before=before,
+            after=after,
+            seconds=0.1,
+            plan=plan,
+            true_plan=true,
+            opinions=opinions,
+            scores=Scores(**dict(zip(names, scores, strict=True))),
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def report_of() -> Callable[..., QualityReport]:
+    """Make a report of frames."""
+
+    def make(*frames: FrameQuality) -> QualityReport:
+        return QualityReport(
+            bundle="small", manifest_sha256="0" * 64, machine=this_machine(), threads=1, split="heldout", seed=1,
+            frames=frames,
+        )  # fmt: skip
+
+    return make

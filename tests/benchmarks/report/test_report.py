@@ -11,7 +11,6 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from pocketcrafter.benchmarks.frames import FrameKind
 from pocketcrafter.benchmarks.latency.machine import this_machine
 from pocketcrafter.benchmarks.latency.results import (
     CaseResult,
@@ -23,16 +22,14 @@ from pocketcrafter.benchmarks.latency.results import (
     SustainedPoint,
     Timing,
 )
-from pocketcrafter.benchmarks.quality import FrameQuality
 from pocketcrafter.benchmarks.report import page as page_module
 from pocketcrafter.benchmarks.report.command import report_command
 from pocketcrafter.benchmarks.report.facts import State, target_facts
-from pocketcrafter.benchmarks.report.page import read_quality, report_page
+from pocketcrafter.benchmarks.report.page import report_page
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import BundleError, ConfigError
-from pocketcrafter.runtime.plan import EditPlan
 
 HOSTILE = '</script><img src="https://example.com/x.png" onerror="alert(1)">$x^2$'
 REFERENCES = {"src", "href", "srcset", "action", "data", "poster", "formaction", "background", "xlink:href"}
@@ -246,26 +243,6 @@ def test_latency_of_another_build_is_told(bundle: Path) -> None:
     assert "1 of 4 measurements spread by more than 20 %" in words
     assert "3.00× (2.50–3.50)" in words
     assert "Restoration at 12 MP with 1 thread costs 1.00 s per megapixel." in words
-
-
-@pytest.mark.parametrize(("gain", "missed"), [(0.5, True), (4.0, False)])
-def test_quality_is_shown_with_the_gates_it_missed(gain: float, missed: bool, bundle: Path, tmp_path: Path) -> None:
-    frame = FrameQuality(
-        kind=FrameKind.NOISE,
-        photo="a.jpg",
-        psnr_before_db=25,
-        psnr_after_db=25 + gain,
-        ssim_before=0.6,
-        ssim_after=0.7,
-        delta_e_before=5,
-        delta_e_after=4,
-        plan=EditPlan(denoise=0.5),
-        true_plan=EditPlan(denoise=0.5),
-    )
-    (tmp_path / "quality.json").write_text(json.dumps([frame.model_dump(mode="json")]))
-    words = Page(report_page(Bundle.open(bundle), quality=read_quality(tmp_path / "quality.json"))).words
-    assert f"+{gain:.2f} dB" in words
-    assert ("Gates missed" in words) is missed
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,0 +1,59 @@
+"""Options that the commands measured on prepared photos share."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from pocketcrafter.benchmarks.frames import FrameKind
+from pocketcrafter.export.data.manifest import Manifest, Split, load_manifest
+
+SEED: Final = 20_260
+"""Draws every benchmark's frames, so that figures of different days are of the same frames."""
+
+NOISE_PROFILES: Final = "noiseprofiles.json"
+
+_Command = TypeVar("_Command", bound=Callable[..., Any] | click.Command)
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+
+data_option = click.option(
+    "--data", type=_FOLDER, default=Path("data"), show_default=True, help="Made by `pocketcrafter data prepare`."
+)
+split_option = click.option(
+    "--split", type=click.Choice([s.value for s in Split]), default="heldout", show_default=True, help="Which photos."
+)
+features_option = click.option(
+    "--features/--no-features",
+    default=True,
+    show_default=True,
+    help="Measure the distance of MobileNetV2 features; its ImageNet weights are fetched once.",
+)
+pretrained_option = click.option(
+    "--pretrained", type=_FOLDER, default=Path("runs"), show_default=True, help="Where ImageNet weights are kept."
+)
+
+
+def kinds_option(kinds: Sequence[FrameKind] = tuple(FrameKind)) -> Callable[[_Command], _Command]:
+    """Return the option that names kinds of frames."""
+    choice = click.Choice([kind.value for kind in kinds])
+    return click.option("--kind", "kinds", type=choice, multiple=True, help="Only these frames; repeatable.")
+
+
+def per_photo_option(frames: int) -> Callable[[_Command], _Command]:
+    """Return the option of how many frames a photo gives."""
+    return click.option(
+        "--per-photo", type=click.IntRange(1), default=frames, show_default=True, help="Frames of each kind a photo."
+    )
+
+
+def photos_of(data: Path, split: str) -> tuple[Manifest, list[Path]]:
+    """Return the manifest of a prepared folder and the photos of one side.
+
+    Raises
+    ------
+    DataError
+        If the manifest is missing or damaged.
+    """
+    manifest = load_manifest(data)
+    return manifest, [data / record.file for record in manifest.photos(Split(split))]

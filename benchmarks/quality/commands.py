@@ -1,0 +1,142 @@
+"""``pocketcrafter bench quality`` and ``bench looks``."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+import click
+from tqdm import tqdm
+
+from pocketcrafter.benchmarks.frames import FrameKind, measured_frames
+from pocketcrafter.benchmarks.latency.machine import this_machine
+from pocketcrafter.benchmarks.options import (
+    NOISE_PROFILES,
+    SEED,
+    data_option,
+    features_option,
+    kinds_option,
+    per_photo_option,
+    photos_of,
+    pretrained_option,
+    split_option,
+)
+from pocketcrafter.benchmarks.quality.gallery import SHEET_NAME, WorstFrames, write_gallery
+from pocketcrafter.benchmarks.quality.gates import missed_gates
+from pocketcrafter.benchmarks.quality.looks import rank_looks
+from pocketcrafter.benchmarks.quality.maxim import MAXIM, load_maxim
+from pocketcrafter.benchmarks.quality.metrics import FeatureDistance
+from pocketcrafter.benchmarks.quality.peers import BEST_LOOK, installed_peers, pilgram_looks
+from pocketcrafter.benchmarks.quality.pictures import Peer, PipelineSubject, measure
+from pocketcrafter.benchmarks.quality.results import QualityReport
+from pocketcrafter.benchmarks.quality.tables import markdown, quality_text
+from pocketcrafter.export.data.manifest import Split
+from pocketcrafter.export.models.pretrained import imagenet_backbone
+from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
+from pocketcrafter.runtime.bundle.reader import Bundle
+from pocketcrafter.runtime.cli.options import backend_option, json_option
+from pocketcrafter.runtime.errors import ConfigError, GateError
+from pocketcrafter.runtime.pipeline import PhotoPipeline
+
+
+@click.command("quality")
+@click.argument("bundle", type=click.Path(exists=True, path_type=Path))
+@data_option
+@split_option
+@per_photo_option(2)
+@kinds_option()
+@click.option("--peers", is_flag=True, help="Measure what else a user could pick on the same frames.")
+@click.option(
+    "--maxim",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Measure MAXIM too: unpacked npm package @upscalerjs/maxim-retouching; needs TensorFlow, a minute a frame.",
+)
+@click.option(
+    "--gallery", type=click.Path(file_okay=False, path_type=Path), help="Folder for a sheet of the worst frames."
+)
+@features_option
+@pretrained_option
+@backend_option
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
+@json_option
+def quality(
+    bundle: Path,
+    data: Path,
+    split: str,
+    per_photo: int,
+    kinds: Sequence[str],
+    maxim: Path | None,
+    gallery: Path | None,
+    pretrained: Path,
+    backend: str,
+    threads: int,
+    *,
+    peers: bool,
+    features: bool,
+    as_json: bool,
+) -> None:
+    r"""Measure quality on held-out photos: predicted plan, gated, through the whole pipeline.
+
+    Pictures of each kind of frame, each attribute of the plan, the score, and with --peers other tools on the same
+    frames. Exit code 1: a gate was missed.
+
+    \b
+    Example:
+      pocketcrafter bench quality build/default.pcbundle --data data --peers --gallery build/worst
+    """
+    manifest, photos = photos_of(data, split)
+    if not photos:
+        raise ConfigError(f"{data}: no {split} photos in it; `pocketcrafter data prepare --out {data}` adds them.")
+    chosen = [FrameKind(kind) for kind in kinds] or list(FrameKind)
+    opened = Bundle.open(bundle)
+    contestants: dict[str, Peer] = {**(installed_peers() if peers else {})}
+    if maxim is not None:
+        contestants[MAXIM] = load_maxim(maxim)
+    distance = FeatureDistance(imagenet_backbone(pretrained)) if features else None
+    subject = PipelineSubject(PhotoPipeline.open(bundle, backend=backend, threads=threads))
+    machine = this_machine()
+    frames = measured_frames(photos, data / NOISE_PROFILES, chosen, per_photo, SEED)
+    progress = tqdm(frames, total=len(photos) * len(chosen) * per_photo, desc="quality", unit="frame")
+    worst, measured = WorstFrames(), []
+    for outcome in measure(progress, subject, contestants, distance):
+        measured.append(outcome.quality)
+        worst.consider(outcome)
+    report = QualityReport(
+        bundle=opened.manifest.name,
+        manifest_sha256=hashlib.sha256(read_manifest_bytes(opened.root)).hexdigest(),
+        machine=machine,
+        threads=threads,
+        split=Split(split),
+        seed=SEED,
+        frames=tuple(measured),
+    )
+    if gallery is not None:
+        records = {PurePosixPath(record.file).name: record for record in manifest.photos(split)}
+        write_gallery(worst.worst_first(), records, gallery)
+        click.echo(f"worst frames: {gallery / SHEET_NAME}", err=True)
+    summary = report.summary
+    click.echo(report.model_dump_json() if as_json else quality_text(summary))
+    if missed := missed_gates(summary):
+        raise GateError("Quality gates missed: " + "; ".join(missed) + ". Train longer, or tune the gate again.")
+
+
+@click.command("looks")
+@data_option
+@per_photo_option(1)
+@json_option
+def looks(data: Path, per_photo: int, *, as_json: bool) -> None:
+    r"""Rank pilgram's looks on validation photos, to choose the one that `bench quality --peers` measures.
+
+    \b
+    Example:
+      pocketcrafter bench looks --data data
+    """
+    _, photos = photos_of(data, Split.VALIDATION)
+    frames = measured_frames(photos, data / NOISE_PROFILES, [FrameKind.DEGRADED], per_photo, SEED)
+    ranking = rank_looks(tqdm(frames, total=len(photos) * per_photo, desc="looks", unit="frame"), pilgram_looks())
+    if as_json:
+        click.echo(json.dumps({look.name: look.delta_e_change for look in ranking}))
+        return
+    rows = [(look.name, f"{look.delta_e_change:+.2f}") for look in ranking]
+    click.echo(markdown(("look", "ΔE2000 change"), rows))
+    click.echo(f"`bench quality --peers` measures {BEST_LOOK}.")
