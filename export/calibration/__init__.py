@@ -17,7 +17,8 @@ from pocketcrafter.export.train.evidence import FRAME_PX, critic_inputs, to_batc
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import ConfigError
-from pocketcrafter.runtime.plan import RESTORATION, Attribute, EditPlan
+from pocketcrafter.runtime.geometry.view import letterboxed
+from pocketcrafter.runtime.plan import RESTORATION, Attribute, CropBox, EditPlan
 from pocketcrafter.runtime.render import render
 
 PHOTOS: Final = Path(__file__).parent / "photos"
@@ -25,6 +26,9 @@ PHOTOS: Final = Path(__file__).parent / "photos"
 
 SENSOR: Final = NoiseModel((4.5e-3, 2.2e-3, 3.2e-3), (2.6e-5, 2.1e-5, 2.7e-5))
 """A sensor of ordinary channel ratios; its gain is drawn for each frame."""
+
+_LANDSCAPE: Final = CropBox(left=0, top=85, right=FRAME_PX, bottom=FRAME_PX - 85)
+"""About 3:2, as most photos are: a square frame would leave no letterbox."""
 
 Sample = Mapping[str, FloatArray]
 
@@ -96,6 +100,11 @@ def _tone_samples(weights: Path) -> Callable[[Frame], Sample]:
     return make
 
 
+def _composition_sample(frame: Frame) -> Sample:
+    view, inside = letterboxed(frame.degraded, _LANDSCAPE)
+    return {"view": view, "inside": inside}
+
+
 def _network_input(pictures: ByteImage) -> FloatArray:
     array: FloatArray = to_batch(pictures).contiguous().numpy()
     return array
@@ -105,4 +114,5 @@ _MAKERS: Final[Mapping[Component, Callable[[Path], Callable[[Frame], Sample]]]] 
     Component.CRITIC: lambda _weights: _critic_sample,
     Component.TONE: _tone_samples,
     Component.RESTORE: lambda _weights: _restore_sample,
+    Component.COMPOSITION: lambda _weights: _composition_sample,
 }

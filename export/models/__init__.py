@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from safetensors import SafetensorError
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from pocketcrafter.export.models.composition import Composition
 from pocketcrafter.export.models.critic import Critic
 from pocketcrafter.export.models.decoder import Decoder
-from pocketcrafter.export.models.restore import Restore
+from pocketcrafter.export.models.restore import Restore, RestoreConfig
 from pocketcrafter.export.models.tone import Tone
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import ConfigError
@@ -20,8 +22,11 @@ MODELS: Final[Mapping[Component, type[nn.Module]]] = {
     Component.CRITIC: Critic,
     Component.TONE: Tone,
     Component.RESTORE: Restore,
+    Component.COMPOSITION: Composition,
     Component.DECODER: Decoder,
 }
+
+_CONFIG: Final = "config"
 
 
 def load_component(component: Component, weights: Path) -> nn.Module:
@@ -39,14 +44,30 @@ def load_component(component: Component, weights: Path) -> nn.Module:
     ConfigError
         If the file is missing, damaged, or holds another component's weights.
     """
-    model = MODELS[component]()
     try:
+        model = _build(component, weights)
         state = {name: tensor.float() for name, tensor in load_file(weights).items()}
         model.load_state_dict(state)
-    except (OSError, SafetensorError, RuntimeError) as error:
+    except (OSError, SafetensorError, RuntimeError, ValidationError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"{weights} does not hold weights of the {component} ({reason}); train it again.") from error
     return model.eval().requires_grad_(False)
+
+
+def restore_network(weights: Path) -> Restore:
+    """Load a restoration network of any size; arguments and errors as in `load_component`."""
+    model = load_component(Component.RESTORE, weights)
+    if not isinstance(model, Restore):
+        raise TypeError(type(model))
+    return model
+
+
+def _build(component: Component, weights: Path) -> nn.Module:
+    if component is not Component.RESTORE:
+        return MODELS[component]()
+    with safe_open(weights, framework="pt") as file:
+        header = file.metadata() or {}
+    return Restore(RestoreConfig.model_validate_json(header.get(_CONFIG, "{}")))
 
 
 def save_component(model: nn.Module, weights: Path, facts: Mapping[str, str] | None = None) -> None:
@@ -62,5 +83,8 @@ def save_component(model: nn.Module, weights: Path, facts: Mapping[str, str] | N
     weights.parent.mkdir(parents=True, exist_ok=True)
     temporary = weights.with_suffix(".tmp")
     state = {name: tensor.detach().cpu().to(torch.float16).contiguous() for name, tensor in model.state_dict().items()}
-    save_file(state, temporary, dict(facts or {}))
+    header = dict(facts or {})
+    if isinstance(model, Restore):
+        header[_CONFIG] = model.config.model_dump_json()
+    save_file(state, temporary, header)
     temporary.replace(weights)

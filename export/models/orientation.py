@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
 REACH_DEGREES: Final = 14
 ANGLES: Final = 2 * REACH_DEGREES + 1
 """Bins of 1°, from `-REACH_DEGREES` to `REACH_DEGREES`."""
@@ -35,8 +34,8 @@ _WORK_PX: Final = 64
 class Orientation(nn.Module):
     """Maps ``(B, 3, 256, 256)`` in [0, 1] and its ``inside`` mask to ``(B, MAPS · ANGLES, CELLS, CELLS)``.
 
-    Channel ``m · ANGLES + a`` is the percentage of cell area whose edges of map ``m`` stand at ``a - REACH_DEGREES`` degrees,
-    counted counter-clockwise from the horizontal or vertical: the clockwise turn that would level them.
+    Channel ``m · ANGLES + a`` is the percentage of a cell's area whose edges of map ``m`` stand at ``a - REACH_DEGREES``
+    degrees, counter-clockwise from the horizontal or vertical: the clockwise turn that would level them.
     """
 
     def __init__(self) -> None:
@@ -126,7 +125,7 @@ def _gaussian(sigma: float, reach: int) -> Tensor:
 
 
 def _slopes() -> Tensor:
-    """Derivatives of a Gaussian: x to the right, y down; a ramp of 1 a pixel gives 1."""
+    """Return derivatives of a Gaussian: x to the right, y down; a ramp of 1 a pixel gives 1."""
     t = torch.arange(-2.0, 3.0)
     x = t[None] * _gaussian(1.0, 2)
     x = x / (x * t[None]).sum()
@@ -134,7 +133,7 @@ def _slopes() -> Tensor:
 
 
 def _projections() -> Tensor:
-    """Unit vectors of the doubled gradient angle for each family and bin, ``(FAMILIES · ANGLES, 2, 1, 1)``.
+    """Return unit vectors of the doubled gradient angle for each family and bin, ``(FAMILIES · ANGLES, 2, 1, 1)``.
 
     An edge that a clockwise turn of δ levels rises to the right: its gradient stands at 90° - δ (y down), that of a
     vertical one at -δ.
@@ -145,7 +144,7 @@ def _projections() -> Tensor:
 
 
 def _line_kernels(pooled: int, reach: int) -> Tensor:
-    """Means along soft lines that rise to the right at each bin's angle, ``(ANGLES, 1, H, W)``; y points down."""
+    """Return means along soft lines that rise to the right at each bin's angle, ``(ANGLES, 1, H, W)``; y points down."""
     along = pooled * torch.arange(-_HALF_LINE, _HALF_LINE + 1)
     aside = torch.arange(-reach, reach + 1)
     slopes = torch.tan(torch.deg2rad(angles()))

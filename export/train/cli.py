@@ -9,13 +9,14 @@ from pocketcrafter.runtime.cli.group import LazyGroup
 
 class _Trainings(LazyGroup):
     lazy: ClassVar = {
-        name: f"pocketcrafter.export.train.commands:{name}" for name in ("critic", "tone", "restore", "gate", "decoder")
+        name: f"pocketcrafter.export.train.commands:{name}"
+        for name in ("critic", "tone", "restore", "gate", "decoder", "composition")
     }
 
 
 @click.group("train", cls=_Trainings)
 def train() -> None:
-    r"""Train the default pair, in the order critic, tone, restore, gate, decoder; each resumes where it stopped.
+    r"""Train the default pair, in the order critic, tone, restore, gate, decoder, composition; each resumes where it stopped.
 
     \b
     Example:

@@ -18,6 +18,8 @@ from pocketcrafter.export.models import load_component, restore_network, save_co
 from pocketcrafter.export.models.critic import Critic
 from pocketcrafter.export.models.pretrained import imagenet_backbone
 from pocketcrafter.export.models.restore import POCKET, STUDIO, Restore, widened
+from pocketcrafter.export.train.composition import CompositionTask
+from pocketcrafter.export.train.composition_frames import GROUP, build_frames
 from pocketcrafter.export.train.critic import CriticTask
 from pocketcrafter.export.train.decoder import CRITIC_SHA256, TOKENIZER, TOKENIZER_SHA256, DecoderTask, as_step
 from pocketcrafter.export.train.evidence import EvidenceStore, build_store
@@ -156,6 +158,19 @@ def decoder(options: TrainOptions) -> None:
     # Named by what it is trained on: a checkpoint over another critic's tokens must not be resumed.
     folder = options.run / f"decoder-{facts[CRITIC_SHA256][:8]}-{facts[TOKENIZER_SHA256][:8]}"
     _train(Component.DECODER, task, settings, options, folder=folder, convert=as_step, facts=facts)
+
+
+@click.command(epilog="Example: pocketcrafter train composition --data data --run runs")
+@_with_options
+def composition(options: TrainOptions) -> None:
+    """Train the composition network on stored tilted and shifted crops."""
+    settings, device = options.fit_settings(steps=1500, batch=8), options.torch_device()
+    backbone = imagenet_backbone(options.run)
+    groups = options.frames // GROUP
+    with tqdm(total=groups * GROUP, desc="frames", unit="frame") as bar:
+        folder = options.run / "composition_frames" / Split.TRAIN.value
+        frames = build_frames(folder, _photos(options, Split.TRAIN), backbone, groups, options.seed, bar.update)
+    _train(Component.COMPOSITION, CompositionTask(frames, backbone, settings, device), settings, options)
 
 
 @click.command(epilog="Example: pocketcrafter train gate --data data --run runs")

@@ -19,6 +19,8 @@ Point = tuple[float, float]
 def inscribed_box(width: int, height: int, degrees: float) -> CropBox:
     """Return the largest box of the photo's aspect, around its center, that a turn leaves without empty corners.
 
+    Of a sliver less than a pixel may be left; one or two are kept all the same.
+
     Parameters
     ----------
     width, height

@@ -210,3 +210,8 @@ def test_opening_what_is_not_there_is_a_typed_error(tmp_path: object) -> None:
         PhotoPipeline.open(f"{tmp_path}/none.pcbundle")
     with pytest.raises(ConfigError, match="tensorflow"):
         PhotoPipeline.open(f"{tmp_path}/none.pcbundle", backend="tensorflow")
+
+
+def test_geometry_without_its_network_says_what_to_do() -> None:
+    with pytest.raises(ConfigError, match="component `composition`"):
+        PhotoPipeline(Networks(EditPlan())).enhance(ASTRONAUT, geometry=True)
