@@ -16,7 +16,7 @@ class _Trainings(LazyGroup):
 
 @click.group("train", cls=_Trainings)
 def train() -> None:
-    r"""Train the default pair, in the order critic, tone, restore, gate, decoder, composition; each resumes where it stopped.
+    r"""Train the networks: critic, tone, restore, gate, decoder, composition, in this order; each resumes.
 
     \b
     Example:
