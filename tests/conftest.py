@@ -1,4 +1,4 @@
-"""What tests of several packages share: a few real photos, and one camera's noise in darktable's layout."""
+"""What tests of several packages share: a few real photos, and measurements of a camera and a lens."""
 
 import json
 from pathlib import Path
@@ -27,15 +27,30 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="session")
-def noise_profiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two gains of one camera, in the layout of darktable's file, beside profiles that must be skipped."""
+def camera_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what ``data prepare`` puts beside the photos.
+
+    Two gains of one camera, beside noise profiles that must be skipped; two white-balance presets; a lens.
+    """
     profiles = [
         {"name": "ISO 100", "iso": 100, "a": [4.5e-6, 2.2e-6, 3.2e-6], "b": [2.6e-8, 2.1e-8, 2.7e-8]},
         {"name": "ISO 3200", "iso": 3200, "a": [1.4e-4, 7.0e-5, 1.0e-4], "b": [2.6e-7, -1.1e-7, 2.7e-7]},
         {"name": "skipped", "iso": 1, "skip": True, "a": [1.0, 1.0, 1.0], "b": [1.0, 1.0, 1.0]},
         {"name": "no noise", "iso": 2, "a": [0.0, 0.0, 0.0], "b": [0.0, 0.0, 0.0]},
     ]
-    makers = [{"maker": "Acme", "models": [{"model": "One", "profiles": profiles}]}]
-    path = tmp_path_factory.mktemp("noise") / "noiseprofiles.json"
-    path.write_text(json.dumps({"version": 0, "noiseprofiles": makers}))
-    return path
+    presets = [{"name": "Daylight", "channels": [2.0, 1, 1.5, 0]}, {"name": "Tungsten", "channels": [1.2, 1, 2.6, 0]}]
+    lens = {"distortion": [0, -0.02, 0], "red": [0, 0, 1.0003], "blue": [0, 0, 0.9997], "vignetting": [-0.4, 0.1, 0]}
+    folder = tmp_path_factory.mktemp("cameras")
+    for name, content in {
+        "noiseprofiles.json": {"noiseprofiles": [{"maker": "Acme", "models": [{"model": "1", "profiles": profiles}]}]},
+        "wb_presets.json": {"wb_presets": [{"maker": "Acme", "models": [{"model": "1", "presets": presets}]}]},
+        "lenses.json": [lens],
+    }.items():
+        (folder / name).write_text(json.dumps(content))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def noise_profiles(camera_data: Path) -> Path:
+    """The noise profiles alone."""
+    return camera_data / "noiseprofiles.json"

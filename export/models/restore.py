@@ -5,37 +5,60 @@ between them (rectified flow: Liu et al., ICLR 2023; flow matching: Lipman et al
 """
 
 from itertools import pairwise
-from typing import Final
+from typing import Annotated, Final, Self
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pocketcrafter.export.models.blocks import FilmBlock
+from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.plan import RESTORATION
 
 _FOLD: Final = 2
 _CONDITION: Final = 64
 
 
+class RestoreConfig(Config):
+    """The size of a restoration network and its steps; kept in the header of its weights file."""
+
+    steps: int = Field(1, ge=1, le=64, description="Euler steps from t = 0 to t = 1, unrolled in the graph.")
+    widths: tuple[Annotated[int, Field(ge=4, le=1024)], ...] = Field(
+        (24, 48, 96, 160),
+        min_length=2,
+        max_length=4,
+        description="Channels of each level, finest first; each level halves the resolution.",
+    )
+    blocks: tuple[Annotated[int, Field(ge=1, le=32)], ...] = Field(
+        (1, 2, 2, 3), description="Inverted residuals of each level, on the way down and again on the way up."
+    )
+
+    @model_validator(mode="after")
+    def _same_levels(self) -> Self:
+        if len(self.widths) != len(self.blocks):
+            raise ValueError(f"{len(self.widths)} widths and {len(self.blocks)} numbers of blocks")
+        return self
+
+
+POCKET: Final = RestoreConfig()
+STUDIO: Final = RestoreConfig(steps=8, widths=(32, 64, 128, 224), blocks=(1, 3, 3, 4))
+
+
 class Restore(nn.Module):
-    """Restores tiles in a fixed number of Euler steps, unrolled in the graph.
+    """Restores tiles in a fixed number of Euler steps.
 
     Parameters
     ----------
-    steps
-        Euler steps from t = 0 to t = 1.
-    widths
-        Channels of each level, finest first; each level halves the resolution.
-    blocks
-        Inverted residuals of each level, on the way down and again on the way up.
+    config
+        Its size and steps.
     """
 
-    def __init__(
-        self, steps: int = 1, widths: tuple[int, ...] = (24, 48, 96, 160), blocks: tuple[int, ...] = (1, 2, 2, 3)
-    ) -> None:
+    def __init__(self, config: RestoreConfig = POCKET) -> None:
         super().__init__()
-        self.steps = steps
+        self.config = config
+        widths, blocks = config.widths, config.blocks
         pixels = 3 * _FOLD**2
         self.condition = nn.Sequential(
             nn.Linear(len(RESTORATION) + 1, _CONDITION),
@@ -68,11 +91,21 @@ class Restore(nn.Module):
         Tensor
             Shape of ``tile``; not clipped.
         """
-        x = tile
-        for step in range(self.steps):
-            time = torch.full((tile.shape[0], 1), step / self.steps, dtype=tile.dtype, device=tile.device)
-            x = x + self.velocity(x, amounts, time) * (1 / self.steps)
-        return x
+        return self.trajectory(tile, amounts)[-1]
+
+    def trajectory(self, tile: Tensor, amounts: Tensor) -> list[Tensor]:
+        """Return the states at t = 0, 1/steps, …, 1; arguments and shapes as in `forward`."""
+        states, steps = [tile], self.config.steps
+        for step in range(steps):
+            time = torch.full((tile.shape[0], 1), step / steps, dtype=tile.dtype, device=tile.device)
+            states.append(states[-1] + self.velocity(states[-1], amounts, time) * (1 / steps))
+        return states
+
+    def in_steps(self, steps: int) -> "Restore":
+        """Return a copy of the network that takes another number of steps."""
+        copy = Restore(self.config.model_copy(update={"steps": steps}))
+        copy.load_state_dict(self.state_dict())
+        return copy.train(self.training)
 
     def velocity(self, x: Tensor, amounts: Tensor, time: Tensor) -> Tensor:
         """Return d(tile)/dt at ``x`` for times ``(B, 1)`` in [0, 1]."""
@@ -97,3 +130,40 @@ def _through(level: nn.Module, x: Tensor, condition: Tensor) -> Tensor:
     for block in level.children():
         x = block(x, condition)
     return x
+
+
+def widened(network: Restore, config: RestoreConfig) -> Restore:
+    """Return a larger network that computes exactly what the given one does, to go on training from there.
+
+    Old channels keep their weights and read no new ones; new channels start at random (Net2Net: Chen et al., ICLR 2016).
+
+    Parameters
+    ----------
+    network
+        The smaller one.
+    config
+        The larger one's size: as many levels, and on each at least as many channels and blocks.
+
+    Raises
+    ------
+    ConfigError
+        If it is smaller anywhere.
+    """
+    small = network.config
+    sizes = zip((*small.widths, *small.blocks), (*config.widths, *config.blocks), strict=False)
+    if len(small.widths) != len(config.widths) or any(new < old for old, new in sizes):
+        raise ConfigError(
+            f"widths {config.widths}, blocks {config.blocks}: smaller than {small.widths}, {small.blocks}."
+        )
+    larger = Restore(config)
+    old = network.state_dict()
+    for name, tensor in larger.state_dict().items():
+        if name in old:
+            corner = tuple(slice(length) for length in old[name].shape)
+            if tensor.ndim > 1:
+                tensor[corner[0]] = 0
+            tensor[corner] = old[name]
+        elif name.split(".")[-2] == "project":
+            # A block that the smaller network lacks starts as the identity.
+            tensor.zero_()
+    return larger

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pocketcrafter.export.data.degrade import ByteImage, Frame
 from pocketcrafter.export.data.noise import load_noise_models
+from pocketcrafter.export.data.realism import load_realism
 from pocketcrafter.export.data.sampling import Focus, draw_frame
 from pocketcrafter.export.models.layout import channels_last
 from pocketcrafter.export.models.restore import Restore
@@ -29,13 +30,9 @@ _COLUMNS: Final = [list(Attribute).index(a) for a in RESTORATION]
 class RestoreTask:
     """Flow matching between a degraded patch (t = 0) and the patch without its restoration faults (t = 1)."""
 
-    def __init__(
-        self, photos: Sequence[Path], noise_profiles: Path, settings: FitSettings, device: torch.device
-    ) -> None:
-        self.model = channels_last(Restore(), device)
-        self.settings, self.device = settings, device
-        self.noise = load_noise_models(noise_profiles)
-        self.photos = [_read(path) for path in photos]
+    def __init__(self, model: Restore, patches: "Patches", settings: FitSettings, device: torch.device) -> None:
+        self.model = channels_last(model, device)
+        self.patches, self.settings, self.device = patches, settings, device
 
     def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:
         """Train everything alike."""
@@ -44,23 +41,53 @@ class RestoreTask:
     def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
         """Return the velocity's loss."""
         rng = np.random.default_rng([self.settings.seed, step])
-        frames = [self._draw(rng) for _ in range(self.settings.batch)]
-        degraded = to_batch(np.stack([f.degraded for f in frames])).to(self.device)
-        target = to_batch(np.stack([f.tonal for f in frames])).to(self.device)
-        amounts = np.stack([f.plan.vector()[_COLUMNS] for f in frames])
-        shaken = np.clip(amounts + rng.normal(0, _JITTER, amounts.shape) * (amounts > 0), 0, 1)
-        amounts = np.where(rng.random((len(frames), 1)) < 0.5, shaken, amounts).astype(np.float32)
-        time = np.where(rng.random((len(frames), 1)) < 0.5, 0, rng.random((len(frames), 1))).astype(np.float32)
+        degraded, target, amounts = (t.to(self.device) for t in self.patches.draw(self.settings.batch, rng))
+        shape = (self.settings.batch, 1)
+        time = np.where(rng.random(shape) < 0.5, 0, rng.random(shape)).astype(np.float32)
         t = torch.from_numpy(time).to(self.device)
         blend = t[:, :, None, None]
         x = (1 - blend) * degraded + blend * target
-        velocity = self.model.velocity(x, torch.from_numpy(amounts).to(self.device), t)
+        velocity = self.model.velocity(x, amounts, t)
         loss = picture_loss(velocity.float(), target - degraded)
         return loss, {"loss": float(loss.detach())}
 
-    def _draw(self, rng: np.random.Generator) -> Frame:
+
+class Patches:
+    """Degraded patches and what restoration should make of them, drawn from photos.
+
+    Parameters
+    ----------
+    photos
+        sRGB photos, read into memory.
+    data
+        The folder that `data prepare` made: noise profiles, lenses and presets lie there.
+
+    Raises
+    ------
+    ConfigError
+        If one of those files is missing or damaged.
+    """
+
+    def __init__(self, photos: Sequence[Path], data: Path) -> None:
+        self.noise = load_noise_models(data / "noiseprofiles.json")
+        self.realism = load_realism(data)
+        self.photos = [_read(path) for path in photos]
+
+    def draw(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Return degraded and target patches, float32 ``(count, 3, 128, 128)``, and amounts ``(count, 3)``.
+
+        Half of the amounts are shaken, as a critic's will be.
+        """
+        frames = [self._frame(rng) for _ in range(count)]
+        amounts = np.stack([f.plan.vector()[_COLUMNS] for f in frames])
+        shaken = np.clip(amounts + rng.normal(0, _JITTER, amounts.shape) * (amounts > 0), 0, 1)
+        amounts = np.where(rng.random((count, 1)) < 0.5, shaken, amounts).astype(np.float32)
+        degraded, target = (np.stack([getattr(f, name) for f in frames]) for name in ("degraded", "tonal"))
+        return to_batch(degraded), to_batch(target), torch.from_numpy(amounts)
+
+    def _frame(self, rng: np.random.Generator) -> Frame:
         photo = self.photos[rng.integers(len(self.photos))]
-        return draw_frame(photo, _PATCH_PX, rng, self.noise, Focus.RESTORATION, _LARGEST_PX)
+        return draw_frame(photo, _PATCH_PX, rng, self.noise, Focus.RESTORATION, _LARGEST_PX, self.realism)
 
 
 def _read(path: Path) -> ByteImage:

@@ -6,9 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pocketcrafter.export.models.restore import Restore
+from pocketcrafter.export.models.restore import Restore, RestoreConfig, widened
 from pocketcrafter.export.models.tone import Tone, slice_grid
 from pocketcrafter.runtime.components import GRID, POCKET_SPECS, Component
+from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.grid import IDENTITY, slice_exact
 
 
@@ -61,7 +62,7 @@ def test_the_grid_can_be_learned_through_slicing() -> None:
 @pytest.mark.parametrize("steps", [1, 2, 4])
 def test_a_new_restoration_network_is_the_identity_in_any_number_of_steps(steps: int) -> None:
     tile = rand(2, 3, 64, 64)
-    torch.testing.assert_close(Restore(steps)(tile, rand(2, 3)).detach(), tile)
+    torch.testing.assert_close(Restore(RestoreConfig(steps=steps))(tile, rand(2, 3)).detach(), tile)
 
 
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (48, 80), (512, 32)])
@@ -77,8 +78,7 @@ def test_steps_follow_the_velocity_from_the_photo_on(trained_like_restore: Resto
     x = tile
     for step in range(steps):
         x = x + trained_like_restore.velocity(x, amounts, torch.full((1, 1), step / steps)) / steps
-    trained_like_restore.steps = steps
-    torch.testing.assert_close(trained_like_restore(tile, amounts), x)
+    torch.testing.assert_close(trained_like_restore.in_steps(steps)(tile, amounts), x)
     assert (x - tile).abs().max() > 1e-3
 
 
@@ -96,3 +96,19 @@ def test_amounts_and_time_steer_the_velocity() -> None:
         ]
     assert (said[0] - said[1]).abs().max() > 1e-5
     assert (said[0] - said[2]).abs().max() > 1e-5
+
+
+@pytest.mark.parametrize("config", [RestoreConfig(), RestoreConfig(widths=(32, 48, 100, 160), blocks=(2, 2, 3, 4))])
+def test_a_widened_network_computes_what_the_smaller_one_did(
+    trained_like_restore: Restore, config: RestoreConfig
+) -> None:
+    tile, amounts = rand(1, 3, 32, 32), rand(1, 3, seed=1)
+    larger = widened(trained_like_restore, config)
+    assert larger.config == config
+    torch.testing.assert_close(larger(tile, amounts), trained_like_restore(tile, amounts), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("config", [RestoreConfig(widths=(24, 48, 96, 128)), RestoreConfig(blocks=(1, 2, 2, 2))])
+def test_a_network_is_not_widened_into_a_smaller_one(trained_like_restore: Restore, config: RestoreConfig) -> None:
+    with pytest.raises(ConfigError, match="smaller than"):
+        widened(trained_like_restore, config)

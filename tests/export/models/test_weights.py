@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pocketcrafter.export.models import MODELS, load_component, save_component
+from pocketcrafter.export.models import MODELS, load_component, restore_network, save_component
+from pocketcrafter.export.models.restore import Restore, RestoreConfig
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import ConfigError
 
@@ -53,3 +54,18 @@ def test_a_missing_file_a_folder_and_a_missing_tensor_are_refused(restore_weight
     for path in (tmp_path / "none.safetensors", tmp_path, tmp_path / "less.safetensors"):
         with pytest.raises(ConfigError):
             load_component(Component.RESTORE, path)
+
+
+def test_a_restoration_network_of_another_size_says_so_in_its_file(tmp_path: Path) -> None:
+    config = RestoreConfig(steps=4, widths=(8, 16), blocks=(1, 2))
+    save_component(Restore(config), tmp_path / "small.safetensors")
+    assert restore_network(tmp_path / "small.safetensors").config == config
+
+
+@pytest.mark.parametrize(
+    "config", ["{", '{"steps": 0}', '{"widths": [8]}', '{"widths": [8, 9, 9, 1000000]}', '{"x": 1}']
+)
+def test_a_hostile_size_is_refused(tmp_path: Path, config: str) -> None:
+    save_file({"head.bias": torch.zeros(1)}, tmp_path / "odd.safetensors", {"config": config})
+    with pytest.raises(ConfigError, match="train it again"):
+        load_component(Component.RESTORE, tmp_path / "odd.safetensors")

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from pocketcrafter.export.models.critic import Judgement
-from pocketcrafter.export.models.restore import Restore
+from pocketcrafter.export.models.restore import Restore, RestoreConfig
 from pocketcrafter.export.train.critic import CriticTask
 from pocketcrafter.export.train.evidence import EvidenceStore
 from pocketcrafter.export.train.fit import FitSettings, Task, fit
 from pocketcrafter.export.train.losses import picture_loss
-from pocketcrafter.export.train.restore import RestoreTask
+from pocketcrafter.export.train.restore import Patches, RestoreTask
 from pocketcrafter.export.train.tone import ToneTask
 from pocketcrafter.runtime.components import POCKET_SPECS, Component
 from pocketcrafter.runtime.errors import ConfigError
@@ -43,12 +43,12 @@ def losses_by_heart(task: Task, settings: FitSettings, folder: Path) -> list[dic
     return seen
 
 
-def test_restoration_learns_a_noisy_patch_by_heart(photos: list[Path], noise_profiles: Path, tmp_path: Path) -> None:
+def test_restoration_learns_a_noisy_patch_by_heart(photos: list[Path], camera_data: Path, tmp_path: Path) -> None:
     """With a smaller network, as the real one takes hundreds of steps to find the noise."""
     settings = FitSettings(steps=60, batch=1, learning_rate=2e-3, warmup=10, seed=3)
-    task = RestoreTask(photos[:1], noise_profiles, settings, CPU)
     torch.manual_seed(0)
-    task.model = Restore(widths=(24, 48), blocks=(1, 1))
+    small = Restore(RestoreConfig(widths=(24, 48), blocks=(1, 1)))
+    task = RestoreTask(small, Patches(photos[:1], camera_data), settings, CPU)
     seen = losses_by_heart(task, settings, tmp_path)
     assert seen[-1]["loss"] < 0.85 * seen[0]["loss"]
 
@@ -83,9 +83,9 @@ def test_the_critics_evidence_is_not_trained(store: EvidenceStore, backbone: dic
 
 
 @pytest.mark.parametrize("other", [True, False])
-def test_a_batch_depends_on_seed_and_step_alone(photos: list[Path], noise_profiles: Path, other: bool) -> None:
+def test_a_batch_depends_on_seed_and_step_alone(photos: list[Path], camera_data: Path, other: bool) -> None:
     settings = FitSettings(steps=1, batch=2, learning_rate=1e-3, seed=4)
-    task = RestoreTask(photos, noise_profiles, settings, CPU)
+    task = RestoreTask(Restore(), Patches(photos, camera_data), settings, CPU)
     first = task.loss(7)[1]["loss"]
     assert (task.loss(8 if other else 7)[1]["loss"] == first) is not other
 
@@ -105,10 +105,9 @@ def test_picture_loss_is_zero_for_equals_and_counts_a_lost_edge_more_than_an_off
 
 
 def test_missing_noise_profiles_are_named(photos: list[Path], tmp_path: Path) -> None:
-    settings = FitSettings(steps=1, batch=2, learning_rate=1e-3)
     for content in (None, "{}", '{"noiseprofiles": [1]}', "[", '{"noiseprofiles": []}'):
         path = tmp_path / "noiseprofiles.json"
         if content is not None:
             path.write_text(content)
         with pytest.raises(ConfigError, match=r"noiseprofiles\.json .*data prepare"):
-            RestoreTask(photos, path, settings, CPU)
+            Patches(photos, tmp_path)

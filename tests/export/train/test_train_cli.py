@@ -11,18 +11,19 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from pocketcrafter.export.data.manifest import MANIFEST_NAME, Manifest, PhotoRecord, Split
-from pocketcrafter.export.models import load_component
+from pocketcrafter.export.models import load_component, restore_network, save_component
+from pocketcrafter.export.models.restore import STUDIO, Restore
 from pocketcrafter.export.train.cli import train
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import ConfigError, PocketCrafterError
 
 
 @pytest.fixture
-def data(photos: list[Path], noise_profiles: Path, tmp_path: Path) -> Path:
+def data(photos: list[Path], camera_data: Path, tmp_path: Path) -> Path:
     """A folder as ``data prepare`` leaves it."""
     folder = tmp_path / "data"
-    (folder / "train").mkdir(parents=True)
-    shutil.copy(noise_profiles, folder)
+    shutil.copytree(camera_data, folder)
+    (folder / "train").mkdir()
     records = []
     for index, photo in enumerate(photos):
         shutil.copy(photo, folder / "train")
@@ -70,6 +71,18 @@ def test_a_network_is_trained_written_and_then_resumed(data: Path, tmp_path: Pat
     assert json.loads(again.stdout)["last_loss"] == {}, "the finished training must not be repeated"
     with pytest.raises(ConfigError, match="other settings"):
         raise run(*arguments, "--seed", 2).exception or AssertionError("accepted")
+
+
+def test_the_studios_network_starts_from_a_smaller_one_and_lies_beside_the_runs(data: Path, tmp_path: Path) -> None:
+    start = tmp_path / "pocket.safetensors"
+    save_component(Restore(), start)
+    places = ("--data", data, "--run", tmp_path / "run", "--weights", tmp_path / "weights", "--start", start)
+    result = run("restore", "--studio", *places, "--steps", 1, "--threads", 1, "--device", "cpu", "--json")
+    assert result.exit_code == 0, result.exception
+    said = json.loads(result.stdout)
+    assert said["weights"] == str(tmp_path / "run" / "studio-restore.safetensors")
+    assert restore_network(Path(said["weights"])).config == STUDIO
+    assert not (tmp_path / "weights").exists()
 
 
 @pytest.mark.parametrize("command", ["tone", "gate"])
