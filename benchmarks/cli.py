@@ -11,6 +11,7 @@ class _Measurements(LazyGroup):
     lazy: ClassVar = {
         "quality": "pocketcrafter.benchmarks.quality.commands:quality",
         "looks": "pocketcrafter.benchmarks.quality.commands:looks",
+        "bridge": "pocketcrafter.benchmarks.bridge.command:bridge",
         "latency": "pocketcrafter.benchmarks.latency.commands:latency",
         "compare": "pocketcrafter.benchmarks.latency.commands:compare_command",
     }

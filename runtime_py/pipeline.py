@@ -12,6 +12,7 @@ import numpy as np
 from pocketcrafter.runtime.arrays import FloatArray, PixelArray
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.backends.names import BackendName
+from pocketcrafter.runtime.bundle.manifest import TOKENIZER
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.critique import Critique, critique_from, with_tilt
@@ -23,6 +24,9 @@ from pocketcrafter.runtime.grid import blended
 from pocketcrafter.runtime.photo.color import handling_of, view_to_srgb
 from pocketcrafter.runtime.photo.model import Photo
 from pocketcrafter.runtime.plan import RESTORATION, TONAL, EditPlan
+from pocketcrafter.runtime.prose.prompt import Mode, stated_plan
+from pocketcrafter.runtime.prose.tokenizer import Words
+from pocketcrafter.runtime.prose.writer import Writer, Written
 from pocketcrafter.runtime.render import render
 from pocketcrafter.runtime.tiles import Progress, map_tiles
 from pocketcrafter.runtime.views import global_view, native_crops
@@ -39,6 +43,9 @@ class SessionSource(Protocol):
 
     def has(self, component: Component) -> bool:
         """Whether the component is there; critic, tone and restore always are."""
+
+    def words(self) -> Words:
+        """Read the decoder's vocabulary; called only where there is a decoder."""
 
     def session(self, component: Component) -> Session:
         """Open a component; called once for each that is needed."""
@@ -70,6 +77,14 @@ class Enhanced:
     composed: Composed | None = None
 
 
+@dataclass(frozen=True)
+class Told:
+    """A photo's diagnosis in numbers and in words."""
+
+    critique: Critique
+    written: Written
+
+
 class PhotoPipeline:
     """Critiques and enhances photos with the networks of one bundle; opens each network when it is first needed.
 
@@ -85,6 +100,7 @@ class PhotoPipeline:
         self._source = source
         self._threads = threads
         self._sessions: dict[Component, Session] = {}
+        self._writer: Writer | None = None
 
     @classmethod
     def open(cls, bundle: Path | str, backend: BackendName | str = "auto", threads: int = 2) -> Self:
@@ -109,7 +125,7 @@ class PhotoPipeline:
         if backend != "auto" and backend not in set(BackendName):
             raise ConfigError(f"No backend is called '{backend}'; use auto, {', '.join(BackendName)}.")
         name = None if backend == "auto" else BackendName(backend)
-        return cls(_BundleSource(Bundle.open(Path(bundle)), name, threads), threads=threads)
+        return cls(BundleSource(Bundle.open(Path(bundle)), name, threads), threads=threads)
 
     def critique(self, photo: Photo) -> Critique:
         """Diagnose a photo; its horizon too, where the bundle has the composition network.
@@ -119,10 +135,40 @@ class PhotoPipeline:
         BackendError
             If a network fails.
         """
-        critique = self._look(photo).critique
-        if not self._source.has(Component.COMPOSITION):
-            return critique
-        return with_tilt(critique, tilt_of(self._session(Component.COMPOSITION), photo))
+        return self._diagnosed(photo, self._look(photo).critique)
+
+    def prose(self, photo: Photo, mode: Mode = Mode.FULL) -> Told:
+        """Diagnose a photo and put it into words: what is wrong, what to do about it, and the score.
+
+        The words agree with the gated plan, the one that `enhance` carries out at full strength.
+
+        Parameters
+        ----------
+        photo
+            The photo.
+        mode
+            How much to write.
+
+        Raises
+        ------
+        ConfigError
+            If the bundle has no decoder.
+        BundleError
+            If the decoder's vocabulary is damaged.
+        BackendError
+            If a network fails.
+        """
+        if not self._source.has(Component.DECODER):
+            raise ConfigError(
+                "This bundle has no decoder, which writes the prose. Build one with a recipe that has the component "
+                "`decoder` (the default recipe does), or leave --prose out."
+            )
+        seen = self._look(photo)
+        plan = stated_plan(seen.critique.plan, self._source.gate)
+        if self._writer is None:
+            self._writer = Writer(self._session(Component.DECODER), self._source.words())
+        written = self._writer.write(seen.tokens, plan, seen.critique.score, mode)
+        return Told(self._diagnosed(photo, seen.critique), written)
 
     def enhance(
         self, photo: Photo, strength: float = 1.0, progress: Progress | None = None, *, geometry: bool = False
@@ -179,6 +225,12 @@ class PhotoPipeline:
                 result = apply(result, composed)
         return Enhanced(photo=result, plan=plan, critique=critique, timings=clock.seconds, composed=composed)
 
+    def _diagnosed(self, photo: Photo, critique: Critique) -> Critique:
+        """Add what the composition network finds, where there is one."""
+        if not self._source.has(Component.COMPOSITION):
+            return critique
+        return with_tilt(critique, tilt_of(self._session(Component.COMPOSITION), photo))
+
     def _look(self, photo: Photo) -> "_Seen":
         native = global_view(photo.pixels)
         view, crops = native, native_crops(photo.pixels)
@@ -226,8 +278,8 @@ class _Seen:
 
 
 @dataclass(frozen=True)
-class _BundleSource:
-    """The networks of an opened bundle, on one backend."""
+class BundleSource:
+    """The networks of an opened bundle, on one backend; the bundle's first target that has one when it is `None`."""
 
     bundle: Bundle
     backend: BackendName | None
@@ -235,12 +287,19 @@ class _BundleSource:
 
     @property
     def gate(self) -> GateSettings:
+        """The gate that the manifest holds."""
         return self.bundle.manifest.gate
 
     def has(self, component: Component) -> bool:
+        """Whether the bundle has the component."""
         return self.bundle.has(component)
 
+    def words(self) -> Words:
+        """Read the vocabulary that the bundle holds."""
+        return Words.read(self.bundle.root / TOKENIZER)
+
     def session(self, component: Component) -> Session:
+        """Open a component's artifact."""
         return self.bundle.session(component, self.threads, self.backend)
 
 
