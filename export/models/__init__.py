@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from pocketcrafter.export.models.composition import Composition
-from pocketcrafter.export.models.critic import Critic
+from pocketcrafter.export.models.critic import Critic, CriticConfig
 from pocketcrafter.export.models.decoder import Decoder
 from pocketcrafter.export.models.restore import Restore, RestoreConfig
 from pocketcrafter.export.models.tone import Tone
@@ -62,12 +62,22 @@ def restore_network(weights: Path) -> Restore:
     return model
 
 
+def critic_network(weights: Path) -> Critic:
+    """Load a critic of any size; arguments and errors as in `load_component`."""
+    model = load_component(Component.CRITIC, weights)
+    if not isinstance(model, Critic):
+        raise TypeError(type(model))
+    return model
+
+
 def _build(component: Component, weights: Path) -> nn.Module:
-    if component is not Component.RESTORE:
-        return MODELS[component]()
     with safe_open(weights, framework="pt") as file:
-        header = file.metadata() or {}
-    return Restore(RestoreConfig.model_validate_json(header.get(_CONFIG, "{}")))
+        config = (file.metadata() or {}).get(_CONFIG, "{}")
+    if component is Component.RESTORE:
+        return Restore(RestoreConfig.model_validate_json(config))
+    if component is Component.CRITIC:
+        return Critic(CriticConfig.model_validate_json(config))
+    return MODELS[component]()
 
 
 def save_component(model: nn.Module, weights: Path, facts: Mapping[str, str] | None = None) -> None:
@@ -84,7 +94,7 @@ def save_component(model: nn.Module, weights: Path, facts: Mapping[str, str] | N
     temporary = weights.with_suffix(".tmp")
     state = {name: tensor.detach().cpu().to(torch.float16).contiguous() for name, tensor in model.state_dict().items()}
     header = dict(facts or {})
-    if isinstance(model, Restore):
+    if isinstance(model, Restore | Critic):
         header[_CONFIG] = model.config.model_dump_json()
     save_file(state, temporary, header)
     temporary.replace(weights)

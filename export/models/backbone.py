@@ -41,17 +41,23 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """The feature extractor without its last 1280-channel layer; six taps, one after each stage from the second."""
+    """The feature extractor without its last 1280-channel layer; a tap after each stage from the second.
+
+    Parameters
+    ----------
+    taps
+        How many feature maps it gives; what comes behind the last one is not built.
+    """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, taps: int = len(TAP_CHANNELS)) -> None:
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(3, 32, 3, 2, 1), nn.ReLU6())
         self.stages = nn.ModuleList()
         inputs = 32
-        for expansion, channels, blocks, stride in STAGES:
+        for expansion, channels, blocks, stride in STAGES[: taps + 1]:
             stage = [
                 InvertedResidual(inputs if i == 0 else channels, channels, stride if i == 0 else 1, expansion)
                 for i in range(blocks)
@@ -61,11 +67,11 @@ class MobileNetV2(nn.Module):
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225])[:, None, None], persistent=False)
 
-    def forward(self, picture: Tensor, taps: int = len(TAP_CHANNELS)) -> list[Tensor]:
-        """Return the first ``taps`` feature maps of pictures ``(B, 3, H, W)`` in [0, 1]."""
+    def forward(self, picture: Tensor) -> list[Tensor]:
+        """Return the feature maps of pictures ``(B, 3, H, W)`` in [0, 1]."""
         x = self.stages[0](self.stem((picture - self.mean) / self.std))
         features = []
-        for stage in list(self.stages)[1 : taps + 1]:
+        for stage in list(self.stages)[1:]:
             x = stage(x)
             features.append(x)
         return features

@@ -1,28 +1,39 @@
-"""The pocket critic: one global view and four native crops in; plan, presence, confidence, score, tokens and scene out.
+"""The critic: one global view and four native crops in; plan, presence, confidence, score, tokens and scene out.
 
-Evidence (early backbone layers and statistics) is fixed, judgement is trained: evidence can be computed once for each
-training frame, and the artist reads the judgement's hidden states, the plan tokens.
+Evidence (image statistics and the early layers of an ImageNet backbone) is fixed, judgement is trained: evidence can be
+computed once for each training frame, and the artist reads the judgement's hidden states, the plan tokens. Deeper layers
+were tried: over the photos there are, they judge photos of other photographers no better.
 """
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pocketcrafter.export.models.backbone import STAGES, TAP_CHANNELS, MobileNetV2
+from pocketcrafter.export.models.backbone import TAP_CHANNELS, MobileNetV2
 from pocketcrafter.export.models.statistics import CropStatistics, ViewStatistics
 from pocketcrafter.runtime.components import CROPS, SCENE_DIM, TOKEN_DIM, TOKENS
+from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.plan import Attribute
 
-EARLY_TAPS: Final = 2
-_EARLY_CHANNELS: Final = sum(TAP_CHANNELS[:EARLY_TAPS])
-_LATE_CHANNELS: Final = sum(TAP_CHANNELS[EARLY_TAPS:])
-MAP_SHAPE: Final = (TAP_CHANNELS[EARLY_TAPS - 1], 32, 32)
-VECTOR_DIM: Final = ViewStatistics.features + 2 * CropStatistics.features + 3 * 2 * _EARLY_CHANNELS
+_TAPS: Final = 2
+VECTOR_DIM: Final = ViewStatistics.features + 2 * CropStatistics.features + 3 * 2 * sum(TAP_CHANNELS[:_TAPS])
 FORESEEABLE: Final = tuple(a for a in Attribute if a not in (Attribute.HIGHLIGHTS, Attribute.SHADOWS))
 """Highlights and shadows cannot be told without a reference (R² 0 in every trial): they stay the user's, 0 here."""
-_HIDDEN: Final = 256
+
+
+class CriticConfig(Config):
+    """The size of a critic's judgement; kept in the header of its weights file."""
+
+    hidden: int = Field(256, ge=8, le=4096, description="Width of a judge's two hidden layers.")
+    judges: int = Field(1, ge=1, le=64, description="Judges whose mean is said; more than one cannot be lowered.")
+
+
+POCKET: Final = CriticConfig()
+STUDIO: Final = CriticConfig(hidden=512, judges=5)
 
 
 class Judgement(NamedTuple):
@@ -36,15 +47,42 @@ class Judgement(NamedTuple):
     scene: Tensor
 
 
-class Critic(nn.Module):
-    """The pocket critic."""
+class Evidence(nn.Module):
+    """What a critic sees; nothing in it is trained."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.backbone = MobileNetV2()
+        self.backbone = MobileNetV2(_TAPS)
         self.view_statistics = ViewStatistics()
         self.crop_statistics = CropStatistics()
-        self.judge = Judge()
+        self.requires_grad_(False)
+
+    def forward(self, view: Tensor, crops: Tensor) -> Tensor:
+        """Return evidence vectors ``(B, VECTOR_DIM)``; arguments as in `Critic.forward`."""
+        of_crops = torch.cat([*map(_moments, self.backbone(crops)), self.crop_statistics(crops)], 1)
+        of_crops = of_crops.reshape(-1, 1, CROPS, of_crops.shape[1])
+        pooled = [pool(of_crops, (CROPS, 1)).flatten(1) for pool in (F.avg_pool2d, F.max_pool2d)]
+        return torch.cat([self.view_statistics(view), *map(_moments, self.backbone(view)), *pooled], 1)
+
+    def load_backbone(self, weights: Mapping[str, Tensor]) -> None:
+        """Take the early layers out of weights of a whole `MobileNetV2`."""
+        self.backbone.load_state_dict({name: weights[name] for name in self.backbone.state_dict()})
+
+
+class Critic(nn.Module):
+    """A critic.
+
+    Parameters
+    ----------
+    config
+        Its size: the pocket's has one judge, the studio's an ensemble of wider ones.
+    """
+
+    def __init__(self, config: CriticConfig = POCKET) -> None:
+        super().__init__()
+        self.config = config
+        self.evidence = Evidence()
+        self.judge: nn.Module = Judge(config.hidden) if config.judges == 1 else Ensemble(config)
 
     def forward(self, view: Tensor, crops: Tensor) -> tuple[Tensor, ...]:
         """Judge photos; return the fields of `Judgement`, in order.
@@ -57,47 +95,30 @@ class Critic(nn.Module):
             Shape ``(B·CROPS, 3, 128, 128)``, likewise; the crops of one photo follow each other.
         """
         # A plain tuple: ExecuTorch cannot write a named one down.
-        return tuple(self.judge_evidence(*self.evidence(view, crops)))
-
-    def evidence(self, view: Tensor, crops: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what is not trained: the early feature map ``(B, 32, 32, 32)`` and the vector ``(B, VECTOR_DIM)``."""
-        taps = self.backbone(view, EARLY_TAPS)
-        of_crops = torch.cat([*map(_moments, self.backbone(crops, EARLY_TAPS)), self.crop_statistics(crops)], 1)
-        of_crops = of_crops.reshape(-1, 1, CROPS, of_crops.shape[1])
-        pooled = [pool(of_crops, (CROPS, 1)).flatten(1) for pool in (F.avg_pool2d, F.max_pool2d)]
-        parts = [self.view_statistics(view), *map(_moments, taps), *pooled]
-        return taps[-1], torch.cat(parts, 1)
-
-    def judge_evidence(self, evidence_map: Tensor, vector: Tensor) -> Judgement:
-        """Judge from stored evidence."""
-        features = [evidence_map]
-        for stage in self.late_stages():
-            features.append(stage(features[-1]))
-        judgement: Judgement = self.judge(features[1:], vector)
-        return judgement
-
-    def late_stages(self) -> list[nn.Module]:
-        """Return the trained stages of the backbone."""
-        return list(self.backbone.stages)[EARLY_TAPS + 1 : len(STAGES)]
+        return tuple(self.judge(self.evidence(view, crops)))
 
 
 class Judge(nn.Module):
-    """Pools the late features, joins them with the evidence vector, and reads everything from the plan tokens."""
+    """Reads everything from plan tokens, and these from the evidence vector.
+
+    Parameters
+    ----------
+    hidden
+        Width of its two hidden layers.
+    """
 
     center: Tensor
     spread: Tensor
     foreseeable: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, hidden: int = POCKET.hidden) -> None:
         super().__init__()
         self.register_buffer("center", torch.zeros(VECTOR_DIM))
         self.register_buffer("spread", torch.ones(VECTOR_DIM))
-        self.late = nn.Linear(2 * _LATE_CHANNELS, _HIDDEN)
-        self.vector = nn.Linear(VECTOR_DIM, _HIDDEN)
-        self.late_dropout = nn.Dropout(0.3)
-        self.dropout = nn.Dropout(0.2)
-        self.hidden = nn.Linear(2 * _HIDDEN, _HIDDEN)
-        self.tokens = nn.Linear(_HIDDEN, TOKENS * TOKEN_DIM)
+        self.vector = nn.Linear(VECTOR_DIM, hidden)
+        self.hidden = nn.Linear(hidden, hidden)
+        self.dropout = nn.Dropout(0.3)
+        self.tokens = nn.Linear(hidden, TOKENS * TOKEN_DIM)
         self.plan = nn.Linear(TOKENS * TOKEN_DIM, len(Attribute))
         self.presence = nn.Linear(TOKENS * TOKEN_DIM, len(Attribute))
         self.confidence = nn.Linear(TOKENS * TOKEN_DIM, len(Attribute))
@@ -106,13 +127,12 @@ class Judge(nn.Module):
         foreseeable = torch.tensor([[float(a in FORESEEABLE) for a in Attribute]])
         self.register_buffer("foreseeable", foreseeable, persistent=False)
 
-    def forward(self, features: list[Tensor], vector: Tensor) -> Judgement:
-        """Judge from late feature maps and the evidence vector ``(B, VECTOR_DIM)``."""
-        seen = self.late_dropout(torch.cat([_moments(f) for f in features], 1))
+    def forward(self, vector: Tensor) -> Judgement:
+        """Judge from evidence vectors ``(B, VECTOR_DIM)``."""
         measured = ((vector - self.center) / self.spread).clamp(-5, 5)
-        joined = torch.cat([self.late(seen), self.vector(measured)], 1)
-        hidden = self.dropout(F.hardswish(self.hidden(self.dropout(F.hardswish(joined)))))
-        tokens = F.hardswish(self.tokens(hidden))
+        x = self.dropout(F.hardswish(self.vector(measured)))
+        x = self.dropout(F.hardswish(self.hidden(x)))
+        tokens = F.hardswish(self.tokens(x))
         scene = self.scene(tokens)
         return Judgement(
             plan=self.plan(tokens) * self.foreseeable,
@@ -122,6 +142,23 @@ class Judge(nn.Module):
             tokens=tokens.reshape(-1, TOKENS, TOKEN_DIM),
             scene=scene / (_mean_square(scene) * SCENE_DIM + 1e-6).sqrt(),
         )
+
+
+class Ensemble(nn.Module):
+    """Judges that differ in their first weights and batches (deep ensembles: Lakshminarayanan et al., NeurIPS 2017).
+
+    Everything is the mean of what they say, but the tokens, which follow each other: ``(B, judges·TOKENS, TOKEN_DIM)``.
+    """
+
+    def __init__(self, config: CriticConfig) -> None:
+        super().__init__()
+        self.judges = nn.ModuleList(Judge(config.hidden) for _ in range(config.judges))
+
+    def forward(self, vector: Tensor) -> Judgement:
+        """Judge from evidence vectors ``(B, VECTOR_DIM)``."""
+        said = Judgement(*(torch.stack(column) for column in zip(*(j(vector) for j in self.judges), strict=True)))
+        means = {name: getattr(said, name).mean(0) for name in ("plan", "presence", "confidence", "score", "scene")}
+        return Judgement(**means, tokens=said.tokens.transpose(0, 1).flatten(1, 2))
 
 
 def _mean_square(x: Tensor) -> Tensor:

@@ -96,9 +96,11 @@ class CropStatistics(nn.Module):
         luma = planes[:, 0:1]
         for scale in range(_DETAIL_SCALES):
             edges = self.directions(F.avg_pool2d(luma, 2**scale) if scale else luma).abs()
-            parts += [_log(_mean(edges)), _log(_mean(edges.square().square()).sqrt().sqrt())]
-        across = _mean(self.phases_x(self.steps_x(F.pad(luma, (1, 0, 0, 0))).abs()))
-        down = _mean(self.phases_y(self.steps_y(F.pad(luma, (0, 0, 1, 0))).abs()))
+            # Eightfold, as fourth powers of faint edges underflow in float16.
+            fourth = _mean((edges * 8).square().square()).sqrt().sqrt() / 8
+            parts += [_log(_mean(edges)), _log(fourth)]
+        across = _mean(self.phases_x(F.pad(self.steps_x(luma).abs(), (1, 0, 0, 0))))
+        down = _mean(self.phases_y(F.pad(self.steps_y(luma).abs(), (0, 0, 1, 0))))
         for phases in (across, down):
             level = self.phase_mean(phases)
             parts += [phases / (level + _FLOOR) - 1, _log(level), _log(phases[:, :1])]

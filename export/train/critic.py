@@ -4,19 +4,19 @@ from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pocketcrafter.export.models.critic import Critic, Judgement
-from pocketcrafter.export.models.layout import channels_last
+from pocketcrafter.export.models.critic import Judge, Judgement
 from pocketcrafter.export.models.renderer import render
 from pocketcrafter.export.train.evidence import EvidenceStore, to_batch
 from pocketcrafter.export.train.fit import FitSettings
 from pocketcrafter.export.train.losses import picture_loss
 
 _PICTURE_WEIGHT: Final = 0.5
-_LATE_SHARE: Final = 0.3
+_PICTURES: Final = 48
 _NEAR: Final = 0.2
 """An amount this close to the truth, in plan-vector units, counts as right for `confidence`."""
 _SCENE_TEMPERATURE: Final = 0.1
@@ -26,33 +26,47 @@ class CriticTask:
     """Plan, presence, confidence, score and scene, from stored evidence."""
 
     def __init__(
-        self, store: EvidenceStore, backbone: Mapping[str, Tensor], settings: FitSettings, device: torch.device
+        self,
+        model: Judge,
+        store: EvidenceStore,
+        settings: FitSettings,
+        device: torch.device,
+        rows: npt.NDArray[np.int64] | None = None,
     ) -> None:
         self.store, self.settings, self.device = store, settings, device
-        model = Critic()
-        model.backbone.load_state_dict(dict(backbone))
-        sample = np.asarray(store.vectors[:: max(1, len(store) // 4000)], dtype=np.float64)
-        model.judge.center.copy_(torch.from_numpy(sample.mean(0)))
-        model.judge.spread.copy_(torch.from_numpy(sample.std(0) + 1e-3))
-        self.model = channels_last(model, device)
-        self.foreseeable = self.model.judge.foreseeable
+        self.rows = np.arange(len(store)) if rows is None else rows
+        standardize(model, store)
+        self.model = model.to(device)
+        self.foreseeable = model.foreseeable
 
     def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:
-        """Let the judge learn fast and the late backbone slowly; the evidence is fixed."""
-        late = [p for stage in self.model.late_stages() for p in stage.parameters()]
-        return [(1.0, list(self.model.judge.parameters())), (_LATE_SHARE, late)]
+        """Train everything alike."""
+        return [(1.0, list(self.model.parameters()))]
 
     def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
         """Return the loss of a batch of random frames."""
+        rows = self.draw(step)
+        losses = self.losses(self.model(self.vectors(rows)), rows)
+        total = torch.stack([*losses.values()]).sum()
+        return total, {name: float(part.detach()) for name, part in losses.items()}
+
+    def draw(self, step: int) -> npt.NDArray[np.int64]:
+        """Return the rows of a step's batch."""
         rng = np.random.default_rng([self.settings.seed, step])
-        rows = np.sort(rng.choice(len(self.store), self.settings.batch, replace=False))
-        said = self.model.judge_evidence(*self._evidence(rows))
+        return np.sort(rng.choice(self.rows, self.settings.batch, replace=False))
+
+    def vectors(self, rows: npt.NDArray[np.int64]) -> Tensor:
+        """Return the rows' evidence vectors."""
+        return torch.from_numpy(self.store.vectors[rows]).to(self.device)
+
+    def losses(self, said: Judgement, rows: npt.NDArray[np.int64]) -> dict[str, Tensor]:
+        """Return what a judgement of these rows costs, by part."""
         plan = torch.from_numpy(self.store.plans[rows]).to(self.device)
         score = torch.from_numpy(self.store.scores[rows]).to(self.device)
         present = (plan != 0).float()
         near = ((said.plan - plan).abs() < _NEAR).float().detach()
         scene = _same_scene_loss(said, torch.from_numpy(self.store.photos[rows]).to(self.device))
-        losses = {
+        return {
             "plan": ((said.plan - plan).square() * self.foreseeable).mean(),
             "picture": _PICTURE_WEIGHT * self._picture_loss(said.plan, rows),
             "presence": 0.05
@@ -61,18 +75,20 @@ class CriticTask:
             "score": 0.2 * (said.score[:, 0] - score).abs().mean(),
             "scene": 0.02 * scene,
         }
-        total = torch.stack([*losses.values()]).sum()
-        return total, {name: float(part.detach()) for name, part in losses.items()}
 
-    def _evidence(self, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> tuple[Tensor, Tensor]:
-        maps = torch.from_numpy(self.store.maps[rows]).to(self.device).float()
-        vectors = torch.from_numpy(self.store.vectors[rows]).to(self.device)
-        return maps.contiguous(memory_format=torch.channels_last), vectors
-
-    def _picture_loss(self, plan: Tensor, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Tensor:
-        views = F.avg_pool2d(to_batch(self.store.views[rows]).to(self.device), 4)
-        cleans = F.avg_pool2d(to_batch(self.store.cleans[rows]).to(self.device), 4)
+    def _picture_loss(self, plan: Tensor, rows: npt.NDArray[np.int64]) -> Tensor:
+        """Return the loss of the rendered pictures, of the batch's first `_PICTURES` rows as reading them is slow."""
+        plan, rows = plan[:_PICTURES], rows[:_PICTURES]
+        views = F.avg_pool2d(to_batch(self.store.views[rows]).to(self.device), 8)
+        cleans = F.avg_pool2d(to_batch(self.store.cleans[rows]).to(self.device), 8)
         return picture_loss(render(plan.float(), views), cleans)
+
+
+def standardize(model: Judge, store: EvidenceStore) -> None:
+    """Set a judge's center and spread from stored evidence."""
+    sample = np.asarray(store.vectors[:: max(1, len(store) // 4000)], dtype=np.float64)
+    model.center.copy_(torch.from_numpy(sample.mean(0)))
+    model.spread.copy_(torch.from_numpy(sample.std(0) + 1e-3))
 
 
 def _same_scene_loss(said: Judgement, photos: Tensor) -> Tensor:

@@ -20,8 +20,9 @@ from pydantic import ValidationError
 
 from pocketcrafter.export.data.degrade import ByteImage, Frame
 from pocketcrafter.export.data.noise import load_noise_models
+from pocketcrafter.export.data.realism import load_realism
 from pocketcrafter.export.data.sampling import draw_frame
-from pocketcrafter.export.models.critic import MAP_SHAPE, VECTOR_DIM, Critic
+from pocketcrafter.export.models.critic import VECTOR_DIM, Evidence
 from pocketcrafter.export.models.layout import channels_last
 from pocketcrafter.runtime.components import CROP_PX, VIEW_PX
 from pocketcrafter.runtime.config import Config
@@ -31,12 +32,17 @@ from pocketcrafter.runtime.views import crop_origins
 
 FRAME_PX: Final = 512
 _BLOCK: Final = 16
+_BATCH: Final = 4
+"""Frames that the evidence network sees at once: more of them leave a core's cache."""
+_VERSION: Final = 2
+"""Raised when the same arguments would give other frames or other evidence."""
 _SCORE_DELTA_E: Final = 25.0
 
 
 class EvidenceConfig(Config):
     """What identifies a store; another configuration needs another folder."""
 
+    version: int
     frames: int
     seed: int
     photos: tuple[str, ...]
@@ -51,8 +57,8 @@ class EvidenceStore:
     ----------
     views, cleans
         The degraded and the clean frame at `VIEW_PX`: uint8, ``(N, 256, 256, 3)``.
-    maps, vectors
-        `Critic.evidence`: float16 ``(N, *MAP_SHAPE)`` and float32 ``(N, VECTOR_DIM)``.
+    vectors
+        `Evidence`: float32 ``(N, VECTOR_DIM)``.
     plans, scores
         Ground truth: float32 ``(N, len(Attribute))`` in plan-vector units, and float32 ``(N,)`` in [0, 1].
     photos
@@ -61,7 +67,6 @@ class EvidenceStore:
 
     views: npt.NDArray[np.uint8]
     cleans: npt.NDArray[np.uint8]
-    maps: npt.NDArray[np.float16]
     vectors: npt.NDArray[np.float32]
     plans: npt.NDArray[np.float32]
     scores: npt.NDArray[np.float32]
@@ -79,7 +84,6 @@ class EvidenceStore:
 _LAYOUT: Final = {
     "views": (np.uint8, (VIEW_PX, VIEW_PX, 3)),
     "cleans": (np.uint8, (VIEW_PX, VIEW_PX, 3)),
-    "maps": (np.float16, MAP_SHAPE),
     "vectors": (np.float32, (VECTOR_DIM,)),
     "plans": (np.float32, (len(Attribute),)),
     "scores": (np.float32, ()),
@@ -90,7 +94,7 @@ _LAYOUT: Final = {
 def build_store(
     folder: Path,
     photos: Sequence[Path],
-    noise_profiles: Path,
+    data: Path,
     backbone: Mapping[str, torch.Tensor],
     frames: int,
     seed: int,
@@ -108,8 +112,8 @@ def build_store(
         Where the arrays are kept.
     photos
         sRGB photos of at least `FRAME_PX` on both sides.
-    noise_profiles
-        As in `load_noise_models`.
+    data
+        The folder that `data prepare` made: noise profiles, lenses and presets lie there.
     backbone
         Weights of `MobileNetV2`.
     frames, seed
@@ -125,13 +129,14 @@ def build_store(
         If the folder holds a store of another configuration.
     """
     digest = sha256(b"".join(v.numpy().tobytes() for v in backbone.values())).hexdigest()
-    config = EvidenceConfig(frames=frames, seed=seed, photos=tuple(p.name for p in photos), backbone_sha256=digest)
+    names = tuple(p.name for p in photos)
+    config = EvidenceConfig(version=_VERSION, frames=frames, seed=seed, photos=names, backbone_sha256=digest)
     done = _open_progress(folder, config)
     todo = [int(block) for block in np.flatnonzero(~done)]
     on_progress(frames - sum(len(_rows(block, frames)) for block in todo))
     if todo:
         weights = {name: tensor.numpy() for name, tensor in backbone.items()}
-        job = _Job(folder, tuple(photos), noise_profiles, weights, frames, seed)
+        job = _Job(folder, tuple(photos), data, weights, frames, seed)
         with multiprocessing.get_context("spawn").Pool(min(processes, len(todo)), _start_worker, (job,)) as pool:
             for block in pool.imap_unordered(_fill_block, todo):
                 done[block] = True
@@ -201,7 +206,7 @@ class _Job:
 
     folder: Path
     photos: tuple[Path, ...]
-    noise_profiles: Path
+    data: Path
     backbone: Mapping[str, npt.NDArray[np.float32]]
     frames: int
     seed: int
@@ -215,9 +220,10 @@ class _Worker:
         cv2.setNumThreads(1)
         self.job = job
         self.pixels: dict[int, ByteImage] = {}
-        self.noise = load_noise_models(job.noise_profiles)
-        self.critic = channels_last(Critic().eval())
-        self.critic.backbone.load_state_dict({name: torch.from_numpy(v) for name, v in job.backbone.items()})
+        self.noise = load_noise_models(job.data / "noiseprofiles.json")
+        self.realism = load_realism(job.data)
+        self.evidence = channels_last(Evidence().eval())
+        self.evidence.load_backbone({name: torch.from_numpy(v) for name, v in job.backbone.items()})
         self.store = EvidenceStore.open(job.folder, "r+")
 
     def photo(self, index: int) -> ByteImage:
@@ -232,7 +238,7 @@ class _Worker:
         for row in rows:
             rng = np.random.default_rng([self.job.seed, row])
             index = int(rng.integers(len(self.job.photos)))
-            frame = draw_frame(self.photo(index), FRAME_PX, rng, self.noise)
+            frame = draw_frame(self.photo(index), FRAME_PX, rng, self.noise, realism=self.realism)
             view, frame_crops = critic_inputs(frame.degraded)
             views.append(view)
             crops.append(frame_crops)
@@ -241,10 +247,11 @@ class _Worker:
             self.store.plans[row] = frame.plan.vector()
             self.store.scores[row] = photo_score(frame)
             self.store.photos[row] = index
-        with torch.no_grad():
-            maps, vectors = self.critic.evidence(to_batch(np.stack(views)), to_batch(np.concatenate(crops)))
-        self.store.maps[rows.start : rows.stop] = maps.numpy()
-        self.store.vectors[rows.start : rows.stop] = vectors.numpy()
+        for start in range(0, len(rows), _BATCH):
+            some = slice(start, start + _BATCH)
+            with torch.no_grad():
+                vectors = self.evidence(to_batch(np.stack(views[some])), to_batch(np.concatenate(crops[some])))
+            self.store.vectors[rows.start + start : rows.start + start + len(vectors)] = vectors.numpy()
 
 
 _worker: _Worker | None = None

@@ -1,8 +1,8 @@
-"""Tuning the gate: thresholds that mend degraded validation frames and leave the clean ones alone."""
+"""Tuning the gate: thresholds that mend degraded frames of unseen photos and leave the clean ones alone."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -39,39 +39,87 @@ Gates = Mapping[Attribute, AttributeGate]
 
 
 @dataclass(frozen=True)
-class _Validation:
-    """Small validation pictures and what the critic said of them."""
+class JudgedFrames:
+    """Small pictures of frames, the truth about them, and what a critic that never saw their photos says.
+
+    Attributes
+    ----------
+    views, cleans
+        Degraded and clean, sRGB in [0, 1]: float32 ``(N, 3, 32, 32)``.
+    plans, photos
+        As in `EvidenceStore`; photos of joined frames have different indices.
+    judged
+        Of every frame.
+    """
 
     views: Tensor
-    cleans: npt.NDArray[np.float64]
-    before: npt.NDArray[np.float64]
-    pictures: npt.NDArray[np.float64]
-    psnr_before: npt.NDArray[np.float64]
-    is_clean: npt.NDArray[np.bool_]
+    cleans: Tensor
+    plans: npt.NDArray[np.float32]
     photos: npt.NDArray[np.int32]
     judged: Judgement
 
+    @classmethod
+    def of(cls, store: EvidenceStore, judged: Judgement, rows: npt.NDArray[np.int64] | None = None) -> Self:
+        """Take frames, all when none are named, out of a store; ``judged`` is of every stored frame."""
+        rows = np.arange(len(store)) if rows is None else rows
+        views, cleans = (_small(pictures, rows) for pictures in (store.views, store.cleans))
+        said = Judgement(*(column[torch.from_numpy(rows)] for column in judged))
+        return cls(views, cleans, np.array(store.plans[rows]), np.array(store.photos[rows]), said)
+
+    def joined(self, other: Self) -> Self:
+        """Return these frames and those of other photos."""
+        return type(self)(
+            torch.cat([self.views, other.views]),
+            torch.cat([self.cleans, other.cleans]),
+            np.concatenate([self.plans, other.plans]),
+            np.concatenate([self.photos, other.photos + self.photos.max(initial=-1) + 1]),
+            Judgement(*(torch.cat(pair) for pair in zip(self.judged, other.judged, strict=True))),
+        )
+
+
+class _Trials:
+    """Measures gates; frames whose plan is that of the gate that was kept last are not rendered again."""
+
+    def __init__(self, frames: JudgedFrames) -> None:
+        self.frames = frames
+        pictures = [p.permute(0, 2, 3, 1).double().numpy() for p in (frames.views, frames.cleans)]
+        self.pictures = pictures[1]
+        before, self.labs = (rgb2lab(p) for p in pictures)
+        self.delta_e_before = deltaE_ciede2000(before, self.labs).mean((1, 2))
+        self.psnr_before = _psnr_db(*pictures)
+        self.is_clean = ~(frames.plans != 0).any(1)
+        self.plan = torch.zeros(len(frames.plans), len(Attribute))
+        self.delta_e, self.psnr = self.delta_e_before.copy(), self.psnr_before.copy()
+
+    def keep(self, gates: Gates) -> None:
+        """Remember a gate's results."""
+        plan = gated(self.frames.judged, gates)
+        self.delta_e, self.psnr = self._measured(plan)
+        self.plan = plan
+
     def outcome(self, gates: Gates) -> dict[str, float]:
         """Return a gate's figures: mean ΔE2000 change and PSNR gain, shares made worse, and of clean frames changed."""
-        plan = gated(self.judged, gates)
-        touched = (plan != 0).any(1).numpy()
-        changed = np.zeros_like(touched)
-        after = self.before.copy()
-        rendered = render(plan[touched], self.views[touched]).permute(0, 2, 3, 1).double().numpy()
-        after[touched] = deltaE_ciede2000(rgb2lab(rendered), self.cleans[touched]).mean((1, 2))
-        change = (after - self.before)[~self.is_clean]
-        gain = np.zeros_like(self.before)
-        psnr = _psnr_db(rendered, self.pictures[touched])
-        gain[touched] = psnr - self.psnr_before[touched]
-        changed[touched] = psnr < UNCHANGED_PSNR_DB
+        delta_e, psnr = self._measured(gated(self.frames.judged, gates))
+        change = (delta_e - self.delta_e_before)[~self.is_clean]
+        changed = psnr[self.is_clean] < UNCHANGED_PSNR_DB
+        photos = self.frames.photos
         return {
             "delta_e_change": float(change.mean()),
-            "psnr_gain_db": float(gain[~self.is_clean].mean()),
+            "psnr_gain_db": float((psnr - self.psnr_before)[~self.is_clean].mean()),
             "worse_share": float((change > 1).mean()),
-            "worse_share_bound": _upper_bound(change > 1, self.photos[~self.is_clean]),
-            "clean_changed": float(changed[self.is_clean].mean()),
-            "clean_changed_bound": _upper_bound(changed[self.is_clean], self.photos[self.is_clean]),
+            "worse_share_bound": _upper_bound(change > 1, photos[~self.is_clean]),
+            "clean_changed": float(changed.mean()),
+            "clean_changed_bound": _upper_bound(changed, photos[self.is_clean]),
         }
+
+    def _measured(self, plan: Tensor) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        other = (plan != self.plan).any(1)
+        delta_e, psnr = self.delta_e.copy(), self.psnr.copy()
+        rows = other.numpy()
+        rendered = render(plan[other], self.frames.views[other]).permute(0, 2, 3, 1).double().numpy()
+        delta_e[rows] = deltaE_ciede2000(rgb2lab(rendered), self.labs[rows]).mean((1, 2))
+        psnr[rows] = _psnr_db(rendered, self.pictures[rows])
+        return delta_e, psnr
 
 
 def gated(judged: Judgement, gates: Gates) -> Tensor:
@@ -89,9 +137,9 @@ def gated(judged: Judgement, gates: Gates) -> Tensor:
 
 
 def tune_gate(
-    judged: Judgement, store: EvidenceStore, on_progress: Callable[[int], object] = lambda _: None
+    frames: JudgedFrames, on_progress: Callable[[int], object] = lambda _: None
 ) -> tuple[GateSettings, dict[str, float]]:
-    """Choose each attribute's thresholds by coordinate descent on validation frames.
+    """Choose each attribute's thresholds by coordinate descent.
 
     The objective is the mean ΔE2000 change of degraded frames less their mean PSNR gain, plus penalties where the share
     of them that gets worse, or that of clean frames that change visibly, may pass the product's gate on other photos: a
@@ -99,41 +147,36 @@ def tune_gate(
 
     Parameters
     ----------
-    judged
-        What the critic says of every stored frame.
-    store
-        Validation frames.
+    frames
+        Frames of photos that the critic was not trained on, and what it says of them.
     on_progress
         Called with 1 after each of `TRIALS` trials.
 
     Returns
     -------
     tuple
-        The settings, and the validation figures they give.
+        The settings, and the figures they give on these frames.
     """
-    views = F.avg_pool2d(to_batch(np.array(store.views)), 8)
-    cleans = F.avg_pool2d(to_batch(np.array(store.cleans)), 8)
-    pictures = [p.permute(0, 2, 3, 1).double().numpy() for p in (views, cleans)]
-    labs = [rgb2lab(p) for p in pictures]
-    before = deltaE_ciede2000(*labs).mean((1, 2))
-    is_clean = ~(store.plans != 0).any(1)
-    validation = _Validation(
-        views, labs[1], before, pictures[1], _psnr_db(*pictures), is_clean, np.array(store.photos), judged
-    )
+    trials = _Trials(frames)
     gates: Gates = dict.fromkeys(_TUNED, _NEVER)
-    best = _objective(validation.outcome(gates))
+    best = _objective(trials.outcome(gates))
     for _ in range(_SWEEPS):
         for attribute in _TUNED:
             for choice in _CHOICES:
                 tried = {**gates, attribute: choice}
-                value = _objective(validation.outcome(tried))
+                value = _objective(trials.outcome(tried))
                 on_progress(1)
                 if value < best - 1e-4:
                     best, gates = value, tried
-    figures = validation.outcome(gates)
+            trials.keep(gates)
     complete = {a: gates.get(a, _NEVER) for a in Attribute}
-    complete |= {a: _restoration_gate(judged, store, a) for a in RESTORATION}
-    return GateSettings(attributes=complete), figures
+    complete |= {a: _restoration_gate(frames, a) for a in RESTORATION}
+    return GateSettings(attributes=complete), trials.outcome(gates)
+
+
+def _small(pictures: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> Tensor:
+    blocks = np.array_split(rows, max(1, len(rows) // 256))
+    return torch.cat([F.avg_pool2d(to_batch(pictures[block]), 8) for block in blocks])
 
 
 def _row(values: Iterable[float]) -> Tensor:
@@ -160,8 +203,8 @@ def _objective(figures: dict[str, float]) -> float:
     return figures["delta_e_change"] - figures["psnr_gain_db"] + 40 * too_many_worse + 40 * too_many_changed
 
 
-def _restoration_gate(judged: Judgement, store: EvidenceStore, attribute: Attribute) -> AttributeGate:
+def _restoration_gate(frames: JudgedFrames, attribute: Attribute) -> AttributeGate:
     """Return the gate whose presence lets at most 3 % of the frames without the fault be restored."""
     column = list(Attribute).index(attribute)
-    absent = judged.presence[:, column].numpy()[store.plans[:, column] == 0]
+    absent = frames.judged.presence[:, column].numpy()[frames.plans[:, column] == 0]
     return AttributeGate(presence=float(np.clip(np.quantile(absent, 0.97), 0.5, 0.98)), confidence=0.0, dead_zone=0.05)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pocketcrafter.export.models.critic import Critic, Judgement
+from pocketcrafter.export.models.critic import Judgement
 from pocketcrafter.export.models.layout import channels_last
 from pocketcrafter.export.models.renderer import render
 from pocketcrafter.export.models.tone import Tone, slice_grid
@@ -58,14 +58,10 @@ class ToneTask:
 
 
 @torch.no_grad()
-def judge_store(critic: Critic, store: EvidenceStore, device: torch.device, batch: int = 64) -> Judgement:
-    """Return the critic's judgement of every stored frame, on the CPU."""
-    critic = critic.to(device).eval()
-    parts = []
-    for start in range(0, len(store), batch):
-        # Copies, as torch warns of arrays that cannot be written to.
-        maps = torch.from_numpy(np.array(store.maps[start : start + batch])).to(device).float()
-        vectors = torch.from_numpy(np.array(store.vectors[start : start + batch])).to(device)
-        said = critic.judge_evidence(maps.contiguous(memory_format=torch.channels_last), vectors)
-        parts.append(Judgement(*(t.cpu() for t in said)))
+def judge_store(judge: nn.Module, store: EvidenceStore, batch: int = 1024) -> Judgement:
+    """Return the judgement of every stored frame by a `Judge`, or by a studio of them, on the CPU."""
+    judge = judge.cpu().eval()
+    # Copies, as torch warns of arrays that cannot be written to.
+    starts = range(0, len(store), batch)
+    parts = [judge(torch.from_numpy(np.array(store.vectors[start : start + batch]))) for start in starts]
     return Judgement(*(torch.cat(column) for column in zip(*parts, strict=True)))
