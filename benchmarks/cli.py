@@ -12,6 +12,7 @@ class _Measurements(LazyGroup):
         "quality": "pocketcrafter.benchmarks.quality.commands:quality",
         "looks": "pocketcrafter.benchmarks.quality.commands:looks",
         "bridge": "pocketcrafter.benchmarks.bridge.command:bridge",
+        "steps": "pocketcrafter.benchmarks.steps.command:steps",
         "latency": "pocketcrafter.benchmarks.latency.commands:latency",
         "compare": "pocketcrafter.benchmarks.latency.commands:compare_command",
     }

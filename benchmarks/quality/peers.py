@@ -13,7 +13,7 @@ from pocketcrafter.export.data.degrade import ByteImage
 from pocketcrafter.runtime.errors import BackendError
 from pocketcrafter.runtime.render import linear_to_srgb, srgb_to_linear
 
-BEST_LOOK: Final = "gingham"
+BEST_LOOK: Final = "perpetua"
 """The look with the lowest mean ΔE2000 on validation photos, by `pocketcrafter bench looks`."""
 
 

@@ -1,0 +1,116 @@
+"""``pocketcrafter bench steps``."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import torch
+from tqdm import tqdm
+
+from pocketcrafter.benchmarks.frames import FrameKind, measured_frames
+from pocketcrafter.benchmarks.latency.machine import this_machine
+from pocketcrafter.benchmarks.options import (
+    NOISE_PROFILES,
+    SEED,
+    data_option,
+    features_option,
+    kinds_option,
+    per_photo_option,
+    photos_of,
+    pretrained_option,
+    split_option,
+)
+from pocketcrafter.benchmarks.quality.metrics import Brisque, FeatureDistance
+from pocketcrafter.benchmarks.steps.measure import AS_IT_IS, STEPS_KINDS, measure_steps, step_counts
+from pocketcrafter.benchmarks.steps.results import NetworkFacts, StepsReport, networks_table, steps_table
+from pocketcrafter.export.data.manifest import Split
+from pocketcrafter.export.models import restore_network
+from pocketcrafter.export.models.pretrained import imagenet_backbone
+from pocketcrafter.export.train.commands import WEIGHTS
+from pocketcrafter.runtime.cli.options import json_option
+
+
+def _named_files(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> dict[str, Path]:
+    """Read ``NAME=FILE`` pairs."""
+    found: dict[str, Path] = {}
+    for value in values:
+        name, _, file = value.partition("=")
+        if not name or not file or name in found or name == AS_IT_IS:
+            raise click.BadParameter(f"{value!r}: give NAME=FILE, each name once and none `{AS_IT_IS}`.", ctx, param)
+        found[name] = Path(file)
+    return found
+
+
+@click.command("steps")
+@data_option
+@split_option
+@per_photo_option(1)
+@kinds_option(STEPS_KINDS)
+@click.option(
+    "--weights",
+    metavar="NAME=FILE",
+    multiple=True,
+    default=(f"pocket={WEIGHTS / 'restore.safetensors'}",),
+    callback=_named_files,
+    help="A restoration network of any size, as `train restore` writes it; repeatable  [default: the pocket network].",
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(1, 64),
+    multiple=True,
+    help="Euler steps; repeatable  [default: 1, 2, 4 and the network's own].",
+)
+@features_option
+@pretrained_option
+@click.option(
+    "--brisque/--no-brisque", default=True, show_default=True, help="Measure BRISQUE, which is an extra of its own."
+)
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
+@json_option
+def steps(
+    data: Path,
+    split: str,
+    per_photo: int,
+    kinds: Sequence[str],
+    weights: dict[str, Path],
+    steps: Sequence[int],
+    pretrained: Path,
+    threads: int,
+    *,
+    features: bool,
+    brisque: bool,
+    as_json: bool,
+) -> None:
+    r"""Measure what each Euler step of restoration buys: float32 in torch, with the true amounts, on one fault a tile.
+
+    \b
+    Example:
+      pocketcrafter bench steps --data data --weights pocket=pocket.safetensors --weights studio=studio.safetensors
+    """
+    _, photos = photos_of(data, split)
+    networks = {name: restore_network(file) for name, file in weights.items()}
+    score = Brisque() if brisque else None
+    distance = FeatureDistance(imagenet_backbone(pretrained)) if features else None
+    torch.set_num_threads(threads)
+    machine = this_machine()
+    chosen = [FrameKind(kind) for kind in kinds] or list(STEPS_KINDS)
+    frames = measured_frames(photos, data / NOISE_PROFILES, chosen, per_photo, SEED)
+    progress = tqdm(frames, total=len(photos) * len(chosen) * per_photo, desc="steps", unit="tile")
+    report = StepsReport(
+        machine=machine,
+        threads=threads,
+        split=Split(split),
+        seed=SEED,
+        networks=tuple(
+            NetworkFacts(
+                name=name,
+                sha256=hashlib.sha256(weights[name].read_bytes()).hexdigest(),
+                parameters=sum(p.numel() for p in network.parameters()),
+                config=network.config,
+            )
+            for name, network in networks.items()
+        ),
+        frames=tuple(measure_steps(progress, networks, step_counts(networks, steps), distance, score)),
+    )
+    click.echo(report.model_dump_json() if as_json else f"{networks_table(report)}\n\n{steps_table(report)}")
