@@ -18,7 +18,6 @@ LIMIT_DEGREES: Final = 10
 """The largest tilt that is answered."""
 _TAPS: Final = (2, 3)
 FEATURES: Final = sum(TAP_CHANNELS[tap] for tap in _TAPS)
-_STAGES: Final = 2 + _TAPS[-1]
 _GAZES: Final = 6
 _SEEN: Final = 32
 _WIDTH: Final = 24
@@ -39,8 +38,7 @@ class Composition(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.backbone = MobileNetV2()
-        self.backbone.stages = self.backbone.stages[:_STAGES]
+        self.backbone = MobileNetV2(1 + _TAPS[-1])
         self.orientation = Orientation()
         self.tilt = TiltHead()
         self.framing = FramingHead()
@@ -61,7 +59,7 @@ class Composition(nn.Module):
 
     def evidence(self, view: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
         """Return what is not trained: ``(B, MAPS · ANGLES, CELLS, CELLS)`` and ``(B, FEATURES, CELLS, CELLS)``."""
-        taps = self.backbone(F.avg_pool2d(view, 2), 1 + _TAPS[-1])
+        taps = self.backbone(F.avg_pool2d(view, 2))
         return self.orientation(view, inside), torch.cat([taps[tap] for tap in _TAPS], 1)
 
 

@@ -105,6 +105,7 @@ class Restore(nn.Module):
         """Return a copy of the network that takes another number of steps."""
         copy = Restore(self.config.model_copy(update={"steps": steps}))
         copy.load_state_dict(self.state_dict())
+        # Trainable even where it comes from a file, whose networks are not.
         return copy.train(self.training)
 
     def velocity(self, x: Tensor, amounts: Tensor, time: Tensor) -> Tensor:

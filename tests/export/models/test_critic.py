@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from pocketcrafter.export.models.critic import FORESEEABLE, MAP_SHAPE, VECTOR_DIM, Critic, Judgement
-from pocketcrafter.runtime.components import CROP_PX, CROPS, POCKET_SPECS, VIEW_PX, Component
+from pocketcrafter.export.models.critic import FORESEEABLE, VECTOR_DIM, Critic, CriticConfig, Ensemble, Judgement
+from pocketcrafter.runtime.components import CROP_PX, CROPS, POCKET_SPECS, TOKEN_DIM, TOKENS, VIEW_PX, Component
 from pocketcrafter.runtime.plan import Attribute
 
 SPEC = POCKET_SPECS[Component.CRITIC]
@@ -42,9 +42,19 @@ def test_the_scene_has_unit_length(critic: Critic) -> None:
 def test_stored_evidence_gives_the_same_judgement(critic: Critic) -> None:
     inputs = photos(2)
     evidence = critic.evidence(*inputs)
-    assert evidence[0].shape == (2, *MAP_SHAPE)
-    assert evidence[1].shape == (2, VECTOR_DIM)
-    torch.testing.assert_close(critic(*inputs), tuple(critic.judge_evidence(*evidence)))
+    assert evidence.shape == (2, VECTOR_DIM)
+    torch.testing.assert_close(critic(*inputs), tuple(critic.judge(evidence)))
+
+
+def test_an_ensemble_says_the_mean_and_hands_on_all_tokens() -> None:
+    torch.manual_seed(1)
+    ensemble = Ensemble(CriticConfig(hidden=16, judges=3)).eval()
+    vector = torch.randn(2, VECTOR_DIM)
+    with torch.inference_mode():
+        said, single = ensemble(vector), [judge(vector) for judge in ensemble.judges]
+    torch.testing.assert_close(said.plan, torch.stack([s.plan for s in single]).mean(0))
+    assert said.tokens.shape == (2, 3 * TOKENS, TOKEN_DIM)
+    torch.testing.assert_close(said.tokens[:, TOKENS : 2 * TOKENS], single[1].tokens)
 
 
 def test_each_photo_of_a_batch_is_judged_from_its_own_crops(critic: Critic) -> None:

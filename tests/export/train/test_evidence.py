@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pocketcrafter.export.data.degrade import Faults, degrade
 from pocketcrafter.export.data.noise import NoiseModel
-from pocketcrafter.export.models.critic import Critic
+from pocketcrafter.export.models.critic import Evidence
 from pocketcrafter.export.train.evidence import EvidenceStore, build_store, critic_inputs, photo_score, to_batch
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.plan import EditPlan
@@ -24,7 +24,7 @@ class Interrupted(Exception):  # noqa: N818 - what happens, not an error
 
 
 def test_an_interrupted_build_goes_on_and_gives_the_same_frames_in_one_process_as_in_two(
-    photos: list[Path], noise_profiles: Path, backbone: dict[str, Tensor], store: EvidenceStore, tmp_path: Path
+    photos: list[Path], camera_data: Path, backbone: dict[str, Tensor], store: EvidenceStore, tmp_path: Path
 ) -> None:
     def build(seen: list[int], *, interrupt: bool) -> None:
         def on_progress(frames: int) -> None:
@@ -32,7 +32,7 @@ def test_an_interrupted_build_goes_on_and_gives_the_same_frames_in_one_process_a
             if interrupt and sum(seen) > 0:
                 raise Interrupted
 
-        build_store(tmp_path, photos, noise_profiles, backbone, FRAMES, SEED, on_progress, processes=1)
+        build_store(tmp_path, photos, camera_data, backbone, FRAMES, SEED, on_progress, processes=1)
 
     first: list[int] = []
     with pytest.raises(Interrupted):
@@ -48,20 +48,20 @@ def test_an_interrupted_build_goes_on_and_gives_the_same_frames_in_one_process_a
 
 
 def test_a_finished_store_is_opened_as_it_is(
-    photos: list[Path], noise_profiles: Path, backbone: dict[str, Tensor], store_folder: Path
+    photos: list[Path], camera_data: Path, backbone: dict[str, Tensor], store_folder: Path
 ) -> None:
     seen: list[int] = []
-    opened = build_store(store_folder, photos, noise_profiles, backbone, FRAMES, SEED, seen.append)
+    opened = build_store(store_folder, photos, camera_data, backbone, FRAMES, SEED, seen.append)
     assert seen == [FRAMES]
     assert len(opened) == FRAMES
 
 
 @pytest.mark.parametrize("change", ["frames", "seed", "photos", "backbone", "damage"])
 def test_another_configuration_is_refused_and_nothing_is_touched(
-    photos: list[Path], noise_profiles: Path, backbone: dict[str, Tensor], tmp_path: Path, change: str
+    photos: list[Path], camera_data: Path, backbone: dict[str, Tensor], tmp_path: Path, change: str
 ) -> None:
     stored = tmp_path / "store.json"
-    build_store(tmp_path, photos, noise_profiles, backbone, 0, SEED)
+    build_store(tmp_path, photos, camera_data, backbone, 0, SEED)
     other = {**backbone, "stem.0.bias": backbone["stem.0.bias"] + 1} if change == "backbone" else backbone
     if change == "damage":
         stored.write_text('{"frames": 0')
@@ -70,7 +70,7 @@ def test_another_configuration_is_refused_and_nothing_is_touched(
         build_store(
             tmp_path,
             photos[1:] if change == "photos" else photos,
-            noise_profiles,
+            camera_data,
             other,
             1 if change == "frames" else 0,
             SEED + (change == "seed"),
@@ -91,12 +91,14 @@ def test_frames_are_degraded_photos_with_their_plans_and_scores(store: EvidenceS
 
 
 def test_evidence_is_the_critics(store: EvidenceStore, backbone: dict[str, Tensor]) -> None:
-    """The view is enough to know the early map again."""
-    critic = Critic().eval()
-    critic.backbone.load_state_dict(backbone)
+    """The view is enough to know what the vector says of the whole photo."""
+    evidence = Evidence().eval()
+    evidence.load_backbone(backbone)
+    of_view = evidence.view_statistics.features
     with torch.inference_mode():
-        maps = critic.backbone(to_batch(np.array(store.views[:2])), 2)[-1]
-    np.testing.assert_allclose(store.maps[:2], maps, atol=2e-3 * float(maps.abs().max()))
+        statistics = evidence.view_statistics(to_batch(np.array(store.views[:2])))
+    np.testing.assert_allclose(store.vectors[:2, :of_view], statistics, rtol=1e-4, atol=1e-5)
+    assert (store.vectors.std(0)[of_view:] > 0).mean() > 0.9
 
 
 def test_training_sees_what_the_pipeline_sees() -> None:

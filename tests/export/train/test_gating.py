@@ -6,7 +6,7 @@ import torch
 
 from pocketcrafter.export.models.critic import Judgement
 from pocketcrafter.export.train.evidence import EvidenceStore
-from pocketcrafter.export.train.gating import TRIALS, gated, tune_gate
+from pocketcrafter.export.train.gating import TRIALS, JudgedFrames, _Trials, gated, tune_gate
 from pocketcrafter.runtime.gate import AttributeGate, GateSettings, apply_gate
 from pocketcrafter.runtime.plan import RESTORATION, TONAL, Attribute
 
@@ -61,7 +61,7 @@ def test_tuning_trusts_a_critic_that_knows_and_gives_a_complete_gate(store: Evid
     presence = np.where(truth != 0, 0.97, 0.05) + rng.uniform(-0.02, 0.02, truth.shape)
     knowing = judgement(truth + rng.normal(0, 0.02, truth.shape), presence, np.ones_like(truth))
     trials: list[int] = []
-    settings, figures = tune_gate(knowing, store, trials.append)
+    settings, figures = tune_gate(JudgedFrames.of(store, knowing), trials.append)
     assert sum(trials) == TRIALS
     assert figures["delta_e_change"] < -2
     assert figures["worse_share"] < 0.2
@@ -75,6 +75,26 @@ def test_tuning_leaves_clean_frames_alone_whatever_the_critic_says(store: Eviden
     rng = np.random.default_rng(1)
     shape = store.plans.shape
     guessing = judgement(rng.normal(0, 0.5, shape), rng.random(shape), rng.random(shape))
-    _, figures = tune_gate(guessing, store)
+    _, figures = tune_gate(JudgedFrames.of(store, guessing))
     assert figures["delta_e_change"] <= 0.05
     assert figures["clean_changed"] <= 0.3
+
+
+def test_joined_frames_are_tuned_on_as_other_photos(store: EvidenceStore, judged: Judgement) -> None:
+    frames = JudgedFrames.of(store, judged, np.arange(6))
+    joined = frames.joined(JudgedFrames.of(store, judged, np.arange(6, 10)))
+    assert len(joined.plans) == 10
+    assert not set(joined.photos[:6]) & set(joined.photos[6:])
+    np.testing.assert_array_equal(joined.plans, store.plans[:10])
+    for column, whole in zip(joined.judged, judged, strict=True):
+        torch.testing.assert_close(column, whole[:10])
+
+
+def test_a_trial_measures_the_same_whatever_was_kept_before(store: EvidenceStore, judged: Judgement) -> None:
+    """Guards the cache of rendered frames."""
+    gates = [dict.fromkeys(FORESEEABLE, AttributeGate(presence=p, confidence=0, dead_zone=0)) for p in (0.4, 0.5, 0.6)]
+    trials, fresh = (_Trials(JudgedFrames.of(store, judged)) for _ in range(2))
+    for gate in gates:
+        trials.keep(gate)
+        trials.outcome(gates[0])
+    assert trials.outcome(gates[1]) == pytest.approx(fresh.outcome(gates[1]), abs=1e-6)

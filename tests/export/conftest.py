@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pocketcrafter.export.models.backbone import MobileNetV2
-from pocketcrafter.export.models.critic import Critic, Judgement
+from pocketcrafter.export.models.critic import Judge, Judgement
 from pocketcrafter.export.train.evidence import EvidenceStore, build_store
 from pocketcrafter.export.train.tone import judge_store
 
@@ -23,10 +23,10 @@ def backbone() -> dict[str, Tensor]:
 
 @pytest.fixture(scope="session")
 def store_folder(
-    photos: list[Path], noise_profiles: Path, backbone: dict[str, Tensor], tmp_path_factory: pytest.TempPathFactory
+    photos: list[Path], camera_data: Path, backbone: dict[str, Tensor], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     folder = tmp_path_factory.mktemp("store")
-    build_store(folder, photos, noise_profiles, backbone, FRAMES, SEED, processes=2)
+    build_store(folder, photos, camera_data, backbone, FRAMES, SEED, processes=2)
     return folder
 
 
@@ -36,8 +36,6 @@ def store(store_folder: Path) -> EvidenceStore:
 
 
 @pytest.fixture(scope="session")
-def judged(store: EvidenceStore, backbone: dict[str, Tensor]) -> Judgement:
+def judged(store: EvidenceStore) -> Judgement:
     torch.manual_seed(0)
-    critic = Critic()
-    critic.backbone.load_state_dict(backbone)
-    return judge_store(critic, store, torch.device("cpu"), batch=32)
+    return judge_store(Judge(), store, batch=32)

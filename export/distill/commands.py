@@ -1,0 +1,78 @@
+"""The commands of ``pocketcrafter distill``."""
+
+from pathlib import Path
+
+import click
+
+from pocketcrafter.export.data.manifest import Split
+from pocketcrafter.export.distill.artist import DistillArtistTask
+from pocketcrafter.export.distill.critic import DistillCriticTask
+from pocketcrafter.export.models import critic_network, restore_network
+from pocketcrafter.export.models.critic import Critic, Judge
+from pocketcrafter.export.models.pretrained import imagenet_backbone
+from pocketcrafter.export.models.restore import Restore, RestoreConfig
+from pocketcrafter.export.train.critic import CriticTask
+from pocketcrafter.export.train.options import (
+    CRITIC_BATCH,
+    CRITIC_STEPS,
+    TrainOptions,
+    photos_of,
+    stored_frames,
+    train_and_save,
+    with_options,
+)
+from pocketcrafter.export.train.restore import Patches
+from pocketcrafter.export.train.tone import judge_store
+from pocketcrafter.runtime.bundle.integrity import sha256_of
+from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.errors import ConfigError
+
+_file = click.Path(dir_okay=False, path_type=Path)
+_teacher = click.option("--teacher", type=_file, required=True, help="The teacher's weights.")
+_student = click.option("--student", type=_file, help="Weights that the student starts from; new ones when not given.")
+
+
+@click.command(epilog="Example: pocketcrafter distill critic --teacher runs/studio-critic.safetensors --data data")
+@_teacher
+@_student
+@with_options
+def critic(options: TrainOptions, *, teacher: Path, student: Path | None) -> None:
+    """Distil a critic: plan, presence and hidden states of the teacher, beside the truth and the picture."""
+    settings, device = options.fit_settings(CRITIC_STEPS, CRITIC_BATCH), options.torch_device()
+    teaching = critic_network(teacher)
+    model = critic_network(student).requires_grad_(requires_grad=True) if student else Critic()
+    if not isinstance(model.judge, Judge):
+        raise ConfigError(f"{student}: an ensemble cannot be lowered, so it is no student; start from a single judge.")
+    model.evidence.load_backbone(imagenet_backbone(options.run))
+    store = stored_frames(options, Split.TRAIN)
+    truth = CriticTask(model.judge, store, settings, device)
+    task = DistillCriticTask(truth, judge_store(teaching.judge, store))
+    digest = sha256_of(teacher)
+    train_and_save(
+        Component.CRITIC,
+        task,
+        settings,
+        options,
+        # Named by its teacher: a checkpoint of another one's student must not be resumed.
+        folder=options.run / f"distill-critic-{digest[:8]}",
+        convert=lambda _: model,
+        facts={"teacher_sha256": digest},
+    )
+
+
+@click.command(epilog="Example: pocketcrafter distill artist --teacher runs/studio-restore.safetensors --data data")
+@_teacher
+@_student
+@click.option("--student-steps", type=click.IntRange(1, 64), default=1, show_default=True, help="Steps of the student.")
+@with_options
+def artist(options: TrainOptions, *, teacher: Path, student: Path | None, student_steps: int) -> None:
+    """Distil the restoration network: the teacher's many steps in a few."""
+    settings, device = options.fit_settings(steps=2000, batch=16), options.torch_device()
+    settings = settings.model_copy(update={"learning_rate": 7e-4})
+    model = restore_network(student).in_steps(student_steps) if student else Restore(RestoreConfig(steps=student_steps))
+    patches = Patches(photos_of(options, Split.TRAIN), options.data)
+    task = DistillArtistTask(restore_network(teacher), model, patches, settings, device)
+    digest = sha256_of(teacher)
+    folder = options.run / f"distill-restore-{student_steps}-{digest[:8]}"
+    facts = {"teacher_sha256": digest}
+    train_and_save(Component.RESTORE, task, settings, options, folder=folder, facts=facts)

@@ -1,0 +1,167 @@
+"""What the commands of ``train`` and ``distill`` share: options, photos, stored frames, and the run itself."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from functools import wraps
+from pathlib import Path
+from typing import Final
+
+import click
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from pocketcrafter.export.data.manifest import Split, load_manifest
+from pocketcrafter.export.models import save_component
+from pocketcrafter.export.models.pretrained import imagenet_backbone
+from pocketcrafter.export.train.evidence import EvidenceStore, build_store
+from pocketcrafter.export.train.fit import FitSettings, Task, fit
+from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.errors import ConfigError
+
+WEIGHTS: Final = Path(__file__).parents[1] / "weights"
+STUDIO_CRITIC: Final = "studio-critic.safetensors"
+STUDIO_RESTORE: Final = "studio-restore.safetensors"
+"""Where the studio's networks lie in the folder of runs; they do not ship."""
+CRITIC_STEPS: Final = 1600
+CRITIC_BATCH: Final = 128
+_VALIDATION_FRAMES: Final = 640
+_VALIDATION_SEED_OFFSET: Final = 1_000_003
+"""Another seed for each split: frame i of one must not share its faults with frame i of the other."""
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What the commands are told; each field is the option of its name."""
+
+    data: Path
+    run: Path
+    weights: Path
+    steps: int | None
+    frames: int
+    seed: int
+    device: str
+    threads: int | None
+    as_json: bool
+
+    def fit_settings(self, steps: int, batch: int) -> FitSettings:
+        """Return how to train; ``steps`` holds where the command line names none."""
+        return FitSettings(steps=self.steps or steps, batch=batch, learning_rate=1.5e-3, seed=self.seed)
+
+    def torch_device(self) -> torch.device:
+        """Return the device to train on.
+
+        Raises
+        ------
+        ConfigError
+            If CUDA was asked for and there is none.
+        """
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise ConfigError("--device cuda: torch sees no CUDA device; use --device cpu.")
+        return torch.device("cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+_folder = click.Path(file_okay=False, path_type=Path)
+_OPTIONS: Final = (
+    click.option("--data", type=_folder, default=Path("data"), show_default=True, help="Made by `data prepare`."),
+    click.option("--run", type=_folder, default=Path("runs"), show_default=True, help="Checkpoints and stored frames."),
+    click.option("--weights", type=_folder, default=WEIGHTS, help="Where weights are read and written."),
+    click.option("--steps", type=click.IntRange(1), help="Optimizer steps."),
+    click.option("--frames", type=click.IntRange(64), default=30_000, show_default=True, help="Stored frames."),
+    click.option("--seed", type=int, default=1, show_default=True, help="Seed of frames, weights and batches."),
+    click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
+    click.option("--threads", type=click.IntRange(1), help="Torch threads; all cores when not given."),
+    click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+)
+
+
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options above, as one object; those of its own come beside it."""
+    # Click has checked each value's type by the time it hands them over.
+    gather: Callable[..., TrainOptions] = TrainOptions
+
+    @wraps(command)
+    def run(**values: object) -> None:
+        options = gather(**{field.name: values.pop(field.name) for field in fields(TrainOptions)})
+        if options.threads is not None:
+            torch.set_num_threads(options.threads)
+        torch.manual_seed(options.seed)
+        command(options, **values)
+
+    decorated: Callable[..., None] = run
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated
+
+
+def photos_of(options: TrainOptions, split: Split) -> list[Path]:
+    """Return the prepared photos of a split, in a fixed order."""
+    return sorted(options.data / photo.file for photo in load_manifest(options.data).photos(split))
+
+
+def photographers_of(options: TrainOptions, split: Split) -> list[str]:
+    """Return who took each of `photos_of`; who is unknown is named by the source."""
+    records = sorted(load_manifest(options.data).photos(split), key=lambda record: options.data / record.file)
+    return [record.author if record.author != "unknown" else record.source for record in records]
+
+
+def stored_frames(options: TrainOptions, split: Split) -> EvidenceStore:
+    """Build or open the stored frames of a split."""
+    training = split is Split.TRAIN
+    frames = options.frames if training else _VALIDATION_FRAMES
+    with tqdm(total=frames, desc=f"{split.value} frames", unit="frame") as bar:
+        return build_store(
+            options.run / "evidence" / split.value,
+            photos_of(options, split),
+            options.data,
+            imagenet_backbone(options.run),
+            frames,
+            options.seed if training else options.seed + _VALIDATION_SEED_OFFSET,
+            bar.update,
+        )
+
+
+def train_network(name: str, task: Task, settings: FitSettings, folder: Path) -> tuple[nn.Module, Mapping[str, float]]:
+    """Fit with a progress bar; return the averaged model and the last loss by part, empty where nothing was left."""
+    last_losses: Mapping[str, float] = {}
+    with tqdm(total=settings.steps, desc=name, unit="step") as bar:
+
+        def on_step(step: int, losses: Mapping[str, float]) -> None:
+            nonlocal last_losses
+            last_losses = losses
+            if bar.n == 0:
+                # Steps of an earlier session say nothing about the speed of this one.
+                bar.initial = bar.n = step - 1
+            bar.update(step - bar.n)
+            bar.set_postfix({name: f"{value:.4f}" for name, value in losses.items()})
+
+        model = fit(task, settings, folder, on_step)
+    return model, last_losses
+
+
+def train_and_save(
+    component: Component,
+    task: Task,
+    settings: FitSettings,
+    options: TrainOptions,
+    *,
+    folder: Path | None = None,
+    weights: Path | None = None,
+    convert: Callable[[nn.Module], nn.Module] = lambda model: model,
+    facts: Mapping[str, str] | None = None,
+) -> None:
+    """Fit, write the averaged weights as the component that is lowered, and say where."""
+    model, losses = train_network(component.value, task, settings, folder or options.run / component.value)
+    path = weights or options.weights / f"{component.value}.safetensors"
+    save_component(convert(model), path, facts)
+    tell(path, settings.steps, losses, as_json=options.as_json)
+
+
+def tell(path: Path, steps: int, losses: Mapping[str, float], *, as_json: bool) -> None:
+    """Say what was written."""
+    if as_json:
+        click.echo(json.dumps({"weights": str(path), "steps": steps, "last_loss": dict(losses)}))
+    else:
+        said = ", ".join(f"{name} {value:.4f}" for name, value in losses.items())
+        click.echo(f"{path}: {steps} steps" + (f"; last loss: {said}" if said else ""))

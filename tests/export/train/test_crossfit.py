@@ -1,0 +1,52 @@
+"""Cross-fitting: no frame is judged by a judge that saw its photographer."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pocketcrafter.export.train.crossfit import FOLDS, cross_judge, folds_of
+from pocketcrafter.export.train.evidence import EvidenceStore
+from pocketcrafter.export.train.fit import FitSettings
+
+CPU = torch.device("cpu")
+
+
+@given(st.lists(st.sampled_from("abcdefghij"), min_size=1, max_size=60))
+def test_a_photographers_photos_are_in_one_fold_and_folds_are_even(photographers: list[str]) -> None:
+    folds = folds_of(photographers)
+    for name in set(photographers):
+        assert len({int(f) for f, p in zip(folds, photographers, strict=True) if p == name}) == 1
+    sizes = np.bincount(folds, minlength=FOLDS)
+    assert sizes.sum() == len(photographers)
+    largest_share = max(photographers.count(p) for p in photographers)
+    assert sizes.max() - sizes.min() <= max(largest_share, 1)
+
+
+def test_what_is_said_of_a_photo_does_not_depend_on_its_own_frames(store: EvidenceStore, tmp_path: Path) -> None:
+    """Frames of the first photo get other truths: only what is said of the other photos may change."""
+    settings = FitSettings(steps=3, batch=4, learning_rate=3e-3, warmup=1, seed=1)
+    folds = np.array([0, 1, 2])
+    before = cross_judge(store, folds, settings, tmp_path / "one", CPU)
+    plans = np.array(store.plans)
+    plans[store.photos == 0] += 1
+    changed = type(store)(**{**vars(store), "plans": plans})
+    steps: list[int] = []
+    after = cross_judge(changed, folds, settings, tmp_path / "two", CPU, steps.append)
+    own = torch.from_numpy(store.photos == 0)
+    torch.testing.assert_close(after.plan[own], before.plan[own])
+    assert not torch.equal(after.plan[~own], before.plan[~own])
+    assert sum(steps) == FOLDS * settings.steps
+
+
+def test_finished_judges_are_not_trained_again(store: EvidenceStore, tmp_path: Path) -> None:
+    settings = FitSettings(steps=2, batch=4, learning_rate=3e-3, warmup=1, seed=1)
+    folds = np.array([0, 1, 2])
+    first = cross_judge(store, folds, settings, tmp_path, CPU)
+    written = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.safetensors")}
+    again = cross_judge(store, folds, settings, tmp_path, CPU)
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.safetensors")} == written
+    assert again.plan.numpy() == pytest.approx(first.plan.numpy())
