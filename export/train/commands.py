@@ -18,10 +18,11 @@ from pocketcrafter.export.models import load_component, restore_network, save_co
 from pocketcrafter.export.models.critic import Critic
 from pocketcrafter.export.models.pretrained import imagenet_backbone
 from pocketcrafter.export.models.restore import POCKET, STUDIO, Restore, widened
+from pocketcrafter.export.names import CRITIC_SHA256, TOKENIZER, TOKENIZER_SHA256
 from pocketcrafter.export.train.composition import CompositionTask
 from pocketcrafter.export.train.composition_frames import GROUP, build_frames
 from pocketcrafter.export.train.critic import CriticTask
-from pocketcrafter.export.train.decoder import CRITIC_SHA256, TOKENIZER, TOKENIZER_SHA256, DecoderTask, as_step
+from pocketcrafter.export.train.decoder import DecoderTask, as_step
 from pocketcrafter.export.train.evidence import EvidenceStore, build_store
 from pocketcrafter.export.train.fit import FitSettings, Task, fit
 from pocketcrafter.export.train.gating import TRIALS, tune_gate
