@@ -12,8 +12,13 @@ _HTP: Final = (Precision.INT8, Precision.A16W8)
 _NEURAL_ENGINE: Final = (Precision.FP16, Precision.INT8)
 
 PRECISIONS_OF: Final[Mapping[TargetKind, tuple[Precision, ...]]] = {
-    TargetKind.ONNX: (Precision.FP32, Precision.INT8),
-    TargetKind.EXECUTORCH_XNNPACK: (Precision.FP32, Precision.INT8),
+    TargetKind.ONNX: (Precision.FP32, Precision.INT8, Precision.W8, Precision.W4),
+    TargetKind.EXECUTORCH_XNNPACK: (
+        Precision.FP32,
+        Precision.INT8,
+        Precision.W8A8_DYNAMIC,
+        Precision.A8W4_DYNAMIC,
+    ),
     TargetKind.QNN_SM8650: _HTP,
     TargetKind.QNN_SM8750: _HTP,
     TargetKind.QNN_SM8850: _HTP,

@@ -25,6 +25,7 @@ class ComponentRecipe(Config):
     """How one component is made."""
 
     weights: str = Field(description="Full-precision weights (safetensors).")
+    tokenizer: str | None = Field(None, description="The decoder's vocabulary, in the `tokenizers` format.")
     card: str | None = Field(None, description="Model card, copied into the bundle's reports.")
     license: str = Field("Apache-2.0", description="SPDX expression of the weights.")
     precision: Mapping[TargetKind, Precision] = Field(
@@ -90,6 +91,8 @@ class Recipe(Config):
                     raise ValueError(
                         f"components.{component}.precision: {target} has no {precision}; it has {', '.join(has)}"
                     )
+            if (made.tokenizer is not None) != (component is Component.DECODER):
+                raise ValueError(f"components.{component}.tokenizer: the decoder needs one, nothing else has one")
             outputs = {t.name for t in POCKET_SPECS[component].outputs}
             if unknown := set(made.pictures) - outputs:
                 raise ValueError(f"components.{component}.pictures names no output: {', '.join(sorted(unknown))}")

@@ -44,9 +44,6 @@ class SessionSource(Protocol):
     def has(self, component: Component) -> bool:
         """Whether the component is there; critic, tone and restore always are."""
 
-    def words(self) -> Words:
-        """Read the decoder's vocabulary; called only where there is a decoder."""
-
     def session(self, component: Component) -> Session:
         """Open a component; called once for each that is needed."""
 
@@ -94,11 +91,14 @@ class PhotoPipeline:
         Where the networks come from.
     threads
         Threads for the arithmetic outside the networks, ≥ 1.
+    tokenizer
+        The decoder's vocabulary; without it there is no prose.
     """
 
-    def __init__(self, source: SessionSource, *, threads: int = 2) -> None:
+    def __init__(self, source: SessionSource, *, threads: int = 2, tokenizer: Path | None = None) -> None:
         self._source = source
         self._threads = threads
+        self._tokenizer = tokenizer
         self._sessions: dict[Component, Session] = {}
         self._writer: Writer | None = None
 
@@ -125,7 +125,8 @@ class PhotoPipeline:
         if backend != "auto" and backend not in set(BackendName):
             raise ConfigError(f"No backend is called '{backend}'; use auto, {', '.join(BackendName)}.")
         name = None if backend == "auto" else BackendName(backend)
-        return cls(BundleSource(Bundle.open(Path(bundle)), name, threads), threads=threads)
+        opened = Bundle.open(Path(bundle))
+        return cls(BundleSource(opened, name, threads), threads=threads, tokenizer=opened.root / TOKENIZER)
 
     def critique(self, photo: Photo) -> Critique:
         """Diagnose a photo; its horizon too, where the bundle has the composition network.
@@ -158,7 +159,7 @@ class PhotoPipeline:
         BackendError
             If a network fails.
         """
-        if not self._source.has(Component.DECODER):
+        if self._tokenizer is None or not self._source.has(Component.DECODER):
             raise ConfigError(
                 "This bundle has no decoder, which writes the prose. Build one with a recipe that has the component "
                 "`decoder` (the default recipe does), or leave --prose out."
@@ -166,7 +167,7 @@ class PhotoPipeline:
         seen = self._look(photo)
         plan = stated_plan(seen.critique.plan, self._source.gate)
         if self._writer is None:
-            self._writer = Writer(self._session(Component.DECODER), self._source.words())
+            self._writer = Writer(self._session(Component.DECODER), Words.read(self._tokenizer))
         written = self._writer.write(seen.tokens, plan, seen.critique.score, mode)
         return Told(self._diagnosed(photo, seen.critique), written)
 
@@ -293,10 +294,6 @@ class BundleSource:
     def has(self, component: Component) -> bool:
         """Whether the bundle has the component."""
         return self.bundle.has(component)
-
-    def words(self) -> Words:
-        """Read the vocabulary that the bundle holds."""
-        return Words.read(self.bundle.root / TOKENIZER)
 
     def session(self, component: Component) -> Session:
         """Open a component's artifact."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from pocketcrafter.export.builder.provenance import check_trained_with
 from pocketcrafter.export.builder.settings import (
     BundleSettings,
     ComponentFacts,
@@ -13,6 +14,8 @@ from pocketcrafter.export.builder.settings import (
     ProveSettings,
 )
 from pocketcrafter.export.builder.stage import Estimate, Stage
+from pocketcrafter.export.builder.steps.names import TOKENIZER_INPUT
+from pocketcrafter.export.names import CRITIC_SHA256, TOKENIZER_SHA256
 from pocketcrafter.export.recipe import Recipe, resolve
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import ConfigError
@@ -21,7 +24,10 @@ from pocketcrafter.runtime.targets import OS_OF, SOC_OF, TargetKind
 _STEPS: Final = "pocketcrafter.export.builder.steps"
 _TORCH: Final = ("torch", "safetensors", "numpy")
 _PHOTOS: Final = ("pillow", "opencv-python-headless")
-_NEEDS: Final[Mapping[Component, tuple[Component, ...]]] = {Component.TONE: (Component.CRITIC,)}
+_NEEDS: Final[Mapping[Component, tuple[Component, ...]]] = {
+    Component.TONE: (Component.CRITIC,),
+    Component.DECODER: (Component.CRITIC,),
+}
 """Components whose outputs are another one's inputs."""
 
 _TOOLS: Final[Mapping[TargetKind, tuple[str, ...]]] = {
@@ -64,6 +70,11 @@ def bundle_stage(recipe: Recipe, recipe_path: Path, targets: tuple[TargetKind, .
         if lacking := [n.value for n in _NEEDS.get(component, ()) if n not in weights]:
             raise ConfigError(f"{recipe_path}: `{component}` needs {', '.join(lacking)}, which is not in the recipe.")
         inputs[f"{component}.weights"] = weights[component]
+        if made.tokenizer is not None:
+            tokenizer = inputs[f"{component}.tokenizer"] = resolve(recipe_path, made.tokenizer)
+            # Its prose would describe what another critic's tokens mean, in words that are not these.
+            trained_with = {CRITIC_SHA256: weights[Component.CRITIC], TOKENIZER_SHA256: tokenizer}
+            check_trained_with(weights[component], trained_with, "pocketcrafter train decoder")
         if made.card is not None:
             inputs[f"{component}.card"] = resolve(recipe_path, made.card)
         examples = _examples(recipe, recipe_path, component, weights)
@@ -93,6 +104,7 @@ def bundle_stage(recipe: Recipe, recipe_path: Path, targets: tuple[TargetKind, .
 
 
 def _examples(recipe: Recipe, recipe_path: Path, component: Component, weights: Mapping[Component, Path]) -> Stage:
+    tokenizer = recipe.components[component].tokenizer
     return Stage(
         name=f"examples of {component}",
         run=f"{_STEPS}.examples:run",
@@ -100,6 +112,7 @@ def _examples(recipe: Recipe, recipe_path: Path, component: Component, weights: 
             "photos": resolve(recipe_path, recipe.calibration.photos),
             "weights": weights[component],
             **{needed.value: weights[needed] for needed in _NEEDS.get(component, ())},
+            **({} if tokenizer is None else {TOKENIZER_INPUT: resolve(recipe_path, tokenizer)}),
         },
         settings=ExamplesSettings(
             component=component,

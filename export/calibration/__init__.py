@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from pocketcrafter.export.calibration.prose import decoder_samples
 from pocketcrafter.export.data.degrade import ByteImage, Frame
 from pocketcrafter.export.data.noise import NoiseModel
 from pocketcrafter.export.data.sampling import Focus, draw_frame
@@ -45,7 +46,7 @@ def samples(component: Component, photos: Sequence[Path], weights: Path, count: 
     photos
         Photos of at least 512 px on both sides; taken in turn.
     weights
-        Folder of the full-precision weights; the tone network's inputs come from the critic.
+        Folder of the full-precision weights; the tone network's and the decoder's inputs come from the critic.
     count, seed
         How many samples, and what their faults are drawn from.
 
@@ -87,12 +88,10 @@ def _restore_sample(frame: Frame) -> Sample:
 
 
 def _tone_samples(weights: Path) -> Callable[[Frame], Sample]:
-    critic = load_component(Component.CRITIC, weights / "critic.safetensors")
+    judge = _judge(weights)
 
     def make(frame: Frame) -> Sample:
-        seen = _critic_sample(frame)
-        with torch.inference_mode():
-            said = Judgement(*critic(*(torch.from_numpy(a) for a in seen.values())))
+        seen, said = _critic_sample(frame), judge(frame)
         plan = EditPlan.from_vector(np.where(said.presence[0] > 0.5, said.plan[0], 0).astype(np.float32))
         rendered = np.ascontiguousarray(render(plan, seen["view"][0].transpose(1, 2, 0)).transpose(2, 0, 1)[None])
         return {"view": seen["view"], "rendered": rendered, "plan": plan.vector()[None], "tokens": said.tokens.numpy()}
@@ -105,6 +104,16 @@ def _composition_sample(frame: Frame) -> Sample:
     return {"view": view, "inside": inside}
 
 
+def _judge(weights: Path) -> Callable[[Frame], Judgement]:
+    critic = load_component(Component.CRITIC, weights / "critic.safetensors")
+
+    def judge(frame: Frame) -> Judgement:
+        with torch.inference_mode():
+            return Judgement(*critic(*(torch.from_numpy(a) for a in _critic_sample(frame).values())))
+
+    return judge
+
+
 def _network_input(pictures: ByteImage) -> FloatArray:
     array: FloatArray = to_batch(pictures).contiguous().numpy()
     return array
@@ -114,5 +123,6 @@ _MAKERS: Final[Mapping[Component, Callable[[Path], Callable[[Frame], Sample]]]] 
     Component.CRITIC: lambda _weights: _critic_sample,
     Component.TONE: _tone_samples,
     Component.RESTORE: lambda _weights: _restore_sample,
+    Component.DECODER: lambda weights: decoder_samples(weights, _judge(weights)),
     Component.COMPOSITION: lambda _weights: _composition_sample,
 }

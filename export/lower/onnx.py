@@ -1,7 +1,7 @@
 """ONNX models for ONNX Runtime: the desktop, the server, ORT mobile."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +23,7 @@ from pocketcrafter.export.lower.base import (
     run_torch,
 )
 from pocketcrafter.export.lower.onnx_coverage import onnx_coverage
+from pocketcrafter.quantize.nbits import decoded, quantize_linears
 from pocketcrafter.quantize.qdq import quantize_onnx, strip_metadata
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
@@ -36,6 +37,8 @@ _PROVIDERS: Final = ["CPUExecutionProvider"]
 SIMULATED: Final = "the QDQ graph in float32 (ONNX Runtime without graph optimization)"
 """What :func:`simulate` does, in words."""
 
+_WEIGHT_BITS: Final[Mapping[Precision, int]] = {Precision.W8: 8, Precision.W4: 4}
+_DECODED: Final = "the graph with its weights read back into float32"
 _ARTIFACT_HOW: Final = "The .onnx in ONNX Runtime on this machine's CPU"
 
 
@@ -64,23 +67,27 @@ class OnnxLowering:
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
             exported, made = Path(folder) / "fp32.onnx", Path(folder) / "made.onnx"
             export_onnx(eager, as_tensors(used[0], spec), spec, exported)
-            reference = run_torch(eager, held, spec)
+            simulated = reference = run_torch(eager, held, spec)
+            how = "eager torch"
             if precision is Precision.INT8:
                 quantize_onnx(exported, used, made, keep_fp32=keep_fp32, progress=progress)
-                simulated = simulate(made, held, spec)
+                simulated, how = simulate(made, held, spec), SIMULATED
             else:
                 bare = onnx.load(exported)
+                if precision in _WEIGHT_BITS:
+                    bare = quantize_linears(bare, _WEIGHT_BITS[precision], keep_fp32)
+                    onnx.save(decoded(bare), Path(folder) / "decoded.onnx")
+                    simulated, how = simulate(Path(folder) / "decoded.onnx", held, spec), _DECODED
                 strip_metadata(bare)
                 onnx.save(bare, made)
-                simulated = reference
-            quantized = precision is Precision.INT8
+            quantized = simulated is not reference
             result = LoweredArtifact(
                 path=out,
                 coverage=onnx_coverage(onnx.load(exported), _optimized(made, Path(folder))),
                 rung1=compare(reference, simulated, spec) if quantized else (),
-                rung1_how=f"{SIMULATED[0].upper()}{SIMULATED[1:]} against eager torch" if quantized else "",
+                rung1_how=f"{how[0].upper()}{how[1:]} against eager torch" if quantized else "",
                 rung2=compare(simulated, run_artifact(OnnxRuntimeBackend(), made, held, spec), spec),
-                rung2_how=f"{_ARTIFACT_HOW} against {SIMULATED if quantized else 'eager torch'}",
+                rung2_how=f"{_ARTIFACT_HOW} against {how}",
             )
             made.replace(out)
         return result

@@ -39,8 +39,8 @@ def onnx_coverage(exported: onnx.ModelProto, optimized: onnx.ModelProto) -> Cove
     kept: dict[str, list[onnx.NodeProto]] = defaultdict(list)
     for node in nodes:
         if node.op_type in _FLOAT_KERNELS:
-            # Fusions put words in front of the name of the layer that they fuse.
-            layer = layers[node.name.split(" ")[-1]]
+            # Fusions put words in front of the name of the layer that they fuse, and their own names behind it.
+            layer = layers[node.name.split(" ")[-1].split("/")[0]]
             (missed if node.input[1] in dequantized else kept)[node.op_type].append(layer)
     shapes = _shapes(exported)
     total = total_macs(exported)

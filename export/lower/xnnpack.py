@@ -1,7 +1,8 @@
 """ExecuTorch programs for XNNPACK, the CPU of every phone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import torch
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
@@ -22,12 +23,14 @@ from pocketcrafter.export.lower.base import (
 )
 from pocketcrafter.export.lower.coverage import torch_coverage
 from pocketcrafter.quantize.pt2e import quantize_static
+from pocketcrafter.quantize.weight_int import quantize_linears
 from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
 from pocketcrafter.runtime.bundle.results import Coverage, Precision
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.targets import TargetKind
 
-_ARTIFACT_HOW = "The .pte in ExecuTorch with XNNPACK on this machine's CPU"
+_WEIGHT_BITS: Final[Mapping[Precision, int]] = {Precision.W8A8_DYNAMIC: 8, Precision.A8W4_DYNAMIC: 4}
+_ARTIFACT_HOW: Final = "The .pte in ExecuTorch with XNNPACK on this machine's CPU"
 
 
 class XnnpackLowering:
@@ -48,10 +51,12 @@ class XnnpackLowering:
         check_precision(TargetKind.EXECUTORCH_XNNPACK, precision)
         used, held = hold_back(calibration)
         eager = frozen(model, keep_fp32)
-        simulated: nn.Module = eager
+        simulated, how = eager, "PT2E"
         if precision is Precision.INT8:
             inputs = [as_tensors(sample, spec) for sample in used]
             simulated = quantize_static(eager, inputs, keep_fp32=keep_fp32, progress=progress)
+        elif precision in _WEIGHT_BITS:
+            simulated, how = quantize_linears(eager, _WEIGHT_BITS[precision], keep_fp32), "torchao"
         temporary = out.with_name(f".{out.name}.tmp")
         try:
             coverage = _write(simulated, as_tensors(used[0], spec), temporary)
@@ -62,9 +67,9 @@ class XnnpackLowering:
                 path=out,
                 coverage=coverage,
                 rung1=compare(reference, fake, spec) if quantized else (),
-                rung1_how="PT2E fake-quantized model in torch against eager full precision" if quantized else "",
+                rung1_how=f"{how} fake-quantized model in torch against eager full precision" if quantized else "",
                 rung2=compare(fake, actual, spec),
-                rung2_how=f"{_ARTIFACT_HOW} against {'the PT2E fake-quantized' if quantized else 'eager'} torch",
+                rung2_how=f"{_ARTIFACT_HOW} against {f'the {how} fake-quantized' if quantized else 'eager'} torch",
             )
             temporary.replace(out)
         finally:

@@ -26,7 +26,7 @@ class Decoder(nn.Module):
 
     cosines: Tensor
     sines: Tensor
-    mask: Tensor
+    indices: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,8 +38,8 @@ class Decoder(nn.Module):
         cosines, sines = rotations()
         self.register_buffer("cosines", cosines, persistent=False)
         self.register_buffer("sines", sines, persistent=False)
-        mask = torch.full((PROSE_LENGTH, PROSE_LENGTH), _MASKED).triu(1)
-        self.register_buffer("mask", mask, persistent=False)
+        indices = torch.arange(PROSE_LENGTH, dtype=torch.float32)
+        self.register_buffer("indices", indices.reshape(PROSE_LENGTH, 1), persistent=False)
 
     def forward(
         self, word: Tensor, soft: Tensor, position: Tensor, keys: Tensor, values: Tensor
@@ -58,8 +58,10 @@ class Decoder(nn.Module):
             `PROSE_CACHE`: what earlier steps returned, zeros at first.
         """
         x = self.word(word) + self.soft(soft)
-        cosine, sine = (torch.matmul(position, table).reshape(1, 1, HEAD_DIM) for table in (self.cosines, self.sines))
-        mask = torch.matmul(position, self.mask).reshape(1, 1, PROSE_LENGTH)
+        cosine, sine = (torch.mm(position, table).reshape(1, 1, HEAD_DIM // 2) for table in (self.cosines, self.sines))
+        # How far each position lies ahead of this one: a table of the mask would be a quarter of the model.
+        ahead = self.indices.reshape(1, 1, PROSE_LENGTH) - torch.mm(position, self.indices).reshape(1, 1, 1)
+        mask = ahead.clamp(0, 1) * _MASKED
         here = position.reshape(1, PROSE_LENGTH, 1)
         elsewhere = 1 - here
         new_keys, new_values = [], []
@@ -98,8 +100,9 @@ class Block(nn.Module):
         query, key, value = (layer(y).reshape(HEADS, 1, HEAD_DIM) for layer in (self.query, self.key, self.value))
         keys = keys * elsewhere + _rotated(key, cosine, sine) * here
         values = values * elsewhere + value * here
-        scores = torch.matmul(_rotated(query, cosine, sine), keys.transpose(1, 2)) * HEAD_DIM**-0.5
-        seen = torch.matmul(F.softmax(scores + mask, -1), values)
+        # bmm, not matmul: that would expand its operands, which XNNPACK leaves outside.
+        scores = torch.bmm(_rotated(query, cosine, sine), keys.transpose(1, 2)) * HEAD_DIM**-0.5
+        seen = torch.bmm(F.softmax(scores + mask, -1), values)
         x = x + self.output(seen.reshape(1, WIDTH))
         y = self.norm_hidden(x)
         return x + self.down(F.silu(self.gate(y)) * self.up(y)), keys, values
@@ -119,14 +122,13 @@ class RmsNorm(nn.Module):
 
 
 def rotations() -> tuple[Tensor, Tensor]:
-    """Return cosines and sines of every position's rotation, ``(PROSE_LENGTH, HEAD_DIM)`` (Su et al., 2021)."""
+    """Return cosines and sines of every position's rotation, ``(PROSE_LENGTH, HEAD_DIM / 2)`` (Su et al., 2021)."""
     frequencies = ROPE_BASE ** -(torch.arange(0, HEAD_DIM, 2, dtype=torch.float64) / HEAD_DIM)
     angles = torch.arange(PROSE_LENGTH, dtype=torch.float64)[:, None] * frequencies
-    both = torch.cat([angles, angles], 1)
-    return both.cos().float(), both.sin().float()
+    return angles.cos().float(), angles.sin().float()
 
 
 def _rotated(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     half = HEAD_DIM // 2
-    turned = torch.cat([-x[:, :, half:], x[:, :, :half]], 2)
-    return x * cosine + turned * sine
+    first, second = x[:, :, :half], x[:, :, half:]
+    return torch.cat([first * cosine - second * sine, second * cosine + first * sine], 2)

@@ -39,7 +39,7 @@ class ProseLlama(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        config = LlamaConfig(
+        config = LlamaConfig(  # type: ignore[no-untyped-call] # as the whole of transformers
             vocab_size=PROSE_WORDS,
             hidden_size=WIDTH,
             intermediate_size=HIDDEN,
@@ -52,7 +52,7 @@ class ProseLlama(nn.Module):
             tie_word_embeddings=False,
             use_cache=False,
         )
-        self.llama = LlamaForCausalLM(config)
+        self.llama = LlamaForCausalLM(config)  # type: ignore[no-untyped-call] # likewise
         self.soft = nn.Linear(TOKEN_DIM, WIDTH, bias=False)
         nn.init.normal_(self.soft.weight, std=0.02)
         shares = shared_parts()

@@ -17,11 +17,12 @@ from pocketcrafter.export.models.critic import STUDIO as STUDIO_CRITIC_SIZE
 from pocketcrafter.export.models.critic import Critic, Ensemble, Judge
 from pocketcrafter.export.models.pretrained import imagenet_backbone
 from pocketcrafter.export.models.restore import POCKET, STUDIO, Restore, widened
+from pocketcrafter.export.names import CRITIC_SHA256, TOKENIZER, TOKENIZER_SHA256
 from pocketcrafter.export.train.composition import CompositionTask
 from pocketcrafter.export.train.composition_frames import GROUP, build_frames
 from pocketcrafter.export.train.critic import CriticTask
 from pocketcrafter.export.train.crossfit import FOLDS, cross_judge, folds_of
-from pocketcrafter.export.train.decoder import CRITIC_SHA256, TOKENIZER, TOKENIZER_SHA256, DecoderTask, as_step
+from pocketcrafter.export.train.decoder import DecoderTask, as_step
 from pocketcrafter.export.train.gating import TRIALS, JudgedFrames, tune_gate
 from pocketcrafter.export.train.options import (
     CRITIC_BATCH,

@@ -17,12 +17,6 @@ from pocketcrafter.runtime.components import PROSE_LENGTH, TOKENS
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.prose.prompt import PROMPT_LENGTH, worded_prompt
 
-TOKENIZER: Final = "decoder.tokenizer.json"
-"""File of the decoder's words beside its weights."""
-CRITIC_SHA256: Final = "critic_sha256"
-TOKENIZER_SHA256: Final = "tokenizer_sha256"
-"""What a decoder's weights record: a decoder reads the tokens of one critic and writes the words of one tokenizer."""
-
 _IGNORED: Final = -100
 _POOL: Final = 4
 """Batches drawn at a time; one of them is taken, of critiques of about one length, so that little is padded."""

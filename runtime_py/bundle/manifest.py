@@ -20,6 +20,8 @@ SCHEMA_VERSION: Final = 1
 MANIFEST: Final = "manifest.json"
 DIGEST: Final = "manifest.sha256"
 """``<sha256 of manifest.json>  manifest.json``: `sha256sum -c manifest.sha256` reads it too."""
+TOKENIZER: Final = "tokenizer/tokenizer.json"
+"""The decoder's vocabulary; every bundle with a decoder has it."""
 RESERVED: Final = frozenset({MANIFEST, DIGEST})
 MAX_MANIFEST_BYTES: Final = 4 << 20
 MAX_FILE_BYTES: Final = 4 << 30
@@ -156,6 +158,8 @@ class Manifest(Config):
         _refuse_repeats("component", [c.spec.component for c in self.components])
         for component in self.components:
             _check_targets(component, self.targets)
+        if any(c.spec.component is Component.DECODER for c in self.components) and TOKENIZER not in paths:
+            raise ValueError(f"the decoder needs {TOKENIZER}, which is not in `files`")
         # A Core ML package is a folder: its files are listed, it is not.
         packages = {str(parent) for p in paths for parent in PurePosixPath(p).parents if parent.suffix == _PACKAGE}
         if unlisted := sorted(set(self._referenced()) - set(paths) - packages):

@@ -19,6 +19,14 @@ class Precision(StrEnum):
     INT8 = "int8"
     A16W8 = "a16w8"
     """INT8 weights, 16-bit activations."""
+    W8 = "w8"
+    """INT8 weights in blocks, float activations."""
+    W4 = "w4"
+    """INT4 weights in blocks, float activations."""
+    W8A8_DYNAMIC = "w8a8-dynamic"
+    """INT8 weights, INT8 activations whose range is measured as they come."""
+    A8W4_DYNAMIC = "8da4w"
+    """INT4 weights in groups, INT8 activations whose range is measured as they come."""
 
 
 class Fidelity(Config):

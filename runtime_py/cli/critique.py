@@ -1,6 +1,7 @@
 """``pocketcrafter critique``: what is wrong with a photo, as far as the critic can tell."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,6 +18,8 @@ from pocketcrafter.runtime.critique import GROUPS, Critique, describe
 from pocketcrafter.runtime.errors import PhotoError
 from pocketcrafter.runtime.photo import decode
 from pocketcrafter.runtime.pipeline import PhotoPipeline
+from pocketcrafter.runtime.prose.prompt import Mode
+from pocketcrafter.runtime.prose.writer import Written
 
 
 @click.command("critique")
@@ -24,8 +27,13 @@ from pocketcrafter.runtime.pipeline import PhotoPipeline
 @bundle_option
 @backend_option
 @threads_option
+@click.option(
+    "--prose", type=click.Choice([m.value for m in Mode]), help="Put it into words too, at length or in short."
+)
 @json_option
-def critique_command(photos: tuple[str, ...], bundle: Path | None, backend: str, threads: int, as_json: bool) -> None:
+def critique_command(
+    photos: tuple[str, ...], bundle: Path | None, backend: str, threads: int, prose: str | None, as_json: bool
+) -> None:
     r"""Say what is worth changing in photos, and score them from 0 to 100.
 
     PHOTO is a file, a folder or a glob pattern. Items that no measurement stands behind are "not assessed".
@@ -33,23 +41,39 @@ def critique_command(photos: tuple[str, ...], bundle: Path | None, backend: str,
     \b
     Example:
       pocketcrafter critique holiday/beach.jpg
+      pocketcrafter critique holiday/beach.jpg --prose short
     """
     paths, errors = find_photos(photos)
     pipeline = PhotoPipeline.open(bundle_or_default(bundle), backend, threads)
     report = PhotoReport(as_json=as_json, failures=errors)
     for path in paths:
         try:
-            critique = pipeline.critique(decode(path))
+            photo = decode(path)
         except PhotoError as error:
             report.fail(error, path)
             continue
+        told = pipeline.prose(photo, Mode(prose)) if prose else None
+        critique = told.critique if told else pipeline.critique(photo)
         result = {
             "photo": str(path),
             "words": describe(critique.plan),
             "critique": critique.model_dump(mode="json"),
         }
-        report.add(result, "\n".join(_told(path, critique)))
+        lines = _told(path, critique)
+        if told:
+            result["prose"] = _prose_result(told.written)
+            lines += ["", told.written.prose.text, ""]
+        report.add(result, "\n".join(lines))
     report.finish()
+
+
+def _prose_result(written: Written) -> dict[str, Any]:
+    return written.prose.model_dump(mode="json") | {
+        "tokens": len(written.ids),
+        "steps": written.steps,
+        "seconds": round(written.seconds, 4),
+        "ms_per_token": round(written.ms_per_token, 3),
+    }
 
 
 def _told(path: Path, critique: Critique) -> list[str]:

@@ -10,6 +10,7 @@ from pocketcrafter.export.builder.stage import Progress, content_hash, tool_vers
 from pocketcrafter.export.builder.steps.names import BUNDLE, PROOF, RECORD
 from pocketcrafter.runtime.backends.names import BACKEND_OF
 from pocketcrafter.runtime.bundle.manifest import (
+    TOKENIZER,
     Artifact,
     ComponentEntry,
     Golden,
@@ -27,7 +28,7 @@ def run(inputs: Mapping[str, Path], settings: BundleSettings, out: Path, progres
     """Write the directory `bundle`.
 
     Inputs: ``gate`` (JSON), the licence texts, and for each component ``<component>.weights``,
-    ``<component>.examples``, where there is one ``<component>.card``, and for each target
+    ``<component>.examples``, where there is one ``<component>.card`` or ``<component>.tokenizer``, and for each target
     ``<component>.<target>.lowered`` and ``<component>.<target>.proof``.
     """
     root = out / BUNDLE
@@ -83,6 +84,8 @@ def _component(
         artifacts[target.value] = artifact
     if card := inputs.get(f"{component}.card"):
         _copy(card, root, f"reports/{component}.md")
+    if tokenizer := inputs.get(f"{component}.tokenizer"):
+        _copy(tokenizer, root, TOKENIZER)
     weights = Source(weights=facts.weights, sha256=content_hash(inputs[f"{component}.weights"]), license=facts.license)
     return ComponentEntry(spec=POCKET_SPECS[component], source=weights, goldens=tuple(goldens), artifacts=artifacts)
 

@@ -10,8 +10,9 @@ import numpy as np
 from pocketcrafter.export.backend import TorchBackend
 from pocketcrafter.export.builder.settings import ExamplesSettings
 from pocketcrafter.export.builder.stage import Progress
-from pocketcrafter.export.builder.steps.names import CALIBRATION
+from pocketcrafter.export.builder.steps.names import CALIBRATION, TOKENIZER_INPUT
 from pocketcrafter.export.calibration import samples
+from pocketcrafter.export.names import TOKENIZER
 from pocketcrafter.runtime.bundle.goldens import read_tensors, write_tensors
 from pocketcrafter.runtime.components import POCKET_SPECS
 
@@ -23,14 +24,17 @@ _THREADS: Final = 2
 def run(inputs: Mapping[str, Path], settings: ExamplesSettings, out: Path, progress: Progress) -> None:
     """Write `calibration.npz` and, for each golden, `inputs_<n>.npz` and `outputs_<n>.npz`.
 
-    Inputs: ``photos`` (a folder), ``weights`` (the component's own) and those of other components by their names.
+    Inputs: ``photos`` (a folder), ``weights`` (the component's own), those of other components by their names,
+    and the decoder's ``tokenizer``.
     """
     photos = sorted(p for p in inputs["photos"].iterdir() if p.suffix.lower() in PHOTO_SUFFIXES)
     spec = POCKET_SPECS[settings.component]
     folder = out / "weights"
     folder.mkdir()
     for name, path in inputs.items():
-        if name != "photos":
+        if name == TOKENIZER_INPUT:
+            shutil.copyfile(path, folder / TOKENIZER)
+        elif name != "photos":
             target = settings.component if name == "weights" else name
             shutil.copyfile(path, folder / f"{target}.safetensors")
     drawn = samples(settings.component, photos, folder, settings.samples, settings.seed)

@@ -9,6 +9,8 @@ CALIBRATION: Final = "calibration.npz"
 RECORD: Final = "lowering.json"
 PROOF: Final = "proof.json"
 BUNDLE: Final = "bundle"
+TOKENIZER_INPUT: Final = "tokenizer"
+"""Input of the decoder's examples."""
 
 
 def artifact_path(component: Component, target: TargetKind) -> str:

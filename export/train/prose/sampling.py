@@ -69,7 +69,7 @@ def draw_subject(judged: Judged, row: int, rng: np.random.Generator) -> Subject:
     """Draw one critique about a frame: a predicted plan behind a random gate, a true or shaken one, or any at all."""
     kind = rng.random()
     if kind < _RANDOM_SHARE:
-        plan = _random_plan(rng)
+        plan: StatedPlan = _random_plan(rng)
     else:
         predicted = kind < _RANDOM_SHARE + _PREDICTED_SHARE
         plan = _stated(_gated(judged, row, rng) if predicted else _shaken(judged.plans[row], rng))

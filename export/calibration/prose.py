@@ -1,0 +1,71 @@
+"""The decoder's calibration samples: single steps out of critiques that it writes itself."""
+
+from collections.abc import Callable, Mapping
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from pocketcrafter.export.backend import TorchBackend
+from pocketcrafter.export.data.degrade import Frame
+from pocketcrafter.export.models.critic import Judgement
+from pocketcrafter.export.names import TOKENIZER
+from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.backends.base import Session
+from pocketcrafter.runtime.components import POCKET_SPECS, Component
+from pocketcrafter.runtime.gate import GateSettings, apply_gate
+from pocketcrafter.runtime.prose.prompt import Mode, stated_plan
+from pocketcrafter.runtime.prose.tokenizer import Words
+from pocketcrafter.runtime.prose.writer import Writer
+
+_GATE: Final = GateSettings.uniform(presence=0.5, confidence=0.0, dead_zone=0.0)
+_FIRST_STEP: Final = 24
+_STRIDE: Final = 13
+_STEPS: Final = 48
+"""Steps 24 to 71 are taken in turn: within the text of every critique, and long before the end of most."""
+
+
+def decoder_samples(weights: Path, judge: Callable[[Frame], Judgement]) -> Callable[[Frame], Mapping[str, FloatArray]]:
+    """Return what makes a sample of a frame.
+
+    Parameters
+    ----------
+    weights
+        Folder with the decoder's weights and tokenizer.
+    judge
+        The critic.
+    """
+    session = _Recorder(
+        TorchBackend().open(weights / "decoder.safetensors", POCKET_SPECS[Component.DECODER], threads=2)
+    )
+    writer, turns = Writer(session, Words.read(weights / TOKENIZER)), count()
+
+    def make(frame: Frame) -> Mapping[str, FloatArray]:
+        turn = next(turns)
+        said = judge(frame)
+        plan = apply_gate(said.plan[0].numpy(), said.presence[0].numpy(), said.confidence[0].numpy(), _GATE)
+        session.wait_for(_FIRST_STEP + turn * _STRIDE % _STEPS)
+        mode = Mode.SHORT if turn % 2 else Mode.FULL
+        writer.write(said.tokens.numpy(), stated_plan(plan, _GATE), 100 * float(said.score[0, 0]), mode)
+        return session.kept
+
+    return make
+
+
+class _Recorder:
+    """A session that keeps the inputs of one of its runs."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._left = 0
+        self.kept: Mapping[str, FloatArray] = {}
+
+    def wait_for(self, step: int) -> None:
+        self._left = step
+
+    def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+        if self._left == 0:
+            self.kept = {name: np.array(array) for name, array in inputs.items()}
+        self._left -= 1
+        return self._session.run(inputs)

@@ -1,0 +1,10 @@
+"""Names that training and building agree on; importing them costs no torch."""
+
+from typing import Final
+
+TOKENIZER: Final = "decoder.tokenizer.json"
+"""File of the decoder's words, beside its weights."""
+
+CRITIC_SHA256: Final = "critic_sha256"
+TOKENIZER_SHA256: Final = "tokenizer_sha256"
+"""What a decoder's weights record: a decoder reads the tokens of one critic and writes the words of one tokenizer."""
