@@ -1,7 +1,7 @@
 """Distilling the restoration network: many steps of the studio's flow in a few of the pocket's.
 
-Along a deterministic flow the student learns the straight line between the teacher's states at the ends of each of its own
-steps (progressive distillation: Salimans & Ho, ICLR 2022; with one step it is the distillation of rectified flow: Liu et
+Along a deterministic flow the student learns the straight line between the teacher's states at the ends of each of its
+own steps (progressive distillation: Salimans & Ho, ICLR 2022; in one step, the distillation of rectified flow: Liu et
 al., ICLR 2023), beside the truth, which the teacher itself only approaches.
 """
 

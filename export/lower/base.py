@@ -43,6 +43,50 @@ class LoweredArtifact:
     rung2_how: str
 
 
+@dataclass(frozen=True)
+class Simulation:
+    """What a fake-quantized model said of the samples held back, and what it is, in words."""
+
+    outputs: Sequence[Mapping[str, FloatArray]]
+    how: str
+
+
+_EAGER: Final = "eager torch in full precision"
+
+
+def measured(
+    path: Path,
+    coverage: Coverage,
+    spec: ComponentSpec,
+    reference: Sequence[Mapping[str, FloatArray]],
+    simulation: Simulation | None,
+    actual: Sequence[Mapping[str, FloatArray]],
+    how: str,
+) -> LoweredArtifact:
+    """Put the two rungs of an artifact together.
+
+    Parameters
+    ----------
+    path, coverage, spec
+        The artifact, what of it is delegated, and its outputs.
+    reference, actual
+        What the full-precision model and the artifact said of the samples held back.
+    simulation
+        The fake-quantized model between them; none where nothing is quantized.
+    how
+        What the artifact ran on, in words.
+    """
+    between = simulation or Simulation(reference, _EAGER)
+    return LoweredArtifact(
+        path=path,
+        coverage=coverage,
+        rung1=compare(reference, simulation.outputs, spec) if simulation else (),
+        rung1_how=f"{simulation.how[0].upper()}{simulation.how[1:]} against {_EAGER}" if simulation else "",
+        rung2=compare(between.outputs, actual, spec),
+        rung2_how=f"{how} against {between.how}",
+    )
+
+
 class Lowering(Protocol):
     """A way to one target."""
 

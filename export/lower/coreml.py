@@ -12,11 +12,13 @@ from pocketcrafter.export.lower.base import (
     LoweredArtifact,
     Progress,
     Sample,
+    Simulation,
     as_tensors,
     check_precision,
     compare,
     frozen,
     hold_back,
+    measured,
     run_torch,
 )
 from pocketcrafter.export.lower.coreml_backend import MilBackend
@@ -35,6 +37,7 @@ CONVERSION_GATE_DB: Final = 100.0
 
 _INTERPRETED: Final = 2
 """Most samples to run in the interpreter, which takes seconds for each."""
+_ROUNDED: Final = "the network with its weights rounded to INT8 in torch"
 _ARTIFACT_HOW: Final = (
     "The .mlpackage in the MIL interpreter, every layer rounded to its declared type (the package, not Apple's kernels)"
 )
@@ -88,16 +91,10 @@ class CoremlLowering:
             convert(simulated, inputs, spec, self._minimum, made, half=True, int8_weights=int8_weights)
             _tell(progress, 2)
             session = MilBackend().open(made, spec, torch.get_num_threads())
-            actual, fake = [session.run(sample) for sample in held], run_torch(simulated, held, spec)
-            quantized = simulated is not eager
-            result = LoweredArtifact(
-                path=out,
-                coverage=coreml_coverage(read_package(made).function()),
-                rung1=compare(reference, fake, spec) if quantized else (),
-                rung1_how="Weights rounded to INT8 in torch against eager full precision" if quantized else "",
-                rung2=compare(fake, actual, spec),
-                rung2_how=f"{_ARTIFACT_HOW} against torch in float32{' with the INT8 weights' if quantized else ''}",
-            )
+            actual = [session.run(sample) for sample in held]
+            simulation = Simulation(run_torch(simulated, held, spec), _ROUNDED) if simulated is not eager else None
+            coverage = coreml_coverage(read_package(made).function())
+            result = measured(out, coverage, spec, reference, simulation, actual, _ARTIFACT_HOW)
             if out.exists():
                 out.replace(Path(name) / "replaced.mlpackage")
             made.replace(out)
@@ -109,11 +106,11 @@ class CoremlLowering:
     ) -> None:
         inputs = dict(zip((t.name for t in spec.inputs), as_tensors(sample, spec), strict=True))
         outputs = Interpreter(package, mode=Mode.FP32).run(inputs).outputs
-        for measured in compare([reference], [{name: value.numpy() for name, value in outputs.items()}], spec):
-            if not measured.reaches(CONVERSION_GATE_DB):
+        for fidelity in compare([reference], [{name: value.numpy() for name, value in outputs.items()}], spec):
+            if not fidelity.reaches(CONVERSION_GATE_DB):
                 raise GateError(
-                    f"{spec.component} for {self._target}: converted in float32, `{measured.output}` is "
-                    f"{measured.sqnr_db:.1f} dB from the network (needed: {CONVERSION_GATE_DB:.0f} dB): coremltools "
+                    f"{spec.component} for {self._target}: converted in float32, `{fidelity.output}` is "
+                    f"{fidelity.sqnr_db:.1f} dB from the network (needed: {CONVERSION_GATE_DB:.0f} dB): coremltools "
                     "changed what it computes. Known causes: gelu(approximate='tanh'), integer constants, writes into "
                     "a state by index; export/lower/mil_interpreter/README.md shows how to find the layer."
                 )

@@ -14,11 +14,12 @@ from pocketcrafter.export.lower.base import (
     LoweredArtifact,
     Progress,
     Sample,
+    Simulation,
     as_tensors,
     check_precision,
-    compare,
     frozen,
     hold_back,
+    measured,
     run_artifact,
     run_torch,
 )
@@ -67,28 +68,21 @@ class OnnxLowering:
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
             exported, made = Path(folder) / "fp32.onnx", Path(folder) / "made.onnx"
             export_onnx(eager, as_tensors(used[0], spec), spec, exported)
-            simulated = reference = run_torch(eager, held, spec)
-            how = "eager torch"
+            simulation = None
             if precision is Precision.INT8:
                 quantize_onnx(exported, used, made, keep_fp32=keep_fp32, progress=progress)
-                simulated, how = simulate(made, held, spec), SIMULATED
+                simulation = Simulation(simulate(made, held, spec), SIMULATED)
             else:
                 bare = onnx.load(exported)
                 if precision in _WEIGHT_BITS:
                     bare = quantize_linears(bare, _WEIGHT_BITS[precision], keep_fp32)
                     onnx.save(decoded(bare), Path(folder) / "decoded.onnx")
-                    simulated, how = simulate(Path(folder) / "decoded.onnx", held, spec), _DECODED
+                    simulation = Simulation(simulate(Path(folder) / "decoded.onnx", held, spec), _DECODED)
                 strip_metadata(bare)
                 onnx.save(bare, made)
-            quantized = simulated is not reference
-            result = LoweredArtifact(
-                path=out,
-                coverage=onnx_coverage(onnx.load(exported), _optimized(made, Path(folder))),
-                rung1=compare(reference, simulated, spec) if quantized else (),
-                rung1_how=f"{how[0].upper()}{how[1:]} against eager torch" if quantized else "",
-                rung2=compare(simulated, run_artifact(OnnxRuntimeBackend(), made, held, spec), spec),
-                rung2_how=f"{_ARTIFACT_HOW} against {how}",
-            )
+            coverage = onnx_coverage(onnx.load(exported), _optimized(made, Path(folder)))
+            actual = run_artifact(OnnxRuntimeBackend(), made, held, spec)
+            result = measured(out, coverage, spec, run_torch(eager, held, spec), simulation, actual, _ARTIFACT_HOW)
             made.replace(out)
         return result
 

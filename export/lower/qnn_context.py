@@ -13,11 +13,12 @@ from pocketcrafter.export.lower.base import (
     LoweredArtifact,
     Progress,
     Sample,
+    Simulation,
     as_tensors,
     check_precision,
-    compare,
     frozen,
     hold_back,
+    measured,
     run_torch,
 )
 from pocketcrafter.export.lower.onnx import SIMULATED, export_onnx, simulate
@@ -105,23 +106,18 @@ class QnnContextLowering:
             export_onnx(eager, as_tensors(used[0], spec), spec, exported)
             quantize = quantize_a16w8 if precision is Precision.A16W8 else quantize_onnx
             quantize(exported, used, quantized, keep_fp32=keep_fp32, progress=progress)
-            reference, simulated = run_torch(eager, held, spec), simulate(quantized, held, spec)
+            simulation = Simulation(simulate(quantized, held, spec), SIMULATED)
             subgraphs = compile_context(quantized, self._soc, made).subgraphs
             _, emulated = run_qnn(made, held)
             macs = total_macs(onnx.load(exported))
-            result = LoweredArtifact(
-                path=out,
-                coverage=Coverage(
-                    macs_total=macs,
-                    macs_delegated=macs,
-                    delegated_ops=sum(n.op_type not in _PAIRS for n in onnx.load(quantized).graph.node),
-                    subgraphs=subgraphs,
-                ),
-                rung1=compare(reference, simulated, spec),
-                rung1_how=f"{SIMULATED[0].upper()}{SIMULATED[1:]} against eager torch",
-                rung2=compare(simulated, emulated, spec),
-                rung2_how=f"The binary for {self._soc} on QNN's HTP emulator (x86, no device) against {SIMULATED}",
+            coverage = Coverage(
+                macs_total=macs,
+                macs_delegated=macs,
+                delegated_ops=sum(n.op_type not in _PAIRS for n in onnx.load(quantized).graph.node),
+                subgraphs=subgraphs,
             )
+            how = f"The binary for {self._soc} on QNN's HTP emulator (x86, no device)"
+            result = measured(out, coverage, spec, run_torch(eager, held, spec), simulation, emulated, how)
             made.replace(out)
         return result
 

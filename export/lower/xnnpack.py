@@ -13,11 +13,12 @@ from pocketcrafter.export.lower.base import (
     LoweredArtifact,
     Progress,
     Sample,
+    Simulation,
     as_tensors,
     check_precision,
-    compare,
     frozen,
     hold_back,
+    measured,
     run_artifact,
     run_torch,
 )
@@ -30,6 +31,7 @@ from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.targets import TargetKind
 
 _WEIGHT_BITS: Final[Mapping[Precision, int]] = {Precision.W8A8_DYNAMIC: 8, Precision.A8W4_DYNAMIC: 4}
+_TORCHAO: Final = "the torchao fake-quantized model in torch"
 _ARTIFACT_HOW: Final = "The .pte in ExecuTorch with XNNPACK on this machine's CPU"
 
 
@@ -51,26 +53,18 @@ class XnnpackLowering:
         check_precision(TargetKind.EXECUTORCH_XNNPACK, precision)
         used, held = hold_back(calibration)
         eager = frozen(model, keep_fp32)
-        simulated, how = eager, "PT2E"
+        simulated, how = eager, "the PT2E fake-quantized model in torch"
         if precision is Precision.INT8:
             inputs = [as_tensors(sample, spec) for sample in used]
             simulated = quantize_static(eager, inputs, keep_fp32=keep_fp32, progress=progress)
         elif precision in _WEIGHT_BITS:
-            simulated, how = quantize_linears(eager, _WEIGHT_BITS[precision], keep_fp32), "torchao"
+            simulated, how = quantize_linears(eager, _WEIGHT_BITS[precision], keep_fp32), _TORCHAO
         temporary = out.with_name(f".{out.name}.tmp")
         try:
             coverage = _write(simulated, as_tensors(used[0], spec), temporary)
+            simulation = Simulation(run_torch(simulated, held, spec), how) if simulated is not eager else None
             actual = run_artifact(ExecutorchBackend(), temporary, held, spec)
-            reference, fake = run_torch(eager, held, spec), run_torch(simulated, held, spec)
-            quantized = simulated is not eager
-            result = LoweredArtifact(
-                path=out,
-                coverage=coverage,
-                rung1=compare(reference, fake, spec) if quantized else (),
-                rung1_how=f"{how} fake-quantized model in torch against eager full precision" if quantized else "",
-                rung2=compare(fake, actual, spec),
-                rung2_how=f"{_ARTIFACT_HOW} against {f'the {how} fake-quantized' if quantized else 'eager'} torch",
-            )
+            result = measured(out, coverage, spec, run_torch(eager, held, spec), simulation, actual, _ARTIFACT_HOW)
             temporary.replace(out)
         finally:
             temporary.unlink(missing_ok=True)
