@@ -16,7 +16,7 @@ from pocketcrafter.export.train.fit import FitSettings
 from pocketcrafter.export.train.losses import picture_loss
 
 _PICTURE_WEIGHT: Final = 0.5
-_PICTURES: Final = 48
+_PICTURES: Final = 64
 _NEAR: Final = 0.2
 """An amount this close to the truth, in plan-vector units, counts as right for `confidence`."""
 _SCENE_TEMPERATURE: Final = 0.1
@@ -53,7 +53,7 @@ class CriticTask:
     def draw(self, step: int) -> npt.NDArray[np.int64]:
         """Return the rows of a step's batch."""
         rng = np.random.default_rng([self.settings.seed, step])
-        return np.sort(rng.choice(self.rows, self.settings.batch, replace=False))
+        return np.asarray(rng.choice(self.rows, self.settings.batch, replace=False), dtype=np.int64)
 
     def vectors(self, rows: npt.NDArray[np.int64]) -> Tensor:
         """Return the rows' evidence vectors."""
@@ -77,10 +77,9 @@ class CriticTask:
         }
 
     def _picture_loss(self, plan: Tensor, rows: npt.NDArray[np.int64]) -> Tensor:
-        """Return the loss of the rendered pictures, of the batch's first `_PICTURES` rows as reading them is slow."""
+        """Return the loss of the rendered pictures, of `_PICTURES` rows as rendering is slow."""
         plan, rows = plan[:_PICTURES], rows[:_PICTURES]
-        views = F.avg_pool2d(to_batch(self.store.views[rows]).to(self.device), 8)
-        cleans = F.avg_pool2d(to_batch(self.store.cleans[rows]).to(self.device), 8)
+        views, cleans = (to_batch(p[rows]).to(self.device) for p in (self.store.small_views, self.store.small_cleans))
         return picture_loss(render(plan.float(), views), cleans)
 
 

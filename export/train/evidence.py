@@ -31,6 +31,7 @@ from pocketcrafter.runtime.plan import Attribute
 from pocketcrafter.runtime.views import crop_origins
 
 FRAME_PX: Final = 512
+SMALL_PX: Final = 32
 _BLOCK: Final = 16
 _BATCH: Final = 4
 """Frames that the evidence network sees at once: more of them leave a core's cache."""
@@ -57,6 +58,8 @@ class EvidenceStore:
     ----------
     views, cleans
         The degraded and the clean frame at `VIEW_PX`: uint8, ``(N, 256, 256, 3)``.
+    small_views, small_cleans
+        The same at `SMALL_PX`, on which a plan's picture is judged: uint8, ``(N, 32, 32, 3)``.
     vectors
         `Evidence`: float32 ``(N, VECTOR_DIM)``.
     plans, scores
@@ -67,6 +70,8 @@ class EvidenceStore:
 
     views: npt.NDArray[np.uint8]
     cleans: npt.NDArray[np.uint8]
+    small_views: npt.NDArray[np.uint8]
+    small_cleans: npt.NDArray[np.uint8]
     vectors: npt.NDArray[np.float32]
     plans: npt.NDArray[np.float32]
     scores: npt.NDArray[np.float32]
@@ -84,6 +89,8 @@ class EvidenceStore:
 _LAYOUT: Final = {
     "views": (np.uint8, (VIEW_PX, VIEW_PX, 3)),
     "cleans": (np.uint8, (VIEW_PX, VIEW_PX, 3)),
+    "small_views": (np.uint8, (SMALL_PX, SMALL_PX, 3)),
+    "small_cleans": (np.uint8, (SMALL_PX, SMALL_PX, 3)),
     "vectors": (np.float32, (VECTOR_DIM,)),
     "plans": (np.float32, (len(Attribute),)),
     "scores": (np.float32, ()),
@@ -168,6 +175,10 @@ def critic_inputs(degraded: ByteImage) -> tuple[ByteImage, ByteImage]:
     return view, np.stack(crops)
 
 
+def _small(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    return np.asarray(cv2.resize(picture, (SMALL_PX, SMALL_PX), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
 def to_batch(pictures: npt.NDArray[np.uint8]) -> torch.Tensor:
     """Turn uint8 ``(B, H, W, 3)`` into float32 ``(B, 3, H, W)`` in [0, 1], channels last in memory."""
     return torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div_(255)
@@ -242,8 +253,9 @@ class _Worker:
             view, frame_crops = critic_inputs(frame.degraded)
             views.append(view)
             crops.append(frame_crops)
-            self.store.views[row] = view
-            self.store.cleans[row] = cv2.resize(frame.clean, (VIEW_PX, VIEW_PX), interpolation=cv2.INTER_AREA)
+            clean = cv2.resize(frame.clean, (VIEW_PX, VIEW_PX), interpolation=cv2.INTER_AREA)
+            self.store.views[row], self.store.cleans[row] = view, clean
+            self.store.small_views[row], self.store.small_cleans[row] = _small(view), _small(clean)
             self.store.plans[row] = frame.plan.vector()
             self.store.scores[row] = photo_score(frame)
             self.store.photos[row] = index

@@ -9,7 +9,6 @@ import numpy.typing as npt
 import torch
 from skimage.color import deltaE_ciede2000, rgb2lab
 from torch import Tensor
-from torch.nn import functional as F
 
 from pocketcrafter.export.models.critic import Judgement
 from pocketcrafter.export.models.renderer import render
@@ -62,7 +61,7 @@ class JudgedFrames:
     def of(cls, store: EvidenceStore, judged: Judgement, rows: npt.NDArray[np.int64] | None = None) -> Self:
         """Take frames, all when none are named, out of a store; ``judged`` is of every stored frame."""
         rows = np.arange(len(store)) if rows is None else rows
-        views, cleans = (_small(pictures, rows) for pictures in (store.views, store.cleans))
+        views, cleans = (to_batch(np.array(pictures[rows])) for pictures in (store.small_views, store.small_cleans))
         said = Judgement(*(column[torch.from_numpy(rows)] for column in judged))
         return cls(views, cleans, np.array(store.plans[rows]), np.array(store.photos[rows]), said)
 
@@ -172,11 +171,6 @@ def tune_gate(
     complete = {a: gates.get(a, _NEVER) for a in Attribute}
     complete |= {a: _restoration_gate(frames, a) for a in RESTORATION}
     return GateSettings(attributes=complete), trials.outcome(gates)
-
-
-def _small(pictures: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> Tensor:
-    blocks = np.array_split(rows, max(1, len(rows) // 256))
-    return torch.cat([F.avg_pool2d(to_batch(pictures[block]), 8) for block in blocks])
 
 
 def _row(values: Iterable[float]) -> Tensor:
