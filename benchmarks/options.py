@@ -8,6 +8,7 @@ import click
 
 from pocketcrafter.benchmarks.frames import FrameKind
 from pocketcrafter.export.data.manifest import Manifest, Split, load_manifest
+from pocketcrafter.runtime.errors import ConfigError
 
 SEED: Final = 20_260
 """Draws every benchmark's frames, so that figures of different days are of the same frames."""
@@ -22,6 +23,9 @@ data_option = click.option(
 )
 split_option = click.option(
     "--split", type=click.Choice([s.value for s in Split]), default="heldout", show_default=True, help="Which photos."
+)
+most_photos_option = click.option(
+    "--most-photos", type=click.IntRange(1), help="Only the first photos of the split: a quick look, not a figure."
 )
 features_option = click.option(
     "--features/--no-features",
@@ -47,13 +51,18 @@ def per_photo_option(frames: int) -> Callable[[_Command], _Command]:
     )
 
 
-def photos_of(data: Path, split: str) -> tuple[Manifest, list[Path]]:
-    """Return the manifest of a prepared folder and the photos of one side.
+def photos_of(data: Path, split: str, most: int | None = None) -> tuple[Manifest, list[Path]]:
+    """Return the manifest of a prepared folder and the photos of one side, or the first of them.
 
     Raises
     ------
     DataError
         If the manifest is missing or damaged.
+    ConfigError
+        If that side has no photo.
     """
     manifest = load_manifest(data)
-    return manifest, [data / record.file for record in manifest.photos(Split(split))]
+    photos = [data / record.file for record in manifest.photos(Split(split))]
+    if not photos:
+        raise ConfigError(f"{data} has no {split} photos; `pocketcrafter data prepare --out {data}` adds them.")
+    return manifest, photos[:most]

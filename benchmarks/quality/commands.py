@@ -16,6 +16,7 @@ from pocketcrafter.benchmarks.options import (
     data_option,
     features_option,
     kinds_option,
+    most_photos_option,
     per_photo_option,
     photos_of,
     pretrained_option,
@@ -35,7 +36,7 @@ from pocketcrafter.export.models.pretrained import imagenet_backbone
 from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.cli.options import backend_option, json_option
-from pocketcrafter.runtime.errors import ConfigError, GateError
+from pocketcrafter.runtime.errors import GateError
 from pocketcrafter.runtime.pipeline import PhotoPipeline
 
 
@@ -43,6 +44,7 @@ from pocketcrafter.runtime.pipeline import PhotoPipeline
 @click.argument("bundle", type=click.Path(exists=True, path_type=Path))
 @data_option
 @split_option
+@most_photos_option
 @per_photo_option(2)
 @kinds_option()
 @click.option("--peers", is_flag=True, help="Measure what else a user could pick on the same frames.")
@@ -63,6 +65,7 @@ def quality(
     bundle: Path,
     data: Path,
     split: str,
+    most_photos: int | None,
     per_photo: int,
     kinds: Sequence[str],
     maxim: Path | None,
@@ -84,9 +87,7 @@ def quality(
     Example:
       pocketcrafter bench quality build/default.pcbundle --data data --peers --gallery build/worst
     """
-    manifest, photos = photos_of(data, split)
-    if not photos:
-        raise ConfigError(f"{data}: no {split} photos in it; `pocketcrafter data prepare --out {data}` adds them.")
+    manifest, photos = photos_of(data, split, most_photos)
     chosen = [FrameKind(kind) for kind in kinds] or list(FrameKind)
     opened = Bundle.open(bundle)
     contestants: dict[str, Peer] = {**(installed_peers() if peers else {})}

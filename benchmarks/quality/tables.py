@@ -72,7 +72,7 @@ def attributes_table(attributes: Mapping[Attribute, AttributeQuality]) -> str:
             percent(q.opened),
             percent(q.opened_wrongly),
             f"{q.error_before:.3g}",
-            f"{q.error_change:+.3g}",
+            f"{q.error_change:+.3g}" if q.error_change else "0",
         )
         for attribute, q in attributes.items()
     ]

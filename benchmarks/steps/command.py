@@ -16,6 +16,7 @@ from pocketcrafter.benchmarks.options import (
     data_option,
     features_option,
     kinds_option,
+    most_photos_option,
     per_photo_option,
     photos_of,
     pretrained_option,
@@ -45,6 +46,7 @@ def _named_files(ctx: click.Context, param: click.Parameter, values: Sequence[st
 @click.command("steps")
 @data_option
 @split_option
+@most_photos_option
 @per_photo_option(1)
 @kinds_option(STEPS_KINDS)
 @click.option(
@@ -71,6 +73,7 @@ def _named_files(ctx: click.Context, param: click.Parameter, values: Sequence[st
 def steps(
     data: Path,
     split: str,
+    most_photos: int | None,
     per_photo: int,
     kinds: Sequence[str],
     weights: dict[str, Path],
@@ -88,7 +91,7 @@ def steps(
     Example:
       pocketcrafter bench steps --data data --weights pocket=pocket.safetensors --weights studio=studio.safetensors
     """
-    _, photos = photos_of(data, split)
+    _, photos = photos_of(data, split, most_photos)
     networks = {name: restore_network(file) for name, file in weights.items()}
     score = Brisque() if brisque else None
     distance = FeatureDistance(imagenet_backbone(pretrained)) if features else None
