@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing, nullcontext
 from pathlib import Path, PurePosixPath
 
 import click
 from tqdm import tqdm
 
-from pocketcrafter.benchmarks.frames import FrameKind, measured_frames
+from pocketcrafter.benchmarks.frames import FrameKey, FrameKind, frame_keys, measured_frames
 from pocketcrafter.benchmarks.latency.machine import this_machine
 from pocketcrafter.benchmarks.options import (
     NOISE_PROFILES,
@@ -22,13 +23,14 @@ from pocketcrafter.benchmarks.options import (
     pretrained_option,
     split_option,
 )
-from pocketcrafter.benchmarks.quality.gallery import SHEET_NAME, WorstFrames, write_gallery
+from pocketcrafter.benchmarks.quality.gallery import SHEET_NAME, worst_frames, write_gallery
 from pocketcrafter.benchmarks.quality.gates import missed_gates
+from pocketcrafter.benchmarks.quality.journal import Journal, JournalHead
 from pocketcrafter.benchmarks.quality.looks import rank_looks
 from pocketcrafter.benchmarks.quality.maxim import MAXIM, load_maxim
 from pocketcrafter.benchmarks.quality.metrics import FeatureDistance
 from pocketcrafter.benchmarks.quality.peers import BEST_LOOK, installed_peers, pilgram_looks
-from pocketcrafter.benchmarks.quality.pictures import Peer, PipelineSubject, measure
+from pocketcrafter.benchmarks.quality.pictures import Outcome, Peer, PipelineSubject, measure
 from pocketcrafter.benchmarks.quality.results import QualityReport
 from pocketcrafter.benchmarks.quality.tables import markdown, quality_text
 from pocketcrafter.export.data.manifest import Split
@@ -56,6 +58,11 @@ from pocketcrafter.runtime.pipeline import PhotoPipeline
 @click.option(
     "--gallery", type=click.Path(file_okay=False, path_type=Path), help="Folder for a sheet of the worst frames."
 )
+@click.option(
+    "--resume",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Keep measured frames in this file, and go on from those that it holds.",
+)
 @features_option
 @pretrained_option
 @backend_option
@@ -70,6 +77,7 @@ def quality(
     kinds: Sequence[str],
     maxim: Path | None,
     gallery: Path | None,
+    resume: Path | None,
     pretrained: Path,
     backend: str,
     threads: int,
@@ -96,24 +104,45 @@ def quality(
     distance = FeatureDistance(imagenet_backbone(pretrained)) if features else None
     subject = PipelineSubject(PhotoPipeline.open(bundle, backend=backend, threads=threads))
     machine = this_machine()
-    frames = measured_frames(photos, data / NOISE_PROFILES, chosen, per_photo, SEED)
-    progress = tqdm(frames, total=len(photos) * len(chosen) * per_photo, desc="quality", unit="frame")
-    worst, measured = WorstFrames(), []
-    for outcome in measure(progress, subject, contestants, distance):
-        measured.append(outcome.quality)
-        worst.consider(outcome)
-    report = QualityReport(
-        bundle=opened.manifest.name,
+    head = JournalHead(
         manifest_sha256=hashlib.sha256(read_manifest_bytes(opened.root)).hexdigest(),
-        machine=machine,
-        threads=threads,
         split=Split(split),
         seed=SEED,
-        frames=tuple(measured),
+        photos=tuple(path.name for path in photos),
+        kinds=tuple(chosen),
+        per_photo=per_photo,
+        peers=tuple(contestants),
+        features=features,
+        backend=backend,
+        threads=threads,
+    )
+    keys = frame_keys(photos, chosen, per_photo)
+
+    def outcomes(wanted: Collection[FrameKey], what: str, others: Mapping[str, Peer]) -> Iterator[Outcome]:
+        frames = measured_frames(photos, data / NOISE_PROFILES, chosen, per_photo, SEED, wanted)
+        progress = tqdm(frames, total=len(wanted), desc=what, unit="frame")
+        return measure(progress, subject, others, distance)
+
+    with closing(Journal.open(resume, head)) if resume else nullcontext() as journal:
+        measured = dict(journal.done) if journal else {}
+        for outcome in outcomes(set(keys) - set(measured), "quality", contestants):
+            measured[outcome.quality.key] = outcome.quality
+            if journal:
+                journal.add(outcome.quality)
+    report = QualityReport(
+        bundle=opened.manifest.name,
+        manifest_sha256=head.manifest_sha256,
+        machine=machine,
+        threads=threads,
+        split=head.split,
+        seed=SEED,
+        frames=tuple(measured[key] for key in keys),
     )
     if gallery is not None:
+        worst = [frame.key for frame in worst_frames(report.frames)]
+        shown = {outcome.quality.key: outcome for outcome in outcomes(set(worst), "gallery", {})}
         records = {PurePosixPath(record.file).name: record for record in manifest.photos(split)}
-        write_gallery(worst.worst_first(), records, gallery)
+        write_gallery([shown[key] for key in worst], records, gallery)
         click.echo(f"worst frames: {gallery / SHEET_NAME}", err=True)
     summary = report.summary
     click.echo(report.model_dump_json() if as_json else quality_text(summary))

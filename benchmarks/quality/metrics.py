@@ -58,7 +58,7 @@ class FeatureDistance:
 
     def features(self, picture: ByteImage) -> list[Tensor]:
         """Return the unit-length feature maps of an sRGB picture ``(H, W, 3)``, H and W ≥ 32."""
-        batch = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].float().div_(255)
+        batch = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float().div_(255)
         with torch.no_grad():
             maps = self._network(batch.contiguous(memory_format=torch.channels_last))
         return [m / m.norm(dim=1, keepdim=True).clamp(min=1e-8) for m in maps]

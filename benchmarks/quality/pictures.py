@@ -9,7 +9,7 @@ from typing import Annotated, Final, Protocol, TypeVar
 import numpy as np
 from pydantic import Field
 
-from pocketcrafter.benchmarks.frames import FrameKind, MeasuredFrame
+from pocketcrafter.benchmarks.frames import FrameKey, FrameKind, MeasuredFrame
 from pocketcrafter.benchmarks.quality.metrics import FeatureDistance, PictureFigures, Reference
 from pocketcrafter.export.data.degrade import ByteImage
 from pocketcrafter.export.train.evidence import photo_score
@@ -89,6 +89,11 @@ class FrameQuality(Config):
     opinions: Mapping[Attribute, AttributeOpinion] = Field(description="What the critic said before the gate.")
     scores: Scores
     peers: Mapping[Name, PeerFrame] = Field({}, description="What others made of it, by name.")
+
+    @property
+    def key(self) -> FrameKey:
+        """Which frame it is."""
+        return FrameKey(self.photo, self.kind, self.repeat)
 
 
 class KindQuality(Config):

@@ -25,11 +25,12 @@ from pocketcrafter.benchmarks.options import (
 from pocketcrafter.benchmarks.quality.metrics import Brisque, FeatureDistance
 from pocketcrafter.benchmarks.steps.measure import AS_IT_IS, STEPS_KINDS, measure_steps, step_counts
 from pocketcrafter.benchmarks.steps.results import NetworkFacts, StepsReport, networks_table, steps_table
+from pocketcrafter.export import models
 from pocketcrafter.export.data.manifest import Split
-from pocketcrafter.export.models import restore_network
 from pocketcrafter.export.models.pretrained import imagenet_backbone
-from pocketcrafter.export.train.commands import WEIGHTS
 from pocketcrafter.runtime.cli.options import json_option
+
+_POCKET = Path(models.__file__).parents[1] / "weights/restore.safetensors"
 
 
 def _named_files(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> dict[str, Path]:
@@ -53,7 +54,7 @@ def _named_files(ctx: click.Context, param: click.Parameter, values: Sequence[st
     "--weights",
     metavar="NAME=FILE",
     multiple=True,
-    default=(f"pocket={WEIGHTS / 'restore.safetensors'}",),
+    default=(f"pocket={_POCKET}",),
     callback=_named_files,
     help="A restoration network of any size, as `train restore` writes it; repeatable  [default: the pocket network].",
 )
@@ -92,7 +93,7 @@ def steps(
       pocketcrafter bench steps --data data --weights pocket=pocket.safetensors --weights studio=studio.safetensors
     """
     _, photos = photos_of(data, split, most_photos)
-    networks = {name: restore_network(file) for name, file in weights.items()}
+    networks = {name: models.restore_network(file) for name, file in weights.items()}
     score = Brisque() if brisque else None
     distance = FeatureDistance(imagenet_backbone(pretrained)) if features else None
     torch.set_num_threads(threads)

@@ -9,7 +9,7 @@ import pytest
 from pocketcrafter.benchmarks.bridge.results import BridgeReport
 from pocketcrafter.benchmarks.cli import bench
 from pocketcrafter.benchmarks.quality.gallery import SHEET_NAME, read_gallery
-from pocketcrafter.benchmarks.quality.results import read_quality
+from pocketcrafter.benchmarks.quality.results import QualityReport, read_quality
 from pocketcrafter.runtime.cli import run
 
 
@@ -18,12 +18,16 @@ def test_quality_writes_what_the_report_reads_and_fails_on_missed_gates(
 ) -> None:
     words = ["bench", "quality", bundle, "--data", data, "--per-photo", 1, "--threads", 1, "--no-features", "--json"]
     words += ["--kind", "clean", "--most-photos", 1, "--gallery", tmp_path / "worst", "--peers"]
+    words += ["--resume", tmp_path / "journal.jsonl"]
     assert run([*map(str, words)]) == 1  # a critic that always asks for everything changes every clean photo
     captured = capfd.readouterr()
+    assert run([*map(str, words)]) == 1
+    again = QualityReport.model_validate_json(capfd.readouterr().out)
     assert "clean unchanged_share ≥ 0.75 (is 0.000)" in captured.err
     assert "Traceback" not in captured.err
     (tmp_path / "quality.json").write_text(captured.out)
     report = read_quality(tmp_path / "quality.json")
+    assert report.frames == again.frames  # nothing was measured again: the seconds are the same too
     assert report.bundle == "small"
     assert len(report.frames) == 1
     assert len(report.summary.peers) == 3
