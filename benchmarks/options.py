@@ -7,7 +7,9 @@ from typing import Any, Final, TypeVar
 import click
 
 from pocketcrafter.benchmarks.frames import FrameKind
+from pocketcrafter.benchmarks.quality.metrics import Brisque, Extras, FeatureDistance
 from pocketcrafter.export.data.manifest import Manifest, Split, load_manifest
+from pocketcrafter.export.models.pretrained import imagenet_backbone
 from pocketcrafter.runtime.errors import ConfigError
 
 SEED: Final = 20_260
@@ -36,6 +38,32 @@ features_option = click.option(
 pretrained_option = click.option(
     "--pretrained", type=_FOLDER, default=Path("runs"), show_default=True, help="Where ImageNet weights are kept."
 )
+
+
+def brisque_option(*, default: bool) -> Callable[[_Command], _Command]:
+    """Return the option that measures BRISQUE or leaves it out."""
+    return click.option(
+        "--brisque/--no-brisque",
+        default=default,
+        show_default=True,
+        help="Measure BRISQUE too, a third of a second a picture; it needs the extra of that name.",
+    )
+
+
+def load_extras(pretrained: Path, *, features: bool, brisque: bool) -> Extras:
+    """Load the metrics that were asked for.
+
+    Raises
+    ------
+    ConfigError
+        If the ImageNet weights cannot be fetched.
+    BackendError
+        If BRISQUE is not installed.
+    """
+    return Extras(
+        features=FeatureDistance(imagenet_backbone(pretrained)) if features else None,
+        brisque=Brisque() if brisque else None,
+    )
 
 
 def kinds_option(kinds: Sequence[FrameKind] = tuple(FrameKind)) -> Callable[[_Command], _Command]:

@@ -14,9 +14,11 @@ from pocketcrafter.benchmarks.latency.machine import this_machine
 from pocketcrafter.benchmarks.options import (
     NOISE_PROFILES,
     SEED,
+    brisque_option,
     data_option,
     features_option,
     kinds_option,
+    load_extras,
     most_photos_option,
     per_photo_option,
     photos_of,
@@ -28,13 +30,11 @@ from pocketcrafter.benchmarks.quality.gates import missed_gates
 from pocketcrafter.benchmarks.quality.journal import Journal, JournalHead
 from pocketcrafter.benchmarks.quality.looks import rank_looks
 from pocketcrafter.benchmarks.quality.maxim import MAXIM, load_maxim
-from pocketcrafter.benchmarks.quality.metrics import FeatureDistance
 from pocketcrafter.benchmarks.quality.peers import BEST_LOOK, installed_peers, pilgram_looks
 from pocketcrafter.benchmarks.quality.pictures import Outcome, Peer, PipelineSubject, measure
 from pocketcrafter.benchmarks.quality.results import QualityReport
 from pocketcrafter.benchmarks.quality.tables import markdown, quality_text
 from pocketcrafter.export.data.manifest import Split
-from pocketcrafter.export.models.pretrained import imagenet_backbone
 from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.cli.options import backend_option, json_option
@@ -65,6 +65,7 @@ from pocketcrafter.runtime.pipeline import PhotoPipeline
 )
 @features_option
 @pretrained_option
+@brisque_option(default=False)
 @backend_option
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
 @json_option
@@ -84,6 +85,7 @@ def quality(
     *,
     peers: bool,
     features: bool,
+    brisque: bool,
     as_json: bool,
 ) -> None:
     r"""Measure quality on held-out photos: predicted plan, gated, through the whole pipeline.
@@ -101,7 +103,7 @@ def quality(
     contestants: dict[str, Peer] = {**(installed_peers() if peers else {})}
     if maxim is not None:
         contestants[MAXIM] = load_maxim(maxim)
-    distance = FeatureDistance(imagenet_backbone(pretrained)) if features else None
+    extras = load_extras(pretrained, features=features, brisque=brisque)
     subject = PipelineSubject(PhotoPipeline.open(bundle, backend=backend, threads=threads))
     machine = this_machine()
     head = JournalHead(
@@ -113,6 +115,7 @@ def quality(
         per_photo=per_photo,
         peers=tuple(contestants),
         features=features,
+        brisque=brisque,
         backend=backend,
         threads=threads,
     )
@@ -121,7 +124,7 @@ def quality(
     def outcomes(wanted: Collection[FrameKey], what: str, others: Mapping[str, Peer]) -> Iterator[Outcome]:
         frames = measured_frames(photos, data / NOISE_PROFILES, chosen, per_photo, SEED, wanted)
         progress = tqdm(frames, total=len(wanted), desc=what, unit="frame")
-        return measure(progress, subject, others, distance)
+        return measure(progress, subject, others, extras)
 
     with closing(Journal.open(resume, head)) if resume else nullcontext() as journal:
         measured = dict(journal.done) if journal else {}

@@ -27,6 +27,7 @@ class JournalHead(Config):
     per_photo: int
     peers: tuple[Name, ...]
     features: bool
+    brisque: bool
     backend: str
     threads: int
 

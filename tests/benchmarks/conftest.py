@@ -175,10 +175,7 @@ def frame_quality() -> Callable[..., FrameQuality]:
         scores: tuple[float, float, float, float] = (50.0, 50.0, 50.0, 50.0),
         photo: str = "a.png",
     ) -> FrameQuality:
-        before, after = (
-            PictureFigures(psnr_db=p, ssim=0.8, delta_e=d, feature_distance=None)
-            for p, d in zip(psnr_db, delta_e, strict=True)
-        )
+        before, after = (PictureFigures(psnr_db=p, ssim=0.8, delta_e=d) for p, d in zip(psnr_db, delta_e, strict=True))
         opinions = {
             a: AttributeOpinion(amount=(amounts or {}).get(a, 0.0), presence=(presences or {}).get(a, 0), confidence=1)
             for a in Attribute

@@ -19,7 +19,7 @@ Make = Callable[..., FrameQuality]
 def head(**change: object) -> JournalHead:
     told = {
         "manifest_sha256": "0" * 64, "split": "heldout", "seed": 1, "photos": ("a.png", "b.png"), "per_photo": 1,
-        "kinds": (FrameKind.NOISE,), "peers": (), "features": False, "backend": "auto", "threads": 1,
+        "kinds": (FrameKind.NOISE,), "peers": (), "features": False, "brisque": False, "backend": "auto", "threads": 1,
     }  # fmt: skip
     return JournalHead.model_validate({**told, **change})
 
