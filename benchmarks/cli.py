@@ -14,6 +14,8 @@ class _Measurements(LazyGroup):
         "bridge": "pocketcrafter.benchmarks.bridge.command:bridge",
         "steps": "pocketcrafter.benchmarks.steps.command:steps",
         "learning-curve": "pocketcrafter.benchmarks.learning.command:learning_curve",
+        "prose": "pocketcrafter.benchmarks.prose.command:prose",
+        "composition": "pocketcrafter.benchmarks.composition.command:composition",
         "latency": "pocketcrafter.benchmarks.latency.commands:latency",
         "compare": "pocketcrafter.benchmarks.latency.commands:compare_command",
     }
