@@ -13,6 +13,9 @@ class _Measurements(LazyGroup):
         "looks": "pocketcrafter.benchmarks.quality.commands:looks",
         "bridge": "pocketcrafter.benchmarks.bridge.command:bridge",
         "steps": "pocketcrafter.benchmarks.steps.command:steps",
+        "learning-curve": "pocketcrafter.benchmarks.learning.command:learning_curve",
+        "prose": "pocketcrafter.benchmarks.prose.command:prose",
+        "composition": "pocketcrafter.benchmarks.composition.command:composition",
         "latency": "pocketcrafter.benchmarks.latency.commands:latency",
         "compare": "pocketcrafter.benchmarks.latency.commands:compare_command",
     }

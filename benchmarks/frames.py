@@ -1,10 +1,10 @@
 """The measured frames: held-out photos degraded by known amounts, some left clean, some with one fault only."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -28,6 +28,14 @@ class FrameKind(StrEnum):
     HAZE = "haze"
 
 
+class FrameKey(NamedTuple):
+    """Which frame of a measurement: the ``repeat``-th of its kind from a photo."""
+
+    photo: str
+    kind: FrameKind
+    repeat: int
+
+
 @dataclass(frozen=True)
 class MeasuredFrame:
     """One frame of the measurement and where it comes from: the ``repeat``-th of its kind from a photo."""
@@ -38,19 +46,46 @@ class MeasuredFrame:
     frame: Frame
 
 
+def frame_keys(photos: Sequence[Path], kinds: Sequence[FrameKind], per_photo: int) -> list[FrameKey]:
+    """Return the keys of all frames, in the order in which `measured_frames` gives them."""
+    return [FrameKey(path.name, kind, repeat) for path in photos for kind in kinds for repeat in range(per_photo)]
+
+
 def measured_frames(
-    photos: Sequence[Path], noise_profiles: Path, kinds: Sequence[FrameKind], per_photo: int, seed: int
+    photos: Sequence[Path],
+    noise_profiles: Path,
+    kinds: Sequence[FrameKind],
+    per_photo: int,
+    seed: int,
+    wanted: Container[FrameKey] | None = None,
 ) -> Iterator[MeasuredFrame]:
-    """Yield ``per_photo`` frames of 512² for every photo and kind; the same ones whenever the arguments are."""
+    """Yield frames of 512², the same ones whenever the arguments are.
+
+    Parameters
+    ----------
+    photos
+        sRGB photos of at least 512 px on both sides.
+    noise_profiles
+        As in `load_noise_models`.
+    kinds, per_photo
+        ``per_photo`` frames are cut for every photo and kind.
+    seed
+        What cuts and faults are drawn from.
+    wanted
+        Only these are made, each the one that it would be among all; all when not given.
+    """
     noise = load_noise_models(noise_profiles)
     for index, path in enumerate(photos):
+        keys = [k for k in frame_keys([path], kinds, per_photo) if wanted is None or k in wanted]
+        if not keys:
+            continue
         with Image.open(path) as image:
             pixels = np.asarray(image.convert("RGB"))
-        for kind in kinds:
-            for repeat in range(per_photo):
-                rng = np.random.default_rng([seed, index, list(FrameKind).index(kind), repeat])
-                clean = cut_square(pixels, FRAME_PX, rng)
-                yield MeasuredFrame(kind, path.name, repeat, degrade(clean, _faults(kind, noise, rng), rng))
+        for key in keys:
+            rng = np.random.default_rng([seed, index, list(FrameKind).index(key.kind), key.repeat])
+            clean = cut_square(pixels, FRAME_PX, rng)
+            frame = degrade(clean, _faults(key.kind, noise, rng), rng)
+            yield MeasuredFrame(key.kind, key.photo, key.repeat, frame)
 
 
 def _faults(kind: FrameKind, noise: Sequence[NoiseModel], rng: np.random.Generator) -> Faults:

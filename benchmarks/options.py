@@ -7,7 +7,10 @@ from typing import Any, Final, TypeVar
 import click
 
 from pocketcrafter.benchmarks.frames import FrameKind
+from pocketcrafter.benchmarks.quality.metrics import Brisque, Extras, FeatureDistance
 from pocketcrafter.export.data.manifest import Manifest, Split, load_manifest
+from pocketcrafter.export.models.pretrained import imagenet_backbone
+from pocketcrafter.runtime.errors import ConfigError
 
 SEED: Final = 20_260
 """Draws every benchmark's frames, so that figures of different days are of the same frames."""
@@ -23,6 +26,9 @@ data_option = click.option(
 split_option = click.option(
     "--split", type=click.Choice([s.value for s in Split]), default="heldout", show_default=True, help="Which photos."
 )
+most_photos_option = click.option(
+    "--most-photos", type=click.IntRange(1), help="Only the first photos of the split: a quick look, not a figure."
+)
 features_option = click.option(
     "--features/--no-features",
     default=True,
@@ -32,6 +38,32 @@ features_option = click.option(
 pretrained_option = click.option(
     "--pretrained", type=_FOLDER, default=Path("runs"), show_default=True, help="Where ImageNet weights are kept."
 )
+
+
+def brisque_option(*, default: bool) -> Callable[[_Command], _Command]:
+    """Return the option that measures BRISQUE or leaves it out."""
+    return click.option(
+        "--brisque/--no-brisque",
+        default=default,
+        show_default=True,
+        help="Measure BRISQUE too, a third of a second a picture; it needs the extra of that name.",
+    )
+
+
+def load_extras(pretrained: Path, *, features: bool, brisque: bool) -> Extras:
+    """Load the metrics that were asked for.
+
+    Raises
+    ------
+    ConfigError
+        If the ImageNet weights cannot be fetched.
+    BackendError
+        If BRISQUE is not installed.
+    """
+    return Extras(
+        features=FeatureDistance(imagenet_backbone(pretrained)) if features else None,
+        brisque=Brisque() if brisque else None,
+    )
 
 
 def kinds_option(kinds: Sequence[FrameKind] = tuple(FrameKind)) -> Callable[[_Command], _Command]:
@@ -47,13 +79,18 @@ def per_photo_option(frames: int) -> Callable[[_Command], _Command]:
     )
 
 
-def photos_of(data: Path, split: str) -> tuple[Manifest, list[Path]]:
-    """Return the manifest of a prepared folder and the photos of one side.
+def photos_of(data: Path, split: str, most: int | None = None) -> tuple[Manifest, list[Path]]:
+    """Return the manifest of a prepared folder and the photos of one side, or the first of them.
 
     Raises
     ------
     DataError
         If the manifest is missing or damaged.
+    ConfigError
+        If that side has no photo.
     """
     manifest = load_manifest(data)
-    return manifest, [data / record.file for record in manifest.photos(Split(split))]
+    photos = [data / record.file for record in manifest.photos(Split(split))]
+    if not photos:
+        raise ConfigError(f"{data} has no {split} photos; `pocketcrafter data prepare --out {data}` adds them.")
+    return manifest, photos[:most]

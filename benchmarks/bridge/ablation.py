@@ -20,7 +20,6 @@ from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.photo.model import Photo, PhotoFormat
 from pocketcrafter.runtime.pipeline import PhotoPipeline, SessionSource
 from pocketcrafter.runtime.plan import TONAL, EditPlan
-from pocketcrafter.runtime.prose.tokenizer import Words
 
 _OPEN_GATE: Final = GateSettings.uniform(presence=0, confidence=0, dead_zone=0)
 
@@ -167,9 +166,6 @@ class _SwappedSource:
 
     def has(self, component: Component) -> bool:
         return self.source.has(component)
-
-    def words(self) -> Words:
-        return self.source.words()
 
     def session(self, component: Component) -> Session:
         session = self.source.session(component)

@@ -13,6 +13,7 @@ from pocketcrafter.benchmarks.options import (
     NOISE_PROFILES,
     SEED,
     data_option,
+    most_photos_option,
     per_photo_option,
     photos_of,
     split_option,
@@ -30,11 +31,22 @@ from pocketcrafter.runtime.pipeline import BundleSource
 @click.argument("bundle", type=click.Path(exists=True, path_type=Path))
 @data_option
 @split_option
+@most_photos_option
 @per_photo_option(2)
 @backend_option
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
 @json_option
-def bridge(bundle: Path, data: Path, split: str, per_photo: int, backend: str, threads: int, *, as_json: bool) -> None:
+def bridge(
+    bundle: Path,
+    data: Path,
+    split: str,
+    most_photos: int | None,
+    per_photo: int,
+    backend: str,
+    threads: int,
+    *,
+    as_json: bool,
+) -> None:
     r"""Take the critic's plan tokens away from the artist, or give it another photo's, and see what the picture loses.
 
     With the gated prediction, as a bundle works, and with the true plan. Exit code 1: with predicted plans, neither
@@ -44,7 +56,7 @@ def bridge(bundle: Path, data: Path, split: str, per_photo: int, backend: str, t
     Example:
       pocketcrafter bench bridge build/default.pcbundle --data data
     """
-    _, photos = photos_of(data, split)
+    _, photos = photos_of(data, split, most_photos)
     opened = Bundle.open(bundle)
     source = BundleSource(opened, None if backend == "auto" else BackendName(backend), threads)
     frames = list(measured_frames(photos, data / NOISE_PROFILES, [FrameKind.DEGRADED], per_photo, SEED))

@@ -2,40 +2,43 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing, nullcontext
 from pathlib import Path, PurePosixPath
 
 import click
 from tqdm import tqdm
 
-from pocketcrafter.benchmarks.frames import FrameKind, measured_frames
+from pocketcrafter.benchmarks.frames import FrameKey, FrameKind, frame_keys, measured_frames
 from pocketcrafter.benchmarks.latency.machine import this_machine
 from pocketcrafter.benchmarks.options import (
     NOISE_PROFILES,
     SEED,
+    brisque_option,
     data_option,
     features_option,
     kinds_option,
+    load_extras,
+    most_photos_option,
     per_photo_option,
     photos_of,
     pretrained_option,
     split_option,
 )
-from pocketcrafter.benchmarks.quality.gallery import SHEET_NAME, WorstFrames, write_gallery
+from pocketcrafter.benchmarks.quality.gallery import SHEET_NAME, worst_frames, write_gallery
 from pocketcrafter.benchmarks.quality.gates import missed_gates
+from pocketcrafter.benchmarks.quality.journal import Journal, JournalHead
 from pocketcrafter.benchmarks.quality.looks import rank_looks
 from pocketcrafter.benchmarks.quality.maxim import MAXIM, load_maxim
-from pocketcrafter.benchmarks.quality.metrics import FeatureDistance
 from pocketcrafter.benchmarks.quality.peers import BEST_LOOK, installed_peers, pilgram_looks
-from pocketcrafter.benchmarks.quality.pictures import Peer, PipelineSubject, measure
+from pocketcrafter.benchmarks.quality.pictures import Outcome, Peer, PipelineSubject, measure
 from pocketcrafter.benchmarks.quality.results import QualityReport
 from pocketcrafter.benchmarks.quality.tables import markdown, quality_text
 from pocketcrafter.export.data.manifest import Split
-from pocketcrafter.export.models.pretrained import imagenet_backbone
 from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.cli.options import backend_option, json_option
-from pocketcrafter.runtime.errors import ConfigError, GateError
+from pocketcrafter.runtime.errors import GateError
 from pocketcrafter.runtime.pipeline import PhotoPipeline
 
 
@@ -43,6 +46,7 @@ from pocketcrafter.runtime.pipeline import PhotoPipeline
 @click.argument("bundle", type=click.Path(exists=True, path_type=Path))
 @data_option
 @split_option
+@most_photos_option
 @per_photo_option(2)
 @kinds_option()
 @click.option("--peers", is_flag=True, help="Measure what else a user could pick on the same frames.")
@@ -54,8 +58,14 @@ from pocketcrafter.runtime.pipeline import PhotoPipeline
 @click.option(
     "--gallery", type=click.Path(file_okay=False, path_type=Path), help="Folder for a sheet of the worst frames."
 )
+@click.option(
+    "--resume",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Keep measured frames in this file, and go on from those that it holds.",
+)
 @features_option
 @pretrained_option
+@brisque_option(default=False)
 @backend_option
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
 @json_option
@@ -63,16 +73,19 @@ def quality(
     bundle: Path,
     data: Path,
     split: str,
+    most_photos: int | None,
     per_photo: int,
     kinds: Sequence[str],
     maxim: Path | None,
     gallery: Path | None,
+    resume: Path | None,
     pretrained: Path,
     backend: str,
     threads: int,
     *,
     peers: bool,
     features: bool,
+    brisque: bool,
     as_json: bool,
 ) -> None:
     r"""Measure quality on held-out photos: predicted plan, gated, through the whole pipeline.
@@ -84,35 +97,55 @@ def quality(
     Example:
       pocketcrafter bench quality build/default.pcbundle --data data --peers --gallery build/worst
     """
-    manifest, photos = photos_of(data, split)
-    if not photos:
-        raise ConfigError(f"{data}: no {split} photos in it; `pocketcrafter data prepare --out {data}` adds them.")
+    manifest, photos = photos_of(data, split, most_photos)
     chosen = [FrameKind(kind) for kind in kinds] or list(FrameKind)
     opened = Bundle.open(bundle)
     contestants: dict[str, Peer] = {**(installed_peers() if peers else {})}
     if maxim is not None:
         contestants[MAXIM] = load_maxim(maxim)
-    distance = FeatureDistance(imagenet_backbone(pretrained)) if features else None
+    extras = load_extras(pretrained, features=features, brisque=brisque)
     subject = PipelineSubject(PhotoPipeline.open(bundle, backend=backend, threads=threads))
     machine = this_machine()
-    frames = measured_frames(photos, data / NOISE_PROFILES, chosen, per_photo, SEED)
-    progress = tqdm(frames, total=len(photos) * len(chosen) * per_photo, desc="quality", unit="frame")
-    worst, measured = WorstFrames(), []
-    for outcome in measure(progress, subject, contestants, distance):
-        measured.append(outcome.quality)
-        worst.consider(outcome)
-    report = QualityReport(
-        bundle=opened.manifest.name,
+    head = JournalHead(
         manifest_sha256=hashlib.sha256(read_manifest_bytes(opened.root)).hexdigest(),
-        machine=machine,
-        threads=threads,
         split=Split(split),
         seed=SEED,
-        frames=tuple(measured),
+        photos=tuple(path.name for path in photos),
+        kinds=tuple(chosen),
+        per_photo=per_photo,
+        peers=tuple(contestants),
+        features=features,
+        brisque=brisque,
+        backend=backend,
+        threads=threads,
+    )
+    keys = frame_keys(photos, chosen, per_photo)
+
+    def outcomes(wanted: Collection[FrameKey], what: str, others: Mapping[str, Peer]) -> Iterator[Outcome]:
+        frames = measured_frames(photos, data / NOISE_PROFILES, chosen, per_photo, SEED, wanted)
+        progress = tqdm(frames, total=len(wanted), desc=what, unit="frame")
+        return measure(progress, subject, others, extras)
+
+    with closing(Journal.open(resume, head)) if resume else nullcontext() as journal:
+        measured = dict(journal.done) if journal else {}
+        for outcome in outcomes(set(keys) - set(measured), "quality", contestants):
+            measured[outcome.quality.key] = outcome.quality
+            if journal:
+                journal.add(outcome.quality)
+    report = QualityReport(
+        bundle=opened.manifest.name,
+        manifest_sha256=head.manifest_sha256,
+        machine=machine,
+        threads=threads,
+        split=head.split,
+        seed=SEED,
+        frames=tuple(measured[key] for key in keys),
     )
     if gallery is not None:
+        worst = [frame.key for frame in worst_frames(report.frames)]
+        shown = {outcome.quality.key: outcome for outcome in outcomes(set(worst), "gallery", {})}
         records = {PurePosixPath(record.file).name: record for record in manifest.photos(split)}
-        write_gallery(worst.worst_first(), records, gallery)
+        write_gallery([shown[key] for key in worst], records, gallery)
         click.echo(f"worst frames: {gallery / SHEET_NAME}", err=True)
     summary = report.summary
     click.echo(report.model_dump_json() if as_json else quality_text(summary))

@@ -1,7 +1,5 @@
 """The failure gallery: the frames that came out worst, beside what they were and should have been, for all to see."""
 
-import heapq
-import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -11,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from pydantic import Field, ValidationError
 
 from pocketcrafter.benchmarks.frames import FrameKind
-from pocketcrafter.benchmarks.quality.pictures import Name, Outcome
+from pocketcrafter.benchmarks.quality.pictures import FrameQuality, Name, Outcome
 from pocketcrafter.export.data.degrade import ByteImage
 from pocketcrafter.export.data.manifest import PhotoRecord
 from pocketcrafter.runtime.config import Config
@@ -61,31 +59,9 @@ class Gallery(Config):
     entries: tuple[GalleryEntry, ...] = Field(min_length=1, max_length=1000, description="The worst first.")
 
 
-class WorstFrames:
-    """Keeps the frames whose mean CIEDE2000 rose most, with their pictures.
-
-    Parameters
-    ----------
-    most
-        How many to keep.
-    """
-
-    def __init__(self, most: int = WORST) -> None:
-        self._most = most
-        self._heap: list[tuple[float, int, Outcome]] = []
-        self._numbers = itertools.count()
-
-    def consider(self, outcome: Outcome) -> None:
-        """Keep an outcome if it is among the worst so far."""
-        change = outcome.quality.after.delta_e - outcome.quality.before.delta_e
-        # The number settles ties, for outcomes have no order.
-        heapq.heappush(self._heap, (change, -next(self._numbers), outcome))
-        if len(self._heap) > self._most:
-            heapq.heappop(self._heap)
-
-    def worst_first(self) -> list[Outcome]:
-        """Return what was kept."""
-        return [outcome for _, _, outcome in sorted(self._heap, key=lambda kept: kept[:2], reverse=True)]
+def worst_frames(qualities: Sequence[FrameQuality], most: int = WORST) -> list[FrameQuality]:
+    """Return the frames whose mean CIEDE2000 rose most, the worst first; earlier ones first among equals."""
+    return sorted(qualities, key=lambda q: q.before.delta_e - q.after.delta_e)[:most]
 
 
 def write_gallery(outcomes: Sequence[Outcome], records: Mapping[str, PhotoRecord], folder: Path) -> Gallery:

@@ -4,8 +4,10 @@ The weights' training terms are unclear: they are measured against, and nothing 
 """
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +15,6 @@ import numpy.typing as npt
 from pocketcrafter.benchmarks.quality.pictures import Peer
 from pocketcrafter.export.data.degrade import ByteImage
 from pocketcrafter.runtime.errors import BackendError, ConfigError, ShapeMismatchError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 MAXIM: Final = "MAXIM retouching"
 TENSORFLOW: Final = "tensorflow-cpu==2.21.0"
@@ -55,12 +54,12 @@ def load_maxim(folder: Path) -> Peer:
             "unpack it and give the folder `package`."
         )
     try:
+        model = _read(path)
         import tensorflow as tf  # noqa: PLC0415 - only this peer needs it
+
+        run = _function(tf, model)
     except ImportError as error:
         raise BackendError(f"MAXIM needs TensorFlow, which is not installed: pip install {TENSORFLOW}") from error
-    try:
-        model, weights = _read(path)
-        run = _function(tf, model, weights)
     except (LookupError, TypeError, ValueError, OSError) as error:
         raise ConfigError(f"{path}: not a TensorFlow.js graph model that can be run: {error}") from error
 
@@ -73,13 +72,23 @@ def load_maxim(folder: Path) -> Peer:
     return retouch
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
-    """Return a model's description and its constants by name; shards may only lie beside it."""
+@dataclass(frozen=True)
+class _Model:
+    """A graph's nodes as JSON, its constants by name, and the tensors that it takes and gives."""
+
+    nodes: Any
+    weights: dict[str, npt.NDArray[Any]]
+    source: str
+    sink: str
+
+
+def _read(path: Path) -> _Model:
+    """Read a model; its shards may only lie beside it."""
     if path.stat().st_size > _MOST_JSON_BYTES:
         raise ValueError(f"it is larger than {_MOST_JSON_BYTES >> 20} MiB")
-    model: dict[str, Any] = json.loads(path.read_bytes())
+    raw: dict[str, Any] = json.loads(path.read_bytes())
     weights = {}
-    for group in model["weightsManifest"]:
+    for group in raw["weightsManifest"]:
         data = _shards([path.parent / Path(str(name)).name for name in group["paths"]])
         place = 0
         for entry in group["weights"]:
@@ -93,7 +102,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
                 raise ValueError(f"its shards end within {entry['name']}")
             weights[str(entry["name"])] = np.frombuffer(data[place:end], dtype).reshape(shape)
             place = end
-    return model, weights
+    (source,), (sink,) = (raw["signature"][ends].values() for ends in ("inputs", "outputs"))
+    return _Model(raw["modelTopology"]["node"], weights, str(source["name"]), str(sink["name"]))
 
 
 def _shards(paths: list[Path]) -> bytes:
@@ -102,21 +112,18 @@ def _shards(paths: list[Path]) -> bytes:
     return b"".join(path.read_bytes() for path in paths)
 
 
-def _function(
-    tf: Any,  # noqa: ANN401 - a module without types
-    model: dict[str, Any],
-    weights: "Mapping[str, npt.NDArray[Any]]",
-) -> "Callable[[Any], Any]":
+def _function(tf: Any, model: _Model) -> Callable[[Any], Any]:  # noqa: ANN401 - a module without types
     """Turn the description back into a TensorFlow graph, constants filled in, and wrap it as a function."""
     from google.protobuf import json_format  # noqa: PLC0415 - comes with TensorFlow
 
     graph = tf.compat.v1.GraphDef()
-    json_format.ParseDict({"node": model["modelTopology"]["node"]}, graph, ignore_unknown_fields=True)
+    try:
+        json_format.ParseDict({"node": model.nodes}, graph, ignore_unknown_fields=True)
+    except json_format.ParseError as error:
+        raise ValueError(f"its graph cannot be read: {error}") from error
     for node in graph.node:
-        if node.op == "Const" and node.name in weights:
-            node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(weights[node.name]))
-    (source,) = model["signature"]["inputs"].values()
-    (sink,) = model["signature"]["outputs"].values()
+        if node.op == "Const" and node.name in model.weights:
+            node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(model.weights[node.name]))
     wrapped = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(graph, name=""), [])
-    ends = (wrapped.graph.get_tensor_by_name(end["name"]) for end in (source, sink))
+    ends = (wrapped.graph.get_tensor_by_name(name) for name in (model.source, model.sink))
     return wrapped.prune(*ends)  # type: ignore[no-any-return] # TensorFlow has no types

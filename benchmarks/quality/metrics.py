@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
@@ -32,7 +33,10 @@ class PictureFigures(Config):
     ssim: float = Field(description="Mean over channels, data range 255.")
     delta_e: float = Field(ge=0, description="Mean CIEDE2000 color difference.")
     feature_distance: float | None = Field(
-        ge=0, description="Distance of unit-length ImageNet features; null where not measured."
+        None, ge=0, description="Distance of unit-length ImageNet features; null where not measured."
+    )
+    brisque: float | None = Field(
+        None, description="BRISQUE of the picture alone, lower is better; null where not measured."
     )
 
 
@@ -58,7 +62,7 @@ class FeatureDistance:
 
     def features(self, picture: ByteImage) -> list[Tensor]:
         """Return the unit-length feature maps of an sRGB picture ``(H, W, 3)``, H and W ≥ 32."""
-        batch = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].float().div_(255)
+        batch = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float().div_(255)
         with torch.no_grad():
             maps = self._network(batch.contiguous(memory_format=torch.channels_last))
         return [m / m.norm(dim=1, keepdim=True).clamp(min=1e-8) for m in maps]
@@ -70,6 +74,41 @@ class FeatureDistance:
         return float(torch.stack(distances).mean())
 
 
+class Brisque:
+    """No-reference quality by BRISQUE (Mittal et al., TIP 2012): about 0 to 100, lower is better.
+
+    Raises
+    ------
+    BackendError
+        If its package is not installed.
+    """
+
+    def __init__(self) -> None:
+        try:
+            from brisque import BRISQUE  # noqa: PLC0415 - an extra of its own
+        except ImportError as error:
+            raise BackendError(
+                f"BRISQUE needs packages that are not installed ({error.name}): pip install '{BRISQUE_PACKAGES}', "
+                "or leave it out with --no-brisque."
+            ) from error
+        self._model = BRISQUE(url=False)
+
+    def score(self, picture: ByteImage) -> float:
+        """Return the score of an sRGB picture ``(H, W, 3)``."""
+        with warnings.catch_warnings():
+            # The package turns arrays of one element into numbers, which NumPy will forbid one day.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return float(self._model.score(picture))
+
+
+@dataclass(frozen=True)
+class Extras:
+    """Metrics that need weights or packages of their own; those that are not given are left out."""
+
+    features: FeatureDistance | None = None
+    brisque: Brisque | None = None
+
+
 class Reference:
     """A clean picture that others are compared with; what it costs to prepare is paid once.
 
@@ -77,13 +116,14 @@ class Reference:
     ----------
     clean
         sRGB uint8, shape ``(H, W, 3)``.
-    features
-        Measures the feature distance; it is left out when not given.
+    extras
+        What else to measure.
     """
 
-    def __init__(self, clean: ByteImage, features: FeatureDistance | None = None) -> None:
+    def __init__(self, clean: ByteImage, extras: Extras | None = None) -> None:
         self.clean = clean
-        self._features = features
+        self._features = extras.features if extras else None
+        self._brisque = extras.brisque if extras else None
 
     def figures(self, picture: ByteImage) -> PictureFigures:
         """Compare a picture of the same shape."""
@@ -92,6 +132,7 @@ class Reference:
             ssim=ssim(picture, self.clean),
             delta_e=self.delta_e(picture),
             feature_distance=self._feature_distance(picture),
+            brisque=self._brisque.score(picture) if self._brisque else None,
         )
 
     def delta_e(self, picture: ByteImage) -> float:
@@ -122,30 +163,3 @@ def psnr_db(picture: ByteImage, reference: ByteImage) -> float:
 def ssim(picture: ByteImage, reference: ByteImage) -> float:
     """Structural similarity (Wang et al., TIP 2004) of 8-bit pictures, data range 255, mean over channels."""
     return float(structural_similarity(reference, picture, channel_axis=-1, data_range=255))
-
-
-class Brisque:
-    """No-reference quality by BRISQUE (Mittal et al., TIP 2012): about 0 to 100, lower is better.
-
-    Raises
-    ------
-    BackendError
-        If its package is not installed.
-    """
-
-    def __init__(self) -> None:
-        try:
-            from brisque import BRISQUE  # noqa: PLC0415 - an extra of its own
-        except ImportError as error:
-            raise BackendError(
-                f"BRISQUE needs packages that are not installed ({error.name}): pip install '{BRISQUE_PACKAGES}', "
-                "or leave it out with --no-brisque."
-            ) from error
-        self._model = BRISQUE(url=False)
-
-    def score(self, picture: ByteImage) -> float:
-        """Return the score of an sRGB picture ``(H, W, 3)``."""
-        with warnings.catch_warnings():
-            # The package turns arrays of one element into numbers, which NumPy will forbid one day.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            return float(self._model.score(picture))

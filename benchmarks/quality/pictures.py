@@ -7,10 +7,11 @@ from functools import partial
 from typing import Annotated, Final, Protocol, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
-from pocketcrafter.benchmarks.frames import FrameKind, MeasuredFrame
-from pocketcrafter.benchmarks.quality.metrics import FeatureDistance, PictureFigures, Reference
+from pocketcrafter.benchmarks.frames import FrameKey, FrameKind, MeasuredFrame
+from pocketcrafter.benchmarks.quality.metrics import Extras, PictureFigures, Reference
 from pocketcrafter.export.data.degrade import ByteImage
 from pocketcrafter.export.train.evidence import photo_score
 from pocketcrafter.export.train.limits import UNCHANGED_PSNR_DB
@@ -31,6 +32,7 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 _T = TypeVar("_T")
+_Floats = npt.NDArray[np.float64]
 
 
 class Subject(Protocol):
@@ -90,6 +92,11 @@ class FrameQuality(Config):
     scores: Scores
     peers: Mapping[Name, PeerFrame] = Field({}, description="What others made of it, by name.")
 
+    @property
+    def key(self) -> FrameKey:
+        """Which frame it is."""
+        return FrameKey(self.photo, self.kind, self.repeat)
+
 
 class KindQuality(Config):
     """Means over the frames of one kind."""
@@ -103,6 +110,8 @@ class KindQuality(Config):
     delta_e_change: float = Field(description="Negative is better.")
     feature_distance_before: float | None
     feature_distance_change: float | None = Field(description="Negative is better; null where not measured.")
+    brisque_before: float | None
+    brisque_change: float | None = Field(description="Negative is better; null where not measured.")
     better_share: float = Field(description="Share of frames whose PSNR rose.")
     worse_share: float = Field(description="Share of frames whose mean CIEDE2000 rose by more than 1.")
     unchanged_share: float = Field(description=f"Share of frames above {UNCHANGED_PSNR_DB:.0f} dB afterwards.")
@@ -122,7 +131,7 @@ def measure(
     frames: Iterable[MeasuredFrame],
     subject: Subject,
     peers: Mapping[str, Peer] | None = None,
-    features: FeatureDistance | None = None,
+    extras: Extras | None = None,
 ) -> Iterator[Outcome]:
     """Enhance frame after frame and compare each, before and after, with its clean self.
 
@@ -134,10 +143,10 @@ def measure(
         What is measured.
     peers
         What else turns the same frames into pictures, by name.
-    features
-        Measures the feature distance; it is left out when not given.
+    extras
+        Further metrics; left out when not given.
     """
-    return (_measure_one(frame, subject, peers or {}, features) for frame in frames)
+    return (_measure_one(frame, subject, peers or {}, extras) for frame in frames)
 
 
 def summarize(qualities: Sequence[FrameQuality], peer: str | None = None) -> dict[FrameKind, KindQuality]:
@@ -150,10 +159,10 @@ def summarize(qualities: Sequence[FrameQuality], peer: str | None = None) -> dic
 
 
 def _measure_one(
-    measured: MeasuredFrame, subject: Subject, peers: Mapping[str, Peer], features: FeatureDistance | None
+    measured: MeasuredFrame, subject: Subject, peers: Mapping[str, Peer], extras: Extras | None
 ) -> Outcome:
     frame = measured.frame
-    reference = Reference(frame.clean, features)
+    reference = Reference(frame.clean, extras)
     (enhanced, critique), seconds = _timed(partial(subject.enhance, frame.degraded))
     before = reference.figures(frame.degraded)
     same = enhanced is frame.degraded or np.array_equal(enhanced, frame.degraded)
@@ -200,9 +209,8 @@ def _summarize_kind(qualities: Sequence[FrameQuality], peer: str | None) -> Kind
     psnr = _both(before, after, lambda f: f.psnr_db)
     ssim = _both(before, after, lambda f: f.ssim)
     delta_e = _both(before, after, lambda f: f.delta_e)
-    distance = None
-    if all(f.feature_distance is not None for f in [*before, *after]):
-        distance = _both(before, after, lambda f: f.feature_distance or 0.0)
+    distance = _both_if_measured(before, after, lambda f: f.feature_distance)
+    brisque = _both_if_measured(before, after, lambda f: f.brisque)
     return KindQuality(
         frames=len(qualities),
         psnr_before_db=float(psnr[0].mean()),
@@ -213,6 +221,8 @@ def _summarize_kind(qualities: Sequence[FrameQuality], peer: str | None) -> Kind
         delta_e_change=float((delta_e[1] - delta_e[0]).mean()),
         feature_distance_before=None if distance is None else float(distance[0].mean()),
         feature_distance_change=None if distance is None else float((distance[1] - distance[0]).mean()),
+        brisque_before=None if brisque is None else float(brisque[0].mean()),
+        brisque_change=None if brisque is None else float((brisque[1] - brisque[0]).mean()),
         better_share=float((psnr[1] > psnr[0]).mean()),
         worse_share=float((delta_e[1] - delta_e[0] > 1).mean()),
         unchanged_share=float((psnr[1] > UNCHANGED_PSNR_DB).mean()),
@@ -222,5 +232,13 @@ def _summarize_kind(qualities: Sequence[FrameQuality], peer: str | None) -> Kind
 
 def _both(
     before: Sequence[PictureFigures], after: Sequence[PictureFigures], value: Callable[[PictureFigures], float]
-) -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
+) -> _Floats:
     return np.array([[value(f) for f in before], [value(f) for f in after]])
+
+
+def _both_if_measured(
+    before: Sequence[PictureFigures], after: Sequence[PictureFigures], value: Callable[[PictureFigures], float | None]
+) -> _Floats | None:
+    if any(value(f) is None for f in [*before, *after]):
+        return None
+    return _both(before, after, lambda f: value(f) or 0.0)

@@ -34,7 +34,7 @@ def pictures_table(figures: Mapping[FrameKind, KindQuality]) -> str:
     """Return the means of pictures, a row a kind."""
     head = (
         "frames", "n", "PSNR before", "gain", "SSIM gain", "ΔE2000 before", "change", "feature distance before",
-        "change", "better", "worse", "> 38 dB", "s",
+        "change", "BRISQUE before", "change", "better", "worse", "> 38 dB", "s",
     )  # fmt: skip
     rows = [
         (
@@ -47,6 +47,8 @@ def pictures_table(figures: Mapping[FrameKind, KindQuality]) -> str:
             f"{q.delta_e_change:+.2f}",
             plain(q.feature_distance_before, 3),
             signed(q.feature_distance_change, 3),
+            plain(q.brisque_before, 1),
+            signed(q.brisque_change, 1),
             percent(q.better_share),
             percent(q.worse_share),
             percent(q.unchanged_share),
@@ -72,7 +74,7 @@ def attributes_table(attributes: Mapping[Attribute, AttributeQuality]) -> str:
             percent(q.opened),
             percent(q.opened_wrongly),
             f"{q.error_before:.3g}",
-            f"{q.error_change:+.3g}",
+            f"{q.error_change:+.3g}" if q.error_change else "0",
         )
         for attribute, q in attributes.items()
     ]
@@ -97,8 +99,8 @@ def scores_table(scores: Mapping[FrameKind, ScoreQuality]) -> str:
 def peers_table(contestants: Mapping[str, Mapping[FrameKind, KindQuality]]) -> str:
     """Return the bundle beside its peers, kind by kind, a row a contestant."""
     head = (
-        "frames", "by", "PSNR gain", "SSIM gain", "ΔE2000 change", "feature distance change", "better", "worse",
-        "> 38 dB", "s",
+        "frames", "by", "PSNR gain", "SSIM gain", "ΔE2000 change", "feature distance change", "BRISQUE change",
+        "better", "worse", "> 38 dB", "s",
     )  # fmt: skip
     kinds = [kind for kind in FrameKind if all(kind in figures for figures in contestants.values())]
     rows = [
@@ -109,6 +111,7 @@ def peers_table(contestants: Mapping[str, Mapping[FrameKind, KindQuality]]) -> s
             f"{q.ssim_gain:+.3f}",
             f"{q.delta_e_change:+.2f}",
             signed(q.feature_distance_change, 3),
+            signed(q.brisque_change, 1),
             percent(q.better_share),
             percent(q.worse_share),
             percent(q.unchanged_share),

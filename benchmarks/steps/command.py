@@ -13,22 +13,24 @@ from pocketcrafter.benchmarks.latency.machine import this_machine
 from pocketcrafter.benchmarks.options import (
     NOISE_PROFILES,
     SEED,
+    brisque_option,
     data_option,
     features_option,
     kinds_option,
+    load_extras,
+    most_photos_option,
     per_photo_option,
     photos_of,
     pretrained_option,
     split_option,
 )
-from pocketcrafter.benchmarks.quality.metrics import Brisque, FeatureDistance
 from pocketcrafter.benchmarks.steps.measure import AS_IT_IS, STEPS_KINDS, measure_steps, step_counts
 from pocketcrafter.benchmarks.steps.results import NetworkFacts, StepsReport, networks_table, steps_table
+from pocketcrafter.export import models
 from pocketcrafter.export.data.manifest import Split
-from pocketcrafter.export.models import restore_network
-from pocketcrafter.export.models.pretrained import imagenet_backbone
-from pocketcrafter.export.train.commands import WEIGHTS
 from pocketcrafter.runtime.cli.options import json_option
+
+_POCKET = Path(models.__file__).parents[1] / "weights/restore.safetensors"
 
 
 def _named_files(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> dict[str, Path]:
@@ -45,13 +47,14 @@ def _named_files(ctx: click.Context, param: click.Parameter, values: Sequence[st
 @click.command("steps")
 @data_option
 @split_option
+@most_photos_option
 @per_photo_option(1)
 @kinds_option(STEPS_KINDS)
 @click.option(
     "--weights",
     metavar="NAME=FILE",
     multiple=True,
-    default=(f"pocket={WEIGHTS / 'restore.safetensors'}",),
+    default=(f"pocket={_POCKET}",),
     callback=_named_files,
     help="A restoration network of any size, as `train restore` writes it; repeatable  [default: the pocket network].",
 )
@@ -63,14 +66,13 @@ def _named_files(ctx: click.Context, param: click.Parameter, values: Sequence[st
 )
 @features_option
 @pretrained_option
-@click.option(
-    "--brisque/--no-brisque", default=True, show_default=True, help="Measure BRISQUE, which is an extra of its own."
-)
+@brisque_option(default=True)
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
 @json_option
 def steps(
     data: Path,
     split: str,
+    most_photos: int | None,
     per_photo: int,
     kinds: Sequence[str],
     weights: dict[str, Path],
@@ -88,10 +90,9 @@ def steps(
     Example:
       pocketcrafter bench steps --data data --weights pocket=pocket.safetensors --weights studio=studio.safetensors
     """
-    _, photos = photos_of(data, split)
-    networks = {name: restore_network(file) for name, file in weights.items()}
-    score = Brisque() if brisque else None
-    distance = FeatureDistance(imagenet_backbone(pretrained)) if features else None
+    _, photos = photos_of(data, split, most_photos)
+    networks = {name: models.restore_network(file) for name, file in weights.items()}
+    extras = load_extras(pretrained, features=features, brisque=brisque)
     torch.set_num_threads(threads)
     machine = this_machine()
     chosen = [FrameKind(kind) for kind in kinds] or list(STEPS_KINDS)
@@ -111,6 +112,6 @@ def steps(
             )
             for name, network in networks.items()
         ),
-        frames=tuple(measure_steps(progress, networks, step_counts(networks, steps), distance, score)),
+        frames=tuple(measure_steps(progress, networks, step_counts(networks, steps), extras)),
     )
     click.echo(report.model_dump_json() if as_json else f"{networks_table(report)}\n\n{steps_table(report)}")

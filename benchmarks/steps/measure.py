@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 
 from pocketcrafter.benchmarks.frames import FrameKind, MeasuredFrame
-from pocketcrafter.benchmarks.quality.metrics import Brisque, FeatureDistance, PictureFigures, Reference
+from pocketcrafter.benchmarks.quality.metrics import Extras, PictureFigures, Reference
 from pocketcrafter.benchmarks.quality.pictures import Name
 from pocketcrafter.export.data.degrade import ByteImage
 from pocketcrafter.export.models.restore import Restore
@@ -32,7 +32,6 @@ class TileQuality(Config):
     network: Name
     steps: int = Field(ge=0, le=1000)
     figures: PictureFigures
-    brisque: float | None = Field(description="No-reference score, lower is better; null where not measured.")
     seconds: float = Field(ge=0, description="Of the network alone.")
 
 
@@ -54,8 +53,7 @@ def measure_steps(
     frames: Iterable[MeasuredFrame],
     networks: Mapping[str, Restore],
     steps: Mapping[str, Sequence[int]],
-    features: FeatureDistance | None = None,
-    brisque: Brisque | None = None,
+    extras: Extras | None = None,
 ) -> Iterator[StepsFrame]:
     """Restore every frame with every network in every number of steps.
 
@@ -67,7 +65,7 @@ def measure_steps(
         In evaluation mode, by name.
     steps
         Numbers of Euler steps of each network, by its name.
-    features, brisque
+    extras
         Further metrics; left out when not given.
     """
     contestants = [(name, n, network.in_steps(n).eval()) for name, network in networks.items() for n in steps[name]]
@@ -75,22 +73,18 @@ def measure_steps(
         if number == 0:
             for _, _, network in contestants:
                 _restored(network, measured)
-        yield _measure_one(measured, contestants, features, brisque)
+        yield _measure_one(measured, contestants, extras)
 
 
 def _measure_one(
     measured: MeasuredFrame,
     contestants: Sequence[tuple[str, int, Restore]],
-    features: FeatureDistance | None,
-    brisque: Brisque | None,
+    extras: Extras | None,
 ) -> StepsFrame:
-    reference = Reference(measured.frame.tonal, features)
+    reference = Reference(measured.frame.tonal, extras)
 
     def quality(network: str, steps: int, picture: ByteImage, seconds: float) -> TileQuality:
-        score = None if brisque is None else brisque.score(picture)
-        return TileQuality(
-            network=network, steps=steps, figures=reference.figures(picture), brisque=score, seconds=seconds
-        )
+        return TileQuality(network=network, steps=steps, figures=reference.figures(picture), seconds=seconds)
 
     tiles = [quality(AS_IT_IS, 0, measured.frame.degraded, 0.0)]
     for name, steps, network in contestants:

@@ -130,7 +130,7 @@ def _row(frames: list[StepsFrame], kind: FrameKind, place: int) -> StepsRow:
         ssim=_mean(tiles, lambda t: t.figures.ssim) or 0.0,
         delta_e=_mean(tiles, lambda t: t.figures.delta_e) or 0.0,
         feature_distance=_mean(tiles, lambda t: t.figures.feature_distance),
-        brisque=_mean(tiles, lambda t: t.brisque),
+        brisque=_mean(tiles, lambda t: t.figures.brisque),
         seconds=_mean(tiles, lambda t: t.seconds) or 0.0,
     )
 

@@ -63,7 +63,8 @@ class Decoder(nn.Module):
         ahead = self.indices.reshape(1, 1, PROSE_LENGTH) - torch.mm(position, self.indices).reshape(1, 1, 1)
         mask = ahead.clamp(0, 1) * _MASKED
         here = position.reshape(1, PROSE_LENGTH, 1)
-        elsewhere = 1 - here
+        # A whole 1 would be cast while it runs, outside XNNPACK, and cut the graph in two.
+        elsewhere = 1.0 - here
         new_keys, new_values = [], []
         for index, block in enumerate(self.blocks):
             old = (cache[index : index + 1].reshape(PROSE_CACHE[1:]) for cache in (keys, values))

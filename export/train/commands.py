@@ -106,7 +106,7 @@ def decoder(options: TrainOptions) -> None:
     judged = Judged.of(judge_store(trained.judge, store), store.plans, measure_facts(store.views))
     words = options.weights / TOKENIZER
     if not words.exists():
-        build_tokenizer(judged, words)
+        build_tokenizer(words)
     facts = {CRITIC_SHA256: sha256_of(options.weights / "critic.safetensors"), TOKENIZER_SHA256: sha256_of(words)}
     task = DecoderTask(judged, Tokenizer.from_file(str(words)), settings, device)
     # Named by what it is trained on: a checkpoint over another critic's tokens must not be resumed.
@@ -118,7 +118,7 @@ def decoder(options: TrainOptions) -> None:
 @with_options
 def composition(options: TrainOptions) -> None:
     """Train the composition network on stored tilted and shifted crops."""
-    settings, device = options.fit_settings(steps=1500, batch=8), options.torch_device()
+    settings, device = options.fit_settings(steps=800, batch=32), options.torch_device()
     backbone = imagenet_backbone(options.run)
     groups = options.frames // GROUP
     with tqdm(total=groups * GROUP, desc="frames", unit="frame") as bar:

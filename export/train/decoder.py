@@ -16,6 +16,7 @@ from pocketcrafter.export.train.prose.sampling import Judged, draw_subject
 from pocketcrafter.runtime.components import PROSE_LENGTH, TOKENS
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.prose.prompt import PROMPT_LENGTH, worded_prompt
+from pocketcrafter.runtime.prose.tokenizer import SPECIAL_WORDS, Mark
 
 _IGNORED: Final = -100
 _POOL: Final = 4
@@ -26,6 +27,10 @@ class DecoderTask:
     """Learns to continue a prompt with the critique composed from it; the critic is fixed."""
 
     def __init__(self, judged: Judged, tokenizer: Tokenizer, settings: FitSettings, device: torch.device) -> None:
+        if any(tokenizer.token_to_id(word) != index for index, word in enumerate(SPECIAL_WORDS)):
+            raise ConfigError(
+                "The tokenizer's special words are not this version's: remove it to have it trained again."
+            )
         self.judged, self.tokenizer, self.settings, self.device = judged, tokenizer, settings, device
         self.model = ProseLlama().to(device)
 
@@ -61,6 +66,8 @@ def batch_loss(
     for index, (ids, _) in enumerate(batch):
         words[index, : len(ids)] = torch.tensor(ids)
         wanted[index, PROMPT_LENGTH - 1 : len(ids) - 1] = torch.tensor(ids[PROMPT_LENGTH:])
+    # Hidden words are given by the outline, never chosen.
+    wanted[(wanted >= len(Mark)) & (wanted < len(SPECIAL_WORDS))] = _IGNORED
     tokens = torch.from_numpy(judged.tokens[[row for _, row in batch]])
     logits = model(tokens.to(device), words.to(device))
     return F.cross_entropy(logits.float().flatten(0, 1), wanted.to(device).flatten(), ignore_index=_IGNORED)

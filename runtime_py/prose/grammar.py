@@ -1,7 +1,8 @@
 """The grammar of a critique: which words may come next, so that malformed text cannot be written.
 
-A finite-state machine over ids. A critique is a row of slots: marks that are given, and stretches of free words of
-bounded length that end with a full stop. Nothing that is still owed is ever crowded out of the decoder's positions.
+A finite-state machine over ids. A critique is a row of slots: marks, hidden words that say what comes, and stretches of
+free words of bounded length that end with a full stop. Nothing that is still owed is ever crowded out of the decoder's
+positions.
 """
 
 from dataclasses import dataclass, replace
@@ -11,10 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pocketcrafter.runtime.components import PROSE_LENGTH, TOKENS
-from pocketcrafter.runtime.prose.prompt import PROMPT_LENGTH
+from pocketcrafter.runtime.prose.prompt import PROMPT_LENGTH, Outline
 from pocketcrafter.runtime.prose.tokenizer import Mark, Words
 
-MOST_ITEMS: Final = 11
 _PART_WORDS: Final = 96
 _ITEM_WORDS: Final = 20
 _LEAST_WORDS: Final = 2
@@ -30,6 +30,8 @@ class State:
     ----------
     mark
         The last mark that was written; `None` before the first.
+    hidden
+        Hidden words since then.
     words
         Free words since then.
     items
@@ -41,6 +43,7 @@ class State:
     """
 
     mark: Mark | None = None
+    hidden: int = 0
     words: int = 0
     items: int = 0
     stopped: bool = False
@@ -48,18 +51,22 @@ class State:
 
 
 class Grammar:
-    """The grammar for one vocabulary and one score.
+    """The grammar for one vocabulary and one critique.
 
     Parameters
     ----------
     words
         The vocabulary.
+    told
+        What is said where.
     score
         The critic's score; the answer is this, rounded.
     """
 
-    def __init__(self, words: Words, score: float) -> None:
+    def __init__(self, words: Words, told: Outline, score: float) -> None:
         self._words = words
+        self._items = told.items
+        self._told = {Mark.PART_1: told.quality, Mark.PART_2: told.color, Mark.PART_5: told.summary}
         self._mark_of = {words.ids[mark]: mark for mark in Mark}
         self._stop = words.ids[_STOP]
         self._stops = frozenset(n for n in np.flatnonzero(words.plain).tolist() if words.texts[n].endswith(_STOP))
@@ -70,7 +77,10 @@ class Grammar:
         following = self._marks_after(state)
         if state.mark is None or not _is_free(state.mark):
             return self._ids(following)
-        room = PROSE_LENGTH - state.used - _owed(state)
+        hidden = self._hidden_after(state)
+        if state.hidden < len(hidden):
+            return np.array([self._words.ids[hidden[state.hidden]]])
+        room = PROSE_LENGTH - state.used - self._owed(state)
         limit = _ITEM_WORDS if state.mark is Mark.ITEM else _PART_WORDS
         left = min(limit - state.words, room)
         if state.stopped and left <= 1:
@@ -86,9 +96,11 @@ class Grammar:
         """Return the state after a word that `allowed` names."""
         used = state.used + 1
         mark = self._mark_of.get(word)
+        if mark is None and not self._words.plain[word]:
+            return replace(state, hidden=state.hidden + 1, used=used)
         if mark is None:
             return replace(state, words=state.words + 1, stopped=word in self._stops, used=used)
-        return State(mark, 0, state.items + (mark is Mark.ITEM), stopped=False, used=used)
+        return State(mark, items=state.items + (mark is Mark.ITEM), used=used)
 
     def ending(self, state: State) -> list[int] | None:
         """Return the rest of the critique once there is no choice left in it, or `None` while there is."""
@@ -97,14 +109,28 @@ class Grammar:
         return self._words.numbers([Mark.ANSWER, *self._answer, Mark.END])
 
     def _marks_after(self, state: State) -> list[Mark]:
-        """Return the marks that may come next, the one that ends soonest last."""
+        """Return the marks that may come next."""
         if state.mark is None:
             return [Mark.THINK]
-        if state.mark is not Mark.ITEM:
-            return [_NEXT[state.mark]]
-        # Another instruction owes itself, its shortest text and the full stop.
-        room = PROSE_LENGTH - state.used - _owed(state) > _LEAST_WORDS + 2
-        return [Mark.ITEM, Mark.END_EDIT] if state.items < MOST_ITEMS and room else [Mark.END_EDIT]
+        if state.mark is Mark.ITEM:
+            return [Mark.ITEM if state.items < len(self._items) else Mark.END_EDIT]
+        return [_NEXT[state.mark]]
+
+    def _hidden_after(self, state: State) -> tuple[str, ...]:
+        """Return the hidden words that stand between a mark and its free words."""
+        if state.mark is Mark.ITEM:
+            return self._items[state.items - 1 : state.items]
+        return self._told.get(state.mark, ()) if state.mark is not None else ()
+
+    def _owed(self, state: State) -> int:
+        """Return the fewest positions that what must follow the open stretch takes."""
+        items = max(1, len(self._items)) - state.items
+        owed, mark = items * (1 + 1 + _LEAST_WORDS + 1) + 1, state.mark
+        while mark is not None and mark is not Mark.ITEM:
+            mark = _NEXT[mark]
+            if mark is not Mark.ITEM:
+                owed += 1 + (len(self._told.get(mark, ())) + _LEAST_WORDS + 1 if _is_free(mark) else 0)
+        return owed
 
     def _ids(self, marks: list[Mark]) -> npt.NDArray[np.int64]:
         return np.sort(np.array([self._words.ids[mark] for mark in marks], dtype=np.int64))
@@ -121,12 +147,3 @@ _NEXT: Final = {
 
 def _is_free(mark: Mark) -> bool:
     return mark is Mark.ITEM or mark in _PARTS
-
-
-def _owed(state: State) -> int:
-    """Return the fewest positions that what must follow the open stretch takes."""
-    owed, mark = 0, state.mark
-    while mark is not None and mark is not Mark.END_EDIT:
-        mark = Mark.END_EDIT if mark is Mark.ITEM else _NEXT[mark]
-        owed += 1 + (_LEAST_WORDS + 1 if _is_free(mark) else 0)
-    return owed

@@ -3,6 +3,7 @@
 import zlib
 from bisect import bisect_left
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -19,6 +20,10 @@ class Mode(StrEnum):
     FULL = "full"
     SHORT = "short"
 
+
+QUALITY: Final = (Attribute.DEBLUR, Attribute.DENOISE, Attribute.DEJPEG)
+COLOR_AND_LIGHT: Final = tuple(a for a in Attribute if a not in QUALITY)
+"""The attributes of the first thought and of the second."""
 
 VOICES: Final = 6
 """Ways of wording one finding; a photo's own facts choose one, so that the same photo is told the same way."""
@@ -86,6 +91,49 @@ def voice_of(plan: StatedPlan, score: float) -> int:
     return zlib.crc32(repr((int(score), [plan[a] for a in Attribute])).encode()) % VOICES
 
 
+@dataclass(frozen=True)
+class Outline:
+    """What each stretch of a critique is about, as hidden words that stand in front of it.
+
+    The decoder is told, and the grammar enforces, what is to be said where; the decoder says it. That is how words and
+    numbers agree (content planning apart from wording: Puduppully et al., AAAI 2019).
+
+    Attributes
+    ----------
+    quality, color
+        Words of the attributes of the first two thoughts: faults first, then what is fine, then what was not assessed.
+    summary
+        The score's word, and one for each fault in the order in which they are mended.
+    items
+        One word for each instruction, in that order.
+    """
+
+    quality: tuple[str, ...]
+    color: tuple[str, ...]
+    summary: tuple[str, ...]
+    items: tuple[str, ...]
+
+
+def outline(plan: StatedPlan, score: float, voice: int) -> Outline:
+    """Return what a critique says where."""
+    quality, color = (_faults_first(plan, group) for group in (QUALITY, COLOR_AND_LIGHT))
+    faults = [plan_word(a, plan[a]) for a in mended(plan, voice)]
+    return Outline(quality, color, (score_word(score), *faults), tuple(faults))
+
+
+def mended(plan: StatedPlan, voice: int) -> tuple[Attribute, ...]:
+    """Return the attributes that a plan changes, in the order that a voice mends them in."""
+    order = (*COLOR_AND_LIGHT, *QUALITY) if voice % 2 else (*QUALITY, *COLOR_AND_LIGHT)
+    return tuple(a for a in order if plan[a])
+
+
+def _faults_first(plan: StatedPlan, group: tuple[Attribute, ...]) -> tuple[str, ...]:
+    def rank(attribute: Attribute) -> int:
+        return 0 if plan[attribute] else 1 if plan[attribute] == 0 else 2
+
+    return tuple(plan_word(a, plan[a]) for a in sorted(group, key=rank))
+
+
 def mode_word(mode: Mode) -> str:
     """Return the word that asks for a mode."""
     return f"<mode:{mode}>"
@@ -113,6 +161,9 @@ PROMPT_WORDS: Final = (
     *(plan_word(a, amount) for a in Attribute for amount in (None, *LADDERS[a])),
 )
 """Every word that a prompt can hold."""
+
+HIDDEN_WORDS: Final = frozenset(PROMPT_WORDS)
+"""Words that are never shown: they tell the decoder what the next stretch of text is about."""
 
 PROMPT_LENGTH: Final = 3 + len(Attribute)
 """Words of one prompt."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from pocketcrafter.runtime.components import PROSE_WORDS
 from pocketcrafter.runtime.errors import BundleError
-from pocketcrafter.runtime.prose.prompt import PROMPT_WORDS
+from pocketcrafter.runtime.prose.prompt import HIDDEN_WORDS, PROMPT_WORDS
 
 _MAX_BYTES: Final = 1 << 20
 
@@ -95,8 +95,8 @@ class Words:
         return cls(tuple(texts), ids, plain)
 
     def text(self, ids: Iterable[int]) -> str:
-        """Return the text of ids, one after the other."""
-        return "".join(self.texts[number] for number in ids)
+        """Return the text of ids, one after the other; hidden words have none."""
+        return "".join(self.texts[number] for number in ids if self.texts[number] not in HIDDEN_WORDS)
 
     def numbers(self, words: Sequence[str]) -> list[int]:
         """Return the ids of special words or single characters."""

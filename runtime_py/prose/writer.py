@@ -11,7 +11,7 @@ from pocketcrafter.runtime.components import PROSE_CACHE, PROSE_LENGTH, PROSE_WO
 from pocketcrafter.runtime.errors import ShapeMismatchError
 from pocketcrafter.runtime.prose.grammar import Grammar, State
 from pocketcrafter.runtime.prose.parse import Prose, parse_prose
-from pocketcrafter.runtime.prose.prompt import Mode, StatedPlan, prompt_words
+from pocketcrafter.runtime.prose.prompt import Mode, StatedPlan, outline, prompt_words, voice_of
 from pocketcrafter.runtime.prose.tokenizer import Words
 
 
@@ -86,7 +86,8 @@ class Writer:
         started = time.perf_counter()
         steps = Steps(self._session)
         logits = steps.prompt(tokens, self._words.numbers(prompt_words(plan, score, mode)))
-        grammar, state, written, choices = Grammar(self._words, score), State(), list[int](), 0
+        grammar = Grammar(self._words, outline(plan, score, voice_of(plan, score)), score)
+        state, written, choices = State(), list[int](), 0
         while (ending := grammar.ending(state)) is None:
             allowed = grammar.allowed(state)
             word = int(allowed[np.argmax(logits[allowed])]) if len(allowed) > 1 else int(allowed[0])

@@ -7,12 +7,14 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 from pocketcrafter.benchmarks.frames import FrameKind
 from pocketcrafter.benchmarks.latency.machine import this_machine
 from pocketcrafter.benchmarks.quality.metrics import PictureFigures
 from pocketcrafter.benchmarks.quality.pictures import FrameQuality, Scores
 from pocketcrafter.benchmarks.quality.results import QualityReport
+from pocketcrafter.export.data import manifest as prepared
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.bundle.goldens import read_tensors, write_tensors
@@ -28,7 +30,7 @@ from pocketcrafter.runtime.bundle.manifest import (
 )
 from pocketcrafter.runtime.bundle.results import Coverage, Fallback, Fidelity, Precision, RungResult
 from pocketcrafter.runtime.bundle.writer import seal
-from pocketcrafter.runtime.components import POCKET_SPECS, ComponentSpec
+from pocketcrafter.runtime.components import POCKET_SPECS, Component, ComponentSpec
 from pocketcrafter.runtime.critique import AttributeOpinion
 from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.grid import IDENTITY
@@ -38,6 +40,7 @@ from pocketcrafter.runtime.targets import TargetKind
 HOSTILE = '</script><img src="https://example.com/x.png" onerror="alert(1)">'
 
 NOTHING = EditPlan()
+PICTURE_NETWORKS = (Component.CRITIC, Component.TONE, Component.RESTORE)
 
 
 def rungs(second_passed: bool | None = True) -> tuple[RungResult, ...]:
@@ -58,7 +61,7 @@ def write_bundle(root: Path, *, second_passed: bool | None = True, text: str = "
     seal(
         root,
         name="small",
-        components=tuple(_entry(root, spec, rungs(second_passed), text) for spec in POCKET_SPECS.values()),
+        components=tuple(_entry(root, POCKET_SPECS[c], rungs(second_passed), text) for c in PICTURE_NETWORKS),
         targets={"onnx": TargetEntry(kind=TargetKind.ONNX, backend=BackendName.ONNXRUNTIME)},
         gate=GateSettings.uniform(presence=0.5, confidence=0.5, dead_zone=0.1),
         licenses=(LicenseEntry(spdx="Apache-2.0", path="LICENSES/Apache-2.0.txt", covers=text),),
@@ -172,10 +175,7 @@ def frame_quality() -> Callable[..., FrameQuality]:
         scores: tuple[float, float, float, float] = (50.0, 50.0, 50.0, 50.0),
         photo: str = "a.png",
     ) -> FrameQuality:
-        before, after = (
-            PictureFigures(psnr_db=p, ssim=0.8, delta_e=d, feature_distance=None)
-            for p, d in zip(psnr_db, delta_e, strict=True)
-        )
+        before, after = (PictureFigures(psnr_db=p, ssim=0.8, delta_e=d) for p, d in zip(psnr_db, delta_e, strict=True))
         opinions = {
             a: AttributeOpinion(amount=(amounts or {}).get(a, 0.0), presence=(presences or {}).get(a, 0), confidence=1)
             for a in Attribute
@@ -208,3 +208,35 @@ def report_of() -> Callable[..., QualityReport]:
         )  # fmt: skip
 
     return make
+
+
+@pytest.fixture(scope="session")
+def data(photos: list[Path], noise_profiles: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared folder with two held-out photos."""
+    folder = tmp_path_factory.mktemp("prepared")
+    (folder / "heldout").mkdir()
+    (folder / "noiseprofiles.json").write_bytes(noise_profiles.read_bytes())
+    records = []
+    for path in photos[:2]:
+        name, digest = f"heldout/{path.name}", prepared.file_sha256(path)
+        (folder / name).write_bytes(path.read_bytes())
+        with Image.open(path) as image:
+            width, height = image.size
+        records.append(
+            prepared.PhotoRecord(
+                file=name,
+                source="s",
+                group="g",
+                licence="CC0-1.0",
+                author="Ada",
+                original=name,
+                original_sha256=digest,
+                prepared_sha256=digest,
+                split="heldout",
+                width=width,
+                height=height,
+                scale=1,
+            )
+        )
+    prepared.save_manifest(prepared.Manifest(recipe_version=1, records=tuple(records)), folder)
+    return folder

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pocketcrafter.benchmarks.frames import FrameKind, MeasuredFrame, measured_frames
+from pocketcrafter.benchmarks.frames import FrameKey, FrameKind, MeasuredFrame, frame_keys, measured_frames
 from pocketcrafter.runtime.plan import Attribute
 
 
@@ -38,6 +38,18 @@ def test_a_frame_does_not_depend_on_the_other_kinds_measured(
     alone = list(measured_frames(photos[:1], noise_profiles, [FrameKind.JPEG], per_photo=1, seed=9))
     among = next(m for m in frames if m.kind is FrameKind.JPEG)
     np.testing.assert_array_equal(alone[0].frame.degraded, among.frame.degraded)
+
+
+def test_only_wanted_frames_are_made_each_as_it_is_among_all(
+    frames: list[MeasuredFrame], photos: list[Path], noise_profiles: Path
+) -> None:
+    keys = frame_keys(photos[:2], list(FrameKind), per_photo=2)
+    assert [FrameKey(m.photo, m.kind, m.repeat) for m in frames] == keys
+    wanted = {keys[3], keys[20]}
+    some = list(measured_frames(photos[:2], noise_profiles, list(FrameKind), per_photo=2, seed=9, wanted=wanted))
+    for measured, expected in zip(some, (frames[3], frames[20]), strict=True):
+        assert measured.frame.plan == expected.frame.plan
+        np.testing.assert_array_equal(measured.frame.degraded, expected.frame.degraded)
 
 
 def test_each_kind_has_its_fault_and_no_other(frames: list[MeasuredFrame]) -> None:

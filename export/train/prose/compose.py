@@ -1,5 +1,6 @@
 """Composes a critique from facts, plan, score, mode and voice: the same ones always give the same text."""
 
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,9 +10,10 @@ from pocketcrafter.export.train.prose import phrases as ph
 from pocketcrafter.export.train.prose.facts import Facts
 from pocketcrafter.runtime.plan import Attribute
 from pocketcrafter.runtime.prose import wording as wd
-from pocketcrafter.runtime.prose.prompt import Mode, StatedPlan
+from pocketcrafter.runtime.prose.prompt import COLOR_AND_LIGHT, HIDDEN_WORDS, QUALITY, Mode, StatedPlan, mended, outline
 from pocketcrafter.runtime.prose.tokenizer import Mark
 
+_HIDDEN: Final = re.compile("|".join(map(re.escape, sorted(HIDDEN_WORDS))))
 _JOINERS: Final = (", and ", "; ", ", and ")
 _CLAUSES_A_SENTENCE: Final = 2
 _STEP_TEMPLATES: Final = {1: ph.ONE_STEP, 2: ph.TWO_STEPS, 3: ph.THREE_STEPS}
@@ -30,8 +32,16 @@ class Subject:
 
 
 def compose(subject: Subject) -> str:
-    """Return the critique: five numbered thoughts, the edit block, and the score rounded to a whole number."""
+    """Return the critique: five numbered thoughts, the edit block, and the score rounded to a whole number.
+
+    Hidden words stand in it, where the outline has them; `shown` is what people see.
+    """
     return _Composer(subject).text()
+
+
+def shown(critique: str) -> str:
+    """Return a critique without its hidden words."""
+    return _HIDDEN.sub("", critique)
 
 
 class _Composer:
@@ -40,28 +50,29 @@ class _Composer:
     def __init__(self, subject: Subject) -> None:
         self.about = subject
         self.full = subject.mode is Mode.FULL
-        # Half of the voices tell light and color first, the others what is to be repaired, as they would edit.
-        tonal = [a for a in Attribute if a not in ph.QUALITY]
-        order = [*tonal, *ph.QUALITY] if subject.voice % 2 else [*ph.QUALITY, *tonal]
-        self.faults = [(a, 1 if (subject.plan[a] or 0) > 0 else -1) for a in order if subject.plan[a]]
+        self.told = outline(subject.plan, subject.score, subject.voice)
+        mends = mended(subject.plan, subject.voice)
+        self.faults = [(a, 1 if (subject.plan[a] or 0) > 0 else -1) for a in mends]
 
     def text(self) -> str:
         thoughts = [self._quality(), self._color_and_light(), *self._unmeasured(), self._summary()]
-        numbered = [f"{mark}{text}" for mark, text in zip(Mark.parts(), thoughts, strict=True)]
-        lines = [f"{Mark.ITEM}{line}" for line in self._instructions()]
+        hidden = ["".join(words) for words in (self.told.quality, self.told.color, (), (), self.told.summary)]
+        numbered = [f"{mark}{words}{text}" for mark, words, text in zip(Mark.parts(), hidden, thoughts, strict=True)]
+        topics = self.told.items or ("",)
+        lines = [f"{Mark.ITEM}{word}{line}" for word, line in zip(topics, self._instructions(), strict=True)]
         answer = f"{round(self.about.score)}"
         return "".join(
             [Mark.THINK, *numbered, Mark.END_THINK, Mark.EDIT, *lines, Mark.END_EDIT, Mark.ANSWER, answer, Mark.END]
         )
 
     def _quality(self) -> str:
-        faults = self._sentences([f for f in self.faults if f[0] in ph.QUALITY])
+        faults = self._sentences([f for f in self.faults if f[0] in QUALITY])
         detail = [self._pick("detail", ph.DETAIL[self.about.facts.detail])]
-        return self._group("quality", ph.QUALITY, detail, faults)
+        return self._group("quality", QUALITY, detail, faults)
 
     def _color_and_light(self) -> str:
-        faults = self._sentences([f for f in self.faults if f[0] in ph.LIGHT_AND_COLOR])
-        return self._group("color", ph.LIGHT_AND_COLOR, list(self._light()), faults)
+        faults = self._sentences([f for f in self.faults if f[0] in COLOR_AND_LIGHT])
+        return self._group("color", COLOR_AND_LIGHT, list(self._light()), faults)
 
     def _group(self, slot: str, members: Sequence[Attribute], facts: list[str], faults: list[str]) -> str:
         fine = [a for a in members if self.about.plan[a] == 0]

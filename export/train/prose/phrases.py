@@ -45,8 +45,6 @@ DETAIL: Final[Mapping[Detail, tuple[str, ...]]] = {
     Detail.RICH: ("Texture fills the frame.", "There is a lot of texture in the frame."),
 }
 
-QUALITY: Final = (Attribute.DEBLUR, Attribute.DENOISE, Attribute.DEJPEG)
-LIGHT_AND_COLOR: Final = tuple(a for a in Attribute if a not in QUALITY)
 NAMES: Final[Mapping[Attribute, str]] = {
     Attribute.EXPOSURE: "exposure",
     Attribute.TEMPERATURE: "color temperature",

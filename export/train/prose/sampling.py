@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from pocketcrafter.export.models.critic import Judgement
 from pocketcrafter.export.train.prose.compose import Subject
-from pocketcrafter.export.train.prose.facts import Facts
+from pocketcrafter.export.train.prose.facts import Colorfulness, Detail, Facts, Light, Palette
 from pocketcrafter.runtime.plan import UNITS, Attribute
 from pocketcrafter.runtime.prose.prompt import LADDERS, VOICES, Mode, StatedPlan, nearest_step
 
@@ -16,8 +16,8 @@ MOST_FAULTS: Final = 7
 """Faults in one critique; what more a gate lets through is rare, and the weakest are left to the numbers."""
 
 _FULL_SHARE: Final = 0.6
-_RANDOM_SHARE: Final = 0.35
-_PREDICTED_SHARE: Final = 0.45
+_RANDOM_SHARE: Final = 0.5
+_PREDICTED_SHARE: Final = 0.35
 _SHAKE: Final = 0.15
 _RANDOM_SCORE_SHARE: Final = 0.2
 _FAULTS: Final = (0.12, 0.22, 0.22, 0.18, 0.12, 0.08, 0.04, 0.02)
@@ -73,11 +73,22 @@ def draw_subject(judged: Judged, row: int, rng: np.random.Generator) -> Subject:
     else:
         predicted = kind < _RANDOM_SHARE + _PREDICTED_SHARE
         plan = _stated(_gated(judged, row, rng) if predicted else _shaken(judged.plans[row], rng))
+    score = rng.uniform(0, 100) if rng.random() < _RANDOM_SCORE_SHARE else judged.scores[row]
+    return _told_about(judged.facts[row], plan, float(score), rng)
+
+
+def random_subject(rng: np.random.Generator) -> Subject:
+    """Draw a critique about no frame at all: any plan, facts and score."""
+    facts = Facts(*(kind(int(rng.integers(len(kind)))) for kind in (Light, Palette, Colorfulness, Detail)))
+    return _told_about(facts, _random_plan(rng), float(rng.uniform(0, 100)), rng)
+
+
+def _told_about(facts: Facts, plan: StatedPlan, score: float, rng: np.random.Generator) -> Subject:
+    """Hide some of what a plan leaves alone, and choose mode and voice."""
     unseen = rng.random(len(Attribute)) < rng.uniform(0, 0.8)
     told = {a: None if not plan[a] and hidden else plan[a] for a, hidden in zip(Attribute, unseen, strict=True)}
-    score = rng.uniform(0, 100) if rng.random() < _RANDOM_SCORE_SHARE else judged.scores[row]
     mode = Mode.FULL if rng.random() < _FULL_SHARE else Mode.SHORT
-    return Subject(told, judged.facts[row], float(score), mode, int(rng.integers(VOICES)))
+    return Subject(told, facts, score, mode, int(rng.integers(VOICES)))
 
 
 def _random_plan(rng: np.random.Generator) -> dict[Attribute, float]:

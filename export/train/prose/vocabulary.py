@@ -1,25 +1,27 @@
 """The decoder's tokenizer: byte-level BPE trained on composed critiques, with the special words in front."""
 
+import re
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from pocketcrafter.export.train.prose.compose import compose
-from pocketcrafter.export.train.prose.sampling import Judged, draw_subject
+from pocketcrafter.export.train.prose.compose import compose, shown
+from pocketcrafter.export.train.prose.sampling import random_subject
 from pocketcrafter.runtime.components import PROSE_WORDS
-from pocketcrafter.runtime.prose.tokenizer import SPECIAL_WORDS
+from pocketcrafter.runtime.prose.tokenizer import SPECIAL_WORDS, Mark
 
-_TEXTS: Final = 4000
+_MARKS: Final = re.compile("|".join(map(re.escape, Mark)))
+_TEXTS: Final = 3000
 _LETTERS: Final = [chr(code) for code in range(33, 127)] + ["Ġ"]
 """Printable ASCII, the space as byte-level BPE spells it: all that composed text is made of."""
 
 
-def build_tokenizer(judged: Judged, path: Path) -> Tokenizer:
-    """Train the tokenizer on composed critiques and write it; the same frames give the same file."""
+def build_tokenizer(path: Path) -> Tokenizer:
+    """Train the tokenizer on composed critiques and write it; it depends on nothing else."""
     rng = np.random.default_rng(0)
-    texts = [compose(draw_subject(judged, int(rng.integers(len(judged))), rng)) for _ in range(_TEXTS)]
+    texts = [_MARKS.sub("\n", shown(compose(random_subject(rng)))) for _ in range(_TEXTS)]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

@@ -25,7 +25,6 @@ from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.grid import IDENTITY
 from pocketcrafter.runtime.plan import EditPlan
-from pocketcrafter.runtime.prose.tokenizer import Words
 
 OFFSETS = [3, 7, 11]
 
@@ -70,9 +69,6 @@ class Networks:
 
     def has(self, component: Component) -> bool:
         return component in (Component.CRITIC, Component.TONE)
-
-    def words(self) -> Words:
-        raise NotImplementedError
 
     def session(self, component: Component) -> Session:
         return {Component.CRITIC: KnowingCritic(self.exposure_ev), Component.TONE: TokenReadingTone(self.weight)}[

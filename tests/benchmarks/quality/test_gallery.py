@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ from pocketcrafter.benchmarks.frames import MeasuredFrame
 from pocketcrafter.benchmarks.quality.gallery import (
     RESULT_NAME,
     SHEET_NAME,
-    WorstFrames,
     read_gallery,
+    worst_frames,
     write_gallery,
 )
 from pocketcrafter.benchmarks.quality.pictures import FrameQuality, Outcome, measure
@@ -42,13 +41,11 @@ def gallery(outcomes: list[Outcome], tmp_path: Path) -> Path:
     return folder
 
 
-def test_only_the_worst_are_kept_the_worst_first_and_ties_by_order(
-    outcomes: list[Outcome], frame_quality: Callable[..., FrameQuality]
-) -> None:
-    worst = WorstFrames(most=3)
-    for name, change in (("a", -5.0), ("b", 3.0), ("c", 1.0), ("d", 3.0), ("e", 0.0)):
-        worst.consider(replace(outcomes[0], quality=frame_quality(photo=name, delta_e=(10, 10 + change))))
-    assert [outcome.quality.photo for outcome in worst.worst_first()] == ["b", "d", "c"]
+def test_the_worst_come_first_and_earlier_ones_among_equals(frame_quality: Callable[..., FrameQuality]) -> None:
+    changes = {"a": -5.0, "b": 3.0, "c": 1.0, "d": 3.0, "e": 0.0}
+    measured = [frame_quality(photo=name, delta_e=(10, 10 + change)) for name, change in changes.items()]
+    assert [quality.photo for quality in worst_frames(measured, most=3)] == ["b", "d", "c"]
+    assert len(worst_frames(measured)) == 5
 
 
 def test_the_sheet_shows_each_frame_where_its_entry_says(gallery: Path, outcomes: list[Outcome]) -> None:

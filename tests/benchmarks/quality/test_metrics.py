@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pocketcrafter.benchmarks.quality.metrics import Brisque, FeatureDistance, Reference, psnr_db
+from pocketcrafter.benchmarks.quality.metrics import Brisque, Extras, FeatureDistance, Reference, psnr_db
 from pocketcrafter.export.data.degrade import ByteImage
 from pocketcrafter.export.models.backbone import MobileNetV2
 
@@ -49,7 +49,7 @@ def test_the_feature_distance_is_zero_for_equals_symmetric_and_at_most_two(
 
 def test_the_feature_distance_grows_with_noise(distance: FeatureDistance, ramp: ByteImage) -> None:
     noise = np.random.default_rng(0).normal(0, 1, ramp.shape)
-    reference = Reference(ramp, distance)
+    reference = Reference(ramp, Extras(features=distance))
     noisy = [np.clip(ramp + sigma * noise, 0, 255).astype(np.uint8) for sigma in (0, 4, 16)]
     distances = [reference.figures(picture).feature_distance for picture in noisy]
     assert distances[0] == 0
@@ -62,3 +62,5 @@ def test_brisque_needs_no_reference_to_see_noise(photos: list[Path]) -> None:
     noisy = np.clip(picture + np.random.default_rng(0).normal(0, 25, picture.shape), 0, 255).astype(np.uint8)
     brisque = Brisque()
     assert brisque.score(picture) + 10 < brisque.score(noisy)
+    reference = Reference(picture, Extras(brisque=brisque))
+    assert reference.figures(picture).brisque == brisque.score(picture)

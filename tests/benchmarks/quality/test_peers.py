@@ -1,14 +1,11 @@
 """Peers: each does what it is known for, and the look that is measured is the one that the ranking chose."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 from pocketcrafter.benchmarks.frames import MeasuredFrame
 from pocketcrafter.benchmarks.quality.looks import rank_looks
-from pocketcrafter.benchmarks.quality.maxim import load_maxim
 from pocketcrafter.benchmarks.quality.peers import (
     BEST_LOOK,
     autocontrast,
@@ -17,7 +14,6 @@ from pocketcrafter.benchmarks.quality.peers import (
     pilgram_looks,
 )
 from pocketcrafter.export.data.degrade import ByteImage
-from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.render import srgb_to_linear
 
 
@@ -57,8 +53,3 @@ def test_the_chosen_look_is_one_of_pilgrams() -> None:
     assert BEST_LOOK in looks
     assert len(looks) == 26
     assert f"pilgram {BEST_LOOK}" in installed_peers()
-
-
-def test_a_folder_without_maxim_says_where_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="npm pack @upscalerjs/maxim-retouching"):
-        load_maxim(tmp_path)

@@ -27,7 +27,7 @@ def test_doing_nothing_gains_nothing(frames: list[MeasuredFrame], idle: Any) -> 
 
 def test_the_truth_gains_everything(frames: list[MeasuredFrame], oracle: Any) -> None:
     measured = qualities(frames, oracle)
-    perfect = PictureFigures(psnr_db=100, ssim=1, delta_e=0, feature_distance=None)
+    perfect = PictureFigures(psnr_db=100, ssim=1, delta_e=0)
     for frame in measured:
         assert frame.after.model_dump() == pytest.approx(perfect.model_dump(), nan_ok=False)
         assert frame.plan == frame.true_plan

@@ -19,7 +19,7 @@ Make = Callable[..., FrameQuality]
 
 @pytest.fixture
 def report(frame_quality: Make, report_of: Callable[..., QualityReport]) -> QualityReport:
-    peer = PeerFrame(after=PictureFigures(psnr_db=30, ssim=0.9, delta_e=4, feature_distance=None), seconds=0.5)
+    peer = PeerFrame(after=PictureFigures(psnr_db=30, ssim=0.9, delta_e=4), seconds=0.5)
     frames = [frame_quality(kind, true=EditPlan(dehaze=0.5)) for kind in (FrameKind.DEGRADED, FrameKind.CLEAN)]
     return report_of(*(frame.model_copy(update={"peers": {"a | b": peer}}) for frame in frames))
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from PIL import Image
 
 from pocketcrafter.benchmarks.frames import FrameKind, MeasuredFrame, measured_frames
 from pocketcrafter.benchmarks.latency.machine import this_machine
@@ -16,7 +15,6 @@ from pocketcrafter.benchmarks.steps.command import steps as steps_command
 from pocketcrafter.benchmarks.steps.measure import AS_IT_IS, STEPS_KINDS, measure_steps, step_counts
 from pocketcrafter.benchmarks.steps.results import NetworkFacts, StepsReport, networks_table, steps_table
 from pocketcrafter.export.data.degrade import Frame
-from pocketcrafter.export.data.manifest import Manifest, PhotoRecord, file_sha256, save_manifest
 from pocketcrafter.export.models import save_component
 from pocketcrafter.export.models.restore import Restore, RestoreConfig
 
@@ -92,25 +90,18 @@ def test_a_report_survives_json_and_uneven_frames_are_refused(frames: list[Measu
         StepsReport(**{**dict(report), "frames": (*report.frames, uneven)})
 
 
-@pytest.fixture
-def data(photos: list[Path], noise_profiles: Path, tmp_path: Path) -> Path:
-    """A prepared folder with one held-out photo."""
-    folder = tmp_path / "data"
-    (folder / "heldout").mkdir(parents=True)
-    with Image.open(photos[0]) as image:
-        image.save(folder / "heldout/a.png")
-    (folder / "noiseprofiles.json").write_bytes(noise_profiles.read_bytes())
-    digest = file_sha256(folder / "heldout/a.png")
-    record = PhotoRecord(
-        file="heldout/a.png", source="s", group="g", licence="CC0-1.0", author="A", original="a.png",
-        original_sha256=digest, prepared_sha256=digest, split="heldout", width=512, height=512, scale=1,
-    )  # fmt: skip
-    save_manifest(Manifest(recipe_version=1, records=(record,)), folder)
-    return folder
-
-
 def run(*arguments: object) -> Result:
-    words = ["--no-features", "--no-brisque", "--threads", "1", "--kind", "noise", *map(str, arguments)]
+    words = [
+        "--no-features",
+        "--no-brisque",
+        "--threads",
+        "1",
+        "--kind",
+        "noise",
+        "--most-photos",
+        "1",
+        *map(str, arguments),
+    ]
     return CliRunner().invoke(steps_command, words, catch_exceptions=False)
 
 

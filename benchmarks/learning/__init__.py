@@ -1,0 +1,1 @@
+"""What more photos and more frames would bring: learning curves of the critic."""

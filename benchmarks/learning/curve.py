@@ -1,0 +1,145 @@
+"""Learning curves: results of trainings on parts of the photos, their means, and what each doubling brings."""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from pocketcrafter.benchmarks.quality.tables import markdown, signed
+from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.errors import ConfigError
+
+_MOST_BYTES: Final = 16 << 20
+
+
+class LearningPoint(Config):
+    """One training: a line of the results file."""
+
+    photos: int = Field(ge=1, le=10_000_000, description="Distinct photos trained on.")
+    frames: int = Field(ge=1, le=1_000_000_000, description="Frames cut from them.")
+    seed: int = Field(0, description="Of the choice of photos and of the training.")
+    plan_r2: float = Field(le=1, description="Mean R² over attributes on validation frames.")
+    delta_e_change: float = Field(description="Mean change of CIEDE2000 on validation frames; negative is better.")
+
+
+class LearningMean(Config):
+    """The trainings on as many photos and frames."""
+
+    photos: int
+    frames: int
+    trainings: int
+    plan_r2: float
+    plan_r2_spread: float | None = Field(description="Standard deviation over trainings; null for a single one.")
+    delta_e_change: float
+    delta_e_spread: float | None
+
+
+class Doubling(Config):
+    """What twice as much of one thing brings, by least squares over the logarithm of its number."""
+
+    of: str = Field(description="photos or frames.")
+    at: int = Field(description="How many there are of the other; the most that was measured.")
+    plan_r2: float
+    delta_e_change: float
+
+
+def read_points(path: Path) -> list[LearningPoint]:
+    """Read a file of JSON lines, one `LearningPoint` each; empty lines are skipped.
+
+    Raises
+    ------
+    ConfigError
+        If it is missing, too large, empty, or a line is not a point; the message names the line.
+    """
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise ConfigError(f"{path}: larger than {_MOST_BYTES >> 20} MiB; no learning curve is.")
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    points = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            points.append(LearningPoint.model_validate_json(line))
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"])) or "line"
+            raise ConfigError(
+                f"{path}, line {number}: not a point of a learning curve: {place}: {first['msg']}"
+            ) from error
+    if not points:
+        raise ConfigError(f"{path}: no training in it; a line holds photos, frames, seed, plan_r2 and delta_e_change.")
+    return points
+
+
+def means(points: Sequence[LearningPoint]) -> list[LearningMean]:
+    """Average trainings on as many photos and frames; ordered by frames, then photos."""
+    sizes = sorted({(p.frames, p.photos) for p in points})
+    return [_mean([p for p in points if (p.frames, p.photos) == size]) for size in sizes]
+
+
+def doublings(averages: Sequence[LearningMean]) -> list[Doubling]:
+    """Return what twice the photos and twice the frames bring, each at the most of the other that tells."""
+    found = []
+    for of, other in (("photos", "frames"), ("frames", "photos")):
+        for at in sorted({getattr(m, other) for m in averages}, reverse=True):
+            chosen = [m for m in averages if getattr(m, other) == at]
+            if len(chosen) >= 2:
+                counts = [getattr(m, of) for m in chosen]
+                slopes = (
+                    _slope(counts, [getattr(m, figure) for m in chosen]) for figure in ("plan_r2", "delta_e_change")
+                )
+                found.append(Doubling(of=of, at=at, **dict(zip(("plan_r2", "delta_e_change"), slopes, strict=True))))
+                break
+    return found
+
+
+def learning_text(averages: Sequence[LearningMean], found: Sequence[Doubling]) -> str:
+    """Return the means as a Markdown table, and the doublings in words."""
+    rows = [
+        (
+            str(m.photos),
+            str(m.frames),
+            str(m.trainings),
+            signed(m.plan_r2, 3) + _spread(m.plan_r2_spread),
+            signed(m.delta_e_change, 2) + _spread(m.delta_e_spread),
+        )
+        for m in averages
+    ]
+    lines = [markdown(("photos", "frames", "trainings", "plan R²", "ΔE2000 change"), rows)]
+    other = {"photos": "frames", "frames": "photos"}
+    lines += [
+        f"Twice the {d.of} (at {d.at} {other[d.of]}): R² {d.plan_r2:+.3f}, ΔE2000 {d.delta_e_change:+.2f}."
+        for d in found
+    ]
+    return "\n\n".join(lines)
+
+
+def _mean(points: Sequence[LearningPoint]) -> LearningMean:
+    def of(value: Callable[[LearningPoint], float]) -> tuple[float, float | None]:
+        values = [value(p) for p in points]
+        return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+    (r2, r2_spread), (change, change_spread) = of(lambda p: p.plan_r2), of(lambda p: p.delta_e_change)
+    return LearningMean(
+        photos=points[0].photos,
+        frames=points[0].frames,
+        trainings=len(points),
+        plan_r2=r2,
+        plan_r2_spread=r2_spread,
+        delta_e_change=change,
+        delta_e_spread=change_spread,
+    )
+
+
+def _slope(counts: Sequence[int], values: Sequence[float]) -> float:
+    return float(np.polyfit([math.log2(count) for count in counts], values, 1)[0])
+
+
+def _spread(value: float | None) -> str:
+    return "" if value is None else f" ± {value:.2f}"

@@ -1,0 +1,106 @@
+"""``pocketcrafter bench prose``."""
+
+import json
+from pathlib import Path
+
+import click
+import numpy as np
+from tokenizers import Tokenizer
+from tqdm import tqdm
+
+from pocketcrafter.benchmarks.frames import FrameKind, measured_frames
+from pocketcrafter.benchmarks.options import (
+    NOISE_PROFILES,
+    SEED,
+    data_option,
+    most_photos_option,
+    per_photo_option,
+    photos_of,
+    split_option,
+)
+from pocketcrafter.benchmarks.prose.measure import (
+    greedy_agreement,
+    judge,
+    likelihood,
+    missed_gates,
+    summarize,
+    table,
+)
+from pocketcrafter.benchmarks.prose.subjects import PlanKind, cases
+from pocketcrafter.runtime.backends.names import BackendName
+from pocketcrafter.runtime.bundle.manifest import TOKENIZER
+from pocketcrafter.runtime.bundle.reader import Bundle
+from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.errors import GateError
+from pocketcrafter.runtime.prose.prompt import Mode
+from pocketcrafter.runtime.prose.tokenizer import Words
+from pocketcrafter.runtime.prose.writer import Writer
+
+_BACKENDS = click.Choice([name.value for name in BackendName])
+_KINDS = (FrameKind.DEGRADED, FrameKind.CLEAN)
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(exists=True, path_type=Path))
+@data_option
+@split_option
+@most_photos_option
+@per_photo_option(1)
+@click.option("--backend", type=click.Choice(["auto", *_BACKENDS.choices]), default="auto", show_default=True)
+@click.option("--against", type=_BACKENDS, help="Compare greedy choices with this backend, given the same words.")
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print every critique as JSON.")
+def prose(
+    bundle: Path,
+    data: Path,
+    split: str,
+    most_photos: int | None,
+    per_photo: int,
+    backend: str,
+    against: str | None,
+    threads: int,
+    as_json: bool,
+) -> None:
+    r"""Measure the critic's prose: format, agreement with the plan, truth of its facts, speed, parity of backends.
+
+    Each frame is told at length and in short, once with the plan behind the bundle's gate and once with a random one.
+
+    \b
+    Example:
+      pocketcrafter bench prose build/default.pcbundle --data data --split validation --against torch
+    """
+    opened = Bundle.open(bundle)
+    chosen = None if backend == "auto" else BackendName(backend)
+    critic, decoder = (opened.session(c, threads, chosen) for c in (Component.CRITIC, Component.DECODER))
+    other = opened.session(Component.DECODER, threads, BackendName(against)) if against else None
+    words, tokenizer = Words.read(opened.root / TOKENIZER), Tokenizer.from_file(str(opened.root / TOKENIZER))
+    _, photos = photos_of(data, split, most_photos)
+    frames = measured_frames(photos, data / NOISE_PROFILES, _KINDS, per_photo, SEED)
+    total = len(photos) * len(_KINDS) * per_photo * len(Mode) * len(PlanKind)
+    writer, results, perplexities, greedy = Writer(decoder, words), [], [], []
+    told = cases(frames, critic, opened.manifest.gate, tuple(Mode), SEED)
+    for case in tqdm(told, total=total, desc="prose", unit="critique"):
+        result, written = judge(case, writer)
+        results.append(result)
+        if case.kind is PlanKind.GATED:
+            perplexities.append(likelihood(case, decoder, tokenizer).perplexity)
+        if other is not None and written is not None:
+            greedy.append(greedy_agreement(case, written, other, words))
+    figures = summarize(results)
+    agreement = sum(same for same, _ in greedy) / sum(n for _, n in greedy) if greedy else None
+    perplexity = float(np.exp(np.mean(np.log(perplexities))))
+    if as_json:
+        document = {
+            "figures": {kind: f.model_dump() for kind, f in figures.items()},
+            "perplexity": perplexity,
+            "greedy_agreement": agreement,
+            "critiques": [r.model_dump(mode="json") for r in results],
+        }
+        click.echo(json.dumps(document, indent=1))
+    else:
+        lines = [table(figures), "", f"perplexity of composed text: {perplexity:.3f}"]
+        if agreement is not None:
+            lines.append(f"greedy choices that agree with {against}: {agreement:.2%} of {sum(n for _, n in greedy)}")
+        click.echo("\n".join(lines))
+    if missed := missed_gates(figures, agreement):
+        raise GateError("Prose gates missed: " + "; ".join(missed) + ". Train the decoder longer.")

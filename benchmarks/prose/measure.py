@@ -1,0 +1,190 @@
+"""Figures of written critiques: format, agreement with the plan, truth of facts, speed, perplexity, greedy parity."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from pydantic import Field
+from tokenizers import Tokenizer
+
+from pocketcrafter.benchmarks.prose.subjects import Case, PlanKind
+from pocketcrafter.benchmarks.prose.truth import fact_errors
+from pocketcrafter.export.train.decoder import encode
+from pocketcrafter.export.train.prose.compose import Subject
+from pocketcrafter.runtime.backends.base import Session
+from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.prose.grammar import Grammar, State
+from pocketcrafter.runtime.prose.parse import Prose, ProseError
+from pocketcrafter.runtime.prose.prompt import PROMPT_LENGTH, StatedPlan, outline, voice_of, worded_prompt
+from pocketcrafter.runtime.prose.tokenizer import SPECIAL_WORDS, Mark, Words
+from pocketcrafter.runtime.prose.wording import Fault
+from pocketcrafter.runtime.prose.writer import Steps, Writer, Written
+
+MIN_FORMAT: Final = 0.995
+MIN_AGREEMENT: Final = 0.97
+MIN_GREEDY: Final = 0.98
+GREEDY_WORDS: Final = 64
+"""Choices of a critique that are compared across backends."""
+
+
+class CaseResult(Config):
+    """One critique."""
+
+    kind: PlanKind
+    valid: bool = Field(description="Parsed, with no instruction that was not understood.")
+    text: str
+    faults_right: int = Field(0, description="Faults and directions that the thoughts name and the plan has.")
+    faults_all: int = Field(0, description="Those that either has.")
+    edits_right: int = Field(0, description="Instructions whose attribute, direction and amount are the plan's.")
+    edits_all: int = 0
+    facts_right: int = Field(0, description="Facts told as measured, or one step beside on a scale.")
+    facts_all: int = 0
+    ms_per_token: float = 0.0
+    tokens: int = 0
+
+
+class Figures(Config):
+    """Shares over critiques of one kind of plan."""
+
+    critiques: int
+    format_valid: float
+    faults_agree: float = Field(description="Faults that thoughts and plan share, of all that either has.")
+    edits_agree: float = Field(description="Likewise instructions, with their amounts.")
+    facts_true: float
+    tokens_per_second: float
+    mean_tokens: float
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """How well the decoder expects the text that was composed for it."""
+
+    perplexity: float
+    words: int
+
+
+def judge(case: Case, writer: Writer) -> tuple[CaseResult, Written | None]:
+    """Write one critique and hold it against its plan and facts."""
+    try:
+        written = writer.write(case.tokens, case.plan, case.score, case.mode)
+    except ProseError as error:
+        return CaseResult(kind=case.kind, valid=False, text=str(error)), None
+    prose = written.prose
+    named = {(said.attribute, said.direction) for said in prose.faults}
+    planned = faults_of(case.plan)
+    edits = {(s.attribute, s.direction, s.amount) for s in prose.instructions}
+    wanted = {(a, d, abs(case.plan[a] or 0.0)) for a, d in planned}
+    facts = fact_errors(prose.thoughts, case.facts)
+    return CaseResult(
+        kind=case.kind,
+        valid=_is_valid(prose, len(planned)),
+        text=prose.text,
+        faults_right=len(named & planned),
+        faults_all=len(named | planned),
+        edits_right=len(edits & wanted),
+        edits_all=len(edits | wanted),
+        facts_right=sum(error <= 1 for error in facts),
+        facts_all=len(facts),
+        ms_per_token=written.ms_per_token,
+        tokens=len(written.ids),
+    ), written
+
+
+def faults_of(plan: StatedPlan) -> set[Fault]:
+    """Return the faults that a plan mends."""
+    return {(a, 1 if amount > 0 else -1) for a, amount in plan.items() if amount}
+
+
+def summarize(results: Sequence[CaseResult]) -> dict[PlanKind, Figures]:
+    """Return the figures of each kind of plan that occurs; a share of nothing is 1."""
+    found = {}
+    for kind in PlanKind:
+        if not (chosen := [r for r in results if r.kind is kind]):
+            continue
+        found[kind] = Figures(
+            critiques=len(chosen),
+            format_valid=sum(r.valid for r in chosen) / len(chosen),
+            faults_agree=_share((r.faults_right, r.faults_all) for r in chosen),
+            edits_agree=_share((r.edits_right, r.edits_all) for r in chosen),
+            facts_true=_share((r.facts_right, r.facts_all) for r in chosen),
+            tokens_per_second=1000 / max(1e-9, float(np.mean([r.ms_per_token for r in chosen if r.valid] or [np.inf]))),
+            mean_tokens=float(np.mean([r.tokens for r in chosen])),
+        )
+    return found
+
+
+def greedy_agreement(case: Case, written: Written, other: Session, words: Words) -> tuple[int, int]:
+    """Count the choices of a critique that another backend makes too, given the same words before them.
+
+    Returns
+    -------
+    tuple
+        Choices that agree, and choices compared: the first `GREEDY_WORDS` of them.
+    """
+    voice = voice_of(case.plan, case.score)
+    steps = Steps(other)
+    logits = steps.prompt(case.tokens, words.numbers(worded_prompt(case.plan, case.score, case.mode, voice)))
+    grammar, state = Grammar(words, outline(case.plan, case.score, voice), case.score), State()
+    same = compared = 0
+    for word in written.ids:
+        if grammar.ending(state) is not None or compared == GREEDY_WORDS:
+            break
+        allowed = grammar.allowed(state)
+        if len(allowed) > 1:
+            compared += 1
+            same += int(allowed[np.argmax(logits[allowed])]) == word
+        state = grammar.advance(state, word)
+        logits = steps.take(word)
+    return same, compared
+
+
+def likelihood(case: Case, session: Session, tokenizer: Tokenizer) -> Likelihood:
+    """Return the perplexity of the critique composed for a case, over the words that a decoder chooses."""
+    voice = voice_of(case.plan, case.score)
+    ids = encode(tokenizer, Subject(case.plan, case.facts, case.score, case.mode, voice))
+    steps, loss, count = Steps(session), 0.0, 0
+    logits = steps.prompt(case.tokens, ids[:PROMPT_LENGTH])
+    for word in ids[PROMPT_LENGTH:]:
+        if not len(Mark) <= word < len(SPECIAL_WORDS):
+            wide = logits.astype(np.float64)
+            loss += float(np.logaddexp.reduce(wide) - wide[word])
+            count += 1
+        logits = steps.take(word)
+    return Likelihood(float(np.exp(loss / count)), count)
+
+
+def missed_gates(figures: Mapping[PlanKind, Figures], greedy: float | None) -> list[str]:
+    """Return the gates that are not met, in words."""
+    missed = []
+    for kind, f in figures.items():
+        for name, value, gate in (
+            ("format", f.format_valid, MIN_FORMAT),
+            ("faults", f.faults_agree, MIN_AGREEMENT),
+            ("edits", f.edits_agree, MIN_AGREEMENT),
+        ):
+            if value < gate:
+                missed.append(f"{kind} {name} ≥ {gate:.1%} (is {value:.1%})")
+    if greedy is not None and greedy < MIN_GREEDY:
+        missed.append(f"greedy agreement ≥ {MIN_GREEDY:.0%} (is {greedy:.1%})")
+    return missed
+
+
+def table(figures: Mapping[PlanKind, Figures]) -> str:
+    """Return the figures as a Markdown table, a row a kind of plan."""
+    head = "| plan | critiques | format | faults agree | edits agree | facts true | tokens | tokens/s |"
+    rows = [
+        f"| {kind} | {f.critiques} | {f.format_valid:.1%} | {f.faults_agree:.1%} | {f.edits_agree:.1%} "
+        f"| {f.facts_true:.1%} | {f.mean_tokens:.0f} | {f.tokens_per_second:.0f} |"
+        for kind, f in figures.items()
+    ]
+    return "\n".join([head, "|---" * 8 + "|", *rows])
+
+
+def _is_valid(prose: Prose, faults: int) -> bool:
+    return not prose.unread and len(prose.instructions) == faults
+
+
+def _share(pairs: Iterable[tuple[int, int]]) -> float:
+    right, total = (sum(column) for column in zip(*pairs, strict=True))
+    return right / total if total else 1.0

@@ -1,0 +1,89 @@
+"""Weight-only blocks: what ONNX Runtime computes from them is what they decode to, and that is near the weights."""
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from pocketcrafter.quantize.nbits import decoded, quantize_linears
+from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.fidelity import sqnr_db
+
+ROWS, COLUMNS = 48, 96
+
+
+@pytest.fixture
+def weight() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(ROWS, COLUMNS)).astype(np.float32)
+
+
+def linear(weight: np.ndarray, bias: bool = False) -> onnx.ModelProto:
+    """A linear layer as torch's exporter writes it."""
+    initializers = [numpy_helper.from_array(weight, "w")]
+    names = ["x", "w"]
+    if bias:
+        initializers.append(numpy_helper.from_array(np.zeros(len(weight), np.float32), "b"))
+        names.append("b")
+    node = helper.make_node("Gemm", names, ["y"], name="node_linear", transB=1)
+    node.metadata_props.add(key="pkg.torch.onnx.name_scopes", value="['', 'head', 'linear']")
+    ends = [
+        helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, s])
+        for n, s in zip("xy", weight.shape[::-1], strict=True)
+    ]
+    graph = helper.make_graph([node], "linear", ends[:1], ends[1:], initializers)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+def run(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    result: np.ndarray = session.run(None, {"x": x})[0]
+    return result
+
+
+@pytest.mark.parametrize(("bits", "least_db", "size"), [(8, 40, 0.35), (4, 18, 0.20)])
+def test_blocks_compute_what_they_decode_to(weight: np.ndarray, bits: int, least_db: float, size: float) -> None:
+    model, x = linear(weight), np.random.default_rng(1).normal(size=(1, COLUMNS)).astype(np.float32)
+    quantized = quantize_linears(model, bits)
+    assert [n.op_type for n in quantized.graph.node] == ["MatMulNBits"]
+    assert [n.op_type for n in decoded(quantized).graph.node] == ["MatMul"]
+    np.testing.assert_allclose(run(quantized, x), run(decoded(quantized), x), atol=1e-4)
+    assert sqnr_db(run(model, x), run(quantized, x)) > least_db
+    stored = sum(len(t.raw_data) for t in quantized.graph.initializer)
+    assert stored < size * weight.nbytes
+
+
+def test_a_block_of_zeros_stays_zero(weight: np.ndarray) -> None:
+    weight[:, :32] = 0
+    x = np.zeros((1, COLUMNS), np.float32)
+    x[0, :32] = 1000
+    assert not run(quantize_linears(linear(weight), 4), x).any()
+
+
+def test_outliers_keep_their_size(weight: np.ndarray) -> None:
+    """Clipping may cost an outlier a fifth of its size, never more."""
+    weight[3, 5] = 100
+    x = np.zeros((1, COLUMNS), np.float32)
+    x[0, 5] = 1
+    assert 80 <= run(quantize_linears(linear(weight), 4), x)[0, 3] <= 105
+
+
+def test_the_model_itself_is_left_alone(weight: np.ndarray) -> None:
+    model = linear(weight)
+    before = model.SerializeToString()
+    quantize_linears(model, 4)
+    assert model.SerializeToString() == before
+
+
+@pytest.mark.parametrize(
+    "model_of", [lambda w: linear(w, bias=True), lambda w: linear(w[:, :50])], ids=["with bias", "no whole blocks"]
+)
+def test_nothing_to_quantize_is_an_error(weight: np.ndarray, model_of: object) -> None:
+    assert callable(model_of)
+    with pytest.raises(ConfigError, match="No linear layer"):
+        quantize_linears(model_of(weight), 4)
+
+
+def test_kept_modules_stay_float(weight: np.ndarray) -> None:
+    with pytest.raises(ConfigError, match="No linear layer"):
+        quantize_linears(linear(weight), 8, keep_fp32=("head",))
