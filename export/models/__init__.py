@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import torch
 from pydantic import ValidationError
@@ -27,6 +27,7 @@ MODELS: Final[Mapping[Component, type[nn.Module]]] = {
 }
 
 _CONFIG: Final = "config"
+_Network = TypeVar("_Network", bound=nn.Module)
 
 
 def load_component(component: Component, weights: Path) -> nn.Module:
@@ -54,18 +55,23 @@ def load_component(component: Component, weights: Path) -> nn.Module:
     return model.eval().requires_grad_(False)
 
 
-def restore_network(weights: Path) -> Restore:
-    """Load a restoration network of any size; arguments and errors as in `load_component`."""
-    model = load_component(Component.RESTORE, weights)
-    if not isinstance(model, Restore):
-        raise TypeError(type(model))
-    return model
-
-
 def critic_network(weights: Path) -> Critic:
     """Load a critic of any size; arguments and errors as in `load_component`."""
-    model = load_component(Component.CRITIC, weights)
-    if not isinstance(model, Critic):
+    return _expect(Critic, load_component(Component.CRITIC, weights))
+
+
+def restore_network(weights: Path) -> Restore:
+    """Load a restoration network of any size; arguments and errors as in `load_component`."""
+    return _expect(Restore, load_component(Component.RESTORE, weights))
+
+
+def decoder_network(weights: Path) -> Decoder:
+    """Load a decoder; arguments and errors as in `load_component`."""
+    return _expect(Decoder, load_component(Component.DECODER, weights))
+
+
+def _expect(kind: type[_Network], model: nn.Module) -> _Network:
+    if not isinstance(model, kind):
         raise TypeError(type(model))
     return model
 

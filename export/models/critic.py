@@ -1,8 +1,8 @@
 """The critic: one global view and four native crops in; plan, presence, confidence, score, tokens and scene out.
 
-Evidence (image statistics and the early layers of an ImageNet backbone) is fixed, judgement is trained: evidence can be
-computed once for each training frame, and the artist reads the judgement's hidden states, the plan tokens. Deeper layers
-were tried: over the photos there are, they judge photos of other photographers no better.
+Evidence (image statistics and the early layers of an ImageNet backbone) is fixed, judgement is trained: evidence can
+be computed once for each training frame, and the artist reads the judgement's hidden states, the plan tokens. Deeper
+layers were tried: over the photos there are, they judge those of other photographers no better.
 """
 
 from collections.abc import Mapping

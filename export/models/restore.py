@@ -136,7 +136,7 @@ def _through(level: nn.Module, x: Tensor, condition: Tensor) -> Tensor:
 def widened(network: Restore, config: RestoreConfig) -> Restore:
     """Return a larger network that computes exactly what the given one does, to go on training from there.
 
-    Old channels keep their weights and read no new ones; new channels start at random (Net2Net: Chen et al., ICLR 2016).
+    Old channels keep their weights and read no new ones; new ones start at random (Net2Net: Chen et al., ICLR 2016).
 
     Parameters
     ----------

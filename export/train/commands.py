@@ -11,12 +11,14 @@ from torch import nn
 from tqdm import tqdm
 
 from pocketcrafter.export.data.manifest import Split
-from pocketcrafter.export.models import critic_network, restore_network, save_component
+from pocketcrafter.export.models import critic_network, decoder_network, load_component, restore_network, save_component
 from pocketcrafter.export.models.critic import POCKET as POCKET_CRITIC
 from pocketcrafter.export.models.critic import STUDIO as STUDIO_CRITIC_SIZE
 from pocketcrafter.export.models.critic import Critic, Ensemble, Judge
+from pocketcrafter.export.models.llama import ProseLlama, as_llama
 from pocketcrafter.export.models.pretrained import imagenet_backbone
 from pocketcrafter.export.models.restore import POCKET, STUDIO, Restore, widened
+from pocketcrafter.export.models.tone import Tone
 from pocketcrafter.export.names import CRITIC_SHA256, TOKENIZER, TOKENIZER_SHA256
 from pocketcrafter.export.train.composition import CompositionTask
 from pocketcrafter.export.train.composition_frames import GROUP, build_frames
@@ -49,6 +51,12 @@ from pocketcrafter.runtime.components import Component
 _GATE_FRAMES_PER_PHOTO: Final = 8
 """Training frames that the gate is tuned on, beside all validation frames."""
 
+_start = click.option(
+    "--start",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Weights to go on from; a restoration network's may be smaller.",
+)
+
 
 @click.command(epilog="Example: pocketcrafter train critic --data data --run runs")
 @click.option("--studio", is_flag=True, help="Train the studio's ensemble, the teacher of `distill critic`.")
@@ -71,19 +79,21 @@ def critic(options: TrainOptions, *, studio: bool) -> None:
 
 
 @click.command(epilog="Example: pocketcrafter train tone --data data --run runs")
+@_start
 @with_options
-def tone(options: TrainOptions) -> None:
+def tone(options: TrainOptions, *, start: Path | None) -> None:
     """Train the tone refinement on stored frames, with the trained critic."""
     settings, device = options.fit_settings(steps=1200, batch=16), options.torch_device()
     trained = critic_network(options.weights / "critic.safetensors")
     store = stored_frames(options, Split.TRAIN)
     judged = judge_store(trained.judge, store)
-    train_and_save(Component.TONE, ToneTask(store, judged, settings, device), settings, options)
+    model = load_component(Component.TONE, start).requires_grad_(requires_grad=True) if start is not None else Tone()
+    train_and_save(Component.TONE, ToneTask(model, store, judged, settings, device), settings, options)
 
 
 @click.command(epilog="Example: pocketcrafter train restore --data data --device cuda")
 @click.option("--studio", is_flag=True, help="Train the studio's larger network, the teacher of `distill artist`.")
-@click.option("--start", type=click.Path(path_type=Path), help="Weights of a network of this size or smaller.")
+@_start
 @with_options
 def restore(options: TrainOptions, *, studio: bool, start: Path | None) -> None:
     """Train the restoration network on patches made on the fly."""
@@ -97,8 +107,9 @@ def restore(options: TrainOptions, *, studio: bool, start: Path | None) -> None:
 
 
 @click.command(epilog="Example: pocketcrafter train decoder --data data --threads 1")
+@_start
 @with_options
-def decoder(options: TrainOptions) -> None:
+def decoder(options: TrainOptions, *, start: Path | None) -> None:
     """Train the decoder, which writes the critic's prose, on stored frames with the trained critic."""
     settings = options.fit_settings(steps=1000, batch=16).model_copy(update={"learning_rate": 3e-3})
     device, trained = options.torch_device(), critic_network(options.weights / "critic.safetensors")
@@ -108,7 +119,8 @@ def decoder(options: TrainOptions) -> None:
     if not words.exists():
         build_tokenizer(words)
     facts = {CRITIC_SHA256: sha256_of(options.weights / "critic.safetensors"), TOKENIZER_SHA256: sha256_of(words)}
-    task = DecoderTask(judged, Tokenizer.from_file(str(words)), settings, device)
+    model = as_llama(decoder_network(start)) if start is not None else ProseLlama()
+    task = DecoderTask(model, judged, Tokenizer.from_file(str(words)), settings, device)
     # Named by what it is trained on: a checkpoint over another critic's tokens must not be resumed.
     folder = options.run / f"decoder-{facts[CRITIC_SHA256][:8]}-{facts[TOKENIZER_SHA256][:8]}"
     train_and_save(Component.DECODER, task, settings, options, folder=folder, convert=as_step, facts=facts)

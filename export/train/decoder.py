@@ -26,13 +26,15 @@ _POOL: Final = 4
 class DecoderTask:
     """Learns to continue a prompt with the critique composed from it; the critic is fixed."""
 
-    def __init__(self, judged: Judged, tokenizer: Tokenizer, settings: FitSettings, device: torch.device) -> None:
+    def __init__(
+        self, model: ProseLlama, judged: Judged, tokenizer: Tokenizer, settings: FitSettings, device: torch.device
+    ) -> None:
         if any(tokenizer.token_to_id(word) != index for index, word in enumerate(SPECIAL_WORDS)):
             raise ConfigError(
                 "The tokenizer's special words are not this version's: remove it to have it trained again."
             )
         self.judged, self.tokenizer, self.settings, self.device = judged, tokenizer, settings, device
-        self.model = ProseLlama().to(device)
+        self.model = model.to(device)
 
     def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:
         """Train everything alike."""

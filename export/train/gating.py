@@ -49,6 +49,8 @@ class JudgedFrames:
         As in `EvidenceStore`; photos of joined frames have different indices.
     judged
         Of every frame.
+    parts
+        Which of the joined sets a frame is from: int64 ``(N,)``.
     """
 
     views: Tensor
@@ -56,6 +58,7 @@ class JudgedFrames:
     plans: npt.NDArray[np.float32]
     photos: npt.NDArray[np.int32]
     judged: Judgement
+    parts: npt.NDArray[np.int64]
 
     @classmethod
     def of(cls, store: EvidenceStore, judged: Judgement, rows: npt.NDArray[np.int64] | None = None) -> Self:
@@ -63,7 +66,8 @@ class JudgedFrames:
         rows = np.arange(len(store)) if rows is None else rows
         views, cleans = (to_batch(np.array(pictures[rows])) for pictures in (store.small_views, store.small_cleans))
         said = Judgement(*(column[torch.from_numpy(rows)] for column in judged))
-        return cls(views, cleans, np.array(store.plans[rows]), np.array(store.photos[rows]), said)
+        parts = np.zeros(len(rows), dtype=np.int64)
+        return cls(views, cleans, np.array(store.plans[rows]), np.array(store.photos[rows]), said, parts)
 
     def joined(self, other: Self) -> Self:
         """Return these frames and those of other photos."""
@@ -73,6 +77,7 @@ class JudgedFrames:
             np.concatenate([self.plans, other.plans]),
             np.concatenate([self.photos, other.photos + self.photos.max(initial=-1) + 1]),
             Judgement(*(torch.cat(pair) for pair in zip(self.judged, other.judged, strict=True))),
+            np.concatenate([self.parts, other.parts + self.parts.max(initial=-1) + 1]),
         )
 
 
@@ -101,15 +106,19 @@ class _Trials:
         delta_e, psnr = self._measured(gated(self.frames.judged, gates))
         change = (delta_e - self.delta_e_before)[~self.is_clean]
         changed = psnr[self.is_clean] < UNCHANGED_PSNR_DB
-        photos = self.frames.photos
         return {
             "delta_e_change": float(change.mean()),
             "psnr_gain_db": float((psnr - self.psnr_before)[~self.is_clean].mean()),
             "worse_share": float((change > 1).mean()),
-            "worse_share_bound": _upper_bound(change > 1, photos[~self.is_clean]),
+            "worse_share_bound": self._bound(change > 1, ~self.is_clean),
             "clean_changed": float(changed.mean()),
-            "clean_changed_bound": _upper_bound(changed, photos[self.is_clean]),
+            "clean_changed_bound": self._bound(changed, self.is_clean),
         }
+
+    def _bound(self, happened: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_]) -> float:
+        """Return the highest bound of all parts: photos of other sources than training's must not be averaged away."""
+        photos, parts = self.frames.photos[among], self.frames.parts[among]
+        return max(_upper_bound(happened[parts == part], photos[parts == part]) for part in np.unique(parts))
 
     def _measured(self, plan: Tensor) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         other = (plan != self.plan).any(1)
@@ -142,7 +151,8 @@ def tune_gate(
 
     The objective is the mean ΔE2000 change of degraded frames less their mean PSNR gain, plus penalties where the share
     of them that gets worse, or that of clean frames that change visibly, may pass the product's gate on other photos: a
-    one-sided 95 % bound over photos is held against the gate, as a few dozen photos say little of the next ones.
+    one-sided 95 % bound over photos is held against the gate, in every part, as a few dozen photos say little of the
+    next ones.
 
     Parameters
     ----------

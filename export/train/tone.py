@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from pocketcrafter.export.models.critic import Judgement
 from pocketcrafter.export.models.layout import channels_last
 from pocketcrafter.export.models.renderer import render
-from pocketcrafter.export.models.tone import Tone, slice_grid
+from pocketcrafter.export.models.tone import slice_grid
 from pocketcrafter.export.train.evidence import EvidenceStore, to_batch
 from pocketcrafter.export.train.fit import FitSettings
 from pocketcrafter.export.train.losses import picture_loss
@@ -24,10 +24,12 @@ _PREDICTED_SHARE: Final = 0.6
 class ToneTask:
     """Learns the grid that takes a render to the clean frame; the critic is fixed."""
 
-    def __init__(self, store: EvidenceStore, judged: Judgement, settings: FitSettings, device: torch.device) -> None:
+    def __init__(
+        self, model: nn.Module, store: EvidenceStore, judged: Judgement, settings: FitSettings, device: torch.device
+    ) -> None:
         self.store, self.settings, self.device = store, settings, device
         self.judged = judged
-        self.model = channels_last(Tone(), device)
+        self.model = channels_last(model, device)
 
     def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:
         """Train everything alike."""

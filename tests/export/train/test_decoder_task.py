@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pocketcrafter.export.backend import WEIGHTS
 from pocketcrafter.export.models.critic import Judgement
+from pocketcrafter.export.models.llama import ProseLlama
 from pocketcrafter.export.names import TOKENIZER
 from pocketcrafter.export.train.decoder import DecoderTask, as_step
 from pocketcrafter.export.train.evidence import EvidenceStore
@@ -54,7 +55,7 @@ def test_a_batch_is_learned_by_heart_and_kept_as_single_steps(
 ) -> None:
     torch.manual_seed(0)
     seen: list[float] = []
-    task = DecoderTask(frames, tokenizer, SETTINGS, torch.device("cpu"))
+    task = DecoderTask(ProseLlama(), frames, tokenizer, SETTINGS, torch.device("cpu"))
     fitted = fit(FirstBatch(task), SETTINGS, tmp_path, lambda _, parts: seen.append(parts["loss"]))
     assert seen[0] == pytest.approx(np.log(PROSE_WORDS), rel=0.1), "a new decoder expects every word alike"
     assert seen[-1] < 0.8 * seen[0]
@@ -71,7 +72,7 @@ def test_a_batch_is_learned_by_heart_and_kept_as_single_steps(
 
 def test_batches_depend_on_seed_and_step_alone(frames: Judged, tokenizer: Tokenizer) -> None:
     torch.manual_seed(0)
-    task = DecoderTask(frames, tokenizer, SETTINGS, torch.device("cpu"))
+    task = DecoderTask(ProseLlama(), frames, tokenizer, SETTINGS, torch.device("cpu"))
     with torch.no_grad():
         assert task.loss(4)[1] == task.loss(4)[1]
         assert task.loss(4)[1] != task.loss(5)[1]
@@ -95,4 +96,4 @@ def test_another_vocabulary_is_refused(frames: Judged, tmp_path: Path) -> None:
     (tmp_path / TOKENIZER).write_text(text)
     other = Tokenizer.from_file(str(tmp_path / TOKENIZER))
     with pytest.raises(ConfigError, match="special words"):
-        DecoderTask(frames, other, SETTINGS, torch.device("cpu"))
+        DecoderTask(ProseLlama(), frames, other, SETTINGS, torch.device("cpu"))

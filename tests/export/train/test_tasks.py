@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pocketcrafter.export.models.critic import Critic, Judge, Judgement
 from pocketcrafter.export.models.restore import Restore, RestoreConfig
+from pocketcrafter.export.models.tone import Tone
 from pocketcrafter.export.train.critic import CriticTask
 from pocketcrafter.export.train.evidence import EvidenceStore
 from pocketcrafter.export.train.fit import FitSettings, Task, fit
@@ -56,7 +57,7 @@ def test_restoration_learns_a_noisy_patch_by_heart(photos: list[Path], camera_da
 def test_tone_learns_a_few_frames_by_heart(store: EvidenceStore, judged: Judgement, tmp_path: Path) -> None:
     settings = FitSettings(steps=20, batch=2, learning_rate=1.5e-3, warmup=3, seed=4)
     torch.manual_seed(0)
-    seen = losses_by_heart(ToneTask(store, judged, settings, CPU), settings, tmp_path)
+    seen = losses_by_heart(ToneTask(Tone(), store, judged, settings, CPU), settings, tmp_path)
     assert seen[0]["loss"] == pytest.approx(seen[0]["render"], rel=0.02), "a new network is the render itself"
     assert seen[-1]["loss"] < 0.8 * seen[-1]["render"]
 
