@@ -20,9 +20,9 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from pocketcrafter.export.data.degrade import ByteImage
-from pocketcrafter.export.models.composition import FEATURES, Composition
+from pocketcrafter.export.models.composition import FEATURES, PROFILES, Composition
 from pocketcrafter.export.models.layout import channels_last
-from pocketcrafter.export.models.orientation import ANGLES, CELLS, MAPS
+from pocketcrafter.export.models.orientation import ANGLES, CELLS
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.geometry.turn import cut, inscribed_box
@@ -121,8 +121,8 @@ class CompositionFrames:
 
     Attributes
     ----------
-    orientation, features
-        `Composition.evidence`: float16 ``(N, MAPS · ANGLES, CELLS, CELLS)`` and ``(N, FEATURES, CELLS, CELLS)``.
+    profiles, features
+        `Composition.evidence`: float16 ``(N, PROFILES, 1, ANGLES)`` and ``(N, FEATURES, CELLS, CELLS)``.
     tilts
         float32 ``(N,)``, degrees.
     shifts
@@ -131,7 +131,7 @@ class CompositionFrames:
         Index of the photo: int32 ``(N,)``.
     """
 
-    orientation: npt.NDArray[np.float16]
+    profiles: npt.NDArray[np.float16]
     features: npt.NDArray[np.float16]
     tilts: npt.NDArray[np.float32]
     shifts: npt.NDArray[np.float32]
@@ -147,7 +147,7 @@ class CompositionFrames:
 
 
 _LAYOUT: Final = {
-    "orientation": (np.float16, (MAPS * ANGLES, CELLS, CELLS)),
+    "profiles": (np.float16, (PROFILES, 1, ANGLES)),
     "features": (np.float16, (FEATURES, CELLS, CELLS)),
     "tilts": (np.float32, ()),
     "shifts": (np.float32, (2,)),
@@ -165,8 +165,8 @@ def build_frames(
 ) -> CompositionFrames:
     """Make the store, or what is missing of it, and open it.
 
-    Group ``i`` is of photo ``i`` modulo their number and depends on the seed and ``i`` alone, so that an interrupted build
-    goes on where it stopped.
+    Group ``i`` is of photo ``i`` modulo their number and depends on the seed and ``i`` alone, so that an interrupted
+    build goes on where it stopped.
 
     Parameters
     ----------
@@ -225,8 +225,8 @@ def _fill(store: CompositionFrames, network: Composition, group: int, photo: int
     rows = slice(group * GROUP, (group + 1) * GROUP)
     views, insides = zip(*(letterboxed(frame.pixels) for frame in frames), strict=True)
     view, inside = (torch.from_numpy(np.concatenate(arrays)) for arrays in (views, insides))
-    orientation, features = network.evidence(view.contiguous(memory_format=torch.channels_last), inside)
-    store.orientation[rows], store.features[rows] = orientation.numpy(), features.numpy()
+    profiles, features = network.evidence(view.contiguous(memory_format=torch.channels_last), inside)
+    store.profiles[rows], store.features[rows] = profiles.numpy(), features.numpy()
     store.tilts[rows] = [frame.tilt_degrees for frame in frames]
     store.shifts[rows] = [frame.shift for frame in frames]
     store.photos[rows] = photo
