@@ -39,7 +39,7 @@ class CompositionTask:
         rng = np.random.default_rng([self.settings.seed, step])
         groups = np.sort(rng.choice(len(self.frames) // GROUP, self.settings.batch, replace=False))
         rows = (groups[:, None] * GROUP + np.arange(GROUP)).ravel()
-        profiles, tilts = _varied(*(self._rows(a, rows) for a in (self.frames.profiles, self.frames.tilts)), rng)
+        profiles, tilts = _varied(self._rows(self.frames.profiles, rows), self._rows(self.frames.tilts, rows), rng)
         tilt, confidence, logits = self.model.tilt(profiles)
         error = (tilt.flatten() - tilts).abs()
         answers = self.model.tilt.answers

@@ -93,7 +93,8 @@ def _size(room: Sequence[float], rng: np.random.Generator) -> tuple[float, float
 
 def _shift(rng: np.random.Generator) -> npt.NDArray[np.float64]:
     direction = rng.uniform(-1, 1, 2)
-    return direction / np.abs(direction).max() * rng.uniform(*_SHIFTS)
+    shift: npt.NDArray[np.float64] = direction / np.abs(direction).max() * rng.uniform(*_SHIFTS)
+    return shift
 
 
 def _lit(pixels: ByteImage, rng: np.random.Generator) -> ByteImage:
@@ -103,7 +104,8 @@ def _lit(pixels: ByteImage, rng: np.random.Generator) -> ByteImage:
     center = rng.uniform(-1, 1, 2)
     radius = (x - center[0]) ** 2 + (y - center[1]) ** 2
     stops = rng.uniform(-0.3, 0.3) + rng.normal(0, 0.12) * x + rng.normal(0, 0.12) * y - rng.uniform(-0.1, 0.2) * radius
-    return np.clip(pixels * np.exp2(stops)[..., None], 0, 255).astype(np.uint8)
+    lit: ByteImage = np.clip(pixels * np.exp2(stops)[..., None], 0, 255).astype(np.uint8)
+    return lit
 
 
 class FramesConfig(Config):
