@@ -172,7 +172,13 @@ class PhotoPipeline:
         return Told(self._diagnosed(photo, seen.critique), written)
 
     def enhance(
-        self, photo: Photo, strength: float = 1.0, progress: Progress | None = None, *, geometry: bool = False
+        self,
+        photo: Photo,
+        strength: float = 1.0,
+        progress: Progress | None = None,
+        *,
+        geometry: bool = False,
+        crop: bool = False,
     ) -> Enhanced:
         """Enhance a photo at its own resolution.
 
@@ -185,7 +191,9 @@ class PhotoPipeline:
         progress
             Called with (tiles done, tiles in all) during restoration, the only slow stage.
         geometry
-            Whether the photo may be levelled and cropped too, whatever the strength.
+            Whether the photo may be levelled too, whatever the strength.
+        crop
+            With ``geometry``, whether it may be cropped too.
 
         Raises
         ------
@@ -198,8 +206,8 @@ class PhotoPipeline:
             raise ConfigError(f"The strength is from 0 to {MAX_STRENGTH:g}, not {strength:g}.")
         if geometry and not self._source.has(Component.COMPOSITION):
             raise ConfigError(
-                "This bundle has no composition network, which levelling and cropping need. Build one from a recipe with "
-                "the component `composition`, as the default recipe is, or leave --geometry out."
+                "This bundle has no composition network, which levelling needs. Build one from a recipe with the component "
+                "`composition`, as the default recipe is, or leave --geometry out."
             )
         clock = _Clock()
         with clock.stage("critique"):
@@ -218,7 +226,7 @@ class PhotoPipeline:
         result = photo if pixels is photo.pixels else photo.with_pixels(pixels)
         if geometry:
             with clock.stage("compose"):
-                composed = compose(self._session(Component.COMPOSITION), photo)
+                composed = compose(self._session(Component.COMPOSITION), photo, crop=crop)
             critique = with_tilt(critique, composed.tilt if composed else None)
         if composed is not None and composed.box is not None:
             plan = plan.model_copy(update={"tilt_degrees": composed.turn_degrees, "crop": composed.box})

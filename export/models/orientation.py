@@ -34,7 +34,7 @@ _WORK_PX: Final = 64
 class Orientation(nn.Module):
     """Maps ``(B, 3, 256, 256)`` in [0, 1] and its ``inside`` mask to ``(B, MAPS · ANGLES, CELLS, CELLS)``.
 
-    Channel ``m · ANGLES + a`` is the percentage of a cell's area whose edges of map ``m`` stand at ``a - REACH_DEGREES``
+    Channel ``m · ANGLES + a`` is the percentage of a cell whose edges of map ``m`` stand at ``a - REACH_DEGREES``
     degrees, counter-clockwise from the horizontal or vertical: the clockwise turn that would level them.
     """
 
@@ -64,7 +64,9 @@ class Orientation(nn.Module):
             share = picture.shape[2] // _WORK_PX
             tensor, safe = F.avg_pool2d(tensor * safe, share), F.avg_pool2d(safe, share)
         doubled = tensor[:, :2]
-        strength = (doubled[:, :1] * doubled[:, :1] + doubled[:, 1:] * doubled[:, 1:] + _NOISE * _NOISE).sqrt()
+        length = (doubled[:, :1] * doubled[:, :1] + doubled[:, 1:] * doubled[:, 1:]).sqrt()
+        # A floor, not a sum: the ONNX exporter drops the addition of what is nearly zero.
+        strength = length.clamp(min=_NOISE)
         coherence = strength / (tensor[:, 2:] + _NOISE)
         amplitude = strength.sqrt()
         weight = safe * coherence * coherence * (amplitude / (amplitude + _VISIBLE))
@@ -114,8 +116,10 @@ def _fixed(weight: Tensor, groups: int = 1) -> nn.Conv2d:
 
 
 def _safe(inside: Tensor) -> Tensor:
-    """Where neither the slope nor the smoothing reaches the letterbox or the view's border."""
-    return 1 - F.max_pool2d(F.pad(1 - inside, (_REACH,) * 4, value=1.0), 2 * _REACH + 1, 1)
+    """Where neither the slope nor the smoothing reaches the letterbox or the view's border, from shares of a place."""
+    # A place that is partly letterbox is letterbox: its mean is no color of the picture.
+    outside = torch.clamp((1 - inside) * 2**SCALES, max=1)
+    return 1 - F.max_pool2d(F.pad(outside, (_REACH,) * 4, value=1.0), 2 * _REACH + 1, 1)
 
 
 def _gaussian(sigma: float, reach: int) -> Tensor:
@@ -144,7 +148,7 @@ def _projections() -> Tensor:
 
 
 def _line_kernels(pooled: int, reach: int) -> Tensor:
-    """Return means along soft lines that rise to the right at each bin's angle, ``(ANGLES, 1, H, W)``; y points down."""
+    """Return means along soft lines rising to the right at each bin's angle, ``(ANGLES, 1, H, W)``; y points down."""
     along = pooled * torch.arange(-_HALF_LINE, _HALF_LINE + 1)
     aside = torch.arange(-reach, reach + 1)
     slopes = torch.tan(torch.deg2rad(angles()))

@@ -20,9 +20,9 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from pocketcrafter.export.data.degrade import ByteImage
-from pocketcrafter.export.models.composition import FEATURES, Composition
+from pocketcrafter.export.models.composition import FEATURES, PROFILES, Composition
 from pocketcrafter.export.models.layout import channels_last
-from pocketcrafter.export.models.orientation import ANGLES, CELLS, MAPS
+from pocketcrafter.export.models.orientation import ANGLES, CELLS
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.geometry.turn import cut, inscribed_box
@@ -93,7 +93,8 @@ def _size(room: Sequence[float], rng: np.random.Generator) -> tuple[float, float
 
 def _shift(rng: np.random.Generator) -> npt.NDArray[np.float64]:
     direction = rng.uniform(-1, 1, 2)
-    return direction / np.abs(direction).max() * rng.uniform(*_SHIFTS)
+    shift: npt.NDArray[np.float64] = direction / np.abs(direction).max() * rng.uniform(*_SHIFTS)
+    return shift
 
 
 def _lit(pixels: ByteImage, rng: np.random.Generator) -> ByteImage:
@@ -103,7 +104,8 @@ def _lit(pixels: ByteImage, rng: np.random.Generator) -> ByteImage:
     center = rng.uniform(-1, 1, 2)
     radius = (x - center[0]) ** 2 + (y - center[1]) ** 2
     stops = rng.uniform(-0.3, 0.3) + rng.normal(0, 0.12) * x + rng.normal(0, 0.12) * y - rng.uniform(-0.1, 0.2) * radius
-    return np.clip(pixels * np.exp2(stops)[..., None], 0, 255).astype(np.uint8)
+    lit: ByteImage = np.clip(pixels * np.exp2(stops)[..., None], 0, 255).astype(np.uint8)
+    return lit
 
 
 class FramesConfig(Config):
@@ -121,8 +123,8 @@ class CompositionFrames:
 
     Attributes
     ----------
-    orientation, features
-        `Composition.evidence`: float16 ``(N, MAPS · ANGLES, CELLS, CELLS)`` and ``(N, FEATURES, CELLS, CELLS)``.
+    profiles, features
+        `Composition.evidence`: float16 ``(N, PROFILES, 1, ANGLES)`` and ``(N, FEATURES, CELLS, CELLS)``.
     tilts
         float32 ``(N,)``, degrees.
     shifts
@@ -131,7 +133,7 @@ class CompositionFrames:
         Index of the photo: int32 ``(N,)``.
     """
 
-    orientation: npt.NDArray[np.float16]
+    profiles: npt.NDArray[np.float16]
     features: npt.NDArray[np.float16]
     tilts: npt.NDArray[np.float32]
     shifts: npt.NDArray[np.float32]
@@ -147,7 +149,7 @@ class CompositionFrames:
 
 
 _LAYOUT: Final = {
-    "orientation": (np.float16, (MAPS * ANGLES, CELLS, CELLS)),
+    "profiles": (np.float16, (PROFILES, 1, ANGLES)),
     "features": (np.float16, (FEATURES, CELLS, CELLS)),
     "tilts": (np.float32, ()),
     "shifts": (np.float32, (2,)),
@@ -165,8 +167,8 @@ def build_frames(
 ) -> CompositionFrames:
     """Make the store, or what is missing of it, and open it.
 
-    Group ``i`` is of photo ``i`` modulo their number and depends on the seed and ``i`` alone, so that an interrupted build
-    goes on where it stopped.
+    Group ``i`` is of photo ``i`` modulo their number and depends on the seed and ``i`` alone, so that an interrupted
+    build goes on where it stopped.
 
     Parameters
     ----------
@@ -225,8 +227,8 @@ def _fill(store: CompositionFrames, network: Composition, group: int, photo: int
     rows = slice(group * GROUP, (group + 1) * GROUP)
     views, insides = zip(*(letterboxed(frame.pixels) for frame in frames), strict=True)
     view, inside = (torch.from_numpy(np.concatenate(arrays)) for arrays in (views, insides))
-    orientation, features = network.evidence(view.contiguous(memory_format=torch.channels_last), inside)
-    store.orientation[rows], store.features[rows] = orientation.numpy(), features.numpy()
+    profiles, features = network.evidence(view.contiguous(memory_format=torch.channels_last), inside)
+    store.profiles[rows], store.features[rows] = profiles.numpy(), features.numpy()
     store.tilts[rows] = [frame.tilt_degrees for frame in frames]
     store.shifts[rows] = [frame.shift for frame in frames]
     store.photos[rows] = photo

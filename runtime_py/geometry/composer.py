@@ -32,9 +32,11 @@ class Composed(Config):
     turn_degrees: float = Field(description="The clockwise turn that is carried out.")
     box: CropBox | None = Field(description="What is kept of the levelled canvas; none keeps the whole photo.")
     cropped: bool = Field(description="Whether the box is a crop by choice, not only what a turn leaves.")
-    ranked: tuple[RankedBox, ...] = Field(description="Every proposal, the best first, on the levelled canvas.")
-    facts: tuple[FrameFacts, FrameFacts] | None = Field(description="Of the uncropped and of the best frame.")
-    reasons: tuple[Reason, ...] = Field(description="Why it is cropped; empty where it is not.")
+    ranked: tuple[RankedBox, ...] = Field(
+        (), description="Every proposal, the best first; none where no crop was asked."
+    )
+    facts: tuple[FrameFacts, FrameFacts] | None = Field(None, description="Of the uncropped and of the best frame.")
+    reasons: tuple[Reason, ...] = Field((), description="Why it is cropped; empty where it is not.")
 
 
 def tilt_of(session: Session, photo: Photo) -> TiltOpinion | None:
@@ -49,7 +51,7 @@ def tilt_of(session: Session, photo: Photo) -> TiltOpinion | None:
 
 
 def score_of(session: Session, photo: Photo) -> float:
-    """Ask the network how well a photo is framed, in log-odds; only differences between boxes of one size mean anything.
+    """Ask the network how well a photo is framed: log-odds, to be compared among boxes of one photo and size.
 
     Raises
     ------
@@ -59,7 +61,7 @@ def score_of(session: Session, photo: Photo) -> float:
     return _score(session, working_copy(photo))
 
 
-def compose(session: Session, photo: Photo, progress: Progress | None = None) -> Composed | None:
+def compose(session: Session, photo: Photo, *, crop: bool, progress: Progress | None = None) -> Composed | None:
     """Decide how a photo is levelled and cropped; none where the photo is too small to tell.
 
     Parameters
@@ -68,6 +70,8 @@ def compose(session: Session, photo: Photo, progress: Progress | None = None) ->
         The composition network.
     photo
         The photo, any size and profile; it is not changed.
+    crop
+        Whether crops are judged too, a run of the network each; else the photo is only levelled.
     progress
         Called with (boxes judged, boxes in all).
 
@@ -81,33 +85,12 @@ def compose(session: Session, photo: Photo, progress: Progress | None = None) ->
     working = working_copy(photo)
     tilt = _tilt(session, working)
     turn = tilt.turn
-    level_box = inscribed_box(photo.width, photo.height, turn)
+    canvas = inscribed_box(photo.width, photo.height, turn)
+    levelled = Composed(tilt=tilt, turn_degrees=turn, box=canvas if turn else None, cropped=False)
+    if not crop:
+        return levelled
     level = cut(working, inscribed_box(working.shape[1], working.shape[0], turn), turn)
-    height, width = level.shape[:2]
-    candidates = proposals(width, height)
-    scores = []
-    for index, candidate in enumerate(candidates):
-        scores.append(_score(session, level, candidate.box))
-        if progress is not None:
-            progress(index + 1, len(candidates))
-    ranked = rank(candidates, scores, width * height)
-    chosen = choose(ranked)
-    salient = salience(level)
-    facts = (
-        frame_facts(salient, width, height, candidates[0].box),
-        frame_facts(salient, width, height, ranked[0].box),
-    )
-    placed = tuple(r.model_copy(update={"box": _placed(r.box, width, height, level_box)}) for r in ranked)
-    kept = placed[0].box if chosen is not None else level_box
-    return Composed(
-        tilt=tilt,
-        turn_degrees=turn,
-        box=kept if chosen is not None or turn else None,
-        cropped=chosen is not None,
-        ranked=placed,
-        facts=facts,
-        reasons=reasons(*facts) if chosen is not None else (),
-    )
+    return _cropped(levelled, session, level, canvas, progress)
 
 
 def apply(photo: Photo, composed: Composed) -> Photo:
@@ -124,6 +107,29 @@ def apply(photo: Photo, composed: Composed) -> Photo:
         exif=None if photo.exif is None else resized_exif(photo.exif, width, height),
         xmp=None if photo.xmp is None else resized_xmp(photo.xmp, width, height),
     )
+
+
+def _cropped(
+    levelled: Composed, session: Session, level: PixelArray, canvas: CropBox, progress: Progress | None
+) -> Composed:
+    """Judge the crops of a levelled working copy, which stands for ``canvas`` of the photo's levelled canvas."""
+    height, width = level.shape[:2]
+    candidates = proposals(width, height)
+    scores = []
+    for index, candidate in enumerate(candidates):
+        scores.append(_score(session, level, candidate.box))
+        if progress is not None:
+            progress(index + 1, len(candidates))
+    ranked = rank(candidates, scores, width * height)
+    chosen = choose(ranked)
+    salient = salience(level)
+    whole, best = (frame_facts(salient, width, height, box) for box in (candidates[0].box, ranked[0].box))
+    placed = tuple(r.model_copy(update={"box": _placed(r.box, width, height, canvas)}) for r in ranked)
+    evidence = {"ranked": placed, "facts": (whole, best)}
+    if chosen is None:
+        return levelled.model_copy(update=evidence)
+    decision = {"box": placed[0].box, "cropped": True, "reasons": reasons(whole, best)}
+    return levelled.model_copy(update=evidence | decision)
 
 
 def _tilt(session: Session, working: PixelArray) -> TiltOpinion:

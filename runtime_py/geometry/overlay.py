@@ -85,9 +85,10 @@ def captions(composed: Composed) -> list[str]:
     verdict = (
         f"turned {composed.turn_degrees:+.1f}°" if composed.turn_degrees else "left" if tilt.sure else "not sure: left"
     )
-    best = composed.ranked[0]
-    crop = "cropped" if composed.cropped else "the original stays"
-    lines = [f"{seen}: {verdict}", f"{crop}; best of {len(composed.ranked)} boxes: worth {best.worth:+.2f}"]
+    lines = [f"{seen}: {verdict}"]
+    if composed.ranked:
+        crop = "cropped" if composed.cropped else "the original stays"
+        lines.append(f"{crop}; best of {len(composed.ranked)} boxes: worth {composed.ranked[0].worth:+.2f}")
     return lines + [reason.words for reason in composed.reasons[:1]]
 
 

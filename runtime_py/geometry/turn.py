@@ -5,8 +5,10 @@ are in its pixels, so that without a turn they are in those of the photo.
 """
 
 import math
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from pocketcrafter.runtime.arrays import PixelArray
@@ -14,6 +16,8 @@ from pocketcrafter.runtime.errors import ShapeMismatchError
 from pocketcrafter.runtime.plan import CropBox
 
 Point = tuple[float, float]
+
+_Pixels = TypeVar("_Pixels", npt.NDArray[np.uint8], npt.NDArray[np.uint16], PixelArray)
 
 
 def inscribed_box(width: int, height: int, degrees: float) -> CropBox:
@@ -54,7 +58,7 @@ def corners_in_source(box: CropBox, width: int, height: int, degrees: float) -> 
     return first, second, third, fourth
 
 
-def cut(pixels: PixelArray, box: CropBox, degrees: float = 0.0) -> PixelArray:
+def cut(pixels: _Pixels, box: CropBox, degrees: float = 0.0) -> _Pixels:
     """Turn a photo clockwise and keep a box of the levelled canvas; bicubic, and exact where nothing is turned.
 
     Parameters
@@ -83,17 +87,20 @@ def cut(pixels: PixelArray, box: CropBox, degrees: float = 0.0) -> PixelArray:
             f"The crop box ({box.left}, {box.top})-({box.right}, {box.bottom}) does not lie in {width}×{height} px."
         )
     if degrees == 0:
-        return np.ascontiguousarray(pixels[box.top : box.bottom, box.left : box.right])
+        kept: _Pixels = pixels[box.top : box.bottom, box.left : box.right].copy()
+        return kept
     if pixels.dtype == np.uint8:
-        return np.asarray(_transformed(Image.fromarray(pixels), box, degrees))
-    # Pillow holds no 16-bit colors: channel by channel, in float32.
-    planes = pixels.reshape(height, width, -1)
-    out = np.empty((box.bottom - box.top, box.right - box.left, planes.shape[2]), dtype=pixels.dtype)
-    for channel in range(planes.shape[2]):
-        turned = _transformed(Image.fromarray(planes[..., channel].astype(np.float32)), box, degrees)
-        out[..., channel] = np.clip(np.rint(np.asarray(turned)), 0, np.iinfo(pixels.dtype).max)
-    flat: PixelArray = out.reshape(*out.shape[:2], *pixels.shape[2:])
-    return flat
+        turned = np.asarray(_transformed(Image.fromarray(pixels), box, degrees))
+    else:
+        # Pillow holds no 16-bit colors: channel by channel, in float32.
+        top_level = np.iinfo(pixels.dtype).max
+        planes = pixels.reshape(height, width, -1)
+        turned = np.empty((box.bottom - box.top, box.right - box.left, planes.shape[2]), dtype=np.uint16)
+        for channel in range(planes.shape[2]):
+            image = Image.fromarray(planes[..., channel].astype(np.float32))
+            turned[..., channel] = np.clip(np.rint(np.asarray(_transformed(image, box, degrees))), 0, top_level)
+    result: _Pixels = turned.reshape(*turned.shape[:2], *pixels.shape[2:])
+    return result
 
 
 def _transformed(image: Image.Image, box: CropBox, degrees: float) -> Image.Image:

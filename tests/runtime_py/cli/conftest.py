@@ -1,5 +1,6 @@
 """A whole bundle of four networks that are plain arithmetic: dark photos are brightened, noisy-blue ones denoised."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+import pocketcrafter
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.bundle.goldens import read_tensors, write_tensors
 from pocketcrafter.runtime.bundle.manifest import (
+    TOKENIZER,
     Artifact,
     ComponentEntry,
     Golden,
@@ -33,13 +36,26 @@ _MEAN_GAIN = 2.0
 
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("bundle") / "arithmetic.pcbundle"
+    return _bundle(tmp_path_factory.mktemp("bundle") / "arithmetic.pcbundle", Component.DECODER)
+
+
+@pytest.fixture(scope="session")
+def talking_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a decoder, one that wants to say its last word again; without composition, as it may be."""
+    root = tmp_path_factory.mktemp("bundle") / "talking.pcbundle"
+    (root / "tokenizer").mkdir(parents=True)
+    tokenizer = Path(pocketcrafter.__file__).parent / "export/weights/decoder.tokenizer.json"
+    shutil.copyfile(tokenizer, root / TOKENIZER)
+    return _bundle(root, Component.COMPOSITION)
+
+
+def _bundle(root: Path, without: Component) -> Path:
     (root / "LICENSES").mkdir(parents=True)
     (root / "LICENSES/Apache-2.0.txt").write_text("Apache License, Version 2.0\n")
     seal(
         root,
         name="arithmetic",
-        components=tuple(_entry(root, component) for component in _GRAPHS),
+        components=tuple(_entry(root, component) for component in _GRAPHS if component is not without),
         targets={"onnx": TargetEntry(kind=TargetKind.ONNX, backend=BackendName.ONNXRUNTIME)},
         gate=GateSettings.uniform(presence=0.5, confidence=0.5, dead_zone=0.1),
         licenses=(LicenseEntry(spdx="Apache-2.0", path="LICENSES/Apache-2.0.txt", covers="everything"),),
@@ -158,9 +174,23 @@ def _composition() -> _Graph:
     return nodes, constants
 
 
+def _decoder() -> _Graph:
+    names = ["soft", "position", "keys", "values"]
+    nodes = [helper.make_node("ReduceMean", [name], [f"{name}_mean"], keepdims=0) for name in names]
+    nodes += [
+        helper.make_node("Sum", [f"{name}_mean" for name in names], ["all"]),
+        helper.make_node("Mul", ["all", "zero"], ["nothing"]),
+        helper.make_node("Add", ["word", "nothing"], ["logits"]),
+        helper.make_node("Add", ["keys", "nothing"], ["next_keys"]),
+        helper.make_node("Add", ["values", "nothing"], ["next_values"]),
+    ]
+    return nodes, {"zero": np.float32(0)}
+
+
 _GRAPHS = {
     Component.CRITIC: _critic,
     Component.TONE: _tone,
     Component.RESTORE: _restore,
     Component.COMPOSITION: _composition,
+    Component.DECODER: _decoder,
 }

@@ -34,7 +34,7 @@ def test_a_tilted_photo_is_levelled_and_its_metadata_follow(
     photo: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, seen = photo.with_name("out.jpg"), photo.with_name("seen.png")
-    arguments = ["--geometry", "--overlay", str(seen), "-o", str(out), "--json", "--bundle", str(bundle)]
+    arguments = ["--geometry", "--crop", "--overlay", str(seen), "-o", str(out), "--json", "--bundle", str(bundle)]
     assert cli.run(["enhance", str(photo), *arguments]) == 0
     (told,) = json.loads(capsys.readouterr().out)["photos"]
     geometry, plan = told["geometry"], told["plan"]
@@ -60,8 +60,9 @@ def test_a_tilted_photo_is_levelled_and_its_metadata_follow(
         assert drawing.width >= 300
 
 
-def test_an_overlay_without_geometry_is_a_usage_error(photo: Path, bundle: Path) -> None:
-    assert cli.run(["enhance", str(photo), "--bundle", str(bundle), "--overlay", "seen.jpg"]) == 2
+@pytest.mark.parametrize("option", [["--overlay", "seen.jpg"], ["--crop"]])
+def test_options_of_geometry_without_it_are_usage_errors(option: list[str], photo: Path, bundle: Path) -> None:
+    assert cli.run(["enhance", str(photo), "--bundle", str(bundle), *option]) == 2
 
 
 def test_an_overlay_never_takes_an_inputs_or_a_results_name(photo: Path, bundle: Path) -> None:

@@ -39,14 +39,23 @@ def red_on_the_right() -> Photo:
 
 
 def test_a_photo_that_is_level_and_well_framed_comes_back_as_it_is(red_on_the_right: Photo) -> None:
-    composed = compose(Likes(tilt=0.3), red_on_the_right)
+    composed = compose(Likes(tilt=0.3), red_on_the_right, crop=True)
     assert composed is not None
     assert (composed.box, composed.cropped, composed.turn_degrees, composed.reasons) == (None, False, 0.0, ())
     assert apply(red_on_the_right, composed) is red_on_the_right
 
 
+def test_crops_are_judged_only_when_asked_for(red_on_the_right: Photo) -> None:
+    composed = compose(Likes(tilt=6, red=300), red_on_the_right, crop=False)
+    assert composed is not None
+    assert composed.turn_degrees == 6
+    assert composed.ranked == ()
+    assert not composed.cropped
+    assert len(captions(composed)) == 1
+
+
 def test_an_unsure_tilt_is_told_and_not_carried_out(red_on_the_right: Photo) -> None:
-    composed = compose(Likes(tilt=5, confidence=0.3), red_on_the_right)
+    composed = compose(Likes(tilt=5, confidence=0.3), red_on_the_right, crop=True)
     assert composed is not None
     assert composed.tilt.degrees == 5
     assert composed.turn_degrees == 0
@@ -54,7 +63,7 @@ def test_an_unsure_tilt_is_told_and_not_carried_out(red_on_the_right: Photo) -> 
 
 
 def test_what_the_network_likes_is_cropped_to_in_source_pixels(red_on_the_right: Photo) -> None:
-    composed = compose(Likes(red=300), red_on_the_right)
+    composed = compose(Likes(red=300), red_on_the_right, crop=True)
     assert composed is not None
     assert composed.cropped
     assert composed.box == composed.ranked[0].box
@@ -73,7 +82,7 @@ def test_what_the_network_likes_is_cropped_to_in_source_pixels(red_on_the_right:
 def test_a_turned_photo_keeps_no_empty_corner_and_its_opacity() -> None:
     pixels = np.full((300, 500, 3), 200, np.uint16)
     photo = Photo(pixels, alpha=np.full((300, 500), 65535, np.uint16))
-    composed = compose(Likes(tilt=-6), photo)
+    composed = compose(Likes(tilt=-6), photo, crop=True)
     assert composed is not None
     turned = apply(photo, composed)
     assert turned.pixels.min() == 200
@@ -84,8 +93,8 @@ def test_a_turned_photo_keeps_no_empty_corner_and_its_opacity() -> None:
 
 
 def test_a_crop_of_a_turned_photo_lies_in_what_the_turn_leaves(red_on_the_right: Photo) -> None:
-    level = compose(Likes(tilt=7), red_on_the_right)
-    both = compose(Likes(tilt=7, red=300), red_on_the_right)
+    level = compose(Likes(tilt=7), red_on_the_right, crop=True)
+    both = compose(Likes(tilt=7, red=300), red_on_the_right, crop=True)
     assert level is not None
     assert both is not None
     assert level.box is not None
@@ -98,7 +107,7 @@ def test_a_crop_of_a_turned_photo_lies_in_what_the_turn_leaves(red_on_the_right:
 @pytest.mark.parametrize("shape", [(1, 1), (40, 3000), (63, 64)])
 def test_nothing_is_told_of_tiny_photos(shape: tuple[int, int]) -> None:
     photo = Photo(np.zeros((*shape, 3), np.uint8))
-    assert compose(Likes(tilt=5), photo) is None
+    assert compose(Likes(tilt=5), photo, crop=True) is None
     assert tilt_of(Likes(tilt=5), photo) is None
 
 
@@ -133,7 +142,7 @@ def test_scores_are_of_the_whole_picture(red_on_the_right: Photo) -> None:
 
 
 def test_the_overlay_shows_the_photo_the_chosen_box_and_the_words(red_on_the_right: Photo) -> None:
-    composed = compose(Likes(tilt=6, red=300), red_on_the_right)
+    composed = compose(Likes(tilt=6, red=300), red_on_the_right, crop=True)
     assert composed is not None
     drawn = draw_overlay(red_on_the_right, composed)
     assert isinstance(drawn, Image.Image)

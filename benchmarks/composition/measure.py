@@ -1,0 +1,144 @@
+"""The figures: tilt error over all frames and over those that would be turned, and how often the photographer wins."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from PIL import Image
+from pydantic import Field
+
+from pocketcrafter.benchmarks.composition.frames import framed, tilted
+from pocketcrafter.runtime.backends.base import Session
+from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.geometry.composer import compose, score_of, tilt_of
+from pocketcrafter.runtime.geometry.decide import TiltOpinion
+from pocketcrafter.runtime.photo.model import Photo
+
+TILT_MAE_DEGREES: Final = 1.5
+ORIGINAL_WINS: Final = 0.75
+_GROSS_DEGREES: Final = 3.0
+
+
+class TiltedFrame(Config):
+    """One tilted frame and what was made of it."""
+
+    true_degrees: float
+    opinion: TiltOpinion
+
+
+class PhotoFigures(Config):
+    """What was measured on one photo."""
+
+    photo: str
+    tilted: tuple[TiltedFrame, ...]
+    original_wins: tuple[bool, ...] = Field(
+        description="For each shifted crop: whether the centered one scores higher."
+    )
+    turned_degrees: float = Field(description="What the photo as it is would be turned by.")
+    cropped: bool = Field(description="Whether the photo as it is would be cropped.")
+
+
+class Figures(Config):
+    """Means over a split."""
+
+    photos: int
+    tilt_mae_degrees: float = Field(description="Over all frames, sure or not.")
+    zero_mae_degrees: float = Field(description="Of always answering 0.")
+    sure_share: float = Field(description="Share of frames on which the network is sure.")
+    sure_mae_degrees: float | None = Field(description="Over those frames; none where there are none.")
+    sure_right_share: float | None = Field(description="Share of them that are right to 1.5°.")
+    sure_gross_share: float | None = Field(description="Share of them that are wrong by more than 3°.")
+    carried_out_mae_degrees: float = Field(description="Over all frames, what is left after the gated turn.")
+    originals_turned_share: float = Field(description="Share of the untouched photos that would be turned.")
+    original_wins_share: float = Field(description="Share of shifted crops that the centered one of its size beats.")
+    original_stays_share: float = Field(description="Share of the untouched photos that would not be cropped.")
+
+
+class CompositionReport(Config):
+    """What the command prints as JSON."""
+
+    figures: Figures
+    photos: tuple[PhotoFigures, ...]
+
+
+def measure(session: Session, photos: Iterable[Path], per_photo: int, seed: int) -> list[PhotoFigures]:
+    """Measure photos one by one; the frames depend on the seed and the photo's place alone."""
+    return [_measure_one(session, path, per_photo, np.random.default_rng([seed, i])) for i, path in enumerate(photos)]
+
+
+def summarize(measured: Sequence[PhotoFigures]) -> Figures:
+    """Return the means."""
+    frames = [frame for photo in measured for frame in photo.tilted]
+    errors = np.array([abs(f.opinion.degrees - f.true_degrees) for f in frames])
+    left = np.array([abs(f.opinion.turn - f.true_degrees) for f in frames])
+    sure = np.array([f.opinion.sure for f in frames])
+
+    def over_sure(value: Callable[[np.ndarray[tuple[int], np.dtype[np.float64]]], float]) -> float | None:
+        return float(value(errors[sure])) if sure.any() else None
+
+    return Figures(
+        photos=len(measured),
+        tilt_mae_degrees=float(errors.mean()),
+        zero_mae_degrees=float(np.mean([abs(f.true_degrees) for f in frames])),
+        sure_share=float(sure.mean()),
+        sure_mae_degrees=over_sure(lambda e: float(e.mean())),
+        sure_right_share=over_sure(lambda e: float((e < TILT_MAE_DEGREES).mean())),
+        sure_gross_share=over_sure(lambda e: float((e > _GROSS_DEGREES).mean())),
+        carried_out_mae_degrees=float(left.mean()),
+        originals_turned_share=float(np.mean([photo.turned_degrees != 0 for photo in measured])),
+        original_wins_share=float(np.mean([won for photo in measured for won in photo.original_wins])),
+        original_stays_share=float(np.mean([not photo.cropped for photo in measured])),
+    )
+
+
+def missed_bars(figures: Figures) -> list[str]:
+    """Return the bars that are not reached, in words."""
+    missed = []
+    if figures.tilt_mae_degrees > TILT_MAE_DEGREES:
+        missed.append(f"tilt MAE ≤ {TILT_MAE_DEGREES}° over all frames (is {figures.tilt_mae_degrees:.2f}°)")
+    if figures.original_wins_share < ORIGINAL_WINS:
+        missed.append(f"original beats shifted crops ≥ {ORIGINAL_WINS:.0%} (is {figures.original_wins_share:.1%})")
+    return missed
+
+
+def table(figures: Figures) -> str:
+    """Return the means as a Markdown table."""
+    rows = [
+        ("tilt, all frames: MAE", f"{figures.tilt_mae_degrees:.2f}° (always 0: {figures.zero_mae_degrees:.2f}°)"),
+        ("frames it is sure of", f"{figures.sure_share:.0%}"),
+        ("MAE over those", _or_none(figures.sure_mae_degrees, "{:.2f}°")),
+        ("of those right to 1.5°", _or_none(figures.sure_right_share, "{:.0%}")),
+        ("of those wrong by over 3°", _or_none(figures.sure_gross_share, "{:.0%}")),
+        ("what is left after the gated turn, all frames", f"{figures.carried_out_mae_degrees:.2f}°"),
+        ("untouched photos that would be turned", f"{figures.originals_turned_share:.0%}"),
+        ("original beats shifted crops of its size", f"{figures.original_wins_share:.1%}"),
+        ("untouched photos that would not be cropped", f"{figures.original_stays_share:.0%}"),
+    ]
+    return "\n".join(
+        [f"| {figures.photos} photos | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
+    )
+
+
+def _measure_one(session: Session, path: Path, per_photo: int, rng: np.random.Generator) -> PhotoFigures:
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    unsure = TiltOpinion(degrees=0.0, confidence=0.0)
+    frames = tuple(
+        TiltedFrame(true_degrees=degrees, opinion=tilt_of(session, Photo(frame)) or unsure)
+        for frame, degrees in tilted(pixels, per_photo, rng)
+    )
+    centered, shifted = framed(pixels, per_photo, rng)
+    own = score_of(session, Photo(centered))
+    composed = compose(session, Photo(pixels), crop=True)
+    return PhotoFigures(
+        photo=path.name,
+        tilted=frames,
+        original_wins=tuple(own > score_of(session, Photo(crop)) for crop in shifted),
+        turned_degrees=composed.turn_degrees if composed else 0.0,
+        cropped=bool(composed and composed.cropped),
+    )
+
+
+def _or_none(value: float | None, form: str) -> str:
+    return "none" if value is None else form.format(value)
