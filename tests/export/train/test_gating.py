@@ -98,3 +98,16 @@ def test_a_trial_measures_the_same_whatever_was_kept_before(store: EvidenceStore
         trials.keep(gate)
         trials.outcome(gates[0])
     assert trials.outcome(gates[1]) == pytest.approx(fresh.outcome(gates[1]), abs=1e-6)
+
+
+def test_an_attribute_that_would_be_made_worse_stays_closed(store: EvidenceStore) -> None:
+    """A critic that is right about everything but the sign of temperature, and about blur where there is none."""
+    truth = np.array(store.plans)
+    plan, presence = truth.copy(), np.where(truth != 0, 0.97, 0.05)
+    plan[:, INDEX[Attribute.TEMPERATURE]] *= -1
+    plan[:, INDEX[Attribute.DEBLUR]] = 1 - truth[:, INDEX[Attribute.DEBLUR]]
+    presence[:, INDEX[Attribute.DEBLUR]] = 1
+    settings, _ = tune_gate(JudgedFrames.of(store, judgement(plan, presence, np.ones_like(truth))))
+    for attribute in (Attribute.TEMPERATURE, Attribute.DEBLUR):
+        assert settings.attributes[attribute].shrink == 0
+    assert settings.attributes[Attribute.EXPOSURE].shrink > 0
