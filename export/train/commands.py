@@ -147,7 +147,7 @@ def restore(options: TrainOptions, *, studio: bool, start: Path | None) -> None:
 @_with_options
 def decoder(options: TrainOptions) -> None:
     """Train the decoder, which writes the critic's prose, on stored frames with the trained critic."""
-    settings = options.fit_settings(steps=1000, batch=16).model_copy(update={"learning_rate": 3e-3})
+    settings = options.fit_settings(steps=2400, batch=8).model_copy(update={"learning_rate": 3e-3})
     device, trained_critic = options.torch_device(), _trained_critic(options)
     store = _store(options, Split.TRAIN)
     judged = Judged.of(judge_store(trained_critic, store, device), store.plans, measure_facts(store.views))
