@@ -133,7 +133,7 @@ def _rounded(weight: FloatArray, bits: int) -> tuple[npt.NDArray[np.uint8], Floa
 def _packed(levels: npt.NDArray[np.uint8], bits: int) -> npt.NDArray[np.uint8]:
     """Return levels in MatMulNBits' layout ``(N, K / BLOCK, BLOCK · bits / 8)``; of two in a byte the first is low."""
     if bits == 4:
-        levels = levels[:, ::2] | levels[:, 1::2] << 4
+        levels = (levels[:, ::2] | levels[:, 1::2] << 4).astype(np.uint8)
     return levels.reshape(levels.shape[0], -1, BLOCK * bits // 8)
 
 

@@ -1,10 +1,11 @@
 """The figures: tilt error over all frames and over those that would be turned, and how often the photographer wins."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 from pydantic import Field
 
@@ -49,7 +50,10 @@ class Figures(Config):
     sure_mae_degrees: float | None = Field(description="Over those frames; none where there are none.")
     sure_right_share: float | None = Field(description="Share of them that are right to 1.5°.")
     sure_gross_share: float | None = Field(description="Share of them that are wrong by more than 3°.")
-    carried_out_mae_degrees: float = Field(description="Over all frames, what is left after the gated turn.")
+    turned_share: float = Field(description="Share of frames that would be turned: sure, and tilted enough.")
+    turned_before_degrees: float | None = Field(description="Their mean tilt; none where there are none.")
+    turned_left_degrees: float | None = Field(description="What is left of it after the turn.")
+    turned_worse_share: float | None = Field(description="Share of them that are tilted by over 1° more afterwards.")
     originals_turned_share: float = Field(description="Share of the untouched photos that would be turned.")
     original_wins_share: float = Field(description="Share of shifted crops that the centered one of its size beats.")
     original_stays_share: float = Field(description="Share of the untouched photos that would not be cropped.")
@@ -71,21 +75,22 @@ def summarize(measured: Sequence[PhotoFigures]) -> Figures:
     """Return the means."""
     frames = [frame for photo in measured for frame in photo.tilted]
     errors = np.array([abs(f.opinion.degrees - f.true_degrees) for f in frames])
-    left = np.array([abs(f.opinion.turn - f.true_degrees) for f in frames])
+    tilts = np.array([abs(f.true_degrees) for f in frames])
     sure = np.array([f.opinion.sure for f in frames])
-
-    def over_sure(value: Callable[[np.ndarray[tuple[int], np.dtype[np.float64]]], float]) -> float | None:
-        return float(value(errors[sure])) if sure.any() else None
+    turned = np.array([f.opinion.turn != 0 for f in frames])
 
     return Figures(
         photos=len(measured),
         tilt_mae_degrees=float(errors.mean()),
-        zero_mae_degrees=float(np.mean([abs(f.true_degrees) for f in frames])),
+        zero_mae_degrees=float(tilts.mean()),
         sure_share=float(sure.mean()),
-        sure_mae_degrees=over_sure(lambda e: float(e.mean())),
-        sure_right_share=over_sure(lambda e: float((e < TILT_MAE_DEGREES).mean())),
-        sure_gross_share=over_sure(lambda e: float((e > _GROSS_DEGREES).mean())),
-        carried_out_mae_degrees=float(left.mean()),
+        sure_mae_degrees=_mean(errors[sure]),
+        sure_right_share=_mean(errors[sure] < TILT_MAE_DEGREES),
+        sure_gross_share=_mean(errors[sure] > _GROSS_DEGREES),
+        turned_share=float(turned.mean()),
+        turned_before_degrees=_mean(tilts[turned]),
+        turned_left_degrees=_mean(errors[turned]),
+        turned_worse_share=_mean(errors[turned] > tilts[turned] + 1),
         originals_turned_share=float(np.mean([photo.turned_degrees != 0 for photo in measured])),
         original_wins_share=float(np.mean([won for photo in measured for won in photo.original_wins])),
         original_stays_share=float(np.mean([not photo.cropped for photo in measured])),
@@ -110,7 +115,10 @@ def table(figures: Figures) -> str:
         ("MAE over those", _or_none(figures.sure_mae_degrees, "{:.2f}°")),
         ("of those right to 1.5°", _or_none(figures.sure_right_share, "{:.0%}")),
         ("of those wrong by over 3°", _or_none(figures.sure_gross_share, "{:.0%}")),
-        ("what is left after the gated turn, all frames", f"{figures.carried_out_mae_degrees:.2f}°"),
+        ("frames that would be turned", f"{figures.turned_share:.1%}"),
+        ("mean tilt of those, before", _or_none(figures.turned_before_degrees, "{:.2f}°")),
+        ("mean tilt of those, left", _or_none(figures.turned_left_degrees, "{:.2f}°")),
+        ("of those worse by over 1°", _or_none(figures.turned_worse_share, "{:.0%}")),
         ("untouched photos that would be turned", f"{figures.originals_turned_share:.0%}"),
         ("original beats shifted crops of its size", f"{figures.original_wins_share:.1%}"),
         ("untouched photos that would not be cropped", f"{figures.original_stays_share:.0%}"),
@@ -138,6 +146,10 @@ def _measure_one(session: Session, path: Path, per_photo: int, rng: np.random.Ge
         turned_degrees=composed.turn_degrees if composed else 0.0,
         cropped=bool(composed and composed.cropped),
     )
+
+
+def _mean(values: npt.NDArray[np.float64] | npt.NDArray[np.bool_]) -> float | None:
+    return float(values.mean()) if len(values) else None
 
 
 def _or_none(value: float | None, form: str) -> str:

@@ -125,7 +125,7 @@ def greedy_agreement(case: Case, written: Written, other: Session, words: Words)
     voice = voice_of(case.plan, case.score)
     steps = Steps(other)
     logits = steps.prompt(case.tokens, words.numbers(worded_prompt(case.plan, case.score, case.mode, voice)))
-    grammar, state = Grammar(words, outline(case.plan, case.score, voice), case.score), State()
+    grammar, state = Grammar(words, outline(case.plan, case.score, case.mode, voice), case.score), State()
     same = compared = 0
     for word in written.ids:
         if grammar.ending(state) is not None or compared == GREEDY_WORDS:

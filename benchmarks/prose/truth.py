@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from enum import IntEnum
-from typing import Final
+from typing import Final, TypeVar
 
 from pocketcrafter.export.train.prose import phrases as ph
 from pocketcrafter.export.train.prose.facts import Facts
 
+_Level = TypeVar("_Level", bound=IntEnum)
 _MOODS: Final = [template.split("{light}")[0] for template in ph.MOODS]
 
 
@@ -30,7 +31,7 @@ def fact_errors(thoughts: Sequence[str], facts: Facts) -> list[int]:
     ]
 
 
-def _told(text: str, phrases: Mapping[IntEnum, Sequence[str]], measured: IntEnum) -> Iterator[int]:
+def _told(text: str, phrases: Mapping[_Level, Sequence[str]], measured: _Level) -> Iterator[int]:
     # Of "warm" and "very warm" only the longer one is meant where it stands.
     found = [(len(p), level) for level, choices in phrases.items() for p in choices if p.lower() in text]
     if found:
@@ -42,7 +43,6 @@ def _mood(text: str, facts: Facts) -> Iterator[int]:
         _, said, rest = text.partition(opening.lower())
         if not said:
             continue
-        words = rest.split(".")[0].split(" and ", 1)
-        scales = (ph.MOOD_OF_LIGHT, facts.light), (ph.MOOD_OF_PALETTE, facts.palette)
-        for word, (moods, measured) in zip(words, scales, strict=False):
-            yield from (abs(level - measured) for level, mood in moods.items() if mood == word)
+        light, _, palette = rest.split(".")[0].partition(" and ")
+        yield from (abs(level - facts.light) for level, mood in ph.MOOD_OF_LIGHT.items() if mood == light)
+        yield from (abs(level - facts.palette) for level, mood in ph.MOOD_OF_PALETTE.items() if mood == palette)

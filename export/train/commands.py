@@ -111,7 +111,7 @@ def restore(options: TrainOptions, *, studio: bool, start: Path | None) -> None:
 @with_options
 def decoder(options: TrainOptions, *, start: Path | None) -> None:
     """Train the decoder, which writes the critic's prose, on stored frames with the trained critic."""
-    settings = options.fit_settings(steps=1000, batch=16).model_copy(update={"learning_rate": 3e-3})
+    settings = options.fit_settings(steps=2400, batch=8).model_copy(update={"learning_rate": 3e-3})
     device, trained = options.torch_device(), critic_network(options.weights / "critic.safetensors")
     store = stored_frames(options, Split.TRAIN)
     judged = Judged.of(judge_store(trained.judge, store), store.plans, measure_facts(store.views))

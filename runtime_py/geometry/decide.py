@@ -13,8 +13,8 @@ from pocketcrafter.runtime.plan import Amount, CropBox
 
 SURE: Final = 0.7
 """Least confidence at which a photo is turned."""
-LEAST_TURN_DEGREES: Final = 0.7
-"""Smaller turns are not worth the resampling and the lost border."""
+LEAST_TURN_DEGREES: Final = 2.0
+"""Smaller tilts are left: where it is sure, the network is 1.4° wrong on average."""
 MARGIN: Final = 2.0
 """Least lead, in log-odds, of a box over its centered rival, after the cost of what it leaves out."""
 COST_OF_AREA: Final = 2.0

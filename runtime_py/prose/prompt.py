@@ -91,34 +91,62 @@ def voice_of(plan: StatedPlan, score: float) -> int:
     return zlib.crc32(repr((int(score), [plan[a] for a in Attribute])).encode()) % VOICES
 
 
+class Topic(StrEnum):
+    """What a sentence of the thoughts is about."""
+
+    TEXTURE = "texture"
+    LIGHT = "light"
+    COLORS = "colors"
+    FAULTS = "faults"
+    FINE = "fine"
+    UNSEEN = "unseen"
+    SOUND = "sound"
+    COMPOSITION = "composition"
+    AESTHETICS = "aesthetics"
+    SUMMARY = "summary"
+    EDIT = "edit"
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One sentence that is to be written: what about, and the hidden words that stand in front of it."""
+
+    topic: Topic
+    words: tuple[str, ...]
+    attributes: tuple[Attribute, ...] = ()
+
+
 @dataclass(frozen=True)
 class Outline:
-    """What each stretch of a critique is about, as hidden words that stand in front of it.
+    """What a critique says where: the sentences of its five thoughts, and one for each instruction.
 
-    The decoder is told, and the grammar enforces, what is to be said where; the decoder says it. That is how words and
+    The decoder is told, and the grammar enforces, what is to be said; the decoder says it. That is how words and
     numbers agree (content planning apart from wording: Puduppully et al., AAAI 2019).
-
-    Attributes
-    ----------
-    quality, color
-        Words of the attributes of the first two thoughts: faults first, then what is fine, then what was not assessed.
-    summary
-        The score's word, and one for each fault in the order in which they are mended.
-    items
-        One word for each instruction, in that order.
     """
 
-    quality: tuple[str, ...]
-    color: tuple[str, ...]
-    summary: tuple[str, ...]
-    items: tuple[str, ...]
+    thoughts: tuple[tuple[Sentence, ...], ...]
+    items: tuple[Sentence, ...]
 
 
-def outline(plan: StatedPlan, score: float, voice: int) -> Outline:
+def outline(plan: StatedPlan, score: float, mode: Mode, voice: int) -> Outline:
     """Return what a critique says where."""
-    quality, color = (_faults_first(plan, group) for group in (QUALITY, COLOR_AND_LIGHT))
-    faults = [plan_word(a, plan[a]) for a in mended(plan, voice)]
-    return Outline(quality, color, (score_word(score), *faults), tuple(faults))
+    changed = mended(plan, voice)
+    told = tuple(plan_word(a, plan[a]) for a in changed)
+    own = (voice_word(voice) if mode is Mode.FULL else mode_word(mode),)
+    facts = (Sentence(Topic.TEXTURE, own),), (Sentence(Topic.LIGHT, own), Sentence(Topic.COLORS, (mode_word(mode),)))
+    thoughts = [
+        _assessed(plan, group, fact, mode, voice) for group, fact in zip((QUALITY, COLOR_AND_LIGHT), facts, strict=True)
+    ]
+    items = tuple(Sentence(Topic.EDIT, (word,), (a,)) for word, a in zip(told, changed, strict=True))
+    return Outline(
+        (
+            *thoughts,
+            (Sentence(Topic.COMPOSITION, own),),
+            (Sentence(Topic.AESTHETICS, own),),
+            (Sentence(Topic.SUMMARY, (score_word(score), *told), changed),),
+        ),
+        items or (Sentence(Topic.EDIT, ()),),
+    )
 
 
 def mended(plan: StatedPlan, voice: int) -> tuple[Attribute, ...]:
@@ -127,11 +155,28 @@ def mended(plan: StatedPlan, voice: int) -> tuple[Attribute, ...]:
     return tuple(a for a in order if plan[a])
 
 
-def _faults_first(plan: StatedPlan, group: tuple[Attribute, ...]) -> tuple[str, ...]:
-    def rank(attribute: Attribute) -> int:
-        return 0 if plan[attribute] else 1 if plan[attribute] == 0 else 2
+def _assessed(
+    plan: StatedPlan, group: tuple[Attribute, ...], facts: tuple[Sentence, ...], mode: Mode, voice: int
+) -> tuple[Sentence, ...]:
+    """Return the sentences of one of the first two thoughts."""
+    faulty = [a for a in group if plan[a]]
+    fine, unseen = tuple(a for a in group if plan[a] == 0), tuple(a for a in group if plan[a] is None)
+    size = 2 if voice % 4 else 1
+    pairs = [tuple(faulty[start : start + size]) for start in range(0, len(faulty), size)]
+    faults = tuple(Sentence(Topic.FAULTS, _words(plan, pair), pair) for pair in pairs)
+    if mode is Mode.SHORT:
+        first = (fine or unseen)[:1]
+        return faults or (Sentence(Topic.SOUND, (mode_word(mode), *_words(plan, first)), first),)
+    rest = tuple(
+        Sentence(topic, _words(plan, some), some)
+        for topic, some in ((Topic.FINE, fine), (Topic.UNSEEN, unseen))
+        if some
+    )
+    return (*faults, *facts, *rest) if voice % 3 == 0 else (*facts, *faults, *rest)
 
-    return tuple(plan_word(a, plan[a]) for a in sorted(group, key=rank))
+
+def _words(plan: StatedPlan, attributes: tuple[Attribute, ...]) -> tuple[str, ...]:
+    return tuple(plan_word(a, plan[a]) for a in attributes)
 
 
 def mode_word(mode: Mode) -> str:

@@ -86,7 +86,7 @@ class Writer:
         started = time.perf_counter()
         steps = Steps(self._session)
         logits = steps.prompt(tokens, self._words.numbers(prompt_words(plan, score, mode)))
-        grammar = Grammar(self._words, outline(plan, score, voice_of(plan, score)), score)
+        grammar = Grammar(self._words, outline(plan, score, mode, voice_of(plan, score)), score)
         state, written, choices = State(), list[int](), 0
         while (ending := grammar.ending(state)) is None:
             allowed = grammar.allowed(state)

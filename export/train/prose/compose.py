@@ -2,7 +2,7 @@
 
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,12 +10,11 @@ from pocketcrafter.export.train.prose import phrases as ph
 from pocketcrafter.export.train.prose.facts import Facts
 from pocketcrafter.runtime.plan import Attribute
 from pocketcrafter.runtime.prose import wording as wd
-from pocketcrafter.runtime.prose.prompt import COLOR_AND_LIGHT, HIDDEN_WORDS, QUALITY, Mode, StatedPlan, mended, outline
+from pocketcrafter.runtime.prose.prompt import HIDDEN_WORDS, QUALITY, Mode, Sentence, StatedPlan, Topic, outline
 from pocketcrafter.runtime.prose.tokenizer import Mark
 
 _HIDDEN: Final = re.compile("|".join(map(re.escape, sorted(HIDDEN_WORDS))))
 _JOINERS: Final = (", and ", "; ", ", and ")
-_CLAUSES_A_SENTENCE: Final = 2
 _STEP_TEMPLATES: Final = {1: ph.ONE_STEP, 2: ph.TWO_STEPS, 3: ph.THREE_STEPS}
 _SINGULAR: Final = {"need": "needs", "call": "calls", "were": "was"}
 
@@ -50,60 +49,67 @@ class _Composer:
     def __init__(self, subject: Subject) -> None:
         self.about = subject
         self.full = subject.mode is Mode.FULL
-        self.told = outline(subject.plan, subject.score, subject.voice)
-        mends = mended(subject.plan, subject.voice)
-        self.faults = [(a, 1 if (subject.plan[a] or 0) > 0 else -1) for a in mends]
+        self.told = outline(subject.plan, subject.score, subject.mode, subject.voice)
 
     def text(self) -> str:
-        thoughts = [self._quality(), self._color_and_light(), *self._unmeasured(), self._summary()]
-        hidden = ["".join(words) for words in (self.told.quality, self.told.color, (), (), self.told.summary)]
-        numbered = [f"{mark}{words}{text}" for mark, words, text in zip(Mark.parts(), hidden, thoughts, strict=True)]
-        topics = self.told.items or ("",)
-        lines = [f"{Mark.ITEM}{word}{line}" for word, line in zip(topics, self._instructions(), strict=True)]
+        thoughts = [f"{mark}{self._thought(said)}" for mark, said in zip(Mark.parts(), self.told.thoughts, strict=True)]
+        items = [f"{Mark.ITEM}{''.join(item.words)}{self._sentence(item)}" for item in self.told.items]
         answer = f"{round(self.about.score)}"
         return "".join(
-            [Mark.THINK, *numbered, Mark.END_THINK, Mark.EDIT, *lines, Mark.END_EDIT, Mark.ANSWER, answer, Mark.END]
+            [Mark.THINK, *thoughts, Mark.END_THINK, Mark.EDIT, *items, Mark.END_EDIT, Mark.ANSWER, answer, Mark.END]
         )
 
-    def _quality(self) -> str:
-        faults = self._sentences([f for f in self.faults if f[0] in QUALITY])
-        detail = [self._pick("detail", ph.DETAIL[self.about.facts.detail])]
-        return self._group("quality", QUALITY, detail, faults)
+    def _thought(self, sentences: Sequence[Sentence]) -> str:
+        told = [("".join(sentence.words), self._sentence(sentence)) for sentence in sentences]
+        return "".join(f"{words}{' ' if index else ''}{text}" for index, (words, text) in enumerate(told))
 
-    def _color_and_light(self) -> str:
-        faults = self._sentences([f for f in self.faults if f[0] in COLOR_AND_LIGHT])
-        return self._group("color", COLOR_AND_LIGHT, list(self._light()), faults)
+    def _sentence(self, said: Sentence) -> str:
+        return _WRITERS[said.topic](self, said)
 
-    def _group(self, slot: str, members: Sequence[Attribute], facts: list[str], faults: list[str]) -> str:
-        fine = [a for a in members if self.about.plan[a] == 0]
-        unseen = [a for a in members if self.about.plan[a] is None]
-        if not self.full:
-            if faults:
-                return " ".join(faults)
-            return self._pick(f"{slot} short", ph.SOUND if fine else ph.UNSEEN)
-        rest = [*self._listed("fine", slot, ph.FINE, fine), *self._listed("unseen", slot, ph.NOT_ASSESSED, unseen)]
-        first, second = (faults, facts) if self.about.voice % 3 == 0 else (facts, faults)
-        return " ".join([*first, *second, *rest])
+    def texture(self, _said: Sentence) -> str:
+        return self._pick("detail", ph.DETAIL[self.about.facts.detail])
 
-    def _light(self) -> Iterator[str]:
+    def light(self, _said: Sentence) -> str:
         facts = self.about.facts
         if self.about.voice % 2:
             palette = self._pick("palette", ph.PALETTE[facts.palette])
-            yield f"{self._pick('light', ph.LIGHT[facts.light])}, and {palette}."
-        else:
-            yield self._pick("mood", ph.MOODS).format(
-                light=ph.MOOD_OF_LIGHT[facts.light], palette=ph.MOOD_OF_PALETTE[facts.palette]
-            )
-        yield self._pick("colors", ph.COLORS[facts.colorfulness])
+            return f"{self._pick('light', ph.LIGHT[facts.light])}, and {palette}."
+        return self._pick("mood", ph.MOODS).format(
+            light=ph.MOOD_OF_LIGHT[facts.light], palette=ph.MOOD_OF_PALETTE[facts.palette]
+        )
 
-    def _unmeasured(self) -> tuple[str, str]:
-        if self.full:
-            return self._pick("composition", ph.NO_COMPOSITION), self._pick("aesthetics", ph.NO_AESTHETICS)
-        return self._pick("composition short", ph.NOT_ASSESSED_SHORT), self._pick("taste short", ph.NOT_ASSESSED_SHORT)
+    def colors(self, _said: Sentence) -> str:
+        return self._pick("colors", ph.COLORS[self.about.facts.colorfulness])
 
-    def _summary(self) -> str:
+    def faults(self, said: Sentence) -> str:
+        clauses = [self._clause(self._fault(a)) for a in said.attributes]
+        return f"{_capitalized(self._pick('joiner', _JOINERS).join(clauses))}."
+
+    def fine(self, said: Sentence) -> str:
+        return self._listing("fine", ph.FINE, said.attributes)
+
+    def unseen(self, said: Sentence) -> str:
+        return self._listing("unseen", ph.NOT_ASSESSED, said.attributes)
+
+    def sound(self, said: Sentence) -> str:
+        unseen = self.about.plan[said.attributes[0]] is None
+        return self._pick(f"{_slot(said.attributes)} short", ph.UNSEEN if unseen else ph.SOUND)
+
+    def composition(self, _said: Sentence) -> str:
+        return self._pick("composition", ph.NO_COMPOSITION if self.full else ph.NOT_ASSESSED_SHORT)
+
+    def aesthetics(self, _said: Sentence) -> str:
+        return self._pick("aesthetics", ph.NO_AESTHETICS if self.full else ph.NOT_ASSESSED_SHORT)
+
+    def summary(self, said: Sentence) -> str:
+        return self._summary([self._fault(a) for a in said.attributes])
+
+    def _fault(self, attribute: Attribute) -> wd.Fault:
+        return attribute, 1 if (self.about.plan[attribute] or 0) > 0 else -1
+
+    def _summary(self, faults: Sequence[wd.Fault]) -> str:
         unsure = self.about.score < ph.UNSURE_BELOW
-        steps = [self._pick(f"step {fault}", ph.STEPS[fault]) for fault in self.faults]
+        steps = [self._pick(f"step {fault}", ph.STEPS[fault]) for fault in faults]
         named = dict(zip(("first", "second", "third"), steps, strict=False))
         if not self.full:
             if not steps:
@@ -119,12 +125,6 @@ class _Composer:
     def _score_step(self) -> float:
         return 5 * round(self.about.score / 5)
 
-    def _sentences(self, faults: Sequence[wd.Fault]) -> list[str]:
-        clauses = [self._clause(fault) for fault in faults]
-        size = _CLAUSES_A_SENTENCE if self.about.voice % 4 else 1
-        groups = [clauses[start : start + size] for start in range(0, len(clauses), size)]
-        return [f"{_capitalized(self._pick('joiner', _JOINERS).join(group))}." for group in groups]
-
     def _clause(self, fault: wd.Fault) -> str:
         amount = self.about.plan[fault[0]] or 0.0
         strength = wd.strength_of(fault[0], amount)
@@ -132,24 +132,19 @@ class _Composer:
         fillers = {name: self._pick(f"{name} {strength}", words[strength]) for name, words in wd.FILLERS.items()}
         return template.format(stops=wd.STOPS.get(abs(amount), ""), **fillers)
 
-    def _instructions(self) -> list[str]:
-        if not self.faults:
-            return [self._pick("no change", wd.NO_CHANGE)]
-        return [
-            self._pick(f"instruction {fault}", wd.INSTRUCTIONS[fault]).format(
-                amount=wd.amount_text(self.about.plan[fault[0]] or 0.0)
-            )
-            for fault in self.faults
-        ]
+    def edit(self, item: Sentence) -> str:
+        if not item.attributes:
+            return self._pick("no change", wd.NO_CHANGE)
+        fault = self._fault(item.attributes[0])
+        template = self._pick(f"instruction {fault}", wd.INSTRUCTIONS[fault])
+        return template.format(amount=wd.amount_text(self.about.plan[fault[0]] or 0.0))
 
-    def _listed(self, what: str, slot: str, templates: Sequence[str], attributes: Sequence[Attribute]) -> list[str]:
-        if not attributes:
-            return []
+    def _listing(self, what: str, templates: Sequence[str], attributes: Sequence[Attribute]) -> str:
         many = len(attributes) > 1 or attributes[0] in ph.PLURALS
         names = [ph.NAMES[a] for a in attributes]
         verbs = {"need": "need", "call": "call", "were": "were"} if many else _SINGULAR
-        template = self._pick(f"{what} {slot}", templates)
-        return [template.format(All=_capitalized(_listed(names, "and")), any=_listed(names, "or"), **verbs)]
+        template = self._pick(f"{what} {_slot(attributes)}", templates)
+        return template.format(All=_capitalized(_listed(names, "and")), any=_listed(names, "or"), **verbs)
 
     def _pick(self, slot: str, choices: Sequence[str]) -> str:
         return choices[(self.about.voice + zlib.crc32(slot.encode())) % len(choices)]
@@ -161,3 +156,23 @@ def _listed(words: Sequence[str], last: str) -> str:
 
 def _capitalized(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def _slot(attributes: Sequence[Attribute]) -> str:
+    """Return which of the first two thoughts attributes belong to: each words its lists in its own way."""
+    return "quality" if attributes[0] in QUALITY else "color"
+
+
+_WRITERS: Final[Mapping[Topic, Callable[[_Composer, Sentence], str]]] = {
+    Topic.TEXTURE: _Composer.texture,
+    Topic.LIGHT: _Composer.light,
+    Topic.COLORS: _Composer.colors,
+    Topic.FAULTS: _Composer.faults,
+    Topic.FINE: _Composer.fine,
+    Topic.UNSEEN: _Composer.unseen,
+    Topic.SOUND: _Composer.sound,
+    Topic.COMPOSITION: _Composer.composition,
+    Topic.AESTHETICS: _Composer.aesthetics,
+    Topic.SUMMARY: _Composer.summary,
+    Topic.EDIT: _Composer.edit,
+}

@@ -79,7 +79,8 @@ def draw_subject(judged: Judged, row: int, rng: np.random.Generator) -> Subject:
 
 def random_subject(rng: np.random.Generator) -> Subject:
     """Draw a critique about no frame at all: any plan, facts and score."""
-    facts = Facts(*(kind(int(rng.integers(len(kind)))) for kind in (Light, Palette, Colorfulness, Detail)))
+    light, palette, colors, detail = (int(rng.integers(len(kind))) for kind in (Light, Palette, Colorfulness, Detail))
+    facts = Facts(Light(light), Palette(palette), Colorfulness(colors), Detail(detail))
     return _told_about(facts, _random_plan(rng), float(rng.uniform(0, 100)), rng)
 
 

@@ -54,16 +54,21 @@ def test_shifted_crops_are_as_large_as_the_centered_one_and_elsewhere() -> None:
 
 def test_figures_of_always_zero_are_the_mean_tilt(spot: Path) -> None:
     figures = summarize(measure(Constant(0.0, 0.1), [spot], per_photo=4, seed=3))
-    assert figures.tilt_mae_degrees == figures.zero_mae_degrees == figures.carried_out_mae_degrees
+    assert figures.tilt_mae_degrees == figures.zero_mae_degrees
     assert figures.sure_share == 0
     assert figures.sure_mae_degrees is None
+    assert figures.turned_share == 0
+    assert figures.turned_left_degrees is None
     assert figures.originals_turned_share == 0
 
 
 def test_a_sure_wrong_answer_shows_in_every_figure(spot: Path) -> None:
     figures = summarize(measure(Constant(9.0, 0.99), [spot], per_photo=4, seed=3))
-    assert figures.sure_share == figures.originals_turned_share == 1
-    assert figures.sure_mae_degrees == figures.tilt_mae_degrees == figures.carried_out_mae_degrees
+    assert figures.sure_share == figures.turned_share == figures.originals_turned_share == 1
+    assert figures.sure_mae_degrees == figures.tilt_mae_degrees == figures.turned_left_degrees
+    assert figures.turned_before_degrees == figures.zero_mae_degrees
+    assert figures.turned_worse_share is not None
+    assert figures.turned_worse_share >= 0.5
     assert figures.sure_mae_degrees > figures.zero_mae_degrees
 
 
@@ -89,7 +94,10 @@ def test_bars_and_table_say_what_was_missed() -> None:
         sure_mae_degrees=None,
         sure_right_share=None,
         sure_gross_share=None,
-        carried_out_mae_degrees=3.9,
+        turned_share=0.0,
+        turned_before_degrees=None,
+        turned_left_degrees=None,
+        turned_worse_share=None,
         originals_turned_share=0.0,
         original_wins_share=0.8,
         original_stays_share=1.0,

@@ -45,7 +45,7 @@ def test_a_group_has_one_tilt_and_one_size_and_only_its_first_frame_is_centered(
         assert np.ptp(sizes, axis=0).max() <= 1
         assert frames[0].shift == (0, 0)
         assert all(max(map(abs, f.shift)) >= 0.5 for f in frames[1:])
-        assert all(f.pixels.min() > 30 for f in frames), "an empty corner"
+        assert all(f.pixels.min() > 0 for f in frames), "an empty corner is black however it is lit"
 
 
 def test_an_interrupted_store_goes_on_and_gives_the_same_frames(

@@ -12,6 +12,7 @@ from pocketcrafter.runtime.prose.prompt import (
     PROMPT_WORDS,
     VOICES,
     Mode,
+    Topic,
     mended,
     nearest_step,
     outline,
@@ -58,12 +59,23 @@ def test_what_the_gate_never_lets_through_is_not_assessed() -> None:
 def test_the_outline_has_each_attribute_once_and_each_fault_where_it_is_mended() -> None:
     plan = stated_plan(EditPlan(exposure_ev=1, denoise=0.5, saturation=-0.2), OPEN)
     for voice in range(VOICES):
-        told = outline(plan, 61, voice)
-        assert len(told.quality) + len(told.color) == len(Attribute)
-        assert told.quality[0] == "<denoise:+0.5>"
-        assert told.color[:2] == ("<exposure_ev:+1>", "<saturation:-0.2>")
-        assert told.summary == ("<score:60>", *told.items)
+        told = outline(plan, 61, Mode.FULL, voice)
+        said = [a for thought in told.thoughts[:2] for sentence in thought for a in sentence.attributes]
+        assert sorted(said) == sorted(Attribute)
+        faults = [w for s in told.thoughts[1] if s.topic is Topic.FAULTS for w in s.words]
+        assert faults == ["<exposure_ev:+1>", "<saturation:-0.2>"]
+        (summary,) = told.thoughts[4]
+        assert summary.words == ("<score:60>", *(word for item in told.items for word in item.words))
         assert set(mended(plan, voice)) == {Attribute.EXPOSURE, Attribute.DENOISE, Attribute.SATURATION}
+
+
+@given(mode=st.sampled_from(Mode), voice=st.integers(0, VOICES - 1))
+def test_every_sentence_of_the_thoughts_is_told_what_it_is_about(mode: Mode, voice: int) -> None:
+    for amount in (None, 0.0, 0.05):
+        told = outline(dict.fromkeys(Attribute, amount), 50, mode, voice)
+        assert len(told.thoughts) == 5
+        assert all(sentence.words for thought in told.thoughts for sentence in thought)
+        assert len(told.items) == (len(Attribute) if amount else 1)
 
 
 @given(score=st.floats(-10, 110), mode=st.sampled_from(Mode))
