@@ -26,6 +26,7 @@ class Decoder(nn.Module):
 
     cosines: Tensor
     sines: Tensor
+    index: Tensor
     indices: Tensor
 
     def __init__(self) -> None:
@@ -39,7 +40,9 @@ class Decoder(nn.Module):
         self.register_buffer("cosines", cosines, persistent=False)
         self.register_buffer("sines", sines, persistent=False)
         indices = torch.arange(PROSE_LENGTH, dtype=torch.float32)
-        self.register_buffer("indices", indices.reshape(PROSE_LENGTH, 1), persistent=False)
+        # The same numbers twice: one that is both multiplied by and subtracted from cuts XNNPACK's graph in two.
+        self.register_buffer("index", indices.reshape(PROSE_LENGTH, 1), persistent=False)
+        self.register_buffer("indices", indices.reshape(1, 1, PROSE_LENGTH).clone(), persistent=False)
 
     def forward(
         self, word: Tensor, soft: Tensor, position: Tensor, keys: Tensor, values: Tensor
@@ -60,7 +63,7 @@ class Decoder(nn.Module):
         x = self.word(word) + self.soft(soft)
         cosine, sine = (torch.mm(position, table).reshape(1, 1, HEAD_DIM // 2) for table in (self.cosines, self.sines))
         # How far each position lies ahead of this one: a table of the mask would be a quarter of the model.
-        ahead = self.indices.reshape(1, 1, PROSE_LENGTH) - torch.mm(position, self.indices).reshape(1, 1, 1)
+        ahead = self.indices - torch.mm(position, self.index).reshape(1, 1, 1)
         mask = ahead.clamp(0, 1) * _MASKED
         here = position.reshape(1, PROSE_LENGTH, 1)
         # A whole 1 would be cast while it runs, outside XNNPACK, and cut the graph in two.
