@@ -206,8 +206,8 @@ class PhotoPipeline:
             raise ConfigError(f"The strength is from 0 to {MAX_STRENGTH:g}, not {strength:g}.")
         if geometry and not self._source.has(Component.COMPOSITION):
             raise ConfigError(
-                "This bundle has no composition network, which levelling needs. Build one from a recipe with the component "
-                "`composition`, as the default recipe is, or leave --geometry out."
+                "This bundle has no composition network, which levelling needs. Build one from a recipe with the "
+                "component `composition`, as the default recipe is, or leave --geometry out."
             )
         clock = _Clock()
         with clock.stage("critique"):

@@ -71,8 +71,8 @@ class EditPlan(Config):
     tilt_degrees: float = Field(0.0, ge=-15, le=15, description="Clockwise rotation that levels the horizon.")
     crop: CropBox | None = Field(
         None,
-        description="Kept rectangle; none keeps the whole frame. Of a photo that is turned, in the pixels of its levelled "
-        "canvas: as large as the photo, with the same center.",
+        description="Kept rectangle; none keeps the whole frame. Of a photo that is turned, in the pixels of its "
+        "levelled canvas: as large as the photo, with the same center.",
     )
 
     def vector(self) -> FloatArray:

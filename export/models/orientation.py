@@ -72,7 +72,8 @@ class Orientation(nn.Module):
         weight = safe * coherence * coherence * (amplitude / (amplitude + _VISIBLE))
         # 1 - cos 2δ is 2δ² near 0: a parabola that ends half a width from its bin.
         near = torch.relu(1 - (1 - self.projections(doubled / strength)) * (0.5 / _HALF_WIDTH**2))
-        return near * weight
+        edges: Tensor = near * weight
+        return edges
 
 
 class Lines(nn.Module):
