@@ -16,8 +16,8 @@ from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.prose.grammar import Grammar, State
 from pocketcrafter.runtime.prose.parse import Prose, ProseError
-from pocketcrafter.runtime.prose.prompt import PROMPT_LENGTH, StatedPlan, outline, voice_of, worded_prompt
-from pocketcrafter.runtime.prose.tokenizer import SPECIAL_WORDS, Mark, Words
+from pocketcrafter.runtime.prose.prompt import PROMPT_LENGTH, PROMPT_WORDS, StatedPlan, outline, voice_of, worded_prompt
+from pocketcrafter.runtime.prose.tokenizer import Mark, Words
 from pocketcrafter.runtime.prose.wording import Fault
 from pocketcrafter.runtime.prose.writer import Steps, Writer, Written
 
@@ -146,7 +146,7 @@ def likelihood(case: Case, session: Session, tokenizer: Tokenizer) -> Likelihood
     steps, loss, count = Steps(session), 0.0, 0
     logits = steps.prompt(case.tokens, ids[:PROMPT_LENGTH])
     for word in ids[PROMPT_LENGTH:]:
-        if not len(Mark) <= word < len(SPECIAL_WORDS):
+        if not len(Mark) <= word < len(Mark) + len(PROMPT_WORDS):
             wide = logits.astype(np.float64)
             loss += float(np.logaddexp.reduce(wide) - wide[word])
             count += 1

@@ -15,7 +15,7 @@ from pocketcrafter.export.train.prose.compose import Subject, compose
 from pocketcrafter.export.train.prose.sampling import Judged, draw_subject
 from pocketcrafter.runtime.components import PROSE_LENGTH, TOKENS
 from pocketcrafter.runtime.errors import ConfigError
-from pocketcrafter.runtime.prose.prompt import PROMPT_LENGTH, worded_prompt
+from pocketcrafter.runtime.prose.prompt import PROMPT_LENGTH, PROMPT_WORDS, worded_prompt
 from pocketcrafter.runtime.prose.tokenizer import SPECIAL_WORDS, Mark
 
 _IGNORED: Final = -100
@@ -69,7 +69,7 @@ def batch_loss(
         words[index, : len(ids)] = torch.tensor(ids)
         wanted[index, PROMPT_LENGTH - 1 : len(ids) - 1] = torch.tensor(ids[PROMPT_LENGTH:])
     # Hidden words are given by the outline, never chosen.
-    wanted[(wanted >= len(Mark)) & (wanted < len(SPECIAL_WORDS))] = _IGNORED
+    wanted[(wanted >= len(Mark)) & (wanted < len(Mark) + len(PROMPT_WORDS))] = _IGNORED
     tokens = torch.from_numpy(judged.tokens[[row for _, row in batch]])
     logits = model(tokens.to(device), words.to(device))
     return F.cross_entropy(logits.float().flatten(0, 1), wanted.to(device).flatten(), ignore_index=_IGNORED)

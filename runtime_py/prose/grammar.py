@@ -1,8 +1,8 @@
 """The grammar of a critique: which words may come next, so that malformed text cannot be written.
 
 A finite-state machine over ids. A critique is a row of slots: given words (marks, and the hidden words of the outline),
-then a sentence of free words, of bounded length, that ends with a full stop. Nothing that is still owed is ever crowded
-out of the decoder's positions.
+then a sentence of free words, of bounded length, that ends with a full stop. An instruction has its amount in it, once.
+Nothing that is still owed is ever crowded out of the decoder's positions.
 """
 
 from dataclasses import dataclass, replace
@@ -12,12 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pocketcrafter.runtime.components import PROSE_LENGTH, TOKENS
-from pocketcrafter.runtime.prose.prompt import PROMPT_LENGTH, Outline
+from pocketcrafter.runtime.plan import Attribute
+from pocketcrafter.runtime.prose.prompt import AMOUNT, PROMPT_LENGTH, STOPS_WORD, Outline, Topic
 from pocketcrafter.runtime.prose.tokenizer import Mark, Words
 
-_SENTENCE_WORDS: Final = 48
-_ITEM_WORDS: Final = 20
+_MOST_WORDS: Final = 48
 _LEAST_WORDS: Final = 2
+_OWED_WORDS: Final = _LEAST_WORDS + 2
+"""The shortest sentence: two words, an amount, the full stop."""
 _STOP: Final = "."
 
 
@@ -31,6 +33,8 @@ class State:
         Index of the slot that is being written; the number of slots when only the answer is left.
     given, words
         Given words and free words of it so far.
+    amounts
+        Amounts among them.
     stopped
         Whether the last word ended a sentence.
     used
@@ -40,16 +44,18 @@ class State:
     slot: int = 0
     given: int = 0
     words: int = 0
+    amounts: int = 0
     stopped: bool = False
     used: int = TOKENS + PROMPT_LENGTH
 
 
 @dataclass(frozen=True)
 class _Slot:
-    """Given ids, and whether the free words after them are an instruction: numbers in it have full stops too."""
+    """Given ids, the word for an amount that may be said once in the sentence after them, and whether it must be."""
 
     given: tuple[int, ...]
-    is_item: bool
+    amount: int | None = None
+    must: bool = False
 
 
 class Grammar:
@@ -68,9 +74,11 @@ class Grammar:
     def __init__(self, words: Words, told: Outline, score: float) -> None:
         self._stop = words.ids[_STOP]
         self._plain = np.flatnonzero(words.plain)
-        self._stops = frozenset(n for n in self._plain.tolist() if words.texts[n].endswith(_STOP))
+        ends = np.array([words.texts[n].endswith(_STOP) for n in self._plain])
+        self._stops = frozenset(self._plain[ends].tolist())
+        self._unending = self._plain[~ends]
         self._slots = _slots(words, told)
-        owed = [1, *(len(slot.given) + _LEAST_WORDS + 1 for slot in reversed(self._slots[1:]))]
+        owed = [1, *(len(slot.given) + _OWED_WORDS for slot in reversed(self._slots[1:]))]
         self._owed = list(reversed([sum(owed[: n + 1]) for n in range(len(owed))]))
         answer = str(round(min(max(score, 0.0), 100.0)))
         self._end_edit = words.ids[Mark.END_EDIT]
@@ -81,14 +89,14 @@ class Grammar:
         slot = self._slots[state.slot]
         if state.given < len(slot.given):
             return np.array([slot.given[state.given]])
-        room = PROSE_LENGTH - state.used - self._owed[state.slot]
-        left = min((_ITEM_WORDS if slot.is_item else _SENTENCE_WORDS) - state.words, room)
-        ended = state.stopped and state.words >= _LEAST_WORDS
-        if ended and (left <= 1 or not slot.is_item):
+        if state.stopped and state.words >= _LEAST_WORDS:
             return np.array([self._first_after(state.slot)])
-        if left <= 1:
-            return np.array([self._stop])
-        return np.sort(np.append(self._plain, self._first_after(state.slot))) if ended else self._plain
+        left = min(_MOST_WORDS - state.words, PROSE_LENGTH - state.used - self._owed[state.slot])
+        owes = slot.must and not state.amounts
+        if left <= 1 + owes:
+            return np.array([slot.amount if owes else self._stop])
+        free = self._unending if owes else self._plain
+        return free if slot.amount is None or state.amounts else np.sort(np.append(free, slot.amount))
 
     def advance(self, state: State, word: int) -> State:
         """Return the state after a word that `allowed` names."""
@@ -97,7 +105,8 @@ class Grammar:
             return replace(state, given=state.given + 1, used=used)
         if state.words and word == self._first_after(state.slot):
             return State(state.slot + 1, given=1, used=used)
-        return replace(state, words=state.words + 1, stopped=word in self._stops, used=used)
+        amounts = state.amounts + (word == self._slots[state.slot].amount)
+        return replace(state, words=state.words + 1, amounts=amounts, stopped=word in self._stops, used=used)
 
     def ending(self, state: State) -> list[int] | None:
         """Return the rest of the critique once there is no choice left in it, or `None` while there is."""
@@ -113,10 +122,13 @@ def _slots(words: Words, told: Outline) -> list[_Slot]:
     for mark, sentences in zip(Mark.parts(), told.thoughts, strict=True):
         marks.append(mark)
         for sentence in sentences:
-            slots.append(_Slot((*words.numbers(marks), *words.numbers(sentence.words)), is_item=False))
+            given = (*words.numbers(marks), *words.numbers(sentence.words))
+            stops = sentence.topic is Topic.FAULTS and Attribute.EXPOSURE in sentence.attributes
+            slots.append(_Slot(given, words.ids[STOPS_WORD] if stops else None))
             marks = []
     marks = [Mark.END_THINK, Mark.EDIT]
     for item in told.items:
-        slots.append(_Slot((*words.numbers([*marks, Mark.ITEM]), *words.numbers(item.words)), is_item=True))
+        given = (*words.numbers([*marks, Mark.ITEM]), *words.numbers(item.words))
+        slots.append(_Slot(given, words.ids[AMOUNT] if item.words else None, must=bool(item.words)))
         marks = []
     return slots

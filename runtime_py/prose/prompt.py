@@ -207,6 +207,11 @@ PROMPT_WORDS: Final = (
 )
 """Every word that a prompt can hold."""
 
+AMOUNT: Final = "<amount>"
+STOPS_WORD: Final = "<stops>"
+"""Words that stand for the amount of the last plan word, as a number, and of the last exposure, in stops: numbers are
+copied from the plan and never spelled (pointer networks: Vinyals et al., NeurIPS 2015)."""
+
 HIDDEN_WORDS: Final = frozenset(PROMPT_WORDS)
 """Words that are never shown: they tell the decoder what the next stretch of text is about."""
 

@@ -12,7 +12,16 @@ import numpy.typing as npt
 
 from pocketcrafter.runtime.components import PROSE_WORDS
 from pocketcrafter.runtime.errors import BundleError
-from pocketcrafter.runtime.prose.prompt import HIDDEN_WORDS, PROMPT_WORDS
+from pocketcrafter.runtime.plan import Attribute
+from pocketcrafter.runtime.prose.prompt import (
+    AMOUNT,
+    HIDDEN_WORDS,
+    LADDERS,
+    PROMPT_WORDS,
+    STOPS_WORD,
+    plan_word,
+)
+from pocketcrafter.runtime.prose.wording import STOPS, amount_text
 
 _MAX_BYTES: Final = 1 << 20
 
@@ -39,7 +48,7 @@ class Mark(StrEnum):
         return (cls.PART_1, cls.PART_2, cls.PART_3, cls.PART_4, cls.PART_5)
 
 
-SPECIAL_WORDS: Final = (*Mark, *PROMPT_WORDS)
+SPECIAL_WORDS: Final = (*Mark, *PROMPT_WORDS, AMOUNT, STOPS_WORD)
 """Words that are never split, in the order of their ids."""
 
 
@@ -54,7 +63,8 @@ class Words:
     ids
         Id of each special word and of each single character that can be written.
     plain
-        Which ids may stand inside a sentence: bool, shape ``(PROSE_WORDS,)``; printable ASCII without angle brackets.
+        Which ids may stand inside a sentence: bool, shape ``(PROSE_WORDS,)``; printable ASCII, no angle brackets and
+        no digits.
     """
 
     texts: tuple[str, ...]
@@ -95,16 +105,42 @@ class Words:
         return cls(tuple(texts), ids, plain)
 
     def text(self, ids: Iterable[int]) -> str:
-        """Return the text of ids, one after the other; hidden words have none."""
-        return "".join(self.texts[number] for number in ids if self.texts[number] not in HIDDEN_WORDS)
+        """Return what people see of ids."""
+        return shown(self.texts[number] for number in ids)
 
     def numbers(self, words: Sequence[str]) -> list[int]:
         """Return the ids of special words or single characters."""
         return [self.ids[word] for word in words]
 
 
+def shown(words: Iterable[str]) -> str:
+    """Return what people see of words: hidden ones have no text, and amounts that of the plan words before them."""
+    parts, amounts = [], {AMOUNT: "", STOPS_WORD: ""}
+    for word in words:
+        if word in _STATED:
+            amounts |= _STATED[word]
+        parts.append(amounts.get(word, "" if word in HIDDEN_WORDS else word))
+    return "".join(parts)
+
+
+def _stated() -> dict[str, dict[str, str]]:
+    found = {}
+    for attribute in Attribute:
+        for amount in LADDERS[attribute]:
+            texts = {AMOUNT: amount_text(amount)}
+            if attribute is Attribute.EXPOSURE:
+                texts[STOPS_WORD] = STOPS.get(abs(amount), "")
+            found[plan_word(attribute, amount)] = texts
+    return found
+
+
+_STATED: Final = _stated()
+"""What amounts read like after a plan word."""
+
+
 def _is_prose(text: str) -> bool:
-    return text.isprintable() and not set("<>") & set(text)
+    # Digits come from the plan alone.
+    return text.isprintable() and not set("<>0123456789") & set(text)
 
 
 def _put(texts: list[str], number: object, text: object) -> None:

@@ -10,10 +10,19 @@ from pocketcrafter.export.train.prose import phrases as ph
 from pocketcrafter.export.train.prose.facts import Facts
 from pocketcrafter.runtime.plan import Attribute
 from pocketcrafter.runtime.prose import wording as wd
-from pocketcrafter.runtime.prose.prompt import HIDDEN_WORDS, QUALITY, Mode, Sentence, StatedPlan, Topic, outline
-from pocketcrafter.runtime.prose.tokenizer import Mark
+from pocketcrafter.runtime.prose.prompt import (
+    AMOUNT,
+    QUALITY,
+    STOPS_WORD,
+    Mode,
+    Sentence,
+    StatedPlan,
+    Topic,
+    outline,
+)
+from pocketcrafter.runtime.prose.tokenizer import SPECIAL_WORDS, Mark, shown
 
-_HIDDEN: Final = re.compile("|".join(map(re.escape, sorted(HIDDEN_WORDS))))
+_SPECIAL: Final = re.compile(f"({'|'.join(map(re.escape, SPECIAL_WORDS))})")
 _JOINERS: Final = (", and ", "; ", ", and ")
 _STEP_TEMPLATES: Final = {1: ph.ONE_STEP, 2: ph.TWO_STEPS, 3: ph.THREE_STEPS}
 _SINGULAR: Final = {"need": "needs", "call": "calls", "were": "was"}
@@ -33,14 +42,14 @@ class Subject:
 def compose(subject: Subject) -> str:
     """Return the critique: five numbered thoughts, the edit block, and the score rounded to a whole number.
 
-    Hidden words stand in it, where the outline has them; `shown` is what people see.
+    Hidden words stand in it, where the outline has them, and words for amounts; `visible` is what people see.
     """
     return _Composer(subject).text()
 
 
-def shown(critique: str) -> str:
-    """Return a critique without its hidden words."""
-    return _HIDDEN.sub("", critique)
+def visible(critique: str) -> str:
+    """Return what people see of a critique."""
+    return shown(_SPECIAL.split(critique))
 
 
 class _Composer:
@@ -130,14 +139,14 @@ class _Composer:
         strength = wd.strength_of(fault[0], amount)
         template = self._pick(f"clause {fault}", wd.CLAUSES[fault])
         fillers = {name: self._pick(f"{name} {strength}", words[strength]) for name, words in wd.FILLERS.items()}
-        return template.format(stops=wd.STOPS.get(abs(amount), ""), **fillers)
+        return template.format(stops=STOPS_WORD, **fillers)
 
     def edit(self, item: Sentence) -> str:
         if not item.attributes:
             return self._pick("no change", wd.NO_CHANGE)
         fault = self._fault(item.attributes[0])
         template = self._pick(f"instruction {fault}", wd.INSTRUCTIONS[fault])
-        return template.format(amount=wd.amount_text(self.about.plan[fault[0]] or 0.0))
+        return template.format(amount=AMOUNT)
 
     def _listing(self, what: str, templates: Sequence[str], attributes: Sequence[Attribute]) -> str:
         many = len(attributes) > 1 or attributes[0] in ph.PLURALS

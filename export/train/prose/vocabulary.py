@@ -7,12 +7,12 @@ from typing import Final
 import numpy as np
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from pocketcrafter.export.train.prose.compose import compose, shown
+from pocketcrafter.export.train.prose.compose import compose
 from pocketcrafter.export.train.prose.sampling import random_subject
 from pocketcrafter.runtime.components import PROSE_WORDS
-from pocketcrafter.runtime.prose.tokenizer import SPECIAL_WORDS, Mark
+from pocketcrafter.runtime.prose.tokenizer import SPECIAL_WORDS
 
-_MARKS: Final = re.compile("|".join(map(re.escape, Mark)))
+_SPECIAL: Final = re.compile("|".join(map(re.escape, SPECIAL_WORDS)))
 _TEXTS: Final = 3000
 _LETTERS: Final = [chr(code) for code in range(33, 127)] + ["Ġ"]
 """Printable ASCII, the space as byte-level BPE spells it: all that composed text is made of."""
@@ -21,7 +21,7 @@ _LETTERS: Final = [chr(code) for code in range(33, 127)] + ["Ġ"]
 def build_tokenizer(path: Path) -> Tokenizer:
     """Train the tokenizer on composed critiques and write it; it depends on nothing else."""
     rng = np.random.default_rng(0)
-    texts = [_MARKS.sub("\n", shown(compose(random_subject(rng)))) for _ in range(_TEXTS)]
+    texts = [_SPECIAL.sub("\n", compose(random_subject(rng))) for _ in range(_TEXTS)]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

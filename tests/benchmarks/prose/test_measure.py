@@ -20,7 +20,7 @@ from pocketcrafter.benchmarks.prose.truth import fact_errors
 from pocketcrafter.export.backend import WEIGHTS
 from pocketcrafter.export.names import TOKENIZER
 from pocketcrafter.export.train.decoder import encode
-from pocketcrafter.export.train.prose.compose import compose, shown
+from pocketcrafter.export.train.prose.compose import compose, visible
 from pocketcrafter.export.train.prose.facts import Colorfulness, Detail, Facts, Light, Palette
 from pocketcrafter.export.train.prose.sampling import Subject, random_subject
 from pocketcrafter.runtime.arrays import FloatArray
@@ -72,7 +72,7 @@ def test_what_was_composed_is_all_right(words: Words, tokenizer: Tokenizer) -> N
         reciter = Reciter(encode(tokenizer, subject))
         result, written = judge(case, Writer(reciter, words))
         assert written is not None
-        assert result.text == shown(compose(subject))
+        assert result.text == visible(compose(subject))
         assert greedy_agreement(case, written, reciter, words)[0] > 0
         assert likelihood(case, reciter, tokenizer).perplexity == pytest.approx(1, abs=1e-3)
         results.append(result)

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from pocketcrafter.runtime.errors import BundleError
 from pocketcrafter.runtime.prose.tokenizer import SPECIAL_WORDS, Words
 
-TEXT = "\n1. The frame is badly underexposed; Exposure: +0.35 EV, and so on.\n</think>\n"
+TEXT = "\n1. The frame is badly underexposed; Exposure: + EV, and so on.\n</think>\n"
 
 
 def test_text_comes_back_as_the_reference_has_it(words: Words, tokenizer_file: Path) -> None:
@@ -24,10 +24,15 @@ def test_hidden_words_are_not_shown(words: Words) -> None:
     assert words.text(words.numbers(["<exposure_ev:+0.8>", "<score:45>", "<voice:0>"])) == ""
 
 
+def test_amounts_are_those_of_the_words_before_them(words: Words) -> None:
+    said = ["<exposure_ev:+0.7>", "<tint_mired:-25>", "<amount>", ".", "<stops>"]
+    assert words.text(words.numbers(said)) == "25.two thirds of a stop"
+
+
 def test_free_words_are_printable_ascii_without_brackets(words: Words) -> None:
     free = [text for text, plain in zip(words.texts, words.plain, strict=True) if plain]
     assert len(free) > 500
-    assert not any(set(text) & set("<>\n") or not text.isascii() for text in free)
+    assert not any(set(text) & set("<>\n0123456789") or not text.isascii() for text in free)
     assert not set(free) & set(SPECIAL_WORDS)
 
 

@@ -1,5 +1,6 @@
 """Whatever the decoder wants to say, what is written is a critique of this plan, and fits."""
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -31,6 +32,8 @@ def test_nothing_malformed_can_be_written(
     assert written.prose.text.count(Mark.ITEM) == max(1, sum(1 for amount in plan.values() if amount))
     assert written.steps <= PROSE_LENGTH
     assert all(thought.endswith(".") for thought in written.prose.thoughts)
+    numbers = re.findall(r"[0-9.]*[0-9]", written.prose.text.split("<edit_start>")[1].split("</edit_end>")[0])
+    assert sorted(map(float, numbers)) == sorted(abs(amount) for amount in plan.values() if amount)
     assert session.positions == list(range(written.steps))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pocketcrafter.export.train.prose import phrases as ph
-from pocketcrafter.export.train.prose.compose import Subject, compose, shown
+from pocketcrafter.export.train.prose.compose import Subject, compose, visible
 from pocketcrafter.export.train.prose.facts import Colorfulness, Detail, Facts, Light, Palette
 from pocketcrafter.export.train.prose.sampling import random_subject
 from pocketcrafter.runtime.plan import Attribute
@@ -31,7 +31,7 @@ def everything() -> list[Subject]:
 
 def test_read_back_a_critique_is_its_plan() -> None:
     for subject in everything():
-        prose = parse_prose(shown(compose(subject)))
+        prose = parse_prose(visible(compose(subject)))
         plan = {(a, 1 if x > 0 else -1, abs(x)) for a, x in subject.plan.items() if x}
         assert {(i.attribute, i.direction, i.amount) for i in prose.instructions} == plan
         assert {(f.attribute, f.direction) for f in prose.faults} == {(a, d) for a, d, _ in plan}
@@ -41,7 +41,7 @@ def test_read_back_a_critique_is_its_plan() -> None:
 
 def test_the_wording_is_plain_and_complete() -> None:
     for subject in everything():
-        text = shown(compose(subject))
+        text = visible(compose(subject))
         assert text.isascii()
         assert not re.search(r"[{}]|  |\.\.|<[a-z]+:", text), text
         assert all(re.match(r"[A-Z]", thought) for thought in parse_prose(text).thoughts)
@@ -50,7 +50,7 @@ def test_the_wording_is_plain_and_complete() -> None:
 def test_what_was_not_assessed_is_said_and_never_judged() -> None:
     unseen = dict.fromkeys(Attribute)
     for voice in range(VOICES):
-        thoughts = parse_prose(shown(compose(Subject(unseen, FACTS, 50, Mode.FULL, voice)))).thoughts
+        thoughts = parse_prose(visible(compose(Subject(unseen, FACTS, 50, Mode.FULL, voice)))).thoughts
         for index in (2, 3):
             assert re.search(r"not assessed|no judgment", thoughts[index], re.IGNORECASE)
         assert "exposure" in thoughts[1].lower()
@@ -89,5 +89,5 @@ def test_voices_word_the_same_findings_differently(mode: Mode) -> None:
 def test_short_is_shorter() -> None:
     plan = dict.fromkeys(Attribute, 0.0) | {Attribute.EXPOSURE: 0.8}
     for voice in range(VOICES):
-        full, short = (shown(compose(Subject(plan, FACTS, 50, mode, voice))) for mode in (Mode.FULL, Mode.SHORT))
+        full, short = (visible(compose(Subject(plan, FACTS, 50, mode, voice))) for mode in (Mode.FULL, Mode.SHORT))
         assert len(short) < 0.6 * len(full)

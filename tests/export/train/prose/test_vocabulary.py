@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 from pocketcrafter.export.backend import WEIGHTS
 from pocketcrafter.export.names import TOKENIZER
 from pocketcrafter.export.train.decoder import encode
-from pocketcrafter.export.train.prose.compose import compose, shown
+from pocketcrafter.export.train.prose.compose import compose, visible
 from pocketcrafter.export.train.prose.sampling import random_subject
 from pocketcrafter.export.train.prose.vocabulary import build_tokenizer
 from pocketcrafter.runtime.components import PROSE_LENGTH, TOKENS
@@ -34,6 +34,6 @@ def test_critiques_survive_the_vocabulary_and_fit_the_decoder(tokenizer: Tokeniz
     for _ in range(500):
         subject = random_subject(rng)
         ids = encode(tokenizer, subject)
-        assert words.text(ids[PROMPT_LENGTH:]) == shown(compose(subject))
+        assert words.text(ids[PROMPT_LENGTH:]) == visible(compose(subject))
         longest = max(longest, len(ids))
     assert longest + TOKENS < PROSE_LENGTH
