@@ -10,3 +10,7 @@ UNCHANGED_PSNR_DB: Final = 38.0
 
 MIN_UNCHANGED_SHARE: Final = 0.75
 """Smallest share of clean frames that must look the same as before."""
+
+AIM_WORSE_SHARE: Final = MAX_WORSE_SHARE / 2
+AIM_UNCHANGED_SHARE: Final = 0.92
+"""What the gate is tuned to on the photos there are, so that photos of other kinds still keep the limits."""

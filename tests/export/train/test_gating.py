@@ -80,11 +80,11 @@ def test_tuning_leaves_clean_frames_alone_whatever_the_critic_says(store: Eviden
     assert figures["clean_changed"] <= 0.3
 
 
-def test_joined_frames_are_tuned_on_as_other_photos(store: EvidenceStore, judged: Judgement) -> None:
+def test_joined_frames_stay_parts_of_their_own(store: EvidenceStore, judged: Judgement) -> None:
     frames = JudgedFrames.of(store, judged, np.arange(6))
     joined = frames.joined(JudgedFrames.of(store, judged, np.arange(6, 10)))
     assert len(joined.plans) == 10
-    assert not set(joined.photos[:6]) & set(joined.photos[6:])
+    assert joined.parts.tolist() == [0] * 6 + [1] * 4
     np.testing.assert_array_equal(joined.plans, store.plans[:10])
     for column, whole in zip(joined.judged, judged, strict=True):
         torch.testing.assert_close(column, whole[:10])
