@@ -145,8 +145,8 @@ def tune_gate(
     """Choose each attribute's thresholds by coordinate descent.
 
     The objective is the mean ΔE2000 change of degraded frames less their mean PSNR gain, plus penalties where in any
-    part more of them get worse, or more clean frames change visibly, than the aims of `limits` allow. An attribute whose
-    mean error would grow in any part stays closed.
+    part more of them get worse, or more clean frames change visibly, than the aims of `limits` allow. An attribute
+    whose mean error would grow in any part stays closed.
 
     Parameters
     ----------
