@@ -1,6 +1,7 @@
 """The decoder's calibration samples: single steps out of critiques that it writes itself."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -47,14 +48,19 @@ def decoder_samples(weights: Path, judge: Callable[[Frame], Judgement]) -> Calla
         plan = apply_gate(said.plan[0].numpy(), said.presence[0].numpy(), said.confidence[0].numpy(), _GATE)
         session.wait_for(_FIRST_STEP + turn * _STRIDE % _STEPS)
         mode = Mode.SHORT if turn % 2 else Mode.FULL
-        writer.write(said.tokens.numpy(), stated_plan(plan, _GATE), 100 * float(said.score[0, 0]), mode)
+        with suppress(_EnoughError):
+            writer.write(said.tokens.numpy(), stated_plan(plan, _GATE), 100 * float(said.score[0, 0]), mode)
         return session.kept
 
     return make
 
 
+class _EnoughError(Exception):
+    """The step that was waited for is here: the rest of the critique is not needed."""
+
+
 class _Recorder:
-    """A session that keeps the inputs of one of its runs."""
+    """A session that keeps the inputs of one of its runs, and ends there."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -67,5 +73,6 @@ class _Recorder:
     def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
         if self._left == 0:
             self.kept = {name: np.array(array) for name, array in inputs.items()}
+            raise _EnoughError
         self._left -= 1
         return self._session.run(inputs)

@@ -1,5 +1,6 @@
 """Calibration samples are what the networks are fed: real photos, in the contract's shapes and ranges."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
+from pocketcrafter.export.backend import WEIGHTS
 from pocketcrafter.export.calibration import PHOTOS, samples
 from pocketcrafter.export.models import MODELS, save_component
+from pocketcrafter.export.names import TOKENIZER
 from pocketcrafter.runtime.components import POCKET_SPECS, Component
 from pocketcrafter.runtime.errors import ConfigError
 
@@ -17,7 +20,9 @@ from pocketcrafter.runtime.errors import ConfigError
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(0)
-    save_component(MODELS[Component.CRITIC](), folder / "critic.safetensors")
+    for component in (Component.CRITIC, Component.DECODER):
+        save_component(MODELS[component](), folder / f"{component}.safetensors")
+    shutil.copy(WEIGHTS / TOKENIZER, folder)
     return folder
 
 
