@@ -17,7 +17,6 @@ from pydantic import ValidationError
 
 from pocketcrafter.export.data.candidates import Candidate, Offer, folder_offer, package_offer, slug
 from pocketcrafter.export.data.errors import DataError, FetchError
-from pocketcrafter.export.data.lens import read_lensfun
 from pocketcrafter.export.data.manifest import (
     LeftOutRecord,
     Manifest,
@@ -162,6 +161,9 @@ def prepare(
 
 
 def _measurement(out: Path, cache: PackageCache, wanted: Measurement) -> tuple[MeasurementRecord, PackageRecord]:
+    # OpenCV comes with it, which no `--help` should wait for.
+    from pocketcrafter.export.data.lens import read_lensfun  # noqa: PLC0415
+
     tree, package = cache.open(wanted.package)
     member = tree / wanted.member
     if not member.exists():

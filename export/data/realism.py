@@ -14,12 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pocketcrafter.export.data.lens import Lens, load_lenses
+from pocketcrafter.export.data.sources import LENSES_FILE, PRESETS_FILE
 from pocketcrafter.runtime import tone_math as tm
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.errors import ConfigError
-
-LENSES_FILE: Final = "lenses.json"
-PRESETS_FILE: Final = "wb_presets.json"
 
 _LOCAL_LIGHT_EV: Final = 0.5
 _CURVE_SIGMA: Final = 0.02

@@ -7,7 +7,6 @@ from typing import Final
 from pydantic import Field
 
 from pocketcrafter.export.data.manifest import Split
-from pocketcrafter.export.data.realism import LENSES_FILE, PRESETS_FILE
 from pocketcrafter.runtime.config import Config
 
 
@@ -204,6 +203,8 @@ FOLDER_SOURCES: Final[Mapping[str, FolderSource]] = {
     ),
 }
 
+LENSES_FILE: Final = "lenses.json"
+PRESETS_FILE: Final = "wb_presets.json"
 NOISE_PROFILES: Final = Measurement(
     package="darktable",
     member="usr/share/darktable/noiseprofiles.json",

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 torch = pytest.importorskip("torch")
@@ -174,9 +175,14 @@ def test_installing_is_idempotent_mends_damage_and_spares_what_is_no_bundle(
 
 
 def own_recipe(tmp_path: Path) -> Path:
-    """The shipped recipe with weights and cards of its own, so that it does not hang on what is trained."""
+    """The shipped recipe with weights and cards of its own, so that it does not hang on what is trained.
+
+    It has no decoder, whose weights must have been trained with the critic's.
+    """
     path = tmp_path / "recipe.yaml"
-    path.write_text(DEFAULT.read_text())
+    recipe = yaml.safe_load(DEFAULT.read_text())
+    del recipe["components"]["decoder"]
+    path.write_text(yaml.safe_dump(recipe, sort_keys=False))
     (tmp_path / "weights").mkdir()
     for name in ("critic", "tone", "restore"):
         (tmp_path / "weights" / f"{name}.safetensors").write_bytes(b"weights")

@@ -13,8 +13,9 @@ from pocketcrafter.export.data.degrade import Faults, degrade
 from pocketcrafter.export.data.errors import FetchError
 from pocketcrafter.export.data.lens import Lens, load_lenses, read_lensfun
 from pocketcrafter.export.data.noise import NoiseModel
-from pocketcrafter.export.data.realism import LENSES_FILE, PRESETS_FILE, Realism, Scene, load_realism, mired_of
+from pocketcrafter.export.data.realism import Realism, Scene, load_realism, mired_of
 from pocketcrafter.export.data.sampling import draw_faults, draw_frame
+from pocketcrafter.export.data.sources import LENSES_FILE, PRESETS_FILE
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.plan import Attribute, EditPlan
 from pocketcrafter.runtime.render import channel_gains
