@@ -15,8 +15,6 @@ from pocketcrafter.runtime.errors import ConfigError
 SEED: Final = 20_260
 """Draws every benchmark's frames, so that figures of different days are of the same frames."""
 
-NOISE_PROFILES: Final = "noiseprofiles.json"
-
 _Command = TypeVar("_Command", bound=Callable[..., Any] | click.Command)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 

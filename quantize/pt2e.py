@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
+from pocketcrafter.quantize.modules import check_modules
 from pocketcrafter.quantize.xnnpack_scheme import XnnpackScheme
 from pocketcrafter.runtime.errors import ConfigError, GateError
 from pocketcrafter.runtime.fidelity import sqnr_db
@@ -55,9 +56,7 @@ def quantize_static(
     """
     if not calibration:
         raise ConfigError("Static quantization needs calibration samples: give at least one (32 are usual).")
-    known = {name for name, _ in model.named_modules()} - {""}
-    if unknown := [name for name in keep_fp32 if name not in known]:
-        raise ConfigError(f"keep_fp32 names no module of {type(model).__name__}: {', '.join(unknown)}.")
+    check_modules(model, keep_fp32)
     with torch.no_grad():
         program = torch.export.export(model, tuple(calibration[0]))
         prepared = prepare_pt2e(program.module(), XnnpackScheme(keep_fp32))

@@ -15,6 +15,7 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
+from pocketcrafter.quantize.modules import is_within
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.errors import ConfigError
 
@@ -133,7 +134,7 @@ def _scopes(node: onnx.NodeProto) -> list[str]:
 def inside(node: onnx.NodeProto, modules: tuple[str, ...]) -> bool:
     """Whether a node comes from one of the torch modules, or from one below them."""
     scopes = _scopes(node)[:-1]
-    return any(scope == module or scope.startswith(f"{module}.") for scope in scopes for module in modules)
+    return any(is_within(scope, modules) for scope in scopes)
 
 
 def _source(node: onnx.NodeProto | None, makers: Mapping[str, onnx.NodeProto]) -> onnx.NodeProto | None:

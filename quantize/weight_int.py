@@ -8,6 +8,7 @@ from torch import nn
 from torchao.quantization import Int8DynamicActivationIntxWeightConfig, quantize_
 from torchao.quantization.granularity import Granularity, PerAxis, PerGroup
 
+from pocketcrafter.quantize.modules import is_within
 from pocketcrafter.runtime.errors import ConfigError
 
 GROUP: Final = 32
@@ -40,7 +41,7 @@ def quantize_linears(model: nn.Module, bits: int, keep_fp32: tuple[str, ...] = (
     chosen = {
         name
         for name, module in quantized.named_modules()
-        if isinstance(module, nn.Linear) and not any(name == k or name.startswith(f"{k}.") for k in keep_fp32)
+        if isinstance(module, nn.Linear) and not is_within(name, keep_fp32)
     }
     if not chosen:
         raise ConfigError(

@@ -5,6 +5,7 @@ from typing import Final
 
 from torch import Tensor, nn
 
+from pocketcrafter.quantize.modules import is_within
 from pocketcrafter.runtime.errors import ConfigError
 
 SMALLEST: Final = 2048
@@ -40,7 +41,7 @@ def quantize_weights(model: nn.Module, keep_fp32: tuple[str, ...] = ()) -> tuple
     """
     quantized, names = copy.deepcopy(model), []
     for name, module in quantized.named_modules():
-        kept = any(name == k or name.startswith(f"{k}.") for k in keep_fp32)
+        kept = is_within(name, keep_fp32)
         if isinstance(module, (nn.Conv2d, nn.Linear)) and module.weight.numel() >= SMALLEST and not kept:
             module.weight = nn.Parameter(_rounded(module.weight.detach()), requires_grad=False)
             names.append(f"{name}.weight".lstrip("."))

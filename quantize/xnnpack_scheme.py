@@ -8,6 +8,8 @@ from torch.fx import GraphModule, Node
 from torchao.quantization.pt2e import MinMaxObserver, PerChannelMinMaxObserver
 from torchao.quantization.pt2e.quantizer import QuantizationAnnotation, QuantizationSpec, Quantizer
 
+from pocketcrafter.quantize.modules import is_within
+
 _aten = torch.ops.aten
 _TRANSPOSED: Final = _aten.conv_transpose2d.input
 _WEIGHTED: Final = frozenset({_aten.conv2d.default, _aten.linear.default, _TRANSPOSED})
@@ -116,4 +118,4 @@ def _source(operand: Any) -> Node | None:  # noqa: ANN401 - an fx argument
 
 def _inside(node: Node, modules: tuple[str, ...]) -> bool:
     names = [name for name, _ in node.meta.get("nn_module_stack", {}).values()]
-    return any(name == module or name.startswith(f"{module}.") for name in names for module in modules)
+    return any(is_within(name, modules) for name in names)

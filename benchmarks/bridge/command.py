@@ -10,7 +10,6 @@ from pocketcrafter.benchmarks.bridge.ablation import PlanSource, TokenAblation, 
 from pocketcrafter.benchmarks.bridge.results import BridgeReport, bridge_table
 from pocketcrafter.benchmarks.frames import FrameKind, measured_frames
 from pocketcrafter.benchmarks.options import (
-    NOISE_PROFILES,
     SEED,
     data_option,
     most_photos_option,
@@ -19,6 +18,7 @@ from pocketcrafter.benchmarks.options import (
     split_option,
 )
 from pocketcrafter.export.data.manifest import Split
+from pocketcrafter.export.data.sources import NOISE_FILE
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
 from pocketcrafter.runtime.bundle.reader import Bundle
@@ -59,7 +59,7 @@ def bridge(
     _, photos = photos_of(data, split, most_photos)
     opened = Bundle.open(bundle)
     source = BundleSource(opened, None if backend == "auto" else BackendName(backend), threads)
-    frames = list(measured_frames(photos, data / NOISE_PROFILES, [FrameKind.DEGRADED], per_photo, SEED))
+    frames = list(measured_frames(photos, data / NOISE_FILE, [FrameKind.DEGRADED], per_photo, SEED))
     steps = ablate(frames, TokenAblation(source, threads), SEED)
     progress = tqdm(steps, total=len(frames) * len(PlanSource), desc="bridge", unit="plan")
     report = BridgeReport(

@@ -10,7 +10,6 @@ from tqdm import tqdm
 
 from pocketcrafter.benchmarks.frames import FrameKind, measured_frames
 from pocketcrafter.benchmarks.options import (
-    NOISE_PROFILES,
     SEED,
     data_option,
     most_photos_option,
@@ -27,6 +26,7 @@ from pocketcrafter.benchmarks.prose.measure import (
     table,
 )
 from pocketcrafter.benchmarks.prose.subjects import PlanKind, cases
+from pocketcrafter.export.data.sources import NOISE_FILE
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.bundle.manifest import TOKENIZER
 from pocketcrafter.runtime.bundle.reader import Bundle
@@ -75,7 +75,7 @@ def prose(
     other = opened.session(Component.DECODER, threads, BackendName(against)) if against else None
     words, tokenizer = Words.read(opened.root / TOKENIZER), Tokenizer.from_file(str(opened.root / TOKENIZER))
     _, photos = photos_of(data, split, most_photos)
-    frames = measured_frames(photos, data / NOISE_PROFILES, _KINDS, per_photo, SEED)
+    frames = measured_frames(photos, data / NOISE_FILE, _KINDS, per_photo, SEED)
     total = len(photos) * len(_KINDS) * per_photo * len(Mode) * len(PlanKind)
     writer, results, perplexities, greedy = Writer(decoder, words), [], [], []
     told = cases(frames, critic, opened.manifest.gate, tuple(Mode), SEED)

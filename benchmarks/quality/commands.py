@@ -12,7 +12,6 @@ from tqdm import tqdm
 from pocketcrafter.benchmarks.frames import FrameKey, FrameKind, frame_keys, measured_frames
 from pocketcrafter.benchmarks.latency.machine import this_machine
 from pocketcrafter.benchmarks.options import (
-    NOISE_PROFILES,
     SEED,
     brisque_option,
     data_option,
@@ -35,6 +34,7 @@ from pocketcrafter.benchmarks.quality.pictures import Outcome, Peer, PipelineSub
 from pocketcrafter.benchmarks.quality.results import QualityReport
 from pocketcrafter.benchmarks.quality.tables import markdown, quality_text
 from pocketcrafter.export.data.manifest import Split
+from pocketcrafter.export.data.sources import NOISE_FILE
 from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.cli.options import backend_option, json_option
@@ -122,7 +122,7 @@ def quality(
     keys = frame_keys(photos, chosen, per_photo)
 
     def outcomes(wanted: Collection[FrameKey], what: str, others: Mapping[str, Peer]) -> Iterator[Outcome]:
-        frames = measured_frames(photos, data / NOISE_PROFILES, chosen, per_photo, SEED, wanted)
+        frames = measured_frames(photos, data / NOISE_FILE, chosen, per_photo, SEED, wanted)
         progress = tqdm(frames, total=len(wanted), desc=what, unit="frame")
         return measure(progress, subject, others, extras)
 
@@ -165,7 +165,7 @@ def looks(data: Path, per_photo: int, *, as_json: bool) -> None:
       pocketcrafter bench looks --data data
     """
     _, photos = photos_of(data, Split.VALIDATION)
-    frames = measured_frames(photos, data / NOISE_PROFILES, [FrameKind.DEGRADED], per_photo, SEED)
+    frames = measured_frames(photos, data / NOISE_FILE, [FrameKind.DEGRADED], per_photo, SEED)
     ranking = rank_looks(tqdm(frames, total=len(photos) * per_photo, desc="looks", unit="frame"), pilgram_looks())
     if as_json:
         click.echo(json.dumps({look.name: look.delta_e_change for look in ranking}))

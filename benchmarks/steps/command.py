@@ -11,7 +11,6 @@ from tqdm import tqdm
 from pocketcrafter.benchmarks.frames import FrameKind, measured_frames
 from pocketcrafter.benchmarks.latency.machine import this_machine
 from pocketcrafter.benchmarks.options import (
-    NOISE_PROFILES,
     SEED,
     brisque_option,
     data_option,
@@ -28,6 +27,7 @@ from pocketcrafter.benchmarks.steps.measure import AS_IT_IS, STEPS_KINDS, measur
 from pocketcrafter.benchmarks.steps.results import NetworkFacts, StepsReport, networks_table, steps_table
 from pocketcrafter.export import models
 from pocketcrafter.export.data.manifest import Split
+from pocketcrafter.export.data.sources import NOISE_FILE
 from pocketcrafter.runtime.cli.options import json_option
 
 _POCKET = Path(models.__file__).parents[1] / "weights/restore.safetensors"
@@ -96,7 +96,7 @@ def steps(
     torch.set_num_threads(threads)
     machine = this_machine()
     chosen = [FrameKind(kind) for kind in kinds] or list(STEPS_KINDS)
-    frames = measured_frames(photos, data / NOISE_PROFILES, chosen, per_photo, SEED)
+    frames = measured_frames(photos, data / NOISE_FILE, chosen, per_photo, SEED)
     progress = tqdm(frames, total=len(photos) * len(chosen) * per_photo, desc="steps", unit="tile")
     report = StepsReport(
         machine=machine,

@@ -203,12 +203,13 @@ FOLDER_SOURCES: Final[Mapping[str, FolderSource]] = {
     ),
 }
 
+NOISE_FILE: Final = "noiseprofiles.json"
 LENSES_FILE: Final = "lenses.json"
 PRESETS_FILE: Final = "wb_presets.json"
 NOISE_PROFILES: Final = Measurement(
     package="darktable",
     member="usr/share/darktable/noiseprofiles.json",
-    file="noiseprofiles.json",
+    file=NOISE_FILE,
     licence="GPL-3.0+",
 )
 WHITE_BALANCE_PRESETS: Final = Measurement(

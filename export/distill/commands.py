@@ -43,7 +43,7 @@ def critic(options: TrainOptions, *, teacher: Path, student: Path | None) -> Non
     model = critic_network(student).requires_grad_(requires_grad=True) if student else Critic()
     if not isinstance(model.judge, Judge):
         raise ConfigError(f"{student}: an ensemble cannot be lowered, so it is no student; start from a single judge.")
-    model.evidence.load_backbone(imagenet_backbone(options.run))
+    model.evidence.backbone.take(imagenet_backbone(options.run))
     store = stored_frames(options, Split.TRAIN)
     truth = CriticTask(model.judge, store, settings, device)
     task = DistillCriticTask(truth, judge_store(teaching.judge, store))

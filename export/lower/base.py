@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pocketcrafter.export.precisions import PRECISIONS_OF
 from pocketcrafter.quantize.folding import fold_batchnorm
+from pocketcrafter.quantize.modules import check_modules
 from pocketcrafter.quantize.pt2e import outputs_of
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Backend
@@ -153,9 +154,7 @@ def hold_back(calibration: Sequence[Sample]) -> tuple[Sequence[Sample], Sequence
 
 def frozen(model: nn.Module, keep_fp32: tuple[str, ...]) -> nn.Module:
     """Return a copy for inference: BatchNorm folded, in evaluation mode, nothing trainable."""
-    known = {name for name, _ in model.named_modules()} - {""}
-    if unknown := [name for name in keep_fp32 if name not in known]:
-        raise ConfigError(f"keep_fp32 names no module of {type(model).__name__}: {', '.join(unknown)}.")
+    check_modules(model, keep_fp32)
     return fold_batchnorm(model).requires_grad_(False)
 
 

@@ -67,6 +67,10 @@ class MobileNetV2(nn.Module):
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225])[:, None, None], persistent=False)
 
+    def take(self, weights: Mapping[str, Tensor]) -> None:
+        """Take what this network has out of the weights of one with all taps."""
+        self.load_state_dict({name: weights[name] for name in self.state_dict()})
+
     def forward(self, picture: Tensor) -> list[Tensor]:
         """Return the feature maps of pictures ``(B, 3, H, W)`` in [0, 1]."""
         x = self.stages[0](self.stem((picture - self.mean) / self.std))

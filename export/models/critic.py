@@ -5,7 +5,6 @@ be computed once for each training frame, and the artist reads the judgement's h
 layers were tried: over the photos there are, they judge those of other photographers no better.
 """
 
-from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import torch
@@ -63,10 +62,6 @@ class Evidence(nn.Module):
         of_crops = of_crops.reshape(-1, 1, CROPS, of_crops.shape[1])
         pooled = [pool(of_crops, (CROPS, 1)).flatten(1) for pool in (F.avg_pool2d, F.max_pool2d)]
         return torch.cat([self.view_statistics(view), *map(_moments, self.backbone(view)), *pooled], 1)
-
-    def load_backbone(self, weights: Mapping[str, Tensor]) -> None:
-        """Take the early layers out of weights of a whole `MobileNetV2`."""
-        self.backbone.load_state_dict({name: weights[name] for name in self.backbone.state_dict()})
 
 
 class Critic(nn.Module):

@@ -66,7 +66,7 @@ def critic(options: TrainOptions, *, studio: bool) -> None:
     settings, device = options.fit_settings(CRITIC_STEPS, CRITIC_BATCH), options.torch_device()
     store = stored_frames(options, Split.TRAIN)
     model = Critic(STUDIO_CRITIC_SIZE if studio else POCKET_CRITIC)
-    model.evidence.load_backbone(imagenet_backbone(options.run))
+    model.evidence.backbone.take(imagenet_backbone(options.run))
     judges = model.judge.judges if isinstance(model.judge, Ensemble) else nn.ModuleList([model.judge])
     for number, judge in enumerate(judges):
         # Judges of an ensemble see other batches.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pocketcrafter.export.models.composition import Composition
-from pocketcrafter.export.train.composition_frames import GROUP, CompositionFrames, with_backbone
+from pocketcrafter.export.train.composition_frames import GROUP, CompositionFrames
 from pocketcrafter.export.train.fit import FitSettings
 
 RIGHT_DEGREES: Final = 1.5
@@ -27,7 +27,8 @@ class CompositionTask:
         self, frames: CompositionFrames, backbone: Mapping[str, Tensor], settings: FitSettings, device: torch.device
     ) -> None:
         self.frames, self.settings, self.device = frames, settings, device
-        self.model = with_backbone(Composition(), backbone).to(device)
+        self.model = Composition().to(device)
+        self.model.backbone.take(backbone)
 
     def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:
         """Train the heads, and nothing else."""

@@ -5,26 +5,23 @@ others are shifted. All are cut and resampled alike, so that neither size nor so
 apart. The photographer's framing and level are taken for good; that is all there is to learn from.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from hashlib import sha256
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
-from pydantic import ValidationError
 from torch import Tensor
 
 from pocketcrafter.export.data.degrade import ByteImage
 from pocketcrafter.export.models.composition import FEATURES, PROFILES, Composition
 from pocketcrafter.export.models.layout import channels_last
 from pocketcrafter.export.models.orientation import ANGLES, CELLS
+from pocketcrafter.export.train.stored import Layout, StoredArrays, open_progress, weights_digest
 from pocketcrafter.runtime.config import Config
-from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.geometry.turn import cut, inscribed_box
 from pocketcrafter.runtime.geometry.view import letterboxed, working_copy
 from pocketcrafter.runtime.photo.model import Photo
@@ -118,7 +115,7 @@ class FramesConfig(Config):
 
 
 @dataclass(frozen=True)
-class CompositionFrames:
+class CompositionFrames(StoredArrays):
     """Memory-mapped arrays, one row a frame; the rows of a group follow each other.
 
     Attributes
@@ -139,16 +136,11 @@ class CompositionFrames:
     shifts: npt.NDArray[np.float32]
     photos: npt.NDArray[np.int32]
 
-    @classmethod
-    def open(cls, folder: Path, mode: Literal["r", "r+"] = "r") -> Self:
-        """Map the arrays of a folder."""
-        return cls(**{field.name: np.load(folder / f"{field.name}.npy", mode) for field in fields(cls)})
-
     def __len__(self) -> int:
         return len(self.tilts)
 
 
-_LAYOUT: Final = {
+_LAYOUT: Final[Layout] = {
     "profiles": (np.float16, (PROFILES, 1, ANGLES)),
     "features": (np.float16, (FEATURES, CELLS, CELLS)),
     "tilts": (np.float32, ()),
@@ -188,13 +180,14 @@ def build_frames(
     ConfigError
         If the folder holds a store of another configuration.
     """
-    digest = sha256(b"".join(v.numpy().tobytes() for v in backbone.values())).hexdigest()
-    config = FramesConfig(groups=groups, seed=seed, photos=tuple(p.name for p in photos), backbone_sha256=digest)
-    done = _open_progress(folder, config)
+    digest, names = weights_digest(backbone), tuple(p.name for p in photos)
+    config = FramesConfig(groups=groups, seed=seed, photos=names, backbone_sha256=digest)
+    done = open_progress(folder, config, _LAYOUT, groups * GROUP, groups)
     on_progress(GROUP * int(done.sum()))
     if not done.all():
         store = CompositionFrames.open(folder, "r+")
-        network = channels_last(with_backbone(Composition(), backbone).eval())
+        network = channels_last(Composition().eval())
+        network.backbone.take(backbone)
         copies: dict[int, ByteImage] = {}
         for group in np.flatnonzero(~done):
             index = int(group) % len(photos)
@@ -207,13 +200,6 @@ def build_frames(
             done.flush()
             on_progress(GROUP)
     return CompositionFrames.open(folder)
-
-
-def with_backbone(network: Composition, backbone: Mapping[str, Tensor]) -> Composition:
-    """Give a network the part of `MobileNetV2`'s weights that it uses; returns it."""
-    own = network.backbone.state_dict()
-    network.backbone.load_state_dict({name: backbone[name] for name in own})
-    return network
 
 
 def read_working_copy(path: Path) -> ByteImage:
@@ -232,26 +218,3 @@ def _fill(store: CompositionFrames, network: Composition, group: int, photo: int
     store.tilts[rows] = [frame.tilt_degrees for frame in frames]
     store.shifts[rows] = [frame.shift for frame in frames]
     store.photos[rows] = photo
-
-
-def _open_progress(folder: Path, config: FramesConfig) -> np.memmap[tuple[int], np.dtype[np.bool_]]:
-    """Map which groups of a store are done, after making the store where there is none."""
-    done_path, config_path = folder / "done.npy", folder / "store.json"
-    if config_path.exists():
-        try:
-            same = FramesConfig.model_validate_json(config_path.read_text(encoding="utf-8")) == config
-        except ValidationError:
-            same = False
-        if not same:
-            raise ConfigError(f"{folder} holds frames of another configuration; remove it, or name another folder.")
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, (dtype, shape) in _LAYOUT.items():
-            np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, (config.groups * GROUP, *shape))  # type: ignore[no-untyped-call] # numpy's
-        np.save(done_path, np.zeros(config.groups, dtype=bool))
-        # Last, so that a store with a configuration is whole.
-        temporary = config_path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(config.model_dump()), encoding="utf-8")
-        temporary.replace(config_path)
-    done: np.memmap[tuple[int], np.dtype[np.bool_]] = np.load(done_path, "r+")
-    return done

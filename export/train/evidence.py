@@ -3,30 +3,28 @@
 The evidence is the costly part of a critic step and does not change, so that an epoch over stored frames costs a tenth.
 """
 
-import json
 import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from hashlib import sha256
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Final
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
-from pydantic import ValidationError
 
 from pocketcrafter.export.data.degrade import ByteImage, Frame
 from pocketcrafter.export.data.noise import load_noise_models
 from pocketcrafter.export.data.realism import load_realism
 from pocketcrafter.export.data.sampling import draw_frame
+from pocketcrafter.export.data.sources import NOISE_FILE
 from pocketcrafter.export.models.critic import VECTOR_DIM, Evidence
 from pocketcrafter.export.models.layout import channels_last
+from pocketcrafter.export.train.stored import Layout, StoredArrays, open_progress, weights_digest
 from pocketcrafter.runtime.components import CROP_PX, VIEW_PX
 from pocketcrafter.runtime.config import Config
-from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.plan import Attribute
 from pocketcrafter.runtime.views import crop_origins
 
@@ -51,7 +49,7 @@ class EvidenceConfig(Config):
 
 
 @dataclass(frozen=True)
-class EvidenceStore:
+class EvidenceStore(StoredArrays):
     """Memory-mapped arrays, one row a frame.
 
     Attributes
@@ -77,16 +75,11 @@ class EvidenceStore:
     scores: npt.NDArray[np.float32]
     photos: npt.NDArray[np.int32]
 
-    @classmethod
-    def open(cls, folder: Path, mode: Literal["r", "r+"] = "r") -> Self:
-        """Map the arrays of a folder."""
-        return cls(**{field.name: np.load(folder / f"{field.name}.npy", mode) for field in fields(cls)})
-
     def __len__(self) -> int:
         return len(self.plans)
 
 
-_LAYOUT: Final = {
+_LAYOUT: Final[Layout] = {
     "views": (np.uint8, (VIEW_PX, VIEW_PX, 3)),
     "cleans": (np.uint8, (VIEW_PX, VIEW_PX, 3)),
     "small_views": (np.uint8, (SMALL_PX, SMALL_PX, 3)),
@@ -135,10 +128,9 @@ def build_store(
     ConfigError
         If the folder holds a store of another configuration.
     """
-    digest = sha256(b"".join(v.numpy().tobytes() for v in backbone.values())).hexdigest()
-    names = tuple(p.name for p in photos)
+    digest, names = weights_digest(backbone), tuple(p.name for p in photos)
     config = EvidenceConfig(version=_VERSION, frames=frames, seed=seed, photos=names, backbone_sha256=digest)
-    done = _open_progress(folder, config)
+    done = open_progress(folder, config, _LAYOUT, frames, -(-frames // _BLOCK))
     todo = [int(block) for block in np.flatnonzero(~done)]
     on_progress(frames - sum(len(_rows(block, frames)) for block in todo))
     if todo:
@@ -184,29 +176,6 @@ def to_batch(pictures: npt.NDArray[np.uint8]) -> torch.Tensor:
     return torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div_(255)
 
 
-def _open_progress(folder: Path, config: EvidenceConfig) -> np.memmap[tuple[int], np.dtype[np.bool_]]:
-    """Map which blocks of a store are done, after making the store where there is none."""
-    done_path, config_path = folder / "done.npy", folder / "store.json"
-    if config_path.exists():
-        try:
-            same = EvidenceConfig.model_validate_json(config_path.read_text(encoding="utf-8")) == config
-        except ValidationError:
-            same = False
-        if not same:
-            raise ConfigError(f"{folder} holds frames of another configuration; remove it, or name another folder.")
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, (dtype, shape) in _LAYOUT.items():
-            np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, (config.frames, *shape))  # type: ignore[no-untyped-call] # numpy's
-        np.save(done_path, np.zeros(-(-config.frames // _BLOCK), dtype=bool))
-        # Last, so that a store with a configuration is whole.
-        temporary = config_path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(config.model_dump()), encoding="utf-8")
-        temporary.replace(config_path)
-    done: np.memmap[tuple[int], np.dtype[np.bool_]] = np.load(done_path, "r+")
-    return done
-
-
 def _rows(block: int, frames: int) -> range:
     return range(block * _BLOCK, min((block + 1) * _BLOCK, frames))
 
@@ -231,10 +200,10 @@ class _Worker:
         cv2.setNumThreads(1)
         self.job = job
         self.pixels: dict[int, ByteImage] = {}
-        self.noise = load_noise_models(job.data / "noiseprofiles.json")
+        self.noise = load_noise_models(job.data / NOISE_FILE)
         self.realism = load_realism(job.data)
         self.evidence = channels_last(Evidence().eval())
-        self.evidence.load_backbone({name: torch.from_numpy(v) for name, v in job.backbone.items()})
+        self.evidence.backbone.take({name: torch.from_numpy(v) for name, v in job.backbone.items()})
         self.store = EvidenceStore.open(job.folder, "r+")
 
     def photo(self, index: int) -> ByteImage:

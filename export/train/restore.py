@@ -13,6 +13,7 @@ from pocketcrafter.export.data.degrade import ByteImage, Frame
 from pocketcrafter.export.data.noise import load_noise_models
 from pocketcrafter.export.data.realism import load_realism
 from pocketcrafter.export.data.sampling import Focus, draw_frame
+from pocketcrafter.export.data.sources import NOISE_FILE
 from pocketcrafter.export.models.layout import channels_last
 from pocketcrafter.export.models.restore import Restore
 from pocketcrafter.export.train.evidence import to_batch
@@ -69,7 +70,7 @@ class Patches:
     """
 
     def __init__(self, photos: Sequence[Path], data: Path) -> None:
-        self.noise = load_noise_models(data / "noiseprofiles.json")
+        self.noise = load_noise_models(data / NOISE_FILE)
         self.realism = load_realism(data)
         self.photos = [_read(path) for path in photos]
 

@@ -93,7 +93,7 @@ def test_frames_are_degraded_photos_with_their_plans_and_scores(store: EvidenceS
 def test_evidence_is_the_critics(store: EvidenceStore, backbone: dict[str, Tensor]) -> None:
     """The view is enough to know what the vector says of the whole photo."""
     evidence = Evidence().eval()
-    evidence.load_backbone(backbone)
+    evidence.backbone.take(backbone)
     of_view = evidence.view_statistics.features
     with torch.inference_mode():
         statistics = evidence.view_statistics(to_batch(np.array(store.views[:2])))

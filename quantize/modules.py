@@ -1,0 +1,23 @@
+"""Which torch modules a recipe keeps in float32: names, and what lies below them."""
+
+from torch import nn
+
+from pocketcrafter.runtime.errors import ConfigError
+
+
+def is_within(name: str, modules: tuple[str, ...]) -> bool:
+    """Whether a qualified name is one of the modules, or lies below one of them."""
+    return any(name == module or name.startswith(f"{module}.") for module in modules)
+
+
+def check_modules(model: nn.Module, names: tuple[str, ...]) -> None:
+    """Refuse names in ``keep_fp32`` that a model has no module of.
+
+    Raises
+    ------
+    ConfigError
+        With those names.
+    """
+    known = {name for name, _ in model.named_modules()} - {""}
+    if unknown := [name for name in names if name not in known]:
+        raise ConfigError(f"keep_fp32 names no module of {type(model).__name__}: {', '.join(unknown)}.")
