@@ -16,6 +16,7 @@ class _Measurements(LazyGroup):
         "learning-curve": "pocketcrafter.benchmarks.learning.command:learning_curve",
         "prose": "pocketcrafter.benchmarks.prose.command:prose",
         "composition": "pocketcrafter.benchmarks.composition.command:composition",
+        "parity": "pocketcrafter.benchmarks.parity.command:parity",
         "latency": "pocketcrafter.benchmarks.latency.commands:latency",
         "compare": "pocketcrafter.benchmarks.latency.commands:compare_command",
     }

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from pocketcrafter.export.precisions import PRECISIONS_OF
 from pocketcrafter.runtime.bundle.manifest import TrainingData
-from pocketcrafter.runtime.bundle.results import Precision
+from pocketcrafter.runtime.bundle.results import LadderGates, Precision
 from pocketcrafter.runtime.components import POCKET_SPECS, Component
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
@@ -54,6 +54,7 @@ class Gates(Config):
     rung2_sqnr_db: float = Field(40.0, description="Artifact against fake-quantized, every output.")
     coverage: float = Field(0.95, ge=0, le=1, description="Lowest share of multiply-accumulates delegated.")
     fallbacks: tuple[str, ...] = Field((), description="Operators that may run outside the accelerated backend.")
+    ladder: LadderGates = Field(LadderGates(), description="What `bench parity` holds whole photos against.")
 
 
 class LicenseText(Config):

@@ -8,15 +8,15 @@ import numpy as np
 from pydantic import Field
 from tokenizers import Tokenizer
 
+from pocketcrafter.benchmarks.prose.greedy import Asked, agreeing_choices
 from pocketcrafter.benchmarks.prose.subjects import Case, PlanKind
 from pocketcrafter.benchmarks.prose.truth import fact_errors
 from pocketcrafter.export.train.decoder import encode
 from pocketcrafter.export.train.prose.compose import Subject
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.config import Config
-from pocketcrafter.runtime.prose.grammar import Grammar, State
 from pocketcrafter.runtime.prose.parse import Prose, ProseError
-from pocketcrafter.runtime.prose.prompt import PROMPT_LENGTH, PROMPT_WORDS, StatedPlan, outline, voice_of, worded_prompt
+from pocketcrafter.runtime.prose.prompt import PROMPT_LENGTH, PROMPT_WORDS, StatedPlan, voice_of
 from pocketcrafter.runtime.prose.tokenizer import Mark, Words
 from pocketcrafter.runtime.prose.wording import Fault
 from pocketcrafter.runtime.prose.writer import Steps, Writer, Written
@@ -122,21 +122,8 @@ def greedy_agreement(case: Case, written: Written, other: Session, words: Words)
     tuple
         Choices that agree, and choices compared: the first `GREEDY_WORDS` of them.
     """
-    voice = voice_of(case.plan, case.score)
-    steps = Steps(other)
-    logits = steps.prompt(case.tokens, words.numbers(worded_prompt(case.plan, case.score, case.mode, voice)))
-    grammar, state = Grammar(words, outline(case.plan, case.score, case.mode, voice), case.score), State()
-    same = compared = 0
-    for word in written.ids:
-        if grammar.ending(state) is not None or compared == GREEDY_WORDS:
-            break
-        allowed = grammar.allowed(state)
-        if len(allowed) > 1:
-            compared += 1
-            same += int(allowed[np.argmax(logits[allowed])]) == word
-        state = grammar.advance(state, word)
-        logits = steps.take(word)
-    return same, compared
+    asked = Asked(case.tokens, case.plan, case.score, case.mode)
+    return agreeing_choices(asked, written.ids, other, words, GREEDY_WORDS)
 
 
 def likelihood(case: Case, session: Session, tokenizer: Tokenizer) -> Likelihood:

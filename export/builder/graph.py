@@ -19,7 +19,7 @@ from pocketcrafter.export.names import CRITIC_SHA256, TOKENIZER_SHA256
 from pocketcrafter.export.recipe import Recipe, resolve
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import ConfigError
-from pocketcrafter.runtime.targets import OS_OF, SOC_OF, TargetKind
+from pocketcrafter.runtime.targets import OS_OF, QNN_CONTEXTS, QNN_PROGRAMS, TargetKind
 
 _STEPS: Final = "pocketcrafter.export.builder.steps"
 _TORCH: Final = ("torch", "safetensors", "numpy")
@@ -33,7 +33,8 @@ _NEEDS: Final[Mapping[Component, tuple[Component, ...]]] = {
 _TOOLS: Final[Mapping[TargetKind, tuple[str, ...]]] = {
     TargetKind.ONNX: ("onnx", "onnxscript", "onnxruntime", "nncf"),
     TargetKind.EXECUTORCH_XNNPACK: ("executorch", "torchao"),
-    **dict.fromkeys(SOC_OF, ("onnx", "onnxscript", "onnxruntime", "onnxruntime-qnn")),
+    **dict.fromkeys(QNN_CONTEXTS, ("onnx", "onnxscript", "onnxruntime", "onnxruntime-qnn")),
+    **dict.fromkeys(QNN_PROGRAMS, ("executorch", "torchao", "onnxruntime-qnn")),
     **dict.fromkeys(OS_OF, ("coremltools",)),
 }
 
@@ -99,6 +100,7 @@ def bundle_stage(recipe: Recipe, recipe_path: Path, targets: tuple[TargetKind, .
         ),
         training_data=recipe.training_data,
         tools=tuple(sorted(tools)),
+        ladder=recipe.gates.ladder,
     )
     return Stage("bundle", f"{_STEPS}.assemble:run", inputs, settings, settings.tools, _BUNDLE_COST)
 

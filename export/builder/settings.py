@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from pocketcrafter.runtime.bundle.manifest import TrainingData
-from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, Precision
+from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, LadderGates, Precision
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.targets import TargetKind
@@ -66,6 +66,7 @@ class BundleSettings(Config):
     licenses: tuple[LicenseFacts, ...]
     training_data: TrainingData
     tools: tuple[str, ...]
+    ladder: LadderGates = LadderGates()
 
 
 class LoweringRecord(Config):

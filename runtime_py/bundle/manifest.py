@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from pocketcrafter.runtime.backends.names import BACKEND_OF, BackendName
-from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, Precision, RungResult
+from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, LadderGates, Precision, RungResult
 from pocketcrafter.runtime.components import Component, ComponentSpec
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import BundleError
@@ -142,6 +142,7 @@ class Manifest(Config):
     components: tuple[ComponentEntry, ...] = Field(min_length=1)
     targets: Mapping[TargetName, TargetEntry] = Field(min_length=1)
     gate: GateSettings
+    ladder: LadderGates = Field(LadderGates(), description="Gates of the rungs that look at whole photos.")
     licenses: tuple[LicenseEntry, ...] = Field(min_length=1)
     training_data: TrainingData
     tools: Mapping[str, str] = Field(description="Versions of the tools that built the bundle.")

@@ -19,6 +19,8 @@ class Precision(StrEnum):
     INT8 = "int8"
     A16W8 = "a16w8"
     """INT8 weights, 16-bit activations."""
+    A16W4 = "a16w4"
+    """INT4 weights, 16-bit activations."""
     W8 = "w8"
     """INT8 weights in blocks, float activations."""
     W4 = "w4"
@@ -98,6 +100,35 @@ class Coverage(Config):
         return self.macs_delegated / self.macs_total if self.macs_total else 1.0
 
 
+class LadderGates(Config):
+    """What the rungs that look at whole photos must reach: rung 0 (student) and rung 3 (end to end)."""
+
+    student_psnr_db: float = Field(0.5, ge=0, description="Rung 0: most dB that the student may be behind its studio.")
+    student_delta_e: float = Field(0.5, ge=0, description="Rung 0: most mean CIEDE2000 that it may be behind.")
+    delta_e_mean: float = Field(1.0, ge=0, description="Rung 3: highest mean CIEDE2000 over photos.")
+    delta_e_worst: float = Field(3.0, ge=0, description="Rung 3: highest mean CIEDE2000 of any one photo.")
+    plan_error: float = Field(0.02, ge=0, description="Rung 3: highest mean error of the gated plan, in vector units.")
+    tokens: float = Field(0.99, ge=0, le=1, description="Rung 3: lowest share of greedy choices that agree.")
+
+
+class Figure(Config):
+    """One figure of a rung that compares more than tensors, beside the bound that it must keep."""
+
+    name: str = Field(min_length=1, max_length=64, description="What it is, with its unit.")
+    value: float
+    minimum: float | None = Field(None, description="Lowest value that passes; null where any will do.")
+    maximum: float | None = Field(None, description="Highest value that passes; null where any will do.")
+
+    @property
+    def passed(self) -> bool:
+        """Whether the value keeps its bounds."""
+        low, high = self.minimum, self.maximum
+        return (low is None or self.value >= low) and (high is None or self.value <= high)
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.value:.3g}"
+
+
 class RungResult(Config):
     """One rung of the parity ladder: what was compared, how, and whether it passed."""
 
@@ -106,3 +137,4 @@ class RungResult(Config):
     how: str = Field(min_length=1, max_length=500, description="What was compared with what, by which engine.")
     gate: str = Field(max_length=200, description="The gate in words, as in `SQNR >= 40 dB`.")
     fidelity: tuple[Fidelity, ...] = Field((), description="One entry per output.")
+    figures: tuple[Figure, ...] = Field((), max_length=16, description="What was measured on whole photos.")

@@ -16,6 +16,7 @@ from pocketcrafter.runtime.bundle.manifest import (
     TargetEntry,
     TrainingData,
 )
+from pocketcrafter.runtime.bundle.results import LadderGates
 from pocketcrafter.runtime.gate import GateSettings
 
 
@@ -29,6 +30,7 @@ def seal(
     licenses: tuple[LicenseEntry, ...],
     training_data: TrainingData,
     tools: Mapping[str, str],
+    ladder: LadderGates | None = None,
 ) -> Manifest:
     """Write the manifest of a directory that holds everything else of the bundle.
 
@@ -38,7 +40,7 @@ def seal(
     ----------
     root
         The directory; every file in it goes into the manifest.
-    name, components, targets, gate, licenses, training_data, tools
+    name, components, targets, gate, licenses, training_data, tools, ladder
         As in :class:`~pocketcrafter.runtime.bundle.manifest.Manifest`.
 
     Returns
@@ -51,23 +53,39 @@ def seal(
     pydantic.ValidationError
         If the facts contradict each other or the files.
     """
-    found = sorted(p for p in root.rglob("*") if p.is_file())
-    paths = {p.relative_to(root).as_posix(): p for p in found}
-    manifest = Manifest(
-        schema_version=SCHEMA_VERSION,
-        name=name,
-        components=components,
-        targets=targets,
-        gate=gate,
-        licenses=licenses,
-        training_data=training_data,
-        tools=tools,
-        files=tuple(
-            FileEntry(path=path, sha256=sha256_of(file), size=file.stat().st_size)
-            for path, file in paths.items()
-            if path not in RESERVED
+    return _write(
+        root,
+        Manifest(
+            schema_version=SCHEMA_VERSION,
+            name=name,
+            components=components,
+            targets=targets,
+            gate=gate,
+            ladder=ladder or LadderGates(),
+            licenses=licenses,
+            training_data=training_data,
+            tools=tools,
+            files=_entries(root),
         ),
     )
+
+
+def reseal(root: Path, manifest: Manifest) -> Manifest:
+    """Write the manifest again for the files that lie in a bundle's directory now; returns it with their hashes."""
+    return _write(root, Manifest.model_validate(manifest.model_copy(update={"files": _entries(root)}).model_dump()))
+
+
+def _entries(root: Path) -> tuple[FileEntry, ...]:
+    found = sorted(p for p in root.rglob("*") if p.is_file())
+    paths = {p.relative_to(root).as_posix(): p for p in found}
+    return tuple(
+        FileEntry(path=path, sha256=sha256_of(file), size=file.stat().st_size)
+        for path, file in paths.items()
+        if path not in RESERVED
+    )
+
+
+def _write(root: Path, manifest: Manifest) -> Manifest:
     data = manifest.to_bytes()
     (root / MANIFEST).write_bytes(data)
     (root / DIGEST).write_bytes(digest_text(data))

@@ -1,0 +1,139 @@
+"""Rung 3: whole photos through a target's networks, against the same photos in full precision."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from skimage.color import deltaE_ciede2000, rgb2lab
+
+from pocketcrafter.benchmarks.parity.results import PhotoParity
+from pocketcrafter.benchmarks.parity.sources import NetworkSource
+from pocketcrafter.benchmarks.prose.greedy import Asked, agreeing_choices
+from pocketcrafter.export.data.degrade import ByteImage
+from pocketcrafter.runtime.bundle.manifest import TOKENIZER
+from pocketcrafter.runtime.bundle.results import Figure, LadderGates, RungResult
+from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.photo import Photo, decode
+from pocketcrafter.runtime.photo.color import handling_of, pixels_to_srgb, to_eight_bits
+from pocketcrafter.runtime.pipeline import Enhanced, PhotoPipeline
+from pocketcrafter.runtime.plan import RESTORATION
+from pocketcrafter.runtime.prose.prompt import Mode, stated_plan
+from pocketcrafter.runtime.prose.tokenizer import Words
+
+GREEDY_TOKENS: Final = 32
+"""Choices of a critique that are compared."""
+
+_ROWS: Final = 512
+
+
+def compare_photos(
+    reference: NetworkSource, target: NetworkSource, photos: Sequence[Path], progress: Callable[[str, int, int], None]
+) -> list[PhotoParity]:
+    """Enhance and critique photos with both.
+
+    Parameters
+    ----------
+    reference, target
+        Full precision, and what is judged.
+    photos
+        Files of any size.
+    progress
+        Called with a photo's name, photos done and photos in all.
+
+    Raises
+    ------
+    PhotoError
+        If a file is not a photo.
+    BackendError
+        If a network fails.
+    """
+    words = Words.read(reference.bundle.root / TOKENIZER) if reference.has(Component.DECODER) else None
+    pipelines = [_pipeline(source) for source in (reference, target)]
+    found = []
+    for number, path in enumerate(photos):
+        progress(path.name, number, len(photos))
+        photo = decode(path)
+        expected, actual = (pipeline.enhance(photo) for pipeline in pipelines)
+        same, compared = _tokens(pipelines[0], reference, target, photo, words) if words else (0, 0)
+        found.append(_compared(path.name, photo, expected, actual, same, compared))
+    progress("photos", len(photos), len(photos))
+    return found
+
+
+def end_to_end_rung(photos: Sequence[PhotoParity], gates: LadderGates, target: str) -> RungResult:
+    """Judge a target by its photos.
+
+    Photos that neither pipeline changes say nothing of the networks behind the gate: they are left out of the mean.
+    """
+    changed = [p for p in photos if p.changed] or list(photos)
+    restored = sum(p.restored for p in photos)
+    figures = [
+        Figure(name="ΔE2000 mean", value=float(np.mean([p.delta_e for p in changed])), maximum=gates.delta_e_mean),
+        Figure(name="ΔE2000 worst", value=max(p.delta_e for p in photos), maximum=gates.delta_e_worst),
+        Figure(name="plan error", value=float(np.mean([p.plan_error for p in photos])), maximum=gates.plan_error),
+    ]
+    if compared := sum(p.tokens_compared for p in photos):
+        agreed = sum(p.tokens_same for p in photos) / compared
+        figures.append(Figure(name="tokens equal", value=agreed, minimum=gates.tokens))
+    return RungResult(
+        rung=3,
+        passed=all(f.passed for f in figures),
+        how=f"{len(photos)} whole photos through {target} on this host against the full-precision pipeline in torch; "
+        f"{sum(p.changed for p in photos)} of them were changed, {restored} restored",
+        gate=end_to_end_gate(gates),
+        figures=tuple(figures),
+    )
+
+
+def end_to_end_gate(gates: LadderGates) -> str:
+    """Say rung 3's gates in words."""
+    return (
+        f"ΔE2000 mean <= {gates.delta_e_mean:g}, worst <= {gates.delta_e_worst:g}; plan error <= {gates.plan_error:g}; "
+        f">= {gates.tokens:.0%} of {GREEDY_TOKENS} greedy tokens"
+    )
+
+
+def mean_delta_e(first: ByteImage, second: ByteImage) -> float:
+    """Mean CIEDE2000 of two sRGB pictures ``(H, W, 3)`` of one size; works in strips, so that large ones fit."""
+    if np.array_equal(first, second):
+        return 0.0
+    total = 0.0
+    for top in range(0, first.shape[0], _ROWS):
+        a, b = (picture[top : top + _ROWS] for picture in (first, second))
+        total += float(deltaE_ciede2000(rgb2lab(a), rgb2lab(b)).sum())
+    return total / float(first.shape[0] * first.shape[1])
+
+
+def _pipeline(source: NetworkSource) -> PhotoPipeline:
+    return PhotoPipeline(source, threads=source.threads, tokenizer=source.bundle.root / TOKENIZER)
+
+
+def _tokens(
+    pipeline: PhotoPipeline, reference: NetworkSource, target: NetworkSource, photo: Photo, words: Words
+) -> tuple[int, int]:
+    # The target's critic has just seen the photo; its plan tokens go in, under the reference's prompt.
+    tokens = np.ascontiguousarray(target.session(Component.CRITIC).said["tokens"])
+    told = pipeline.prose(photo, Mode.FULL)
+    plan = stated_plan(told.critique.plan, reference.gate)
+    asked = Asked(tokens, plan, told.critique.score, Mode.FULL)
+    return agreeing_choices(asked, told.written.ids, target.session(Component.DECODER), words, GREEDY_TOKENS)
+
+
+def _compared(name: str, photo: Photo, expected: Enhanced, actual: Enhanced, same: int, compared: int) -> PhotoParity:
+    return PhotoParity(
+        photo=name,
+        changed=not all(np.array_equal(e.photo.pixels, photo.pixels) for e in (expected, actual)),
+        restored=any(e.plan.is_active(*RESTORATION) for e in (expected, actual)),
+        delta_e=mean_delta_e(_srgb(expected.photo), _srgb(actual.photo)),
+        plan_error=float(np.mean(np.abs(expected.plan.vector() - actual.plan.vector()))),
+        tokens_same=same,
+        tokens_compared=compared,
+    )
+
+
+def _srgb(photo: Photo) -> ByteImage:
+    pixels = np.asarray(to_eight_bits(photo.pixels))
+    if photo.icc is not None and handling_of(photo.icc) != "srgb":
+        pixels = np.asarray(pixels_to_srgb(pixels, photo.icc))
+    return pixels

@@ -1,0 +1,108 @@
+"""Rungs 1 and 2 of one network: what the build recorded, and what of it can be run again from the bundle alone."""
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import onnx
+
+from pocketcrafter.benchmarks.parity.results import NetworkParity
+from pocketcrafter.export.backend import TorchBackend
+from pocketcrafter.export.lower.base import compare
+from pocketcrafter.export.lower.onnx import SIMULATED, simulate
+from pocketcrafter.quantize.nbits import decoded
+from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.backends.registry import usable_backend, why_unusable
+from pocketcrafter.runtime.bundle.goldens import read_tensors
+from pocketcrafter.runtime.bundle.manifest import ComponentEntry
+from pocketcrafter.runtime.bundle.reader import Bundle
+from pocketcrafter.runtime.bundle.results import Fidelity, Precision, RungResult
+from pocketcrafter.runtime.targets import TargetKind
+
+Tensors = dict[str, FloatArray]
+Simulate = Callable[[Path, ComponentEntry, list[Tensors]], list[Tensors]]
+"""Runs the fake-quantized network that an artifact holds on samples."""
+
+_EXACT: Final = frozenset({Precision.FP32, Precision.FP16})
+
+
+def network_parity(bundle: Bundle, entry: ComponentEntry, target: str, weights: Path, threads: int) -> NetworkParity:
+    """Run a component's goldens on one target, and rungs 1 and 2 again where the artifact holds what they compare.
+
+    Parameters
+    ----------
+    bundle, entry, target
+        The network.
+    weights
+        Its full-precision weights.
+    threads
+        Threads to compute with.
+
+    Notes
+    -----
+    Fake-quantized weights can be read back from an ONNX artifact. The other toolchains simulate what they do not ship:
+    there the goldens, in which both rungs come together, are what can be run again.
+
+    Raises
+    ------
+    BackendError
+        If a network fails.
+    BundleError
+        If a golden is damaged.
+    """
+    artifact, kind = entry.artifacts[target], bundle.manifest.targets[target].kind
+    recorded = tuple(r for r in artifact.rungs if r.rung in {1, 2})
+    facts = {
+        "component": entry.spec.component,
+        "target": target,
+        "precision": artifact.precision,
+        "recorded": recorded,
+        "golden_gate_db": artifact.golden_sqnr_db,
+    }
+    backend = bundle.manifest.targets[target].backend
+    if reason := why_unusable(backend):
+        return NetworkParity.model_validate(facts | {"not_run": reason})
+    path = bundle.root / artifact.path
+    session = usable_backend(backend).open(path, entry.spec, threads)
+    samples = [read_tensors(bundle.root / golden.inputs, entry.spec.inputs) for golden in entry.goldens]
+    expected = [read_tensors(bundle.root / golden.outputs, entry.spec.outputs) for golden in entry.goldens]
+    actual = [session.run(sample) for sample in samples]
+    again: tuple[RungResult, ...] = ()
+    if kind in SIMULATIONS and artifact.precision not in _EXACT:
+        student = TorchBackend().open(weights, entry.spec, threads)
+        simulated = SIMULATIONS[kind](path, entry, samples)
+        again = (
+            _judged(recorded, 1, compare([student.run(s) for s in samples], simulated, entry.spec), _AGAIN[0]),
+            _judged(recorded, 2, compare(simulated, actual, entry.spec), _AGAIN[1]),
+        )
+    return NetworkParity.model_validate(facts | {"again": again, "goldens": compare(expected, actual, entry.spec)})
+
+
+def _simulate_onnx(path: Path, entry: ComponentEntry, samples: list[Tensors]) -> list[Tensors]:
+    with tempfile.TemporaryDirectory(prefix="pocketcrafter-parity-") as folder:
+        plain = Path(folder) / "decoded.onnx"
+        onnx.save(decoded(onnx.load(path)), plain)
+        return simulate(plain, samples, entry.spec)
+
+
+SIMULATIONS: Final[Mapping[TargetKind, Simulate]] = {TargetKind.ONNX: _simulate_onnx}
+"""Targets whose artifacts hold their own simulation."""
+
+_AGAIN: Final = (
+    f"On the goldens: {SIMULATED} against eager torch in full precision",
+    f"On the goldens: the artifact on this machine against {SIMULATED}",
+)
+
+
+def _judged(recorded: tuple[RungResult, ...], rung: int, fidelity: tuple[Fidelity, ...], how: str) -> RungResult:
+    gate = next((r.gate for r in recorded if r.rung == rung), "")
+    return RungResult(rung=rung, passed=_passed(gate, fidelity), how=how, gate=gate, fidelity=fidelity)
+
+
+def _passed(gate: str, fidelity: tuple[Fidelity, ...]) -> bool | None:
+    """Hold figures against a gate in the build's words, as in `SQNR >= 40 dB`; `None` for other words."""
+    words = gate.split()
+    if len(words) != 4 or words[:2] != ["SQNR", ">="] or words[3] != "dB":
+        return None
+    return all(f.reaches(float(words[2])) for f in fidelity)

@@ -1,0 +1,95 @@
+"""Where the two pipelines that are compared get their networks: a target's artifacts, or weights in full precision."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pocketcrafter.export.backend import TorchBackend
+from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.backends.base import Session
+from pocketcrafter.runtime.bundle.integrity import sha256_of
+from pocketcrafter.runtime.bundle.manifest import ComponentEntry
+from pocketcrafter.runtime.bundle.reader import Bundle
+from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.errors import BackendError
+from pocketcrafter.runtime.gate import GateSettings
+
+
+def student_weights(bundle: Bundle, entry: ComponentEntry, folder: Path | None) -> Path:
+    """Return the weights that a component was lowered from.
+
+    Parameters
+    ----------
+    bundle, entry
+        The bundle and its component.
+    folder
+        Where to look first; what this installation ships comes second.
+
+    Raises
+    ------
+    BackendError
+        If neither has them, or has others of that name.
+    """
+    name = Path(entry.source.weights).name
+    beside = folder / name if folder else None
+    weights = beside if beside and beside.is_file() else TorchBackend().weights(name)
+    if sha256_of(weights) != entry.source.sha256:
+        raise BackendError(
+            f"{weights}: not the weights that `{entry.spec.component}` in {bundle.path} was built from. Name the "
+            "folder that has them with --weights, or build the bundle again: pocketcrafter build"
+        )
+    return weights
+
+
+class RememberingSession:
+    """A session that keeps what it said last."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.said: Mapping[str, FloatArray] = {}
+
+    def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+        """Run; see `pocketcrafter.runtime.backends.base.Session`."""
+        said = self._session.run(inputs)
+        self.said = said
+        return said
+
+
+@dataclass
+class NetworkSource:
+    """A bundle's networks, opened once each: of a target, or in torch where ``weights`` are given.
+
+    Attributes
+    ----------
+    target
+        A target of the bundle.
+    weights
+        Full-precision weights by component. With any, the target is not used.
+    """
+
+    bundle: Bundle
+    threads: int
+    target: str = ""
+    weights: Mapping[Component, Path] = field(default_factory=dict)
+    _open: dict[Component, RememberingSession] = field(default_factory=dict)
+
+    @property
+    def gate(self) -> GateSettings:
+        """The bundle's gate."""
+        return self.bundle.manifest.gate
+
+    def has(self, component: Component) -> bool:
+        """Whether the bundle has the component."""
+        return self.bundle.has(component)
+
+    def session(self, component: Component) -> RememberingSession:
+        """Open a network, or return it if it is open."""
+        if component not in self._open:
+            spec = self.bundle.manifest.entry(component).spec
+            opened: Session = (
+                TorchBackend().open(self.weights[component], spec, self.threads)
+                if self.weights
+                else self.bundle.target_session(component, self.threads, self.target)
+            )
+            self._open[component] = RememberingSession(opened)
+        return self._open[component]

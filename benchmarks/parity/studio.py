@@ -1,0 +1,107 @@
+"""Rung 0: what the pocket networks lose to the larger ones that they were distilled from."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from pocketcrafter.benchmarks.frames import FrameKind, MeasuredFrame
+from pocketcrafter.benchmarks.parity.results import StudioParity
+from pocketcrafter.benchmarks.parity.sources import NetworkSource
+from pocketcrafter.benchmarks.quality.metrics import PictureFigures, Reference
+from pocketcrafter.benchmarks.quality.pictures import PipelineSubject
+from pocketcrafter.runtime.bundle.integrity import sha256_of
+from pocketcrafter.runtime.bundle.results import Figure, LadderGates, RungResult
+from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.pipeline import PhotoPipeline
+
+STUDIO_KINDS: Final = (FrameKind.DEGRADED, FrameKind.CLEAN, FrameKind.NOISE)
+"""Frames that students and studios are compared on."""
+
+STUDIO_COMPONENTS: Final = (Component.CRITIC, Component.TONE, Component.RESTORE)
+"""Components that take part in a picture, and may have a studio."""
+
+_Measured = tuple[PictureFigures, float]
+
+
+def compare_with_studio(
+    student: NetworkSource,
+    studio: Mapping[Component, Path],
+    frames: Sequence[MeasuredFrame],
+    split: str,
+    progress: Callable[[str, int, int], None],
+) -> StudioParity:
+    """Enhance frames with both and hold each against the clean frame.
+
+    Parameters
+    ----------
+    student
+        The bundle's networks in full precision.
+    studio
+        Weights of larger networks, which take the place of the student's; the bundle's gate stays.
+    frames
+        At least one.
+    split
+        What the frames come from, in words.
+    progress
+        Called with what is done, frames done and frames in all.
+
+    Raises
+    ------
+    ConfigError
+        If a file does not hold weights of its component.
+    BackendError
+        If a network fails.
+    """
+    larger = NetworkSource(student.bundle, student.threads, weights={**student.weights, **studio})
+    subjects = [PipelineSubject(PhotoPipeline(source, threads=source.threads)) for source in (student, larger)]
+    found: tuple[list[_Measured], list[_Measured]] = ([], [])
+    for number, measured in enumerate(frames):
+        progress("studio", number, len(frames))
+        reference = Reference(measured.frame.clean)
+        for results, subject in zip(found, subjects, strict=True):
+            enhanced, critique = subject.enhance(measured.frame.degraded)
+            error = np.abs(critique.plan.vector() - measured.frame.plan.vector())
+            results.append((reference.figures(enhanced), float(error.mean())))
+    progress("studio", len(frames), len(frames))
+    pocket, large = (_means(results) for results in found)
+    gates = student.bundle.manifest.ladder
+    return StudioParity(
+        studio={component: sha256_of(path) for component, path in studio.items()},
+        frames=len(frames),
+        split=split,
+        student=pocket,
+        studio_figures=large,
+        rung=_rung(pocket, large, gates, len(frames), split),
+    )
+
+
+def _means(results: Sequence[_Measured]) -> tuple[Figure, ...]:
+    figures, errors = zip(*results, strict=True)
+    return (
+        Figure(name="PSNR, dB", value=float(np.mean([f.psnr_db for f in figures]))),
+        Figure(name="SSIM", value=float(np.mean([f.ssim for f in figures]))),
+        Figure(name="ΔE2000", value=float(np.mean([f.delta_e for f in figures]))),
+        Figure(name="plan MAE", value=float(np.mean(errors))),
+    )
+
+
+def _rung(
+    pocket: tuple[Figure, ...], large: tuple[Figure, ...], gates: LadderGates, frames: int, split: str
+) -> RungResult:
+    mine, theirs = ({f.name: f.value for f in side} for side in (pocket, large))
+    figures = (
+        Figure(name="PSNR behind, dB", value=theirs["PSNR, dB"] - mine["PSNR, dB"], maximum=gates.student_psnr_db),
+        Figure(name="SSIM behind", value=theirs["SSIM"] - mine["SSIM"]),
+        Figure(name="ΔE2000 behind", value=mine["ΔE2000"] - theirs["ΔE2000"], maximum=gates.student_delta_e),
+        Figure(name="plan MAE behind", value=mine["plan MAE"] - theirs["plan MAE"]),
+    )
+    return RungResult(
+        rung=0,
+        passed=all(f.passed for f in figures),
+        how=f"Student and studio in full precision, behind the bundle's gate, on {frames} frames of {split} photos, "
+        "each against the clean frame",
+        gate=f"behind by <= {gates.student_psnr_db:g} dB and <= {gates.student_delta_e:g} ΔE2000",
+        figures=figures,
+    )

@@ -1,0 +1,158 @@
+"""The ladder: equal networks are found equal, others are found out, and what was found is kept in the bundle."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage.color import deltaE_ciede2000, rgb2lab
+
+from pocketcrafter.benchmarks.frames import FrameKind, measured_frames
+from pocketcrafter.benchmarks.latency.machine import this_machine
+from pocketcrafter.benchmarks.parity.measure import climb
+from pocketcrafter.benchmarks.parity.photos import compare_photos, end_to_end_rung, mean_delta_e
+from pocketcrafter.benchmarks.parity.results import ParityReport, PhotoParity, TargetParity
+from pocketcrafter.benchmarks.parity.rungs import network_parity
+from pocketcrafter.benchmarks.parity.sources import NetworkSource, student_weights
+from pocketcrafter.benchmarks.parity.store import store
+from pocketcrafter.benchmarks.parity.studio import compare_with_studio
+from pocketcrafter.benchmarks.parity.table import parity_lines
+from pocketcrafter.export.backend import WEIGHTS
+from pocketcrafter.export.models import load_component, save_component
+from pocketcrafter.runtime.bundle.reader import Bundle
+from pocketcrafter.runtime.bundle.results import LadderGates
+from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.errors import BackendError, ConfigError
+
+SHIPPED = {c: WEIGHTS / f"{c}.safetensors" for c in (Component.CRITIC, Component.TONE, Component.RESTORE)}
+
+
+@pytest.fixture(scope="module")
+def dim(photos: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A photo that any critic would brighten."""
+    with Image.open(photos[0]) as image:
+        pixels = np.asarray(image.convert("RGB").crop((0, 0, 320, 320)))
+    path = tmp_path_factory.mktemp("dim") / "dim.png"
+    Image.fromarray((pixels * 0.3).astype(np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def other_tone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped tone network, disturbed as no quantization would."""
+    tone = load_component(Component.TONE, WEIGHTS / "tone.safetensors")
+    generator = torch.Generator().manual_seed(0)
+    for parameter in tone.parameters():
+        parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.5 * parameter.std().nan_to_num())
+    path = tmp_path_factory.mktemp("tone") / "tone.safetensors"
+    save_component(tone, path)
+    return path
+
+
+def parity(delta_e: float, *, changed: bool = True, plan_error: float = 0.0, same: int = 32) -> PhotoParity:
+    return PhotoParity(
+        photo="a.jpg", changed=changed, restored=False, delta_e=delta_e, plan_error=plan_error,
+        tokens_same=same, tokens_compared=32,
+    )  # fmt: skip
+
+
+def test_equal_networks_make_equal_pictures(bundle: Path, dim: Path) -> None:
+    sources = [NetworkSource(Bundle.open(bundle), 1, weights=SHIPPED) for _ in range(2)]
+    (found,) = compare_photos(*sources, [dim], lambda *_: None)
+    assert found.changed
+    assert (found.delta_e, found.plan_error) == (0, 0)
+
+
+def test_another_tone_network_is_found_out(bundle: Path, dim: Path, other_tone: Path) -> None:
+    opened = Bundle.open(bundle)
+    reference = NetworkSource(opened, 1, weights=SHIPPED)
+    target = NetworkSource(opened, 1, weights={**SHIPPED, Component.TONE: other_tone})
+    found = compare_photos(reference, target, [dim], lambda *_: None)
+    assert found[0].plan_error == 0  # the critic is the same
+    rung = end_to_end_rung(found, LadderGates(delta_e_mean=0.2), "onnx")
+    assert rung.passed is False
+
+
+def test_photos_that_nobody_changed_do_not_flatter_the_mean() -> None:
+    rung = end_to_end_rung([parity(2.0), *[parity(0.0, changed=False)] * 9], LadderGates(), "onnx")
+    assert {f.name: f.value for f in rung.figures}["ΔE2000 mean"] == 2.0
+    assert rung.passed is False
+
+
+@pytest.mark.parametrize(
+    ("photo", "missed"),
+    [
+        (parity(0.9), []),
+        (parity(3.1), ["ΔE2000 mean", "ΔE2000 worst"]),
+        (parity(0.1, plan_error=0.03), ["plan error"]),
+        (parity(0.1, same=31), ["tokens equal"]),
+    ],
+)
+def test_each_gate_of_rung_3_holds(photo: PhotoParity, missed: list[str]) -> None:
+    rung = end_to_end_rung([photo], LadderGates(), "onnx")
+    assert [f.name for f in rung.figures if not f.passed] == missed
+    assert rung.passed is not bool(missed)
+
+
+def test_the_color_difference_of_strips_is_that_of_the_whole() -> None:
+    first, second = np.random.default_rng(0).integers(0, 256, (2, 1100, 8, 3), dtype=np.uint8)
+    whole = deltaE_ciede2000(rgb2lab(first), rgb2lab(second)).mean()
+    assert mean_delta_e(first, second) == pytest.approx(whole)
+
+
+def test_an_artifact_that_is_not_its_network_fails_rung_1_again(bundle: Path) -> None:
+    opened = Bundle.open(bundle)
+    entry = opened.manifest.entry(Component.CRITIC)
+    found = network_parity(opened, entry, "onnx", SHIPPED[Component.CRITIC], 1)
+    assert found.goldens_passed  # the goldens were made with the artifact itself
+    assert [r.passed for r in found.again] == [False, True]
+
+
+def test_weights_of_another_network_are_refused(bundle: Path) -> None:
+    opened = Bundle.open(bundle)
+    with pytest.raises(BackendError, match="not the weights"):
+        student_weights(opened, opened.manifest.entry(Component.TONE), None)
+
+
+def test_a_target_that_the_bundle_lacks_is_refused(bundle: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no target `coreml:ios18`; it has onnx"):
+        climb(Bundle.open(bundle), ["coreml:ios18"], [])
+
+
+def test_a_student_is_no_further_than_its_budget_behind_its_studio(
+    bundle: Path, photos: list[Path], noise_profiles: Path, other_tone: Path
+) -> None:
+    frames = list(measured_frames(photos[:1], noise_profiles, [FrameKind.DEGRADED], 1, 3))
+    spoiled = NetworkSource(Bundle.open(bundle), 1, weights={**SHIPPED, Component.TONE: other_tone})
+    told = compare_with_studio(spoiled, {Component.TONE: SHIPPED[Component.TONE]}, frames, "test", lambda *_: None)
+    values = [{f.name: f.value for f in side} for side in (told.student, told.studio_figures)]
+    behind = {f.name: f.value for f in told.rung.figures}
+    assert behind["ΔE2000 behind"] == pytest.approx(values[0]["ΔE2000"] - values[1]["ΔE2000"])
+    assert behind["PSNR behind, dB"] == pytest.approx(values[1]["PSNR, dB"] - values[0]["PSNR, dB"])
+    assert told.rung.passed is (behind["ΔE2000 behind"] <= 0.5 and behind["PSNR behind, dB"] <= 0.5)
+
+
+def test_what_was_found_is_kept_in_the_bundle(make_bundle: Callable[..., Path], tmp_path: Path) -> None:
+    root = make_bundle(tmp_path / "small.pcbundle")
+    rung = end_to_end_rung([parity(0.4)], LadderGates(), "onnx")
+    networks = tuple(
+        network_parity(Bundle.open(root), e, "onnx", SHIPPED[e.spec.component], 1)
+        for e in Bundle.open(root).manifest.components[:1]
+    )
+    report = ParityReport(
+        bundle="small", machine=this_machine(), threads=1, networks=networks,
+        targets=(TargetParity(target="onnx", photos=(parity(0.4),), rung=rung),),
+    )  # fmt: skip
+    store(root, report)
+    kept = Bundle.open(root)
+    kept.check_integrity()
+    assert kept.manifest.entry(Component.CRITIC).artifacts["onnx"].rungs[3] == rung
+    assert [r.rung for r in kept.manifest.entry(Component.CRITIC).artifacts["onnx"].rungs] == [0, 1, 2, 3, 4]
+    assert ParityReport.model_validate_json((root / "reports/parity.json").read_bytes()) == report
+    assert "ΔE2000 mean 0.4" in (root / "reports/parity.md").read_text(encoding="utf-8")
+    table = "\n".join(parity_lines(report, kept.manifest))
+    assert "| ΔE2000 mean 0.4 | not run |" in table
+    shutil.rmtree(root)
