@@ -10,8 +10,8 @@ def is_within(name: str, modules: tuple[str, ...]) -> bool:
     return any(name == module or name.startswith(f"{module}.") for module in modules)
 
 
-def check_modules(model: nn.Module, names: tuple[str, ...]) -> None:
-    """Refuse names in ``keep_fp32`` that a model has no module of.
+def check_modules(model: nn.Module, names: tuple[str, ...], key: str = "keep_fp32") -> None:
+    """Refuse names that a model has no module of; ``key`` is what a recipe calls them by.
 
     Raises
     ------
@@ -20,4 +20,4 @@ def check_modules(model: nn.Module, names: tuple[str, ...]) -> None:
     """
     known = {name for name, _ in model.named_modules()} - {""}
     if unknown := [name for name in names if name not in known]:
-        raise ConfigError(f"keep_fp32 names no module of {type(model).__name__}: {', '.join(unknown)}.")
+        raise ConfigError(f"{key} names no module of {type(model).__name__}: {', '.join(unknown)}.")

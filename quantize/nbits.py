@@ -1,4 +1,4 @@
-"""Weight-only quantization of ONNX models for ONNX Runtime's MatMulNBits: INT4 or INT8 in blocks, float activations."""
+"""Weight-only quantization of ONNX models for ONNX Runtime's MatMulNBits: 2, 4 or 8 bits, in blocks."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -6,35 +6,37 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import onnx
+import torch
 from onnx import helper, numpy_helper
 
-from pocketcrafter.quantize.qdq import inside
-from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.errors import ConfigError
-
-BLOCK: Final = 32
-"""Weights along the input axis that share a scale."""
+from pocketcrafter.quantize.blocks import BLOCK, Blocks, nearest
+from pocketcrafter.quantize.qdq import inside, module_of
+from pocketcrafter.runtime.errors import ConfigError, ShapeMismatchError
 
 _OPERATOR: Final = "MatMulNBits"
 _DOMAIN: Final = "com.microsoft"
 _FULL_PRECISION: Final = 1
 """ONNX Runtime's accuracy level for products in float32; others round activations to INT8 on some machines."""
 
-_SHRINKS: Final = np.linspace(1.0, 0.8, 9, dtype=np.float32)
-"""Shares of the largest magnitude that a scale may span: clipping an outlier can cost less than coarse steps."""
 
-
-def quantize_linears(model: onnx.ModelProto, bits: int, keep_fp32: tuple[str, ...] = ()) -> onnx.ModelProto:
-    """Quantize the weights of linear layers; each block gets the scale with the least squared error.
+def quantize_linears(
+    model: onnx.ModelProto,
+    bits: int,
+    keep_fp32: tuple[str, ...] = (),
+    rounded: Mapping[str, Blocks] | None = None,
+) -> onnx.ModelProto:
+    """Quantize the weights of linear layers, to the nearest level where nothing better is given.
 
     Parameters
     ----------
     model
         A model that ``torch.onnx.export(..., dynamo=True)`` wrote; left as it is.
     bits
-        4 or 8.
+        2, 4 or 8.
     keep_fp32
         Qualified names of torch modules whose weights stay float32.
+    rounded
+        Levels that were chosen already, by the torch module's name; their bits may be others.
 
     Returns
     -------
@@ -55,8 +57,10 @@ def quantize_linears(model: onnx.ModelProto, bits: int, keep_fp32: tuple[str, ..
         raise ConfigError("No linear layer is left to quantize: keep fewer modules in float32, or build it in fp32.")
     for node in chosen:
         weight = numpy_helper.to_array(weights[node.input[1]])
-        levels, scales = _rounded(weight, bits)
-        stored = {f"{node.name}.levels": _packed(levels, bits), f"{node.name}.scales": scales.reshape(-1)}
+        blocks = (rounded or {}).get(module_of(node)) or nearest(torch.tensor(weight), bits)
+        if blocks.levels.shape != weight.shape:
+            raise ShapeMismatchError(f"{node.name}: levels of {tuple(blocks.levels.shape)} for {weight.shape} weights.")
+        stored = {f"{node.name}.levels": _packed(blocks), f"{node.name}.scales": blocks.scales.numpy().reshape(-1)}
         graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in stored.items())
         rows, columns = weight.shape
         replacement = helper.make_node(
@@ -67,7 +71,7 @@ def quantize_linears(model: onnx.ModelProto, bits: int, keep_fp32: tuple[str, ..
             domain=_DOMAIN,
             K=columns,
             N=rows,
-            bits=bits,
+            bits=blocks.bits,
             block_size=BLOCK,
             accuracy_level=_FULL_PRECISION,
         )
@@ -92,10 +96,11 @@ def decoded(model: onnx.ModelProto) -> onnx.ModelProto:
             continue
         facts = {a.name: a.i for a in node.attribute}
         levels = stored[node.input[1]].reshape(facts["N"], -1)
-        if facts["bits"] == 4:
-            levels = np.stack([levels & 15, levels >> 4], -1).reshape(facts["N"], -1)
+        width = facts["bits"]
+        parts = [levels >> shift & (2**width - 1) for shift in range(0, 8, width)]
+        levels = np.stack(parts, -1).reshape(facts["N"], -1)
         steps = np.repeat(stored[node.input[2]].reshape(facts["N"], -1), facts["block_size"], 1)
-        weight = (levels.astype(np.float32) - 2 ** (facts["bits"] - 1)) * steps
+        weight = (levels.astype(np.float32) - 2 ** (width - 1)) * steps
         name = f"{node.name}.weight"
         made.graph.initializer.append(numpy_helper.from_array(weight[:, : facts["K"]].T.copy(), name))
         node.CopyFrom(helper.make_node("MatMul", [node.input[0], name], list(node.output), name=node.name))
@@ -112,29 +117,15 @@ def _is_linear(node: onnx.NodeProto, weights: Mapping[str, onnx.TensorProto]) ->
     return plain and "transB" in facts and facts["transB"].i == 1 and weights[node.input[1]].dims[1] % BLOCK == 0
 
 
-def _rounded(weight: FloatArray, bits: int) -> tuple[npt.NDArray[np.uint8], FloatArray]:
-    """Return levels ``(N, K)`` around the middle level, and scales ``(N, K / BLOCK)``."""
-    middle = 2 ** (bits - 1)
-    blocks = weight.reshape(weight.shape[0], -1, BLOCK)
-    extreme = np.take_along_axis(blocks, np.abs(blocks).argmax(2, keepdims=True), 2)
-    # The largest magnitude becomes the lowest level, which is one further from the middle than the highest.
-    widest = np.where(extreme == 0, 1.0, extreme / -middle)
-    best, least = np.zeros_like(widest), np.full(widest.shape, np.inf)
-    for shrink in _SHRINKS:
-        scale = (widest * shrink).astype(np.float32)
-        steps = np.clip(np.round(blocks / scale), -middle, middle - 1)
-        error = ((steps * scale - blocks) ** 2).sum(2, keepdims=True)
-        best = np.where(error < least, scale, best)
-        least = np.minimum(error, least)
-    levels = np.clip(np.round(blocks / best), -middle, middle - 1) + middle
-    return levels.reshape(weight.shape).astype(np.uint8), best[:, :, 0].astype(np.float32)
-
-
-def _packed(levels: npt.NDArray[np.uint8], bits: int) -> npt.NDArray[np.uint8]:
-    """Return levels in MatMulNBits' layout ``(N, K / BLOCK, BLOCK · bits / 8)``; of two in a byte the first is low."""
-    if bits == 4:
-        levels = (levels[:, ::2] | levels[:, 1::2] << 4).astype(np.uint8)
-    return levels.reshape(levels.shape[0], -1, BLOCK * bits // 8)
+def _packed(blocks: Blocks) -> npt.NDArray[np.uint8]:
+    """Return levels in MatMulNBits' layout ``(N, K / BLOCK, BLOCK · bits / 8)``; the first in a byte is low."""
+    bits = blocks.bits
+    levels = (blocks.levels.numpy().astype(np.int16) + 2 ** (bits - 1)).astype(np.uint8)
+    count = 8 // bits
+    packed = np.zeros((levels.shape[0], levels.shape[1] // count), np.uint8)
+    for place in range(count):
+        packed |= levels[:, place::count] << np.uint8(place * bits)
+    return packed.reshape(levels.shape[0], -1, BLOCK * bits // 8)
 
 
 def _drop_unused(graph: onnx.GraphProto) -> None:

@@ -15,6 +15,7 @@ from pocketcrafter.export.data.sampling import Focus, draw_frame
 from pocketcrafter.export.models import load_component
 from pocketcrafter.export.models.critic import Judgement
 from pocketcrafter.export.train.evidence import FRAME_PX, critic_inputs, to_batch
+from pocketcrafter.quantize.moments import Watcher
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import ConfigError
@@ -36,7 +37,14 @@ Sample = Mapping[str, FloatArray]
 _RESTORATION_COLUMNS: Final = [list(Attribute).index(a) for a in RESTORATION]
 
 
-def samples(component: Component, photos: Sequence[Path], weights: Path, count: int, seed: int) -> list[Sample]:
+def samples(
+    component: Component,
+    photos: Sequence[Path],
+    weights: Path,
+    count: int,
+    seed: int,
+    watcher: Watcher | None = None,
+) -> list[Sample]:
     """Return inputs of a component, by name, made from photos.
 
     Parameters
@@ -49,6 +57,8 @@ def samples(component: Component, photos: Sequence[Path], weights: Path, count: 
         Folder of the full-precision weights; the tone network's and the decoder's inputs come from the critic.
     count, seed
         How many samples, and what their faults are drawn from.
+    watcher
+        Sees the component's own network, where that runs to make samples: the decoder writes its prefixes itself.
 
     Raises
     ------
@@ -58,7 +68,7 @@ def samples(component: Component, photos: Sequence[Path], weights: Path, count: 
     if not photos:
         raise ConfigError("Calibration needs photos: the folder holds none. Put at least eight into it.")
     focus = Focus.RESTORATION if component is Component.RESTORE else Focus.EVERYTHING
-    make = _MAKERS[component](weights)
+    make = _MAKERS[component](weights, watcher or Watcher())
     pixels = [_read(path) for path in photos]
     drawn = []
     for index in range(count):
@@ -87,7 +97,7 @@ def _restore_sample(frame: Frame) -> Sample:
     return {"tile": _network_input(frame.degraded[None]), "amounts": amounts[None]}
 
 
-def _tone_samples(weights: Path) -> Callable[[Frame], Sample]:
+def _tone_samples(weights: Path, _watcher: Watcher) -> Callable[[Frame], Sample]:
     judge = _judge(weights)
 
     def make(frame: Frame) -> Sample:
@@ -119,10 +129,10 @@ def _network_input(pictures: ByteImage) -> FloatArray:
     return array
 
 
-_MAKERS: Final[Mapping[Component, Callable[[Path], Callable[[Frame], Sample]]]] = {
-    Component.CRITIC: lambda _weights: _critic_sample,
+_MAKERS: Final[Mapping[Component, Callable[[Path, Watcher], Callable[[Frame], Sample]]]] = {
+    Component.CRITIC: lambda _weights, _watcher: _critic_sample,
     Component.TONE: _tone_samples,
-    Component.RESTORE: lambda _weights: _restore_sample,
-    Component.DECODER: lambda weights: decoder_samples(weights, _judge(weights)),
-    Component.COMPOSITION: lambda _weights: _composition_sample,
+    Component.RESTORE: lambda _weights, _watcher: _restore_sample,
+    Component.DECODER: lambda weights, watcher: decoder_samples(weights, _judge(weights), watcher),
+    Component.COMPOSITION: lambda _weights, _watcher: _composition_sample,
 }

@@ -12,6 +12,7 @@ from pocketcrafter.export.backend import TorchBackend
 from pocketcrafter.export.data.degrade import Frame
 from pocketcrafter.export.models.critic import Judgement
 from pocketcrafter.export.names import TOKENIZER
+from pocketcrafter.quantize.moments import Watcher
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.components import POCKET_SPECS, Component
@@ -27,7 +28,9 @@ _STEPS: Final = 48
 """Steps 24 to 71 are taken in turn: within the text of every critique, and long before the end of most."""
 
 
-def decoder_samples(weights: Path, judge: Callable[[Frame], Judgement]) -> Callable[[Frame], Mapping[str, FloatArray]]:
+def decoder_samples(
+    weights: Path, judge: Callable[[Frame], Judgement], watcher: Watcher
+) -> Callable[[Frame], Mapping[str, FloatArray]]:
     """Return what makes a sample of a frame.
 
     Parameters
@@ -36,10 +39,11 @@ def decoder_samples(weights: Path, judge: Callable[[Frame], Judgement]) -> Calla
         Folder with the decoder's weights and tokenizer.
     judge
         The critic.
+    watcher
+        Sees every step that the decoder takes until a sample is there.
     """
-    session = _Recorder(
-        TorchBackend().open(weights / "decoder.safetensors", POCKET_SPECS[Component.DECODER], threads=2)
-    )
+    network = TorchBackend().open(weights / "decoder.safetensors", POCKET_SPECS[Component.DECODER], threads=2)
+    session = _Recorder(network)
     writer, turns = Writer(session, Words.read(weights / TOKENIZER)), count()
 
     def make(frame: Frame) -> Mapping[str, FloatArray]:
@@ -48,7 +52,7 @@ def decoder_samples(weights: Path, judge: Callable[[Frame], Judgement]) -> Calla
         plan = apply_gate(said.plan[0].numpy(), said.presence[0].numpy(), said.confidence[0].numpy(), _GATE)
         session.wait_for(_FIRST_STEP + turn * _STRIDE % _STEPS)
         mode = Mode.SHORT if turn % 2 else Mode.FULL
-        with suppress(_EnoughError):
+        with suppress(_EnoughError), watcher.watching(network.model):
             writer.write(said.tokens.numpy(), stated_plan(plan, _GATE), 100 * float(said.score[0, 0]), mode)
         return session.kept
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from pocketcrafter.export.precisions import PRECISIONS_OF
 from pocketcrafter.quantize.folding import fold_batchnorm
 from pocketcrafter.quantize.modules import check_modules
 from pocketcrafter.quantize.pt2e import outputs_of
+from pocketcrafter.quantize.rounding import Guidance
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Backend
 from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
@@ -130,6 +131,14 @@ class Lowering(Protocol):
         GateError
             If preparing for quantization already changed the model, or an output is not finite.
         """
+
+
+@runtime_checkable
+class Guided(Protocol):
+    """A lowering that rounds weights better when it knows of their inputs, or may give single modules other bits."""
+
+    def guided(self, guidance: Guidance) -> Lowering:
+        """Return the lowering that follows a guidance."""
 
 
 def check_precision(target: TargetKind, precision: Precision) -> None:

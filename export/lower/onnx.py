@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,7 @@ from pocketcrafter.export.lower.base import (
 from pocketcrafter.export.lower.onnx_coverage import onnx_coverage
 from pocketcrafter.quantize.nbits import decoded, quantize_linears
 from pocketcrafter.quantize.qdq import quantize_onnx, strip_metadata
+from pocketcrafter.quantize.rounding import NEAREST, Guidance, blocks_of
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
@@ -43,8 +45,15 @@ _DECODED: Final = "the graph with its weights read back into float32"
 _ARTIFACT_HOW: Final = "The .onnx in ONNX Runtime on this machine's CPU"
 
 
+@dataclass(frozen=True)
 class OnnxLowering:
     """Lowers to ``onnx``."""
+
+    guidance: Guidance = NEAREST
+
+    def guided(self, guidance: Guidance) -> "OnnxLowering":
+        """Return the lowering that rounds weights by a guidance; see `pocketcrafter.export.lower.base.Guided`."""
+        return OnnxLowering(guidance)
 
     def lower(
         self,
@@ -75,7 +84,8 @@ class OnnxLowering:
             else:
                 bare = onnx.load(exported)
                 if precision in _WEIGHT_BITS:
-                    bare = quantize_linears(bare, _WEIGHT_BITS[precision], keep_fp32)
+                    bits = _WEIGHT_BITS[precision]
+                    bare = quantize_linears(bare, bits, keep_fp32, blocks_of(eager, bits, self.guidance, keep_fp32))
                     onnx.save(decoded(bare), Path(folder) / "decoded.onnx")
                     simulation = Simulation(simulate(Path(folder) / "decoded.onnx", held, spec), _DECODED)
                 strip_metadata(bare)

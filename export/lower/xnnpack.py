@@ -1,6 +1,7 @@
 """ExecuTorch programs for XNNPACK, the CPU of every phone."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,7 @@ from pocketcrafter.export.lower.base import (
 )
 from pocketcrafter.export.lower.coverage import torch_coverage
 from pocketcrafter.quantize.pt2e import quantize_static
+from pocketcrafter.quantize.rounding import NEAREST, Guidance
 from pocketcrafter.quantize.weight_int import quantize_linears
 from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
 from pocketcrafter.runtime.bundle.results import Coverage, Precision
@@ -35,8 +37,15 @@ _TORCHAO: Final = "the torchao fake-quantized model in torch"
 _ARTIFACT_HOW: Final = "The .pte in ExecuTorch with XNNPACK on this machine's CPU"
 
 
+@dataclass(frozen=True)
 class XnnpackLowering:
     """Lowers to ``executorch-xnnpack``."""
+
+    guidance: Guidance = NEAREST
+
+    def guided(self, guidance: Guidance) -> "XnnpackLowering":
+        """Return the lowering that rounds weights by a guidance; see `pocketcrafter.export.lower.base.Guided`."""
+        return XnnpackLowering(guidance)
 
     def lower(
         self,
@@ -58,7 +67,8 @@ class XnnpackLowering:
             inputs = [as_tensors(sample, spec) for sample in used]
             simulated = quantize_static(eager, inputs, keep_fp32=keep_fp32, progress=progress)
         elif precision in _WEIGHT_BITS:
-            simulated, how = quantize_linears(eager, _WEIGHT_BITS[precision], keep_fp32), _TORCHAO
+            simulated = quantize_linears(eager, _WEIGHT_BITS[precision], keep_fp32, self.guidance)
+            how = _TORCHAO
         temporary = out.with_name(f".{out.name}.tmp")
         try:
             coverage = _write(simulated, as_tensors(used[0], spec), temporary)

@@ -10,9 +10,10 @@ import numpy as np
 from pocketcrafter.export.backend import TorchBackend
 from pocketcrafter.export.builder.settings import ExamplesSettings
 from pocketcrafter.export.builder.stage import Progress
-from pocketcrafter.export.builder.steps.names import CALIBRATION, TOKENIZER_INPUT
+from pocketcrafter.export.builder.steps.names import CALIBRATION, MOMENTS, TOKENIZER_INPUT
 from pocketcrafter.export.calibration import samples
 from pocketcrafter.export.names import TOKENIZER
+from pocketcrafter.quantize.moments import Watcher, write_moments
 from pocketcrafter.runtime.bundle.goldens import read_tensors, write_tensors
 from pocketcrafter.runtime.components import POCKET_SPECS
 
@@ -22,7 +23,7 @@ _THREADS: Final = 2
 
 
 def run(inputs: Mapping[str, Path], settings: ExamplesSettings, out: Path, progress: Progress) -> None:
-    """Write `calibration.npz` and, for each golden, `inputs_<n>.npz` and `outputs_<n>.npz`.
+    """Write `calibration.npz`, `moments.npz` and, for each golden, `inputs_<n>.npz` and `outputs_<n>.npz`.
 
     Inputs: ``photos`` (a folder), ``weights`` (the component's own), those of other components by their names,
     and the decoder's ``tokenizer``.
@@ -37,7 +38,9 @@ def run(inputs: Mapping[str, Path], settings: ExamplesSettings, out: Path, progr
         elif name != "photos":
             target = settings.component if name == "weights" else name
             shutil.copyfile(path, folder / f"{target}.safetensors")
-    drawn = samples(settings.component, photos, folder, settings.samples, settings.seed)
+    watcher = Watcher()
+    drawn = samples(settings.component, photos, folder, settings.samples, settings.seed, watcher)
+    write_moments(out / MOMENTS, watcher.moments())
     progress(1, 2)
     np.savez(
         out / CALIBRATION,

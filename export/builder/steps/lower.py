@@ -7,9 +7,12 @@ import numpy as np
 
 from pocketcrafter.export.builder.settings import LoweringRecord, LowerSettings
 from pocketcrafter.export.builder.stage import Progress
-from pocketcrafter.export.builder.steps.names import CALIBRATION, RECORD
+from pocketcrafter.export.builder.steps.names import CALIBRATION, MOMENTS, RECORD
 from pocketcrafter.export.lower import LOWERINGS
+from pocketcrafter.export.lower.base import Guided
 from pocketcrafter.export.models import load_component
+from pocketcrafter.quantize.moments import read_moments
+from pocketcrafter.quantize.rounding import Guidance
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.components import POCKET_SPECS
 from pocketcrafter.runtime.targets import ARTIFACT_SUFFIX
@@ -22,7 +25,10 @@ def run(inputs: Mapping[str, Path], settings: LowerSettings, out: Path, progress
     """
     spec = POCKET_SPECS[settings.component]
     model = load_component(settings.component, inputs["weights"])
-    lowered = LOWERINGS[settings.target].lower(
+    lowering = LOWERINGS[settings.target]
+    if isinstance(lowering, Guided):
+        lowering = lowering.guided(Guidance(read_moments(inputs["examples"] / MOMENTS)))
+    lowered = lowering.lower(
         model,
         spec,
         read_calibration(inputs["examples"] / CALIBRATION),

@@ -6,6 +6,7 @@ from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.targets import ARTIFACT_SUFFIX, TargetKind
 
 CALIBRATION: Final = "calibration.npz"
+MOMENTS: Final = "moments.npz"
 RECORD: Final = "lowering.json"
 PROOF: Final = "proof.json"
 BUNDLE: Final = "bundle"
