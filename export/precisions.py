@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from pocketcrafter.runtime.bundle.results import Precision
-from pocketcrafter.runtime.targets import OS_OF, TargetKind
+from pocketcrafter.runtime.targets import OS_OF, QNN_CONTEXTS, QNN_PROGRAMS, TargetKind
 
 # The HTP computes no float32: a "full precision" artifact would be float16, unmeasured against its own reference.
 _HTP: Final = (Precision.INT8, Precision.A16W8)
@@ -19,8 +19,7 @@ PRECISIONS_OF: Final[Mapping[TargetKind, tuple[Precision, ...]]] = {
         Precision.W8A8_DYNAMIC,
         Precision.A8W4_DYNAMIC,
     ),
-    TargetKind.QNN_SM8650: _HTP,
-    TargetKind.QNN_SM8750: _HTP,
-    TargetKind.QNN_SM8850: _HTP,
+    **dict.fromkeys(QNN_CONTEXTS, _HTP),
+    **dict.fromkeys(QNN_PROGRAMS, (*_HTP, Precision.A16W4, Precision.FP16)),
     **dict.fromkeys(OS_OF, _NEURAL_ENGINE),
 }

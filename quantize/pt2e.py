@@ -60,7 +60,7 @@ def quantize_static(
     with torch.no_grad():
         program = torch.export.export(model, tuple(calibration[0]))
         prepared = prepare_pt2e(program.module(), XnnpackScheme(keep_fp32))
-        _assert_unchanged(model, prepared, calibration[0])
+        assert_unchanged(model, prepared, calibration[0])
         for done, sample in enumerate(calibration, start=1):
             prepared(*sample)
             if progress is not None:
@@ -69,7 +69,7 @@ def quantize_static(
     return converted
 
 
-def _assert_unchanged(model: nn.Module, prepared: GraphModule, sample: tuple[Tensor, ...]) -> None:
+def assert_unchanged(model: nn.Module, prepared: GraphModule, sample: tuple[Tensor, ...]) -> None:
     """Refuse a preparation that already broke the model: PT2E folds BatchNorm under a residual's feet, silently."""
     for index, (eager, now) in enumerate(zip(outputs_of(model(*sample)), outputs_of(prepared(*sample)), strict=True)):
         ratio = sqnr_db(eager.numpy(), now.numpy())

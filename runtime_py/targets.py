@@ -16,6 +16,9 @@ class TargetKind(StrEnum):
     COREML_IOS17 = "coreml:ios17"
     COREML_IOS18 = "coreml:ios18"
     COREML_IOS26 = "coreml:ios26"
+    EXECUTORCH_QNN_SM8650 = "executorch-qnn:sm8650"
+    EXECUTORCH_QNN_SM8750 = "executorch-qnn:sm8750"
+    EXECUTORCH_QNN_SM8850 = "executorch-qnn:sm8850"
 
 
 class Soc(StrEnum):
@@ -26,11 +29,21 @@ class Soc(StrEnum):
     SM8850 = "SM8850"
 
 
-SOC_OF: Final[Mapping[TargetKind, Soc]] = {
+QNN_CONTEXTS: Final[Mapping[TargetKind, Soc]] = {
     TargetKind.QNN_SM8650: Soc.SM8650,
     TargetKind.QNN_SM8750: Soc.SM8750,
     TargetKind.QNN_SM8850: Soc.SM8850,
 }
+"""Targets of ONNX Runtime's QNN provider, and their systems-on-chip."""
+
+QNN_PROGRAMS: Final[Mapping[TargetKind, Soc]] = {
+    TargetKind.EXECUTORCH_QNN_SM8650: Soc.SM8650,
+    TargetKind.EXECUTORCH_QNN_SM8750: Soc.SM8750,
+    TargetKind.EXECUTORCH_QNN_SM8850: Soc.SM8850,
+}
+"""Targets of ExecuTorch's QNN backend, and their systems-on-chip."""
+
+SOC_OF: Final[Mapping[TargetKind, Soc]] = {**QNN_CONTEXTS, **QNN_PROGRAMS}
 """The only system-on-chip that runs a target's artifacts; targets that run on any are not listed."""
 
 OS_OF: Final[Mapping[TargetKind, str]] = {
@@ -43,8 +56,7 @@ OS_OF: Final[Mapping[TargetKind, str]] = {
 ARTIFACT_SUFFIX: Final[Mapping[TargetKind, str]] = {
     TargetKind.EXECUTORCH_XNNPACK: ".pte",
     TargetKind.ONNX: ".onnx",
-    TargetKind.QNN_SM8650: ".onnx",
-    TargetKind.QNN_SM8750: ".onnx",
-    TargetKind.QNN_SM8850: ".onnx",
+    **dict.fromkeys(QNN_CONTEXTS, ".onnx"),
+    **dict.fromkeys(QNN_PROGRAMS, ".pte"),
     **dict.fromkeys(OS_OF, ".mlpackage"),
 }

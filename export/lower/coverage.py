@@ -37,10 +37,10 @@ _REWRITES: Final = {
 
 def macs(graph: GraphModule) -> int:
     """Return the multiply-accumulates of all convolutions and matrix products of a graph with shapes."""
-    return sum(_macs_of(node) for node in graph.graph.nodes)
+    return sum(macs_of(node) for node in graph.graph.nodes)
 
 
-def torch_coverage(whole: GraphModule, lowered: GraphModule) -> Coverage:
+def torch_coverage(whole: GraphModule, lowered: GraphModule, engine: str = "XNNPACK") -> Coverage:
     """Compare a graph before lowering with what is left of it after.
 
     Parameters
@@ -49,6 +49,8 @@ def torch_coverage(whole: GraphModule, lowered: GraphModule) -> Coverage:
         The exported graph.
     lowered
         The edge graph whose delegated parts are single calls.
+    engine
+        What the parts were delegated to, in words.
     """
     outside = defaultdict(list)
     delegates = 0
@@ -58,13 +60,13 @@ def torch_coverage(whole: GraphModule, lowered: GraphModule) -> Coverage:
         elif node.op == "call_function" and isinstance(node.target, _edge_op()):
             outside[_name(node)].append(node)
     total = macs(whole)
-    left = sum(_macs_of(node) for nodes in outside.values() for node in nodes)
+    left = sum(macs_of(node) for nodes in outside.values() for node in nodes)
     return Coverage(
         macs_total=total,
         macs_delegated=max(0, total - left),
         delegated_ops=sum(_delegated_ops(lowered)),
         subgraphs=delegates,
-        fallbacks=tuple(_fallback(name, nodes) for name, nodes in sorted(outside.items())),
+        fallbacks=tuple(_fallback(name, nodes, engine) for name, nodes in sorted(outside.items())),
     )
 
 
@@ -81,12 +83,12 @@ def _delegated_ops(lowered: GraphModule) -> Iterator[int]:
             yield sum(n.op == "call_function" for n in original.graph_module.graph.nodes)
 
 
-def _fallback(name: str, nodes: list[Node]) -> Fallback:
+def _fallback(name: str, nodes: list[Node], engine: str) -> Fallback:
     if name in _FREE:
         return Fallback(op=name, count=len(nodes), reason=_FREE[name], allowed=True)
     where = dict.fromkeys(_layer(node) for node in nodes)
     help_ = f"; write it as {_REWRITES[name]}" if name in _REWRITES else ""
-    reason = f"XNNPACK does not take it{help_}; in {', '.join(where)}"
+    reason = f"{engine} does not take it{help_}; in {', '.join(where)}"
     return Fallback(op=name, count=len(nodes), reason=reason[:_REASON_CHARS], allowed=False)
 
 
@@ -106,7 +108,8 @@ _CONVOLUTIONS: Final = ("aten.conv2d", "aten.conv1d", "aten.convolution", "aten.
 _PRODUCTS: Final = ("aten.linear", "aten.addmm", "aten.mm", "aten.bmm", "aten.matmul")
 
 
-def _macs_of(node: Node) -> int:
+def macs_of(node: Node) -> int:
+    """Return the multiply-accumulates of one node with shapes; 0 for what is no convolution or matrix product."""
     if node.op != "call_function":
         return 0
     name = _name(node)

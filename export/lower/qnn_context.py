@@ -25,6 +25,7 @@ from pocketcrafter.export.lower.onnx import SIMULATED, export_onnx, simulate
 from pocketcrafter.export.lower.onnx_coverage import total_macs
 from pocketcrafter.quantize.htp import quantize_a16w8
 from pocketcrafter.quantize.qdq import quantize_onnx
+from pocketcrafter.runtime.backends.executorch_qnn_child import SOC_ID_AT
 from pocketcrafter.runtime.backends.qnn import run_qnn, why_no_qnn
 from pocketcrafter.runtime.bundle.results import Coverage, Precision
 from pocketcrafter.runtime.components import ComponentSpec
@@ -36,8 +37,6 @@ SOC_IDS: Final[Mapping[Soc, int]] = {Soc.SM8650: 57, Soc.SM8750: 69, Soc.SM8850:
 
 _CONTEXT: Final = "EPContext"
 _BINARY: Final = "ep_cache_context"
-# Seen in binaries of QNN 2.49.40 and 2.51: a little-endian u32 of the header.
-_SOC_ID_AT: Final = slice(188, 192)
 _EMULATED: Final = 2
 """Most samples to run on the emulator, which takes seconds to a minute for each."""
 _PAIRS: Final = frozenset({"QuantizeLinear", "DequantizeLinear"})
@@ -172,10 +171,10 @@ def read_context(path: Path) -> ContextFacts:
     contexts = [node for node in nodes if node.op_type == _CONTEXT]
     # The first part's binary holds all parts of a graph that was cut.
     binaries = [a.s for node in contexts for a in node.attribute if a.name == _BINARY]
-    if not nodes or len(binaries) < bool(contexts) or any(len(binary) < _SOC_ID_AT.stop for binary in binaries):
+    if not nodes or len(binaries) < bool(contexts) or any(len(binary) < SOC_ID_AT.stop for binary in binaries):
         raise BackendError(f"{path}: no whole context binary in it; compile it again.")
     return ContextFacts(
-        soc_ids=tuple(int.from_bytes(binary[_SOC_ID_AT], "little") for binary in binaries),
+        soc_ids=tuple(int.from_bytes(binary[SOC_ID_AT], "little") for binary in binaries),
         subgraphs=len(contexts),
         outside=tuple(f"{node.op_type} {node.name}" for node in nodes if node.op_type != _CONTEXT),
     )
@@ -188,7 +187,12 @@ def check_context(facts: ContextFacts, soc: Soc, model: Path) -> None:
             f"{model.name}: {len(facts.outside)} operators would run on the CPU instead of the HTP of {soc}, and "
             f"would cut the network into {facts.subgraphs} parts: {', '.join(facts.outside)}. Write them otherwise."
         )
-    if wrong := sorted(set(facts.soc_ids) - {SOC_IDS[soc]}):
+    check_socs(facts.soc_ids, soc, model)
+
+
+def check_socs(soc_ids: Sequence[int], soc: Soc, model: Path) -> None:
+    """Raise `WrongSocError` where a context binary is for another system-on-chip."""
+    if wrong := sorted(set(soc_ids) - {SOC_IDS[soc]}):
         names = {number: name for name, number in SOC_IDS.items()}
         found = ", ".join(names.get(number, f"QNN's number {number}") for number in wrong)
         raise WrongSocError(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
-from pocketcrafter.runtime.targets import OS_OF, TargetKind
+from pocketcrafter.runtime.targets import OS_OF, QNN_CONTEXTS, QNN_PROGRAMS, TargetKind
 
 
 class BackendName(StrEnum):
@@ -15,14 +15,14 @@ class BackendName(StrEnum):
     TORCH = "torch"
     QNN_EMULATOR = "qnn-emulator"
     MIL_INTERPRETER = "mil-interpreter"
+    EXECUTORCH_QNN_EMULATOR = "executorch-qnn-emulator"
 
 
 BACKEND_OF: Final[Mapping[TargetKind, BackendName]] = {
     TargetKind.ONNX: BackendName.ONNXRUNTIME,
     TargetKind.EXECUTORCH_XNNPACK: BackendName.EXECUTORCH,
-    TargetKind.QNN_SM8650: BackendName.QNN_EMULATOR,
-    TargetKind.QNN_SM8750: BackendName.QNN_EMULATOR,
-    TargetKind.QNN_SM8850: BackendName.QNN_EMULATOR,
+    **dict.fromkeys(QNN_CONTEXTS, BackendName.QNN_EMULATOR),
+    **dict.fromkeys(QNN_PROGRAMS, BackendName.EXECUTORCH_QNN_EMULATOR),
     **dict.fromkeys(OS_OF, BackendName.MIL_INTERPRETER),
 }
 """Which backend runs a target's artifacts."""

@@ -7,7 +7,6 @@ native work is done in processes of its own.
 
 import importlib.util
 import platform
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -19,15 +18,8 @@ import numpy as np
 
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
-from pocketcrafter.runtime.backends.qnn_child import (
-    FAILURE,
-    INTERFACE,
-    JOB,
-    Interface,
-    QnnJob,
-    inputs_file,
-    outputs_file,
-)
+from pocketcrafter.runtime.backends.processes import JOB, call_process
+from pocketcrafter.runtime.backends.qnn_child import INTERFACE, Interface, QnnJob, inputs_file, outputs_file
 from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
 from pocketcrafter.runtime.components import ComponentSpec, TensorSpec
 from pocketcrafter.runtime.errors import BackendError
@@ -38,9 +30,6 @@ WHEEL_VERSION: Final = "2.5.0"
 MEND: Final = "pip install 'pocketcrafter[qnn]'"
 _LIBRARIES: Final = ("libonnxruntime_providers_qnn.so", "libQnnHtp.so", "libHtpPrepare.so", "libQnnSystem.so")
 _CHILD: Final = "pocketcrafter.runtime.backends.qnn_child"
-_TIMEOUT_S: Final = 1800
-_LOG: Final = "log.txt"
-_LOG_TAIL_CHARS: Final = 600
 
 
 def why_no_qnn() -> str | None:
@@ -107,25 +96,9 @@ def run_qnn(
             samples=len(samples),
         )
         (folder / JOB).write_text(job.model_dump_json(), encoding="utf-8")
-        _call(folder, model)
+        call_process(_CHILD, folder, model, "QNN")
         interface = Interface.model_validate_json((folder / INTERFACE).read_bytes())
         return interface, [_read(outputs_file(folder, index)) for index in range(len(samples))]
-
-
-def _call(folder: Path, model: Path) -> None:
-    command = [sys.executable, "-P", "-m", _CHILD, str(folder)]
-    with (folder / _LOG).open("wb") as log:
-        try:
-            done = subprocess.run(command, stdout=log, stderr=log, check=False, timeout=_TIMEOUT_S)  # noqa: S603 - fixed
-        except subprocess.TimeoutExpired as error:
-            raise BackendError(f"{model}: QNN was not done after {_TIMEOUT_S} s.") from error
-    if done.returncode == 0:
-        return
-    failure = folder / FAILURE
-    if failure.exists():
-        raise BackendError(f"{model}: QNN cannot take it: {failure.read_text(encoding='utf-8')}")
-    tail = (folder / _LOG).read_text(encoding="utf-8", errors="replace")[-_LOG_TAIL_CHARS:]
-    raise BackendError(f"{model}: QNN's process ended with code {done.returncode}; the last that it said: {tail}")
 
 
 def _read(path: Path) -> dict[str, FloatArray]:

@@ -1,10 +1,7 @@
 """The process in which QNN's libraries are loaded: compiles and runs one model for one system-on-chip, then ends."""
 
 import importlib
-import os
 import sys
-import threading
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -13,14 +10,12 @@ import numpy as np
 import onnxruntime as ort
 from pydantic import Field
 
+from pocketcrafter.runtime.backends.processes import JOB, Told, run_job
 from pocketcrafter.runtime.config import Config
 
-JOB: Final = "job.json"
 INTERFACE: Final = "interface.json"
-FAILURE: Final = "failure.txt"
 _PROVIDER: Final = "QNNExecutionProvider"
 _MOST_OPTIMIZED: Final = "3"
-_FAILURE_CHARS: Final = 2000
 
 
 class QnnJob(Config):
@@ -49,27 +44,20 @@ def outputs_file(folder: Path, index: int) -> Path:
     return folder / f"outputs_{index}.npz"
 
 
-def main(folder: Path) -> int:
-    """Do the job that lies in a folder; return 0, or 1 where the reason is told in a file."""
-    threading.Thread(target=_follow_parent, args=(os.getppid(),), daemon=True).start()
+def work(folder: Path, tell: Told) -> None:
+    """Do the job that lies in a folder."""
     job = QnnJob.model_validate_json((folder / JOB).read_bytes())
-    try:
-        session = _open(job)
-        interface = Interface(
-            inputs={t.name: tuple(t.shape) for t in session.get_inputs()},
-            outputs={t.name: tuple(t.shape) for t in session.get_outputs()},
-        )
-        for index in range(job.samples):
-            with np.load(inputs_file(folder, index), allow_pickle=False) as inputs:
-                values = session.run(list(interface.outputs), dict(inputs))
-            np.savez(
-                outputs_file(folder, index), allow_pickle=False, **dict(zip(interface.outputs, values, strict=True))
-            )
-    except Exception as error:  # onnxruntime's exceptions share no base class
-        (folder / FAILURE).write_text(str(error)[:_FAILURE_CHARS], encoding="utf-8")
-        return 1
+    session = _open(job)
+    interface = Interface(
+        inputs={t.name: tuple(t.shape) for t in session.get_inputs()},
+        outputs={t.name: tuple(t.shape) for t in session.get_outputs()},
+    )
+    for index in range(job.samples):
+        with np.load(inputs_file(folder, index), allow_pickle=False) as inputs:
+            values = session.run(list(interface.outputs), dict(inputs))
+        np.savez(outputs_file(folder, index), allow_pickle=False, **dict(zip(interface.outputs, values, strict=True)))
+        tell(index + 1, job.samples)
     (folder / INTERFACE).write_text(interface.model_dump_json(), encoding="utf-8")
-    return 0
 
 
 def _open(job: QnnJob) -> Any:  # noqa: ANN401 - onnxruntime is untyped
@@ -99,12 +87,5 @@ def _open(job: QnnJob) -> Any:  # noqa: ANN401 - onnxruntime is untyped
     return session
 
 
-def _follow_parent(parent: int) -> None:
-    """End with the process that asked, however it ended."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
-
-
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(run_job(work))

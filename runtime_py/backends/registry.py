@@ -7,6 +7,7 @@ from typing import Final, Protocol, runtime_checkable
 
 from pocketcrafter.runtime.backends.base import Backend
 from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
+from pocketcrafter.runtime.backends.executorch_qnn import ExecutorchQnnBackend
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.backends.qnn import QnnEmulatorBackend
@@ -34,6 +35,7 @@ _BUILT_IN: Final[Mapping[BackendName, Callable[[], Backend]]] = {
     BackendName.ONNXRUNTIME: OnnxRuntimeBackend,
     BackendName.EXECUTORCH: ExecutorchBackend,
     BackendName.QNN_EMULATOR: QnnEmulatorBackend,
+    BackendName.EXECUTORCH_QNN_EMULATOR: ExecutorchQnnBackend,
 }
 
 

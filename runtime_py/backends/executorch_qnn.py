@@ -1,0 +1,107 @@
+"""ExecuTorch programs for Snapdragons on QNN's HTP emulator: the backend of `executorch-qnn` targets; not a device."""
+
+import importlib.util
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.backends.base import Session
+from pocketcrafter.runtime.backends.executorch_qnn_child import PROGRAM, ProgramFacts, QnnProgramJob
+from pocketcrafter.runtime.backends.processes import JOB, call_process
+from pocketcrafter.runtime.backends.qnn import why_no_qnn
+from pocketcrafter.runtime.backends.qnn_child import inputs_file, outputs_file
+from pocketcrafter.runtime.backends.qnn_sdk import qnn_environment
+from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
+from pocketcrafter.runtime.components import ComponentSpec
+from pocketcrafter.runtime.errors import BackendError
+
+_NEEDED: Final = ("torch", "executorch")
+_CHILD: Final = "pocketcrafter.runtime.backends.executorch_qnn_child"
+
+
+def why_no_executorch_qnn() -> str | None:
+    """Return why ExecuTorch's programs for QNN cannot run here and what mends it, or `None` when they can."""
+    if absent := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
+        return f"{' and '.join(absent)} not installed: pip install 'pocketcrafter[build,qnn]'"
+    return why_no_qnn()
+
+
+def run_program(
+    program: Path, samples: Sequence[Sequence[FloatArray]] = ()
+) -> tuple[ProgramFacts, list[list[FloatArray]]]:
+    """Open a program on the emulator, in a process of its own, and run it.
+
+    Parameters
+    ----------
+    program
+        A ``.pte`` with QNN's context binaries in it.
+    samples
+        What to run it on, in calling order; may be none.
+
+    Returns
+    -------
+    tuple
+        What the program says of itself, and for each sample its outputs in order, float32.
+
+    Raises
+    ------
+    BackendError
+        If a package is missing or of another version, or the program cannot be opened or run.
+    """
+    if reason := why_no_executorch_qnn():
+        raise BackendError(f"QNN cannot run: {reason}")
+    with tempfile.TemporaryDirectory(prefix="pocketcrafter-qnn-") as name:
+        folder = Path(name)
+        for index, sample in enumerate(samples):
+            np.savez(inputs_file(folder, index), *sample, allow_pickle=False)
+        job = QnnProgramJob(program=program.resolve(), samples=len(samples))
+        (folder / JOB).write_text(job.model_dump_json(), encoding="utf-8")
+        call_process(_CHILD, folder, program, "QNN's emulator", environment=qnn_environment())
+        facts = ProgramFacts.model_validate_json((folder / PROGRAM).read_bytes())
+        return facts, [_read(outputs_file(folder, index)) for index in range(len(samples))]
+
+
+def _read(path: Path) -> list[FloatArray]:
+    with np.load(path, allow_pickle=False) as data:
+        return [data[f"arr_{index}"] for index in range(len(data.files))]
+
+
+class ExecutorchQnnBackend:
+    """Runs the artifacts of `executorch-qnn` targets on the HTP emulator; needs the extras `build` and `qnn`."""
+
+    def missing(self) -> str | None:
+        """Return why the emulator cannot run here and the command that mends it, or `None` when it can."""
+        return why_no_executorch_qnn()
+
+    def open(self, artifact: Path, spec: ComponentSpec, threads: int) -> Session:  # noqa: ARG002 - the emulator has one
+        """Open a program and compare its inputs and outputs with the spec.
+
+        Raises
+        ------
+        BackendError
+            If a package is missing, or the file is not a program that keeps the spec.
+        """
+        facts, _ = run_program(artifact)
+        wants = tuple(t.shape for t in spec.inputs), tuple(t.shape for t in spec.outputs)
+        if (facts.inputs, facts.outputs) != wants:
+            raise BackendError(
+                f"{artifact}: the program maps {facts.inputs} to {facts.outputs}; the contract of `{spec.component}` "
+                f"maps {wants[0]} to {wants[1]}."
+            )
+        return _ProgramSession(artifact, spec)
+
+
+class _ProgramSession:
+    """Starts a process for every run: next to what the emulator takes that is little."""
+
+    def __init__(self, artifact: Path, spec: ComponentSpec) -> None:
+        self._artifact = artifact
+        self._spec = spec
+
+    def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+        _, (outputs,) = run_program(self._artifact, [list(checked_inputs(inputs, self._spec).values())])
+        return named_outputs(outputs, self._spec)

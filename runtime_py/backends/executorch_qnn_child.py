@@ -1,0 +1,88 @@
+"""The process in which ExecuTorch and QNN's libraries are loaded: opens one program, runs it, and ends."""
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from pydantic import Field
+
+from pocketcrafter.runtime.backends.processes import JOB, Told, run_job
+from pocketcrafter.runtime.backends.qnn_child import inputs_file, outputs_file
+from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.errors import BackendError
+
+PROGRAM: Final = "program.json"
+SOC_ID_AT: Final = slice(188, 192)
+"""Where a context binary of QNN 2.49 to 2.51 keeps the system-on-chip's number, a little-endian u32."""
+
+_DELEGATE: Final = "QnnBackend"
+Shapes = tuple[tuple[int, ...], ...]
+
+
+class QnnProgramJob(Config):
+    """What the process is to do; inputs and outputs lie beside it in numbered files."""
+
+    program: Path
+    samples: int = Field(ge=0)
+
+
+class ProgramFacts(Config):
+    """What a program says of itself."""
+
+    inputs: Shapes
+    outputs: Shapes
+    soc_ids: tuple[int, ...] = Field(description="QNN's number of the system-on-chip, of each context binary.")
+
+
+def work(folder: Path, tell: Told) -> None:
+    """Do the job that lies in a folder."""
+    job = QnnProgramJob.model_validate_json((folder / JOB).read_bytes())
+    content = job.program.read_bytes()
+    soc_ids = read_soc_ids(content, job.program.name)
+    torch = importlib.import_module("torch")
+    runtime = importlib.import_module("executorch.runtime")
+    program = runtime.Runtime.get().load_program(content, verification=runtime.Verification.Minimal)
+    method = program.load_method("forward")
+    if method is None:
+        raise BackendError(f"{job.program.name} has no method `forward`.")
+    about = method.metadata
+    facts = ProgramFacts(
+        inputs=tuple(tuple(about.input_tensor_meta(i).sizes()) for i in range(about.num_inputs())),
+        outputs=tuple(tuple(about.output_tensor_meta(i).sizes()) for i in range(about.num_outputs())),
+        soc_ids=soc_ids,
+    )
+    for index in range(job.samples):
+        with np.load(inputs_file(folder, index), allow_pickle=False) as data:
+            tensors = [torch.from_numpy(data[f"arr_{place}"]) for place in range(len(data.files))]
+        outputs: list[Any] = method.execute(tensors)
+        np.savez(outputs_file(folder, index), *(output.numpy() for output in outputs), allow_pickle=False)
+        tell(index + 1, job.samples)
+    (folder / PROGRAM).write_text(facts.model_dump_json(), encoding="utf-8")
+
+
+def read_soc_ids(content: bytes, name: str) -> tuple[int, ...]:
+    """Return the system-on-chip of every context binary in a program.
+
+    Raises
+    ------
+    BackendError
+        If there is none, or one is too short to have a header.
+    """
+    deserialize = importlib.import_module("executorch.exir._serialize._program").deserialize_pte_binary
+    strip = importlib.import_module("executorch.backends.qualcomm.python.PyQnnManagerAdaptor").StripProtocol
+    program = deserialize(content).program
+    binaries = [
+        bytes(strip(program.backend_delegate_data[delegate.processed.index].data))
+        for plan in program.execution_plan
+        for delegate in plan.delegates
+        if delegate.id == _DELEGATE
+    ]
+    if not binaries or any(len(binary) < SOC_ID_AT.stop for binary in binaries):
+        raise BackendError(f"{name}: no whole QNN context binary in it; lower it again.")
+    return tuple(int.from_bytes(binary[SOC_ID_AT], "little") for binary in binaries)
+
+
+if __name__ == "__main__":
+    sys.exit(run_job(work))

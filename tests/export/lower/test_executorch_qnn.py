@@ -1,0 +1,99 @@
+"""ExecuTorch programs for Snapdragons: compiled from the wheel alone, run on the HTP emulator, never on a device."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torch import nn
+
+from pocketcrafter.export.lower import LOWERINGS, LoweredArtifact
+from pocketcrafter.export.lower.base import Sample
+from pocketcrafter.export.lower.qnn_context import WrongSocError, check_socs
+from pocketcrafter.runtime.backends.executorch_qnn import ExecutorchQnnBackend, run_program, why_no_executorch_qnn
+from pocketcrafter.runtime.bundle.results import Precision
+from pocketcrafter.runtime.components import ComponentSpec
+from pocketcrafter.runtime.errors import BackendError, ConfigError
+from pocketcrafter.runtime.targets import Soc, TargetKind
+
+needs_qnn = pytest.mark.skipif(
+    why_no_executorch_qnn() is not None, reason=f"the extra `qnn` is not here: {why_no_executorch_qnn()}"
+)
+
+_SM8850 = TargetKind.EXECUTORCH_QNN_SM8850
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("a16w8")
+
+
+@pytest.fixture(scope="module")
+def lowered(
+    folder: Path, make_restore: Callable[[], nn.Module], spec: ComponentSpec, samples: list[Sample]
+) -> LoweredArtifact:
+    return LOWERINGS[_SM8850].lower(make_restore(), spec, samples, Precision.A16W8, folder / "restore.pte")
+
+
+@needs_qnn
+def test_a_program_is_one_part_on_the_htp_that_does_what_the_fake_quantized_model_does(
+    folder: Path, lowered: LoweredArtifact
+) -> None:
+    assert [p.name for p in folder.iterdir()] == ["restore.pte"]
+    assert lowered.rung1[0].reaches(50)
+    assert lowered.rung1[0].sqnr_db is not None
+    assert lowered.rung1[0].sqnr_db < 90, "nothing was quantized"
+    assert lowered.rung2[0].reaches(50)
+    assert "emulator" in lowered.rung2_how
+    assert lowered.coverage.share == 1
+    assert lowered.coverage.macs_total > 0
+    assert lowered.coverage.subgraphs == 1
+    assert not [f for f in lowered.coverage.fallbacks if not f.allowed]
+
+
+@needs_qnn
+def test_users_run_it_and_it_knows_its_soc(
+    lowered: LoweredArtifact, spec: ComponentSpec, samples: list[Sample]
+) -> None:
+    facts, outputs = run_program(lowered.path, [[samples[0][t.name] for t in spec.inputs]])
+    assert facts.soc_ids == (87,)
+    assert (facts.inputs, facts.outputs) == (((1, 3, 32, 32), (1, 3)), ((1, 3, 32, 32),))
+    assert 0.01 < np.abs(outputs[0][0] - samples[0]["tile"]).max() < 1
+    check_socs(facts.soc_ids, Soc.SM8850, lowered.path)
+    with pytest.raises(WrongSocError, match="compiled for SM8850, not for SM8650"):
+        check_socs(facts.soc_ids, Soc.SM8650, lowered.path)
+
+
+@needs_qnn
+def test_an_artifact_of_another_contract_is_refused(lowered: LoweredArtifact, spec: ComponentSpec) -> None:
+    other = spec.model_copy(update={"inputs": spec.inputs[:1]})
+    with pytest.raises(BackendError, match="contract of `restore`"):
+        ExecutorchQnnBackend().open(lowered.path, other, 1)
+
+
+@needs_qnn
+def test_a_damaged_program_is_an_error_not_a_crash(
+    lowered: LoweredArtifact, spec: ComponentSpec, tmp_path: Path
+) -> None:
+    content = lowered.path.read_bytes()
+    (tmp_path / "half.pte").write_bytes(content[: len(content) // 2])
+    with pytest.raises(BackendError, match=r"half\.pte"):
+        ExecutorchQnnBackend().open(tmp_path / "half.pte", spec, 1)
+
+
+@needs_qnn
+def test_floats_among_integers_are_refused_with_the_way_out(
+    make_restore: Callable[[], nn.Module], spec: ComponentSpec, samples: list[Sample], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"cannot keep tail .*in fp16, or for qnn-context:sm8850"):
+        LOWERINGS[_SM8850].lower(
+            make_restore(), spec, samples, Precision.INT8, tmp_path / "restore.pte", keep_fp32=("tail",)
+        )
+
+
+def test_full_precision_is_refused_with_what_there_is(
+    make_restore: Callable[[], nn.Module], spec: ComponentSpec, samples: list[Sample], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="has no fp32; it has int8, a16w8, a16w4, fp16"):
+        LOWERINGS[_SM8850].lower(make_restore(), spec, samples, Precision.FP32, tmp_path / "restore.pte")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,96 @@
+"""Work in a process of its own: what it tells, how it fails, and that it never outlives who asked."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pocketcrafter.runtime.backends.processes import call_process
+from pocketcrafter.runtime.errors import BackendError, GateError
+
+_HEAD = """
+import os, sys
+from pathlib import Path
+from pocketcrafter.runtime.backends.processes import run_job
+from pocketcrafter.runtime.errors import GateError, PocketCrafterError
+def work(folder, tell):
+"""
+_TAIL = "\nsys.exit(run_job(work))\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "job"
+    made.mkdir()
+    return made
+
+
+Call = Callable[[str], list[tuple[int, int]]]
+
+
+@pytest.fixture
+def call(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Run the body of a `work(folder, tell)` in a process; return the progress that it told."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]))
+
+    def run(body: str) -> list[tuple[int, int]]:
+        (tmp_path / "child_work.py").write_text(_HEAD + "\n".join(f"    {line}" for line in body.split("\n")) + _TAIL)
+        heard: list[tuple[int, int]] = []
+        call_process(
+            "child_work",
+            folder,
+            Path("net.pte"),
+            "The engine",
+            environment={"WANTED": "here"},
+            progress=lambda done, total: heard.append((done, total)),
+        )
+        return heard
+
+    return run
+
+
+def test_progress_arrives_and_prints_do_not_disturb_it(call: Call, folder: Path) -> None:
+    body = "tell(1, 2)\nos.write(1, b'9 9\\n')\ntell(2, 2)\n(folder / 'made').write_text(os.environ['WANTED'])"
+    assert call(body) == [(1, 2), (2, 2)]
+    assert (folder / "made").read_text() == "here"
+
+
+def test_a_missed_gate_stays_one(call: Call) -> None:
+    with pytest.raises(GateError, match=r"^3 dB$"):
+        call("raise GateError('3 dB')")
+
+
+def test_any_other_failure_names_the_subject_the_engine_and_the_place(call: Call) -> None:
+    with pytest.raises(BackendError, match=r"net\.pte: The engine failed: ValueError: no shape \(in work, child_work"):
+        call("raise ValueError('no shape')")
+
+
+def test_a_process_that_dies_is_told_with_its_last_words(call: Call) -> None:
+    with pytest.raises(BackendError, match=r"(?s)ended with code -6.*cannot go on"):
+        call("os.write(2, b'cannot go on')\nos.abort()")
+
+
+def test_the_process_ends_with_whoever_asked(tmp_path: Path, folder: Path) -> None:
+    (tmp_path / "sleeper.py").write_text(
+        f"{_HEAD}    import time\n    (folder / 'pid').write_text(str(os.getpid()))\n    time.sleep(60){_TAIL}"
+    )
+    asks = (
+        "from pathlib import Path; from pocketcrafter.runtime.backends.processes import call_process; "
+        f"call_process('sleeper', Path({str(folder)!r}), Path('x'), 'x')"
+    )
+    command = [sys.executable, "-c", asks]
+    asker = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(tmp_path)})  # noqa: S603 - written above
+    pid = folder / "pid"
+    deadline = time.monotonic() + 20
+    while not (pid.exists() and pid.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    child = int(pid.read_text())
+    asker.kill()
+    asker.wait()
+    while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not Path(f"/proc/{child}").exists()
