@@ -1,6 +1,6 @@
 """Which faults a frame gets, and which part of a photo becomes a frame: all drawn from one seeded generator."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, auto
 from typing import Final
 
@@ -12,7 +12,7 @@ from pocketcrafter.export.data.degrade import ByteImage, Faults, Frame, degrade
 from pocketcrafter.export.data.noise import MAX_ENCODED_SIGMA, NoiseModel
 from pocketcrafter.export.data.realism import Realism, Scene, draw_scene
 from pocketcrafter.runtime.config import Config
-from pocketcrafter.runtime.plan import RESTORATION, Attribute, EditPlan
+from pocketcrafter.runtime.plan import TONAL, Attribute, EditPlan
 
 
 class Focus(Enum):
@@ -46,6 +46,17 @@ FAULTS: Final[Mapping[Attribute, AmountRange]] = {
 
 CLEAN_SHARE: Final = 0.17
 MAX_FAULTS: Final = 4
+SINGLE_SHARE: Final = 0.75
+"""Share of restoration's frames with one fault to restore; the others have two. Noise hides blur and blocks: where most
+frames have both, a network learns nothing but to remove noise."""
+TONAL_SHARE: Final = 0.4
+"""Share of restoration's frames with one or two tonal faults beside."""
+_RESTORED: Final[Mapping[Attribute, float]] = {
+    Attribute.DENOISE: 1.0,
+    Attribute.DEBLUR: 1.8,
+    Attribute.DEJPEG: 1.2,
+}
+"""Relative chances where frames are for restoration: what is harder to learn comes more often."""
 PRESET_SHARE: Final = 0.3
 """Share of white-balance faults that are a camera's preset for another light."""
 
@@ -58,16 +69,12 @@ def draw_faults(
 ) -> Faults:
     """Draw one frame's faults: none for `CLEAN_SHARE` of frames, else one to `MAX_FAULTS` different ones.
 
-    With `Focus.RESTORATION` at least one of them is noise, blur or JPEG. With ``realism`` faulty frames also get a
-    `Scene`, and `PRESET_SHARE` of wrong white balances are those of real cameras.
+    With `Focus.RESTORATION` one or two of them are noise, blur or JPEG, and few are tonal. With ``realism`` faulty
+    frames also get a `Scene`, and `PRESET_SHARE` of wrong white balances are those of real cameras.
     """
     if rng.random() < CLEAN_SHARE:
         return Faults(EditPlan())
-    weights = np.array([FAULTS[a].weight for a in Attribute])
-    count = int(rng.integers(1, MAX_FAULTS + 1))
-    chosen = {list(Attribute)[i] for i in rng.choice(len(weights), count, replace=False, p=weights / weights.sum())}
-    if focus is Focus.RESTORATION and not chosen & set(RESTORATION):
-        chosen.add(RESTORATION[rng.integers(len(RESTORATION))])
+    chosen = _CHOICES[focus](rng)
     amounts = {a.value: _draw_amount(FAULTS[a], rng) for a in Attribute if a in chosen}
     if Attribute.DEHAZE in chosen and Attribute.EXPOSURE in chosen:
         # An overexposed veil is white all over: nothing is left to mend.
@@ -134,6 +141,28 @@ def cut_square(photo: ByteImage, side_px: int, rng: np.random.Generator, largest
     if rng.random() < 0.5:
         clean = clean[:, ::-1]
     return np.ascontiguousarray(clean)
+
+
+def _choose_any(rng: np.random.Generator) -> set[Attribute]:
+    return _choose({a: FAULTS[a].weight for a in Attribute}, int(rng.integers(1, MAX_FAULTS + 1)), rng)
+
+
+def _choose_restored(rng: np.random.Generator) -> set[Attribute]:
+    chosen = _choose(_RESTORED, 1 if rng.random() < SINGLE_SHARE else 2, rng)
+    if rng.random() < TONAL_SHARE:
+        chosen |= _choose({a: FAULTS[a].weight for a in TONAL}, int(rng.integers(1, 3)), rng)
+    return chosen
+
+
+def _choose(chances: Mapping[Attribute, float], count: int, rng: np.random.Generator) -> set[Attribute]:
+    weights = np.array([*chances.values()])
+    return {[*chances][i] for i in rng.choice(len(weights), count, replace=False, p=weights / weights.sum())}
+
+
+_CHOICES: Final[Mapping[Focus, Callable[[np.random.Generator], set[Attribute]]]] = {
+    Focus.EVERYTHING: _choose_any,
+    Focus.RESTORATION: _choose_restored,
+}
 
 
 def _draw_amount(amount: AmountRange, rng: np.random.Generator) -> float:
