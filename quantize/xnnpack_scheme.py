@@ -5,10 +5,11 @@ from typing import Any, Final
 import torch
 from executorch.backends.xnnpack.quantizer.xnnpack_quantizer_utils import propagate_annotation
 from torch.fx import GraphModule, Node
-from torchao.quantization.pt2e import MinMaxObserver, PerChannelMinMaxObserver
+from torchao.quantization.pt2e import PerChannelMinMaxObserver
 from torchao.quantization.pt2e.quantizer import QuantizationAnnotation, QuantizationSpec, Quantizer
 
 from pocketcrafter.quantize.modules import is_within
+from pocketcrafter.quantize.observers import Range, RangeObserver, Switch
 
 _aten = torch.ops.aten
 _TRANSPOSED: Final = _aten.conv_transpose2d.input
@@ -29,24 +30,35 @@ _PASSING: Final = _FUSED | {
 }
 """What may stand between an INT8 layer and an addition or multiplication that is INT8 as well."""
 
+_ANNOTATION: Final = "quantization_annotation"
+
 # Finer than the 2⁻¹² of ExecuTorch's own scheme, which rounds away weights and outputs that are small everywhere; not
 # so fine that an output that is always zero asks for a requantization factor above XNNPACK's limit of 256.
 _SMALLEST_SCALE: Final = 2.0**-16
 
-_ACTIVATION: Final = QuantizationSpec(
-    dtype=torch.int8,
-    observer_or_fake_quant_ctr=MinMaxObserver.with_args(eps=_SMALLEST_SCALE),
-    quant_min=-128,
-    quant_max=127,
-    qscheme=torch.per_tensor_affine,
-    is_dynamic=False,
-)
+
+def _observing(observer: Any, *, switchable: bool, **settings: Any) -> Any:  # noqa: ANN401 - torchao is untyped
+    """Return what makes an observer, or a switch around one."""
+    if switchable:
+        return Switch.with_args(observer=observer, eps=_SMALLEST_SCALE, **settings)
+    return observer.with_args(eps=_SMALLEST_SCALE, **settings)
 
 
-def _weight(axis: int) -> QuantizationSpec:
+def _activation(ranges: Range, *, switchable: bool) -> QuantizationSpec:
     return QuantizationSpec(
         dtype=torch.int8,
-        observer_or_fake_quant_ctr=PerChannelMinMaxObserver.with_args(eps=_SMALLEST_SCALE),
+        observer_or_fake_quant_ctr=_observing(RangeObserver, switchable=switchable, choose=ranges),
+        quant_min=-128,
+        quant_max=127,
+        qscheme=torch.per_tensor_affine,
+        is_dynamic=False,
+    )
+
+
+def _weight(axis: int, *, switchable: bool) -> QuantizationSpec:
+    return QuantizationSpec(
+        dtype=torch.int8,
+        observer_or_fake_quant_ctr=_observing(PerChannelMinMaxObserver, switchable=switchable),
         quant_min=-127,
         quant_max=127,
         qscheme=torch.per_channel_symmetric,
@@ -65,11 +77,17 @@ class XnnpackScheme(Quantizer):  # type: ignore[misc] # torchao is untyped
     ----------
     keep_fp32
         Qualified names of modules that stay float32 with everything below them.
+    ranges
+        How the ranges of activations are chosen.
+    switchable
+        Whether fake quantization stands where observers do, for a network that is still to be trained or tried out.
     """
 
-    def __init__(self, keep_fp32: tuple[str, ...]) -> None:
+    def __init__(self, keep_fp32: tuple[str, ...], *, ranges: Range = Range.MIN_MAX, switchable: bool = False) -> None:
         super().__init__()
         self._kept = keep_fp32
+        self._activation = _activation(ranges, switchable=switchable)
+        self._weights = {axis: _weight(axis, switchable=switchable) for axis in (0, 1)}
 
     def annotate(self, model: GraphModule) -> GraphModule:
         """Mark the nodes; called by ``prepare_pt2e``."""
@@ -77,7 +95,7 @@ class XnnpackScheme(Quantizer):  # type: ignore[misc] # torchao is untyped
         for node in model.graph.nodes:
             if self._becomes_int8(node, chosen):
                 chosen.add(node)
-                _annotate(node)
+                self._annotate(node)
         propagate_annotation(model)
         return model
 
@@ -90,18 +108,26 @@ class XnnpackScheme(Quantizer):  # type: ignore[misc] # torchao is untyped
         joins = node.target in _JOINING and all(_source(operand) in chosen for operand in node.args[:2])
         return joins or node.target in _WEIGHTED
 
+    def _annotate(self, node: Node) -> None:
+        operands: dict[Any, QuantizationSpec] = {node.args[0]: self._activation}
+        # The weight or the second operand; a bias stays float32 and XNNPACK makes it INT32.
+        weight = self._weights[1 if node.target is _TRANSPOSED else 0]
+        operands[node.args[1]] = weight if node.target in _WEIGHTED else self._activation
+        last = _fused_activation(node) or node
+        node.meta[_ANNOTATION] = QuantizationAnnotation(
+            input_qspec_map=operands, output_qspec=self._activation if last is node else None, _annotated=True
+        )
+        if last is not node:
+            last.meta[_ANNOTATION] = QuantizationAnnotation(output_qspec=self._activation, _annotated=True)
 
-def _annotate(node: Node) -> None:
-    operands: dict[Any, QuantizationSpec] = {node.args[0]: _ACTIVATION}
-    # The weight or the second operand; a bias stays float32 and XNNPACK makes it INT32.
-    weight_axis = 1 if node.target is _TRANSPOSED else 0
-    operands[node.args[1]] = _weight(weight_axis) if node.target in _WEIGHTED else _ACTIVATION
-    last = _fused_activation(node) or node
-    node.meta["quantization_annotation"] = QuantizationAnnotation(
-        input_qspec_map=operands, output_qspec=_ACTIVATION if last is node else None, _annotated=True
-    )
-    if last is not node:
-        last.meta["quantization_annotation"] = QuantizationAnnotation(output_qspec=_ACTIVATION, _annotated=True)
+
+def annotated_module(node: Node) -> str | None:
+    """Return the qualified name of the module that a quantized node comes from, `None` for any other node."""
+    annotation = node.meta.get(_ANNOTATION)
+    if annotation is None or not annotation.input_qspec_map:
+        return None
+    names = [name for name, _ in node.meta.get("nn_module_stack", {}).values()]
+    return str(names[-1]) if names else ""
 
 
 def _fused_activation(node: Node) -> Node | None:

@@ -31,3 +31,7 @@ class BackendError(PocketCrafterError):
 
 class ConfigError(PocketCrafterError):
     """A configuration file or option is not valid."""
+
+
+class CalibrationError(ConfigError):
+    """Calibration data is too little, or says nothing of what an input can be."""

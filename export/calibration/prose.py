@@ -15,7 +15,7 @@ from pocketcrafter.export.names import TOKENIZER
 from pocketcrafter.quantize.moments import Watcher
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
-from pocketcrafter.runtime.components import POCKET_SPECS, Component
+from pocketcrafter.runtime.components import POCKET_SPECS, TOKENS, Component
 from pocketcrafter.runtime.gate import GateSettings, apply_gate
 from pocketcrafter.runtime.prose.prompt import Mode, stated_plan
 from pocketcrafter.runtime.prose.tokenizer import Words
@@ -26,6 +26,8 @@ _FIRST_STEP: Final = 24
 _STRIDE: Final = 13
 _STEPS: Final = 48
 """Steps 24 to 71 are taken in turn: within the text of every critique, and long before the end of most."""
+_EVERY: Final = 8
+"""Every eighth sample is a plan token instead: with words alone, the input that tokens come in by would be all 0."""
 
 
 def decoder_samples(
@@ -50,13 +52,18 @@ def decoder_samples(
         turn = next(turns)
         said = judge(frame)
         plan = apply_gate(said.plan[0].numpy(), said.presence[0].numpy(), said.confidence[0].numpy(), _GATE)
-        session.wait_for(_FIRST_STEP + turn * _STRIDE % _STEPS)
+        session.wait_for(_step_of(turn))
         mode = Mode.SHORT if turn % 2 else Mode.FULL
         with suppress(_EnoughError), watcher.watching(network.model):
             writer.write(said.tokens.numpy(), stated_plan(plan, _GATE), 100 * float(said.score[0, 0]), mode)
         return session.kept
 
     return make
+
+
+def _step_of(turn: int) -> int:
+    # Of the tokens the last: it comes with the caches that the others filled.
+    return _FIRST_STEP + turn * _STRIDE % _STEPS if turn % _EVERY != _EVERY - 1 else TOKENS - 1
 
 
 class _EnoughError(Exception):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -11,11 +12,16 @@ from pocketcrafter.export.builder.steps.names import CALIBRATION, MOMENTS, RECOR
 from pocketcrafter.export.lower import LOWERINGS
 from pocketcrafter.export.lower.base import Guided
 from pocketcrafter.export.models import load_component
+from pocketcrafter.quantize.calibration import check_samples
 from pocketcrafter.quantize.moments import read_moments
 from pocketcrafter.quantize.rounding import Guidance
 from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import POCKET_SPECS
 from pocketcrafter.runtime.targets import ARTIFACT_SUFFIX
+
+_CALIBRATED: Final = frozenset({Precision.INT8, Precision.A16W8})
+"""Precisions whose activation ranges are read from the samples, on one target at least."""
 
 
 def run(inputs: Mapping[str, Path], settings: LowerSettings, out: Path, progress: Progress) -> None:
@@ -25,13 +31,16 @@ def run(inputs: Mapping[str, Path], settings: LowerSettings, out: Path, progress
     """
     spec = POCKET_SPECS[settings.component]
     model = load_component(settings.component, inputs["weights"])
+    calibration = read_calibration(inputs["examples"] / CALIBRATION)
+    if settings.precision in _CALIBRATED:
+        check_samples(calibration)
     lowering = LOWERINGS[settings.target]
     if isinstance(lowering, Guided):
         lowering = lowering.guided(Guidance(read_moments(inputs["examples"] / MOMENTS)))
     lowered = lowering.lower(
         model,
         spec,
-        read_calibration(inputs["examples"] / CALIBRATION),
+        calibration,
         settings.precision,
         out / f"{settings.component}{ARTIFACT_SUFFIX[settings.target]}",
         keep_fp32=settings.keep_fp32,

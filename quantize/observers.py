@@ -1,0 +1,158 @@
+"""How an activation's range is chosen from what calibration saw: all of it, or less where clipping costs less."""
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+from torchao.quantization.pt2e import FakeQuantize, MinMaxObserver
+
+_LEVELS: Final = 256
+_KEPT: Final = 8192
+"""Values that are kept of each calibration sample, evenly spread over the tensor."""
+_WEIGHED: Final = 65_536
+"""Values that a range is chosen from."""
+_PERCENT: Final = 0.01
+_SHARES: Final = torch.linspace(1.0, 0.3, 29)
+_BINS: Final = 2048
+
+
+class Range(StrEnum):
+    """How a range is chosen."""
+
+    MIN_MAX = "min-max"
+    PERCENTILE = "percentile"
+    """All but a hundredth of a percent at each end."""
+    MSE = "mse"
+    """The range with the least squared error."""
+    ENTROPY = "entropy"
+    """The range that loses least information: Kullback-Leibler divergence of histograms (Migacz, GTC 2017)."""
+
+
+def _everything(values: Tensor) -> tuple[float, float]:
+    return float(values.min()), float(values.max())
+
+
+def _percentile(values: Tensor) -> tuple[float, float]:
+    low, high = torch.quantile(values, torch.tensor([_PERCENT / 100, 1 - _PERCENT / 100]))
+    return float(low), float(high)
+
+
+def _least_squares(values: Tensor) -> tuple[float, float]:
+    return _least(values, lambda low, high: float((_rounded(values, low, high) - values).square().mean()))
+
+
+def _least_divergence(values: Tensor) -> tuple[float, float]:
+    bottom, top = _everything(values)
+
+    def divergence(low: float, high: float) -> float:
+        said, meant = (
+            torch.histc(v, _BINS, bottom, top) + 1e-3 for v in (_smeared(values, low, high), values.clamp(low, high))
+        )
+        meant, said = meant / meant.sum(), said / said.sum()
+        # What lies outside is lost: it piles up at the ends, where no one can tell it apart.
+        lost = float(((values < low) | (values > high)).float().mean())
+        return float((meant * (meant / said).log()).sum()) + lost
+
+    return _least(values, divergence)
+
+
+def _least(values: Tensor, cost: Callable[[float, float], float]) -> tuple[float, float]:
+    """Shrink one end after the other while it pays; 0 always has a level."""
+    low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+    high = min(((cost(low, high * float(s)), high * float(s)) for s in _SHARES), key=lambda pair: pair[0])[1]
+    low = min(((cost(low * float(s), high), low * float(s)) for s in _SHARES), key=lambda pair: pair[0])[1]
+    return low, high
+
+
+def _rounded(values: Tensor, low: float, high: float) -> Tensor:
+    step = max((high - low) / (_LEVELS - 1), 1e-12)
+    zero = round(-low / step)
+    return ((values / step).round() + zero).clamp(0, _LEVELS - 1).sub(zero).mul(step)
+
+
+def _smeared(values: Tensor, low: float, high: float) -> Tensor:
+    """Return the values rounded, and each spread over its step, as a histogram of levels stands for a density."""
+    step = max((high - low) / (_LEVELS - 1), 1e-12)
+    place = torch.linspace(-0.5, 0.5, values.numel())
+    spread = place[torch.randperm(values.numel(), generator=torch.Generator().manual_seed(0))]
+    return _rounded(values, low, high) + spread * step
+
+
+RANGES: Final[Mapping[Range, Callable[[Tensor], tuple[float, float]]]] = {
+    Range.MIN_MAX: _everything,
+    Range.PERCENTILE: _percentile,
+    Range.MSE: _least_squares,
+    Range.ENTROPY: _least_divergence,
+}
+"""From calibration values, one dimension, to the lowest and highest value that has a level."""
+
+
+class RangeObserver(MinMaxObserver):  # type: ignore[misc] # torchao is untyped
+    """Keeps a sample of what it sees, and chooses the range when it is asked.
+
+    Parameters
+    ----------
+    choose
+        How.
+    **settings
+        As of torchao's ``MinMaxObserver``.
+    """
+
+    def __init__(self, choose: Range, **settings: Any) -> None:  # noqa: ANN401 - torchao's own
+        super().__init__(**settings)
+        self.choose = choose
+        self._kept: list[Tensor] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Look at a tensor, and return it."""
+        if self.choose is not Range.MIN_MAX and x.numel():
+            flat = x.detach().reshape(-1)
+            extremes = torch.stack([flat.min(), flat.max()])
+            self._kept.append(torch.cat([flat[:: max(1, flat.numel() // _KEPT)], extremes]))
+        seen: Tensor = super().forward(x)
+        return seen
+
+    def calculate_qparams(self) -> tuple[Tensor, Tensor]:
+        """Return scale and zero point of the chosen range."""
+        if not self._kept:
+            return _pair(super().calculate_qparams())
+        low, high = RANGES[self.choose](_thinned(torch.cat(self._kept)))
+        return _pair(self._calculate_qparams(torch.tensor(low), torch.tensor(high)))
+
+
+class Switch(FakeQuantize):  # type: ignore[misc] # likewise
+    """Fake quantization that only looks until it is settled, and can then be switched on and off.
+
+    The scales of weights follow them, so that a network can be trained through it.
+    """
+
+    def settle(self) -> None:
+        """Take the range of what was seen, and stop looking."""
+        self.disable_observer()
+        if not self.is_per_channel:
+            self._take(*_pair(self.calculate_qparams()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Look, or round."""
+        if self.observer_enabled[0]:
+            self.activation_post_process(x.detach())
+            return x
+        if self.is_per_channel and self.fake_quant_enabled[0]:
+            self.activation_post_process.reset_min_max_vals()
+            self.activation_post_process(x.detach())
+            self._take(*_pair(self.calculate_qparams()))
+        rounded: Tensor = super().forward(x)
+        return rounded
+
+    def _take(self, scale: Tensor, zero_point: Tensor) -> None:
+        self.scale, self.zero_point = scale.detach(), zero_point.detach().int()
+
+
+def _thinned(values: Tensor) -> Tensor:
+    return torch.cat([values[:: max(1, values.numel() // _WEIGHED)], torch.stack([values.min(), values.max()])])
+
+
+def _pair(found: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    return found
