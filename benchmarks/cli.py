@@ -17,6 +17,7 @@ class _Measurements(LazyGroup):
         "prose": "pocketcrafter.benchmarks.prose.command:prose",
         "composition": "pocketcrafter.benchmarks.composition.command:composition",
         "parity": "pocketcrafter.benchmarks.parity.command:parity",
+        "profile": "pocketcrafter.benchmarks.profile.command:profile",
         "latency": "pocketcrafter.benchmarks.latency.commands:latency",
         "compare": "pocketcrafter.benchmarks.latency.commands:compare_command",
     }

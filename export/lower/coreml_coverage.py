@@ -19,7 +19,7 @@ def coreml_coverage(function: Function) -> Coverage:
     that a layer is counted does not prove where it runs.
     """
     types = types_of(function)
-    counted = {op.layer: _macs(op, types) for op in computing(function)}
+    counted = {op.layer: macs_of_op(op, types) for op in computing(function)}
     half = {op.layer for op in computing(function) if all(_is_half(port.name, types) for port in op.outputs)}
     return Coverage(
         macs_total=sum(counted.values()),
@@ -42,7 +42,8 @@ def _is_half(name: str, types: Mapping[str, TensorType]) -> bool:
     return name in types and types[name].dtype.name == "fp16"
 
 
-def _macs(op: Op, types: Mapping[str, TensorType]) -> int:
+def macs_of_op(op: Op, types: Mapping[str, TensorType]) -> int:
+    """Return the multiply-accumulates of one operator; 0 for what is no convolution or matrix product."""
     if op.kind in {"conv", "linear"}:
         return _size(op.layer, types) * math.prod(_shape(_first(op, "weight"), types)[1:])
     if op.kind == "conv_transpose":

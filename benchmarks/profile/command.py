@@ -1,0 +1,73 @@
+"""``pocketcrafter bench profile``."""
+
+from pathlib import Path
+
+import click
+
+from pocketcrafter.benchmarks.profile.measure import profile_bundle
+from pocketcrafter.benchmarks.profile.table import as_csv, as_trace, profile_lines
+from pocketcrafter.benchmarks.report.page import write_page
+from pocketcrafter.runtime.bundle.reader import Bundle
+from pocketcrafter.runtime.cli.bars import Bars
+from pocketcrafter.runtime.cli.options import json_option
+from pocketcrafter.runtime.components import Component
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command("profile")
+@click.argument("bundle", type=click.Path(exists=True, path_type=Path))
+@click.option("--target", "targets", multiple=True, help="Only this target; may be given again.")
+@click.option(
+    "--component", "components", type=click.Choice([c.value for c in Component]), multiple=True, help="Only this one."
+)
+@click.option(
+    "--weights",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of the full-precision weights, for the layers' names  [default: what is installed].",
+)
+@click.option("--runs", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Timed runs of each.")
+@click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="Threads to compute with.")
+@click.option(
+    "--top", type=click.IntRange(1), default=12, show_default=True, help="Operators to print of each network."
+)
+@click.option("--trace", type=_FILE, help="Write a trace for chrome://tracing or ui.perfetto.dev.")
+@click.option("--csv", "csv_file", type=_FILE, help="Write every operator as CSV.")
+@json_option
+def profile(
+    bundle: Path,
+    targets: tuple[str, ...],
+    components: tuple[str, ...],
+    weights: Path | None,
+    runs: int,
+    threads: int,
+    top: int,
+    trace: Path | None,
+    csv_file: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    r"""Show where each network's time goes, operator by operator, inside the delegates too.
+
+    Operators stand under the layer of the trained network that they come from, the dearest first. Those that run
+    outside the accelerated backend are marked. Times are this machine's, not a phone's.
+
+    \b
+    Example:
+      pocketcrafter bench profile build/default.pcbundle --component restore --trace restore.trace.json
+    """
+    with Bars() as bars:
+        report = profile_bundle(
+            Bundle.open(bundle),
+            targets,
+            [Component(c) for c in components],
+            weights=weights,
+            runs=runs,
+            threads=threads,
+            progress=bars.update,
+        )
+    if trace is not None:
+        write_page(as_trace(report), trace)
+    if csv_file is not None:
+        write_page(as_csv(report), csv_file)
+    click.echo(report.model_dump_json(indent=1) if as_json else "\n".join(profile_lines(report, top)))

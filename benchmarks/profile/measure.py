@@ -1,0 +1,142 @@
+"""Profiles every network of a bundle on every target that has a profiler here."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from pocketcrafter.benchmarks.latency.machine import this_machine
+from pocketcrafter.benchmarks.latency.results import Skipped
+from pocketcrafter.benchmarks.parity.sources import student_weights
+from pocketcrafter.benchmarks.profile.coreml_engine import profile_coreml
+from pocketcrafter.benchmarks.profile.engine import Profile, Subject
+from pocketcrafter.benchmarks.profile.et_engine import profile_executorch
+from pocketcrafter.benchmarks.profile.layers import Layer, layers_of
+from pocketcrafter.benchmarks.profile.ort_engine import profile_onnx
+from pocketcrafter.benchmarks.profile.results import NetworkProfile, ProfileReport
+from pocketcrafter.export.lower.base import frozen
+from pocketcrafter.export.models import load_component
+from pocketcrafter.runtime.backends.names import BackendName
+from pocketcrafter.runtime.backends.registry import why_unusable
+from pocketcrafter.runtime.bundle.goldens import read_tensors
+from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
+from pocketcrafter.runtime.bundle.manifest import ComponentEntry
+from pocketcrafter.runtime.bundle.reader import Bundle
+from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.errors import BackendError, ConfigError
+
+Progress = Callable[[str, int, int], None]
+
+PROFILERS: Final[Mapping[BackendName, Profile]] = {
+    BackendName.ONNXRUNTIME: profile_onnx,
+    BackendName.EXECUTORCH: profile_executorch,
+    BackendName.MIL_INTERPRETER: profile_coreml,
+}
+"""Emulators that are not listed keep no clock that a device would know."""
+
+
+def profile_bundle(
+    bundle: Bundle,
+    targets: Sequence[str] = (),
+    components: Sequence[Component] = (),
+    *,
+    weights: Path | None = None,
+    runs: int = 10,
+    threads: int = 1,
+    progress: Progress = lambda *_: None,
+) -> ProfileReport:
+    """Profile a bundle's networks on the inputs of their goldens.
+
+    Parameters
+    ----------
+    bundle
+        The bundle.
+    targets, components
+        Empty stands for all.
+    weights
+        Folder with the full-precision weights, whose layers the operators are led back to; what is installed when not
+        given. Without the weights the operators keep the engines' names.
+    runs
+        Timed runs after one that is not, ≥ 1.
+    threads
+        Threads to compute with.
+    progress
+        Called with what is profiled, networks done and networks in all.
+
+    Raises
+    ------
+    ConfigError
+        If the bundle lacks a target that was asked for.
+    BundleError
+        If it lacks a component, or a golden is damaged.
+    BackendError
+        If nothing could be profiled, with every reason.
+    """
+    manifest = bundle.manifest
+    if unknown := [t for t in targets if t not in manifest.targets]:
+        raise ConfigError(f"{bundle.path}: no target `{unknown[0]}`; it has {', '.join(manifest.targets)}.")
+    entries = [manifest.entry(c) for c in components] or list(manifest.components)
+    jobs = [(entry, target) for entry in entries for target in targets or manifest.targets]
+    networks, skipped = [], []
+    layers: dict[Component, list[Layer]] = {}
+    for done, (entry, target) in enumerate(jobs):
+        name = f"{entry.spec.component} on {target}"
+        progress(name, done, len(jobs))
+        backend = manifest.targets[target].backend
+        if backend not in PROFILERS:
+            skipped.append(Skipped(what=name, reason=f"{backend} emulates, and counts no cycles of a device"))
+            continue
+        if reason := why_unusable(backend):
+            skipped.append(Skipped(what=name, reason=reason[:2000]))
+            continue
+        if entry.spec.component not in layers:
+            layers[entry.spec.component] = source_layers(bundle, entry, weights)
+        try:
+            networks.append(_profiled(bundle, entry, target, layers[entry.spec.component], runs, threads))
+        except BackendError as error:
+            skipped.append(Skipped(what=name, reason=str(error)[:2000]))
+    progress("profiles", len(jobs), len(jobs))
+    if not networks:
+        reasons = "".join(f"\n  {s.what}: {s.reason}" for s in skipped)
+        raise BackendError(f"{bundle.path}: nothing could be profiled here:{reasons}")
+    return ProfileReport(
+        bundle=manifest.name,
+        manifest_sha256=hashlib.sha256(read_manifest_bytes(bundle.root)).hexdigest(),
+        machine=this_machine(),
+        threads=threads,
+        networks=tuple(networks),
+        skipped=tuple(skipped),
+    )
+
+
+def source_layers(bundle: Bundle, entry: ComponentEntry, weights: Path | None) -> list[Layer]:
+    """Return the layers that a component was lowered from; none where its weights are not here."""
+    try:
+        path = student_weights(bundle, entry, weights)
+    except BackendError:
+        return []
+    return layers_of(frozen(load_component(entry.spec.component, path), ()), entry.spec)
+
+
+def _profiled(
+    bundle: Bundle, entry: ComponentEntry, target: str, layers: list[Layer], runs: int, threads: int
+) -> NetworkProfile:
+    artifact = entry.artifacts[target]
+    subject = Subject(
+        artifact=bundle.root / artifact.path,
+        precision=artifact.precision,
+        inputs=read_tensors(bundle.root / entry.goldens[0].inputs, entry.spec.inputs),
+        layers=layers,
+        threads=threads,
+        runs=runs,
+    )
+    found = PROFILERS[bundle.manifest.targets[target].backend](subject)
+    return NetworkProfile(
+        component=entry.spec.component,
+        target=target,
+        precision=artifact.precision,
+        engine=found.engine,
+        runs=found.runs,
+        total_ms=found.total_ms,
+        ops=found.ops,
+    )

@@ -1,0 +1,85 @@
+"""What `pocketcrafter bench profile --json` writes."""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import Field, ValidationError
+
+from pocketcrafter.benchmarks.latency.machine import Machine
+from pocketcrafter.benchmarks.latency.results import Skipped
+from pocketcrafter.benchmarks.profile.layers import LayerKind
+from pocketcrafter.runtime.bundle.results import Precision
+from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.errors import ConfigError
+
+MAX_RESULT_BYTES: Final = 64 << 20
+
+
+class OpProfile(Config):
+    """One operator of a lowered network, as its engine runs it."""
+
+    op: str = Field(max_length=200, description="What the engine calls it.")
+    layer: str = Field(max_length=300, description="The torch module that it comes from, or after which it runs.")
+    exact: bool = Field(description="Whether the layer is known, not merely the last one before it.")
+    kind: LayerKind = LayerKind.OTHER
+    ms: float | None = Field(ge=0, description="Median of the timed runs; null where the engine has no clock.")
+    macs: int = Field(0, ge=0)
+    inside: bool = Field(description="Whether it runs where the target means it to: in the delegate, on INT8 kernels.")
+
+
+class NetworkProfile(Config):
+    """One network on one target; operators in running order."""
+
+    component: Component
+    target: str
+    precision: Precision
+    engine: str = Field(max_length=200, description="What ran it, and what its clock is, in words.")
+    runs: int = Field(ge=0, description="Timed runs after the first one; 0 for a census.")
+    total_ms: float | None = Field(description="Median of a whole run; null where the engine has no clock.")
+    ops: tuple[OpProfile, ...]
+
+    @property
+    def timed_ms(self) -> float | None:
+        """Time inside operators; the rest of a run is spent between them."""
+        times = [op.ms for op in self.ops if op.ms is not None]
+        return sum(times) if times else None
+
+    @property
+    def boundaries(self) -> int:
+        """How often a run crosses between the accelerated backend and what is outside."""
+        return sum(a.inside != b.inside for a, b in pairwise(self.ops))
+
+
+class ProfileReport(Config):
+    """Everything that one `pocketcrafter bench profile` found."""
+
+    schema_version: Literal[1] = 1
+    bundle: str
+    manifest_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    machine: Machine
+    threads: int = Field(ge=1)
+    networks: tuple[NetworkProfile, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+
+def read_profile(path: Path) -> ProfileReport:
+    """Read a result file.
+
+    Raises
+    ------
+    ConfigError
+        If it is missing, too large or not a result.
+    """
+    try:
+        if path.stat().st_size > MAX_RESULT_BYTES:
+            raise ConfigError(f"{path}: larger than {MAX_RESULT_BYTES >> 20} MiB; no profile is.")
+        return ProfileReport.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join(map(str, fault["loc"])) or "file"
+        message = f"{path}: not what `pocketcrafter bench profile --json` writes: {place}: {fault['msg']}"
+        raise ConfigError(message) from error

@@ -1,0 +1,123 @@
+"""Profiles for people and for other programs: tables, CSV, and a trace for Chrome's and Perfetto's viewers."""
+
+import csv
+import io
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any, Final
+
+from pocketcrafter.benchmarks.profile.layers import LayerKind
+from pocketcrafter.benchmarks.profile.results import NetworkProfile, OpProfile, ProfileReport
+from pocketcrafter.benchmarks.quality.tables import NOT_MEASURED, markdown
+
+_CSV_HEAD: Final = (
+    "component", "target", "precision", "order", "op", "layer", "layer_is_exact", "kind", "ms", "macs", "inside",
+)  # fmt: skip
+
+
+def profile_lines(report: ProfileReport, top: int) -> Iterator[str]:
+    """Yield for each network its ``top`` dearest operators, and what each kind of layer comes to."""
+    yield f"{report.bundle}; {report.machine.label}; threads: {report.threads}"
+    for network in report.networks:
+        yield ""
+        yield f"## {network.component} on {network.target}, {network.precision}: {_summary(network)}"
+        yield ""
+        ranked = sorted(enumerate(network.ops), key=lambda pair: -_cost(pair[1]))[:top]
+        yield markdown(
+            ("order", "op", "layer", "ms", "share", "million MACs", "GMAC/s", ""),
+            [_row(number, op, network) for number, op in ranked],
+        )
+        yield ""
+        yield markdown(("kind of layer", "operators", "ms", "share", "million MACs", "GMAC/s"), list(_kinds(network)))
+    yield from (f"not profiled: {s.what}: {s.reason}" for s in report.skipped)
+
+
+def as_csv(report: ProfileReport) -> str:
+    """Return all operators, one a line, in running order."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(_CSV_HEAD)
+    for n in report.networks:
+        for number, op in enumerate(n.ops):
+            writer.writerow(
+                (
+                    n.component,
+                    n.target,
+                    n.precision,
+                    number,
+                    op.op,
+                    op.layer,
+                    op.exact,
+                    op.kind,
+                    op.ms,
+                    op.macs,
+                    op.inside,
+                )
+            )
+    return out.getvalue()
+
+
+def as_trace(report: ProfileReport) -> str:
+    """Return a trace in the Trace Event Format: a process a network, its operators laid end to end by their medians.
+
+    Where a run crosses between the accelerated backend and what is outside of it there is an instant event.
+    """
+    events: list[dict[str, Any]] = []
+    for pid, network in enumerate(report.networks, 1):
+        name = f"{network.component} on {network.target}, {network.precision}"
+        events.append({"ph": "M", "pid": pid, "tid": 1, "name": "process_name", "args": {"name": name}})
+        events.append({"ph": "M", "pid": pid, "tid": 1, "name": "thread_name", "args": {"name": network.engine}})
+        clock_us = 0.0
+        for before, op in pairwise([None, *network.ops]):
+            if op is None or op.ms is None:
+                continue
+            if before is not None and before.inside != op.inside:
+                crossing = "into the backend" if op.inside else "out of the backend"
+                events.append({"ph": "i", "s": "p", "pid": pid, "tid": 1, "ts": clock_us, "name": crossing})
+            facts = {"layer": op.layer, "exact": op.exact, "macs": op.macs, "inside": op.inside}
+            events.append(
+                {"ph": "X", "pid": pid, "tid": 1, "ts": clock_us, "dur": 1e3 * op.ms, "name": op.op,
+                 "cat": op.kind.value, "args": facts}
+            )  # fmt: skip
+            clock_us += 1e3 * op.ms
+    return json.dumps({"traceEvents": events, "displayTimeUnit": "ms"})
+
+
+def _summary(network: NetworkProfile) -> str:
+    crossed = f"{network.boundaries} boundaries, {sum(not op.inside for op in network.ops)} operators outside"
+    if network.total_ms is None:
+        return f"{len(network.ops)} operators, {crossed} ({network.engine})"
+    return (
+        f"{network.total_ms:.2f} ms, {network.timed_ms or 0:.2f} of them in {len(network.ops)} operators; {crossed} "
+        f"({network.engine}, median of {network.runs})"
+    )
+
+
+def _row(number: int, op: OpProfile, network: NetworkProfile) -> tuple[str, ...]:
+    layer = op.layer if op.exact else f"(after {op.layer})" if op.layer else NOT_MEASURED
+    mark = "" if op.inside else "outside"
+    return (str(number), op.op, layer, *_times(op.ms, op.macs, network), mark)
+
+
+def _kinds(network: NetworkProfile) -> Iterator[tuple[str, ...]]:
+    found: dict[LayerKind, list[OpProfile]] = defaultdict(list)
+    for op in network.ops:
+        found[op.kind].append(op)
+    for kind in LayerKind:
+        if ops := found[kind]:
+            times = [op.ms for op in ops if op.ms is not None]
+            yield (kind.value, str(len(ops)), *_times(sum(times) if times else None, sum(o.macs for o in ops), network))
+
+
+def _times(ms: float | None, macs: int, network: NetworkProfile) -> tuple[str, str, str, str]:
+    millions = f"{macs / 1e6:.2f}" if macs else ""
+    if ms is None:
+        return NOT_MEASURED, NOT_MEASURED, millions, NOT_MEASURED
+    share = ms / network.timed_ms if network.timed_ms else 0.0
+    return f"{ms:.3f}", f"{share:.1%}", millions, f"{macs / ms / 1e6:.1f}" if macs and ms else ""
+
+
+def _cost(op: OpProfile) -> float:
+    return op.macs if op.ms is None else op.ms
