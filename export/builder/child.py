@@ -14,11 +14,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
-from pocketcrafter.export.builder.stage import Progress
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import GateError, PocketCrafterError
 
 _GOODBYE_SECONDS: Final = 10
+_ONE_THREAD: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class StageError(PocketCrafterError):
@@ -40,10 +40,18 @@ class _Failure:
     exit_code: int | None
 
 
-def run_in_child(
-    run: str, inputs: Mapping[str, Path], settings: Config, out: Path, log: Path, progress: Progress
-) -> int:
-    """Call ``module:function`` in a new process.
+@dataclass(frozen=True)
+class Ended:
+    """A stage's process has done its work."""
+
+    peak_mib: int
+    """Its largest resident memory, or that of a process of its own that had more."""
+
+
+class Child:
+    """A call of ``module:function`` in a new process, on one thread.
+
+    One thread, whatever the machine has: sums in another order would give other bytes.
 
     Parameters
     ----------
@@ -51,48 +59,52 @@ def run_in_child(
         As in :class:`~pocketcrafter.export.builder.stage.Stage`.
     log
         Receives all that the process prints.
-    progress
-        Called here with what the function reports.
-
-    Returns
-    -------
-    int
-        Peak resident memory of the process in MiB.
-
-    Raises
-    ------
-    GateError
-        If the function raised one.
-    PocketCrafterError
-        If the function raised one that is no gate.
-    StageError
-        If it failed otherwise or its process died.
     """
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_main, args=(theirs, _Call(run, inputs, settings, out, log)), daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        while True:
-            message = ours.recv()
-            if isinstance(message, (_Failure, int)):
-                # Ended rather than killed, it gives back its semaphores itself.
-                process.join(_GOODBYE_SECONDS)
-                if isinstance(message, _Failure):
-                    raise _as_error(message, run, log)
-                return message
-            progress(*message)
-    except EOFError:
-        process.join()
-        reason = f"exit code {process.exitcode}"
-        if process.exitcode == -9:
-            reason = "killed, most likely for want of memory: close other programs, or build where there is more"
-        raise StageError(f"The process of {run} ended early ({reason}). What it printed: {log}") from None
-    finally:
-        process.terminate()
-        process.join()
-        ours.close()
+
+    def __init__(self, run: str, inputs: Mapping[str, Path], settings: Config, out: Path, log: Path) -> None:
+        self._run, self._log = run, log
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe(duplex=False)
+        """Readable when there is something to `receive`."""
+        call = _Call(run, inputs, settings, out, log)
+        self._process = context.Process(target=_main, args=(theirs, call), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def receive(self) -> tuple[int, int] | Ended:
+        """Wait for what the process says next: steps done and in all, or its end.
+
+        Raises
+        ------
+        GateError
+            If the function raised one.
+        PocketCrafterError
+            If the function raised one that is no gate.
+        StageError
+            If it failed otherwise or its process died.
+        """
+        try:
+            message: tuple[int, int] | Ended | _Failure = self.connection.recv()
+        except EOFError:
+            self._process.join()
+            reason = f"exit code {self._process.exitcode}"
+            if self._process.exitcode == -9:
+                reason = "killed, most likely for want of memory: close other programs, or build where there is more"
+            raise StageError(
+                f"The process of {self._run} ended early ({reason}). What it printed: {self._log}"
+            ) from None
+        if isinstance(message, (_Failure, Ended)):
+            # Ended rather than killed, it gives back its semaphores itself.
+            self._process.join(_GOODBYE_SECONDS)
+        if isinstance(message, _Failure):
+            raise _as_error(message, self._run, self._log)
+        return message
+
+    def stop(self) -> None:
+        """End the process, where it has not ended itself."""
+        self._process.terminate()
+        self._process.join()
+        self.connection.close()
 
 
 def _as_error(failure: _Failure, run: str, log: Path) -> PocketCrafterError:
@@ -104,6 +116,8 @@ def _as_error(failure: _Failure, run: str, log: Path) -> PocketCrafterError:
 
 def _main(connection: Connection, call: _Call) -> None:
     threading.Thread(target=_follow_parent, daemon=True).start()
+    # Before anything that computes is imported.
+    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
     with call.log.open("w", encoding="utf-8") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
@@ -118,8 +132,8 @@ def _main(connection: Connection, call: _Call) -> None:
         traceback.print_exc()
         connection.send(_Failure(f"{type(error).__name__}: {error}", None))
     else:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        connection.send(peak >> (20 if sys.platform == "darwin" else 10))
+        used = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        connection.send(Ended(peak_mib=max(used) >> (20 if sys.platform == "darwin" else 10)))
     finally:
         with contextlib.suppress(OSError):
             connection.close()

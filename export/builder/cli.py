@@ -9,7 +9,7 @@ import click
 from pocketcrafter.export.builder.graph import bundle_stage
 from pocketcrafter.export.builder.install import check_free, install
 from pocketcrafter.export.builder.preflight import check_packages, check_room, check_targets
-from pocketcrafter.export.builder.runner import in_order, missing_stages, run
+from pocketcrafter.export.builder.runner import Budget, in_order, missing_stages, run
 from pocketcrafter.export.builder.stage import Stage
 from pocketcrafter.export.builder.steps.names import BUNDLE
 from pocketcrafter.export.builder.store import Store
@@ -32,6 +32,7 @@ from pocketcrafter.runtime.targets import TargetKind
     multiple=True,
     help="Build only this target; may be given again.",
 )
+@click.option("--all-targets", is_flag=True, help="Build every target that the recipe has a precision for.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -46,10 +47,26 @@ from pocketcrafter.runtime.targets import TargetKind
     show_default=True,
     help="Where results of stages are kept for the next build.",
 )
+@click.option("--jobs", type=click.IntRange(1, 256), help="Stages at the same time; one for each core when not given.")
+@click.option(
+    "--memory",
+    "ram_mib",
+    type=click.IntRange(256),
+    help="MiB for all stages together; most of what is free when not given.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be done and what it would take; do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def build_command(
-    recipe: Path, targets: tuple[str, ...], out: Path, stages: Path, *, dry_run: bool, as_json: bool
+    recipe: Path,
+    targets: tuple[str, ...],
+    out: Path,
+    stages: Path,
+    jobs: int | None,
+    ram_mib: int | None,
+    *,
+    all_targets: bool,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     r"""Quantize, lower, verify and bundle a recipe's networks.
 
@@ -61,11 +78,14 @@ def build_command(
       pocketcrafter build
       pocketcrafter build --target onnx --out build/onnx.pcbundle --dry-run
       pocketcrafter build --target qnn-context:sm8750 --out build/sm8750.pcbundle
+      pocketcrafter build --all-targets --out build/all.pcbundle
     """
     check_packages()
     check_free(out)
-    chosen = tuple(TargetKind(t) for t in dict.fromkeys(targets))
+    if all_targets and targets:
+        raise click.UsageError("--all-targets and --target exclude each other.")
     loaded = load_recipe(recipe)
+    chosen = loaded.buildable if all_targets else tuple(TargetKind(t) for t in dict.fromkeys(targets))
     last = bundle_stage(loaded, recipe, chosen)
     check_targets(chosen or loaded.targets)
     store = Store(stages)
@@ -75,9 +95,11 @@ def build_command(
         click.echo(json.dumps(plan, indent=1) if as_json else _plan_text(plan, out))
         return
     check_room([store.estimate(stage) for stage in needed], stages)
+    machine = Budget.of_machine()
+    budget = Budget(jobs=jobs or machine.jobs, ram_mib=ram_mib or machine.ram_mib)
     started = time.monotonic()
     with Bars() as bars:
-        made = run(last, store, bars.update) / BUNDLE
+        made = run(last, store, bars.update, budget) / BUNDLE
     written = install(made, out)
     seconds = time.monotonic() - started
     result = {
@@ -122,6 +144,7 @@ def _plan_text(plan: list[dict[str, str | float | int]], out: Path) -> str:
         [
             *lines,
             "",
-            f"{len(needed)} stages to run for {out}: about {seconds:.0f} s, {ram} MiB RAM, {disk:.0f} MiB disk.",
+            f"{len(needed)} stages to run for {out}: about {seconds:.0f} s of work, {ram} MiB RAM for the largest, "
+            f"{disk:.0f} MiB disk.",
         ]
     )

@@ -1,21 +1,28 @@
 """Runs a graph of stages: what is made already is taken, what fails a gate is told in full, the rest is made."""
 
+import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import IO
+from typing import IO, Final, Self, cast
 
-from pocketcrafter.export.builder.child import run_in_child
-from pocketcrafter.export.builder.stage import Progress, Stage
+from pocketcrafter.export.builder.child import Child, Ended
+from pocketcrafter.export.builder.stage import Stage
 from pocketcrafter.export.builder.store import Store
+from pocketcrafter.runtime.doctor import memory_mib
 from pocketcrafter.runtime.errors import GateError, PocketCrafterError
 
 try:
     import fcntl
 except ImportError:  # no advisory locks on this system
     fcntl = None  # type: ignore[assignment]
+
+_SHARE_OF_FREE: Final = 0.8
 
 
 class BuildBusyError(PocketCrafterError):
@@ -32,8 +39,28 @@ def missing_stages(last: Stage, store: Store) -> list[Stage]:
     return [stage for stage in in_order(last) if store.result(stage) is None]
 
 
-def run(last: Stage, store: Store, progress: Callable[[str, int, int], None] = lambda *_: None) -> Path:
-    """Make a stage's result, and before it that of every stage it needs.
+@dataclass(frozen=True)
+class Budget:
+    """What stages that run at the same time may take together."""
+
+    jobs: int
+    ram_mib: int
+
+    @classmethod
+    def of_machine(cls) -> Self:
+        """Return one stage for each core, in most of the memory that is free."""
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        total, free = memory_mib()
+        return cls(jobs=cores, ram_mib=int(free * _SHARE_OF_FREE) if total else sys.maxsize)
+
+
+def run(
+    last: Stage,
+    store: Store,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
+    budget: Budget | None = None,
+) -> Path:
+    """Make a stage's result, and before it that of every stage it needs, several at the same time.
 
     Parameters
     ----------
@@ -42,7 +69,10 @@ def run(last: Stage, store: Store, progress: Callable[[str, int, int], None] = l
     store
         Where results lie and are put.
     progress
-        Called with the running stage's name, the estimated seconds of work done, and those of all the work.
+        Called with a running stage's name, the estimated seconds of work done, and those of all the work.
+    budget
+        How many stages run at the same time, and in how much memory; one alone runs whatever it takes. That of the
+        machine when not given.
 
     Returns
     -------
@@ -57,49 +87,97 @@ def run(last: Stage, store: Store, progress: Callable[[str, int, int], None] = l
         If a stage failed otherwise, or another build is at work here.
     """
     with _alone(store.root):
-        return _run(last, store, progress)
+        store.clear_scratch()
+        return _Crew(last, store, progress, budget or Budget.of_machine()).run()
 
 
-def _run(last: Stage, store: Store, progress: Callable[[str, int, int], None]) -> Path:
-    results = {stage.name: found for stage in in_order(last) if (found := store.result(stage)) is not None}
-    waiting = [stage for stage in in_order(last) if stage.name not in results]
-    seconds = {stage.name: max(1.0, store.estimate(stage).seconds) for stage in waiting}
-    total, before = round(sum(seconds.values())), 0.0
-    missed: list[str] = []
-    for stage in waiting:
-        share = seconds[stage.name]
+@dataclass
+class _Running:
+    """A stage at work."""
 
-        report = _reporter(stage.name, before, share, total, progress)
-        report(0, 1)
-        if all(i.name in results for i in stage.inputs.values() if isinstance(i, Stage)):
-            try:
-                results[stage.name] = _make(stage, store, results, report)
-            except GateError as error:
-                missed.append(f"{stage.name}: {error}")
-        before += share
-    if missed:
-        raise GateError("\n".join([*missed, "The build stopped; no bundle was written."]))
-    store.prune(in_order(last))
-    progress("done", total, total)
-    return results[last.name]
+    stage: Stage
+    child: Child
+    scratch: Path
+    ram_mib: int
+    started: float
+    done: float = 0.0
 
 
-def _reporter(name: str, start: float, share: float, total: int, progress: Callable[[str, int, int], None]) -> Progress:
-    def report(done: int, steps: int) -> None:
-        progress(name, min(total, int(start + share * done / max(1, steps))), total)
+class _Crew:
+    """The stages at work, and those that wait."""
 
-    return report
+    def __init__(self, last: Stage, store: Store, progress: Callable[[str, int, int], None], budget: Budget) -> None:
+        self._last, self._store, self._progress, self._budget = last, store, progress, budget
+        stages = in_order(last)
+        self._results = {stage.name: found for stage in stages if (found := store.result(stage)) is not None}
+        waiting = [stage for stage in stages if stage.name not in self._results]
+        self._costs = {stage.name: store.estimate(stage) for stage in waiting}
+        # The longest first: a short one fills the end.
+        self._waiting = sorted(waiting, key=lambda stage: -self._costs[stage.name].seconds)
+        self._at_work: dict[Connection, _Running] = {}
+        self._missed: dict[str, str] = {}
+        self._total = round(sum(map(self._seconds, waiting)))
+        self._finished = 0.0
 
+    def run(self) -> Path:
+        try:
+            self._start()
+            while self._at_work:
+                for connection in wait([*self._at_work]):
+                    self._hear(self._at_work[cast("Connection", connection)])
+                self._start()
+        finally:
+            for running in self._at_work.values():
+                running.child.stop()
+                shutil.rmtree(running.scratch, ignore_errors=True)
+        if self._missed:
+            told = [f"{s.name}: {self._missed[s.name]}" for s in in_order(self._last) if s.name in self._missed]
+            raise GateError("\n".join([*told, "The build stopped; no bundle was written."]))
+        self._store.prune(in_order(self._last))
+        self._progress("done", self._total, self._total)
+        return self._results[self._last.name]
 
-def _make(stage: Stage, store: Store, results: dict[str, Path], report: Progress) -> Path:
-    started = time.monotonic()
-    scratch = store.scratch(stage)
-    inputs = {n: results[i.name] if isinstance(i, Stage) else i for n, i in stage.inputs.items()}
-    try:
-        peak = run_in_child(stage.run, inputs, stage.settings, scratch, store.log(stage), report)
-        return store.keep(stage, scratch, time.monotonic() - started, peak)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    def _start(self) -> None:
+        """Put waiting stages to work as far as their inputs are there and the budget goes."""
+        for stage in list(self._waiting):
+            free = self._budget.ram_mib - sum(running.ram_mib for running in self._at_work.values())
+            needs = self._costs[stage.name].ram_mib
+            fits = not self._at_work or (len(self._at_work) < self._budget.jobs and needs <= free)
+            ready = all(i.name in self._results for i in stage.inputs.values() if isinstance(i, Stage))
+            if fits and ready:
+                self._waiting.remove(stage)
+                scratch = self._store.scratch(stage)
+                inputs = {n: self._results[i.name] if isinstance(i, Stage) else i for n, i in stage.inputs.items()}
+                child = Child(stage.run, inputs, stage.settings, scratch, self._store.log(stage))
+                self._at_work[child.connection] = _Running(stage, child, scratch, needs, time.monotonic())
+                self._tell(stage.name)
+
+    def _hear(self, running: _Running) -> None:
+        """Take what a stage's process has to say."""
+        stage = running.stage
+        try:
+            message = running.child.receive()
+            if not isinstance(message, Ended):
+                done, steps = message
+                running.done = self._seconds(stage) * min(1.0, done / max(1, steps))
+                self._tell(stage.name)
+                return
+            seconds = time.monotonic() - running.started
+            self._results[stage.name] = self._store.keep(stage, running.scratch, seconds, message.peak_mib)
+        except GateError as error:
+            self._missed[stage.name] = str(error)
+        del self._at_work[running.child.connection]
+        running.child.stop()
+        shutil.rmtree(running.scratch, ignore_errors=True)
+        self._finished += self._seconds(stage)
+        self._tell(stage.name)
+
+    def _seconds(self, stage: Stage) -> float:
+        return max(1.0, self._costs[stage.name].seconds)
+
+    def _tell(self, name: str) -> None:
+        done = self._finished + sum(running.done for running in self._at_work.values())
+        self._progress(name, min(self._total, int(done)), self._total)
 
 
 @contextmanager

@@ -42,10 +42,13 @@ class Store:
         intact = all(_hash_or_none(folder / path) == sha256 for path, sha256 in record.files.items())
         return folder if intact else None
 
-    def scratch(self, stage: Stage) -> Path:
-        """Return a new, empty directory for a stage to write to, and remove those that interrupted builds left."""
+    def clear_scratch(self) -> None:
+        """Remove what interrupted builds left; for the one build that is at work here."""
         for left in self.root.glob(f"*{_SCRATCH}"):
             shutil.rmtree(left)
+
+    def scratch(self, stage: Stage) -> Path:
+        """Return a new, empty directory for a stage to write to."""
         folder = self.root / f"{stage.key()}{_SCRATCH}"
         folder.mkdir(parents=True)
         return folder

@@ -42,6 +42,25 @@ def killed(inputs, settings, out, progress):
     (out / "half").write_text("half")
     os.kill(os.getpid(), 9)
 
+def span(inputs, settings, out, progress):
+    _count(Settings(text="start", calls=settings.calls))
+    time.sleep(0.3)
+    _count(Settings(text="end", calls=settings.calls))
+    (out / "r").write_text("")
+
+def meet(inputs, settings, out, progress):
+    _count(settings)
+    deadline = time.monotonic() + 30
+    while len(open(settings.calls).read().split()) < 2:
+        if time.monotonic() > deadline:
+            raise GateError("nobody came")
+        time.sleep(0.01)
+    (out / "r").write_text("")
+
+def threads(inputs, settings, out, progress):
+    import torch
+    (out / "r").write_text(str(torch.get_num_threads()))
+
 def hang(inputs, settings, out, progress):
     _count(settings)
     (out / "half").write_text("half")
