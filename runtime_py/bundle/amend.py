@@ -2,10 +2,10 @@
 
 import os
 import shutil
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from pocketcrafter.runtime.bundle.archive import pack
 from pocketcrafter.runtime.bundle.manifest import Manifest, safe_path
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.writer import reseal
@@ -51,7 +51,7 @@ def amend(path: Path, change: Callable[[Manifest], Manifest], reports: Mapping[s
         if path.is_dir():
             _swap(fresh, path)
         else:
-            _pack(folder, fresh)
+            pack(folder, fresh)
             fresh.replace(path)
     except OSError as error:
         raise BundleError(f"{path}: the results cannot be written into the bundle: {error}") from error
@@ -83,12 +83,6 @@ def _swap(fresh: Path, path: Path) -> None:
         old.replace(path)
         raise
     _remove(old)
-
-
-def _pack(root: Path, archive: Path) -> None:
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zipped:
-        for file in sorted(p for p in root.rglob("*") if p.is_file()):
-            zipped.write(file, file.relative_to(root).as_posix())
 
 
 def _remove(path: Path) -> None:

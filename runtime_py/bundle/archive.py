@@ -1,4 +1,4 @@
-"""A zip of a bundle, unpacked with nothing taken on trust: names, sizes, links and the amount of data."""
+"""A zip of a bundle: always packed alike, unpacked with nothing taken on trust: names, sizes, links, amount of data."""
 
 import shutil
 import stat
@@ -17,6 +17,26 @@ from pocketcrafter.runtime.errors import BundleError
 
 _MAX_RATIO = 100
 _FREE_BYTES = 1 << 20  # small archives may compress as well as they like
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_PLAIN_FILE = 0o644 << 16
+
+
+def pack(root: Path, archive: Path) -> None:
+    """Zip a bundle's directory; the same files give the same bytes, whenever they were written.
+
+    Parameters
+    ----------
+    root
+        The directory.
+    archive
+        The zip; written in place, so name a temporary one.
+    """
+    with zipfile.ZipFile(archive, "w") as zipped:
+        for file in sorted(p for p in root.rglob("*") if p.is_file()):
+            info = zipfile.ZipInfo(file.relative_to(root).as_posix(), _EPOCH)
+            info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, _PLAIN_FILE
+            with file.open("rb") as source, zipped.open(info, "w") as target:
+                shutil.copyfileobj(source, target)
 
 
 def unpack(archive: Path, out: Path) -> None:

@@ -1,4 +1,4 @@
-"""``pocketcrafter inspect``, ``verify`` and ``doctor``: what a bundle holds, whether it is whole, what runs here."""
+"""``pocketcrafter inspect``, ``verify``, ``split``, ``doctor``: what a bundle holds, is it whole, what runs here."""
 
 import json
 import sys
@@ -9,6 +9,7 @@ import click
 from pocketcrafter.runtime.bundle.manifest import Manifest
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import RungResult
+from pocketcrafter.runtime.bundle.split import split
 from pocketcrafter.runtime.bundle.verify import GoldenRun, Outcome, VerifyReport, verify
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.doctor import Diagnosis, diagnose
@@ -52,6 +53,25 @@ def verify_command(bundle: Path, threads: int, as_json: bool) -> None:
     click.echo(json.dumps(result, indent=1) if as_json else "\n".join(_findings(report)))
     if not report.ok:
         sys.exit(GateError.exit_code)
+
+
+@click.command("split")
+@_BUNDLE
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the parts.")
+@_JSON
+def split_command(bundle: Path, out: Path, as_json: bool) -> None:
+    r"""Write each target of a bundle as a zipped bundle of its own, for phones to download.
+
+    \b
+    Example:
+      pocketcrafter split build/default.pcbundle --out build/parts
+    """
+    with Bars() as bar:
+        written = split(bundle, out, bar.update)
+    sizes = {target: part.stat().st_size for target, part in written.items()}
+    result = {target: {"path": str(part), "bytes": sizes[target]} for target, part in written.items()}
+    lines = [f"{target:<22} {_mib(sizes[target]):>9}  {part}" for target, part in written.items()]
+    click.echo(json.dumps(result, indent=1) if as_json else "\n".join(lines))
 
 
 @click.command("doctor")

@@ -13,6 +13,7 @@ _BUILT_IN: Final[Mapping[str, str]] = {
     "enhance": "pocketcrafter.runtime.cli.enhance:enhance_command",
     "critique": "pocketcrafter.runtime.cli.critique:critique_command",
     "inspect": "pocketcrafter.runtime.cli.bundle:inspect_command",
+    "split": "pocketcrafter.runtime.cli.bundle:split_command",
     "verify": "pocketcrafter.runtime.cli.bundle:verify_command",
     "doctor": "pocketcrafter.runtime.cli.bundle:doctor_command",
 }

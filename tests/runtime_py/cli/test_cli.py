@@ -176,7 +176,7 @@ def test_without_a_bundle_the_build_command_is_told(capsys: pytest.CaptureFixtur
     assert "pocketcrafter build" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["enhance", "critique", "inspect", "verify", "doctor"])
+@pytest.mark.parametrize("command", ["enhance", "critique", "inspect", "verify", "split", "doctor"])
 def test_every_command_shows_an_example_on_a_line_of_its_own(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run([command, "--help"]) == 0
     assert f"\n    pocketcrafter {command}" in capsys.readouterr().out
