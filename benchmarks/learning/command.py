@@ -5,8 +5,9 @@ from pathlib import Path
 
 import click
 
-from pocketcrafter.benchmarks.learning.curve import doublings, learning_text, means, read_points
+from pocketcrafter.benchmarks.learning.curve import doublings, learning_text, means
 from pocketcrafter.benchmarks.learning.plot import plot_curve
+from pocketcrafter.export.train.learning import read_points
 from pocketcrafter.runtime.cli.options import json_option
 
 
@@ -17,7 +18,7 @@ from pocketcrafter.runtime.cli.options import json_option
 def learning_curve(results: Path, plot: Path | None, *, as_json: bool) -> None:
     r"""Tell what bounds the critic: photos, frames or neither, from trainings on parts of them.
 
-    RESULTS holds a line of JSON for each training: photos, frames, seed, plan_r2, delta_e_change, of validation frames.
+    RESULTS is what `train learning-curve` wrote: a line of JSON for each training.
 
     \b
     Example:

@@ -2,27 +2,13 @@
 
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Final
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from pocketcrafter.benchmarks.quality.tables import markdown, signed
+from pocketcrafter.export.train.learning import LearningPoint
 from pocketcrafter.runtime.config import Config
-from pocketcrafter.runtime.errors import ConfigError
-
-_MOST_BYTES: Final = 16 << 20
-
-
-class LearningPoint(Config):
-    """One training: a line of the results file."""
-
-    photos: int = Field(ge=1, le=10_000_000, description="Distinct photos trained on.")
-    frames: int = Field(ge=1, le=1_000_000_000, description="Frames cut from them.")
-    seed: int = Field(0, description="Of the choice of photos and of the training.")
-    plan_r2: float = Field(le=1, description="Mean R² over attributes on validation frames.")
-    delta_e_change: float = Field(description="Mean change of CIEDE2000 on validation frames; negative is better.")
 
 
 class LearningMean(Config):
@@ -44,37 +30,6 @@ class Doubling(Config):
     at: int = Field(description="How many there are of the other; the most that was measured.")
     plan_r2: float
     delta_e_change: float
-
-
-def read_points(path: Path) -> list[LearningPoint]:
-    """Read a file of JSON lines, one `LearningPoint` each; empty lines are skipped.
-
-    Raises
-    ------
-    ConfigError
-        If it is missing, too large, empty, or a line is not a point; the message names the line.
-    """
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise ConfigError(f"{path}: larger than {_MOST_BYTES >> 20} MiB; no learning curve is.")
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
-    points = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            points.append(LearningPoint.model_validate_json(line))
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"])) or "line"
-            raise ConfigError(
-                f"{path}, line {number}: not a point of a learning curve: {place}: {first['msg']}"
-            ) from error
-    if not points:
-        raise ConfigError(f"{path}: no training in it; a line holds photos, frames, seed, plan_r2 and delta_e_change.")
-    return points
 
 
 def means(points: Sequence[LearningPoint]) -> list[LearningMean]:

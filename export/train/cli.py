@@ -11,7 +11,7 @@ class _Trainings(LazyGroup):
     lazy: ClassVar = {
         name: f"pocketcrafter.export.train.commands:{name}"
         for name in ("critic", "tone", "restore", "gate", "decoder", "composition")
-    }
+    } | {"learning-curve": "pocketcrafter.export.train.commands:learning_curve"}
 
 
 @click.group("train", cls=_Trainings)

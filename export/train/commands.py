@@ -26,6 +26,7 @@ from pocketcrafter.export.train.critic import CriticTask
 from pocketcrafter.export.train.crossfit import FOLDS, cross_judge, folds_of
 from pocketcrafter.export.train.decoder import DecoderTask, as_step
 from pocketcrafter.export.train.gating import TRIALS, JudgedFrames, tune_gate
+from pocketcrafter.export.train.learning import learning_sizes, read_points, rows_of, train_point, write_points
 from pocketcrafter.export.train.options import (
     CRITIC_BATCH,
     CRITIC_STEPS,
@@ -158,6 +159,35 @@ def gate(options: TrainOptions) -> None:
     temporary.write_text(tuned.model_dump_json(indent=1) + "\n", encoding="utf-8")
     temporary.replace(options.weights / "gate.json")
     click.echo(json.dumps(figures) if options.as_json else "\n".join(f"{k}: {v:.3f}" for k, v in figures.items()))
+
+
+@click.command(
+    "learning-curve", epilog="Example: pocketcrafter train learning-curve --data data --out runs/learning.jsonl"
+)
+@click.option("--parts", type=click.IntRange(2, 8), default=3, show_default=True, help="Sizes: all, a half, a quarter…")
+@click.option("--repeats", type=click.IntRange(1, 16), default=2, show_default=True, help="Trainings of each size.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="JSON lines, added to.")
+@with_options
+def learning_curve(options: TrainOptions, *, parts: int, repeats: int, out: Path) -> None:
+    """Train critics on parts of the photos and frames; `bench learning-curve` draws what comes of it."""
+    store, validation = stored_frames(options, Split.TRAIN), stored_frames(options, Split.VALIDATION)
+    settings = options.fit_settings(CRITIC_STEPS // 2, CRITIC_BATCH)
+    points = read_points(out) if out.exists() else []
+    done = {(point.photos, point.frames, point.seed) for point in points}
+    seeds = range(settings.seed, settings.seed + repeats)
+    sizes = [
+        ((photos, len(rows_of(store, photos, frames, seed))), seed)
+        for seed in seeds
+        for photos, frames in learning_sizes(store, parts)
+    ]
+    left = [(size, seed) for size, seed in sizes if (*size, seed) not in done]
+    with tqdm(total=len(left) * settings.steps, desc="learning curve", unit="step") as bar:
+        for size, seed in left:
+            own = settings.model_copy(update={"seed": seed})
+            folder = options.run / "learning" / f"{size[0]}-{size[1]}-{seed}"
+            points.append(train_point(store, validation, size, own, folder, bar.update))
+            write_points(out, points)
+    click.echo(json.dumps([p.model_dump() for p in points]) if options.as_json else f"{out}: {len(points)} trainings")
 
 
 def _judge(module: nn.Module) -> Judge:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pocketcrafter.benchmarks.learning.command import learning_curve
-from pocketcrafter.benchmarks.learning.curve import LearningPoint, doublings, means, read_points
+from pocketcrafter.benchmarks.learning.curve import doublings, means
+from pocketcrafter.export.train.learning import LearningPoint, read_points
 from pocketcrafter.runtime.errors import ConfigError
 
 
