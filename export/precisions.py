@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from pocketcrafter.runtime.bundle.results import Precision
-from pocketcrafter.runtime.targets import OS_OF, QNN_CONTEXTS, QNN_PROGRAMS, TargetKind
+from pocketcrafter.runtime.targets import COREML_PACKAGES, QNN_CONTEXTS, QNN_PROGRAMS, VENDOR_PROGRAMS, TargetKind
 
 # The HTP computes no float32: a "full precision" artifact would be float16, unmeasured against its own reference.
 _HTP: Final = (Precision.INT8, Precision.A16W8)
@@ -21,5 +21,7 @@ PRECISIONS_OF: Final[Mapping[TargetKind, tuple[Precision, ...]]] = {
     ),
     **dict.fromkeys(QNN_CONTEXTS, _HTP),
     **dict.fromkeys(QNN_PROGRAMS, (*_HTP, Precision.A16W4, Precision.FP16)),
-    **dict.fromkeys(OS_OF, _NEURAL_ENGINE),
+    **dict.fromkeys((*COREML_PACKAGES, TargetKind.EXECUTORCH_COREML), _NEURAL_ENGINE),
+    TargetKind.EXECUTORCH_VULKAN: (Precision.FP32, Precision.FP16),
+    **dict.fromkeys(VENDOR_PROGRAMS, (Precision.FP16,)),
 }

@@ -19,6 +19,10 @@ class TargetKind(StrEnum):
     EXECUTORCH_QNN_SM8650 = "executorch-qnn:sm8650"
     EXECUTORCH_QNN_SM8750 = "executorch-qnn:sm8750"
     EXECUTORCH_QNN_SM8850 = "executorch-qnn:sm8850"
+    EXECUTORCH_COREML = "executorch-coreml"
+    EXECUTORCH_VULKAN = "executorch-vulkan"
+    EXECUTORCH_MEDIATEK = "executorch-mediatek"
+    EXECUTORCH_SAMSUNG = "executorch-samsung"
 
 
 class Soc(StrEnum):
@@ -46,17 +50,26 @@ QNN_PROGRAMS: Final[Mapping[TargetKind, Soc]] = {
 SOC_OF: Final[Mapping[TargetKind, Soc]] = {**QNN_CONTEXTS, **QNN_PROGRAMS}
 """The only system-on-chip that runs a target's artifacts; targets that run on any are not listed."""
 
-OS_OF: Final[Mapping[TargetKind, str]] = {
+COREML_PACKAGES: Final[Mapping[TargetKind, str]] = {
     TargetKind.COREML_IOS17: "iOS 17",
     TargetKind.COREML_IOS18: "iOS 18",
     TargetKind.COREML_IOS26: "iOS 26",
 }
+"""Targets of Core ML itself, and the oldest systems that run them."""
+
+VENDOR_PROGRAMS: Final = (TargetKind.EXECUTORCH_MEDIATEK, TargetKind.EXECUTORCH_SAMSUNG)
+"""Targets of ExecuTorch that need a vendor's SDK, which no registry carries."""
+
+DEVICE_PROGRAMS: Final = (TargetKind.EXECUTORCH_VULKAN, *VENDOR_PROGRAMS)
+"""Targets of ExecuTorch whose artifacts nothing but a device runs."""
+
+OS_OF: Final[Mapping[TargetKind, str]] = {**COREML_PACKAGES, TargetKind.EXECUTORCH_COREML: "iOS 17"}
 """The oldest system that runs a target's artifacts, where one is named."""
 
 ARTIFACT_SUFFIX: Final[Mapping[TargetKind, str]] = {
     TargetKind.EXECUTORCH_XNNPACK: ".pte",
     TargetKind.ONNX: ".onnx",
     **dict.fromkeys(QNN_CONTEXTS, ".onnx"),
-    **dict.fromkeys(QNN_PROGRAMS, ".pte"),
-    **dict.fromkeys(OS_OF, ".mlpackage"),
+    **dict.fromkeys((*QNN_PROGRAMS, TargetKind.EXECUTORCH_COREML, *DEVICE_PROGRAMS), ".pte"),
+    **dict.fromkeys(COREML_PACKAGES, ".mlpackage"),
 }

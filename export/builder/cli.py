@@ -14,6 +14,7 @@ from pocketcrafter.export.builder.stage import Stage
 from pocketcrafter.export.builder.steps.names import BUNDLE
 from pocketcrafter.export.builder.store import Store
 from pocketcrafter.export.recipe import DEFAULT, load_recipe
+from pocketcrafter.runtime.capabilities import with_sdk
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.targets import TargetKind
 
@@ -85,7 +86,7 @@ def build_command(
     if all_targets and targets:
         raise click.UsageError("--all-targets and --target exclude each other.")
     loaded = load_recipe(recipe)
-    chosen = loaded.buildable if all_targets else tuple(TargetKind(t) for t in dict.fromkeys(targets))
+    chosen = with_sdk(loaded.buildable) if all_targets else tuple(TargetKind(t) for t in dict.fromkeys(targets))
     last = bundle_stage(loaded, recipe, chosen)
     check_targets(chosen or loaded.targets)
     store = Store(stages)

@@ -19,7 +19,7 @@ from pocketcrafter.export.names import CRITIC_SHA256, TOKENIZER_SHA256
 from pocketcrafter.export.recipe import Recipe, resolve
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import ConfigError
-from pocketcrafter.runtime.targets import OS_OF, QNN_CONTEXTS, QNN_PROGRAMS, TargetKind
+from pocketcrafter.runtime.targets import COREML_PACKAGES, DEVICE_PROGRAMS, QNN_CONTEXTS, QNN_PROGRAMS, TargetKind
 
 _STEPS: Final = "pocketcrafter.export.builder.steps"
 _TORCH: Final = ("torch", "safetensors", "numpy")
@@ -35,7 +35,9 @@ _TOOLS: Final[Mapping[TargetKind, tuple[str, ...]]] = {
     TargetKind.EXECUTORCH_XNNPACK: ("executorch", "torchao"),
     **dict.fromkeys(QNN_CONTEXTS, ("onnx", "onnxscript", "onnxruntime", "onnxruntime-qnn")),
     **dict.fromkeys(QNN_PROGRAMS, ("executorch", "torchao", "onnxruntime-qnn")),
-    **dict.fromkeys(OS_OF, ("coremltools",)),
+    **dict.fromkeys(COREML_PACKAGES, ("coremltools",)),
+    TargetKind.EXECUTORCH_COREML: ("executorch", "coremltools"),
+    **dict.fromkeys(DEVICE_PROGRAMS, ("executorch",)),
 }
 
 # On two AVX512 cores, for networks of about three million parameters.

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from pocketcrafter.export.builder.stage import Estimate
-from pocketcrafter.runtime.backends.names import BACKEND_OF
-from pocketcrafter.runtime.backends.registry import why_unusable
+from pocketcrafter.runtime.capabilities import why_not_buildable
 from pocketcrafter.runtime.doctor import extra_state, free_disk_mib, memory_mib
 from pocketcrafter.runtime.errors import PocketCrafterError
 from pocketcrafter.runtime.targets import TargetKind
@@ -32,14 +31,14 @@ def check_packages() -> None:
 
 
 def check_targets(targets: Sequence[TargetKind]) -> None:
-    """Look for what runs the targets' artifacts here, without which none can be proved.
+    """Look for what builds the targets' artifacts, and for what runs them here where anything but a device does.
 
     Raises
     ------
     PreflightError
         If something is missing or of a wrong version, with the command that mends it.
     """
-    reasons = {target: why_unusable(BACKEND_OF[target]) for target in targets}
+    reasons = {target: why_not_buildable(target) for target in targets}
     if short := [f"  {target}: {reason}" for target, reason in reasons.items() if reason]:
         raise PreflightError("\n".join(["These targets cannot be built here:", *short]))
 

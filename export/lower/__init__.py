@@ -5,11 +5,14 @@ from typing import Final
 
 from pocketcrafter.export.lower.base import LoweredArtifact, Lowering
 from pocketcrafter.export.lower.coreml import CoremlLowering
+from pocketcrafter.export.lower.executorch_coreml import ExecutorchCoremlLowering
 from pocketcrafter.export.lower.executorch_qnn import ExecutorchQnnLowering
+from pocketcrafter.export.lower.executorch_vendor import VendorLowering
+from pocketcrafter.export.lower.executorch_vulkan import VulkanLowering
 from pocketcrafter.export.lower.onnx import OnnxLowering
 from pocketcrafter.export.lower.qnn_context import QnnContextLowering
 from pocketcrafter.export.lower.xnnpack import XnnpackLowering
-from pocketcrafter.runtime.targets import OS_OF, QNN_CONTEXTS, QNN_PROGRAMS, TargetKind
+from pocketcrafter.runtime.targets import COREML_PACKAGES, QNN_CONTEXTS, QNN_PROGRAMS, VENDOR_PROGRAMS, TargetKind
 
 __all__ = ["LOWERINGS", "LoweredArtifact", "Lowering"]
 
@@ -18,5 +21,8 @@ LOWERINGS: Final[Mapping[TargetKind, Lowering]] = {
     TargetKind.ONNX: OnnxLowering(),
     **{target: QnnContextLowering(target) for target in QNN_CONTEXTS},
     **{target: ExecutorchQnnLowering(target) for target in QNN_PROGRAMS},
-    **{target: CoremlLowering(target) for target in OS_OF},
+    **{target: CoremlLowering(target) for target in COREML_PACKAGES},
+    TargetKind.EXECUTORCH_COREML: ExecutorchCoremlLowering(),
+    TargetKind.EXECUTORCH_VULKAN: VulkanLowering(),
+    **{target: VendorLowering(target) for target in VENDOR_PROGRAMS},
 }

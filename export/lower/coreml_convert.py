@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
-from torch.fx import GraphModule
 
+from pocketcrafter.export.lower.pools import spell_out_pools
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError
 
@@ -44,7 +44,7 @@ def coremltools() -> Any:  # noqa: ANN401 - untyped package
         If it is not installed.
     """
     try:
-        with _quiet():
+        with quiet():
             return importlib.import_module("coremltools")
     except ImportError as error:
         raise BackendError(f"Core ML packages need coremltools ({error}): {INSTALL}") from error
@@ -88,8 +88,8 @@ def convert(
     ct = coremltools()
     with torch.no_grad():
         program = torch.export.export(model, inputs, strict=False).run_decompositions({})
-    _spell_out_pools(program.graph_module)
-    with _quiet():
+    spell_out_pools(program.graph_module)
+    with quiet():
         try:
             package = ct.convert(
                 program,
@@ -108,15 +108,6 @@ def convert(
                 f"coremltools cannot convert `{spec.component}` for {minimum}: {type(error).__name__}: {error}"
             ) from error
     _settle(path)
-
-
-def _spell_out_pools(graph: GraphModule) -> None:
-    """Write the stride of pools that leave it to its default (the kernel): coremltools 9.0 refuses them without."""
-    pools = {torch.ops.aten.max_pool2d.default, torch.ops.aten.avg_pool2d.default}
-    for node in graph.graph.nodes:
-        if node.target in pools and len(node.args) == 2:
-            node.args = (*node.args, node.args[1])
-    graph.recompile()
 
 
 def _compress(package: Any, program: ExportedProgram, weights: tuple[str, ...]) -> Any:  # noqa: ANN401
@@ -155,7 +146,7 @@ def _identifier(name: str) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep coremltools' log, which warns of every torch it was not tested with, out of the way."""
     logger = logging.getLogger("coremltools")
     level = logger.level

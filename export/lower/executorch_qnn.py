@@ -22,6 +22,7 @@ from pocketcrafter.export.lower.base import (
     run_torch,
 )
 from pocketcrafter.export.lower.executorch_qnn_child import COVERAGE, EXPORTED, LOWERED, LowerJob
+from pocketcrafter.export.lower.pools import spell_out_pools
 from pocketcrafter.export.lower.qnn_context import check_socs
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.executorch_qnn import run_program, why_no_executorch_qnn
@@ -96,7 +97,8 @@ class ExecutorchQnnLowering:
                 files = [outputs_file(folder, len(used) + index) for index in range(len(held))]
                 simulation = Simulation([named_outputs(_arrays(file), spec) for file in files], _SIMULATED)
             made = folder / LOWERED
-            facts, said = run_program(made, [list(checked_inputs(sample, spec).values()) for sample in held])
+            feeds = [list(checked_inputs(sample, spec).values()) for sample in held]
+            facts, said = run_program(made, feeds, socs=True)
             check_socs(facts.soc_ids, self._soc, out)
             emulated = [named_outputs(outputs, spec) for outputs in said]
             how = f"The .pte for {self._soc} in ExecuTorch on QNN's HTP emulator (x86, no device)"
@@ -108,6 +110,7 @@ class ExecutorchQnnLowering:
 def _leave(model: nn.Module, spec: ComponentSpec, samples: Sequence[Sample], job: LowerJob, folder: Path) -> None:
     with torch.no_grad():
         program = torch.export.export(model, as_tensors(samples[0], spec))
+    spell_out_pools(program.graph_module)
     torch.export.save(program, folder / EXPORTED)
     for index, sample in enumerate(samples):
         np.savez(inputs_file(folder, index), *checked_inputs(sample, spec).values(), allow_pickle=False)

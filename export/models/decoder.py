@@ -17,8 +17,9 @@ WIDTH: Final = HEADS * HEAD_DIM
 HIDDEN: Final = 512
 ROPE_BASE: Final = 10_000.0
 NORM_EPSILON: Final = 1e-5
-_MASKED: Final = -1e4
-"""Far below any score, and yet a number of float16."""
+_MASKED: Final = -64.0
+"""Far below any score: less than float32 can tell remains of it. And no further: in 16-bit integers it would set the
+step of all scores."""
 
 
 class Decoder(nn.Module):
@@ -26,6 +27,7 @@ class Decoder(nn.Module):
 
     cosines: Tensor
     sines: Tensor
+    twice: Tensor
     index: Tensor
     indices: Tensor
 
@@ -40,9 +42,9 @@ class Decoder(nn.Module):
         self.register_buffer("cosines", cosines, persistent=False)
         self.register_buffer("sines", sines, persistent=False)
         indices = torch.arange(PROSE_LENGTH, dtype=torch.float32)
-        # The same numbers twice: one that is both multiplied by and subtracted from cuts XNNPACK's graph in two.
-        self.register_buffer("index", indices.reshape(PROSE_LENGTH, 1), persistent=False)
-        self.register_buffer("indices", indices.reshape(1, 1, PROSE_LENGTH).clone(), persistent=False)
+        self.register_buffer("twice", torch.full((PROSE_LENGTH, 1), 2.0), persistent=False)
+        self.register_buffer("index", indices.reshape(1, PROSE_LENGTH), persistent=False)
+        self.register_buffer("indices", 2 * indices.reshape(1, 1, PROSE_LENGTH) - 0.5, persistent=False)
 
     def forward(
         self, word: Tensor, soft: Tensor, position: Tensor, keys: Tensor, values: Tensor
@@ -62,16 +64,19 @@ class Decoder(nn.Module):
         """
         x = self.word(word) + self.soft(soft)
         cosine, sine = (torch.mm(position, table).reshape(1, 1, HEAD_DIM // 2) for table in (self.cosines, self.sines))
-        # How far each position lies ahead of this one: a table of the mask would be a quarter of the model.
-        ahead = self.indices - torch.mm(position, self.index).reshape(1, 1, 1)
-        mask = ahead.clamp(0, 1) * _MASKED
+        # How far each position lies ahead of this one: a table of the mask would be a quarter of the model, and a
+        # product with the numbers as weights would make INT8 of them. Twice the way, less a half: rounding flips none.
+        place = torch.mm(position * self.index, self.twice).reshape(1, 1, 1)
+        ahead = (self.indices - place).clamp(0, 1)
+        # Both: what is added alone would have to outweigh whatever an earlier critique left in the caches.
+        behind, mask = 1.0 - ahead, ahead * _MASKED
         here = position.reshape(1, PROSE_LENGTH, 1)
         # A whole 1 would be cast while it runs, outside XNNPACK, and cut the graph in two.
         elsewhere = 1.0 - here
         new_keys, new_values = [], []
         for index, block in enumerate(self.blocks):
             old = (cache[index : index + 1].reshape(PROSE_CACHE[1:]) for cache in (keys, values))
-            x, key, value = block(x, *old, cosine, sine, mask, here, elsewhere)
+            x, key, value = block(x, *old, cosine, sine, behind, mask, here, elsewhere)
             new_keys.append(key.reshape(1, *PROSE_CACHE[1:]))
             new_values.append(value.reshape(1, *PROSE_CACHE[1:]))
         return self.logits(self.norm(x)), torch.cat(new_keys), torch.cat(new_values)
@@ -95,6 +100,7 @@ class Block(nn.Module):
         values: Tensor,
         cosine: Tensor,
         sine: Tensor,
+        behind: Tensor,
         mask: Tensor,
         here: Tensor,
         elsewhere: Tensor,
@@ -106,22 +112,28 @@ class Block(nn.Module):
         values = values * elsewhere + value * here
         # bmm, not matmul: that would expand its operands, which XNNPACK leaves outside.
         scores = torch.bmm(_rotated(query, cosine, sine), keys.transpose(1, 2)) * HEAD_DIM**-0.5
-        seen = torch.bmm(F.softmax(scores + mask, -1), values)
+        seen = torch.bmm(F.softmax(scores * behind + mask, -1), values)
         x = x + self.output(seen.reshape(1, WIDTH))
         y = self.norm_hidden(x)
         return x + self.down(F.silu(self.gate(y)) * self.up(y)), keys, values
 
 
 class RmsNorm(nn.Module):
-    """Divides by the root of the mean square over channels; the mean is written as the spatial one, as phones do it."""
+    """Divides by the root of the mean square over channels.
+
+    The mean is a product: with 16-bit integers a Hexagon processor (QNN 2.49, emulated) makes 0 of the spatial one.
+    """
+
+    shares: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(WIDTH))
+        self.register_buffer("shares", torch.full((WIDTH, 1), 1 / WIDTH), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize ``(1, WIDTH)``."""
-        square = (x * x).reshape(1, 1, 1, WIDTH).mean((2, 3), keepdim=True).reshape(1, 1)
+        square = torch.mm(x * x, self.shares)
         return x / (square + NORM_EPSILON).sqrt() * self.weight
 
 

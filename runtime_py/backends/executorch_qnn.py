@@ -31,7 +31,7 @@ def why_no_executorch_qnn() -> str | None:
 
 
 def run_program(
-    program: Path, samples: Sequence[Sequence[FloatArray]] = ()
+    program: Path, samples: Sequence[Sequence[FloatArray]] = (), *, socs: bool = False
 ) -> tuple[ProgramFacts, list[list[FloatArray]]]:
     """Open a program on the emulator, in a process of its own, and run it.
 
@@ -41,6 +41,8 @@ def run_program(
         A ``.pte`` with QNN's context binaries in it.
     samples
         What to run it on, in calling order; may be none.
+    socs
+        Whether to read which systems-on-chip its binaries are for, which takes seconds.
 
     Returns
     -------
@@ -58,7 +60,7 @@ def run_program(
         folder = Path(name)
         for index, sample in enumerate(samples):
             np.savez(inputs_file(folder, index), *sample, allow_pickle=False)
-        job = QnnProgramJob(program=program.resolve(), samples=len(samples))
+        job = QnnProgramJob(program=program.resolve(), samples=len(samples), socs=socs)
         (folder / JOB).write_text(job.model_dump_json(), encoding="utf-8")
         call_process(_CHILD, folder, program, "QNN's emulator", environment=qnn_environment())
         facts = ProgramFacts.model_validate_json((folder / PROGRAM).read_bytes())

@@ -26,6 +26,7 @@ class QnnProgramJob(Config):
 
     program: Path
     samples: int = Field(ge=0)
+    socs: bool = Field(description="Whether to read the systems-on-chip, for which ExecuTorch's compiler is loaded.")
 
 
 class ProgramFacts(Config):
@@ -33,14 +34,16 @@ class ProgramFacts(Config):
 
     inputs: Shapes
     outputs: Shapes
-    soc_ids: tuple[int, ...] = Field(description="QNN's number of the system-on-chip, of each context binary.")
+    soc_ids: tuple[int, ...] = Field(
+        description="QNN's number of the system-on-chip, of each context binary, if asked for."
+    )
 
 
 def work(folder: Path, tell: Told) -> None:
     """Do the job that lies in a folder."""
     job = QnnProgramJob.model_validate_json((folder / JOB).read_bytes())
     content = job.program.read_bytes()
-    soc_ids = read_soc_ids(content, job.program.name)
+    soc_ids = read_soc_ids(content, job.program.name) if job.socs else ()
     torch = importlib.import_module("torch")
     runtime = importlib.import_module("executorch.runtime")
     program = runtime.Runtime.get().load_program(content, verification=runtime.Verification.Minimal)

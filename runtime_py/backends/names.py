@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
-from pocketcrafter.runtime.targets import OS_OF, QNN_CONTEXTS, QNN_PROGRAMS, TargetKind
+from pocketcrafter.runtime.targets import COREML_PACKAGES, DEVICE_PROGRAMS, QNN_CONTEXTS, QNN_PROGRAMS, TargetKind
 
 
 class BackendName(StrEnum):
@@ -16,6 +16,8 @@ class BackendName(StrEnum):
     QNN_EMULATOR = "qnn-emulator"
     MIL_INTERPRETER = "mil-interpreter"
     EXECUTORCH_QNN_EMULATOR = "executorch-qnn-emulator"
+    DEVICE = "device"
+    """None here: the artifacts run on a phone only."""
 
 
 BACKEND_OF: Final[Mapping[TargetKind, BackendName]] = {
@@ -23,7 +25,8 @@ BACKEND_OF: Final[Mapping[TargetKind, BackendName]] = {
     TargetKind.EXECUTORCH_XNNPACK: BackendName.EXECUTORCH,
     **dict.fromkeys(QNN_CONTEXTS, BackendName.QNN_EMULATOR),
     **dict.fromkeys(QNN_PROGRAMS, BackendName.EXECUTORCH_QNN_EMULATOR),
-    **dict.fromkeys(OS_OF, BackendName.MIL_INTERPRETER),
+    **dict.fromkeys((*COREML_PACKAGES, TargetKind.EXECUTORCH_COREML), BackendName.MIL_INTERPRETER),
+    **dict.fromkeys(DEVICE_PROGRAMS, BackendName.DEVICE),
 }
 """Which backend runs a target's artifacts."""
 

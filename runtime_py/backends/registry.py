@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 
 from pocketcrafter.runtime.backends.base import Backend
+from pocketcrafter.runtime.backends.device import DeviceBackend
 from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
 from pocketcrafter.runtime.backends.executorch_qnn import ExecutorchQnnBackend
 from pocketcrafter.runtime.backends.names import BackendName
@@ -36,6 +37,7 @@ _BUILT_IN: Final[Mapping[BackendName, Callable[[], Backend]]] = {
     BackendName.EXECUTORCH: ExecutorchBackend,
     BackendName.QNN_EMULATOR: QnnEmulatorBackend,
     BackendName.EXECUTORCH_QNN_EMULATOR: ExecutorchQnnBackend,
+    BackendName.DEVICE: DeviceBackend,
 }
 
 

@@ -7,7 +7,7 @@ from typing import Final
 from pocketcrafter.export.builder.settings import LoweringRecord, ProveSettings
 from pocketcrafter.export.builder.stage import Progress
 from pocketcrafter.export.builder.steps.names import PROOF, RECORD, artifact_path
-from pocketcrafter.runtime.backends.names import BACKEND_OF
+from pocketcrafter.runtime.backends.names import BACKEND_OF, BackendName
 from pocketcrafter.runtime.backends.registry import usable_backend
 from pocketcrafter.runtime.bundle.manifest import Artifact
 from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, Precision, RungResult
@@ -30,19 +30,27 @@ def run(inputs: Mapping[str, Path], settings: ProveSettings, out: Path, progress
     """
     record = LoweringRecord.model_validate_json((inputs["lowered"] / RECORD).read_bytes())
     spec = POCKET_SPECS[settings.component]
+    goldens: list[Fidelity] = []
+    if BACKEND_OF[settings.target] is BackendName.DEVICE:
+        _write(judge(record, goldens, settings), out)
+        return
     backend = usable_backend(BACKEND_OF[settings.target])
     session = backend.open(inputs["lowered"] / record.artifact, spec, _THREADS)
-    goldens: list[Fidelity] = []
     pairs = [(p, p.with_name(p.name.replace("inputs", "outputs"))) for p in inputs["examples"].glob("inputs_*.npz")]
     for done, pair in enumerate(sorted(pairs)):
         progress(done, len(pairs))
         goldens += compare_golden(*pair, spec, session, settings.pictures)
-    artifact = judge(record, goldens, settings)
+    _write(judge(record, goldens, settings), out)
+
+
+def _write(artifact: Artifact, out: Path) -> None:
     (out / PROOF).write_text(artifact.model_dump_json(indent=1), encoding="utf-8")
 
 
 def judge(record: LoweringRecord, goldens: Sequence[Fidelity], settings: ProveSettings) -> Artifact:
     """Return what the manifest says of an artifact.
+
+    Where nothing but a device runs it, rung 2 and the goldens are not judged; rung 2 says that it was not run, and why.
 
     Raises
     ------
@@ -50,12 +58,13 @@ def judge(record: LoweringRecord, goldens: Sequence[Fidelity], settings: ProveSe
         With every gate that was missed.
     """
     quantized = settings.precision not in {Precision.FP32, Precision.FP16}
+    ran = BACKEND_OF[settings.target] is not BackendName.DEVICE
     golden_gate_db = settings.rung1_sqnr_db if quantized else settings.rung2_sqnr_db
     coverage = _with_permissions(record.coverage, settings.fallbacks)
     missed = [
         *(_below("rung 1 (fake-quantized)", record.rung1, settings.rung1_sqnr_db) if quantized else []),
-        *_below("rung 2 (host artifact)", record.rung2, settings.rung2_sqnr_db),
-        *_below("goldens", goldens, golden_gate_db),
+        *(_below("rung 2 (host artifact)", record.rung2, settings.rung2_sqnr_db) if ran else []),
+        *(_below("goldens", goldens, golden_gate_db) if ran else []),
         *_dim_pictures(goldens, settings.rung1_psnr_db),
         *_uncovered(coverage, settings.coverage),
     ]
@@ -65,13 +74,13 @@ def judge(record: LoweringRecord, goldens: Sequence[Fidelity], settings: ProveSe
         path=artifact_path(settings.component, settings.target),
         precision=settings.precision,
         coverage=coverage,
-        rungs=_rungs(record, settings, quantized=quantized),
+        rungs=_rungs(record, settings, quantized=quantized, ran=ran),
         golden_sqnr_db=golden_gate_db,
         goldens=tuple(goldens),
     )
 
 
-def _rungs(record: LoweringRecord, settings: ProveSettings, *, quantized: bool) -> tuple[RungResult, ...]:
+def _rungs(record: LoweringRecord, settings: ProveSettings, *, quantized: bool, ran: bool) -> tuple[RungResult, ...]:
     gate1, gate2 = f"SQNR >= {settings.rung1_sqnr_db:g} dB", f"SQNR >= {settings.rung2_sqnr_db:g} dB"
     rung1 = RungResult(
         rung=1,
@@ -80,7 +89,7 @@ def _rungs(record: LoweringRecord, settings: ProveSettings, *, quantized: bool) 
         gate=gate1,
         fidelity=record.rung1 if quantized else (),
     )
-    rung2 = RungResult(rung=2, passed=True, how=record.rung2_how, gate=gate2, fidelity=record.rung2)
+    rung2 = RungResult(rung=2, passed=True if ran else None, how=record.rung2_how, gate=gate2, fidelity=record.rung2)
     return (
         RungResult(rung=0, passed=None, how="the model card has the held-out figures", gate=""),
         rung1,

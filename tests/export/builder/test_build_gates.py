@@ -100,3 +100,16 @@ def test_full_precision_has_no_rung_1_and_the_higher_golden_gate() -> None:
     assert artifact.golden_sqnr_db == 40
     with pytest.raises(GateError, match="goldens"):
         judge(made, [fidelity(35, 70)], exact)
+
+
+def test_what_only_a_device_runs_is_told_as_not_run_and_never_as_passed() -> None:
+    made = record().model_copy(update={"rung1": (), "rung2": (), "rung2_how": "a phone must"})
+    vulkan = SETTINGS.model_copy(update={"target": TargetKind.EXECUTORCH_VULKAN, "precision": Precision.FP16})
+    artifact = judge(made, [], vulkan)
+    assert [(r.rung, r.passed) for r in artifact.rungs] == [(0, None), (1, None), (2, None), (3, None), (4, None)]
+    assert artifact.rungs[2].how == "a phone must"
+    assert artifact.goldens == ()
+    with pytest.raises(GateError, match="nothing was measured"):
+        judge(made, [], SETTINGS)
+    with pytest.raises(GateError, match=r"94\.9% of the MACs"):
+        judge(made.model_copy(update={"coverage": FULL.model_copy(update={"macs_delegated": 949})}), [], vulkan)

@@ -55,7 +55,7 @@ def test_a_program_is_one_part_on_the_htp_that_does_what_the_fake_quantized_mode
 def test_users_run_it_and_it_knows_its_soc(
     lowered: LoweredArtifact, spec: ComponentSpec, samples: list[Sample]
 ) -> None:
-    facts, outputs = run_program(lowered.path, [[samples[0][t.name] for t in spec.inputs]])
+    facts, outputs = run_program(lowered.path, [[samples[0][t.name] for t in spec.inputs]], socs=True)
     assert facts.soc_ids == (87,)
     assert (facts.inputs, facts.outputs) == (((1, 3, 32, 32), (1, 3)), ((1, 3, 32, 32),))
     assert 0.01 < np.abs(outputs[0][0] - samples[0]["tile"]).max() < 1

@@ -1,0 +1,135 @@
+"""ExecuTorch programs for Core ML: the package inside is proved in the MIL interpreter, without a Mac."""
+
+import importlib
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from executorch.exir import to_edge_transform_and_lower
+from torch import Tensor, nn
+
+from pocketcrafter.export.lower.base import (
+    LoweredArtifact,
+    Progress,
+    Sample,
+    Simulation,
+    as_tensors,
+    check_precision,
+    frozen,
+    hold_back,
+    measured,
+    run_artifact,
+    run_torch,
+)
+from pocketcrafter.export.lower.coreml_backend import MilBackend
+from pocketcrafter.export.lower.coreml_convert import coremltools, quiet
+from pocketcrafter.export.lower.coreml_coverage import coreml_coverage
+from pocketcrafter.export.lower.coverage import torch_coverage
+from pocketcrafter.export.lower.executorch_coreml_package import extract_package
+from pocketcrafter.export.lower.mil_interpreter import read_package
+from pocketcrafter.export.lower.pools import spell_out_pools
+from pocketcrafter.quantize.weights import SMALLEST, quantize_weights
+from pocketcrafter.runtime.bundle.results import Coverage, Precision
+from pocketcrafter.runtime.components import ComponentSpec
+from pocketcrafter.runtime.errors import BackendError, ConfigError
+from pocketcrafter.runtime.targets import TargetKind
+
+_INTERPRETED: Final = 2
+"""Most samples to run in the interpreter, which takes seconds for each."""
+_ROUNDED: Final = "the network with its weights rounded to INT8 in torch"
+_ARTIFACT_HOW: Final = (
+    "The .mlpackage out of the .pte in the MIL interpreter, every layer rounded to its declared type "
+    "(the package, not Apple's kernels)"
+)
+
+
+class ExecutorchCoremlLowering:
+    """Lowers to ``executorch-coreml``."""
+
+    def lower(
+        self,
+        model: nn.Module,
+        spec: ComponentSpec,
+        calibration: Sequence[Sample],
+        precision: Precision,
+        out: Path,
+        *,
+        keep_fp32: tuple[str, ...] = (),
+        progress: Progress | None = None,
+    ) -> LoweredArtifact:
+        """Lower, take the package out again, interpret; see :meth:`pocketcrafter.export.lower.base.Lowering.lower`.
+
+        ``fp16`` computes in float16. ``int8`` stores the weights of convolutions and linear layers in INT8 besides,
+        symmetric, one scale an output channel. Activations are float16 either way, and nothing is calibrated.
+
+        Raises
+        ------
+        ConfigError
+            If modules are to keep their weights beside INT8: ExecuTorch has no way to name them.
+        BackendError
+            If coremltools is missing or cannot convert the network, or a part of it is left outside the package.
+        """
+        check_precision(TargetKind.EXECUTORCH_COREML, precision)
+        coremltools()
+        int8 = precision is Precision.INT8
+        if int8 and keep_fp32:
+            raise ConfigError(
+                f"{TargetKind.EXECUTORCH_COREML} cannot keep {', '.join(keep_fp32)} beside INT8 weights: ExecuTorch "
+                "compresses all of a network. Build this component in fp16, or for coreml:ios18."
+            )
+        used, held = hold_back(calibration)
+        held = held[:_INTERPRETED]
+        eager = frozen(model, keep_fp32)
+        simulated = quantize_weights(eager)[0] if int8 else eager
+        temporary = out.with_name(f".{out.name}.tmp{out.suffix}")
+        try:
+            coverage = _write(simulated, as_tensors(used[0], spec), temporary, int8=int8)
+            actual = run_artifact(MilBackend(), temporary, held, spec)
+            simulation = Simulation(run_torch(simulated, held, spec), _ROUNDED) if int8 else None
+            result = measured(out, coverage, spec, run_torch(eager, held, spec), simulation, actual, _ARTIFACT_HOW)
+            temporary.replace(out)
+        finally:
+            temporary.unlink(missing_ok=True)
+        if progress is not None:
+            progress(1, 1)
+        return result
+
+
+def _write(model: nn.Module, inputs: tuple[Tensor, ...], path: Path, *, int8: bool) -> Coverage:
+    with torch.no_grad(), quiet():
+        exported = torch.export.export(model, inputs)
+        spell_out_pools(exported.graph_module)
+        try:
+            edge = to_edge_transform_and_lower(exported, partitioner=[_partitioner(int8=int8)])
+            path.write_bytes(edge.to_executorch().buffer)
+        except Exception as error:  # coremltools raises whatever its passes raise
+            raise BackendError(f"ExecuTorch cannot lower for Core ML: {type(error).__name__}: {error}") from error
+    outside = torch_coverage(exported.graph_module, edge.exported_program().graph_module, "Core ML")
+    if outside.fallbacks:
+        return outside
+    with tempfile.TemporaryDirectory(prefix="pocketcrafter-coreml-") as name:
+        return coreml_coverage(read_package(extract_package(path, Path(name)).package).function())
+
+
+def _partitioner(*, int8: bool) -> Any:  # noqa: ANN401 - untyped package
+    ct = coremltools()
+    backend = importlib.import_module("executorch.backends.apple.coreml.compiler").CoreMLBackend
+    partition = importlib.import_module("executorch.backends.apple.coreml.partition").CoreMLPartitioner
+    scheme = {
+        "mode": "linear_symmetric",
+        "dtype": "int8",
+        "granularity": "per_channel",
+        "weight_threshold": SMALLEST - 1,
+    }
+    return partition(
+        compile_specs=backend.generate_compile_specs(
+            compute_precision=ct.precision.FLOAT16,
+            compute_unit=ct.ComputeUnit.CPU_AND_NE,
+            minimum_deployment_target=ct.target.iOS17,
+            model_type=backend.MODEL_TYPE.MODEL,
+            op_linear_quantizer_config=scheme if int8 else None,
+        ),
+        take_over_mutable_buffer=False,
+    )

@@ -1,0 +1,130 @@
+"""ExecuTorch programs for MediaTek's and Samsung's processors: declared, and real where the vendor's SDK is."""
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
+from executorch.exir.backend.compile_spec_schema import CompileSpec
+from torch import Tensor, nn
+
+from pocketcrafter.export.lower.base import (
+    LoweredArtifact,
+    Progress,
+    Sample,
+    as_tensors,
+    check_precision,
+    frozen,
+    hold_back,
+)
+from pocketcrafter.export.lower.coverage import torch_coverage
+from pocketcrafter.export.lower.pools import spell_out_pools
+from pocketcrafter.runtime.bundle.results import Coverage, Precision
+from pocketcrafter.runtime.capabilities import CAPABILITIES
+from pocketcrafter.runtime.components import ComponentSpec
+from pocketcrafter.runtime.errors import BackendError
+from pocketcrafter.runtime.targets import TargetKind
+
+_DIMENSITY_9300: Final = b"mt6989"
+_EXYNOS_2500: Final = "E9955"
+_BACKENDS: Final = "executorch.backends"
+
+
+class VendorSdkError(BackendError):
+    """A target needs an SDK that only its vendor gives out."""
+
+
+class VendorLowering:
+    """Lowers to ``executorch-mediatek`` (Dimensity 9300) or ``executorch-samsung`` (Exynos 2500)."""
+
+    def __init__(self, target: TargetKind) -> None:
+        self._target = target
+
+    def lower(
+        self,
+        model: nn.Module,
+        spec: ComponentSpec,
+        calibration: Sequence[Sample],
+        precision: Precision,
+        out: Path,
+        *,
+        keep_fp32: tuple[str, ...] = (),
+        progress: Progress | None = None,
+    ) -> LoweredArtifact:
+        """Lower with the vendor's backend; see :meth:`pocketcrafter.export.lower.base.Lowering.lower`.
+
+        No machine without such a processor runs the artifact: rung 2 stays open, and says so. This code follows the
+        backends' published interfaces and has not met their SDKs.
+
+        Raises
+        ------
+        VendorSdkError
+            If the SDK is not here, with its name and the variable to set; or if it cannot be loaded.
+        BackendError
+            If the vendor's compiler fails.
+        """
+        check_precision(self._target, precision)
+        if reason := self.missing():
+            raise VendorSdkError(f"{self._target} {reason}.")
+        used, _ = hold_back(calibration)
+        eager = frozen(model, keep_fp32)
+        temporary = out.with_name(f".{out.name}.tmp")
+        try:
+            coverage = self._write(eager, as_tensors(used[0], spec), temporary)
+            temporary.replace(out)
+        finally:
+            temporary.unlink(missing_ok=True)
+        if progress is not None:
+            progress(1, 1)
+        why = f"No machine without the vendor's processor runs a program for {self._target}; a phone must"
+        return LoweredArtifact(path=out, coverage=coverage, rung1=(), rung1_how="", rung2=(), rung2_how=why)
+
+    def missing(self) -> str | None:
+        """Return which SDK to get and which variable to set, or `None` when the variable leads to a folder."""
+        sdk = CAPABILITIES[self._target].sdk
+        return sdk.missing() if sdk else None
+
+    def _write(self, model: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> Coverage:
+        sdk = CAPABILITIES[self._target].sdk
+        folder = sdk.folder() if sdk else None
+        if sdk is None or folder is None:
+            raise VendorSdkError(f"{self._target} has no SDK.")
+        try:
+            partitioner = _PARTITIONERS[self._target](folder)
+        except Exception as error:  # an SDK's packages raise whatever they like when they are loaded
+            raise VendorSdkError(
+                f"{self._target}: {sdk.name} in {folder} cannot be loaded ({type(error).__name__}: {error}); "
+                f"{sdk.variable} must lead to {sdk.content}."
+            ) from error
+        with torch.no_grad():
+            exported = torch.export.export(model, inputs)
+            spell_out_pools(exported.graph_module)
+            try:
+                config = EdgeCompileConfig(_skip_dim_order=True)
+                edge = to_edge_transform_and_lower(exported, partitioner=[partitioner], compile_config=config)
+                path.write_bytes(edge.to_executorch().buffer)
+            except Exception as error:  # a vendor's compiler raises whatever it likes
+                raise BackendError(f"{self._target}: {sdk.name} failed: {type(error).__name__}: {error}") from error
+        return torch_coverage(exported.graph_module, edge.exported_program().graph_module, sdk.name)
+
+
+def _mediatek(folder: Path) -> Any:  # noqa: ANN401 - the vendor's class
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+    partitioner = importlib.import_module(f"{_BACKENDS}.mediatek").NeuropilotPartitioner
+    return partitioner([CompileSpec("platform-config", _DIMENSITY_9300)])
+
+
+def _samsung(_: Path) -> Any:  # noqa: ANN401 - the vendor's class
+    options = importlib.import_module(f"{_BACKENDS}.samsung.serialization.compile_options")
+    partitioner = importlib.import_module(f"{_BACKENDS}.samsung.partition.enn_partitioner").EnnPartitioner
+    return partitioner([options.gen_samsung_backend_compile_spec(_EXYNOS_2500)])
+
+
+_PARTITIONERS: Final[Mapping[TargetKind, Callable[[Path], Any]]] = {
+    TargetKind.EXECUTORCH_MEDIATEK: _mediatek,
+    TargetKind.EXECUTORCH_SAMSUNG: _samsung,
+}

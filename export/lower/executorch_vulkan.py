@@ -1,0 +1,121 @@
+"""ExecuTorch programs for Vulkan, the graphics processor of Android phones: lowered here, run on a phone only."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from executorch.backends.vulkan.partitioner.vulkan_partitioner import VulkanPartitioner
+from executorch.exir import to_edge_transform_and_lower
+from torch import Tensor, nn
+
+from pocketcrafter.export.lower.base import (
+    LoweredArtifact,
+    Progress,
+    Sample,
+    as_tensors,
+    check_precision,
+    compare,
+    frozen,
+    hold_back,
+    run_torch,
+)
+from pocketcrafter.export.lower.coverage import torch_coverage
+from pocketcrafter.runtime.bundle.results import Coverage, Precision
+from pocketcrafter.runtime.components import ComponentSpec
+from pocketcrafter.runtime.errors import GateError
+from pocketcrafter.runtime.targets import TargetKind
+
+PARTITION_GATE_DB: Final = 100.0
+"""The graph that was cut up for Vulkan must still be the network, up to float rounding."""
+
+_EXPECTED: Final = {"aten.log.default": "Vulkan has no logarithm; the CPU takes it, of a few hundred numbers"}
+"""What is left outside knowingly."""
+
+_OPTIONS: Final[Mapping[Precision, Mapping[str, Any]]] = {
+    Precision.FP32: {},
+    Precision.FP16: {"force_fp16": True},
+}
+
+
+class VulkanLowering:
+    """Lowers to ``executorch-vulkan``."""
+
+    def lower(
+        self,
+        model: nn.Module,
+        spec: ComponentSpec,
+        calibration: Sequence[Sample],
+        precision: Precision,
+        out: Path,
+        *,
+        keep_fp32: tuple[str, ...] = (),
+        progress: Progress | None = None,
+    ) -> LoweredArtifact:
+        """Cut up and lower; see :meth:`pocketcrafter.export.lower.base.Lowering.lower`.
+
+        ``fp16`` computes in float16 throughout, with float32 at the edges; ``keep_fp32`` has no say in it. ExecuTorch's
+        package for this machine has no Vulkan to run the artifact with: rung 2 stays open, and says so. What can be
+        checked is: the cut-up graph, run in torch, must be the network.
+
+        Raises
+        ------
+        GateError
+            If the cut-up graph is not the network.
+        """
+        check_precision(TargetKind.EXECUTORCH_VULKAN, precision)
+        used, held = hold_back(calibration)
+        eager = frozen(model, keep_fp32)
+        temporary = out.with_name(f".{out.name}.tmp")
+        try:
+            cut, coverage = _write(eager, as_tensors(used[0], spec), _OPTIONS[precision], temporary)
+            ratio = _ratio_db(eager, cut, held[:1], spec)
+            temporary.replace(out)
+        finally:
+            temporary.unlink(missing_ok=True)
+        if progress is not None:
+            progress(1, 1)
+        return LoweredArtifact(
+            path=out,
+            coverage=coverage,
+            rung1=(),
+            rung1_how="",
+            rung2=(),
+            rung2_how="ExecuTorch's package for this machine runs no Vulkan; a phone must. The graph as it was cut up "
+            f"for Vulkan was run in torch: {ratio} from eager torch in full precision",
+        )
+
+
+def _ratio_db(eager: nn.Module, cut: nn.Module, samples: Sequence[Sample], spec: ComponentSpec) -> str:
+    worst = None
+    for fidelity in compare(run_torch(eager, samples, spec), run_torch(cut, samples, spec), spec):
+        if not fidelity.reaches(PARTITION_GATE_DB):
+            raise GateError(
+                f"{spec.component} for {TargetKind.EXECUTORCH_VULKAN}: cut up for Vulkan, `{fidelity.output}` is "
+                f"{fidelity.sqnr_db:.1f} dB from the network (needed: {PARTITION_GATE_DB:.0f} dB)."
+            )
+        if fidelity.sqnr_db is not None:
+            worst = min(worst or fidelity.sqnr_db, fidelity.sqnr_db)
+    return "identical to the bit, not apart" if worst is None else f"{worst:.0f} dB"
+
+
+def _write(
+    model: nn.Module, inputs: tuple[Tensor, ...], options: Mapping[str, Any], path: Path
+) -> tuple[nn.Module, Coverage]:
+    with torch.no_grad():
+        exported = torch.export.export(model, inputs)
+        edge = to_edge_transform_and_lower(exported, partitioner=[VulkanPartitioner(dict(options))])
+    lowered = edge.exported_program()
+    coverage = _with_expected(torch_coverage(exported.graph_module, lowered.graph_module, "Vulkan"))
+    cut: nn.Module = lowered.module()
+    path.write_bytes(edge.to_executorch().buffer)
+    return cut, coverage
+
+
+def _with_expected(coverage: Coverage) -> Coverage:
+    known = {
+        f.op: f.model_copy(update={"reason": _EXPECTED[f.op], "allowed": True})
+        for f in coverage.fallbacks
+        if f.op in _EXPECTED
+    }
+    return coverage.model_copy(update={"fallbacks": tuple(known.get(f.op, f) for f in coverage.fallbacks)})

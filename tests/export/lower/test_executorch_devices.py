@@ -1,0 +1,146 @@
+"""ExecuTorch for Core ML and Vulkan, lowered on any machine; and the vendors' targets, which name their SDK."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pocketcrafter.export.builder.preflight import PreflightError, check_targets
+from pocketcrafter.export.lower import LOWERINGS, LoweredArtifact
+from pocketcrafter.export.lower.base import Sample
+from pocketcrafter.export.lower.coreml_backend import MilBackend
+from pocketcrafter.export.lower.executorch_vendor import VendorSdkError
+from pocketcrafter.runtime.backends.names import BACKEND_OF
+from pocketcrafter.runtime.backends.registry import get_backend, why_unusable
+from pocketcrafter.runtime.bundle.results import Precision
+from pocketcrafter.runtime.capabilities import CAPABILITIES, why_not_buildable
+from pocketcrafter.runtime.components import ComponentSpec
+from pocketcrafter.runtime.errors import BackendError, ConfigError
+from pocketcrafter.runtime.targets import TargetKind
+
+_COREML, _VULKAN = TargetKind.EXECUTORCH_COREML, TargetKind.EXECUTORCH_VULKAN
+_VENDORS = (
+    (TargetKind.EXECUTORCH_MEDIATEK, "NeuroPilot Express", "NEUROPILOT_SDK_ROOT"),
+    (TargetKind.EXECUTORCH_SAMSUNG, "Exynos AI LiteCore", "EXYNOS_AI_LITECORE_ROOT"),
+)
+
+
+@pytest.fixture(scope="module")
+def coreml(
+    make_restore: Callable[[], nn.Module],
+    spec: ComponentSpec,
+    samples: list[Sample],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> LoweredArtifact:
+    pytest.importorskip("coremltools")
+    out = tmp_path_factory.mktemp("coreml") / "restore.pte"
+    return LOWERINGS[_COREML].lower(make_restore(), spec, samples, Precision.FP16, out)
+
+
+def test_the_package_in_a_program_is_the_network_up_to_float16(
+    coreml: LoweredArtifact, spec: ComponentSpec, samples: list[Sample]
+) -> None:
+    assert coreml.rung1 == ()
+    assert coreml.rung2[0].reaches(60)
+    assert not coreml.rung2[0].reaches(100), "nothing was computed in float16"
+    assert (coreml.coverage.share, coreml.coverage.subgraphs) == (1, 1)
+    assert coreml.coverage.macs_total > 0
+    assert [p.name for p in coreml.path.parent.iterdir()] == ["restore.pte"]
+    restored = MilBackend().open(coreml.path, spec, 1).run(samples[0])["restored"]
+    assert restored.shape == samples[0]["tile"].shape
+
+
+def test_a_program_of_another_contract_or_backend_is_refused(
+    coreml: LoweredArtifact, restore: nn.Module, spec: ComponentSpec, samples: list[Sample], tmp_path: Path
+) -> None:
+    other = spec.model_copy(update={"inputs": spec.inputs[:1]})
+    with pytest.raises(BackendError, match="contract of `restore`"):
+        MilBackend().open(coreml.path, other, 1)
+    made = LOWERINGS[TargetKind.EXECUTORCH_XNNPACK].lower(
+        restore, spec, samples[:2], Precision.FP32, tmp_path / "restore.pte"
+    )
+    with pytest.raises(BackendError, match="XnnpackBackend; the interpreter runs CoreMLBackend alone"):
+        MilBackend().open(made.path, spec, 1)
+    (tmp_path / "noise.pte").write_bytes(bytes(range(256)))
+    with pytest.raises(BackendError, match=r"noise\.pte: not a program of one Core ML package"):
+        MilBackend().open(tmp_path / "noise.pte", spec, 1)
+
+
+def test_int8_weights_cannot_spare_a_module(
+    restore: nn.Module, spec: ComponentSpec, samples: list[Sample], tmp_path: Path
+) -> None:
+    pytest.importorskip("coremltools")
+    with pytest.raises(ConfigError, match="cannot keep tail beside INT8 weights"):
+        LOWERINGS[_COREML].lower(restore, spec, samples, Precision.INT8, tmp_path / "a.pte", keep_fp32=("tail",))
+
+
+def test_vulkan_takes_all_and_says_that_nothing_ran_it(
+    restore: nn.Module, spec: ComponentSpec, samples: list[Sample], tmp_path: Path
+) -> None:
+    made = LOWERINGS[_VULKAN].lower(restore, spec, samples, Precision.FP16, tmp_path / "restore.pte")
+    assert (made.coverage.share, made.coverage.subgraphs, made.coverage.fallbacks) == (1, 1, ())
+    assert (made.rung1, made.rung2) == ((), ())
+    assert "a phone must" in made.rung2_how
+    assert made.path.stat().st_size > 1000
+    assert why_unusable(BACKEND_OF[_VULKAN]) == "its artifacts run on a phone only: re-run the goldens there"
+    with pytest.raises(BackendError, match="on a phone only"):
+        get_backend(BACKEND_OF[_VULKAN]).open(made.path, spec, 1)
+    assert why_not_buildable(_VULKAN) is None
+
+
+def test_what_vulkan_leaves_outside_is_named_and_only_the_expected_is_allowed(
+    spec: ComponentSpec, samples: list[Sample], tmp_path: Path
+) -> None:
+    class Odd(nn.Module):
+        def forward(self, tile: Tensor, amounts: Tensor) -> Tensor:
+            return torch.log(tile + 1) + torch.acos(amounts.mean() / 2)
+
+    coverage = LOWERINGS[_VULKAN].lower(Odd(), spec, samples, Precision.FP32, tmp_path / "odd.pte").coverage
+    allowed = {f.op: f.allowed for f in coverage.fallbacks}
+    assert allowed["aten.log.default"]
+    assert not allowed["aten.acos.default"]
+
+
+@pytest.mark.parametrize(("target", "sdk", "variable"), _VENDORS)
+def test_a_vendors_target_names_its_sdk_and_variable_before_any_work(
+    target: TargetKind,
+    sdk: str,
+    variable: str,
+    restore: nn.Module,
+    spec: ComponentSpec,
+    samples: list[Sample],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(PreflightError, match=f"{target}: needs the vendor SDK {sdk} .*set {variable} to"):
+        check_targets([target])
+    with pytest.raises(VendorSdkError, match=f"needs the vendor SDK {sdk} .*{variable} is not set"):
+        LOWERINGS[target].lower(restore, spec, samples, Precision.FP16, tmp_path / "a.pte")
+    monkeypatch.setenv(variable, str(tmp_path / "gone"))
+    with pytest.raises(PreflightError, match="which is no folder"):
+        check_targets([target])
+
+
+@pytest.mark.parametrize(("target", "sdk", "variable"), _VENDORS)
+def test_a_folder_that_holds_no_sdk_is_told_from_the_real_backend(
+    target: TargetKind,
+    sdk: str,
+    variable: str,
+    restore: nn.Module,
+    spec: ComponentSpec,
+    samples: list[Sample],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(variable, str(tmp_path))
+    check_targets([target])
+    with pytest.raises(VendorSdkError, match=f"{sdk} in .* cannot be loaded"):
+        LOWERINGS[target].lower(restore, spec, samples, Precision.FP16, tmp_path / "a.pte")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_target_tells_what_it_can_do() -> None:
+    assert set(CAPABILITIES) == set(TargetKind) == set(LOWERINGS)
