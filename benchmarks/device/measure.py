@@ -1,0 +1,255 @@
+"""Rung 4 and latency on a device: goldens go out, outputs and times come back."""
+
+import hashlib
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from pydantic import ValidationError
+
+from pocketcrafter.benchmarks.device.adb import AdbDevice
+from pocketcrafter.benchmarks.device.errors import RunnerError
+from pocketcrafter.benchmarks.device.results import (
+    DeviceCase,
+    DeviceFacts,
+    DeviceGolden,
+    DeviceReport,
+    DeviceState,
+    RunnerResult,
+)
+from pocketcrafter.benchmarks.device.stage import RUNNER, check_runner, part_of, run_runner, staged
+from pocketcrafter.benchmarks.latency.results import Timing
+from pocketcrafter.export.lower.base import compare
+from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.bundle.goldens import read_tensors
+from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
+from pocketcrafter.runtime.bundle.manifest import ComponentEntry, Golden
+from pocketcrafter.runtime.bundle.reader import Bundle
+from pocketcrafter.runtime.bundle.results import RungResult
+
+Progress = Callable[[str, int, int], None]
+
+HOST_GATE_DB: Final = 40.0
+"""Rung 4's gate: as rung 2's."""
+
+_RUN_SECONDS: Final = 600.0
+
+
+def run_goldens(
+    bundle: Bundle,
+    target: str,
+    device: AdbDevice,
+    runner: Path,
+    folder: str,
+    *,
+    threads: int = 1,
+    keep: bool = False,
+    progress: Progress = lambda *_: None,
+) -> DeviceReport:
+    """Run every golden of a target on a device, and hold the outputs against those of this machine.
+
+    Parameters
+    ----------
+    bundle, target
+        Whose goldens. The target must run on this machine too: that is what rung 4 compares with.
+    device, runner, folder
+        Where, with what, and in which folder of the device.
+    threads
+        Threads to compute with.
+    keep
+        Leave everything on the device.
+    progress
+        Called with what is run, networks done and networks in all.
+
+    Raises
+    ------
+    DeviceError
+        Of the type that `pocketcrafter.benchmarks.device.errors` has for it.
+    ConfigError
+        If the runner cannot run the target.
+    BackendError
+        If this machine cannot.
+    """
+    check_runner(runner, device)
+    facts = _facts(device)
+    found = []
+    entries = bundle.manifest.components
+    with staged(device, folder, {**part_of(bundle, target), RUNNER: runner}, keep=keep):
+        for done, entry in enumerate(entries):
+            progress(f"{entry.spec.component} on {facts.model or device.serial}", done, len(entries))
+            found.append(_golden(bundle, entry, target, device, folder, threads, facts))
+    progress("goldens", len(entries), len(entries))
+    return _report(bundle, target, facts, goldens=found)
+
+
+def run_latency(
+    bundle: Bundle,
+    target: str,
+    device: AdbDevice,
+    runner: Path,
+    folder: str,
+    *,
+    threads: int = 1,
+    repeats: int = 50,
+    cool_down_s: float = 10.0,
+    keep: bool = False,
+    progress: Progress = lambda *_: None,
+) -> DeviceReport:
+    """Time every network of a target on a device, with its temperature and battery before and after each.
+
+    Parameters
+    ----------
+    bundle, target, device, runner, folder, threads, keep, progress
+        As in `run_goldens`.
+    repeats
+        Timed runs of each network, after a first one that is reported by itself.
+    cool_down_s
+        Pause before each network.
+
+    Raises
+    ------
+    DeviceError, ConfigError
+        As `run_goldens` does.
+    """
+    check_runner(runner, device)
+    facts = _facts(device)
+    found = []
+    entries = bundle.manifest.components
+    with staged(device, folder, {**part_of(bundle, target), RUNNER: runner}, keep=keep):
+        for done, entry in enumerate(entries):
+            progress(f"{entry.spec.component} on {facts.model or device.serial}", done, len(entries))
+            time.sleep(cool_down_s)
+            before = _state(device)
+            _, result = _run(bundle, entry, entry.goldens[0], device, folder, threads, repeats)
+            found.append(
+                DeviceCase(
+                    component=entry.spec.component,
+                    precision=entry.artifacts[target].precision,
+                    threads=result.threads,
+                    load_ms=result.load_ms,
+                    first_ms=result.first_ms,
+                    warm=Timing.of(result.samples_ms),
+                    peak_rss_mib=result.peak_rss_kib / 1024,
+                    before=before,
+                    after=_state(device),
+                )
+            )
+    progress("networks", len(entries), len(entries))
+    return _report(bundle, target, facts, cases=found)
+
+
+def _golden(
+    bundle: Bundle,
+    entry: ComponentEntry,
+    target: str,
+    device: AdbDevice,
+    folder: str,
+    threads: int,
+    facts: DeviceFacts,
+) -> DeviceGolden:
+    session = bundle.target_session(entry.spec.component, threads, target)
+    host, expected, actual = [], [], []
+    for golden in entry.goldens:
+        outputs, _ = _run(bundle, entry, golden, device, folder, threads, 0)
+        actual.append(outputs)
+        host.append(session.run(read_tensors(bundle.root / golden.inputs, entry.spec.inputs)))
+        expected.append(read_tensors(bundle.root / golden.outputs, entry.spec.outputs))
+    against_host, against_golden = compare(host, actual, entry.spec), compare(expected, actual, entry.spec)
+    gate = entry.artifacts[target].golden_sqnr_db
+    passed = all(f.reaches(HOST_GATE_DB) for f in against_host) and all(f.reaches(gate) for f in against_golden)
+    return DeviceGolden(
+        component=entry.spec.component,
+        against_host=against_host,
+        against_golden=against_golden,
+        rung=RungResult(
+            rung=4,
+            passed=passed,
+            how=f"The goldens on {facts.model or 'a device'} ({facts.soc or facts.machine}, {facts.system}) against "
+            "the same artifact on the host",
+            gate=f"SQNR >= {HOST_GATE_DB:g} dB",
+            fidelity=against_host,
+        ),
+    )
+
+
+def _run(
+    bundle: Bundle,
+    entry: ComponentEntry,
+    golden: Golden,
+    device: AdbDevice,
+    folder: str,
+    threads: int,
+    repeats: int,
+) -> tuple[dict[str, FloatArray], RunnerResult]:
+    """Run one golden in a folder below ``folder``; outputs that do not fit the spec are the runner's fault."""
+    spec = entry.spec
+    run = f"{folder}/run-{spec.component}"
+    inputs = read_tensors(bundle.root / golden.inputs, spec.inputs)
+    device.remove(run)
+    device.make_folder(run)
+    arguments = ["--model", f"{spec.component}.pte", "--out", run, "--threads", str(threads), "--repeats", str(repeats)]
+    device.require_room(run, sum(a.nbytes for a in inputs.values()))
+    for number, tensor in enumerate(spec.inputs):
+        name = f"{run}/input_{number}.bin"
+        device.push(inputs[tensor.name].astype("<f4").tobytes(), name)
+        arguments += ["--input", name]
+    run_runner(device, folder, arguments, _RUN_SECONDS)
+    outputs: dict[str, FloatArray] = {}
+    for number, tensor in enumerate(spec.outputs):
+        data = device.pull(f"{run}/output_{number}.bin")
+        if len(data) != 4 * int(np.prod(tensor.shape)):
+            raise RunnerError(f"{device.serial}: `{tensor.name}` came back with {len(data)} bytes; try again.")
+        outputs[tensor.name] = np.frombuffer(data, dtype="<f4").reshape(tensor.shape).astype(np.float32)
+    try:
+        result = RunnerResult.model_validate_json(device.pull(f"{run}/result.json"))
+    except ValidationError as error:
+        raise RunnerError(f"{device.serial}: the runner's result is not what it should be: {error}") from error
+    device.run(f"rm -f {shlex.quote(run)}/*.bin")
+    return outputs, result
+
+
+def _facts(device: AdbDevice) -> DeviceFacts:
+    release = device.android_property("ro.build.version.release")
+    return DeviceFacts(
+        model=device.android_property("ro.product.model")[:200],
+        soc=device.android_property("ro.soc.model")[:200],
+        system=f"Android {release}"[:200] if release else device.run("uname -sr")[1][:200],
+        machine=device.machine()[:64],
+    )
+
+
+def _state(device: AdbDevice) -> DeviceState:
+    _, battery = device.run("dumpsys battery")
+    pairs = (line.strip().partition(":") for line in battery.splitlines())
+    said = {key: value.strip() for key, _, value in pairs}
+    _, zones = device.run("cat /sys/class/thermal/thermal_zone*/temp 2>/dev/null")
+    degrees = [int(word) / 1000 for word in zones.split() if word.lstrip("-").isdigit()]
+    level, tenths = said.get("level", ""), said.get("temperature", "")
+    return DeviceState(
+        battery_percent=int(level) if level.isdigit() else None,
+        battery_celsius=int(tenths) / 10 if tenths.isdigit() else None,
+        hottest_celsius=max(degrees, default=None),
+    )
+
+
+def _report(
+    bundle: Bundle,
+    target: str,
+    facts: DeviceFacts,
+    *,
+    goldens: Sequence[DeviceGolden] = (),
+    cases: Sequence[DeviceCase] = (),
+) -> DeviceReport:
+    return DeviceReport(
+        bundle=bundle.manifest.name,
+        manifest_sha256=hashlib.sha256(read_manifest_bytes(bundle.root)).hexdigest(),
+        target=target,
+        device=facts,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        goldens=tuple(goldens),
+        cases=tuple(cases),
+    )

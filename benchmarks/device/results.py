@@ -1,0 +1,81 @@
+"""What a device answered: closed models, with what the figures hang on beside them."""
+
+from typing import Final, Literal
+
+from pydantic import Field
+
+from pocketcrafter.benchmarks.latency.results import Milliseconds, Name, Timing
+from pocketcrafter.runtime.bundle.results import Fidelity, Precision, RungResult
+from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.config import Config
+
+DEVICE_REPORT: Final = "reports/device-{target}.json"
+"""Where a device's goldens lie in a bundle."""
+
+
+class DeviceFacts(Config):
+    """Which device it was; nothing that tells one of a kind from another."""
+
+    model: str = Field(max_length=200)
+    soc: str = Field(max_length=200)
+    system: str = Field(max_length=200)
+    machine: str = Field(max_length=64, description="Architecture as the kernel calls it.")
+
+
+class DeviceState(Config):
+    """How warm and how full it was."""
+
+    battery_percent: int | None = Field(description="Null where the device does not tell.")
+    battery_celsius: float | None
+    hottest_celsius: float | None = Field(description="Hottest thermal zone that may be read.")
+
+
+class RunnerResult(Config):
+    """What the runner wrote."""
+
+    load_ms: Milliseconds
+    first_ms: Milliseconds
+    samples_ms: tuple[Milliseconds, ...] = Field(max_length=100_000)
+    threads: int = Field(ge=1)
+    peak_rss_kib: int = Field(ge=0)
+
+
+class DeviceCase(Config):
+    """One network's speed."""
+
+    component: Component
+    precision: Precision
+    threads: int = Field(ge=1)
+    load_ms: Milliseconds
+    first_ms: Milliseconds
+    warm: Timing
+    peak_rss_mib: float = Field(ge=0)
+    before: DeviceState
+    after: DeviceState
+
+
+class DeviceGolden(Config):
+    """One network's goldens."""
+
+    component: Component
+    against_host: tuple[Fidelity, ...] = Field(description="Against the same artifact on this machine.")
+    against_golden: tuple[Fidelity, ...] = Field(description="Against the full-precision goldens.")
+    rung: RungResult = Field(description="Rung 4, as it goes into the manifest.")
+
+
+class DeviceReport(Config):
+    """Everything that one `pocketcrafter device bench` or `goldens` found."""
+
+    schema_version: Literal[1] = 1
+    bundle: Name
+    manifest_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    target: Name
+    device: DeviceFacts
+    started: str = Field(max_length=40, description="UTC, ISO 8601.")
+    goldens: tuple[DeviceGolden, ...] = ()
+    cases: tuple[DeviceCase, ...] = ()
+
+    @property
+    def failures(self) -> list[str]:
+        """Components that failed rung 4."""
+        return [g.component.value for g in self.goldens if not g.rung.passed]
