@@ -18,6 +18,7 @@ class _Measurements(LazyGroup):
         "composition": "pocketcrafter.benchmarks.composition.command:composition",
         "parity": "pocketcrafter.benchmarks.parity.command:parity",
         "profile": "pocketcrafter.benchmarks.profile.command:profile",
+        "estimate": "pocketcrafter.benchmarks.estimate.command:estimate_command",
         "latency": "pocketcrafter.benchmarks.latency.commands:latency",
         "compare": "pocketcrafter.benchmarks.latency.commands:compare_command",
     }
