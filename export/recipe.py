@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
-from typing import Any, Final, Self, get_args
+from typing import Any, Final, Literal, Self, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
@@ -19,6 +19,10 @@ from pocketcrafter.runtime.targets import TargetKind
 DEFAULT: Final = Path(__file__).parent / "recipes" / "default.yaml"
 _PACKAGE: Final = Path(__file__).parent
 _MAX_BYTES: Final = 1 << 20
+_EXTENDS: Final = "extends"
+_MOST_EXTENDED: Final = 4
+WEIGHT_ONLY: Final = frozenset({Precision.W8, Precision.W4, Precision.A8W4_DYNAMIC})
+"""Precisions whose weights have bits of their own; single modules may have others."""
 
 
 class ComponentRecipe(Config):
@@ -32,6 +36,9 @@ class ComponentRecipe(Config):
         description="Precision on each target; those beside the recipe's targets are built when they are asked for."
     )
     keep_fp32: tuple[str, ...] = Field((), description="Modules that stay float32, with all below them.")
+    weight_bits: Mapping[str, Literal[2, 4, 8]] = Field(
+        {}, description="Bits of single modules' weights, with all below them, where the precision is of weights alone."
+    )
     samples: int = Field(32, ge=2, le=4096, description="Calibration samples.")
     rung1_sqnr_db: float | None = Field(None, description="Overrides the gate of all components.")
     rung2_sqnr_db: float | None = Field(None, description="Overrides the gate of all components.")
@@ -94,6 +101,9 @@ class Recipe(Config):
                     )
             if (made.tokenizer is not None) != (component is Component.DECODER):
                 raise ValueError(f"components.{component}.tokenizer: the decoder needs one, nothing else has one")
+            if made.weight_bits and not WEIGHT_ONLY & set(made.precision.values()):
+                only = ", ".join(sorted(WEIGHT_ONLY))
+                raise ValueError(f"components.{component}.weight_bits: only {only} have weights of other bits")
             outputs = {t.name for t in POCKET_SPECS[component].outputs}
             if unknown := set(made.pictures) - outputs:
                 raise ValueError(f"components.{component}.pictures names no output: {', '.join(sorted(unknown))}")
@@ -101,13 +111,24 @@ class Recipe(Config):
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Read a recipe.
+    """Read a recipe, and what it extends.
+
+    A recipe with ``extends: other.yaml`` is that other one, a shipped recipe or one in the same folder, with its own
+    keys in place of the other's: mappings are merged key by key, anything else is replaced.
 
     Raises
     ------
     ConfigError
         If it cannot be read or is not valid; an unknown key is told with the nearest valid one.
     """
+    try:
+        return Recipe.model_validate(_read(path))
+    except ValidationError as error:
+        faults = [f"  {_fault(e['type'], e['loc'], e['msg'])}" for e in error.errors()]
+        raise ConfigError("\n".join([f"{path}: not a valid recipe:", *faults])) from error
+
+
+def _read(path: Path, extended: int = 0) -> Any:  # noqa: ANN401 - whatever the file holds
     import yaml  # noqa: PLC0415 - part of the extra `build`; preflight has told who lacks it
 
     try:
@@ -116,11 +137,28 @@ def load_recipe(path: Path) -> Recipe:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
-    try:
-        return Recipe.model_validate(raw)
-    except ValidationError as error:
-        faults = [f"  {_fault(e['type'], e['loc'], e['msg'])}" for e in error.errors()]
-        raise ConfigError("\n".join([f"{path}: not a valid recipe:", *faults])) from error
+    if not isinstance(raw, dict) or _EXTENDS not in raw:
+        return raw
+    named = raw.pop(_EXTENDS)
+    # A name alone: what the other recipe names lies beside it, and so beside this one.
+    if not isinstance(named, str) or Path(named).name != named:
+        raise ConfigError(f"{path}: {_EXTENDS}: name a recipe in the same folder, or a shipped one: {_shipped()}.")
+    if extended == _MOST_EXTENDED:
+        raise ConfigError(f"{path}: {_EXTENDS}: recipes extend each other more than {_MOST_EXTENDED} times over.")
+    other = next((p for p in (path.parent / named, DEFAULT.parent / named) if p.is_file()), None)
+    if other is None:
+        raise ConfigError(f"{path}: {_EXTENDS}: there is no {path.parent / named}; shipped recipes are {_shipped()}.")
+    return _merged(_read(other, extended + 1), raw)
+
+
+def _shipped() -> str:
+    return ", ".join(sorted(p.name for p in DEFAULT.parent.glob("*.yaml")))
+
+
+def _merged(under: Any, over: Any) -> Any:  # noqa: ANN401 - likewise
+    if not isinstance(under, dict) or not isinstance(over, dict):
+        return over
+    return under | {key: _merged(under.get(key), value) for key, value in over.items()}
 
 
 def resolve(recipe_path: Path, named: str) -> Path:

@@ -11,6 +11,14 @@ from pocketcrafter.runtime.errors import CalibrationError
 LEAST_SAMPLES: Final = 4
 """Fewer photos do not show what others look like; 32 are usual."""
 
+_SHARE: Final = 4
+_MOST: Final = 8
+
+
+def held_back(samples: int) -> int:
+    """Return how many samples, the last ones, are not calibrated with: a quarter, one to eight; they measure."""
+    return min(max(1, samples // _SHARE), _MOST)
+
 
 def check_samples(calibration: Sequence[Mapping[str, AnyFloatArray]]) -> None:
     """Refuse samples that no range can be read from.

@@ -23,9 +23,16 @@ _MOST_INPUTS: Final = 4096
 
 
 class Watcher:
-    """Sums up the moments of a model's linear layers while it runs."""
+    """Sums up the moments of a model's linear layers while it runs.
+
+    Attributes
+    ----------
+    awake
+        Whether it sees anything.
+    """
 
     def __init__(self) -> None:
+        self.awake = True
         self._sums: dict[str, Tensor] = {}
         self._rows: dict[str, int] = {}
 
@@ -50,6 +57,8 @@ class Watcher:
 
     def _adder(self, name: str) -> Any:  # noqa: ANN401 - a hook
         def add(_layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            if not self.awake:
+                return
             rows = inputs[0].detach().reshape(-1, inputs[0].shape[-1]).double()
             total = rows.T @ rows
             self._sums[name] = self._sums[name] + total if name in self._sums else total

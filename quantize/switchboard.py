@@ -84,6 +84,11 @@ class Switchboard:
         kept = tuple(names)
         self._quantize({name for name in self.modules if not is_within(name, kept)})
 
+    def only_kind(self, *, weights: bool) -> None:
+        """Quantize the weights of all modules and no activation, or all activations and no weight."""
+        for point in self._points:
+            point.enable_fake_quant(point.is_per_channel == weights)
+
     def run(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Run the network as it is switched, without gradients."""
         with torch.no_grad():

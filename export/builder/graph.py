@@ -16,7 +16,7 @@ from pocketcrafter.export.builder.settings import (
 from pocketcrafter.export.builder.stage import Estimate, Stage
 from pocketcrafter.export.builder.steps.names import TOKENIZER_INPUT
 from pocketcrafter.export.names import CRITIC_SHA256, TOKENIZER_SHA256
-from pocketcrafter.export.recipe import Recipe, resolve
+from pocketcrafter.export.recipe import WEIGHT_ONLY, Recipe, resolve
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.targets import COREML_PACKAGES, DEVICE_PROGRAMS, QNN_CONTEXTS, QNN_PROGRAMS, TargetKind
@@ -136,7 +136,11 @@ def _lowered(recipe: Recipe, component: Component, target: TargetKind, weights: 
         run=f"{_STEPS}.lower:run",
         inputs={"weights": weights, "examples": examples},
         settings=LowerSettings(
-            component=component, target=target, precision=made.precision[target], keep_fp32=made.keep_fp32
+            component=component,
+            target=target,
+            precision=made.precision[target],
+            keep_fp32=made.keep_fp32,
+            weight_bits=made.weight_bits if made.precision[target] in WEIGHT_ONLY else {},
         ),
         tools=(*_TORCH, *_TOOLS[target]),
         estimate=_LOWER_COST,

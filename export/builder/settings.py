@@ -25,6 +25,7 @@ class LowerSettings(Config):
     target: TargetKind
     precision: Precision
     keep_fp32: tuple[str, ...]
+    weight_bits: Mapping[str, int] = {}
 
 
 class ProveSettings(Config):

@@ -15,6 +15,7 @@ from pocketcrafter.export.data.sampling import Focus, draw_frame
 from pocketcrafter.export.models import load_component
 from pocketcrafter.export.models.critic import Judgement
 from pocketcrafter.export.train.evidence import FRAME_PX, critic_inputs, to_batch
+from pocketcrafter.quantize.calibration import held_back
 from pocketcrafter.quantize.moments import Watcher
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.components import Component
@@ -58,7 +59,8 @@ def samples(
     count, seed
         How many samples, and what their faults are drawn from.
     watcher
-        Sees the component's own network, where that runs to make samples: the decoder writes its prefixes itself.
+        Sees the component's own network, where that runs to make samples (the decoder writes its prefixes itself), but
+        for the samples that will be held back.
 
     Raises
     ------
@@ -68,10 +70,12 @@ def samples(
     if not photos:
         raise ConfigError("Calibration needs photos: the folder holds none. Put at least eight into it.")
     focus = Focus.RESTORATION if component is Component.RESTORE else Focus.EVERYTHING
-    make = _MAKERS[component](weights, watcher or Watcher())
+    watcher = watcher or Watcher()
+    make = _MAKERS[component](weights, watcher)
     pixels = [_read(path) for path in photos]
     drawn = []
     for index in range(count):
+        watcher.awake = index < count - held_back(count)
         rng = np.random.default_rng([seed, index])
         drawn.append(make(draw_frame(pixels[index % len(pixels)], FRAME_PX, rng, [SENSOR], focus)))
     return drawn

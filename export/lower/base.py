@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pocketcrafter.export.precisions import PRECISIONS_OF
+from pocketcrafter.quantize.calibration import held_back
 from pocketcrafter.quantize.folding import fold_batchnorm
 from pocketcrafter.quantize.modules import check_modules
 from pocketcrafter.quantize.pt2e import outputs_of
@@ -27,8 +28,6 @@ Progress = Callable[[int, int], None]
 """Called with steps done and steps in all."""
 
 _THREADS: Final = 2
-_HELD_BACK: Final = 4
-_MOST_HELD_BACK: Final = 8
 
 
 @dataclass(frozen=True)
@@ -157,7 +156,7 @@ def hold_back(calibration: Sequence[Sample]) -> tuple[Sequence[Sample], Sequence
     """Split samples into those to calibrate with and those to measure with."""
     if len(calibration) < 2:
         raise ConfigError(f"Lowering needs at least two samples, one of them to measure with; got {len(calibration)}.")
-    held = min(max(1, len(calibration) // _HELD_BACK), _MOST_HELD_BACK)
+    held = held_back(len(calibration))
     return calibration[:-held], calibration[-held:]
 
 

@@ -18,6 +18,7 @@ from pocketcrafter.quantize.rounding import Guidance
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import POCKET_SPECS
+from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.targets import ARTIFACT_SUFFIX
 
 _CALIBRATED: Final = frozenset({Precision.INT8, Precision.A16W8})
@@ -36,7 +37,9 @@ def run(inputs: Mapping[str, Path], settings: LowerSettings, out: Path, progress
         check_samples(calibration)
     lowering = LOWERINGS[settings.target]
     if isinstance(lowering, Guided):
-        lowering = lowering.guided(Guidance(read_moments(inputs["examples"] / MOMENTS)))
+        lowering = lowering.guided(Guidance(read_moments(inputs["examples"] / MOMENTS), settings.weight_bits))
+    elif settings.weight_bits:
+        raise ConfigError(f"weight_bits of the {settings.component}: {settings.target} has no weights of other bits.")
     lowered = lowering.lower(
         model,
         spec,

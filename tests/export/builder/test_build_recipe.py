@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from pocketcrafter.export.recipe import DEFAULT, Recipe, load_recipe, resolve
+from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.targets import TargetKind
@@ -21,6 +22,48 @@ def test_the_shipped_recipe_makes_every_component_for_every_target() -> None:
     assert set(recipe.components) == set(Component)
     assert set(recipe.targets) <= set(recipe.buildable)
     assert set(recipe.buildable) == set(TargetKind)
+
+
+def test_every_shipped_recipe_is_valid() -> None:
+    for path in DEFAULT.parent.glob("*.yaml"):
+        assert load_recipe(path).name == path.stem
+
+
+def test_a_recipe_may_say_only_what_is_other(tmp_path: Path) -> None:
+    tone = {"precision": {"onnx": "fp32"}}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"extends": "default.yaml", "components": {"tone": tone}}))
+    (tmp_path / "more.yaml").write_text(yaml.safe_dump({"extends": "mine.yaml", "gates": {"coverage": 0.5}}))
+    recipe, default = load_recipe(tmp_path / "more.yaml"), load_recipe(DEFAULT)
+    assert recipe.gates == default.gates.model_copy(update={"coverage": 0.5})
+    assert recipe.components[Component.CRITIC] == default.components[Component.CRITIC]
+    changed = recipe.components[Component.TONE].precision
+    assert changed == {**default.components[Component.TONE].precision, TargetKind.ONNX: Precision.FP32}
+
+
+@pytest.mark.parametrize(
+    ("extends", "words"),
+    [
+        ("../default.yaml", "same folder, or a shipped one: default.yaml"),
+        (3, "same folder"),
+        ("other.yaml", "there is no"),
+        ("r.yaml", "more than 4 times"),
+    ],
+)
+def test_what_cannot_be_extended_is_told(tmp_path: Path, extends: object, words: str) -> None:
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump({"extends": extends}))
+    with pytest.raises(ConfigError, match=words):
+        load_recipe(tmp_path / "r.yaml")
+
+
+def test_bits_of_modules_need_a_precision_of_weights(tmp_path: Path) -> None:
+    made = {"extends": "default.yaml", "components": {"tone": {"weight_bits": {"grid": 8}}}}
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(made))
+    with pytest.raises(ConfigError, match="weight_bits: only 8da4w, w4, w8"):
+        load_recipe(tmp_path / "r.yaml")
+    made["components"] = {"decoder": {"weight_bits": {"logits": 5}}}
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(made))
+    with pytest.raises(ConfigError, match="weight_bits"):
+        load_recipe(tmp_path / "r.yaml")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,24 @@
+"""``pocketcrafter quantize``: names its commands without importing torch, which they need."""
+
+from typing import ClassVar
+
+import click
+
+from pocketcrafter.runtime.cli.group import LazyGroup
+
+
+class _Quantizations(LazyGroup):
+    lazy: ClassVar = {
+        name: f"pocketcrafter.benchmarks.quantization.commands:{name}" for name in ("sensitivity", "search", "methods")
+    }
+
+
+@click.group("quantize", cls=_Quantizations)
+def quantize() -> None:
+    r"""Find out what quantization costs, and which modules should be spared.
+
+    \b
+    Example:
+      pocketcrafter quantize sensitivity restore --data data --plot restore.png
+      pocketcrafter quantize search decoder --data data --budget gate=0.02 --out int4.yaml
+    """

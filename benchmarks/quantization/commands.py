@@ -1,0 +1,145 @@
+"""The commands of ``pocketcrafter quantize``."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pocketcrafter.benchmarks.options import data_option, split_option
+from pocketcrafter.benchmarks.quantization import methods as trying
+from pocketcrafter.benchmarks.quantization import search as searching
+from pocketcrafter.benchmarks.quantization import sensitivity as ranking
+from pocketcrafter.benchmarks.quantization.journal import Head, Journal
+from pocketcrafter.benchmarks.quantization.plot import check_plot, plot_sensitivity
+from pocketcrafter.benchmarks.quantization.setup import TRIED, TrialSettings, make_trial
+from pocketcrafter.benchmarks.quantization.workers import Laboratory, Progress
+from pocketcrafter.export.backend import WEIGHTS
+from pocketcrafter.export.recipe import DEFAULT, load_recipe
+from pocketcrafter.runtime.cli.bars import Bars
+from pocketcrafter.runtime.cli.options import json_option
+
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_BITS = click.Choice(["2", "4", "8"])
+
+_component = click.argument("component", type=click.Choice([c.value for c in TRIED]))
+_weights = click.option("--weights", type=_FOLDER, default=WEIGHTS, help="Folder of weights  [default: the shipped].")
+_photos = click.option(
+    "--photos", type=click.IntRange(1), default=4, show_default=True, help="First photos of the split."
+)
+_samples = click.option("--samples", type=click.IntRange(4), default=16, show_default=True, help="Calibration samples.")
+
+
+def _trial_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(
+        (
+            _component,
+            data_option,
+            split_option,
+            _photos,
+            _samples,
+            _weights,
+            click.option("--bits", type=_BITS, default="4", show_default=True, help="Bits of the decoder's layers."),
+            click.option("--journal", type=_FILE, help="Keep measurements here, and go on from them."),
+            click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="At a time."),
+            json_option,
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def _settings(options: Mapping[str, object]) -> TrialSettings:
+    return TrialSettings.model_validate(options)
+
+
+def _laboratory(settings: TrialSettings, journal: Path | None, processes: int, bars: Bars) -> tuple[Head, Laboratory]:
+    head = Head.of(settings)
+    kept = Journal(journal, head)
+    bars.update(f"{settings.component}: calibration", 0, 1)
+    return head, Laboratory(settings, make_trial(settings), kept, processes)
+
+
+def _shown(bars: Bars, what: str) -> Progress:
+    return lambda done, total: bars.update(what, done, total)
+
+
+@click.command()
+@_trial_options
+@click.option("--plot", type=_FILE, help="Draw the ranking, as .png or .svg.")
+def sensitivity(journal: Path | None, processes: int, plot: Path | None, *, as_json: bool, **options: object) -> None:
+    r"""Rank a component's modules by what each one's quantization does to pictures or words in the end.
+
+    Frames go through the whole pipeline, behind an open gate, with one module in INT8 (in the decoder: one layer in few
+    bits) and all else in float32. The tensors' ratio stands beside it.
+
+    \b
+    Example:
+      pocketcrafter quantize sensitivity restore --data data --split validation --plot restore.png
+    """
+    check_plot(plot)
+    with Bars() as bars:
+        head, laboratory = _laboratory(_settings(options), journal, processes, bars)
+        report = ranking.sensitivity(head, laboratory, _shown(bars, "units"))
+    if plot is not None:
+        plot_sensitivity(report, plot)
+    click.echo(report.model_dump_json(indent=1) if as_json else ranking.sensitivity_table(report))
+
+
+@click.command()
+@_trial_options
+@click.option("--budget", required=True, metavar="size=…|gate=…", help="size=1.5MB, or gate=0.3 (ΔE2000, or a share).")
+@click.option("--dear-bits", type=_BITS, help="Bits of the decoder's spared layers  [default: float32].")
+@click.option("--out", type=_FILE, help="Write a recipe that builds the chosen network.")
+@click.option("--recipe", type=_FILE, default=DEFAULT, help="What that recipe extends  [default: the shipped one].")
+def search(
+    journal: Path | None,
+    processes: int,
+    budget: str,
+    dear_bits: str | None,
+    out: Path | None,
+    recipe: Path,
+    *,
+    as_json: bool,
+    **options: object,
+) -> None:
+    r"""Find the mixture of precisions that is smallest within a gate, or best within a size.
+
+    Modules are spared one after the other, the most harm for its bytes first, and every mixture is measured.
+
+    \b
+    Example:
+      pocketcrafter quantize search restore --data data --budget gate=0.3 --out restore.yaml
+      pocketcrafter build --recipe restore.yaml
+    """
+    allowed = searching.Budget.parse(budget)
+    load_recipe(recipe)
+    with Bars() as bars:
+        settings = _settings({**options, "dear_bits": dear_bits})
+        head, laboratory = _laboratory(settings, journal, processes, bars)
+        report = searching.search(head, laboratory, allowed, _shown(bars, "networks"))
+    if out is not None:
+        searching.write_overlay(report, recipe, out)
+    click.echo(report.model_dump_json(indent=1) if as_json else searching.search_table(report))
+
+
+@click.command()
+@_component
+@data_option
+@split_option
+@_photos
+@_samples
+@_weights
+@json_option
+def methods(*, as_json: bool, **options: object) -> None:
+    r"""Measure what each method gains over rounding to the nearest level with the widest range.
+
+    \b
+    Example:
+      pocketcrafter quantize methods tone --data data --split validation
+    """
+    settings = _settings(options)
+    with Bars() as bars:
+        report = trying.compare_methods(settings, _shown(bars, "methods"))
+    click.echo(report.model_dump_json(indent=1) if as_json else trying.methods_table(report))

@@ -1,0 +1,101 @@
+"""What each method gains over the plainest one: tensors and the end of the pipeline, side by side."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from pocketcrafter.benchmarks.quality.tables import markdown
+from pocketcrafter.benchmarks.quantization.damage import Damage
+from pocketcrafter.benchmarks.quantization.sensitivity import damage_cells
+from pocketcrafter.benchmarks.quantization.setup import (
+    OPEN_GATE,
+    TrialSettings,
+    decoder_guidance,
+    picture_subject,
+    picture_trial,
+    words_subject,
+)
+from pocketcrafter.benchmarks.quantization.trials import WordsTrial
+from pocketcrafter.benchmarks.quantization.workers import Progress
+from pocketcrafter.export.models import decoder_network
+from pocketcrafter.export.models.decoder import LAYERS
+from pocketcrafter.quantize.observers import Range
+from pocketcrafter.quantize.rounding import NEAREST, Guidance, blocks_of
+from pocketcrafter.quantize.smoothing import smoothed
+from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.config import Config
+
+DECODER_PAIRS: Final[Mapping[str, Sequence[str]]] = {
+    **{f"blocks.{i}.norm_attention": [f"blocks.{i}.{n}" for n in ("query", "key", "value")] for i in range(LAYERS)},
+    **{f"blocks.{i}.norm_hidden": [f"blocks.{i}.{n}" for n in ("gate", "up")] for i in range(LAYERS)},
+    **{f"blocks.{i}.up": [f"blocks.{i}.down"] for i in range(LAYERS)},
+    "norm": ["logits"],
+}
+"""Layers of the decoder by what makes their inputs."""
+
+_STRENGTHS: Final = (0.25, 0.5)
+_BITS: Final = (8, 4, 2)
+
+
+class MethodRow(Config):
+    """One method."""
+
+    method: str
+    damage: Damage
+
+
+class MethodsReport(Config):
+    """What `pocketcrafter quantize methods` found."""
+
+    trial: TrialSettings
+    rows: tuple[MethodRow, ...]
+
+
+def compare_methods(settings: TrialSettings, progress: Progress) -> MethodsReport:
+    """Measure a component with each method that applies to it, wholly quantized."""
+    rows = (
+        _of_words(settings, progress) if settings.component is Component.DECODER else _of_pictures(settings, progress)
+    )
+    return MethodsReport(trial=settings, rows=tuple(rows))
+
+
+def methods_table(report: MethodsReport) -> str:
+    """Return the rows as a Markdown table."""
+    head = ("method", "ΔE2000 mean", "worst", "PSNR dB", "plan error", "tokens that differ", "SQNR dB")
+    return markdown(head, [(row.method, *damage_cells(row.damage)) for row in report.rows])
+
+
+def _of_pictures(settings: TrialSettings, progress: Progress) -> list[MethodRow]:
+    """Try every range; what weights or activations alone cost bounds what any method could win back from them."""
+    subject = picture_subject(settings, OPEN_GATE)
+    rows = []
+    for done, ranges in enumerate(Range):
+        progress(done, len(Range))
+        trial = picture_trial(settings.model_copy(update={"ranges": ranges}), subject)
+        rows.append(MethodRow(method=f"INT8, {ranges} ranges", damage=trial.damage(trial.units)))
+        if ranges is Range.MIN_MAX:
+            for what, weights in (("weights", True), ("activations", False)):
+                trial.board.only_kind(weights=weights)
+                damage = subject.damage({settings.component: trial.session()})
+                rows.append(MethodRow(method=f"INT8, {ranges} ranges, {what} alone", damage=damage))
+    progress(len(Range), len(Range))
+    return rows
+
+
+def _of_words(settings: TrialSettings, progress: Progress) -> list[MethodRow]:
+    subject = words_subject(settings, OPEN_GATE)
+    decoder, guidance = decoder_network(settings.weights / "decoder.safetensors"), decoder_guidance(settings)
+    variants = [("to the nearest level", decoder, NEAREST), ("GPTQ", decoder, guidance)]
+    for strength in _STRENGTHS:
+        model, moments = smoothed(decoder, DECODER_PAIRS, guidance.moments, strength)
+        variants += [
+            (f"smoothed by {strength:g}, nearest", model, NEAREST),
+            (f"smoothed by {strength:g}, GPTQ", model, Guidance(moments)),
+        ]
+    rows = []
+    jobs = [(bits, *variant) for bits in _BITS for variant in variants]
+    for done, (bits, name, model, how) in enumerate(jobs):
+        progress(done, len(jobs))
+        trial = WordsTrial(model, blocks_of(model, bits, how), None, subject)
+        rows.append(MethodRow(method=f"INT{bits}, {name}", damage=trial.damage(trial.units)))
+    progress(len(jobs), len(jobs))
+    return rows

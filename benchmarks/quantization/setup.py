@@ -1,0 +1,121 @@
+"""From options to a trial: frames, calibration, the network under trial and everything around it."""
+
+from pathlib import Path
+from typing import Final
+
+import torch
+from pydantic import Field
+
+from pocketcrafter.benchmarks.frames import FrameKind, measured_frames
+from pocketcrafter.benchmarks.options import SEED, photos_of
+from pocketcrafter.benchmarks.prose.greedy import Asked
+from pocketcrafter.benchmarks.prose.subjects import cases
+from pocketcrafter.benchmarks.quantization.pictures import PictureSubject
+from pocketcrafter.benchmarks.quantization.sessions import PICTURES, Networks, full_precision
+from pocketcrafter.benchmarks.quantization.trials import PictureTrial, Trial, WordsTrial
+from pocketcrafter.benchmarks.quantization.words import WordsSubject, traced
+from pocketcrafter.export.backend import TorchBackend
+from pocketcrafter.export.calibration import PHOTOS, samples
+from pocketcrafter.export.data.manifest import Split
+from pocketcrafter.export.data.sources import NOISE_FILE
+from pocketcrafter.export.lower.base import as_tensors, frozen
+from pocketcrafter.export.models import decoder_network, load_component
+from pocketcrafter.export.names import TOKENIZER
+from pocketcrafter.quantize.moments import Watcher
+from pocketcrafter.quantize.observers import Range
+from pocketcrafter.quantize.rounding import NEAREST, Guidance, blocks_of
+from pocketcrafter.quantize.switchboard import Switchboard
+from pocketcrafter.runtime.components import POCKET_SPECS, Component
+from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.gate import GateSettings
+from pocketcrafter.runtime.prose.prompt import Mode
+from pocketcrafter.runtime.prose.tokenizer import Words
+from pocketcrafter.runtime.prose.writer import Writer
+
+OPEN_GATE: Final = GateSettings.uniform(presence=0.5, confidence=0.0, dead_zone=0.0)
+"""Lets more through than what people get: a network behind a closed gate would seem to do no harm."""
+
+TRIED: Final = (*PICTURES, Component.DECODER)
+"""Components that can be tried; nothing is built of the composition network but float."""
+
+_KINDS: Final = (FrameKind.DEGRADED, FrameKind.NOISE)
+
+
+class TrialSettings(Config):
+    """What is tried, and on what."""
+
+    component: Component
+    weights: Path = Field(description="Folder of the full-precision weights.")
+    data: Path
+    split: Split
+    photos: int = Field(ge=1, description="Photos of that side; two frames are made of each, or four critiques.")
+    samples: int = Field(16, ge=4, description="Calibration samples, from the shipped calibration photos.")
+    ranges: Range = Range.MIN_MAX
+    bits: int = Field(4, description="Bits of the decoder's cheap layers.")
+    dear_bits: int | None = Field(None, description="Bits of its other layers; float32 when not given.")
+    gptq: bool = Field(default=True, description="Round the decoder by GPTQ, not to the nearest level.")
+
+
+def make_trial(settings: TrialSettings) -> Trial:
+    """Return the trial; takes a while, and needs nothing but the settings: any process can.
+
+    Raises
+    ------
+    ConfigError
+        If a weights file or the photos are missing, or the component cannot be tried.
+    """
+    torch.set_num_threads(1)
+    if settings.component not in TRIED:
+        raise ConfigError(f"`{settings.component}` is built in float everywhere; choose from {', '.join(TRIED)}.")
+    if settings.component is Component.DECODER:
+        return words_trial(settings)
+    return picture_trial(settings)
+
+
+def picture_trial(settings: TrialSettings, subject: PictureSubject | None = None) -> PictureTrial:
+    """Return the trial of a network that a picture goes through."""
+    component = settings.component
+    subject = subject or picture_subject(settings, OPEN_GATE)
+    model = frozen(load_component(component, settings.weights / f"{component}.safetensors"), ())
+    drawn = samples(component, sorted(PHOTOS.glob("*.jpg")), settings.weights, settings.samples, SEED)
+    calibration = [as_tensors(sample, POCKET_SPECS[component]) for sample in drawn]
+    return PictureTrial(component, model, Switchboard(model, calibration, ranges=settings.ranges), subject)
+
+
+def picture_subject(settings: TrialSettings, gate: GateSettings) -> PictureSubject:
+    """Return frames of the photos: one with any faults, one with noise."""
+    _, photos = photos_of(settings.data, settings.split, settings.photos)
+    frames = measured_frames(photos, settings.data / NOISE_FILE, _KINDS, 1, SEED)
+    return PictureSubject(full_precision(settings.weights, gate, threads=1), [f.frame.degraded for f in frames])
+
+
+def words_trial(settings: TrialSettings, subject: WordsSubject | None = None) -> WordsTrial:
+    """Return the trial of the decoder."""
+    decoder = decoder_network(settings.weights / "decoder.safetensors")
+    guidance = decoder_guidance(settings) if settings.gptq else NEAREST
+    cheap = blocks_of(decoder, settings.bits, guidance)
+    dear = None if settings.dear_bits is None else blocks_of(decoder, settings.dear_bits, guidance)
+    return WordsTrial(decoder, cheap, dear, subject or words_subject(settings, OPEN_GATE))
+
+
+def decoder_guidance(settings: TrialSettings) -> Guidance:
+    """Let the decoder write its calibration critiques, and return what its layers saw."""
+    watcher = Watcher()
+    samples(Component.DECODER, sorted(PHOTOS.glob("*.jpg")), settings.weights, settings.samples, SEED, watcher)
+    return Guidance(watcher.moments())
+
+
+def words_subject(settings: TrialSettings, gate: GateSettings) -> WordsSubject:
+    """Return critiques of frames of the photos: at length and in short, of gated plans and of any."""
+    _, photos = photos_of(settings.data, settings.split, settings.photos)
+    frames = measured_frames(photos, settings.data / NOISE_FILE, _KINDS[:1], 1, SEED)
+    backend, spec = TorchBackend(), POCKET_SPECS[Component.DECODER]
+    networks: Networks = full_precision(settings.weights, gate, threads=1)
+    words = Words.read(settings.weights / TOKENIZER)
+    writer = Writer(backend.open(settings.weights / "decoder.safetensors", spec, threads=1), words)
+    told = cases(frames, networks.session(Component.CRITIC), gate, tuple(Mode), SEED)
+    asked = [Asked(c.tokens, c.plan, c.score, c.mode) for c in told]
+    return WordsSubject(
+        decoder_network(settings.weights / "decoder.safetensors"), [traced(a, writer, words) for a in asked]
+    )

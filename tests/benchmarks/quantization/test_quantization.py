@@ -1,0 +1,224 @@
+"""Damage, rankings and searches: on a small made-up trial for the arithmetic, on real networks end to end."""
+
+from collections.abc import Collection
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from click.testing import CliRunner
+
+from pocketcrafter.benchmarks.prose.greedy import Asked
+from pocketcrafter.benchmarks.quantization.cli import quantize
+from pocketcrafter.benchmarks.quantization.damage import Damage
+from pocketcrafter.benchmarks.quantization.journal import Head, Journal, Measured
+from pocketcrafter.benchmarks.quantization.pictures import PictureSubject
+from pocketcrafter.benchmarks.quantization.plot import check_plot, plot_sensitivity
+from pocketcrafter.benchmarks.quantization.search import Budget, pareto, search, write_overlay
+from pocketcrafter.benchmarks.quantization.sensitivity import sensitivity
+from pocketcrafter.benchmarks.quantization.sessions import full_precision
+from pocketcrafter.benchmarks.quantization.setup import OPEN_GATE, TrialSettings
+from pocketcrafter.benchmarks.quantization.trials import PictureTrial, WordsTrial, blocks_of_modules
+from pocketcrafter.benchmarks.quantization.words import WordsSubject, traced
+from pocketcrafter.benchmarks.quantization.workers import Laboratory
+from pocketcrafter.export.backend import WEIGHTS, TorchBackend
+from pocketcrafter.export.models import MODELS, decoder_network, save_component
+from pocketcrafter.export.names import TOKENIZER
+from pocketcrafter.export.recipe import DEFAULT, load_recipe
+from pocketcrafter.quantize.rounding import NEAREST, blocks_of
+from pocketcrafter.quantize.switchboard import Switchboard
+from pocketcrafter.runtime.components import POCKET_SPECS, Component
+from pocketcrafter.runtime.errors import ConfigError, GateError
+from pocketcrafter.runtime.plan import Attribute
+from pocketcrafter.runtime.prose.prompt import Mode
+from pocketcrafter.runtime.prose.tokenizer import Words
+from pocketcrafter.runtime.prose.writer import Writer
+
+HARM = {"a": 0.1, "b": 3.0, "c": 0.5}
+BYTES = {"a": 100, "b": 100, "c": 1000}
+
+
+class MadeUpTrial:
+    """Harms add up; a cheap unit takes a quarter of its bytes."""
+
+    units = ("a", "b", "c")
+
+    def __init__(self) -> None:
+        self.measured = 0
+
+    def damage(self, cheap: Collection[str]) -> Damage:
+        self.measured += 1
+        return Damage(delta_e=sum(HARM[u] for u in cheap), sqnr_db=30.0 - len(cheap) if cheap else None)
+
+    def size(self, cheap: Collection[str]) -> int:
+        return sum(BYTES[u] // (4 if u in cheap else 1) for u in self.units)
+
+
+@pytest.fixture
+def settings() -> TrialSettings:
+    return TrialSettings(component=Component.TONE, weights=WEIGHTS, data=Path("data"), split="validation", photos=1)
+
+
+@pytest.fixture
+def head(settings: TrialSettings) -> Head:
+    return Head.of(settings)
+
+
+def test_modules_are_ranked_by_what_is_seen(settings: TrialSettings, head: Head) -> None:
+    report = sensitivity(head, Laboratory(settings, MadeUpTrial(), Journal(None, head)))
+    assert [row.unit for row in report.units] == ["b", "c", "a"]
+    assert report.everything.delta_e == pytest.approx(3.6)
+    assert report.units[1].saved == 750
+
+
+def test_the_search_spares_what_harms_most_for_its_bytes(settings: TrialSettings, head: Head) -> None:
+    laboratory = Laboratory(settings, MadeUpTrial(), Journal(None, head))
+    found = search(head, laboratory, Budget.parse("gate=0.7"))
+    assert found.dear == ("b",)
+    assert found.chosen.size == 100 + 25 + 250
+    sizes, harms = ([getattr(c, n) for c in found.front] for n in ("size", "damage"))
+    assert sizes == sorted(sizes)
+    assert all(x.order > y.order for x, y in pairwise(harms))
+    assert search(head, laboratory, Budget.parse("size=300")).dear == ()
+    with pytest.raises(GateError, match="nearest has"):
+        search(head, laboratory, Budget.parse("size=2"))
+
+
+@pytest.mark.parametrize("text", ["size", "gate=-1", "weight=3", "size=0", "size=x", "gate=nan", "=3"])
+def test_a_budget_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"size=1\.5MB"):
+        Budget.parse(text)
+
+
+def test_sizes_have_units() -> None:
+    assert Budget.parse("size=1.5MB").size == 1.5 * 2**20
+    assert Budget.parse("size=3kb").size == 3 * 2**10
+
+
+def test_only_what_nothing_beats_is_on_the_front() -> None:
+    def at(size: int, harm: float) -> Measured:
+        return Measured(cheap=(str(size),), damage=Damage(delta_e=harm, sqnr_db=None), size=size)
+
+    best = (at(1, 3.0), at(2, 2.0), at(4, 0.5))
+    assert pareto([at(3, 2.5), *best[::-1], at(5, 0.5)]) == best
+
+
+def test_a_journal_goes_on_where_it_was_stopped(settings: TrialSettings, head: Head, tmp_path: Path) -> None:
+    path, first, second = tmp_path / "j.jsonl", MadeUpTrial(), MadeUpTrial()
+    sensitivity(head, Laboratory(settings, first, Journal(path, head)))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-7])
+    report = sensitivity(head, Laboratory(settings, second, Journal(path, head)))
+    assert (first.measured, second.measured) == (4, 1)
+    assert path.read_bytes() == whole
+    assert report.everything.delta_e == pytest.approx(3.6)
+    other = Head(trial=settings.model_copy(update={"photos": 2}), weights_sha256=head.weights_sha256)
+    with pytest.raises(ConfigError, match="another measurement"):
+        Journal(path, other)
+    path.write_text("a diary\nof mine\n")
+    with pytest.raises(ConfigError, match="no journal"):
+        Journal(path, head)
+
+
+def test_a_plot_has_a_bar_for_every_unit(settings: TrialSettings, head: Head, tmp_path: Path) -> None:
+    report = sensitivity(head, Laboratory(settings, MadeUpTrial(), Journal(None, head)))
+    for name in ("p.svg", "p.png"):
+        plot_sensitivity(report, tmp_path / name)
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in (tmp_path / "p.svg").read_text()
+    with pytest.raises(ConfigError, match="png or"):
+        check_plot(tmp_path / "p.gif")
+
+
+def test_a_found_mixture_is_a_recipe_that_builds(settings: TrialSettings, head: Head, tmp_path: Path) -> None:
+    class Grid(MadeUpTrial):
+        units = ("grid", "whole", "down.0")
+
+        def damage(self, cheap: Collection[str]) -> Damage:
+            return Damage(delta_e=float("grid" in cheap), sqnr_db=30.0)
+
+        def size(self, cheap: Collection[str]) -> int:
+            return 100 - len(cheap)
+
+    found = search(head, Laboratory(settings, Grid(), Journal(None, head)), Budget.parse("gate=0.5"))
+    write_overlay(found, DEFAULT, tmp_path / "mixed.yaml")
+    recipe = load_recipe(tmp_path / "mixed.yaml")
+    assert recipe.components[Component.TONE].keep_fp32 == ("grid",)
+    assert recipe.components[Component.RESTORE] == load_recipe(DEFAULT).components[Component.RESTORE]
+    assert yaml.safe_load((tmp_path / "mixed.yaml").read_text())["extends"] == "default.yaml"
+
+
+def test_joints_belong_to_the_module_they_are_in() -> None:
+    assert blocks_of_modules(("head", "", "body.0.expand", "body.0", "body.1.expand", "tail")) == (
+        "head",
+        "body.0",
+        "body.1.expand",
+        "tail",
+    )
+
+
+@pytest.fixture(scope="module")
+def random_pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Networks that do something, in a folder."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    for component in (Component.CRITIC, Component.TONE, Component.RESTORE):
+        model = MODELS[component]()
+        for name in ("grid", "tail"):
+            if hasattr(model, name):
+                torch.nn.init.normal_(getattr(model, name).weight, std=0.02)
+        save_component(model, folder / f"{component}.safetensors")
+    return folder
+
+
+def test_pictures_go_through_the_whole_pipeline(random_pair: Path) -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (512, 512, 3), np.uint8)
+    subject = PictureSubject(full_precision(random_pair, OPEN_GATE, threads=1), [picture])
+    assert subject.changed == 1
+    spec, rng = POCKET_SPECS[Component.TONE], np.random.default_rng(1)
+    model = MODELS[Component.TONE]()
+    model.load_state_dict(TorchBackend().open(random_pair / "tone.safetensors", spec, 1).model.state_dict())
+    calibration = [tuple(torch.from_numpy(rng.random(t.shape, np.float32)) for t in spec.inputs) for _ in range(4)]
+    trial = PictureTrial(Component.TONE, model.eval(), Switchboard(model.eval(), calibration), subject)
+    none, some, everything = (trial.damage(cheap) for cheap in ((), ("grid",), trial.units))
+    assert none.delta_e == 0
+    assert none.sqnr_db is None or none.sqnr_db > 100
+    assert everything.plan_error == 0, "the critic is in full precision"
+    assert (everything.delta_e or 0) > 0
+    assert (some.sqnr_db or 0) > (everything.sqnr_db or 0)
+    assert trial.size(trial.units) < trial.size(("grid",)) < trial.size(())
+
+
+def test_fewer_bits_change_more_words() -> None:
+    decoder = decoder_network(WEIGHTS / "decoder.safetensors")
+    words = Words.read(WEIGHTS / TOKENIZER)
+    session = TorchBackend().open(WEIGHTS / "decoder.safetensors", POCKET_SPECS[Component.DECODER], 1)
+    tokens = np.random.default_rng(0).normal(size=(1, 4, 64)).astype(np.float32)
+    asked = Asked(tokens, dict.fromkeys(Attribute, 0.0), 70.0, Mode.SHORT)
+    trace = traced(asked, Writer(session, words), words)
+    subject = WordsSubject(decoder, [trace])
+    assert subject.choices == len(trace.choices) > 5
+    assert subject.damage(decoder) == Damage(disagreement=0, sqnr_db=None)
+    few, many = (WordsTrial(decoder, blocks_of(decoder, b, NEAREST), None, subject) for b in (2, 8))
+    worse, better = (trial.damage(trial.units) for trial in (few, many))
+    assert (worse.sqnr_db or 0) + 20 < (better.sqnr_db or 0)
+    assert (worse.disagreement or 0) >= (better.disagreement or 0)
+    assert few.size(few.units) < 0.4 * many.size(many.units)
+    assert few.damage(()) == Damage(disagreement=0, sqnr_db=None)
+
+
+@pytest.mark.parametrize("command", ["sensitivity", "search", "methods"])
+def test_help_shows_an_example(command: str) -> None:
+    result = CliRunner().invoke(quantize, [command, "--help"])
+    assert result.exit_code == 0
+    assert f"pocketcrafter quantize {command}" in result.output
+
+
+def test_bad_input_is_told(tmp_path: Path) -> None:
+    missing = ["sensitivity", "tone", "--data", str(tmp_path), "--weights", str(tmp_path), "--json"]
+    result = CliRunner().invoke(quantize, missing)
+    assert isinstance(result.exception, ConfigError)
+    assert "no such weights" in str(result.exception)
+    assert not list(tmp_path.iterdir())
