@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 READY: Final = "device"
 _UNAUTHORIZED: Final = "unauthorized"
+_UNTRUSTED: Final = frozenset({_UNAUTHORIZED, "authorizing"})
 _SHELL_SECONDS: Final = 30.0
 _TRUST: Final = "Unlock it, answer its question whether to trust this computer with yes, and try again."
 
@@ -116,8 +117,8 @@ class AdbDevice:
             raise DeviceError(f"{self.serial}: {folder} cannot be made ({said}); choose another --folder.")
 
     def remove(self, folder: str) -> None:
-        """Remove a folder and all in it, and the one that it lies in where that is empty then."""
-        self.run(f"rm -rf {shlex.quote(folder)}; rmdir {shlex.quote(folder.rpartition('/')[0])} 2>/dev/null")
+        """Remove a folder and all in it."""
+        self.run(f"rm -rf {shlex.quote(folder)}")
 
     def free_bytes(self, folder: str) -> int:
         """Return the room that is left where a folder lies."""
@@ -184,7 +185,7 @@ def open_device(serial: str | None) -> AdbDevice:
     chosen = serial or next(iter(states))
     if chosen not in states:
         raise NoDeviceError(f"No device {chosen} is there; there is {', '.join(states)}.")
-    if states[chosen] == _UNAUTHORIZED:
+    if states[chosen] in _UNTRUSTED:
         raise UnauthorizedError(f"{chosen} does not trust this computer. {_TRUST}")
     if states[chosen] != READY:
         raise DisconnectedError(f"{chosen} is {states[chosen]}: plug it out and in again, or restart it.")

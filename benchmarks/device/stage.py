@@ -97,7 +97,8 @@ def staged(device: AdbDevice, folder: str, files: Mapping[str, Path], *, keep: b
     DeviceError
         As `AdbDevice.push` does; nothing is left behind that was not there before, as far as the device is reached.
     """
-    there = device.files(folder)
+    there, above = device.files(folder), shlex.quote(folder.rpartition("/")[0])
+    made_above = device.run(f"test -d {above}")[0] != 0
     missing = {n: path for n, path in files.items() if n == RUNNER or there.get(n) != path.stat().st_size}
     done = False
     try:
@@ -111,6 +112,8 @@ def staged(device: AdbDevice, folder: str, files: Mapping[str, Path], *, keep: b
         if not (there or (keep and done)):
             with suppress(DeviceError):  # it may be why we leave
                 device.remove(folder)
+                if made_above:
+                    device.run(f"rmdir {above}")
 
 
 def run_runner(device: AdbDevice, folder: str, arguments: list[str], seconds: float) -> None:

@@ -33,6 +33,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option("--trace", type=_FILE, help="Write a trace for chrome://tracing or ui.perfetto.dev.")
 @click.option("--csv", "csv_file", type=_FILE, help="Write every operator as CSV.")
+@click.option("--roofline", is_flag=True, help="Measure this machine's matrix products too, as the roof of GMAC/s.")
 @json_option
 def profile(
     bundle: Path,
@@ -45,6 +46,7 @@ def profile(
     trace: Path | None,
     csv_file: Path | None,
     *,
+    roofline: bool,
     as_json: bool,
 ) -> None:
     r"""Show where each network's time goes, operator by operator, inside the delegates too.
@@ -64,6 +66,7 @@ def profile(
             weights=weights,
             runs=runs,
             threads=threads,
+            peaks=roofline,
             progress=bars.update,
         )
     if trace is not None:

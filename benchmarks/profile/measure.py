@@ -13,6 +13,7 @@ from pocketcrafter.benchmarks.profile.engine import Profile, Subject
 from pocketcrafter.benchmarks.profile.et_engine import profile_executorch
 from pocketcrafter.benchmarks.profile.layers import Layer, layers_of
 from pocketcrafter.benchmarks.profile.ort_engine import profile_onnx
+from pocketcrafter.benchmarks.profile.peak import measure_peaks
 from pocketcrafter.benchmarks.profile.results import NetworkProfile, ProfileReport
 from pocketcrafter.export.lower.base import frozen
 from pocketcrafter.export.models import load_component
@@ -43,6 +44,7 @@ def profile_bundle(
     weights: Path | None = None,
     runs: int = 10,
     threads: int = 1,
+    peaks: bool = False,
     progress: Progress = lambda *_: None,
 ) -> ProfileReport:
     """Profile a bundle's networks on the inputs of their goldens.
@@ -60,6 +62,8 @@ def profile_bundle(
         Timed runs after one that is not, ≥ 1.
     threads
         Threads to compute with.
+    peaks
+        Measure this machine's matrix products first, as the roof for the layers' speed.
     progress
         Called with what is profiled, networks done and networks in all.
 
@@ -77,6 +81,7 @@ def profile_bundle(
         raise ConfigError(f"{bundle.path}: no target `{unknown[0]}`; it has {', '.join(manifest.targets)}.")
     entries = [manifest.entry(c) for c in components] or list(manifest.components)
     jobs = [(entry, target) for entry in entries for target in targets or manifest.targets]
+    roof = measure_peaks(threads) if peaks else None
     networks, skipped = [], []
     layers: dict[Component, list[Layer]] = {}
     for done, (entry, target) in enumerate(jobs):
@@ -104,6 +109,7 @@ def profile_bundle(
         manifest_sha256=hashlib.sha256(read_manifest_bytes(bundle.root)).hexdigest(),
         machine=this_machine(),
         threads=threads,
+        peaks=roof,
         networks=tuple(networks),
         skipped=tuple(skipped),
     )

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 from pocketcrafter.benchmarks.latency.machine import Machine
 from pocketcrafter.benchmarks.latency.results import Skipped
 from pocketcrafter.benchmarks.profile.layers import LayerKind
+from pocketcrafter.benchmarks.profile.peak import Peaks
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.config import Config
@@ -60,6 +61,7 @@ class ProfileReport(Config):
     manifest_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     machine: Machine
     threads: int = Field(ge=1)
+    peaks: Peaks | None = Field(None, description="Null where they were not measured.")
     networks: tuple[NetworkProfile, ...]
     skipped: tuple[Skipped, ...] = ()
 

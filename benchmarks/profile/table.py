@@ -9,17 +9,28 @@ from itertools import pairwise
 from typing import Any, Final
 
 from pocketcrafter.benchmarks.profile.layers import LayerKind
+from pocketcrafter.benchmarks.profile.peak import Peaks
 from pocketcrafter.benchmarks.profile.results import NetworkProfile, OpProfile, ProfileReport
 from pocketcrafter.benchmarks.quality.tables import NOT_MEASURED, markdown
+from pocketcrafter.runtime.bundle.results import Precision
 
 _CSV_HEAD: Final = (
     "component", "target", "precision", "order", "op", "layer", "layer_is_exact", "kind", "ms", "macs", "inside",
 )  # fmt: skip
 
 
+_INT8: Final = frozenset({Precision.INT8, Precision.W8A8_DYNAMIC, Precision.A8W4_DYNAMIC})
+"""Precisions whose products are INT8's."""
+
+
 def profile_lines(report: ProfileReport, top: int) -> Iterator[str]:
     """Yield for each network its ``top`` dearest operators, and what each kind of layer comes to."""
     yield f"{report.bundle}; {report.machine.label}; threads: {report.threads}"
+    if report.peaks:
+        yield (
+            f"roof: {report.peaks.int8_gmacs:.0f} GMAC/s in INT8, {report.peaks.fp32_gmacs:.0f} in float32 "
+            f"(products of {report.peaks.side}² matrices in ONNX Runtime)"
+        )
     for network in report.networks:
         yield ""
         yield f"## {network.component} on {network.target}, {network.precision}: {_summary(network)}"
@@ -30,7 +41,8 @@ def profile_lines(report: ProfileReport, top: int) -> Iterator[str]:
             [_row(number, op, network) for number, op in ranked],
         )
         yield ""
-        yield markdown(("kind of layer", "operators", "ms", "share", "million MACs", "GMAC/s"), list(_kinds(network)))
+        head = ("kind of layer", "operators", "ms", "share", "million MACs", "GMAC/s", "of the roof")
+        yield markdown(head, list(_kinds(network, report.peaks)))
     yield from (f"not profiled: {s.what}: {s.reason}" for s in report.skipped)
 
 
@@ -101,14 +113,23 @@ def _row(number: int, op: OpProfile, network: NetworkProfile) -> tuple[str, ...]
     return (str(number), op.op, layer, *_times(op.ms, op.macs, network), mark)
 
 
-def _kinds(network: NetworkProfile) -> Iterator[tuple[str, ...]]:
+def _kinds(network: NetworkProfile, peaks: Peaks | None) -> Iterator[tuple[str, ...]]:
     found: dict[LayerKind, list[OpProfile]] = defaultdict(list)
     for op in network.ops:
         found[op.kind].append(op)
     for kind in LayerKind:
         if ops := found[kind]:
             times = [op.ms for op in ops if op.ms is not None]
-            yield (kind.value, str(len(ops)), *_times(sum(times) if times else None, sum(o.macs for o in ops), network))
+            ms, macs = sum(times) if times else None, sum(op.macs for op in ops)
+            yield (kind.value, str(len(ops)), *_times(ms, macs, network), _of_roof(ms, macs, network, peaks))
+
+
+def _of_roof(ms: float | None, macs: int, network: NetworkProfile, peaks: Peaks | None) -> str:
+    """Return which share of the machine's matrix products in the network's arithmetic a kind of layer reaches."""
+    if peaks is None or not ms or not macs:
+        return ""
+    roof = peaks.int8_gmacs if network.precision in _INT8 else peaks.fp32_gmacs
+    return f"{macs / ms / 1e6 / roof:.0%}"
 
 
 def _times(ms: float | None, macs: int, network: NetworkProfile) -> tuple[str, str, str, str]:

@@ -258,9 +258,9 @@ def plug(adb_server: int) -> Callable[[Phone], str]:
     def plugged(phone: Phone) -> str:
         client = adbutils.AdbClient(port=adb_server)
         client.connect(phone.address, timeout=10)
-        wanted = "device" if phone.trusts else "unauthorized"
+        wanted = {"device"} if phone.trusts else {"unauthorized", "authorizing"}
         for _ in range(100):
-            if any(d.serial == phone.address and d.state == wanted for d in client.list()):
+            if any(d.serial == phone.address and d.state in wanted for d in client.list()):
                 return phone.address
             time.sleep(0.05)
         raise TimeoutError(client.list())

@@ -18,6 +18,7 @@ from pocketcrafter.benchmarks.profile.et_engine import profile_executorch
 from pocketcrafter.benchmarks.profile.layers import Layer, LayerKind, layers_of
 from pocketcrafter.benchmarks.profile.measure import profile_bundle
 from pocketcrafter.benchmarks.profile.ort_engine import profile_onnx
+from pocketcrafter.benchmarks.profile.peak import Peaks, measure_peaks
 from pocketcrafter.benchmarks.profile.results import NetworkProfile, OpProfile, ProfileReport, read_profile
 from pocketcrafter.benchmarks.profile.table import as_csv, as_trace, profile_lines
 from pocketcrafter.export.lower.onnx import export_onnx
@@ -164,3 +165,12 @@ def test_results_are_read_back_and_others_are_refused(report: ProfileReport, tmp
     path.write_text('{"bundle": "small"}')
     with pytest.raises(ConfigError, match="bench profile --json"):
         read_profile(path)
+
+
+def test_the_roof_is_measured_and_layers_are_read_under_it(report: ProfileReport) -> None:
+    measured = measure_peaks(threads=1)
+    assert measured.fp32_gmacs > 0.5
+    assert measured.int8_gmacs > 0.5
+    roof = Peaks(side=1024, threads=1, fp32_gmacs=1.0, int8_gmacs=10.0)
+    lines = "\n".join(profile_lines(report.model_copy(update={"peaks": roof}), top=1))
+    assert "| convolution | 2 | 3.000 | 50.0% | 5.00 | 1.7 | 17% |" in lines
