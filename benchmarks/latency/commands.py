@@ -75,7 +75,7 @@ def latency(
     end_to_end: bool,
     as_json: bool,
 ) -> None:
-    r"""Measure time and memory of a bundle's networks, beside full-precision engines on the same weights.
+    r"""Measure time and memory of a bundle's networks, beside other engines on the same weights.
 
     Every engine has a process of its own, warmed by a real inference; they run in turn. A noisy run is repeated once,
     and says so if it is noisy still. The figures are this machine's, not a phone's.

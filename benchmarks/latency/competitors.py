@@ -1,12 +1,18 @@
-"""What a person would run instead of a bundle: the same weights in full precision, by other engines."""
+"""What a person would run instead of a bundle: the same weights by other engines, in full precision and in INT8."""
 
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from pocketcrafter.export.backend import TorchBackend
+import onnx
+
+from pocketcrafter.benchmarks.latency.engines import EngineName, OpenVino
+from pocketcrafter.export import calibration
+from pocketcrafter.export.backend import WEIGHTS, TorchBackend
 from pocketcrafter.export.lower.onnx import OnnxLowering
 from pocketcrafter.export.models import load_component
 from pocketcrafter.runtime.backends.names import BackendName
@@ -22,19 +28,26 @@ class CompetitorName(StrEnum):
     """The competitors that a person can choose."""
 
     TORCH_EAGER = "torch-eager-fp32"
+    TORCH_COMPILE = "torch-compile-fp32"
     ONNXRUNTIME = "onnxruntime-fp32"
+    ONNXRUNTIME_DYNAMIC = "onnxruntime-dynamic-int8"
+    OPENVINO = "openvino-int8"
 
 
 REFERENCE: Final = CompetitorName.TORCH_EAGER
 """The competitor that results of different machines are compared through."""
 
+_SAMPLES: Final = 16
+_SEED: Final = 20
+
 
 @dataclass(frozen=True)
 class Contender:
-    """A competitor made ready: the backend that runs it and the file that it opens."""
+    """A competitor made ready: what runs it, the file that it opens, and the numbers that it computes with."""
 
-    backend: BackendName
+    backend: BackendName | EngineName
     artifact: Path
+    precision: Precision = Precision.FP32
 
 
 Prepare = Callable[[Bundle, ComponentEntry, Path], Contender]
@@ -63,17 +76,71 @@ def _torch_eager(bundle: Bundle, entry: ComponentEntry, folder: Path) -> Contend
     return Contender(BackendName.TORCH, weights_of(bundle, entry))
 
 
+def _torch_compile(bundle: Bundle, entry: ComponentEntry, folder: Path) -> Contender:
+    del folder
+    return Contender(EngineName.TORCH_COMPILE, weights_of(bundle, entry))
+
+
 def _onnxruntime(bundle: Bundle, entry: ComponentEntry, folder: Path) -> Contender:
-    model = load_component(entry.spec.component, weights_of(bundle, entry))
-    golden = read_tensors(bundle.root / entry.goldens[0].inputs, entry.spec.inputs)
-    # Full precision is not calibrated: the golden stands in for both of the samples that lowering asks for.
-    lowered = OnnxLowering().lower(
-        model, entry.spec, [golden, golden], Precision.FP32, folder / f"{entry.spec.component}.onnx"
-    )
-    return Contender(BackendName.ONNXRUNTIME, lowered.path)
+    return Contender(BackendName.ONNXRUNTIME, _exported(bundle, entry, folder))
+
+
+def _onnxruntime_dynamic(bundle: Bundle, entry: ComponentEntry, folder: Path) -> Contender:
+    """Quantize as optimum does where nothing is calibrated: INT8 weights, activations as they come."""
+    from optimum.onnxruntime import ORTQuantizer  # noqa: PLC0415 - slow, and only this needs it
+    from optimum.onnxruntime.configuration import AutoQuantizationConfig  # noqa: PLC0415
+
+    made = folder / f"dynamic-{entry.spec.component}"
+    made.mkdir()
+    model = onnx.load(_exported(bundle, entry, folder))
+    # The quantizer transposes weights, and then stumbles over the shapes that the exporter noted.
+    model.graph.ClearField("value_info")
+    onnx.save(model, made / "plain.onnx")
+    try:
+        ORTQuantizer(made / "plain.onnx").quantize(
+            save_dir=made, quantization_config=AutoQuantizationConfig.avx512_vnni(is_static=False, per_channel=True)
+        )
+        (artifact,) = made.glob("*_quantized.onnx")
+    except Exception as error:  # its exceptions and onnx's share no base class
+        raise BackendError(f"optimum-onnx cannot quantize `{entry.spec.component}`: {error}") from error
+    return Contender(BackendName.ONNXRUNTIME, artifact, Precision.W8A8_DYNAMIC)
+
+
+def _openvino(bundle: Bundle, entry: ComponentEntry, folder: Path) -> Contender:
+    """Quantize as NNCF does for OpenVINO: INT8 weights and activations, calibrated on the shipped photos."""
+    if reason := OpenVino().missing():
+        raise BackendError(reason)
+    import nncf  # noqa: PLC0415 - slow, and only this needs it
+    import openvino  # noqa: PLC0415
+
+    exported, component = _exported(bundle, entry, folder), entry.spec.component
+    photos = sorted((Path(calibration.__file__).parent / "photos").glob("*.jpg"))
+    drawn: list[Any] = list(calibration.samples(component, photos, WEIGHTS, _SAMPLES, _SEED))
+    artifact = folder / f"{component}.xml"
+    try:
+        with redirect_stdout(sys.stderr):  # NNCF draws its progress there; standard output is for the result
+            model = nncf.quantize(openvino.Core().read_model(exported), nncf.Dataset(drawn), subset_size=_SAMPLES)
+        openvino.save_model(model, artifact, compress_to_fp16=False)
+    except Exception as error:  # NNCF's and OpenVINO's exceptions share no base class
+        raise BackendError(f"NNCF cannot quantize `{component}` for OpenVINO: {error}") from error
+    return Contender(EngineName.OPENVINO, artifact, Precision.INT8)
+
+
+def _exported(bundle: Bundle, entry: ComponentEntry, folder: Path) -> Path:
+    """Return a component as float32 ONNX, exported once a folder."""
+    artifact = folder / f"{entry.spec.component}.onnx"
+    if not artifact.exists():
+        model = load_component(entry.spec.component, weights_of(bundle, entry))
+        golden = read_tensors(bundle.root / entry.goldens[0].inputs, entry.spec.inputs)
+        # Full precision is not calibrated: the golden stands in for both of the samples that lowering asks for.
+        OnnxLowering().lower(model, entry.spec, [golden, golden], Precision.FP32, artifact)
+    return artifact
 
 
 COMPETITORS: Final[Mapping[CompetitorName, Prepare]] = {
     CompetitorName.TORCH_EAGER: _torch_eager,
+    CompetitorName.TORCH_COMPILE: _torch_compile,
     CompetitorName.ONNXRUNTIME: _onnxruntime,
+    CompetitorName.ONNXRUNTIME_DYNAMIC: _onnxruntime_dynamic,
+    CompetitorName.OPENVINO: _openvino,
 }

@@ -9,11 +9,11 @@ from typing import Final, Protocol
 
 import numpy as np
 
+from pocketcrafter.benchmarks.latency.engines import EngineName, opener
 from pocketcrafter.benchmarks.latency.results import in_threads
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.backends.names import BackendName
-from pocketcrafter.runtime.backends.registry import usable_backend
 from pocketcrafter.runtime.bundle.goldens import read_tensors
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Fidelity, Precision
@@ -26,10 +26,12 @@ from pocketcrafter.runtime.plan import EditPlan
 Run = Callable[[], Mapping[str, float]]
 """Does the work once; returns seconds by stage, or nothing where there are no stages."""
 
-ENGINES: Final[Mapping[BackendName, tuple[str, ...]]] = {
+ENGINES: Final[Mapping[BackendName | EngineName, tuple[str, ...]]] = {
     BackendName.ONNXRUNTIME: ("onnxruntime",),
     BackendName.EXECUTORCH: ("executorch.runtime", "executorch.extension.pybindings.portable_lib"),
     BackendName.TORCH: ("torch", "pocketcrafter.export.backend"),
+    EngineName.TORCH_COMPILE: ("torch", "pocketcrafter.export.backend"),
+    EngineName.OPENVINO: ("openvino",),
 }
 """What each backend computes with. Those that are not listed emulate: they prove values, and their time is nobody's."""
 
@@ -72,7 +74,7 @@ class NetworkJob:
     precision: Precision
     component: Component
     threads: int
-    backend: BackendName
+    backend: BackendName | EngineName
     artifact: Path
     spec: ComponentSpec
     golden_inputs: Path
@@ -91,7 +93,7 @@ class NetworkJob:
 
     def open(self) -> Run:
         """Open the artifact."""
-        session = usable_backend(self.backend).open(self.artifact, self.spec, self.threads)
+        session = opener(self.backend).open(self.artifact, self.spec, self.threads)
         return _NetworkRun(session, read_tensors(self.golden_inputs, self.spec.inputs))
 
     def sqnr_db(self, run: Run) -> float | None:

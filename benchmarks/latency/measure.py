@@ -194,7 +194,7 @@ def _competing_jobs(
         yield NetworkJob(
             runner=name.value,
             ours=False,
-            precision=Precision.FP32,
+            precision=contender.precision,
             component=entry.spec.component,
             threads=1,
             backend=contender.backend,
@@ -202,8 +202,14 @@ def _competing_jobs(
             spec=entry.spec,
             golden_inputs=bundle.root / entry.goldens[0].inputs,
             golden_outputs=bundle.root / entry.goldens[0].outputs,
-            gate_db=max(artifact.golden_sqnr_db for artifact in entry.artifacts.values()),
+            gate_db=_competitors_gate(entry, contender.precision),
         )
+
+
+def _competitors_gate(entry: ComponentEntry, precision: Precision) -> float:
+    """Ask full precision for the most that any artifact must reach, and quantized engines for the least."""
+    gates = [artifact.golden_sqnr_db for artifact in entry.artifacts.values()]
+    return max(gates) if precision is Precision.FP32 else min(gates)
 
 
 def _wrong_answer(job: NetworkJob, opened: Opened) -> str:
