@@ -13,6 +13,7 @@ from pydantic import Field
 
 from pocketcrafter.runtime.backends.names import BACKEND_OF, BackendName
 from pocketcrafter.runtime.backends.registry import why_unusable
+from pocketcrafter.runtime.capabilities import CAPABILITIES, why_not_buildable
 from pocketcrafter.runtime.config import Config
 
 _DISTRIBUTION: Final = "pocketcrafter"
@@ -43,6 +44,15 @@ class BackendState(Config):
     reason: str | None = Field(description="Why it cannot run, with the command that mends it; null when it can.")
 
 
+class TargetState(Config):
+    """What a target can do, and whether it can be built here."""
+
+    name: str
+    computes: str = Field(description="Arithmetic of its accelerator.")
+    proof: str = Field(description="What runs its artifacts on this side of a device.")
+    reason: str | None = Field(description="Why it cannot be built, with what mends it; null when it can.")
+
+
 class Diagnosis(Config):
     """The state of this installation and machine."""
 
@@ -55,6 +65,7 @@ class Diagnosis(Config):
     free_disk_mib: int
     extras: tuple[ExtraState, ...]
     backends: tuple[BackendState, ...]
+    targets: tuple[TargetState, ...]
 
     @property
     def ok(self) -> bool:
@@ -76,6 +87,10 @@ def diagnose() -> Diagnosis:
         free_disk_mib=free_disk_mib(Path.cwd()),
         extras=(extra_state(None), *(extra_state(extra) for extra in _EXTRAS)),
         backends=tuple(BackendState(name=n, targets=kinds[n], reason=why_unusable(n)) for n in BackendName),
+        targets=tuple(
+            TargetState(name=t, computes=c.computes, proof=c.proof, reason=why_not_buildable(t))
+            for t, c in CAPABILITIES.items()
+        ),
     )
 
 

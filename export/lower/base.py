@@ -1,7 +1,7 @@
 """What a lowering is: a component in, an artifact of one target out, with how faithful and how covered it is."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 
@@ -86,6 +86,11 @@ def measured(
         rung2=compare(between.outputs, actual, spec),
         rung2_how=f"{how} against {between.how}",
     )
+
+
+def on_the_cpu(made: LoweredArtifact) -> LoweredArtifact:
+    """Say of an artifact that it was left to the CPU on purpose, beside an accelerator that has no such arithmetic."""
+    return replace(made, rung2_how=f"On the CPU beside the accelerator, as float32 was asked for: {made.rung2_how}")
 
 
 class Lowering(Protocol):

@@ -64,7 +64,8 @@ class CoremlLowering:
         """Convert, prove, and write a package; see :meth:`pocketcrafter.export.lower.base.Lowering.lower`.
 
         First the network is converted in float32 and must be itself, which finds what a converter breaks silently; that
-        package is thrown away. ``fp16`` computes in float16. ``int8`` stores the weights of convolutions and linear
+        package is thrown away, but for ``fp32``, which is it: the phone's CPU or graphics processor runs that, not the
+        Neural Engine. ``fp16`` computes in float16. ``int8`` stores the weights of convolutions and linear
         layers in INT8 besides, symmetric, one scale an output channel; modules in ``keep_fp32`` keep float16 weights.
         Activations are float16 either way, and nothing is calibrated.
 
@@ -88,12 +89,13 @@ class CoremlLowering:
             reference = run_torch(eager, held, spec)
             self._check_conversion(exact, held[0], reference[0], spec)
             _tell(progress, 1)
-            convert(simulated, inputs, spec, self._minimum, made, half=True, int8_weights=int8_weights)
+            half = precision is not Precision.FP32
+            convert(simulated, inputs, spec, self._minimum, made, half=half, int8_weights=int8_weights)
             _tell(progress, 2)
             session = MilBackend().open(made, spec, torch.get_num_threads())
             actual = [session.run(sample) for sample in held]
             simulation = Simulation(run_torch(simulated, held, spec), _ROUNDED) if simulated is not eager else None
-            coverage = coreml_coverage(read_package(made).function())
+            coverage = coreml_coverage(read_package(made).function(), half=half)
             result = measured(out, coverage, spec, reference, simulation, actual, _ARTIFACT_HOW)
             if out.exists():
                 out.replace(Path(name) / "replaced.mlpackage")

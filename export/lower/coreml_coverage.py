@@ -12,19 +12,34 @@ from pocketcrafter.runtime.bundle.results import Coverage, Fallback
 _REASON_CHARS: Final = 500
 
 
-def coreml_coverage(function: Function) -> Coverage:
-    """Count what computes in float16, the only arithmetic of the Neural Engine; the lint's warnings come with it.
+def coreml_coverage(function: Function, *, half: bool = True) -> Coverage:
+    """Count what computes as it was meant to, and list the lint's warnings.
 
+    Parameters
+    ----------
+    function
+        A package's.
+    half
+        Whether float16 was meant, the only arithmetic of the Neural Engine; float32, which other units run, if not.
+
+    Returns
+    -------
+    Coverage
+        Layers of the type that was meant count as delegated.
+
+    Notes
+    -----
     The package is one ML Program that Core ML runs whole, on whichever unit it chooses: the warnings are allowed, and
     that a layer is counted does not prove where it runs.
     """
     types = types_of(function)
     counted = {op.layer: macs_of_op(op, types) for op in computing(function)}
-    half = {op.layer for op in computing(function) if all(_is_half(port.name, types) for port in op.outputs)}
+    meant = "fp16" if half else "fp32"
+    good = {op.layer for op in computing(function) if all(_is(meant, port.name, types) for port in op.outputs)}
     return Coverage(
         macs_total=sum(counted.values()),
-        macs_delegated=sum(macs for layer, macs in counted.items() if layer in half),
-        delegated_ops=len(half),
+        macs_delegated=sum(macs for layer, macs in counted.items() if layer in good),
+        delegated_ops=len(good),
         subgraphs=1,
         fallbacks=tuple(
             Fallback(
@@ -38,8 +53,8 @@ def coreml_coverage(function: Function) -> Coverage:
     )
 
 
-def _is_half(name: str, types: Mapping[str, TensorType]) -> bool:
-    return name in types and types[name].dtype.name == "fp16"
+def _is(meant: str, name: str, types: Mapping[str, TensorType]) -> bool:
+    return name in types and types[name].dtype.name == meant
 
 
 def macs_of_op(op: Op, types: Mapping[str, TensorType]) -> int:

@@ -61,8 +61,9 @@ class ExecutorchCoremlLowering:
     ) -> LoweredArtifact:
         """Lower, take the package out again, interpret; see :meth:`pocketcrafter.export.lower.base.Lowering.lower`.
 
-        ``fp16`` computes in float16. ``int8`` stores the weights of convolutions and linear layers in INT8 besides,
-        symmetric, one scale an output channel. Activations are float16 either way, and nothing is calibrated.
+        ``fp16`` computes in float16, ``fp32`` in float32, which the Neural Engine does not run. ``int8`` stores the
+        weights of convolutions and linear layers in INT8 besides float16 arithmetic, symmetric, one scale an output
+        channel; nothing is calibrated.
 
         Raises
         ------
@@ -85,7 +86,7 @@ class ExecutorchCoremlLowering:
         simulated = quantize_weights(eager)[0] if int8 else eager
         temporary = out.with_name(f".{out.name}.tmp{out.suffix}")
         try:
-            coverage = _write(simulated, as_tensors(used[0], spec), temporary, int8=int8)
+            coverage = _write(simulated, as_tensors(used[0], spec), temporary, precision)
             actual = run_artifact(MilBackend(), temporary, held, spec)
             simulation = Simulation(run_torch(simulated, held, spec), _ROUNDED) if int8 else None
             result = measured(out, coverage, spec, run_torch(eager, held, spec), simulation, actual, _ARTIFACT_HOW)
@@ -97,12 +98,12 @@ class ExecutorchCoremlLowering:
         return result
 
 
-def _write(model: nn.Module, inputs: tuple[Tensor, ...], path: Path, *, int8: bool) -> Coverage:
+def _write(model: nn.Module, inputs: tuple[Tensor, ...], path: Path, precision: Precision) -> Coverage:
     with torch.no_grad(), quiet():
         exported = torch.export.export(model, inputs)
         spell_out_pools(exported.graph_module)
         try:
-            edge = to_edge_transform_and_lower(exported, partitioner=[_partitioner(int8=int8)])
+            edge = to_edge_transform_and_lower(exported, partitioner=[_partitioner(precision)])
             path.write_bytes(edge.to_executorch().buffer)
         except Exception as error:  # coremltools raises whatever its passes raise
             raise BackendError(f"ExecuTorch cannot lower for Core ML: {type(error).__name__}: {error}") from error
@@ -110,10 +111,11 @@ def _write(model: nn.Module, inputs: tuple[Tensor, ...], path: Path, *, int8: bo
     if outside.fallbacks:
         return outside
     with tempfile.TemporaryDirectory(prefix="pocketcrafter-coreml-") as name:
-        return coreml_coverage(read_package(extract_package(path, Path(name)).package).function())
+        function = read_package(extract_package(path, Path(name)).package).function()
+        return coreml_coverage(function, half=precision is not Precision.FP32)
 
 
-def _partitioner(*, int8: bool) -> Any:  # noqa: ANN401 - untyped package
+def _partitioner(precision: Precision) -> Any:  # noqa: ANN401 - untyped package
     ct = coremltools()
     backend = importlib.import_module("executorch.backends.apple.coreml.compiler").CoreMLBackend
     partition = importlib.import_module("executorch.backends.apple.coreml.partition").CoreMLPartitioner
@@ -125,11 +127,11 @@ def _partitioner(*, int8: bool) -> Any:  # noqa: ANN401 - untyped package
     }
     return partition(
         compile_specs=backend.generate_compile_specs(
-            compute_precision=ct.precision.FLOAT16,
+            compute_precision=ct.precision.FLOAT32 if precision is Precision.FP32 else ct.precision.FLOAT16,
             compute_unit=ct.ComputeUnit.CPU_AND_NE,
             minimum_deployment_target=ct.target.iOS17,
             model_type=backend.MODEL_TYPE.MODEL,
-            op_linear_quantizer_config=scheme if int8 else None,
+            op_linear_quantizer_config=scheme if precision is Precision.INT8 else None,
         ),
         take_over_mutable_buffer=False,
     )

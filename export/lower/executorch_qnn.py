@@ -19,11 +19,13 @@ from pocketcrafter.export.lower.base import (
     frozen,
     hold_back,
     measured,
+    on_the_cpu,
     run_torch,
 )
 from pocketcrafter.export.lower.executorch_qnn_child import COVERAGE, EXPORTED, LOWERED, LowerJob
 from pocketcrafter.export.lower.pools import spell_out_pools
 from pocketcrafter.export.lower.qnn_context import check_socs
+from pocketcrafter.export.lower.xnnpack import XnnpackLowering
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.executorch_qnn import run_program, why_no_executorch_qnn
 from pocketcrafter.runtime.backends.processes import JOB, call_process
@@ -61,6 +63,8 @@ class ExecutorchQnnLowering:
     ) -> LoweredArtifact:
         """Quantize with PT2E, compile, emulate; see :meth:`pocketcrafter.export.lower.base.Lowering.lower`.
 
+        ``fp32`` is the program of the `executorch-xnnpack` target: the HTP computes no float32, the phone's CPU does.
+
         Quantization, simulation and compiler run in one process of their own, the emulator in another: QNN's libraries
         keep what they learnt of one system-on-chip, and some of their failures end a process.
 
@@ -74,6 +78,8 @@ class ExecutorchQnnLowering:
             If a package is missing, or QNN fails.
         """
         check_precision(self._target, precision)
+        if precision is Precision.FP32:
+            return on_the_cpu(XnnpackLowering().lower(model, spec, calibration, precision, out, progress=progress))
         if reason := why_no_executorch_qnn():
             raise BackendError(f"{self._target} cannot be built: {reason}")
         used, held = hold_back(calibration)

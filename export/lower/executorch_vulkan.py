@@ -1,5 +1,6 @@
 """ExecuTorch programs for Vulkan, the graphics processor of Android phones: lowered here, run on a phone only."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -8,6 +9,7 @@ import torch
 from executorch.backends.vulkan.partitioner.vulkan_partitioner import VulkanPartitioner
 from executorch.exir import to_edge_transform_and_lower
 from torch import Tensor, nn
+from torch.fx import GraphModule
 
 from pocketcrafter.export.lower.base import (
     LoweredArtifact,
@@ -26,11 +28,10 @@ from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import GateError
 from pocketcrafter.runtime.targets import TargetKind
 
+_aten = torch.ops.aten
+
 PARTITION_GATE_DB: Final = 100.0
 """The graph that was cut up for Vulkan must still be the network, up to float rounding."""
-
-_EXPECTED: Final = {"aten.log.default": "Vulkan has no logarithm; the CPU takes it, of a few hundred numbers"}
-"""What is left outside knowingly."""
 
 _OPTIONS: Final[Mapping[Precision, Mapping[str, Any]]] = {
     Precision.FP32: {},
@@ -104,18 +105,25 @@ def _write(
 ) -> tuple[nn.Module, Coverage]:
     with torch.no_grad():
         exported = torch.export.export(model, inputs)
+        _with_tens(exported.graph_module)
         edge = to_edge_transform_and_lower(exported, partitioner=[VulkanPartitioner(dict(options))])
     lowered = edge.exported_program()
-    coverage = _with_expected(torch_coverage(exported.graph_module, lowered.graph_module, "Vulkan"))
+    coverage = torch_coverage(exported.graph_module, lowered.graph_module, "Vulkan")
     cut: nn.Module = lowered.module()
     path.write_bytes(edge.to_executorch().buffer)
     return cut, coverage
 
 
-def _with_expected(coverage: Coverage) -> Coverage:
-    known = {
-        f.op: f.model_copy(update={"reason": _EXPECTED[f.op], "allowed": True})
-        for f in coverage.fallbacks
-        if f.op in _EXPECTED
-    }
-    return coverage.model_copy(update={"fallbacks": tuple(known.get(f.op, f) for f in coverage.fallbacks)})
+def _with_tens(graph: GraphModule) -> None:
+    """Write natural logarithms as those to base ten, the only ones that Vulkan has."""
+    for node in list(graph.graph.nodes):
+        if node.target is not _aten.log.default:
+            continue
+        with graph.graph.inserting_after(node):
+            ten = graph.graph.call_function(_aten.log10.default, node.args)
+        with graph.graph.inserting_after(ten):
+            scaled = graph.graph.call_function(_aten.mul.Tensor, (ten, math.log(10)))
+        ten.meta, scaled.meta = dict(node.meta), dict(node.meta)
+        node.replace_all_uses_with(scaled)
+        graph.graph.erase_node(node)
+    graph.recompile()

@@ -19,9 +19,10 @@ from pocketcrafter.export.lower.base import (
     frozen,
     hold_back,
     measured,
+    on_the_cpu,
     run_torch,
 )
-from pocketcrafter.export.lower.onnx import SIMULATED, export_onnx, simulate
+from pocketcrafter.export.lower.onnx import SIMULATED, OnnxLowering, export_onnx, simulate
 from pocketcrafter.export.lower.onnx_coverage import total_macs
 from pocketcrafter.quantize.htp import quantize_a16w8
 from pocketcrafter.quantize.qdq import quantize_onnx
@@ -81,7 +82,8 @@ class QnnContextLowering:
     ) -> LoweredArtifact:
         """Quantize to QDQ, compile, emulate; see :meth:`pocketcrafter.export.lower.base.Lowering.lower`.
 
-        INT8 takes the very QDQ model of the `onnx` target, whose float32 parts the HTP computes in float16. The
+        ``fp32`` is the model of the `onnx` target: the HTP computes no float32, and the phone's CPU runs it. INT8 takes
+        the very QDQ model of the `onnx` target, whose float32 parts the HTP computes in float16. The
         binaries of two runs are equal in what they compute, not in their bytes.
 
         Raises
@@ -94,6 +96,8 @@ class QnnContextLowering:
             If QNN is missing or fails.
         """
         check_precision(self._target, precision)
+        if precision is Precision.FP32:
+            return on_the_cpu(OnnxLowering().lower(model, spec, calibration, precision, out, progress=progress))
         if reason := why_no_qnn():
             raise BackendError(f"{self._target} cannot be built: {reason}")
         used, held = hold_back(calibration)

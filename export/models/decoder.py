@@ -133,8 +133,8 @@ class RmsNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize ``(1, WIDTH)``."""
-        square = torch.mm(x * x, self.shares)
-        return x / (square + NORM_EPSILON).sqrt() * self.weight
+        # The epsilon goes in before: coremltools 9.0 takes a scalar behind a product for a bias, and breaks.
+        return x / torch.mm(x * x + NORM_EPSILON, self.shares).sqrt() * self.weight
 
 
 def rotations() -> tuple[Tensor, Tensor]:

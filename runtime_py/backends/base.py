@@ -1,8 +1,9 @@
 """What a backend is: something that opens a component's artifact and runs it on float32 arrays."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.components import ComponentSpec
@@ -41,3 +42,38 @@ class Backend(Protocol):
 
     def open(self, artifact: Path, spec: ComponentSpec, threads: int) -> Session:
         """Open one artifact; ``threads`` ≥ 1."""
+
+
+@dataclass(frozen=True)
+class LayerDivergence:
+    """The first layer whose declared type cannot hold what float32 computes there."""
+
+    layer: str
+    kind: str
+    """The operator, as in ``conv``."""
+    sqnr_db: float
+    """Of its output; ``-inf`` where it is not finite."""
+    inputs_db: float
+    """The worst of its inputs; ``inf`` where all of them are still exact."""
+
+
+@runtime_checkable
+class LayerwiseBackend(Backend, Protocol):
+    """A backend that sees every layer of an artifact."""
+
+    def first_divergence(
+        self, artifact: Path, spec: ComponentSpec, inputs: Mapping[str, FloatArray]
+    ) -> tuple[dict[str, FloatArray], LayerDivergence | None]:
+        """Run an artifact without any rounding, and again as it is declared.
+
+        Returns
+        -------
+        tuple
+            The outputs without rounding, which are the network's own unless the converter broke it; and the first layer
+            that departs once rounding is on, or `None` where none does.
+
+        Raises
+        ------
+        BackendError
+            If the artifact cannot be opened or does not keep the spec.
+        """

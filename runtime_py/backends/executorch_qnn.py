@@ -10,7 +10,8 @@ import numpy as np
 
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
-from pocketcrafter.runtime.backends.executorch_qnn_child import PROGRAM, ProgramFacts, QnnProgramJob
+from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
+from pocketcrafter.runtime.backends.executorch_qnn_child import DELEGATE, PROGRAM, ProgramFacts, QnnProgramJob
 from pocketcrafter.runtime.backends.processes import JOB, call_process
 from pocketcrafter.runtime.backends.qnn import why_no_qnn
 from pocketcrafter.runtime.backends.qnn_child import inputs_file, outputs_file
@@ -79,14 +80,18 @@ class ExecutorchQnnBackend:
         """Return why the emulator cannot run here and the command that mends it, or `None` when it can."""
         return why_no_executorch_qnn()
 
-    def open(self, artifact: Path, spec: ComponentSpec, threads: int) -> Session:  # noqa: ARG002 - the emulator has one
-        """Open a program and compare its inputs and outputs with the spec.
+    def open(self, artifact: Path, spec: ComponentSpec, threads: int) -> Session:
+        """Open a program and compare its inputs and outputs with the spec; the emulator has one thread.
+
+        A program without QNN in it was left to the CPU in float32, and XNNPACK runs it there.
 
         Raises
         ------
         BackendError
             If a package is missing, or the file is not a program that keeps the spec.
         """
+        if not _is_for_qnn(artifact):
+            return ExecutorchBackend().open(artifact, spec, threads)
         facts, _ = run_program(artifact)
         wants = tuple(t.shape for t in spec.inputs), tuple(t.shape for t in spec.outputs)
         if (facts.inputs, facts.outputs) != wants:
@@ -95,6 +100,13 @@ class ExecutorchQnnBackend:
                 f"maps {wants[0]} to {wants[1]}."
             )
         return _ProgramSession(artifact, spec)
+
+
+def _is_for_qnn(artifact: Path) -> bool:
+    try:
+        return DELEGATE.encode() in artifact.read_bytes()
+    except OSError as error:
+        raise BackendError(f"{artifact}: cannot be read: {error}") from error
 
 
 class _ProgramSession:

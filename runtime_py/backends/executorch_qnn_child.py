@@ -17,7 +17,8 @@ PROGRAM: Final = "program.json"
 SOC_ID_AT: Final = slice(188, 192)
 """Where a context binary of QNN 2.49 to 2.51 keeps the system-on-chip's number, a little-endian u32."""
 
-_DELEGATE: Final = "QnnBackend"
+DELEGATE: Final = "QnnBackend"
+"""What a program calls QNN."""
 Shapes = tuple[tuple[int, ...], ...]
 
 
@@ -80,7 +81,7 @@ def read_soc_ids(content: bytes, name: str) -> tuple[int, ...]:
         bytes(strip(program.backend_delegate_data[delegate.processed.index].data))
         for plan in program.execution_plan
         for delegate in plan.delegates
-        if delegate.id == _DELEGATE
+        if delegate.id == DELEGATE
     ]
     if not binaries or any(len(binary) < SOC_ID_AT.stop for binary in binaries):
         raise BackendError(f"{name}: no whole QNN context binary in it; lower it again.")

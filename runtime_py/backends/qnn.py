@@ -18,6 +18,7 @@ import numpy as np
 
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
+from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.backends.processes import JOB, call_process
 from pocketcrafter.runtime.backends.qnn_child import INTERFACE, Interface, QnnJob, inputs_file, outputs_file
 from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
@@ -29,6 +30,8 @@ WHEEL_VERSION: Final = "2.5.0"
 """The one version whose libraries ONNX Runtime's route and ExecuTorch 1.5.1 both take."""
 MEND: Final = "pip install 'pocketcrafter[qnn]'"
 _LIBRARIES: Final = ("libonnxruntime_providers_qnn.so", "libQnnHtp.so", "libHtpPrepare.so", "libQnnSystem.so")
+_CONTEXT: Final = b"EPContext"
+"""The operator that holds a binary."""
 _CHILD: Final = "pocketcrafter.runtime.backends.qnn_child"
 
 
@@ -113,14 +116,18 @@ class QnnEmulatorBackend:
         """Return why the emulator cannot run here and the command that mends it, or `None` when it can."""
         return why_no_qnn()
 
-    def open(self, artifact: Path, spec: ComponentSpec, threads: int) -> Session:  # noqa: ARG002 - the emulator has one
-        """Open a context model and compare its inputs and outputs with the spec.
+    def open(self, artifact: Path, spec: ComponentSpec, threads: int) -> Session:
+        """Open a context model and compare its inputs and outputs with the spec; the emulator has one thread.
+
+        A model without contexts was left to the CPU in float32, and ONNX Runtime runs it there.
 
         Raises
         ------
         BackendError
             If the wheel is missing, or the file is not a context model that keeps the spec.
         """
+        if not _is_context(artifact):
+            return OnnxRuntimeBackend().open(artifact, spec, threads)
         interface, _ = run_qnn(artifact)
         for kind, found, wants in (
             ("inputs", interface.inputs, spec.inputs),
@@ -143,6 +150,13 @@ class _EmulatorSession:
     def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
         _, (outputs,) = run_qnn(self._artifact, [checked_inputs(inputs, self._spec)])
         return named_outputs([outputs[t.name] for t in self._spec.outputs], self._spec)
+
+
+def _is_context(artifact: Path) -> bool:
+    try:
+        return _CONTEXT in artifact.read_bytes()
+    except OSError as error:
+        raise BackendError(f"{artifact}: cannot be read: {error}") from error
 
 
 def _shapes(tensors: Sequence[TensorSpec]) -> dict[str, tuple[int, ...]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from pocketcrafter.runtime.bundle.divergence import DivergenceReport, first_divergences
 from pocketcrafter.runtime.bundle.manifest import Manifest
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import RungResult
@@ -22,14 +23,26 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result a
 
 @click.command("inspect")
 @_BUNDLE
+@click.option(
+    "--first-divergence",
+    is_flag=True,
+    help="Run Core ML packages layer by layer, and name the first layer that departs from float32.",
+)
 @_JSON
-def inspect_command(bundle: Path, as_json: bool) -> None:
+def inspect_command(bundle: Path, *, first_divergence: bool, as_json: bool) -> None:
     r"""Show what a bundle holds: targets, components, precisions, sizes, gates and how each was proved.
 
     \b
     Example:
       pocketcrafter inspect build/default.pcbundle
+      pocketcrafter inspect build/ios18.pcbundle --first-divergence
     """
+    if first_divergence:
+        with Bars() as bar:
+            reports = first_divergences(Bundle.open(bundle), bar.update)
+        found = [report.model_dump(mode="json") for report in reports]
+        click.echo(json.dumps(found, indent=1) if as_json else "\n".join(map(_divergence, reports)))
+        return
     manifest = Bundle.open(bundle).manifest
     click.echo(json.dumps(manifest.model_dump(mode="json"), indent=1) if as_json else "\n".join(_contents(manifest)))
 
@@ -116,6 +129,14 @@ def _contents(manifest: Manifest) -> list[str]:
     return lines
 
 
+def _divergence(report: DivergenceReport) -> str:
+    worst = [f.sqnr_db for f in report.unrounded if f.sqnr_db is not None]
+    unrounded = f"{min(worst):.1f} dB from the student without rounding" if worst else "the student without rounding"
+    layer = f"`{report.layer}` ({report.operator}) departs first" if report.layer else "no layer departs"
+    ratio = "" if report.layer is None else ", not finite" if report.sqnr_db is None else f", {report.sqnr_db:.1f} dB"
+    return f"{report.target:<20} {report.component:<12} {unrounded}; rounded as declared, {layer}{ratio}"
+
+
 def _rung(rung: RungResult) -> str:
     state = {True: "passed", False: "FAILED", None: "not run"}[rung.passed]
     worst = [f.sqnr_db for f in rung.fidelity if f.sqnr_db is not None]
@@ -156,6 +177,11 @@ def _health(diagnosis: Diagnosis) -> list[str]:
     for backend in diagnosis.backends:
         runs = f" (targets {', '.join(backend.targets)})" if backend.targets else ""
         lines.append(f"backend {backend.name:<12} {'runs here' if backend.reason is None else backend.reason}{runs}")
+    lines += ["", f"{'target':<24} {'computes in':<22} {'proved here by':<24} can be built here"]
+    lines += [
+        f"{target.name:<24} {target.computes:<22} {target.proof:<24} {target.reason or 'yes'}"
+        for target in diagnosis.targets
+    ]
     return lines
 
 

@@ -1,23 +1,41 @@
 """Core ML packages, from a network to a folder that an interpreter proves here."""
 
 import importlib
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from click.testing import CliRunner
+from torch import Tensor, nn
 
 from pocketcrafter.export.lower import LOWERINGS, LoweredArtifact
-from pocketcrafter.export.lower.base import Sample
+from pocketcrafter.export.lower.base import Sample, run_torch
+from pocketcrafter.export.lower.coreml_convert import CoremlOs, convert
 from pocketcrafter.export.models import load_component
 from pocketcrafter.quantize.weights import quantize_weights
+from pocketcrafter.runtime.backends.base import LayerwiseBackend
 from pocketcrafter.runtime.backends.names import BACKEND_OF
 from pocketcrafter.runtime.backends.registry import usable_backend
+from pocketcrafter.runtime.bundle.goldens import write_tensors
+from pocketcrafter.runtime.bundle.manifest import (
+    Artifact,
+    ComponentEntry,
+    Golden,
+    LicenseEntry,
+    Source,
+    TargetEntry,
+    TrainingData,
+)
 from pocketcrafter.runtime.bundle.results import Precision
+from pocketcrafter.runtime.bundle.writer import seal
+from pocketcrafter.runtime.cli.bundle import inspect_command
 from pocketcrafter.runtime.components import POCKET_SPECS, Component, ComponentSpec
 from pocketcrafter.runtime.errors import BackendError, ConfigError
+from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.targets import TargetKind
 
 pytest.importorskip("coremltools")
@@ -108,8 +126,8 @@ def test_a_failure_leaves_nothing_behind(
     restore: nn.Module, spec: ComponentSpec, samples: list[Sample], tmp_path: Path
 ) -> None:
     out = tmp_path / "restore.mlpackage"
-    with pytest.raises(ConfigError, match="has no fp32; it has fp16, int8"):
-        LOWERINGS[_IOS18].lower(restore, spec, samples, Precision.FP32, out)
+    with pytest.raises(ConfigError, match="has no w4; it has fp32, fp16, int8"):
+        LOWERINGS[_IOS18].lower(restore, spec, samples, Precision.W4, out)
     with pytest.raises(ConfigError, match="keep_fp32"):
         LOWERINGS[_IOS18].lower(restore, spec, samples, Precision.FP16, out, keep_fp32=("no_such_module",))
     assert list(tmp_path.iterdir()) == []
@@ -121,3 +139,57 @@ def test_without_coremltools_the_extra_is_named(
     monkeypatch.setitem(__import__("sys").modules, "coremltools", None)
     with pytest.raises(BackendError, match=r"pip install 'pocketcrafter\[coreml\]'"):
         LOWERINGS[_IOS18].lower(restore, spec, samples, Precision.FP16, tmp_path / "restore.mlpackage")
+
+
+def test_the_backend_names_the_layer_that_float16_cannot_hold(
+    fp16: LoweredArtifact, spec: ComponentSpec, samples: list[Sample], tmp_path: Path
+) -> None:
+    class Loud(nn.Module):
+        def forward(self, tile: Tensor, amounts: Tensor) -> Tensor:
+            return torch.relu(tile * 3e5 + amounts.reshape(1, 3, 1, 1)) * 1e-5
+
+    backend = usable_backend(BACKEND_OF[_IOS18])
+    assert isinstance(backend, LayerwiseBackend)
+    exact, found = backend.first_divergence(fp16.path, spec, samples[0])
+    assert found is None
+    assert exact["restored"].shape == spec.outputs[0].shape
+    inputs = tuple(torch.tensor(samples[0][t.name].copy()) for t in spec.inputs)
+    convert(Loud(), inputs, spec, CoremlOs.IOS18, tmp_path / "loud.mlpackage", half=True)
+    exact, found = backend.first_divergence(tmp_path / "loud.mlpackage", spec, samples[0])
+    assert found is not None
+    assert (found.kind, np.isfinite(exact["restored"]).all()) == ("cast", True)
+    assert not np.isfinite(found.sqnr_db)
+
+
+def test_inspect_names_it_for_a_whole_bundle(
+    fp16: LoweredArtifact, restore: nn.Module, spec: ComponentSpec, samples: list[Sample], tmp_path: Path
+) -> None:
+    root = tmp_path / "tiny.pcbundle"
+    for folder in ("targets/coreml-ios18", "goldens/restore", "LICENSES"):
+        (root / folder).mkdir(parents=True)
+    package = "targets/coreml-ios18/restore.mlpackage"
+    shutil.copytree(fp16.path, root / package)
+    write_tensors(root / "goldens/restore/inputs_0.npz", samples[0], spec.inputs)
+    (student,) = run_torch(restore, samples[:1], spec)
+    write_tensors(root / "goldens/restore/outputs_0.npz", student, spec.outputs)
+    (root / "LICENSES/Apache-2.0.txt").write_text("Apache License, Version 2.0\n")
+    artifact = Artifact(path=package, precision=Precision.FP16, coverage=fp16.coverage, rungs=(), golden_sqnr_db=40)
+    golden = Golden(inputs="goldens/restore/inputs_0.npz", outputs="goldens/restore/outputs_0.npz")
+    source = Source(weights="restore.safetensors", sha256="0" * 64, license="Apache-2.0")
+    entry = ComponentEntry(spec=spec, source=source, goldens=(golden,), artifacts={_IOS18.value: artifact})
+    seal(
+        root,
+        name="tiny",
+        components=(entry,),
+        targets={_IOS18.value: TargetEntry(kind=_IOS18, backend=BACKEND_OF[_IOS18], minimum_os="iOS 18")},
+        gate=GateSettings.uniform(presence=0.5, confidence=0.5, dead_zone=0.05),
+        licenses=(LicenseEntry(spdx="Apache-2.0", path="LICENSES/Apache-2.0.txt", covers="everything"),),
+        training_data=TrainingData(summary="none"),
+        tools={"coremltools": "9.0"},
+    )
+    result = CliRunner().invoke(inspect_command, [str(root), "--first-divergence", "--json"])
+    (report,) = json.loads(result.stdout)
+    assert (report["target"], report["component"], report["layer"]) == ("coreml:ios18", "restore", None)
+    assert report["unrounded"][0]["sqnr_db"] > 50
+    text = CliRunner().invoke(inspect_command, [str(root), "--first-divergence"]).stdout
+    assert "dB from the student without rounding; rounded as declared, no layer departs" in text

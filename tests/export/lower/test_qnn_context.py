@@ -18,11 +18,13 @@ from pocketcrafter.export.lower.qnn_context import (
     compile_context,
     read_context,
 )
+from pocketcrafter.runtime.backends.names import BACKEND_OF
 from pocketcrafter.runtime.backends.qnn import QnnEmulatorBackend, run_qnn, why_no_qnn
+from pocketcrafter.runtime.backends.registry import usable_backend
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError, ConfigError
-from pocketcrafter.runtime.targets import SOC_OF, Soc, TargetKind
+from pocketcrafter.runtime.targets import ARTIFACT_SUFFIX, SOC_OF, Soc, TargetKind
 
 needs_qnn = pytest.mark.skipif(why_no_qnn() is not None, reason=f"the extra `qnn` is not here: {why_no_qnn()}")
 
@@ -146,11 +148,11 @@ def test_a_model_that_is_not_compiled_yet_opens_with_its_own_names_and_shapes(tm
     assert interface.outputs == {"y": (1, 4, 4, 4)}
 
 
-def test_full_precision_is_refused_with_what_there_is(
+def test_other_precisions_are_refused_with_what_there_is(
     make_restore: Callable[[], nn.Module], spec: ComponentSpec, samples: list[Sample], tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match="has no fp32; it has int8, a16w8"):
-        LOWERINGS[_SM8750].lower(make_restore(), spec, samples, Precision.FP32, tmp_path / "restore.onnx")
+    with pytest.raises(ConfigError, match="has no w4; it has fp32, int8, a16w8"):
+        LOWERINGS[_SM8750].lower(make_restore(), spec, samples, Precision.W4, tmp_path / "restore.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -189,3 +191,20 @@ def convolution(path: Path, then: str | None = None) -> Path:
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
     return path
+
+
+@needs_qnn
+@pytest.mark.parametrize("target", [_SM8750, TargetKind.EXECUTORCH_QNN_SM8750])
+def test_what_needs_float32_runs_on_the_cpu_and_says_so(
+    target: TargetKind,
+    make_restore: Callable[[], nn.Module],
+    spec: ComponentSpec,
+    samples: list[Sample],
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / f"restore{ARTIFACT_SUFFIX[target]}"
+    made = LOWERINGS[target].lower(make_restore(), spec, samples, Precision.FP32, out)
+    assert made.rung2[0].reaches(100)
+    assert made.rung2_how.startswith("On the CPU beside the accelerator, as float32 was asked for")
+    restored = usable_backend(BACKEND_OF[target]).open(out, spec, 1).run(samples[0])["restored"]
+    assert 0.01 < np.abs(restored - samples[0]["tile"]).max() < 1
