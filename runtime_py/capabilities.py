@@ -66,10 +66,8 @@ class Capability:
     sdk: VendorSdk | None = None
 
 
-_QNN_WHY: Final = "the HTP computes no float32; INT4 weights need 16-bit activations"
-_COREML_WHY: Final = (
-    "the Neural Engine computes in float16; quantized activations need Apple's own runtime to calibrate"
-)
+_QNN_WHY: Final = "INT4 weights need 16-bit activations, and float32 runs on the CPU beside the HTP"
+_COREML_WHY: Final = "quantized activations need Apple's own runtime to calibrate"
 
 CAPABILITIES: Final[Mapping[TargetKind, Capability]] = {
     TargetKind.ONNX: Capability(

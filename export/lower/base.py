@@ -19,6 +19,7 @@ from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Backend
 from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
 from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, Precision
+from pocketcrafter.runtime.capabilities import CAPABILITIES
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.targets import TargetKind
@@ -154,7 +155,8 @@ def check_precision(target: TargetKind, precision: Precision) -> None:
         With those that it has.
     """
     if precision not in (has := PRECISIONS_OF[target]):
-        raise ConfigError(f"{target} has no {precision}; it has {', '.join(has)}.")
+        why = CAPABILITIES[target].why_not_more
+        raise ConfigError(f"{target} has no {precision}; it has {', '.join(has)}: {why}.")
 
 
 def hold_back(calibration: Sequence[Sample]) -> tuple[Sequence[Sample], Sequence[Sample]]:

@@ -121,3 +121,21 @@ def test_integer_scalars_overflow_where_vectors_do_not(shape: tuple[int, ...], s
     x = torch.randn(1, 8)
     ratio = _ratio(3 * x, _open(_convert(_exported(Tripled(), x)), tmp_path / "m.mlpackage"), x)
     assert ratio >= CONVERSION_GATE_DB if sound else ratio < 10
+
+
+def test_torchaos_int8_weights_become_float16_and_its_intx_weights_stay(tmp_path: Path) -> None:
+    """The weights come out as whole floats, and nobody is told; the size on disk tells."""
+    quantization = importlib.import_module("torchao.quantization")
+    sizes = {}
+    for name, scheme in (
+        ("int8", quantization.Int8WeightOnlyConfig()),
+        ("intx", quantization.IntxWeightOnlyConfig(torch.int8)),
+    ):
+        torch.manual_seed(0)
+        layer = nn.Sequential(nn.Linear(256, 256, bias=False)).eval()
+        quantization.quantize_(layer, scheme)
+        package = tmp_path / f"{name}.mlpackage"
+        _convert(_exported(layer, torch.randn(1, 256))).save(str(package))
+        sizes[name] = sum(file.stat().st_size for file in package.rglob("weight.bin"))
+    assert sizes["intx"] < 1.2 * 256 * 256
+    assert sizes["int8"] > 1.9 * 256 * 256
