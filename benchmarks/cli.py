@@ -13,6 +13,9 @@ class _Measurements(LazyGroup):
         "looks": "pocketcrafter.benchmarks.quality.commands:looks",
         "bridge": "pocketcrafter.benchmarks.bridge.command:bridge",
         "steps": "pocketcrafter.benchmarks.steps.command:steps",
+        "quantization": "pocketcrafter.benchmarks.quantization.bars_commands:quantization",
+        "quantization-outside": "pocketcrafter.benchmarks.quantization.bars_commands:outside",
+        "quantization-memory": "pocketcrafter.benchmarks.quantization.bars_commands:memory",
         "learning-curve": "pocketcrafter.benchmarks.learning.command:learning_curve",
         "prose": "pocketcrafter.benchmarks.prose.command:prose",
         "composition": "pocketcrafter.benchmarks.composition.command:composition",
@@ -20,6 +23,7 @@ class _Measurements(LazyGroup):
         "profile": "pocketcrafter.benchmarks.profile.command:profile",
         "estimate": "pocketcrafter.benchmarks.estimate.command:estimate_command",
         "latency": "pocketcrafter.benchmarks.latency.commands:latency",
+        "leaderboard": "pocketcrafter.benchmarks.report.leaderboard:leaderboard",
         "compare": "pocketcrafter.benchmarks.latency.commands:compare_command",
     }
 

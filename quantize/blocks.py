@@ -14,6 +14,9 @@ BLOCK: Final = 32
 _SHRINKS: Final = torch.linspace(1.0, 0.6, 21, dtype=torch.float64)
 """Shares of the largest magnitude that a scale may span: clipping an outlier can cost less than coarse steps."""
 
+_UNSEEN: Final = 0.5
+"""Share of the mean importance that every input has beside its own."""
+
 
 @dataclass(frozen=True)
 class Blocks:
@@ -84,8 +87,8 @@ def scales_for(
     lowest, highest = limits(bits)
     blocks = weight.double().reshape(rows, -1, BLOCK)
     share = torch.ones(columns, dtype=torch.float64) if importance is None else importance.double()
-    # An input that was never seen counts a little: its weight must not be thrown away.
-    share = (share + 1e-3 * share.mean().clamp(min=1e-12)).reshape(1, -1, BLOCK)
+    # An input that calibration never saw (a word, say) counts too: its weight must not be thrown away.
+    share = (share + _UNSEEN * share.mean().clamp(min=1e-12)).reshape(1, -1, BLOCK)
     extreme = blocks.gather(2, blocks.abs().argmax(2, keepdim=True))
     # The largest magnitude becomes the lowest level, which is one further from 0 than the highest.
     widest = extreme.abs() / -lowest if positive else extreme / lowest

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import torch
 from onnx import helper, numpy_helper
 
 from pocketcrafter.quantize.blocks import BLOCK, Blocks, nearest
+from pocketcrafter.quantize.packing import packed, unpacked
 from pocketcrafter.quantize.qdq import inside, module_of
 from pocketcrafter.runtime.errors import ConfigError, ShapeMismatchError
 
@@ -60,9 +60,13 @@ def quantize_linears(
         blocks = (rounded or {}).get(module_of(node)) or nearest(torch.tensor(weight), bits)
         if blocks.levels.shape != weight.shape:
             raise ShapeMismatchError(f"{node.name}: levels of {tuple(blocks.levels.shape)} for {weight.shape} weights.")
-        stored = {f"{node.name}.levels": _packed(blocks), f"{node.name}.scales": blocks.scales.numpy().reshape(-1)}
-        graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in stored.items())
         rows, columns = weight.shape
+        levels = packed(blocks).reshape(rows, -1, BLOCK * blocks.bits // 8)
+        stored = {
+            f"{node.name}.levels": levels,
+            f"{node.name}.scales": blocks.scales.numpy().reshape(-1),
+        }
+        graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in stored.items())
         replacement = helper.make_node(
             _OPERATOR,
             [node.input[0], *stored],
@@ -96,11 +100,9 @@ def decoded(model: onnx.ModelProto) -> onnx.ModelProto:
             continue
         facts = {a.name: a.i for a in node.attribute}
         levels = stored[node.input[1]].reshape(facts["N"], -1)
-        width = facts["bits"]
-        parts = [levels >> shift & (2**width - 1) for shift in range(0, 8, width)]
-        levels = np.stack(parts, -1).reshape(facts["N"], -1)
+        levels = unpacked(levels, facts["bits"])
         steps = np.repeat(stored[node.input[2]].reshape(facts["N"], -1), facts["block_size"], 1)
-        weight = (levels.astype(np.float32) - 2 ** (width - 1)) * steps
+        weight = levels.astype(np.float32) * steps
         name = f"{node.name}.weight"
         made.graph.initializer.append(numpy_helper.from_array(weight[:, : facts["K"]].T.copy(), name))
         node.CopyFrom(helper.make_node("MatMul", [node.input[0], name], list(node.output), name=node.name))
@@ -115,17 +117,6 @@ def _is_linear(node: onnx.NodeProto, weights: Mapping[str, onnx.TensorProto]) ->
     facts = {a.name: a for a in node.attribute}
     plain = ("alpha" not in facts or facts["alpha"].f == 1) and not ("transA" in facts and facts["transA"].i)
     return plain and "transB" in facts and facts["transB"].i == 1 and weights[node.input[1]].dims[1] % BLOCK == 0
-
-
-def _packed(blocks: Blocks) -> npt.NDArray[np.uint8]:
-    """Return levels in MatMulNBits' layout ``(N, K / BLOCK, BLOCK · bits / 8)``; the first in a byte is low."""
-    bits = blocks.bits
-    levels = (blocks.levels.numpy().astype(np.int16) + 2 ** (bits - 1)).astype(np.uint8)
-    count = 8 // bits
-    packed = np.zeros((levels.shape[0], levels.shape[1] // count), np.uint8)
-    for place in range(count):
-        packed |= levels[:, place::count] << np.uint8(place * bits)
-    return packed.reshape(levels.shape[0], -1, BLOCK * bits // 8)
 
 
 def _drop_unused(graph: onnx.GraphProto) -> None:

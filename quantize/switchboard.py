@@ -3,6 +3,7 @@
 It is what PT2E prepares, with the scheme that the artifact is built with, and fake quantization where observers stand.
 """
 
+import copy
 from collections.abc import Callable, Collection, Sequence
 
 import torch
@@ -60,7 +61,8 @@ class Switchboard:
         check_samples([{f"number {i}": t.numpy() for i, t in enumerate(sample)} for sample in calibration])
         check_modules(model, keep_fp32)
         with torch.no_grad():
-            program = torch.export.export(model, tuple(calibration[0]))
+            # A copy: exported parameters are the model's own, and would be trained with it.
+            program = torch.export.export(copy.deepcopy(model), tuple(calibration[0]))
             self.graph: GraphModule = prepare_qat_pt2e(
                 program.module(), XnnpackScheme(keep_fp32, ranges=ranges, switchable=True)
             )

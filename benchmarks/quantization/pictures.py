@@ -35,6 +35,12 @@ class PictureSubject:
         """Pictures that full precision changes; the others say nothing of the artist."""
         return sum(not np.array_equal(r.photo.pixels, p.pixels) for r, p in zip(self._right, self._photos, strict=True))
 
+    def nearness_db(self, clean: Sequence[ByteImage], tried: Mapping[Component, TriedSession] | None = None) -> float:
+        """Return the mean PSNR of the pipeline's pictures against clean ones; in full precision if nothing is tried."""
+        said = self._right if tried is None else self._enhanced(self.networks.with_tried(tried))
+        pairs = zip(said, clean, strict=True)
+        return float(np.mean([psnr_db(np.asarray(s.photo.pixels, np.uint8), c) for s, c in pairs]))
+
     def damage(self, tried: Mapping[Component, TriedSession]) -> Damage:
         """Enhance every picture with quantized networks in their components' place."""
         said = self._enhanced(self.networks.with_tried(tried))

@@ -14,6 +14,7 @@ from pocketcrafter.export.recipe import DEFAULT
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError, GateError
+from pocketcrafter.runtime.targets import TargetKind
 
 Positive = Annotated[float, Field(gt=0)]
 _MEBI: Final = 1 << 20
@@ -119,16 +120,18 @@ def pareto(candidates: Sequence[Measured]) -> tuple[Measured, ...]:
 def overlay(report: SearchReport, extends: Path | str) -> dict[str, Any]:
     """Return the recipe that builds the chosen network on top of another recipe."""
     trial = report.head.trial
-    made: dict[str, Any]
+    made: dict[str, Any] = {}
+    facts: dict[str, Any] = {"extends": str(extends), "name": "searched"}
     if trial.component is Component.DECODER:
-        made = (
-            {"weight_bits": dict.fromkeys(report.dear, trial.dear_bits)}
-            if trial.dear_bits
-            else {"keep_fp32": list(report.dear)}
-        )
-    else:
-        made = {"keep_fp32": list(report.dear)}
-    return {"extends": str(extends), "name": "searched", "components": {trial.component.value: made}}
+        # What has 2 bits runs on ONNX Runtime alone.
+        facts["targets"] = [TargetKind.ONNX.value]
+        own = trial.dear_bits or max(trial.bits, 4)
+        made = {"precision": {TargetKind.ONNX.value: f"w{own}"}}
+        if trial.bits != own:
+            made["weight_bits"] = dict.fromkeys(report.chosen.cheap, trial.bits)
+    if report.dear and not (trial.component is Component.DECODER and trial.dear_bits):
+        made["keep_fp32"] = list(report.dear)
+    return {**facts, "components": {trial.component.value: made}}
 
 
 def search_table(report: SearchReport) -> str:

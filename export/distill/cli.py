@@ -8,7 +8,7 @@ from pocketcrafter.runtime.cli.group import LazyGroup
 
 
 class _Distillations(LazyGroup):
-    lazy: ClassVar = {name: f"pocketcrafter.export.distill.commands:{name}" for name in ("critic", "artist")}
+    lazy: ClassVar = {name: f"pocketcrafter.export.distill.commands:{name}" for name in ("critic", "artist", "qat")}
 
 
 @click.group("distill", cls=_Distillations)
@@ -18,5 +18,6 @@ def distill() -> None:
     \b
     Example:
       pocketcrafter train critic --studio --data data
+      pocketcrafter distill qat decoder --bits 4 --data data
       pocketcrafter distill critic --teacher runs/studio-critic.safetensors --data data
     """

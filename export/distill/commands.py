@@ -7,6 +7,7 @@ import click
 from pocketcrafter.export.data.manifest import Split
 from pocketcrafter.export.distill.artist import DistillArtistTask
 from pocketcrafter.export.distill.critic import DistillCriticTask
+from pocketcrafter.export.distill.qat import QAT_TASKS, weights_facts
 from pocketcrafter.export.models import critic_network, restore_network
 from pocketcrafter.export.models.critic import Critic, Judge
 from pocketcrafter.export.models.pretrained import imagenet_backbone
@@ -76,3 +77,32 @@ def artist(options: TrainOptions, *, teacher: Path, student: Path | None, studen
     folder = options.run / f"distill-restore-{student_steps}-{digest[:8]}"
     facts = {"teacher_sha256": digest}
     train_and_save(Component.RESTORE, task, settings, options, folder=folder, facts=facts)
+
+
+@click.command(epilog="Example: pocketcrafter distill qat decoder --bits 4 --data data --steps 300 --threads 1")
+@click.argument(
+    "component", type=click.Choice([c.value for c in (Component.TONE, Component.RESTORE, Component.DECODER)])
+)
+@click.option("--bits", type=click.Choice(["2", "4", "8"]), default="4", show_default=True, help="Of the decoder.")
+@with_options
+def qat(options: TrainOptions, *, component: str, bits: str) -> None:
+    """Let a network learn to bear its own rounding: quantization-aware distillation from full precision.
+
+    Tone and restoration are rounded as INT8 artifacts are, the decoder's weights to few bits. What comes out is weights
+    in the folder of runs, for a recipe to name in the full-precision ones' place.
+    """
+    settings = options.fit_settings(steps=300, batch=8).model_copy(update={"learning_rate": 2e-4})
+    name = Component(component)
+    source, precision = options.weights / f"{name}.safetensors", f"int{bits}" if name is Component.DECODER else "int8"
+    task, convert = QAT_TASKS[name](options, settings, int(bits))
+    digest = sha256_of(source)
+    train_and_save(
+        name,
+        task,
+        settings,
+        options,
+        folder=options.run / f"qat-{name}-{precision}-{digest[:8]}",
+        weights=options.run / f"{name}.{precision}.safetensors",
+        convert=convert,
+        facts={**weights_facts(source), "teacher_sha256": digest},
+    )

@@ -14,6 +14,8 @@ from pocketcrafter.benchmarks.prose.greedy import Asked
 from pocketcrafter.benchmarks.quantization.cli import quantize
 from pocketcrafter.benchmarks.quantization.damage import Damage
 from pocketcrafter.benchmarks.quantization.journal import Head, Journal, Measured
+from pocketcrafter.benchmarks.quantization.memory import measure_memory
+from pocketcrafter.benchmarks.quantization.outside import measure_outside
 from pocketcrafter.benchmarks.quantization.pictures import PictureSubject
 from pocketcrafter.benchmarks.quantization.plot import check_plot, plot_sensitivity
 from pocketcrafter.benchmarks.quantization.search import Budget, pareto, search, write_overlay
@@ -29,12 +31,14 @@ from pocketcrafter.export.names import TOKENIZER
 from pocketcrafter.export.recipe import DEFAULT, load_recipe
 from pocketcrafter.quantize.rounding import NEAREST, blocks_of
 from pocketcrafter.quantize.switchboard import Switchboard
+from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import POCKET_SPECS, Component
 from pocketcrafter.runtime.errors import ConfigError, GateError
 from pocketcrafter.runtime.plan import Attribute
 from pocketcrafter.runtime.prose.prompt import Mode
 from pocketcrafter.runtime.prose.tokenizer import Words
 from pocketcrafter.runtime.prose.writer import Writer
+from pocketcrafter.runtime.targets import TargetKind
 
 HARM = {"a": 0.1, "b": 3.0, "c": 0.5}
 BYTES = {"a": 100, "b": 100, "c": 1000}
@@ -150,6 +154,35 @@ def test_a_found_mixture_is_a_recipe_that_builds(settings: TrialSettings, head: 
     assert yaml.safe_load((tmp_path / "mixed.yaml").read_text())["extends"] == "default.yaml"
 
 
+def test_a_mixture_of_bits_is_a_recipe_for_onnx(tmp_path: Path) -> None:
+    settings = TrialSettings(
+        component=Component.DECODER,
+        weights=WEIGHTS,
+        data=Path("data"),
+        split="validation",
+        photos=1,
+        bits=2,
+        dear_bits=4,
+    )
+
+    class Layers(MadeUpTrial):
+        units = ("logits", "word")
+
+        def damage(self, cheap: Collection[str]) -> Damage:
+            return Damage(disagreement=0.1 * ("logits" in cheap), sqnr_db=30.0)
+
+        def size(self, cheap: Collection[str]) -> int:
+            return 100 - len(cheap)
+
+    head = Head.of(settings)
+    found = search(head, Laboratory(settings, Layers(), Journal(None, head)), Budget.parse("gate=0.02"))
+    write_overlay(found, DEFAULT, tmp_path / "mixed.yaml")
+    recipe = load_recipe(tmp_path / "mixed.yaml")
+    assert recipe.targets == (TargetKind.ONNX,)
+    assert recipe.components[Component.DECODER].precision[TargetKind.ONNX] is Precision.W4
+    assert recipe.components[Component.DECODER].weight_bits == {"word": 2}
+
+
 def test_joints_belong_to_the_module_they_are_in() -> None:
     assert blocks_of_modules(("head", "", "body.0.expand", "body.0", "body.1.expand", "tail")) == (
         "head",
@@ -222,3 +255,19 @@ def test_bad_input_is_told(tmp_path: Path) -> None:
     assert isinstance(result.exception, ConfigError)
     assert "no such weights" in str(result.exception)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["AutoencoderTiny", "SmolVLM text"])
+def test_other_architectures_stay_themselves(name: str) -> None:
+    rows = {row.scheme: row for row in measure_outside(lambda *_: None, (name,))}
+    assert rows["INT8 static"].sqnr_db > 15
+    if name == "SmolVLM text":
+        assert rows["W8"].sqnr_db > rows["W4"].sqnr_db + 15
+        assert rows["W4 GPTQ"].cosine > 0.98
+
+
+def test_memory_is_that_of_a_process_and_within_its_bar() -> None:
+    row = measure_memory(9_000_000, 4)
+    assert row.parameters == 8 * 2**20
+    assert 50 < row.peak_mib < row.bar_mib
+    assert row.quantized_mib < 0.17 * row.model_mib

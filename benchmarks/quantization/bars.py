@@ -1,0 +1,153 @@
+"""The pair in INT8 and in INT4 against itself in full precision: network by network, then all of it together."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from pydantic import Field
+
+from pocketcrafter.benchmarks.frames import FrameKind, measured_frames
+from pocketcrafter.benchmarks.latency.machine import Machine, this_machine
+from pocketcrafter.benchmarks.options import SEED, photos_of
+from pocketcrafter.benchmarks.quality.tables import markdown, plain
+from pocketcrafter.benchmarks.quantization.damage import Damage
+from pocketcrafter.benchmarks.quantization.pictures import PictureSubject
+from pocketcrafter.benchmarks.quantization.sensitivity import damage_cells
+from pocketcrafter.benchmarks.quantization.sessions import TriedSession, full_precision
+from pocketcrafter.benchmarks.quantization.setup import TrialSettings, decoder_guidance, picture_trial, words_subject
+from pocketcrafter.benchmarks.quantization.trials import WordsTrial
+from pocketcrafter.benchmarks.quantization.words import WordsSubject
+from pocketcrafter.benchmarks.quantization.workers import Progress
+from pocketcrafter.export.data.sources import NOISE_FILE
+from pocketcrafter.export.models import decoder_network
+from pocketcrafter.quantize.rounding import NEAREST, blocks_of
+from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.gate import GateSettings
+
+_KINDS: Final = (FrameKind.DEGRADED, FrameKind.CLEAN, FrameKind.NOISE)
+_ARTIST: Final = (Component.TONE, Component.RESTORE)
+_EVERYTHING: Final = "tone and restore"
+
+
+class Bars(Config):
+    """What a scheme must reach."""
+
+    psnr_db: float | None = Field(None, description="Least mean PSNR between the two pipelines' pictures.")
+    delta_e: float = Field(description="Most mean CIEDE2000.")
+    plan_error: float = 0.01
+    disagreement: float = Field(0.02, description="Most greedy choices of 64 that differ.")
+    quality_drop_db: float = Field(description="Most PSNR lost against the clean pictures.")
+    size_share: float = Field(1.0, description="Most bytes of the decoder's weights, in shares of INT8's.")
+
+
+INT8_BARS: Final = Bars(psnr_db=42, delta_e=0.6, quality_drop_db=0.1)
+INT4_BARS: Final = Bars(delta_e=1.0, quality_drop_db=0.3, size_share=0.35)
+
+
+class BarRow(Config):
+    """One network, or several, quantized."""
+
+    what: str
+    damage: Damage
+    quality_drop_db: float | None = Field(None, description="Against the clean pictures; null for words.")
+    size_share: float | None = Field(None, description="Bytes of the weights in shares of INT8's; null for pictures.")
+    missed: tuple[str, ...]
+
+
+class BarsReport(Config):
+    """What `pocketcrafter bench quantization` found."""
+
+    machine: Machine
+    trial: TrialSettings
+    pictures: int
+    changed: int = Field(description="Pictures that full precision changes, behind the shipped gate.")
+    choices: int
+    rows: tuple[BarRow, ...]
+
+    @property
+    def missed(self) -> list[str]:
+        """Every bar that was missed, in words."""
+        return [f"{row.what}: {miss}" for row in self.rows for miss in row.missed]
+
+
+def measure_bars(settings: TrialSettings, gate: GateSettings, progress: Progress) -> BarsReport:
+    """Measure the pair; ``settings.component`` is not looked at."""
+    _, photos = photos_of(settings.data, settings.split, settings.photos)
+    frames = [f.frame for f in measured_frames(photos, settings.data / NOISE_FILE, _KINDS, 1, SEED)]
+    subject = PictureSubject(full_precision(settings.weights, gate, threads=1), [f.degraded for f in frames])
+    clean = [f.clean for f in frames]
+    right_db = subject.nearness_db(clean)
+    rows = []
+    tried: dict[Component, TriedSession] = {}
+    for done, component in enumerate(_ARTIST):
+        progress(done, 5)
+        trial = picture_trial(settings.model_copy(update={"component": component}), subject)
+        damage = trial.damage(trial.units)
+        tried[component] = trial.session()
+        drop = right_db - subject.nearness_db(clean, {component: tried[component]})
+        rows.append(_row(f"{component} INT8", damage, INT8_BARS, drop))
+    progress(2, 5)
+    drop = right_db - subject.nearness_db(clean, tried)
+    rows.append(_row(f"{_EVERYTHING} INT8", subject.damage(tried), INT8_BARS, drop))
+    progress(3, 5)
+    words = words_subject(settings, gate)
+    rows += list(_words(settings, words))
+    progress(5, 5)
+    return BarsReport(
+        machine=this_machine(),
+        trial=settings,
+        pictures=len(frames),
+        changed=subject.changed,
+        choices=words.choices,
+        rows=tuple(rows),
+    )
+
+
+def bars_table(report: BarsReport) -> str:
+    """Return the rows as a Markdown table, with what they were measured on."""
+    head = ("", "ΔE2000 mean", "worst", "PSNR dB", "plan error", "tokens that differ", "SQNR dB", "quality lost dB",
+            "size / INT8", "missed")  # fmt: skip
+    rows = [
+        (
+            row.what,
+            *damage_cells(row.damage),
+            plain(row.quality_drop_db, 3),
+            plain(row.size_share, 3),
+            "; ".join(row.missed) or "–",
+        )
+        for row in report.rows
+    ]
+    said = (
+        f"{report.pictures} frames of {report.trial.photos} {report.trial.split} photos, {report.changed} of them "
+        f"changed; {report.choices} choices of critiques. Simulated in torch, by the schemes that the artifacts are "
+        "built with."
+    )
+    return f"{markdown(head, rows)}\n\n{said}"
+
+
+def _words(settings: TrialSettings, subject: WordsSubject) -> Iterator[BarRow]:
+    decoder, guidance = decoder_network(settings.weights / "decoder.safetensors"), decoder_guidance(settings)
+    eight = WordsTrial(decoder, blocks_of(decoder, 8, NEAREST), None, subject)
+    whole = eight.size(eight.units)
+    yield _row("decoder INT8", eight.damage(eight.units), INT8_BARS, size_share=1.0)
+    few = WordsTrial(decoder, blocks_of(decoder, settings.bits, guidance), None, subject)
+    size = few.size(few.units) / whole
+    yield _row(f"decoder INT{settings.bits} (GPTQ)", few.damage(few.units), INT4_BARS, size_share=size)
+
+
+def _row(
+    what: str, damage: Damage, bars: Bars, quality_drop_db: float | None = None, size_share: float | None = None
+) -> BarRow:
+    limits = (
+        ("ΔE2000", damage.delta_e, bars.delta_e),
+        ("plan error", damage.plan_error, bars.plan_error),
+        ("tokens that differ", damage.disagreement, bars.disagreement),
+        ("quality lost", quality_drop_db, bars.quality_drop_db),
+        ("size", size_share, bars.size_share),
+    )
+    missed = [f"{name} <= {most:g}" for name, value, most in limits if value is not None and value > most]
+    if bars.psnr_db is not None and damage.psnr_db is not None and damage.psnr_db < bars.psnr_db:
+        missed.append(f"PSNR >= {bars.psnr_db:g} dB")
+    return BarRow(
+        what=what, damage=damage, quality_drop_db=quality_drop_db, size_share=size_share, missed=tuple(missed)
+    )

@@ -1,0 +1,112 @@
+"""What quantizing a large model takes: peak memory of a process that streams random weights through it."""
+
+import json
+import resource
+import struct
+import sys
+import tempfile
+import time
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from pydantic import Field
+
+from pocketcrafter.benchmarks.quality.tables import markdown
+from pocketcrafter.quantize.stream import quantize_file
+from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.errors import BackendError
+
+_WIDTH: Final = 2048
+_MEBI: Final = 1 << 20
+_FACTOR: Final = 2.5
+_FIXED: Final = 1 << 30
+
+
+class MemoryRow(Config):
+    """One size of model."""
+
+    parameters: int = Field(ge=1)
+    bits: int
+    model_mib: float = Field(description="Size in float32.")
+    peak_mib: float = Field(description="Highest resident memory of the process, its libraries included.")
+    bar_mib: float = Field(description="2.5 times the model, and 1 GiB.")
+    quantized_mib: float
+    seconds: float
+
+
+def measure_memory(parameters: int, bits: int, folder: Path | None = None) -> MemoryRow:
+    """Write random weights, quantize them in a process of its own, and return what that took.
+
+    Raises
+    ------
+    BackendError
+        If the process fails.
+    """
+    with tempfile.TemporaryDirectory(dir=folder) as room:
+        source, out = Path(room) / "model.safetensors", Path(room) / "quantized.safetensors"
+        count = _write_random(source, parameters)
+        ours, theirs = get_context("spawn").Pipe()
+        process = get_context("spawn").Process(target=_quantize, args=(source, out, bits, theirs))
+        started = time.perf_counter()
+        process.start()
+        theirs.close()
+        try:
+            peak = ours.recv()
+        except EOFError as error:
+            raise BackendError(f"Quantizing {count} parameters failed; is there room in {room}?") from error
+        finally:
+            process.join()
+        return MemoryRow(
+            parameters=count,
+            bits=bits,
+            model_mib=4 * count / _MEBI,
+            peak_mib=peak / _MEBI,
+            bar_mib=(_FACTOR * 4 * count + _FIXED) / _MEBI,
+            quantized_mib=out.stat().st_size / _MEBI,
+            seconds=time.perf_counter() - started,
+        )
+
+
+def memory_table(rows: list[MemoryRow]) -> str:
+    """Return the rows as a Markdown table."""
+    head = ("parameters", "bits", "float32 MiB", "peak MiB", "bar MiB", "quantized MiB", "seconds")
+    cells = [
+        (
+            f"{r.parameters / 1e6:.0f} M",
+            str(r.bits),
+            *(f"{v:.0f}" for v in (r.model_mib, r.peak_mib, r.bar_mib, r.quantized_mib, r.seconds)),
+        )
+        for r in rows
+    ]
+    return markdown(head, cells)
+
+
+def _quantize(source: Path, out: Path, bits: int, answer: Connection) -> None:
+    quantize_file(source, out, bits)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Kilobytes on Linux, bytes on macOS.
+    answer.send(peak if sys.platform == "darwin" else 1024 * peak)
+
+
+def _write_random(path: Path, parameters: int) -> int:
+    """Write layers of 2048² random weights, one after the other, and return how many weights that are."""
+    layers = max(1, round(parameters / _WIDTH**2))
+    size = 4 * _WIDTH**2
+    header = {
+        f"layers.{i:04d}.weight": {
+            "dtype": "F32",
+            "shape": [_WIDTH, _WIDTH],
+            "data_offsets": [i * size, (i + 1) * size],
+        }
+        for i in range(layers)
+    }
+    encoded = json.dumps(header).encode()
+    layer = np.random.default_rng(0).standard_normal(_WIDTH**2, np.float32) / np.float32(_WIDTH**0.5)
+    with path.open("wb") as stream:
+        stream.write(struct.pack("<Q", len(encoded)) + encoded)
+        for index in range(layers):
+            stream.write(np.roll(layer, index).tobytes())
+    return layers * _WIDTH**2

@@ -1,0 +1,123 @@
+"""What is trained through its rounding, and what it is trained on."""
+
+import copy
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from pocketcrafter.export.data.manifest import Split
+from pocketcrafter.export.distill.quantized import Batches, QuantizedDecoderTask, QuantizedNetworkTask
+from pocketcrafter.export.models import critic_network, decoder_network, load_component, restore_network
+from pocketcrafter.export.models.llama import ProseLlama, as_decoder, as_llama
+from pocketcrafter.export.models.renderer import render
+from pocketcrafter.export.names import TOKENIZER
+from pocketcrafter.export.train.evidence import to_batch
+from pocketcrafter.export.train.fit import FitSettings, Task
+from pocketcrafter.export.train.options import TrainOptions, photos_of, stored_frames
+from pocketcrafter.export.train.prose.facts import measure_facts
+from pocketcrafter.export.train.prose.sampling import Judged
+from pocketcrafter.export.train.restore import Patches
+from pocketcrafter.export.train.tone import judge_store
+from pocketcrafter.quantize.switchboard import Switchboard
+from pocketcrafter.quantize.trainable import SwitchedStudent, round_while_training, unrounded
+from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.errors import ConfigError
+
+Convert = Callable[[nn.Module], nn.Module]
+
+_CALIBRATION_BATCHES: Final = 8
+_CALIBRATION_STEP: Final = 1_000_000_000
+"""Steps from here on draw the batches that ranges are read from: training never gets so far."""
+
+
+def weights_facts(weights: Path) -> dict[str, str]:
+    """Return what a weights file's header records.
+
+    Raises
+    ------
+    ConfigError
+        If it is missing or damaged.
+    """
+    try:
+        with safe_open(weights, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"{weights}: not weights that were trained ({error}).") from error
+
+
+def network_task(network: nn.Module, batches: Batches) -> tuple[Task, Convert]:
+    """Return the training of a network through INT8, and what turns its result into the network again."""
+    calibration = [batches(_CALIBRATION_STEP + index) for index in range(_CALIBRATION_BATCHES)]
+    student = SwitchedStudent(Switchboard(network, calibration))
+
+    def convert(trained: nn.Module) -> nn.Module:
+        if not isinstance(trained, SwitchedStudent):
+            raise TypeError(type(trained))
+        network.load_state_dict(trained.weights(), strict=False)
+        return network
+
+    return QuantizedNetworkTask(copy.deepcopy(network), student, batches), convert
+
+
+def decoder_task(
+    teacher: ProseLlama, judged: Judged, tokenizer: Tokenizer, settings: FitSettings, bits: int
+) -> tuple[Task, Convert]:
+    """Return the training of a decoder through weights of few bits, and what makes single steps of its result."""
+    student = as_llama(as_decoder(teacher)).requires_grad_(requires_grad=True)
+    round_while_training(student, bits)
+
+    def convert(trained: nn.Module) -> nn.Module:
+        plain = unrounded(trained)
+        if not isinstance(plain, ProseLlama):
+            raise TypeError(type(plain))
+        return as_decoder(plain)
+
+    return QuantizedDecoderTask(teacher, student, judged, tokenizer, settings), convert
+
+
+def _restore(options: TrainOptions, settings: FitSettings, _bits: int) -> tuple[Task, Convert]:
+    patches = Patches(photos_of(options, Split.TRAIN), options.data)
+
+    def batch(step: int) -> tuple[Tensor, ...]:
+        degraded, _, amounts = patches.draw(settings.batch, np.random.default_rng([settings.seed, step]))
+        return degraded.contiguous(), amounts
+
+    return network_task(restore_network(options.weights / "restore.safetensors"), batch)
+
+
+def _tone(options: TrainOptions, settings: FitSettings, _bits: int) -> tuple[Task, Convert]:
+    store = stored_frames(options, Split.TRAIN)
+    judged = judge_store(critic_network(options.weights / "critic.safetensors").judge, store)
+
+    def batch(step: int) -> tuple[Tensor, ...]:
+        rng = np.random.default_rng([settings.seed, step])
+        rows = np.sort(rng.choice(len(store), settings.batch, replace=False))
+        view = to_batch(store.views[rows]).contiguous()
+        plan = judged.plan[rows] * (judged.presence[rows] > 0.5)
+        with torch.no_grad():
+            return view, render(plan, view).contiguous(), plan, judged.tokens[rows]
+
+    return network_task(load_component(Component.TONE, options.weights / "tone.safetensors"), batch)
+
+
+def _decoder(options: TrainOptions, settings: FitSettings, bits: int) -> tuple[Task, Convert]:
+    store = stored_frames(options, Split.TRAIN)
+    judged = judge_store(critic_network(options.weights / "critic.safetensors").judge, store)
+    tokenizer = Tokenizer.from_file(str(options.weights / TOKENIZER))
+    subjects = Judged.of(judged, store.plans, measure_facts(store.views))
+    teacher = as_llama(decoder_network(options.weights / "decoder.safetensors"))
+    return decoder_task(teacher, subjects, tokenizer, settings, bits)
+
+
+QAT_TASKS: Final[Mapping[Component, Callable[[TrainOptions, FitSettings, int], tuple[Task, Convert]]]] = {
+    Component.TONE: _tone,
+    Component.RESTORE: _restore,
+    Component.DECODER: _decoder,
+}
+"""From the command's options to the training of each component that can be trained through its rounding."""

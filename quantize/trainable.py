@@ -1,0 +1,113 @@
+"""Networks that are trained through their own rounding: gradients pass as if there were none (Bengio et al., 2013)."""
+
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from pocketcrafter.quantize.blocks import BLOCK, limits, scales_for
+from pocketcrafter.quantize.modules import is_within
+from pocketcrafter.quantize.switchboard import Switchboard
+
+_RESCALE_EVERY: Final = 25
+"""Forward passes between two choices of scales, which take longer than all the rest."""
+
+
+class SwitchedStudent(nn.Module):
+    """A switchboard's network as one that can be trained; its parameters are named as the model's.
+
+    Parameters
+    ----------
+    board
+        Calibrated; what is switched on is rounded.
+    """
+
+    def __init__(self, board: Switchboard) -> None:
+        super().__init__()
+        self.graph = board.graph
+        for parameter in self.graph.parameters():
+            parameter.requires_grad = True
+
+    def train(self, mode: bool = True) -> "SwitchedStudent":
+        """Do nothing: an exported network has no modes."""
+        del mode
+        return self
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Run the network, rounded."""
+        said: Tensor = self.graph(*inputs)
+        return said
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the parameters by their names in the model."""
+        return {name: parameter.detach() for name, parameter in self.graph.named_parameters()}
+
+
+class RoundedWeight(nn.Module):
+    """What a linear layer's weight is rounded to, as a parametrization.
+
+    Parameters
+    ----------
+    bits
+        2, 4 or 8.
+    transposed
+        Whether inputs are the first axis, as in an embedding.
+    """
+
+    scales: Tensor
+
+    def __init__(self, bits: int, *, transposed: bool = False) -> None:
+        super().__init__()
+        self.bits, self.transposed = bits, transposed
+        self._age = 0
+        self.register_buffer("scales", torch.empty(0), persistent=False)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Round, and let gradients through."""
+        matrix = weight.T if self.transposed else weight
+        if self._age % _RESCALE_EVERY == 0 or not self.training:
+            self.scales = scales_for(matrix.detach(), self.bits)
+        self._age += 1
+        steps = self.scales.repeat_interleave(BLOCK, 1)
+        rounded = (matrix.detach() / steps).round().clamp(*limits(self.bits)) * steps
+        straight = matrix + (rounded - matrix).detach()
+        return straight.T if self.transposed else straight
+
+
+def round_while_training(model: nn.Module, bits: int, keep_fp32: tuple[str, ...] = ()) -> list[str]:
+    """Make a model's linear layers and embeddings compute with rounded weights, in place.
+
+    Parameters
+    ----------
+    model
+        Its linear layers of whole blocks and its embeddings of whole blocks of words are rounded.
+    bits
+        2, 4 or 8.
+    keep_fp32
+        Qualified names of modules that stay float32 with everything below them.
+
+    Returns
+    -------
+    list of str
+        The rounded layers' names.
+    """
+    chosen = {}
+    for name, module in model.named_modules():
+        embedding = isinstance(module, nn.Embedding)
+        if not (embedding or isinstance(module, nn.Linear)) or is_within(name, keep_fp32):
+            continue
+        inputs = module.weight.shape[0 if embedding else 1]
+        if inputs % BLOCK == 0:
+            chosen[name] = (module, embedding)
+    for module, embedding in chosen.values():
+        parametrize.register_parametrization(module, "weight", RoundedWeight(bits, transposed=embedding))
+    return list(chosen)
+
+
+def unrounded(model: nn.Module) -> nn.Module:
+    """Give a model back its own weights, in place: near levels, and not rounded yet."""
+    for module in list(model.modules()):
+        if parametrize.is_parametrized(module, "weight"):
+            parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
+    return model

@@ -1,0 +1,81 @@
+"""Networks that are trained through their rounding bear it better, and come back as networks."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from pocketcrafter.export.backend import WEIGHTS
+from pocketcrafter.export.distill.qat import decoder_task, network_task, weights_facts
+from pocketcrafter.export.models import decoder_network
+from pocketcrafter.export.models.critic import Judgement
+from pocketcrafter.export.models.decoder import Decoder
+from pocketcrafter.export.models.llama import as_llama
+from pocketcrafter.export.models.restore import Restore, RestoreConfig
+from pocketcrafter.export.names import CRITIC_SHA256, TOKENIZER
+from pocketcrafter.export.train.evidence import EvidenceStore
+from pocketcrafter.export.train.fit import FitSettings, fit
+from pocketcrafter.export.train.prose.facts import measure_facts
+from pocketcrafter.export.train.prose.sampling import Judged
+from pocketcrafter.quantize.blocks import nearest
+from pocketcrafter.quantize.trainable import round_while_training, unrounded
+from pocketcrafter.runtime.errors import ConfigError
+
+
+def test_a_network_learns_to_bear_int8(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = Restore(RestoreConfig(widths=(8, 16), blocks=(1, 1))).eval().requires_grad_(requires_grad=False)
+    nn.init.normal_(network.tail.weight, std=0.05)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+    def batch(step: int) -> tuple[Tensor, ...]:
+        generator = torch.Generator().manual_seed(step)
+        return torch.rand(2, 3, 32, 32, generator=generator), torch.rand(2, 3, generator=generator)
+
+    settings = FitSettings(steps=60, batch=2, learning_rate=1e-3, warmup=5, ema=0.8)
+    task, convert = network_task(network, batch)
+    first = np.mean([float(task.loss(1000 + i)[0].detach()) for i in range(5)])
+    trained = fit(task, settings, tmp_path)
+    assert np.mean([float(task.loss(1000 + i)[0].detach()) for i in range(5)]) < 0.95 * first
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items()), "the teacher moved"
+    made = convert(trained)
+    assert isinstance(made, Restore)
+    assert not torch.equal(made.head.weight, before["head.weight"])
+
+
+def test_a_decoder_learns_to_bear_two_bits(store: EvidenceStore, judged: Judgement, tmp_path: Path) -> None:
+    tokenizer = Tokenizer.from_file(str(WEIGHTS / TOKENIZER))
+    teacher = as_llama(decoder_network(WEIGHTS / "decoder.safetensors"))
+    frames = Judged.of(judged, store.plans, measure_facts(np.array(store.views)))
+    settings = FitSettings(steps=20, batch=2, learning_rate=3e-4, warmup=2, ema=0.8)
+    task, convert = decoder_task(teacher, frames, tokenizer, settings, bits=2)
+    first = np.mean([task.loss(1000 + i)[1]["divergence"] for i in range(3)])
+    trained = fit(task, settings, tmp_path)
+    assert np.mean([task.loss(1000 + i)[1]["divergence"] for i in range(3)]) < 0.9 * first
+    made = convert(trained)
+    assert isinstance(made, Decoder)
+    ours, theirs = made.logits.weight, decoder_network(WEIGHTS / "decoder.safetensors").logits.weight
+    assert 0 < float((ours - theirs).abs().mean()) < 0.05
+
+
+def test_rounding_in_training_is_the_rounding_that_is_built() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 8), nn.Linear(8, 5), nn.Embedding(64, 8))
+    plain = [m.weight.detach().clone() for m in model]
+    assert round_while_training(model, 4) == ["0", "2"]
+    model.eval()
+    torch.testing.assert_close(model[0].weight, nearest(plain[0], 4).weight())
+    torch.testing.assert_close(model[2].weight, nearest(plain[2].T, 4).weight().T)
+    model[0](torch.ones(1, 64)).sum().backward()
+    assert (model[0].parametrizations.weight.original.grad == 1).all()
+    unrounded(model)
+    assert torch.equal(model[0].weight, plain[0])
+
+
+def test_facts_of_weights_go_on(tmp_path: Path) -> None:
+    assert CRITIC_SHA256 in weights_facts(WEIGHTS / "decoder.safetensors")
+    with pytest.raises(ConfigError, match="not weights"):
+        weights_facts(tmp_path / "none.safetensors")
