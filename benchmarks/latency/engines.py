@@ -30,14 +30,14 @@ class CompiledTorch:
 
     def open(self, artifact: Path, spec: ComponentSpec, threads: int) -> Session:
         """Load weights; ``threads`` holds for the whole process."""
-        import torch._inductor.config  # noqa: PLC0415 - only its own process imports an engine
+        from torch._inductor import config  # noqa: PLC0415 - only its own process imports an engine
 
         from pocketcrafter.export.backend import TorchBackend  # noqa: PLC0415
 
         # One compiler in this process: a pool of them would stand beside what is timed.
-        torch._inductor.config.compile_threads = 1
+        config.compile_threads = 1
         session = TorchBackend().open(artifact, spec, threads)
-        session.model = torch.compile(session.model)
+        session.model.compile()
         return session
 
 

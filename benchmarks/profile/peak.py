@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import onnxruntime as ort
@@ -14,6 +14,9 @@ from pocketcrafter.runtime.config import Config
 
 _SIDE: Final = 1024
 _RUNS: Final = 9
+
+
+_Matrix = np.ndarray[tuple[int, ...], np.dtype[Any]]
 
 
 class Peaks(Config):
@@ -41,22 +44,15 @@ def measure_peaks(threads: int) -> Peaks:
     return Peaks(
         side=_SIDE,
         threads=threads,
-        fp32_gmacs=_gmacs("MatMul", TensorProto.FLOAT, TensorProto.FLOAT, TensorProto.FLOAT, *floats, threads),
-        int8_gmacs=_gmacs(
-            "MatMulInteger", TensorProto.UINT8, TensorProto.INT8, TensorProto.INT32, left, right, threads
-        ),
+        fp32_gmacs=_gmacs("MatMul", (TensorProto.FLOAT, TensorProto.FLOAT), floats[0], floats[1], threads),
+        int8_gmacs=_gmacs("MatMulInteger", (TensorProto.INT8, TensorProto.INT32), left, right, threads),
     )
 
 
-def _gmacs(
-    op: str,
-    left_type: int,
-    right_type: int,
-    result_type: int,
-    left: np.ndarray[tuple[int, ...], np.dtype[np.generic]],
-    right: np.ndarray[tuple[int, ...], np.dtype[np.generic]],
-    threads: int,
-) -> float:
+def _gmacs(op: str, types: tuple[int, int], left: _Matrix, right: _Matrix, threads: int) -> float:
+    """Time a product whose right matrix and result have the ONNX types given."""
+    right_type, result_type = types
+    left_type = helper.np_dtype_to_tensor_dtype(left.dtype)
     # The right matrix is a constant, as weights are, so that it is packed once.
     constant = helper.make_tensor("right", right_type, right.shape, right.tobytes(), raw=True)
     graph = helper.make_graph(

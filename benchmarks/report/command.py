@@ -1,10 +1,11 @@
 """``pocketcrafter report``: a bundle's proof, figures and photos in one file; imports what it needs when it runs."""
 
-import json
+import hashlib
 from pathlib import Path
 
 import click
 
+from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.cli.inputs import find_photos
@@ -24,15 +25,23 @@ _RESULT = click.Path(exists=True, dir_okay=False, path_type=Path)
     type=click.Path(exists=True, path_type=Path),
     help="What `bench quality --gallery` wrote: the worst frames.",
 )
+@click.option("--profile", type=_RESULT, help="What `bench profile --json` wrote.")
+@click.option(
+    "--sensitivity", "sensitivities", type=_RESULT, multiple=True, help="What `quantize sensitivity --json` wrote."
+)
 @click.option("--photos", multiple=True, help="A photo, a folder or a pattern to show before and after; repeatable.")
 @threads_option
-@click.option("--json", "as_json", is_flag=True, help="Print the verdicts as JSON.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the bundle's card as JSON, as `bench leaderboard` takes it."
+)
 def report_command(
     bundle: Path,
     out: Path,
     latency: Path | None,
     quality: Path | None,
     gallery: Path | None,
+    profile: Path | None,
+    sensitivities: tuple[Path, ...],
     photos: tuple[str, ...],
     threads: int,
     *,
@@ -48,8 +57,11 @@ def report_command(
     """
     # These are slow to import, and `pocketcrafter --help` imports this module.
     from pocketcrafter.benchmarks.latency.results import read_latency  # noqa: PLC0415
+    from pocketcrafter.benchmarks.profile.results import read_profile  # noqa: PLC0415
     from pocketcrafter.benchmarks.quality.gallery import read_gallery  # noqa: PLC0415
     from pocketcrafter.benchmarks.quality.results import read_quality  # noqa: PLC0415
+    from pocketcrafter.benchmarks.report.card import card_of  # noqa: PLC0415
+    from pocketcrafter.benchmarks.report.evidence import Analysis, read_sensitivity  # noqa: PLC0415
     from pocketcrafter.benchmarks.report.facts import target_facts  # noqa: PLC0415
     from pocketcrafter.benchmarks.report.failures import failures_of  # noqa: PLC0415
     from pocketcrafter.benchmarks.report.page import report_page, write_page  # noqa: PLC0415
@@ -61,19 +73,26 @@ def report_command(
         raise errors[0]
     with Bars() as bars:
         pairs = photo_pairs(PhotoPipeline.open(bundle, threads=threads), found, bars.update) if found else []
+    speed, pictures = read_latency(latency) if latency else None, read_quality(quality) if quality else None
     page = report_page(
         opened,
-        read_latency(latency) if latency else None,
-        read_quality(quality) if quality else None,
+        speed,
+        pictures,
         failures_of(*read_gallery(gallery)) if gallery else [],
         pairs,
         max(0, len(found) - MOST_PHOTOS),
+        Analysis(
+            profile=read_profile(profile) if profile else None,
+            sensitivities=[read_sensitivity(path) for path in sensitivities],
+        ),
     )
     write_page(page, out)
     verdicts = target_facts(opened.manifest)
     if as_json:
-        targets = {t.name: {"state": t.state.value, "verdict": t.verdict} for t in verdicts}
-        click.echo(json.dumps({"report": str(out), "bytes": len(page.encode()), "targets": targets}, indent=1))
+        digest = hashlib.sha256(read_manifest_bytes(opened.root)).hexdigest()
+        size = len(page.encode())
+        card = card_of(opened.manifest, digest, verdicts, speed, pictures, report=str(out), size=size)
+        click.echo(card.model_dump_json(indent=1))
         return
     click.echo(f"{out}: {len(page.encode()) / (1 << 20):.1f} MiB")
     for target in verdicts:

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from pocketcrafter.runtime.bundle.manifest import Artifact, Manifest
-from pocketcrafter.runtime.bundle.results import Fallback, Fidelity, RungResult
+from pocketcrafter.runtime.bundle.results import Fallback, Fidelity, Precision, RungResult
 from pocketcrafter.runtime.components import Component
 
 RUNGS: Final[Mapping[int, str]] = {
@@ -26,6 +26,7 @@ class State(StrEnum):
     PARTLY = "passed where run"
     NOT_RUN = "not run"
     FAILED = "failed"
+    NOT_NEEDED = "not quantized"
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,13 @@ class TargetFacts:
         return sum(c.mib for c in self.components)
 
 
+DELTA_E: Final = "ΔE2000 mean"
+"""The figure of rung 3 that is shown in brief."""
+
+_DONE: Final = frozenset({State.PASSED, State.NOT_NEEDED})
+_FLOAT: Final = frozenset({Precision.FP32, Precision.FP16})
+
+
 def target_facts(manifest: Manifest) -> tuple[TargetFacts, ...]:
     """Judge every target of a bundle by what its manifest records."""
     sizes = {f.path: f.size / (1 << 20) for f in manifest.files}
@@ -95,7 +103,7 @@ def _component(component: Component, artifact: Artifact, sizes: Mapping[str, flo
         component=component,
         precision=artifact.precision.value,
         mib=sizes[artifact.path],
-        ladder=tuple(_step(number, recorded.get(number)) for number in RUNGS),
+        ladder=tuple(_step(number, recorded.get(number), artifact.precision) for number in RUNGS),
         delegated=artifact.coverage.share,
         delegated_ops=artifact.coverage.delegated_ops,
         subgraphs=artifact.coverage.subgraphs,
@@ -103,11 +111,21 @@ def _component(component: Component, artifact: Artifact, sizes: Mapping[str, flo
     )
 
 
-def _step(number: int, rung: RungResult | None) -> Step:
+def _step(number: int, rung: RungResult | None, precision: Precision) -> Step:
     if rung is None:
         return Step(number, State.NOT_RUN, "", "", "not recorded")
     state = {True: State.PASSED, False: State.FAILED, None: State.NOT_RUN}[rung.passed]
-    return Step(number, state, _worst(rung.fidelity), rung.gate, rung.how)
+    if number == 1 and rung.passed is None and precision in _FLOAT:
+        state = State.NOT_NEEDED
+    figures = ", ".join(map(str, rung.figures))
+    how = f"{rung.how}: {figures}" if figures else rung.how
+    return Step(
+        number,
+        state,
+        _worst(rung.fidelity) or ", ".join(f"ΔE {f.value:.2f}" for f in rung.figures if f.name == DELTA_E),
+        rung.gate,
+        how,
+    )
 
 
 def _worst(fidelity: tuple[Fidelity, ...]) -> str:
@@ -119,7 +137,7 @@ def _judged(components: tuple[ComponentFacts, ...]) -> tuple[State, str]:
     if faults := list(_faults(components)):
         return State.FAILED, "Must not ship: " + "; ".join(faults) + "."
     ladders = [component.ladder for component in components]
-    passed = [n for n in RUNGS if all(ladder[n].state is State.PASSED for ladder in ladders)]
+    passed = [n for n in RUNGS if all(ladder[n].state in _DONE for ladder in ladders)]
     open_rungs = [n for n in RUNGS if n not in passed]
     if not open_rungs:
         return State.PASSED, "Every rung of the ladder passed, and no operator fell back without leave."

@@ -16,6 +16,8 @@ from pocketcrafter.benchmarks.latency.table import restoration_pairs
 from pocketcrafter.benchmarks.quality.gates import missed_gates
 from pocketcrafter.benchmarks.quality.pictures import OURS
 from pocketcrafter.benchmarks.quality.results import QualityReport
+from pocketcrafter.benchmarks.report.card import rung3_errors
+from pocketcrafter.benchmarks.report.evidence import Analysis, analysis_context
 from pocketcrafter.benchmarks.report.facts import RUNGS, State, target_facts
 from pocketcrafter.benchmarks.report.failures import Failure
 from pocketcrafter.benchmarks.report.pairs import PhotoPair
@@ -35,6 +37,7 @@ def report_page(
     failures: Sequence[Failure] = (),
     pairs: Sequence[PhotoPair] = (),
     left_out: int = 0,
+    analysis: Analysis | None = None,
 ) -> str:
     """Return the report of a bundle as HTML.
 
@@ -48,6 +51,8 @@ def report_page(
         The worst frames of the quality measurement, the worst first.
     pairs, left_out
         Photos to show, and how many more were given.
+    analysis
+        Where time and harm come from.
 
     Raises
     ------
@@ -55,39 +60,55 @@ def report_page(
         If a file is not what the manifest says.
     """
     bundle.check_integrity()
-    # Everything is escaped but what this package made itself: the style, the script and the plots.
-    environment = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     script = (_HERE / "script.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     manifest_sha256 = hashlib.sha256(read_manifest_bytes(bundle.root)).hexdigest()
     manifest = bundle.manifest
-    return environment.get_template(_TEMPLATE).render(
-        manifest=manifest,
-        manifest_sha256=manifest_sha256,
-        total_mib=sum(f.size for f in manifest.files) / (1 << 20),
-        version=version("pocketcrafter"),
-        style=Markup((_HERE / "style.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
-        script=Markup(script),  # noqa: S704 - our own file
-        script_hash=f"sha256-{digest}",
-        rungs=RUNGS,
-        targets=target_facts(manifest),
-        latency=latency,
-        other_bundle=latency is not None and latency.manifest_sha256 != manifest_sha256,
-        bars=_bars(latency) if latency else [],
-        curves=sustained_lines(latency.sustained, "Latency without a pause") if latency and latency.sustained else "",
-        restoration=list(restoration_pairs(latency)) if latency else [],
-        quality=quality,
-        summary=quality.summary if quality else None,
-        ours=OURS,
-        other_quality=quality is not None and quality.manifest_sha256 != manifest_sha256,
-        missed=missed_gates(quality.summary) if quality else [],
-        passed=State.PASSED,
-        failures=failures,
-        pairs=pairs,
-        left_out=left_out,
+    targets = target_facts(manifest)
+    return (
+        html_environment()
+        .get_template(_TEMPLATE)
+        .render(
+            manifest=manifest,
+            manifest_sha256=manifest_sha256,
+            total_mib=sum(f.size for f in manifest.files) / (1 << 20),
+            version=version("pocketcrafter"),
+            style=Markup(style_text()),  # noqa: S704 - our own file
+            script=Markup(script),  # noqa: S704 - our own file
+            script_hash=f"sha256-{digest}",
+            rungs=RUNGS,
+            targets=targets,
+            **analysis_context(analysis or Analysis(), targets, rung3_errors(manifest), manifest_sha256),
+            latency=latency,
+            other_bundle=latency is not None and latency.manifest_sha256 != manifest_sha256,
+            bars=_bars(latency) if latency else [],
+            curves=sustained_lines(latency.sustained, "Latency without a pause")
+            if latency and latency.sustained
+            else "",
+            restoration=list(restoration_pairs(latency)) if latency else [],
+            quality=quality,
+            summary=quality.summary if quality else None,
+            ours=OURS,
+            other_quality=quality is not None and quality.manifest_sha256 != manifest_sha256,
+            missed=missed_gates(quality.summary) if quality else [],
+            passed=State.PASSED,
+            failures=failures,
+            pairs=pairs,
+            left_out=left_out,
+        )
     )
+
+
+def html_environment() -> Environment:
+    """Return what renders pages: everything is escaped but what this package made itself."""
+    return Environment(
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+
+
+def style_text() -> str:
+    """Return the style sheet of all pages."""
+    return (_HERE / "style.css").read_text(encoding="utf-8")
 
 
 def write_page(page: str, path: Path) -> None:

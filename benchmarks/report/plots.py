@@ -7,32 +7,37 @@ from typing import Any, Final
 
 import matplotlib as mpl
 from markupsafe import Markup
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pocketcrafter.benchmarks.latency.results import CaseResult, SustainedCurve
 
-_INK: Final = "#010203"
-_FAINT: Final = "#010204"
-_OURS: Final = "#010205"
-_OTHER: Final = "#010206"
+INK: Final = "#010203"
+FAINT: Final = "#010204"
+OURS: Final = "#010205"
+OTHER: Final = "#010206"
+KINDS: Final = ("#010207", "#010208", "#010209", "#01020a", "#01020b", "#01020c")
+"""Colors of six kinds of things; they carry ink on them."""
+
 _COLORS: Final[Mapping[str, str]] = {
-    _INK: "var(--ink)",
-    _FAINT: "var(--line)",
-    _OURS: "var(--ours)",
-    _OTHER: "var(--other)",
+    INK: "var(--ink)",
+    FAINT: "var(--line)",
+    OURS: "var(--ours)",
+    OTHER: "var(--other)",
+    **{color: f"var(--kind-{number})" for number, color in enumerate(KINDS)},
 }
 """Colors that nothing else has, and the page's own that take their place."""
 
 _WIDTH_INCHES: Final = 4.0
-_STYLE: Final[dict[Any, Any]] = {
+STYLE: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",  # text stays text: it can be searched, read out and scaled
     "text.parse_math": False,  # a name with dollar signs is a name
     "font.size": 9.5,
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
-    "axes.edgecolor": _FAINT,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": FAINT,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
@@ -54,17 +59,17 @@ def latency_bars(cases: Sequence[CaseResult], title: str) -> Markup:
     title
         What the picture is called for those who cannot see it.
     """
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": title}):
+    with mpl.rc_context({**STYLE, "svg.hashsalt": title}):
         figure = Figure(figsize=(_WIDTH_INCHES, 0.6 + 0.58 * len(cases)), layout="constrained")
         axes = figure.subplots()
         for row, case in enumerate(cases):
             median, ends = case.warm.median_ms, case.warm.median_interval_ms
-            axes.barh(row, median, height=0.5, color=_OURS if case.ours else _OTHER)
+            axes.barh(row, median, height=0.5, color=OURS if case.ours else OTHER)
             if ends is not None:
                 axes.errorbar(
-                    median, row, xerr=[[median - ends.low], [ends.high - median]], color=_INK, capsize=4, lw=1.3
+                    median, row, xerr=[[median - ends.low], [ends.high - median]], color=INK, capsize=4, lw=1.3
                 )
-            axes.plot(case.warm.p90_ms, row, marker="|", markersize=11, color=_INK)
+            axes.plot(case.warm.p90_ms, row, marker="|", markersize=11, color=INK)
             axes.annotate(
                 f"{_short(case.runner)}: {_rounded(median)} ms{' (noisy)' if case.noisy else ''}",
                 (0, row - 0.25),
@@ -78,12 +83,12 @@ def latency_bars(cases: Sequence[CaseResult], title: str) -> Markup:
         axes.spines["left"].set_visible(False)
         axes.set_xlim(left=0)
         axes.set_xlabel("ms for one inference")
-        return _svg(figure, title)
+        return svg_of(figure, title)
 
 
 def sustained_lines(curves: Sequence[SustainedCurve], title: str) -> Markup:
     """Draw each curve's latency over the time of the run; at least one curve."""
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": title}):
+    with mpl.rc_context({**STYLE, "svg.hashsalt": title}):
         figure = Figure(figsize=(_WIDTH_INCHES, 2.6), layout="constrained")
         axes = figure.subplots()
         styles = ("-", "--", ":", "-.")
@@ -91,7 +96,7 @@ def sustained_lines(curves: Sequence[SustainedCurve], title: str) -> Markup:
             axes.plot(
                 [p.seconds / 60 for p in curve.points],
                 [p.median_ms for p in curve.points],
-                color=_OURS if number < len(styles) else _OTHER,
+                color=OURS if number < len(styles) else OTHER,
                 linestyle=styles[number % len(styles)],
                 label=f"{curve.component} on {_short(curve.runner)}, {curve.threads} thr.",
             )
@@ -99,7 +104,7 @@ def sustained_lines(curves: Sequence[SustainedCurve], title: str) -> Markup:
         axes.set_xlabel("minutes without a pause")
         axes.set_ylabel("ms for one inference")
         axes.legend(frameon=False, fontsize=8)
-        return _svg(figure, title)
+        return svg_of(figure, title)
 
 
 def _rounded(milliseconds: float) -> str:
@@ -110,7 +115,14 @@ def _short(name: str) -> str:
     return name if len(name) <= 24 else name[:23] + "…"
 
 
-def _svg(figure: Figure, title: str) -> Markup:
+def figure_of(height_inches: float) -> tuple[Figure, Axes]:
+    """Return a figure of the report's width with one plot in it."""
+    figure = Figure(figsize=(_WIDTH_INCHES, height_inches), layout="constrained")
+    return figure, figure.subplots()
+
+
+def svg_of(figure: Figure, title: str) -> Markup:
+    """Return a figure as SVG in the page's own colors; ``title`` is for those who cannot see it."""
     out = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(out, format="svg", transparent=True, metadata=nothing)

@@ -1,0 +1,115 @@
+"""A bundle on one card: what `pocketcrafter report --json` says of it, and what a leaderboard is made of."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from pocketcrafter.benchmarks.frames import FrameKind
+from pocketcrafter.benchmarks.latency.results import LatencyReport
+from pocketcrafter.benchmarks.quality.results import QualityReport
+from pocketcrafter.benchmarks.report.facts import DELTA_E, State, TargetFacts
+from pocketcrafter.runtime.bundle.manifest import Manifest
+from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.errors import ConfigError
+
+_MAX_BYTES = 4 << 20
+
+
+class TargetCard(Config):
+    """One target of a bundle."""
+
+    state: State
+    verdict: str = Field(max_length=4000)
+    mib: float = Field(ge=0)
+    delta_e: float | None = Field(description="Rung 3: mean ΔE2000 to full precision; null where it was not run.")
+    median_ms: dict[Component, float] = Field(description="By network, with the fewest threads measured; host figures.")
+
+
+class BundleCard(Config):
+    """One bundle."""
+
+    schema_version: Literal[1] = 1
+    report: str = Field(max_length=4000, description="The report that the card was written with.")
+    bytes: int = Field(ge=0)
+    bundle: str = Field(max_length=80)
+    manifest_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    targets: dict[str, TargetCard]
+    machine: str = Field("", max_length=400, description="What the times were measured on; empty without any.")
+    psnr_gain_db: float | None = Field(None, description="Degraded frames of a quality measurement.")
+    delta_e_change: float | None = None
+    unchanged_share: float | None = Field(None, description="Clean frames that came out as they went in.")
+
+
+def rung3_errors(manifest: Manifest) -> dict[str, float]:
+    """Return the mean ΔE2000 of rung 3 by target, for those where it was run."""
+    return {
+        target: figure.value
+        for entry in manifest.components
+        for target, artifact in entry.artifacts.items()
+        for rung in artifact.rungs
+        for figure in rung.figures
+        if rung.rung == 3 and figure.name == DELTA_E
+    }
+
+
+def card_of(
+    manifest: Manifest,
+    manifest_sha256: str,
+    targets: tuple[TargetFacts, ...],
+    latency: LatencyReport | None,
+    quality: QualityReport | None,
+    *,
+    report: str,
+    size: int,
+) -> BundleCard:
+    """Return a bundle's card from what its report was made of."""
+    errors, kinds = rung3_errors(manifest), quality.summary.kinds if quality else {}
+    degraded, clean = kinds.get(FrameKind.DEGRADED), kinds.get(FrameKind.CLEAN)
+    return BundleCard(
+        report=report,
+        bytes=size,
+        bundle=manifest.name,
+        manifest_sha256=manifest_sha256,
+        targets={
+            t.name: TargetCard(
+                state=t.state,
+                verdict=t.verdict,
+                mib=t.mib,
+                delta_e=errors.get(t.name),
+                median_ms=_medians(latency, t.name) if latency else {},
+            )
+            for t in targets
+        },
+        machine=latency.machine.label if latency else "",
+        psnr_gain_db=degraded.psnr_gain_db if degraded else None,
+        delta_e_change=degraded.delta_e_change if degraded else None,
+        unchanged_share=clean.unchanged_share if clean else None,
+    )
+
+
+def read_card(path: Path) -> BundleCard:
+    """Read what `pocketcrafter report --json` wrote.
+
+    Raises
+    ------
+    ConfigError
+        If it is missing, too large or something else.
+    """
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ConfigError(f"{path}: larger than {_MAX_BYTES >> 20} MiB; no card is.")
+        return BundleCard.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join(map(str, fault["loc"])) or "file"
+        raise ConfigError(f"{path}: not what `pocketcrafter report --json` writes: {place}: {fault['msg']}") from error
+
+
+def _medians(latency: LatencyReport, target: str) -> Mapping[Component, float]:
+    cases = sorted((c for c in latency.cases if c.runner == target), key=lambda c: -c.threads)
+    return {case.component: case.warm.median_ms for case in cases}
