@@ -212,9 +212,11 @@ def _harms(frames: JudgedFrames, attribute: Attribute, gate: AttributeGate) -> b
 
 
 def _restoration_gate(frames: JudgedFrames, attribute: Attribute) -> AttributeGate:
-    """Return the gate whose presence lets at most 3 % of the frames without the fault be restored, or none."""
+    """Return the gate whose presence lets at most 3 % of any part's frames without the fault be restored, or none."""
     column = list(Attribute).index(attribute)
-    absent = frames.judged.presence[:, column].numpy()[frames.plans[:, column] == 0]
-    presence = float(np.clip(np.quantile(absent, 0.97), 0.5, 0.98))
+    without = frames.plans[:, column] == 0
+    said = frames.judged.presence[:, column].numpy()
+    lowest = [np.quantile(said[without & (frames.parts == part)], 0.97) for part in np.unique(frames.parts[without])]
+    presence = float(np.clip(max(lowest), 0.5, 0.995))
     gate = AttributeGate(presence=presence, confidence=0.0, dead_zone=0.05)
     return _NEVER if _harms(frames, attribute, gate) else gate

@@ -111,3 +111,21 @@ def test_an_attribute_that_would_be_made_worse_stays_closed(store: EvidenceStore
     for attribute in (Attribute.TEMPERATURE, Attribute.DEBLUR):
         assert settings.attributes[attribute].shrink == 0
     assert settings.attributes[Attribute.EXPOSURE].shrink > 0
+
+
+def test_restoration_is_as_rare_without_the_fault_in_every_part() -> None:
+    """Photos of one source look blurred to the critic: a share over all photos would let most of them be sharpened."""
+    column = INDEX[Attribute.DEBLUR]
+    rng = np.random.default_rng(0)
+    plans = np.zeros((400, len(Attribute)), dtype=np.float32)
+    plans[::2, column] = 0.8
+    parts = np.repeat([0, 1], 200)
+    presence = np.where(plans > 0, 0.99, np.where(parts == 0, 0.2, 0.9)[:, None] + rng.uniform(0, 0.05, plans.shape))
+    pictures = torch.zeros(400, 3, 32, 32)
+    frames = JudgedFrames(pictures, pictures, plans, judgement(plans, presence, np.ones_like(presence)), parts)
+    gate = tune_gate(frames)[0].attributes[Attribute.DEBLUR]
+    opened = presence[:, column] >= gate.presence
+    for part in (0, 1):
+        here = parts == part
+        assert opened[here & (plans[:, column] == 0)].mean() <= 0.03
+        assert opened[here & (plans[:, column] > 0)].all()
