@@ -1,0 +1,1 @@
+"""Which targets take the networks of other people."""

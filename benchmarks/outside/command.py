@@ -1,0 +1,74 @@
+"""``pocketcrafter bench outside``: foreign networks up the ladder of every target, in one table."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import click
+
+from pocketcrafter.export.builder.preflight import check_packages, check_targets
+from pocketcrafter.export.outside import Rung, climb, load_folder
+from pocketcrafter.runtime.bundle.results import Fidelity
+from pocketcrafter.runtime.cli.bars import Bars
+from pocketcrafter.runtime.targets import TargetKind
+
+_USUAL: Final = (TargetKind.ONNX, TargetKind.EXECUTORCH_XNNPACK, TargetKind.COREML_IOS18, TargetKind.QNN_SM8750)
+
+
+@click.command("outside")
+@click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--target",
+    "targets",
+    type=click.Choice([t.value for t in TargetKind]),
+    multiple=True,
+    help=f"Lower for this target; may be given again. Without: {', '.join(_USUAL)}.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def outside(folders: tuple[Path, ...], targets: tuple[str, ...], *, as_json: bool) -> None:
+    r"""Lower networks that are not ours, and show what each target makes of them.
+
+    FOLDERS are in Hugging Face's layout, with safetensors: diffusers' UNet2DConditionModel, AutoencoderTiny and
+    AutoencoderKL; transformers' SmolVLM and Idefics3. Nothing is fetched. Inputs are random: the table tells whether
+    an artifact computes what its network does, not whether that is any good.
+    Exit code 0: measured, whether or not a target refused. 2: bad input, or something is missing.
+
+    \b
+    Example:
+      pocketcrafter bench outside checkpoints/unet checkpoints/taesd --target onnx --target coreml:ios18
+    """
+    check_packages()
+    chosen = tuple(TargetKind(t) for t in dict.fromkeys(targets)) or _USUAL
+    check_targets(chosen)
+    loaded = [(folder, part) for folder in folders for part in load_folder(folder)]
+    jobs = [(folder, part, target) for folder, part in loaded for target in chosen]
+    rows: list[tuple[Path, Rung]] = []
+    with Bars() as bars:
+        for done, (folder, part, target) in enumerate(jobs):
+            bars.update(f"{folder.name} {part.name} on {target}", done, len(jobs))
+            rows.append((folder, climb(part, target)))
+        bars.update("outside", len(jobs), len(jobs))
+    found = [{"folder": str(folder)} | rung.model_dump(mode="json") for folder, rung in rows]
+    click.echo(json.dumps(found, indent=1) if as_json else "\n".join(_table(rows)))
+
+
+def _table(rows: Sequence[tuple[Path, Rung]]) -> list[str]:
+    head = (
+        f"{'network':<16} {'part':<9} {'target':<20} {'as':<6} {'rung 1 dB':>9} {'rung 2 dB':>9} {'MACs':>7}  remarks"
+    )
+    return [head, *(_row(folder, rung) for folder, rung in rows)]
+
+
+def _row(folder: Path, rung: Rung) -> str:
+    start = f"{folder.name[:16]:<16} {rung.part:<9} {rung.target:<20} {rung.precision:<6}"
+    if rung.refusal is not None:
+        return f"{start} {'':>9} {'refused':>9} {'':>7}  {rung.refusal}"
+    outside = [f"{f.op} ×{f.count}" for f in rung.fallbacks if not f.allowed]
+    remarks = f"left outside: {', '.join(outside)}" if outside else "" if rung.rung2 else "a phone must run it"
+    return f"{start} {_worst(rung.rung1):>9} {_worst(rung.rung2):>9} {rung.coverage:>7.1%}  {remarks}".rstrip()
+
+
+def _worst(fidelity: Sequence[Fidelity]) -> str:
+    ratios = [f.sqnr_db for f in fidelity if f.sqnr_db is not None]
+    return f"{min(ratios):.1f}" if ratios else "equal" if fidelity else "-"

@@ -1,0 +1,79 @@
+"""Takes the parts of a foreign network up the ladder of each target, and tells where one refuses."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from pydantic import Field
+
+from pocketcrafter.export.lower import LOWERINGS
+from pocketcrafter.export.outside.part import Part
+from pocketcrafter.runtime.bundle.results import Fallback, Fidelity, Precision
+from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.targets import (
+    ARTIFACT_SUFFIX,
+    COREML_PACKAGES,
+    QNN_CONTEXTS,
+    QNN_PROGRAMS,
+    VENDOR_PROGRAMS,
+    TargetKind,
+)
+
+_SAMPLES: Final = 4
+_SEED: Final = 0
+
+# In floating point where a target has it: what quantization costs foreign weights is another table.
+PRECISION: Final[Mapping[TargetKind, Precision]] = {
+    TargetKind.ONNX: Precision.FP32,
+    TargetKind.EXECUTORCH_XNNPACK: Precision.FP32,
+    **dict.fromkeys(QNN_CONTEXTS, Precision.A16W8),
+    **dict.fromkeys(QNN_PROGRAMS, Precision.FP16),
+    **dict.fromkeys((*COREML_PACKAGES, TargetKind.EXECUTORCH_COREML), Precision.FP16),
+    TargetKind.EXECUTORCH_VULKAN: Precision.FP16,
+    **dict.fromkeys(VENDOR_PROGRAMS, Precision.FP16),
+}
+"""What foreign networks are lowered to."""
+
+
+class Rung(Config):
+    """How one part fared on one target."""
+
+    part: str
+    target: TargetKind
+    precision: Precision
+    refusal: str | None = Field(description="Why the target did not take it; null where it did.")
+    rung1: tuple[Fidelity, ...] = Field((), description="Fake-quantized against full precision.")
+    rung2: tuple[Fidelity, ...] = Field((), description="The artifact against what it should compute.")
+    how: str = Field("", description="What the artifact was run on; why it was not run, where it was not.")
+    coverage: float = Field(0.0, ge=0, le=1, description="Share of multiply-accumulates delegated.")
+    fallbacks: tuple[Fallback, ...] = ()
+    artifact_bytes: int = 0
+
+
+def climb(part: Part, target: TargetKind) -> Rung:
+    """Lower one part for one target into a folder that is thrown away, and measure it.
+
+    Whatever the toolchain raises is the finding, not an error: the table's purpose is to tell.
+    """
+    precision = PRECISION[target]
+    with tempfile.TemporaryDirectory(prefix="pocketcrafter-outside-") as name:
+        out = Path(name) / f"{part.name}{ARTIFACT_SUFFIX[target]}"
+        try:
+            made = LOWERINGS[target].lower(part.module, part.spec, part.samples(_SAMPLES, _SEED), precision, out)
+        except Exception as error:  # a toolchain raises whatever it meets
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            return Rung(part=part.name, target=target, precision=precision, refusal=reason[:300])
+        files = [out] if out.is_file() else [file for file in out.rglob("*") if file.is_file()]
+        return Rung(
+            part=part.name,
+            target=target,
+            precision=precision,
+            refusal=None,
+            rung1=made.rung1,
+            rung2=made.rung2,
+            how=made.rung2_how,
+            coverage=made.coverage.share,
+            fallbacks=made.coverage.fallbacks,
+            artifact_bytes=sum(file.stat().st_size for file in files),
+        )

@@ -1,0 +1,51 @@
+"""What a lowering takes of a foreign network: a module over static tensors, and what goes in and out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from pocketcrafter.quantize.pt2e import outputs_of
+from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.components import Component, ComponentSpec, TensorSpec
+from pocketcrafter.runtime.errors import ConfigError
+
+
+class OutsideError(ConfigError):
+    """A folder does not hold a network that can be taken."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a foreign network that is lowered by itself."""
+
+    name: str
+    module: nn.Module
+    """Takes and returns float32 tensors of static shapes alone."""
+    spec: ComponentSpec
+
+    def samples(self, count: int, seed: int) -> list[dict[str, FloatArray]]:
+        """Draw inputs: uniform where a range is known, normal where none is."""
+        generator = np.random.default_rng(seed)
+        return [{t.name: _draw(t, generator) for t in self.spec.inputs} for _ in range(count)]
+
+
+def make_part(name: str, module: nn.Module, role: Component, inputs: Sequence[TensorSpec], output: str) -> Part:
+    """Describe a part; its output's shape is found by running it once."""
+    with torch.no_grad():
+        (made,) = outputs_of(module(*(torch.zeros(t.shape) for t in inputs)))
+    outputs = (TensorSpec(name=output, shape=tuple(made.shape), semantics=f"{output} of {name}"),)
+    return Part(name, module.eval(), ComponentSpec(component=role, inputs=tuple(inputs), outputs=outputs))
+
+
+def tensor(name: str, shape: Sequence[int], low: float | None = None, high: float | None = None) -> TensorSpec:
+    """Describe an input."""
+    return TensorSpec(name=name, shape=tuple(shape), minimum=low, maximum=high, semantics=name.replace("_", " "))
+
+
+def _draw(spec: TensorSpec, generator: np.random.Generator) -> FloatArray:
+    if spec.minimum is not None and spec.maximum is not None:
+        return generator.uniform(spec.minimum, spec.maximum, spec.shape).astype(np.float32)
+    return generator.standard_normal(spec.shape, np.float32)

@@ -1,0 +1,135 @@
+"""Foreign networks, tiny and random, saved to disk in Hugging Face's layout and loaded from it alone."""
+
+import importlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from pocketcrafter.benchmarks.outside.command import outside
+from pocketcrafter.export.outside import OutsideError, climb, load_folder
+from pocketcrafter.runtime.targets import TargetKind
+
+_VISION = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+_TEXT = {"model_type": "llama", **_VISION, "num_key_value_heads": 1, "vocab_size": 128, "pad_token_id": 0}
+
+
+def _unet() -> Any:
+    return importlib.import_module("diffusers").UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=8,
+        attention_head_dim=4,
+        norm_num_groups=4,
+    )
+
+
+def _autoencoder() -> Any:
+    blocks = {"block_out_channels": (8, 8), "norm_num_groups": 4}
+    down, up = ("DownEncoderBlock2D",) * 2, ("UpDecoderBlock2D",) * 2
+    kind = importlib.import_module("diffusers").AutoencoderKL
+    return kind(sample_size=16, down_block_types=down, up_block_types=up, **blocks)
+
+
+def _smolvlm() -> Any:
+    transformers = importlib.import_module("transformers")
+    config = transformers.SmolVLMConfig(
+        vision_config={**_VISION, "image_size": 32, "patch_size": 8},
+        text_config=_TEXT,
+        scale_factor=2,
+        image_token_id=127,
+        pad_token_id=0,
+    )
+    return transformers.SmolVLMForConditionalGeneration(config)
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Callable[[str, Any], Path]:
+    def to_disk(name: str, model: Any) -> Path:
+        model.save_pretrained(tmp_path / name)
+        return tmp_path / name
+
+    return to_disk
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+def test_a_unets_part_is_the_unet(save: Callable[[str, Any], Path]) -> None:
+    unet = _unet().eval()
+    (part,) = load_folder(save("unet", unet))
+    shapes = {t.name: t.shape for t in part.spec.inputs}
+    assert shapes == {"sample": (1, 4, 8, 8), "timestep": (1,), "text": (1, 77, 8)}
+    inputs = [torch.from_numpy(array) for array in part.samples(1, seed=0)[0].values()]
+    with torch.no_grad():
+        torch.testing.assert_close(part.module(*inputs), unet(*inputs, return_dict=False)[0])
+
+
+def test_an_autoencoders_parts_follow_each_other(save: Callable[[str, Any], Path]) -> None:
+    model = _autoencoder().eval()
+    encoder, decoder = load_folder(save("kl", model))
+    assert encoder.spec.outputs[0].shape == (1, 8, 8, 8), "means and spreads of four channels"
+    assert (decoder.spec.inputs[0].shape, decoder.spec.outputs[0].shape) == ((1, 4, 8, 8), (1, 3, 16, 16))
+    image = torch.rand(1, 3, 16, 16) * 2 - 1
+    with torch.no_grad():
+        distribution = model.encode(image).latent_dist
+        torch.testing.assert_close(encoder.module(image), distribution.parameters)
+        torch.testing.assert_close(decoder.module(distribution.mean), model.decode(distribution.mean).sample)
+
+
+def test_a_vision_language_models_parts_are_its_eye_and_its_language(save: Callable[[str, Any], Path]) -> None:
+    model = _smolvlm().eval()
+    eye, language = load_folder(save("smolvlm", model))
+    pixels = torch.rand(1, 3, 32, 32) * 2 - 1
+    embeddings = torch.randn(language.spec.inputs[0].shape)
+    with torch.no_grad():
+        wanted = model.model.get_image_features(pixels[None], torch.ones(1, 1, 32, 32, dtype=torch.bool))
+        torch.testing.assert_close(eye.module(pixels), wanted)
+        logits = model(inputs_embeds=embeddings).logits[:, -1]
+        torch.testing.assert_close(language.module(embeddings), logits)
+
+
+def test_the_table_tells_what_a_target_took_and_what_it_left(save: Callable[[str, Any], Path]) -> None:
+    folder = save("kl", _autoencoder())
+    result = CliRunner().invoke(outside, [str(folder), "--target", "onnx", "--json"])
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.stdout)
+    assert [(row["part"], row["target"], row["refusal"]) for row in rows] == [
+        ("encoder", "onnx", None),
+        ("decoder", "onnx", None),
+    ]
+    assert all(row["rung2"][0]["sqnr_db"] > 80 and row["coverage"] == 1 for row in rows)
+
+
+def test_a_refusal_is_a_finding(save: Callable[[str, Any], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NEUROPILOT_SDK_ROOT", raising=False)
+    (part,) = load_folder(save("unet", _unet()))
+    found = climb(part, TargetKind.EXECUTORCH_MEDIATEK)
+    assert found.refusal is not None
+    assert found.refusal.startswith("VendorSdkError: executorch-mediatek needs the vendor SDK NeuroPilot Express")
+
+
+def test_folders_that_hold_something_else_are_refused(tmp_path: Path, save: Callable[[str, Any], Path]) -> None:
+    with pytest.raises(OutsideError, match=r"no readable config\.json"):
+        load_folder(tmp_path)
+    (tmp_path / "config.json").write_text('{"_class_name": "FluxTransformer2DModel"}')
+    with pytest.raises(OutsideError, match="FluxTransformer2DModel is not known; known are UNet2DConditionModel"):
+        load_folder(tmp_path)
+    (tmp_path / "config.json").write_text('{"_class_name": "AutoencoderKL"}')
+    (tmp_path / "diffusion_pytorch_model.bin").write_bytes(b"\x80\x04")
+    with pytest.raises(OutsideError, match=r"only diffusion_pytorch_model\.bin, which can run code"):
+        load_folder(tmp_path)
+    folder = save("unet", _unet())
+    (weights,) = folder.glob("*.safetensors")
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(OutsideError, match="UNet2DConditionModel cannot be loaded"):
+        load_folder(folder)
