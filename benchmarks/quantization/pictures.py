@@ -42,9 +42,14 @@ class PictureSubject:
         return float(np.mean([psnr_db(np.asarray(s.photo.pixels, np.uint8), c) for s, c in pairs]))
 
     def damage(self, tried: Mapping[Component, TriedSession]) -> Damage:
-        """Enhance every picture with quantized networks in their components' place."""
+        """Enhance every picture with quantized networks in their components' place.
+
+        Pictures that neither pipeline changes say nothing of the networks: they are left out of the means.
+        """
         said = self._enhanced(self.networks.with_tried(tried))
-        pictures = [_between(r, s) for r, s in zip(self._right, said, strict=True)]
+        pairs = list(zip(self._right, said, self._photos, strict=True))
+        changed = [(r, s) for r, s, p in pairs if not all(np.array_equal(e.photo.pixels, p.pixels) for e in (r, s))]
+        pictures = [_between(r, s) for r, s in changed or [(r, s) for r, s, _ in pairs]]
         ratios = [ratio for session in tried.values() if (ratio := session.sqnr_db) is not None]
         return Damage.of_pictures(pictures, min(ratios, default=None))
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from pydantic import Field
+
 from pocketcrafter.runtime.bundle.manifest import TrainingData
 from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, LadderGates, Precision
 from pocketcrafter.runtime.components import Component
@@ -16,6 +18,15 @@ class ExamplesSettings(Config):
     samples: int
     seed: int
     goldens: int
+
+
+class CalibrationRecord(Config):
+    """What a component was calibrated with."""
+
+    photos: Mapping[str, str] = Field(description="SHA-256 of each photo, by its file name.")
+    seed: int = Field(description="What the samples' faults were drawn from.")
+    samples: int
+    sha256: str = Field(description="Of the samples themselves, as they were fed to the network.")
 
 
 class LowerSettings(Config):

@@ -109,3 +109,23 @@ def test_a_range_lets_go_of_one_outlier(ranges: Range) -> None:
     values[3] = 40
     assert RANGES[Range.MIN_MAX](values)[1] == 40
     assert 2 < RANGES[ranges](values)[1] < 20
+
+
+def test_a_scalar_is_never_rounded() -> None:
+    """Guards a trap of Core ML's route: whole constants become INT8 ones, and a product with them overflows."""
+
+    class Tripled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv2d(3, 3, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.tanh(self.layer(x) * 300 / 3) * 3
+
+    torch.manual_seed(0)
+    model = Tripled().eval()
+    tiles = [(torch.rand(1, 3, 8, 8) * 0.01,) for _ in range(4)]
+    board = Switchboard(model, tiles)
+    assert board.modules == ("layer",)
+    with torch.no_grad():
+        assert sqnr_db(model(*tiles[0]).numpy(), board.run(tiles[0])[0].numpy()) > 15

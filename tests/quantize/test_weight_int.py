@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from pocketcrafter.quantize.rounding import Guidance
 from pocketcrafter.quantize.weight_int import quantize_linears
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.fidelity import sqnr_db
@@ -34,3 +35,22 @@ def test_kept_modules_stay_as_they_are(model: nn.Module) -> None:
 def test_nothing_to_quantize_is_an_error(model: nn.Module) -> None:
     with pytest.raises(ConfigError, match="no linear layer"):
         quantize_linears(model, 4, keep_fp32=("0", "2"))
+
+
+def test_int4_scales_are_what_xnnpack_keeps(model: nn.Module) -> None:
+    """Guards a trap: XNNPACK casts scales of blocks to bfloat16, and the artifact would not be its simulation."""
+    weight = quantize_linears(model, 4).get_submodule("0").weight
+    assert (weight.scale > 0).all()
+    assert torch.equal(weight.scale, weight.scale.bfloat16().float())
+
+
+def test_single_layers_may_have_more_bits_and_never_two(model: nn.Module) -> None:
+    x = torch.randn(1, 64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        few, mixed = (
+            sqnr_db(model(x).numpy(), quantize_linears(model, 4, guidance=Guidance(bits=bits))(x).numpy())
+            for bits in ({}, {"0": 8})
+        )
+    assert mixed > few + 1
+    with pytest.raises(ConfigError, match="XNNPACK has weights of 4 and 8 bits"):
+        quantize_linears(model, 4, guidance=Guidance(bits={"0": 2}))

@@ -1,13 +1,14 @@
 """Puts the proved artifacts, goldens, licences and reports together and seals them as a bundle."""
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from pocketcrafter.export.builder.report import parity_report
-from pocketcrafter.export.builder.settings import BundleSettings, LoweringRecord
+from pocketcrafter.export.builder.settings import BundleSettings, CalibrationRecord, LoweringRecord
 from pocketcrafter.export.builder.stage import Progress, content_hash, tool_versions
-from pocketcrafter.export.builder.steps.names import BUNDLE, PROOF, RECORD
+from pocketcrafter.export.builder.steps.names import BUNDLE, CALIBRATED_WITH, PROOF, RECORD
 from pocketcrafter.runtime.backends.names import BACKEND_OF
 from pocketcrafter.runtime.bundle.manifest import (
     TOKENIZER,
@@ -44,6 +45,8 @@ def run(inputs: Mapping[str, Path], settings: BundleSettings, out: Path, progres
         path = _copy(inputs[text.input], root, f"LICENSES/{name}")
         licenses.append(LicenseEntry(spdx=text.spdx, path=path, covers=text.covers))
     _put(root, "reports/parity.md", parity_report(settings.name, entries))
+    records = {c: _json(inputs[f"{c}.examples"] / CALIBRATED_WITH) for c in settings.components}
+    _put(root, "reports/calibration.json", f"{json.dumps(records, indent=1, sort_keys=True)}\n")
     seal(
         root,
         name=settings.name,
@@ -98,6 +101,10 @@ def _copy(source: Path, root: Path, path: str) -> str:
     else:
         shutil.copyfile(source, root / path)
     return path
+
+
+def _json(path: Path) -> dict[str, object]:
+    return CalibrationRecord.model_validate_json(path.read_bytes()).model_dump(mode="json")
 
 
 def _put(root: Path, path: str, text: str) -> None:

@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 
 from pocketcrafter.export.backend import TorchBackend
-from pocketcrafter.export.builder.settings import ExamplesSettings
-from pocketcrafter.export.builder.stage import Progress
-from pocketcrafter.export.builder.steps.names import CALIBRATION, MOMENTS, TOKENIZER_INPUT
+from pocketcrafter.export.builder.settings import CalibrationRecord, ExamplesSettings
+from pocketcrafter.export.builder.stage import Progress, content_hash
+from pocketcrafter.export.builder.steps.names import CALIBRATED_WITH, CALIBRATION, MOMENTS, TOKENIZER_INPUT
 from pocketcrafter.export.calibration import samples
 from pocketcrafter.export.names import TOKENIZER
 from pocketcrafter.quantize.moments import Watcher, write_moments
@@ -23,7 +23,7 @@ _THREADS: Final = 2
 
 
 def run(inputs: Mapping[str, Path], settings: ExamplesSettings, out: Path, progress: Progress) -> None:
-    """Write `calibration.npz`, `moments.npz` and, for each golden, `inputs_<n>.npz` and `outputs_<n>.npz`.
+    """Write `calibration.npz` and `.json`, `moments.npz` and, for each golden, `inputs_<n>.npz` and `outputs_<n>.npz`.
 
     Inputs: ``photos`` (a folder), ``weights`` (the component's own), those of other components by their names,
     and the decoder's ``tokenizer``.
@@ -47,6 +47,13 @@ def run(inputs: Mapping[str, Path], settings: ExamplesSettings, out: Path, progr
         allow_pickle=False,
         **{f"{index}.{name}": array for index, sample in enumerate(drawn) for name, array in sample.items()},
     )
+    record = CalibrationRecord(
+        photos={path.name: content_hash(path) for path in photos},
+        seed=settings.seed,
+        samples=len(drawn),
+        sha256=content_hash(out / CALIBRATION),
+    )
+    (out / CALIBRATED_WITH).write_text(record.model_dump_json(indent=1), encoding="utf-8")
     student = TorchBackend().open(inputs["weights"], spec, _THREADS)
     seed = settings.seed + _GOLDEN_SEED_OFFSET
     for index, sample in enumerate(samples(settings.component, photos, folder, settings.goldens, seed)):

@@ -7,6 +7,7 @@ from pocketcrafter.runtime.targets import ARTIFACT_SUFFIX, TargetKind
 
 CALIBRATION: Final = "calibration.npz"
 MOMENTS: Final = "moments.npz"
+CALIBRATED_WITH: Final = "calibration.json"
 RECORD: Final = "lowering.json"
 PROOF: Final = "proof.json"
 BUNDLE: Final = "bundle"

@@ -1,5 +1,6 @@
 """From weights to a sealed, verified bundle, with the real steps and a really trained-shape network."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -124,6 +125,10 @@ def test_the_steps_make_a_bundle_that_verifies_and_runs(parts: dict[str, Path], 
     manifest = Bundle.open(path).manifest
     assert {entry.path for entry in manifest.licenses} == {"LICENSES/Apache-2.0.txt", "LICENSES/Apache-2.0.2.txt"}
     assert "not run" in (path / "reports/parity.md").read_text()
+    calibrated = json.loads((path / "reports/calibration.json").read_text())["restore"]
+    photo = sorted(PHOTOS.glob("*.jpg"))[0]
+    assert calibrated["photos"] == {photo.name: hashlib.sha256(photo.read_bytes()).hexdigest()}
+    assert calibrated["sha256"] == hashlib.sha256((parts["examples"] / "calibration.npz").read_bytes()).hexdigest()
 
 
 def test_the_same_parts_give_the_same_bytes(parts: dict[str, Path], tmp_path: Path) -> None:
