@@ -5,22 +5,31 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import torch
+from torch import nn
 
 from pocketcrafter.benchmarks.frames import FrameKind, MeasuredFrame
 from pocketcrafter.benchmarks.parity.results import StudioParity
 from pocketcrafter.benchmarks.parity.sources import NetworkSource
 from pocketcrafter.benchmarks.quality.metrics import PictureFigures, Reference
 from pocketcrafter.benchmarks.quality.pictures import PipelineSubject
+from pocketcrafter.export.models import critic_network
+from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.bundle.integrity import sha256_of
 from pocketcrafter.runtime.bundle.results import Figure, LadderGates, RungResult
 from pocketcrafter.runtime.components import Component
-from pocketcrafter.runtime.pipeline import PhotoPipeline
+from pocketcrafter.runtime.gate import GateSettings
+from pocketcrafter.runtime.pipeline import PhotoPipeline, SessionSource
 
 STUDIO_KINDS: Final = (FrameKind.DEGRADED, FrameKind.CLEAN, FrameKind.NOISE)
 """Frames that students and studios are compared on."""
 
 STUDIO_COMPONENTS: Final = (Component.CRITIC, Component.TONE, Component.RESTORE)
 """Components that take part in a picture, and may have a studio."""
+
+_OPINION: Final = ("plan", "presence", "confidence", "score")
+"""What a critic says first, in order."""
 
 _Measured = tuple[PictureFigures, float]
 
@@ -39,7 +48,8 @@ def compare_with_studio(
     student
         The bundle's networks in full precision.
     studio
-        Weights of larger networks, which take the place of the student's; the bundle's gate stays.
+        Weights of larger networks, which take the place of the student's; the bundle's gate stays. Of a critic its plan
+        and score count: the tone network goes on reading the student's tokens.
     frames
         At least one.
     split
@@ -54,8 +64,8 @@ def compare_with_studio(
     BackendError
         If a network fails.
     """
-    larger = NetworkSource(student.bundle, student.threads, weights={**student.weights, **studio})
-    subjects = [PipelineSubject(PhotoPipeline(source, threads=source.threads)) for source in (student, larger)]
+    sources: tuple[SessionSource, ...] = (student, _StudioSource(student, studio))
+    subjects = [PipelineSubject(PhotoPipeline(source, threads=student.threads)) for source in sources]
     found: tuple[list[_Measured], list[_Measured]] = ([], [])
     for number, measured in enumerate(frames):
         progress("studio", number, len(frames))
@@ -75,6 +85,43 @@ def compare_with_studio(
         studio_figures=large,
         rung=_rung(pocket, large, gates, len(frames), split),
     )
+
+
+class _StudioSource:
+    """The student's networks with a studio's in the place of some."""
+
+    def __init__(self, student: NetworkSource, studio: Mapping[Component, Path]) -> None:
+        self._student, self._studio = student, studio
+        others: dict[Component, Path] = {c: path for c, path in studio.items() if c is not Component.CRITIC}
+        self._larger = NetworkSource(student.bundle, student.threads, weights={**student.weights, **others})
+
+    @property
+    def gate(self) -> GateSettings:
+        return self._student.gate
+
+    def has(self, component: Component) -> bool:
+        return self._student.has(component)
+
+    def session(self, component: Component) -> Session:
+        if component is Component.CRITIC and component in self._studio:
+            return _StudioCritic(self._student.session(component), critic_network(self._studio[component]))
+        return self._larger.session(component)
+
+
+class _StudioCritic:
+    """A larger critic's opinion beside the student's tokens, the only ones that the other networks can read.
+
+    A studio of several critics has several times as many tokens as the contract.
+    """
+
+    def __init__(self, student: Session, studio: nn.Module) -> None:
+        self._student, self._studio = student, studio
+
+    def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+        with torch.inference_mode():
+            said = self._studio(torch.from_numpy(inputs["view"]), torch.from_numpy(inputs["crops"]))
+        opinion = {name: value.numpy() for name, value in zip(_OPINION, said[: len(_OPINION)], strict=True)}
+        return self._student.run(inputs) | opinion
 
 
 def _means(results: Sequence[_Measured]) -> tuple[Figure, ...]:

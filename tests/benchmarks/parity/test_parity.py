@@ -22,6 +22,7 @@ from pocketcrafter.benchmarks.parity.studio import compare_with_studio
 from pocketcrafter.benchmarks.parity.table import parity_lines
 from pocketcrafter.export.backend import WEIGHTS
 from pocketcrafter.export.models import load_component, save_component
+from pocketcrafter.export.models.critic import Critic, CriticConfig
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import LadderGates
 from pocketcrafter.runtime.components import Component
@@ -156,3 +157,17 @@ def test_what_was_found_is_kept_in_the_bundle(make_bundle: Callable[..., Path], 
     table = "\n".join(parity_lines(report, kept.manifest))
     assert "| ΔE2000 mean 0.4 | not run |" in table
     shutil.rmtree(root)
+
+
+def test_a_studio_of_several_critics_gives_its_plan_and_not_its_tokens(
+    bundle: Path, photos: list[Path], noise_profiles: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    save_component(Critic(CriticConfig(hidden=16, judges=2)).eval(), tmp_path / "studio.safetensors")
+    frames = list(measured_frames(photos[:1], noise_profiles, [FrameKind.CLEAN], 1, 3))
+    student = NetworkSource(Bundle.open(bundle), 1, weights=SHIPPED)
+    told = compare_with_studio(
+        student, {Component.CRITIC: tmp_path / "studio.safetensors"}, frames, "t", lambda *_: None
+    )
+    plan = {f.name: f.value for f in told.rung.figures}["plan MAE behind"]
+    assert plan <= 0  # an untrained critic is no better than the student on a clean frame
