@@ -83,6 +83,12 @@ def test_photos_that_nobody_changed_do_not_flatter_the_mean() -> None:
     assert rung.passed is False
 
 
+def test_photos_that_nobody_changed_prove_nothing() -> None:
+    rung = end_to_end_rung([parity(0.0, changed=False)] * 3, LadderGates(), "onnx")
+    assert rung.passed is None
+    assert "0 of them were changed" in rung.how
+
+
 @pytest.mark.parametrize(
     ("photo", "missed"),
     [
