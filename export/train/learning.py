@@ -13,7 +13,7 @@ from pocketcrafter.export.models.critic import FORESEEABLE, Judge
 from pocketcrafter.export.train.critic import CriticTask
 from pocketcrafter.export.train.evidence import EvidenceStore
 from pocketcrafter.export.train.fit import FitSettings, fit
-from pocketcrafter.export.train.gating import JudgedFrames, gate_figures
+from pocketcrafter.export.train.gating import Gates, JudgedFrames, gate_figures
 from pocketcrafter.export.train.tone import judge_store
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
@@ -87,11 +87,15 @@ def train_point(
     rows = rows_of(store, photos, frames, settings.seed)
     torch.manual_seed(settings.seed)
     task = CriticTask(Judge(), store, settings, torch.device("cpu"), rows)
-    judged = judge_store(fit(task, settings, folder, lambda _step, _losses: on_step(1)), validation)
+
+    def on_each(_step: int, _losses: object) -> None:
+        on_step(1)
+
+    judged = judge_store(fit(task, settings, folder, on_each), validation)
     truth, said = np.asarray(validation.plans, dtype=np.float64), judged.plan.numpy()
     spread = ((truth - truth.mean(0)) ** 2).sum(0)
     r2 = 1 - ((said - truth) ** 2).sum(0)[spread > 0] / spread[spread > 0]
-    gates = {a: _GATE for a in FORESEEABLE if a not in RESTORATION}
+    gates: Gates = {a: _GATE for a in FORESEEABLE if a not in RESTORATION}
     figures = gate_figures(JudgedFrames.of(validation, judged), gates)
     return LearningPoint(
         photos=photos,
