@@ -17,7 +17,6 @@ class _Measurements(LazyGroup):
         "quantization-outside": "pocketcrafter.benchmarks.quantization.bars_commands:outside",
         "quantization-memory": "pocketcrafter.benchmarks.quantization.bars_commands:memory",
         "outside": "pocketcrafter.benchmarks.outside.command:outside",
-        "outside": "pocketcrafter.benchmarks.outside.command:outside",
         "learning-curve": "pocketcrafter.benchmarks.learning.command:learning_curve",
         "prose": "pocketcrafter.benchmarks.prose.command:prose",
         "composition": "pocketcrafter.benchmarks.composition.command:composition",
