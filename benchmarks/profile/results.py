@@ -4,16 +4,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from pocketcrafter.benchmarks.latency.machine import Machine
 from pocketcrafter.benchmarks.latency.results import Skipped
 from pocketcrafter.benchmarks.profile.layers import LayerKind
 from pocketcrafter.benchmarks.profile.peak import Peaks
+from pocketcrafter.benchmarks.result_files import read_result
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.config import Config
-from pocketcrafter.runtime.errors import ConfigError
 
 MAX_RESULT_BYTES: Final = 64 << 20
 
@@ -74,14 +74,4 @@ def read_profile(path: Path) -> ProfileReport:
     ConfigError
         If it is missing, too large or not a result.
     """
-    try:
-        if path.stat().st_size > MAX_RESULT_BYTES:
-            raise ConfigError(f"{path}: larger than {MAX_RESULT_BYTES >> 20} MiB; no profile is.")
-        return ProfileReport.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValidationError as error:
-        fault = error.errors()[0]
-        place = ".".join(map(str, fault["loc"])) or "file"
-        message = f"{path}: not what `pocketcrafter bench profile --json` writes: {place}: {fault['msg']}"
-        raise ConfigError(message) from error
+    return read_result(path, ProfileReport, "profile", "bench profile --json", MAX_RESULT_BYTES)

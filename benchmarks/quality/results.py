@@ -3,16 +3,16 @@
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import Field, ValidationError, computed_field, model_validator
+from pydantic import Field, computed_field, model_validator
 
 from pocketcrafter.benchmarks.frames import FrameKind
 from pocketcrafter.benchmarks.latency.machine import Machine
 from pocketcrafter.benchmarks.quality.attributes import AttributeQuality, attribute_qualities, overall_r2
 from pocketcrafter.benchmarks.quality.pictures import FrameQuality, KindQuality, Name, summarize
 from pocketcrafter.benchmarks.quality.scoring import ScoreQuality, score_qualities, score_srcc
+from pocketcrafter.benchmarks.result_files import read_result
 from pocketcrafter.export.data.manifest import Split
 from pocketcrafter.runtime.config import Config
-from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.plan import Attribute
 
 MAX_RESULT_BYTES: Final = 256 << 20
@@ -81,15 +81,4 @@ def read_quality(path: Path) -> QualityReport:
     ConfigError
         If the file is missing, too large, or something else.
     """
-    try:
-        if path.stat().st_size > MAX_RESULT_BYTES:
-            raise ConfigError(f"{path}: larger than {MAX_RESULT_BYTES >> 20} MiB; no quality result is.")
-        return QualityReport.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "file"
-        raise ConfigError(
-            f"{path}: not what `pocketcrafter bench quality --json` writes: {place}: {first['msg']}"
-        ) from error
+    return read_result(path, QualityReport, "quality result", "bench quality --json", MAX_RESULT_BYTES)

@@ -4,16 +4,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from pocketcrafter.benchmarks.frames import FrameKind
 from pocketcrafter.benchmarks.latency.results import LatencyReport
 from pocketcrafter.benchmarks.quality.results import QualityReport
 from pocketcrafter.benchmarks.report.facts import DELTA_E, State, TargetFacts
+from pocketcrafter.benchmarks.result_files import read_result
 from pocketcrafter.runtime.bundle.manifest import Manifest
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.config import Config
-from pocketcrafter.runtime.errors import ConfigError
 
 _MAX_BYTES = 4 << 20
 
@@ -98,16 +98,7 @@ def read_card(path: Path) -> BundleCard:
     ConfigError
         If it is missing, too large or something else.
     """
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ConfigError(f"{path}: larger than {_MAX_BYTES >> 20} MiB; no card is.")
-        return BundleCard.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValidationError as error:
-        fault = error.errors()[0]
-        place = ".".join(map(str, fault["loc"])) or "file"
-        raise ConfigError(f"{path}: not what `pocketcrafter report --json` writes: {place}: {fault['msg']}") from error
+    return read_result(path, BundleCard, "card", "report --json", _MAX_BYTES)
 
 
 def _medians(latency: LatencyReport, target: str) -> Mapping[Component, float]:

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
-from pydantic import ValidationError
 
 from pocketcrafter.benchmarks.profile.layers import LayerKind
 from pocketcrafter.benchmarks.profile.results import ProfileReport
 from pocketcrafter.benchmarks.quantization.sensitivity import SensitivityReport
 from pocketcrafter.benchmarks.report.analysis_plots import icicle, sensitivity_bars, size_against_error
 from pocketcrafter.benchmarks.report.facts import TargetFacts
-from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.benchmarks.result_files import read_result
 
 _MAX_BYTES = 64 << 20
 
@@ -63,17 +62,7 @@ def read_sensitivity(path: Path) -> SensitivityReport:
     ConfigError
         If it is missing, too large or something else.
     """
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ConfigError(f"{path}: larger than {_MAX_BYTES >> 20} MiB; no sensitivity is.")
-        return SensitivityReport.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValidationError as error:
-        fault = error.errors()[0]
-        place = ".".join(map(str, fault["loc"])) or "file"
-        message = f"{path}: not what `pocketcrafter quantize sensitivity --json` writes: {place}: {fault['msg']}"
-        raise ConfigError(message) from error
+    return read_result(path, SensitivityReport, "sensitivity", "quantize sensitivity --json", _MAX_BYTES)
 
 
 def _sensitivity(report: SensitivityReport) -> tuple[str, Markup]:

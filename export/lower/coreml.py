@@ -35,9 +35,9 @@ from pocketcrafter.runtime.targets import TargetKind
 CONVERSION_GATE_DB: Final = 100.0
 """A float32 package in float32 is the network up to float rounding; what is below was converted wrongly."""
 
-_INTERPRETED: Final = 2
+INTERPRETED: Final = 2
 """Most samples to run in the interpreter, which takes seconds for each."""
-_ROUNDED: Final = "the network with its weights rounded to INT8 in torch"
+ROUNDED: Final = "the network with its weights rounded to INT8 in torch"
 _ARTIFACT_HOW: Final = (
     "The .mlpackage in the MIL interpreter, every layer rounded to its declared type (the package, not Apple's kernels)"
 )
@@ -79,7 +79,7 @@ class CoremlLowering:
         check_precision(self._target, precision)
         coremltools()
         used, held = hold_back(calibration)
-        held = held[:_INTERPRETED]
+        held = held[:INTERPRETED]
         eager = frozen(model, keep_fp32)
         inputs = as_tensors(used[0], spec)
         simulated, int8_weights = quantize_weights(eager, keep_fp32) if precision is Precision.INT8 else (eager, ())
@@ -94,7 +94,7 @@ class CoremlLowering:
             _tell(progress, 2)
             session = MilBackend().open(made, spec, torch.get_num_threads())
             actual = [session.run(sample) for sample in held]
-            simulation = Simulation(run_torch(simulated, held, spec), _ROUNDED) if simulated is not eager else None
+            simulation = Simulation(run_torch(simulated, held, spec), ROUNDED) if simulated is not eager else None
             coverage = coreml_coverage(read_package(made).function(), half=half)
             result = measured(out, coverage, spec, reference, simulation, actual, _ARTIFACT_HOW)
             if out.exists():

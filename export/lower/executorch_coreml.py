@@ -23,6 +23,7 @@ from pocketcrafter.export.lower.base import (
     run_artifact,
     run_torch,
 )
+from pocketcrafter.export.lower.coreml import INTERPRETED, ROUNDED
 from pocketcrafter.export.lower.coreml_backend import MilBackend
 from pocketcrafter.export.lower.coreml_convert import coremltools, quiet
 from pocketcrafter.export.lower.coreml_coverage import coreml_coverage
@@ -36,9 +37,6 @@ from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError, ConfigError
 from pocketcrafter.runtime.targets import TargetKind
 
-_INTERPRETED: Final = 2
-"""Most samples to run in the interpreter, which takes seconds for each."""
-_ROUNDED: Final = "the network with its weights rounded to INT8 in torch"
 _ARTIFACT_HOW: Final = (
     "The .mlpackage out of the .pte in the MIL interpreter, every layer rounded to its declared type "
     "(the package, not Apple's kernels)"
@@ -81,14 +79,14 @@ class ExecutorchCoremlLowering:
                 "compresses all of a network. Build this component in fp16, or for coreml:ios18."
             )
         used, held = hold_back(calibration)
-        held = held[:_INTERPRETED]
+        held = held[:INTERPRETED]
         eager = frozen(model, keep_fp32)
         simulated = quantize_weights(eager)[0] if int8 else eager
         temporary = out.with_name(f".{out.name}.tmp{out.suffix}")
         try:
             coverage = _write(simulated, as_tensors(used[0], spec), temporary, precision)
             actual = run_artifact(MilBackend(), temporary, held, spec)
-            simulation = Simulation(run_torch(simulated, held, spec), _ROUNDED) if int8 else None
+            simulation = Simulation(run_torch(simulated, held, spec), ROUNDED) if int8 else None
             result = measured(out, coverage, spec, run_torch(eager, held, spec), simulation, actual, _ARTIFACT_HOW)
             temporary.replace(out)
         finally:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -24,12 +23,11 @@ from pocketcrafter.export.lower.base import (
 )
 from pocketcrafter.export.lower.executorch_qnn_child import COVERAGE, EXPORTED, LOWERED, LowerJob
 from pocketcrafter.export.lower.pools import spell_out_pools
-from pocketcrafter.export.lower.qnn_context import check_socs
+from pocketcrafter.export.lower.qnn_context import EMULATED, check_socs
 from pocketcrafter.export.lower.xnnpack import XnnpackLowering
-from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.executorch_qnn import run_program, why_no_executorch_qnn
 from pocketcrafter.runtime.backends.processes import JOB, call_process
-from pocketcrafter.runtime.backends.qnn_child import inputs_file, outputs_file
+from pocketcrafter.runtime.backends.qnn_child import inputs_file, outputs_file, read_values, write_values
 from pocketcrafter.runtime.backends.qnn_sdk import qnn_environment
 from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
 from pocketcrafter.runtime.bundle.results import Coverage, Precision
@@ -38,8 +36,6 @@ from pocketcrafter.runtime.errors import BackendError, ConfigError
 from pocketcrafter.runtime.targets import SOC_OF, TargetKind
 
 _CHILD: Final = "pocketcrafter.export.lower.executorch_qnn_child"
-_EMULATED: Final = 2
-"""Most samples to run on the emulator, which takes seconds to a minute for each."""
 _SIMULATED: Final = "the PT2E fake-quantized model in torch"
 
 
@@ -83,7 +79,7 @@ class ExecutorchQnnLowering:
         if reason := why_no_executorch_qnn():
             raise BackendError(f"{self._target} cannot be built: {reason}")
         used, held = hold_back(calibration)
-        held = held[:_EMULATED]
+        held = held[:EMULATED]
         eager = frozen(model, keep_fp32)
         quantized = precision is not Precision.FP16
         if quantized and keep_fp32:
@@ -101,7 +97,7 @@ class ExecutorchQnnLowering:
             simulation = None
             if quantized:
                 files = [outputs_file(folder, len(used) + index) for index in range(len(held))]
-                simulation = Simulation([named_outputs(_arrays(file), spec) for file in files], _SIMULATED)
+                simulation = Simulation([named_outputs(read_values(file), spec) for file in files], _SIMULATED)
             made = folder / LOWERED
             feeds = [list(checked_inputs(sample, spec).values()) for sample in held]
             facts, said = run_program(made, feeds, socs=True)
@@ -119,10 +115,5 @@ def _leave(model: nn.Module, spec: ComponentSpec, samples: Sequence[Sample], job
     spell_out_pools(program.graph_module)
     torch.export.save(program, folder / EXPORTED)
     for index, sample in enumerate(samples):
-        np.savez(inputs_file(folder, index), *checked_inputs(sample, spec).values(), allow_pickle=False)
+        write_values(inputs_file(folder, index), checked_inputs(sample, spec).values())
     (folder / JOB).write_text(job.model_dump_json(), encoding="utf-8")
-
-
-def _arrays(path: Path) -> list[FloatArray]:
-    with np.load(path, allow_pickle=False) as data:
-        return [data[f"arr_{index}"] for index in range(len(data.files))]

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import torch
 from executorch.backends.qualcomm.serialization.qc_schema import QcomChipset
 from executorch.backends.qualcomm.utils.utils import (
@@ -21,7 +20,7 @@ from pocketcrafter.export.lower.coverage import torch_coverage
 from pocketcrafter.quantize.pt2e import outputs_of
 from pocketcrafter.quantize.qnn import QnnScheme, quantize_qnn
 from pocketcrafter.runtime.backends.processes import JOB, Told, run_job
-from pocketcrafter.runtime.backends.qnn_child import inputs_file, outputs_file
+from pocketcrafter.runtime.backends.qnn_child import inputs_file, outputs_file, read_values, write_values
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.targets import Soc
@@ -60,7 +59,7 @@ def work(folder: Path, tell: Told) -> None:
         for index in range(job.calibration, job.calibration + job.held):
             with torch.no_grad():
                 outputs = outputs_of(module(*_tensors(folder, index)))
-            np.savez(outputs_file(folder, index), *(output.numpy() for output in outputs), allow_pickle=False)
+            write_values(outputs_file(folder, index), (output.numpy() for output in outputs))
     _lower(module, program, first, job, folder)
 
 
@@ -77,8 +76,7 @@ def _lower(
 
 
 def _tensors(folder: Path, index: int) -> tuple[Tensor, ...]:
-    with np.load(inputs_file(folder, index), allow_pickle=False) as data:
-        return tuple(torch.from_numpy(data[f"arr_{place}"]) for place in range(len(data.files)))
+    return tuple(map(torch.from_numpy, read_values(inputs_file(folder, index))))
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ SOC_IDS: Final[Mapping[Soc, int]] = {Soc.SM8650: 57, Soc.SM8750: 69, Soc.SM8850:
 
 _CONTEXT: Final = "EPContext"
 _BINARY: Final = "ep_cache_context"
-_EMULATED: Final = 2
+EMULATED: Final = 2
 """Most samples to run on the emulator, which takes seconds to a minute for each."""
 _PAIRS: Final = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
@@ -101,7 +101,7 @@ class QnnContextLowering:
         if reason := why_no_qnn():
             raise BackendError(f"{self._target} cannot be built: {reason}")
         used, held = hold_back(calibration)
-        held = held[:_EMULATED]
+        held = held[:EMULATED]
         eager = frozen(model, keep_fp32)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
             folder = Path(name)

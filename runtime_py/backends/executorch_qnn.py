@@ -6,15 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
 from pocketcrafter.runtime.backends.executorch_qnn_child import DELEGATE, PROGRAM, ProgramFacts, QnnProgramJob
 from pocketcrafter.runtime.backends.processes import JOB, call_process
 from pocketcrafter.runtime.backends.qnn import why_no_qnn
-from pocketcrafter.runtime.backends.qnn_child import inputs_file, outputs_file
+from pocketcrafter.runtime.backends.qnn_child import inputs_file, outputs_file, read_values, write_values
 from pocketcrafter.runtime.backends.qnn_sdk import qnn_environment
 from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
 from pocketcrafter.runtime.components import ComponentSpec
@@ -60,17 +58,12 @@ def run_program(
     with tempfile.TemporaryDirectory(prefix="pocketcrafter-qnn-") as name:
         folder = Path(name)
         for index, sample in enumerate(samples):
-            np.savez(inputs_file(folder, index), *sample, allow_pickle=False)
+            write_values(inputs_file(folder, index), sample)
         job = QnnProgramJob(program=program.resolve(), samples=len(samples), socs=socs)
         (folder / JOB).write_text(job.model_dump_json(), encoding="utf-8")
         call_process(_CHILD, folder, program, "QNN's emulator", environment=qnn_environment())
         facts = ProgramFacts.model_validate_json((folder / PROGRAM).read_bytes())
-        return facts, [_read(outputs_file(folder, index)) for index in range(len(samples))]
-
-
-def _read(path: Path) -> list[FloatArray]:
-    with np.load(path, allow_pickle=False) as data:
-        return [data[f"arr_{index}"] for index in range(len(data.files))]
+        return facts, [read_values(outputs_file(folder, index)) for index in range(len(samples))]
 
 
 class ExecutorchQnnBackend:

@@ -5,11 +5,10 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 from pydantic import Field
 
 from pocketcrafter.runtime.backends.processes import JOB, Told, run_job
-from pocketcrafter.runtime.backends.qnn_child import inputs_file, outputs_file
+from pocketcrafter.runtime.backends.qnn_child import inputs_file, outputs_file, read_values, write_values
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import BackendError
 
@@ -58,10 +57,8 @@ def work(folder: Path, tell: Told) -> None:
         soc_ids=soc_ids,
     )
     for index in range(job.samples):
-        with np.load(inputs_file(folder, index), allow_pickle=False) as data:
-            tensors = [torch.from_numpy(data[f"arr_{place}"]) for place in range(len(data.files))]
-        outputs: list[Any] = method.execute(tensors)
-        np.savez(outputs_file(folder, index), *(output.numpy() for output in outputs), allow_pickle=False)
+        outputs: list[Any] = method.execute([*map(torch.from_numpy, read_values(inputs_file(folder, index)))])
+        write_values(outputs_file(folder, index), (output.numpy() for output in outputs))
         tell(index + 1, job.samples)
     (folder / PROGRAM).write_text(facts.model_dump_json(), encoding="utf-8")
 

@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime as ort
 from pydantic import Field
 
+from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.processes import JOB, Told, run_job
 from pocketcrafter.runtime.config import Config
 
@@ -42,6 +43,17 @@ def inputs_file(folder: Path, index: int) -> Path:
 def outputs_file(folder: Path, index: int) -> Path:
     """Return where the outputs of a sample lie."""
     return folder / f"outputs_{index}.npz"
+
+
+def write_values(path: Path, values: Iterable[FloatArray]) -> None:
+    """Leave tensors for another process, by their places."""
+    np.savez(path, *values, allow_pickle=False)
+
+
+def read_values(path: Path) -> list[FloatArray]:
+    """Read what `write_values` left."""
+    with np.load(path, allow_pickle=False) as data:
+        return [data[f"arr_{place}"] for place in range(len(data.files))]
 
 
 def work(folder: Path, tell: Told) -> None:
