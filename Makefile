@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 BUNDLE := build/default.pcbundle
 THREADS := 2
 
-.PHONY: setup demo test lint bundle clean
+.PHONY: setup demo test lint bundle parity-arm64 clean
 
 setup: $(VENV)/.ready
 
@@ -32,6 +32,10 @@ lint: setup
 
 test: lint
 	$(BIN)/python -m pytest -n 2
+
+# Needs root the first time, and: apt-get install qemu-user-static debootstrap g++-aarch64-linux-gnu cmake
+parity-arm64: setup
+	@$(BIN)/pocketcrafter bench arm64 $(BUNDLE)
 
 clean:
 	rm -rf build $(VENV)

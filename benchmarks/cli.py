@@ -21,9 +21,11 @@ class _Measurements(LazyGroup):
         "prose": "pocketcrafter.benchmarks.prose.command:prose",
         "composition": "pocketcrafter.benchmarks.composition.command:composition",
         "parity": "pocketcrafter.benchmarks.parity.command:parity",
+        "arm64": "pocketcrafter.benchmarks.arm64.command:arm64",
         "profile": "pocketcrafter.benchmarks.profile.command:profile",
         "estimate": "pocketcrafter.benchmarks.estimate.command:estimate_command",
         "latency": "pocketcrafter.benchmarks.latency.commands:latency",
+        "baseline": "pocketcrafter.benchmarks.latency.commands:baseline_command",
         "leaderboard": "pocketcrafter.benchmarks.report.leaderboard:leaderboard",
         "compare": "pocketcrafter.benchmarks.latency.commands:compare_command",
     }

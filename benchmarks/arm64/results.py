@@ -1,0 +1,72 @@
+"""What the emulated ARM64 processor made of a bundle's artifacts: a closed model, and its table."""
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from pocketcrafter.benchmarks.latency.machine import Machine
+from pocketcrafter.benchmarks.quality.tables import markdown
+from pocketcrafter.runtime.bundle.results import Fidelity, Precision
+from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.config import Config
+
+
+class ArmNetwork(Config):
+    """One artifact's goldens."""
+
+    component: Component
+    target: str
+    precision: Precision
+    against_host: tuple[Fidelity, ...] = Field(description="Against the same artifact on this machine's processor.")
+    host_gate_db: float
+    against_golden: tuple[Fidelity, ...] = Field(description="Against the full-precision goldens.")
+    golden_gate_db: float
+    seconds: float = Field(ge=0, description="What the emulation took; says nothing of any processor.")
+
+    @property
+    def passed(self) -> bool:
+        """Whether both gates are kept."""
+        host = all(f.reaches(self.host_gate_db) for f in self.against_host)
+        return host and all(f.reaches(self.golden_gate_db) for f in self.against_golden)
+
+
+class ArmReport(Config):
+    """Everything that one `pocketcrafter bench arm64` found."""
+
+    schema_version: Literal[1] = 1
+    bundle: str
+    processor: str = Field(description="What was emulated, and by what.")
+    machine: Machine = Field(description="Where the emulator ran; the other side of the comparison.")
+    tools: dict[str, str] = Field(description="Versions of the ARM64 runtimes.")
+    networks: tuple[ArmNetwork, ...]
+
+    @property
+    def failures(self) -> list[str]:
+        """Networks that missed a gate."""
+        return [f"{n.component} on {n.target}" for n in self.networks if not n.passed]
+
+
+def arm_lines(report: ArmReport) -> Iterator[str]:
+    """Yield the lines of a report."""
+    yield f"{report.bundle} on {report.processor}, against {report.machine.cpu}; no device is involved"
+    yield ""
+    head = ("network", "on", "precision", "result", "against this machine", "largest difference", "against the goldens")
+    yield markdown(head, [_row(network) for network in report.networks])
+
+
+def _row(network: ArmNetwork) -> tuple[str, ...]:
+    return (
+        network.component.value,
+        network.target,
+        network.precision.value,
+        "passed" if network.passed else "FAILED",
+        _lowest(network.against_host, network.host_gate_db),
+        f"{max(f.max_abs_error for f in network.against_host):.1e}",
+        _lowest(network.against_golden, network.golden_gate_db),
+    )
+
+
+def _lowest(fidelity: Sequence[Fidelity], gate_db: float) -> str:
+    ratios = [f.sqnr_db for f in fidelity if f.sqnr_db is not None]
+    return f"{min(ratios):.1f} dB (≥ {gate_db:g})" if ratios else "identical"
