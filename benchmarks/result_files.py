@@ -1,7 +1,7 @@
 """Results that commands wrote as JSON, read back with nothing taken on trust."""
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from pydantic import ValidationError
 
@@ -9,6 +9,8 @@ from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
 
 C = TypeVar("C", bound=Config)
+
+_MOST_FAULTS: Final = 10
 
 
 def read_result(path: Path, model: type[C], what: str, command: str, most_bytes: int) -> C:
@@ -28,7 +30,7 @@ def read_result(path: Path, model: type[C], what: str, command: str, most_bytes:
     Raises
     ------
     ConfigError
-        If it is missing, too large or something else; the message names the first fault's place.
+        If it is missing, too large or something else; the message names the faults' places, ten at most.
     """
     try:
         if path.stat().st_size > most_bytes:
@@ -37,6 +39,6 @@ def read_result(path: Path, model: type[C], what: str, command: str, most_bytes:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except ValidationError as error:
-        fault = error.errors()[0]
-        place = ".".join(map(str, fault["loc"])) or "file"
-        raise ConfigError(f"{path}: not what `pocketcrafter {command}` writes: {place}: {fault['msg']}") from error
+        faults = [f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()[:_MOST_FAULTS]]
+        told = faults[0] if len(faults) == 1 else "".join(f"\n  {fault}" for fault in faults)
+        raise ConfigError(f"{path}: not what `pocketcrafter {command}` writes: {told}") from error

@@ -18,6 +18,8 @@ from pocketcrafter.runtime.errors import BackendError, PocketCrafterError
 
 _T = TypeVar("_T")
 _GOODBYE_SECONDS: Final = 10
+_LONG_SECONDS: Final = 1.0
+"""A run that takes longer finds caches and clocks as it makes them itself: it needs no untimed run just before."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class Lap:
-    """One timed run after an untimed one: seconds of the clock, of the CPU, and by stage."""
+    """One timed run: seconds of the clock, of the CPU, and by stage."""
 
     wall_s: float
     cpu_s: float
@@ -85,7 +87,7 @@ class Child:
         self.close()
 
     def lap(self) -> Lap:
-        """Run twice, and time the second."""
+        """Run twice and time the second, or only once where a run takes longer than a second."""
         self._send(_LAP)
         return self._receive(Lap)
 
@@ -145,11 +147,16 @@ def _serve(connection: Connection, job: Job) -> None:
         run()
         first = time.perf_counter()
         connection.send(Opened(loaded - start, first - loaded, base, job.sqnr_db(run)))
+        short = first - loaded < _LONG_SECONDS
         while (request := connection.recv()) != _FINISH:
             if isinstance(request, _Sustain):
                 _sustain(connection, run, request)
-            else:
-                connection.send(_lap(run))
+                continue
+            if short:
+                run()
+            lap = _lap(run)
+            short = lap.wall_s < _LONG_SECONDS
+            connection.send(lap)
         connection.send(resident_mib()[1])
     except (EOFError, BrokenPipeError, KeyboardInterrupt):
         return  # the parent has left, or is about to
@@ -161,7 +168,6 @@ def _serve(connection: Connection, job: Job) -> None:
 
 
 def _lap(run: Run) -> Lap:
-    run()
     cpu, wall = time.process_time(), time.perf_counter()
     stages = run()
     return Lap(time.perf_counter() - wall, time.process_time() - cpu, dict(stages))

@@ -1,4 +1,4 @@
-"""``pocketcrafter bench latency`` and ``bench compare``."""
+"""``pocketcrafter bench latency``, ``bench compare`` and ``bench baseline``."""
 
 import re
 import sys
@@ -7,19 +7,21 @@ from typing import Final
 
 import click
 
-from pocketcrafter.benchmarks.latency.compare import compare, comparison_lines
-from pocketcrafter.benchmarks.latency.competitors import CompetitorName
+from pocketcrafter.benchmarks.latency.baseline import BASELINE_FILE, baseline_of, read_baseline
+from pocketcrafter.benchmarks.latency.compare import compare, compare_with_baseline, comparison_lines
+from pocketcrafter.benchmarks.latency.competitors import REFERENCE, CompetitorName
 from pocketcrafter.benchmarks.latency.measure import LatencyOptions, measure_latency
 from pocketcrafter.benchmarks.latency.results import read_latency
 from pocketcrafter.benchmarks.latency.table import latency_lines
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import GateError
+from pocketcrafter.runtime.files import write_text
 
 _DURATION: Final = re.compile(r"(\d{1,6})(s|m|h)")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
 _NO_COMPETITOR: Final = "none"
-_PHOTOS_MP: Final = (1.0, 12.0)
+_PHOTOS_MP: Final = (1.0, 12.0, 50.0)
 
 
 def _as_seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float:
@@ -60,7 +62,15 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result a
     callback=_as_seconds,
     help="Then run each target's networks this long without a pause, as in 10m.",
 )
-@click.option("--end-to-end", is_flag=True, help="Also enhance whole photos of 1 and 12 MP, restoration off and on.")
+@click.option("--end-to-end", is_flag=True, help="Also enhance whole photos on each target, restoration off and on.")
+@click.option(
+    "--megapixels",
+    type=click.FloatRange(0.1, 200),
+    multiple=True,
+    default=_PHOTOS_MP,
+    show_default=True,
+    help="Sizes of those photos; may be given again.",
+)
 @_JSON
 def latency(
     bundle: Path,
@@ -71,6 +81,7 @@ def latency(
     repeats: int,
     loads: int,
     sustained: float,
+    megapixels: tuple[float, ...],
     *,
     end_to_end: bool,
     as_json: bool,
@@ -93,7 +104,7 @@ def latency(
         repeats=repeats,
         loads=loads,
         sustained_s=sustained,
-        photos_mp=_PHOTOS_MP if end_to_end else (),
+        photos_mp=megapixels if end_to_end else (),
     )
     with Bars() as bars:
         report = measure_latency(bundle, options, bars.update)
@@ -102,20 +113,53 @@ def latency(
 
 @click.command("compare")
 @click.argument("earlier", type=_RESULT)
-@click.argument("later", type=_RESULT)
+@click.argument("later", type=_RESULT, required=False)
 @click.option(
     "--relative", is_flag=True, help="Count in times of eager torch in the same run; always so for two machines."
 )
+@click.option(
+    "--baseline",
+    type=_RESULT,
+    help="With one result: what `bench baseline` wrote  [default: the ratios kept in this repository].",
+)
 @_JSON
-def compare_command(earlier: Path, later: Path, *, relative: bool, as_json: bool) -> None:
+def compare_command(earlier: Path, later: Path | None, baseline: Path | None, *, relative: bool, as_json: bool) -> None:
     r"""Compare two results of `bench latency --json`: ratios with their confidence. Exit code 1: a regression.
 
+    One result alone is compared with a baseline: ratios to eager torch, which outlast a machine.
+
     \b
-    Example:
+    Examples:
       pocketcrafter bench compare before.json after.json
+      pocketcrafter bench compare after.json
     """
-    report = compare(read_latency(earlier), read_latency(later), relative=relative)
+    if later is None:
+        report = compare_with_baseline(read_baseline(baseline or BASELINE_FILE), read_latency(earlier))
+    elif baseline is not None:
+        raise click.UsageError("--baseline takes the place of an earlier result: name one result only.")
+    else:
+        report = compare(read_latency(earlier), read_latency(later), relative=relative)
     click.echo(report.model_dump_json(indent=1) if as_json else "\n".join(comparison_lines(report)))
     if report.regressions:
         click.echo(f"{len(report.regressions)} regression(s)", err=True)
         sys.exit(GateError.exit_code)
+
+
+@click.command("baseline")
+@click.argument("result", type=_RESULT)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The JSON file to write.")
+@_JSON
+def baseline_command(result: Path, out: Path, *, as_json: bool) -> None:
+    r"""Keep a result of `bench latency --json` as ratios to eager torch, for `bench compare` to hold others against.
+
+    \b
+    Example:
+      pocketcrafter bench baseline latency.json --out benchmarks/latency/baseline.json
+    """
+    kept = baseline_of(read_latency(result))
+    write_text(out, kept.model_dump_json(indent=1) + "\n")
+    if as_json:
+        click.echo(kept.model_dump_json(indent=1))
+        return
+    noisy = sum(case.noisy for case in kept.cases)
+    click.echo(f"{out}: {len(kept.cases)} ratios to {REFERENCE}" + (f", {noisy} of them noisy" if noisy else ""))

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 from pydantic import Field
 
+from pocketcrafter.benchmarks.latency.baseline import Baseline, RelativeCase, baseline_of
 from pocketcrafter.benchmarks.latency.competitors import REFERENCE
 from pocketcrafter.benchmarks.latency.intervals import ratio_of_medians
 from pocketcrafter.benchmarks.latency.results import CaseResult, Interval, LatencyReport, in_threads
@@ -38,6 +39,7 @@ class Basis(StrEnum):
     """What the times are counted in."""
 
     TIME = "time"
+    BASELINE = f"times of {REFERENCE} in the same run, the earlier ones as a baseline keeps them"
     REFERENCE = f"times of {REFERENCE} in the same run"
 
 
@@ -111,6 +113,32 @@ def compare(earlier: LatencyReport, later: LatencyReport, *, relative: bool = Fa
     )
 
 
+def compare_with_baseline(baseline: Baseline, later: LatencyReport) -> ComparisonReport:
+    """Compare a run with ratios that were kept.
+
+    As in :func:`compare`, in times of eager torch. The interval goes from the lowest ratio that both intervals allow to
+    the highest: wider than it must be, as a baseline keeps no samples.
+
+    Raises
+    ------
+    ConfigError
+        If no case is in both, or the run lacks eager torch.
+    """
+    after = {case.key: case for case in baseline_of(later).cases}
+    pairs = [(old, after[old.key]) for old in baseline.cases if old.key in after]
+    if not pairs:
+        raise ConfigError("The baseline has no case of this run: measure the same targets, components and threads.")
+    return ComparisonReport(
+        basis=Basis.BASELINE,
+        comparisons=tuple(_compared_relative(old, new) for old, new in pairs),
+        only_earlier=tuple(
+            f"{old.component} on {old.runner}, {in_threads(old.threads)}"
+            for old in baseline.cases
+            if old.key not in after
+        ),
+    )
+
+
 def comparison_lines(report: ComparisonReport) -> Iterator[str]:
     """Yield the lines of a plain table, and what follows from it."""
     yield f"later / earlier {report.basis}; above 1 is slower"
@@ -153,6 +181,26 @@ def _compared(
     margin = max(LIMIT, old.warm.spread / 2, new.warm.spread / 2)
     # A process whose memory cannot be told reports 0.
     memory = new.peak_rss_mib / old.peak_rss_mib if old.peak_rss_mib and new.peak_rss_mib else 1.0
+    return Comparison(
+        runner=new.runner,
+        component=new.component,
+        threads=new.threads,
+        ratio=ratio,
+        interval=Interval.of(ends),
+        margin=float(np.round(margin, 4)),
+        memory_ratio=memory,
+        noisy=old.noisy or new.noisy,
+        verdict=_verdict(ends or (ratio, ratio), margin, memory),
+    )
+
+
+def _compared_relative(old: RelativeCase, new: RelativeCase) -> Comparison:
+    margin = max(LIMIT, old.spread / 2, new.spread / 2)
+    ends = None
+    if old.interval and new.interval:
+        ends = new.interval.low / old.interval.high, new.interval.high / old.interval.low
+    memory = new.memory_ratio / old.memory_ratio if old.memory_ratio and new.memory_ratio else 1.0
+    ratio = new.ratio / old.ratio
     return Comparison(
         runner=new.runner,
         component=new.component,

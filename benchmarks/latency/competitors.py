@@ -1,7 +1,7 @@
 """What a person would run instead of a bundle: the same weights by other engines, in full precision and in INT8."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,11 +10,13 @@ from typing import Any, Final
 
 import onnx
 
+from pocketcrafter.benchmarks.latency import litert
 from pocketcrafter.benchmarks.latency.engines import EngineName, OpenVino
 from pocketcrafter.export import calibration
 from pocketcrafter.export.backend import WEIGHTS, TorchBackend
 from pocketcrafter.export.lower.onnx import OnnxLowering
 from pocketcrafter.export.models import load_component
+from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.bundle.goldens import read_tensors
 from pocketcrafter.runtime.bundle.integrity import sha256_of
@@ -32,6 +34,8 @@ class CompetitorName(StrEnum):
     ONNXRUNTIME = "onnxruntime-fp32"
     ONNXRUNTIME_DYNAMIC = "onnxruntime-dynamic-int8"
     OPENVINO = "openvino-int8"
+    LITERT = "litert-fp32"
+    LITERT_INT8 = "litert-int8"
 
 
 REFERENCE: Final = CompetitorName.TORCH_EAGER
@@ -114,8 +118,7 @@ def _openvino(bundle: Bundle, entry: ComponentEntry, folder: Path) -> Contender:
     import openvino  # noqa: PLC0415
 
     exported, component = _exported(bundle, entry, folder), entry.spec.component
-    photos = sorted((Path(calibration.__file__).parent / "photos").glob("*.jpg"))
-    drawn: list[Any] = list(calibration.samples(component, photos, WEIGHTS, _SAMPLES, _SEED))
+    drawn: list[Any] = list(_samples(entry))
     artifact = folder / f"{component}.xml"
     try:
         with redirect_stdout(sys.stderr):  # NNCF draws its progress there; standard output is for the result
@@ -126,12 +129,43 @@ def _openvino(bundle: Bundle, entry: ComponentEntry, folder: Path) -> Contender:
     return Contender(EngineName.OPENVINO, artifact, Precision.INT8)
 
 
+def _litert(bundle: Bundle, entry: ComponentEntry, folder: Path) -> Contender:
+    return Contender(EngineName.LITERT, _converted(bundle, entry, folder))
+
+
+def _litert_int8(bundle: Bundle, entry: ComponentEntry, folder: Path) -> Contender:
+    """Quantize as Google's AI Edge Quantizer does: INT8 weights and activations, calibrated on the shipped photos."""
+    converted = _converted(bundle, entry, folder)
+    artifact = converted.with_suffix(".int8.tflite")
+    litert.quantize(converted, [list(sample.values()) for sample in _samples(entry)], artifact)
+    return Contender(EngineName.LITERT, artifact, Precision.INT8)
+
+
+def _converted(bundle: Bundle, entry: ComponentEntry, folder: Path) -> Path:
+    """Return a component as float32 LiteRT, converted once a folder."""
+    artifact = folder / f"{entry.spec.component}.tflite"
+    if not artifact.exists():
+        model = load_component(entry.spec.component, weights_of(bundle, entry))
+        litert.convert(model, list(_golden(bundle, entry).values()), artifact)
+    return artifact
+
+
+def _samples(entry: ComponentEntry) -> Sequence[Mapping[str, FloatArray]]:
+    """Draw a component's inputs from the photos that this package ships for calibration."""
+    photos = sorted((Path(calibration.__file__).parent / "photos").glob("*.jpg"))
+    return calibration.samples(entry.spec.component, photos, WEIGHTS, _SAMPLES, _SEED)
+
+
+def _golden(bundle: Bundle, entry: ComponentEntry) -> Mapping[str, FloatArray]:
+    return read_tensors(bundle.root / entry.goldens[0].inputs, entry.spec.inputs)
+
+
 def _exported(bundle: Bundle, entry: ComponentEntry, folder: Path) -> Path:
     """Return a component as float32 ONNX, exported once a folder."""
     artifact = folder / f"{entry.spec.component}.onnx"
     if not artifact.exists():
         model = load_component(entry.spec.component, weights_of(bundle, entry))
-        golden = read_tensors(bundle.root / entry.goldens[0].inputs, entry.spec.inputs)
+        golden = _golden(bundle, entry)
         # Full precision is not calibrated: the golden stands in for both of the samples that lowering asks for.
         OnnxLowering().lower(model, entry.spec, [golden, golden], Precision.FP32, artifact)
     return artifact
@@ -143,4 +177,6 @@ COMPETITORS: Final[Mapping[CompetitorName, Prepare]] = {
     CompetitorName.ONNXRUNTIME: _onnxruntime,
     CompetitorName.ONNXRUNTIME_DYNAMIC: _onnxruntime_dynamic,
     CompetitorName.OPENVINO: _openvino,
+    CompetitorName.LITERT: _litert,
+    CompetitorName.LITERT_INT8: _litert_int8,
 }

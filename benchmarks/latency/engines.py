@@ -5,6 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+from pocketcrafter.benchmarks.latency.litert import LiteRt
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Backend, Session
 from pocketcrafter.runtime.backends.names import BackendName
@@ -19,6 +20,7 @@ class EngineName(StrEnum):
 
     TORCH_COMPILE = "torch-compile"
     OPENVINO = "openvino"
+    LITERT = "litert"
 
 
 class CompiledTorch:
@@ -94,4 +96,5 @@ def opener(name: BackendName | EngineName) -> Backend:
 _ENGINES: Final[Mapping[EngineName, Backend]] = {
     EngineName.TORCH_COMPILE: CompiledTorch(),
     EngineName.OPENVINO: OpenVino(),
+    EngineName.LITERT: LiteRt(),
 }

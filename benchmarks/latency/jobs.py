@@ -32,6 +32,7 @@ ENGINES: Final[Mapping[BackendName | EngineName, tuple[str, ...]]] = {
     BackendName.TORCH: ("torch", "pocketcrafter.export.backend"),
     EngineName.TORCH_COMPILE: ("torch", "pocketcrafter.export.backend"),
     EngineName.OPENVINO: ("openvino",),
+    EngineName.LITERT: ("ai_edge_litert.interpreter",),
 }
 """What each backend computes with. Those that are not listed emulate: they prove values, and their time is nobody's."""
 
@@ -107,13 +108,14 @@ class NetworkJob:
 
 @dataclass(frozen=True)
 class PhotoJob:
-    """A photo file, enhanced into another one by the default backend.
+    """A photo file, enhanced into another one by one of a bundle's targets.
 
     The critic runs in full, but a fixed plan takes the place of what it says, so that every bundle and every photo has
     the same work done.
     """
 
     bundle: Path
+    target: str
     photo: Path
     result: Path
     megapixels: float
@@ -124,18 +126,19 @@ class PhotoJob:
     def name(self) -> str:
         """What it is, in words."""
         restoration = "on" if self.restoration else "off"
-        return f"photo of {self.megapixels:g} MP, restoration {restoration}, {in_threads(self.threads)}"
+        return (
+            f"photo of {self.megapixels:g} MP on {self.target}, restoration {restoration}, {in_threads(self.threads)}"
+        )
 
     def import_engine(self) -> None:
-        """Import the engine of the bundle's default target."""
-        bundle = Bundle.open(self.bundle)
-        for module in ENGINES[bundle.manifest.targets[bundle.target_for()].backend]:
+        """Import the target's engine."""
+        for module in ENGINES[Bundle.open(self.bundle).manifest.targets[self.target].backend]:
             importlib.import_module(module)
 
     def open(self) -> Run:
         """Open the bundle; each network is opened by the first run."""
         plan = _EVERYTHING if self.restoration else _TONE_ONLY
-        source = _FixedPlanSource(Bundle.open(self.bundle), plan, self.threads)
+        source = _FixedPlanSource(Bundle.open(self.bundle), self.target, plan, self.threads)
         return _PhotoRun(PhotoPipeline(source, threads=self.threads), self)
 
     def sqnr_db(self, run: Run) -> float | None:
@@ -171,6 +174,7 @@ class _PhotoRun:
 @dataclass(frozen=True)
 class _FixedPlanSource:
     bundle: Bundle
+    target: str
     plan: EditPlan
     threads: int
 
@@ -182,7 +186,7 @@ class _FixedPlanSource:
         return self.bundle.has(component)
 
     def session(self, component: Component) -> Session:
-        session = self.bundle.session(component, self.threads)
+        session = self.bundle.target_session(component, self.threads, self.target)
         return _FixedPlanCritic(session, self.plan) if component is Component.CRITIC else session
 
 

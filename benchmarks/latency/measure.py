@@ -3,31 +3,32 @@
 import hashlib
 import itertools
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
-from pocketcrafter.benchmarks.latency.child import Child, Opened
+from pocketcrafter.benchmarks.latency.child import Opened
 from pocketcrafter.benchmarks.latency.competitors import COMPETITORS, CompetitorName
+from pocketcrafter.benchmarks.latency.end_to_end import measure_photos
 from pocketcrafter.benchmarks.latency.intervals import paired_ratio
-from pocketcrafter.benchmarks.latency.jobs import ENGINES, NetworkJob, PhotoJob
+from pocketcrafter.benchmarks.latency.jobs import ENGINES, NetworkJob
 from pocketcrafter.benchmarks.latency.machine import this_machine
 from pocketcrafter.benchmarks.latency.results import (
     NOISE_LIMIT,
     CaseResult,
     Interval,
     LatencyReport,
-    PhotoResult,
     Ratio,
     Skipped,
     SustainedCurve,
+    TargetSize,
     Timing,
     in_threads,
 )
 from pocketcrafter.benchmarks.latency.rounds import Measured, Progress, measure_in_turn
-from pocketcrafter.benchmarks.latency.scene import write_scene
+from pocketcrafter.benchmarks.latency.sizes import target_sizes
+from pocketcrafter.benchmarks.latency.sustained import sustained_curves
 from pocketcrafter.runtime.backends.registry import why_unusable
 from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
 from pocketcrafter.runtime.bundle.manifest import ComponentEntry
@@ -35,10 +36,6 @@ from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import BackendError, ConfigError, PocketCrafterError
-
-_PHOTO_REPEATS: Final = 7
-_WINDOWS: Final = 60
-_LEAST_WINDOW_S: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ class LatencyOptions:
     sustained_s
         Seconds to run each target's networks without a pause afterwards; 0 for not at all.
     photos_mp
-        Sizes in megapixels of whole photos to enhance too, with restoration off and on, 7 times each at most.
+        Sizes in megapixels of whole photos to enhance too, on each target, with restoration off and on.
     """
 
     targets: tuple[str, ...] = ()
@@ -103,32 +100,34 @@ def measure_latency(path: Path, options: LatencyOptions, progress: Progress = la
     skipped: list[Skipped] = []
     curves: list[SustainedCurve] = []
     with tempfile.TemporaryDirectory(prefix="pocketcrafter-bench-") as folder:
-        scenes = {size: write_scene(bundle, size, Path(folder) / f"{size:g}mp.jpg") for size in options.photos_mp}
-        jobs = list(_network_jobs(bundle, options, Path(folder), skipped))
+        targets = list(_runnable(bundle, options, skipped))
+        sizes = _sizes(bundle, skipped)
+        jobs = list(_network_jobs(bundle, targets, options, Path(folder), skipped))
         for _, group in itertools.groupby(jobs, key=lambda job: (job.component, job.threads)):
             measured = measure_in_turn(list(group), options.repeats, options.loads, _wrong_answer, progress)
             skipped += [Skipped(what=m.job.name, reason=m.failure[:2000]) for m in measured if m.failure]
             cases += [_case(m) for m in measured if not m.failure]
-        photos = list(_photos(bundle, scenes, options, skipped, progress))
+        photos = list(
+            measure_photos(
+                bundle, targets, options.photos_mp, options.threads, options.repeats, Path(folder), skipped, progress
+            )
+        )
         if options.sustained_s:
             failed = {s.what for s in skipped}
             steady = [job for job in jobs if job.ours and job.name not in failed]
-            for job in steady:
-                try:
-                    curves.append(_curve(job, options.sustained_s, progress))
-                except BackendError as error:
-                    skipped.append(Skipped(what=f"sustained {job.component}", reason=str(error)[:2000]))
+            curves += sustained_curves(steady, options.sustained_s, skipped, progress)
     if not cases and not photos:
         reasons = "".join(f"\n  {s.what}: {s.reason}" for s in skipped)
         raise BackendError(f"{path}: nothing could be measured here:{reasons}")
     return LatencyReport(
-        schema_version=1,
+        schema_version=2,
         bundle=bundle.manifest.name,
         manifest_sha256=hashlib.sha256(read_manifest_bytes(bundle.root)).hexdigest(),
         machine=machine,
         started=started,
         repeats=options.repeats,
         noise_limit=NOISE_LIMIT,
+        sizes=sizes,
         cases=tuple(cases),
         ratios=tuple(speed_ratios(cases)),
         photos=tuple(photos),
@@ -137,24 +136,35 @@ def measure_latency(path: Path, options: LatencyOptions, progress: Progress = la
     )
 
 
-def _network_jobs(
-    bundle: Bundle, options: LatencyOptions, folder: Path, skipped: list[Skipped]
-) -> Iterator[NetworkJob]:
+def _runnable(bundle: Bundle, options: LatencyOptions, skipped: list[Skipped]) -> Iterator[str]:
+    """Yield the targets that compute on this machine, of those that were asked for."""
     has = bundle.manifest.targets
     if unknown := [t for t in options.targets if t not in has]:
         raise ConfigError(f"{bundle.path}: no target `{unknown[0]}`; it has {', '.join(has)}.")
-    runnable = []
     for target in options.targets or has:
         if has[target].backend not in ENGINES:
             skipped.append(Skipped(what=target, reason=f"{has[target].backend} emulates: its time is no device's"))
         elif reason := why_unusable(has[target].backend):
             skipped.append(Skipped(what=target, reason=reason[:2000]))
         else:
-            runnable.append(target)
+            yield target
+
+
+def _sizes(bundle: Bundle, skipped: list[Skipped]) -> tuple[TargetSize, ...]:
+    try:
+        return tuple(target_sizes(bundle))
+    except BackendError as error:
+        skipped.append(Skipped(what="size beside the weights in float32", reason=str(error)[:2000]))
+        return ()
+
+
+def _network_jobs(
+    bundle: Bundle, targets: Sequence[str], options: LatencyOptions, folder: Path, skipped: list[Skipped]
+) -> Iterator[NetworkJob]:
     components = options.components or [c.spec.component for c in bundle.manifest.components]
     for component in dict.fromkeys(components):
         entry = bundle.manifest.entry(component)
-        alone = [_target_job(bundle, entry, target) for target in runnable]
+        alone = [_target_job(bundle, entry, target) for target in targets]
         alone += _competing_jobs(bundle, entry, options.competitors, folder, skipped) if alone else []
         for threads in dict.fromkeys(options.threads):
             for job in alone:
@@ -253,46 +263,3 @@ def speed_ratios(cases: Sequence[CaseResult]) -> Iterator[Ratio]:
                 interval=Interval.of(ends),
                 cpu_ratio=other.cpu_ms / ours.cpu_ms,
             )
-
-
-def _photos(
-    bundle: Bundle,
-    scenes: Mapping[float, Path],
-    options: LatencyOptions,
-    skipped: list[Skipped],
-    progress: Progress,
-) -> Iterator[PhotoResult]:
-    for threads, (size, scene) in itertools.product(dict.fromkeys(options.threads), scenes.items()):
-        jobs = [
-            PhotoJob(bundle.path, scene, scene.with_suffix(f".{restoration}.jpg"), size, restoration, threads)
-            for restoration in (False, True)
-        ]
-        repeats = min(options.repeats, _PHOTO_REPEATS)
-        for measured in measure_in_turn(jobs, repeats, 1, lambda *_: "", progress):
-            if measured.failure:
-                skipped.append(Skipped(what=measured.job.name, reason=measured.failure[:2000]))
-                continue
-            yield PhotoResult(
-                target=bundle.target_for(),
-                megapixels=size,
-                restoration=measured.job.restoration,
-                threads=threads,
-                warm=Timing.of(measured.samples_ms),
-                stages_ms=measured.stages_ms(),
-                cpu_ms=measured.cpu_ms,
-                peak_rss_mib=measured.peak_rss_mib,
-                attempts=measured.attempts,
-                noisy=measured.noisy,
-            )
-
-
-def _curve(job: NetworkJob, seconds: float, progress: Progress) -> SustainedCurve:
-    window = max(_LEAST_WINDOW_S, seconds / _WINDOWS)
-    windows = max(1, round(seconds / window))
-    with Child(job) as child:
-        points = []
-        for point in child.sustain(windows, window):
-            points.append(point)
-            progress(f"sustained {job.name}", len(points), windows)
-        child.finish()
-    return SustainedCurve(runner=job.runner, component=job.component, threads=job.threads, points=tuple(points))

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
 import numpy as np
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from pocketcrafter.benchmarks.latency.intervals import median_interval, spread
 from pocketcrafter.benchmarks.latency.machine import Machine
+from pocketcrafter.benchmarks.result_files import read_result
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.config import Config
-from pocketcrafter.runtime.errors import ConfigError
 
 NOISE_LIMIT: Final = 0.2
 """A run whose (p90 − p10) / median is above this is noisy."""
@@ -106,20 +106,41 @@ class CaseResult(Config):
         """What it is, in words."""
         return f"{self.component} on {self.runner}, {in_threads(self.threads)}"
 
+    @property
+    def tokens_per_s(self) -> float | None:
+        """Tokens a second of the decoder, which reads and writes one in each inference; `None` for other networks."""
+        return 1e3 / self.warm.median_ms if self.component is Component.DECODER else None
+
 
 class PhotoResult(Config):
-    """Whole photos through the pipeline of the default backend, from file to file."""
+    """Whole photos through the pipeline on one target, from file to file."""
 
     target: Name
     megapixels: float = Field(gt=0)
     restoration: bool = Field(description="Whether the plan asked for restoration; everything else always ran.")
     threads: int = Field(ge=1)
+    load_ms: Samples = Field(description="Opening the bundle in a new process; networks open in the first run.")
+    first_ms: Samples = Field(description="The first photo after that.")
     warm: Timing
     stages_ms: Mapping[str, float] = Field(description="Median by stage.")
-    cpu_ms: float = Field(ge=0)
-    peak_rss_mib: float = Field(ge=0)
+    cpu_ms: float = Field(ge=0, description="Mean CPU time of a photo, over all threads.")
+    base_rss_mib: float = Field(ge=0, description="Resident memory with the engine imported, before the bundle.")
+    peak_rss_mib: float = Field(ge=0, description="Highest resident memory of the process.")
     attempts: int = Field(ge=1, le=2)
     noisy: bool
+
+
+class TargetSize(Config):
+    """What a target's networks weigh, beside the weights that they were made from."""
+
+    target: Name
+    artifact_bytes: int = Field(ge=1, description="All of the target's artifacts.")
+    float32_bytes: int = Field(ge=1, description="All weights of the same networks, four bytes each.")
+
+    @property
+    def ratio(self) -> float:
+        """How many times as large as the weights in full precision."""
+        return self.artifact_bytes / self.float32_bytes
 
 
 class Ratio(Config):
@@ -169,13 +190,14 @@ class SustainedCurve(Config):
 class LatencyReport(Config):
     """Everything that one `pocketcrafter bench latency` measured."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     bundle: Name = Field(description="The name in the bundle's manifest.")
     manifest_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     machine: Machine
     started: str = Field(max_length=40, description="UTC, ISO 8601.")
     repeats: int = Field(ge=1)
     noise_limit: float = Field(gt=0, description="Spread above which a run is noisy.")
+    sizes: tuple[TargetSize, ...] = Field((), description="Empty where the weights are not those of the bundle.")
     cases: tuple[CaseResult, ...]
     ratios: tuple[Ratio, ...] = ()
     photos: tuple[PhotoResult, ...] = ()
@@ -196,13 +218,4 @@ def read_latency(path: Path) -> LatencyReport:
     ConfigError
         If it is missing, too large or not a result; the message lists the faults.
     """
-    try:
-        if path.stat().st_size > MAX_RESULT_BYTES:
-            raise ConfigError(f"{path}: larger than {MAX_RESULT_BYTES >> 20} MiB; no latency result is.")
-        return LatencyReport.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValidationError as error:
-        faults = [f"  {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()[:10]]
-        heading = f"{path}: not what `pocketcrafter bench latency --json` writes:"
-        raise ConfigError("\n".join([heading, *faults])) from error
+    return read_result(path, LatencyReport, "latency result", "bench latency --json", MAX_RESULT_BYTES)

@@ -28,17 +28,30 @@ def latency_lines(report: LatencyReport) -> Iterator[str]:
         ],
     )
     yield from _table(
-        "| photo | restoration | threads | median | CPU | peak RSS | spread | stages, ms |",
+        "| photo | on | restoration | threads | load | first | median (95 %) | p90 | p99 | CPU | peak RSS | spread "
+        "| stages, ms |",
         [
-            f"| {p.megapixels:g} MP | {'on' if p.restoration else 'off'} | {p.threads} "
-            f"| {p.warm.median_ms / 1e3:.2f} s | {p.cpu_ms / 1e3:.2f} s | {p.peak_rss_mib:.0f} MiB "
+            f"| {p.megapixels:g} MP | {p.target} | {'on' if p.restoration else 'off'} | {p.threads} "
+            f"| {min(p.load_ms) / 1e3:.2f} s | {min(p.first_ms) / 1e3:.2f} s "
+            f"| {p.warm.median_ms / 1e3:.2f} s{_ends(p.warm.median_interval_ms, 1e3)} "
+            f"| {p.warm.p90_ms / 1e3:.2f} | {p.warm.p99_ms / 1e3:.2f} "
+            f"| {p.cpu_ms / 1e3:.2f} s | {p.peak_rss_mib:.0f} MiB "
             f"| {p.warm.spread:.0%}{_flag(p)} | {_stages(p)} |"
             for p in report.photos
         ],
     )
     for off, on in restoration_pairs(report):
         cost = (on.warm.median_ms - off.warm.median_ms) / on.megapixels
-        yield f"restoration at {on.megapixels:g} MP, {in_threads(on.threads)}: {cost / 1e3:.2f} s per megapixel"
+        where = f"{on.megapixels:g} MP on {on.target}, {in_threads(on.threads)}"
+        yield f"restoration at {where}: {cost / 1e3:.2f} s per megapixel"
+    for case in report.cases:
+        if case.tokens_per_s is not None:
+            yield f"{case.key}, {case.precision}: {case.tokens_per_s:.0f} tokens/s"
+    for size in report.sizes:
+        yield (
+            f"size of {size.target}: {size.artifact_bytes / 1e6:.2f} MB, {size.ratio:.2f}× its weights in float32 "
+            f"({size.float32_bytes / 1e6:.2f} MB)"
+        )
     for curve in report.sustained:
         yield f"sustained {curve.component} on {curve.runner}, {in_threads(curve.threads)}: keeps {curve.kept:.0%}"
     for skipped in report.skipped:
@@ -51,7 +64,7 @@ def restoration_pairs(report: LatencyReport) -> Iterator[tuple[PhotoResult, Phot
     """Yield the photo results that differ in restoration only: without, with."""
     for off in report.photos:
         for on in report.photos:
-            alike = (off.megapixels, off.threads) == (on.megapixels, on.threads)
+            alike = (off.target, off.megapixels, off.threads) == (on.target, on.megapixels, on.threads)
             if alike and on.restoration and not off.restoration:
                 yield off, on
 
@@ -71,5 +84,5 @@ def _stages(photo: PhotoResult) -> str:
     return ", ".join(f"{name} {ms:.0f}" for name, ms in photo.stages_ms.items())
 
 
-def _ends(interval: Interval | None) -> str:
-    return f" ({interval.low:.2f}–{interval.high:.2f})" if interval else ""
+def _ends(interval: Interval | None, unit: float = 1.0) -> str:
+    return f" ({interval.low / unit:.2f}–{interval.high / unit:.2f})" if interval else ""

@@ -32,7 +32,7 @@ def make_report(samples: dict[str, Sequence[float]], *, cpu: str = "One", peak_r
         for runner, values in samples.items()
     )
     return LatencyReport(
-        schema_version=1,
+        schema_version=2,
         bundle="small",
         manifest_sha256="0" * 64,
         machine=Machine(

@@ -60,7 +60,7 @@ def latency_of(runner: str) -> LatencyReport:
         seconds=60, inferences=9, median_ms=12, rss_mib=80, frequency_mhz=None, temperature_celsius=None
     )
     return LatencyReport(
-        schema_version=1,
+        schema_version=2,
         bundle="small",
         manifest_sha256="0" * 64,
         machine=this_machine(),
@@ -103,6 +103,9 @@ def latency_of(runner: str) -> LatencyReport:
                 megapixels=12,
                 restoration=restoration,
                 threads=1,
+                load_ms=(20.0,),
+                first_ms=(2_500.0,),
+                base_rss_mib=90,
                 warm=Timing.of([14_000.0 if restoration else 2_000.0]),
                 stages_ms={"decode": 100.0, "develop": 900.0},
                 cpu_ms=1500,
@@ -242,7 +245,7 @@ def test_latency_of_another_build_is_told(bundle: Path) -> None:
     assert "Host figures, not a phone's." in words
     assert "1 of 4 measurements spread by more than 20 %" in words
     assert "3.00× (2.50–3.50)" in words
-    assert "Restoration at 12 MP with 1 thread costs 1.00 s per megapixel." in words
+    assert "Restoration at 12 MP on onnx with 1 thread costs 1.00 s per megapixel." in words
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
