@@ -14,6 +14,7 @@ from pocketcrafter.benchmarks.profile.et_engine import profile_executorch
 from pocketcrafter.benchmarks.profile.layers import Layer, layers_of
 from pocketcrafter.benchmarks.profile.ort_engine import profile_onnx
 from pocketcrafter.benchmarks.profile.peak import measure_peaks
+from pocketcrafter.benchmarks.profile.qnn_engine import profile_qnn
 from pocketcrafter.benchmarks.profile.results import NetworkProfile, ProfileReport
 from pocketcrafter.export.lower.base import frozen
 from pocketcrafter.export.models import load_component
@@ -32,6 +33,7 @@ PROFILERS: Final[Mapping[BackendName, Profile]] = {
     BackendName.ONNXRUNTIME: profile_onnx,
     BackendName.EXECUTORCH: profile_executorch,
     BackendName.MIL_INTERPRETER: profile_coreml,
+    BackendName.QNN_EMULATOR: profile_qnn,
 }
 """Emulators that are not listed keep no clock that a device would know."""
 

@@ -26,6 +26,9 @@ class OpProfile(Config):
     exact: bool = Field(description="Whether the layer is known, not merely the last one before it.")
     kind: LayerKind = LayerKind.OTHER
     ms: float | None = Field(ge=0, description="Median of the timed runs; null where the engine has no clock.")
+    cycles: int | None = Field(
+        None, ge=0, description="What an emulator counted where it has no clock: cost of the emulation, no device's."
+    )
     macs: int = Field(0, ge=0)
     inside: bool = Field(description="Whether it runs where the target means it to: in the delegate, on INT8 kernels.")
 
@@ -46,6 +49,12 @@ class NetworkProfile(Config):
         """Time inside operators; the rest of a run is spent between them."""
         times = [op.ms for op in self.ops if op.ms is not None]
         return sum(times) if times else None
+
+    @property
+    def counted_cycles(self) -> int | None:
+        """Cycles of all operators, where an emulator counted them."""
+        found = [op.cycles for op in self.ops if op.cycles is not None]
+        return sum(found) if found else None
 
     @property
     def boundaries(self) -> int:

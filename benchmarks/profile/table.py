@@ -15,7 +15,8 @@ from pocketcrafter.benchmarks.quality.tables import NOT_MEASURED, markdown
 from pocketcrafter.runtime.bundle.results import Precision
 
 _CSV_HEAD: Final = (
-    "component", "target", "precision", "order", "op", "layer", "layer_is_exact", "kind", "ms", "macs", "inside",
+    "component", "target", "precision", "order", "op", "layer", "layer_is_exact", "kind", "ms", "cycles", "macs",
+    "inside",
 )  # fmt: skip
 
 
@@ -64,6 +65,7 @@ def as_csv(report: ProfileReport) -> str:
                     op.exact,
                     op.kind,
                     op.ms,
+                    op.cycles,
                     op.macs,
                     op.inside,
                 )
@@ -110,7 +112,7 @@ def _summary(network: NetworkProfile) -> str:
 def _row(number: int, op: OpProfile, network: NetworkProfile) -> tuple[str, ...]:
     layer = op.layer if op.exact else f"(after {op.layer})" if op.layer else NOT_MEASURED
     mark = "" if op.inside else "outside"
-    return (str(number), op.op, layer, *_times(op.ms, op.macs, network), mark)
+    return (str(number), op.op, layer, *_times(op.ms, op.cycles, op.macs, network), mark)
 
 
 def _kinds(network: NetworkProfile, peaks: Peaks | None) -> Iterator[tuple[str, ...]]:
@@ -120,8 +122,10 @@ def _kinds(network: NetworkProfile, peaks: Peaks | None) -> Iterator[tuple[str, 
     for kind in LayerKind:
         if ops := found[kind]:
             times = [op.ms for op in ops if op.ms is not None]
+            counted = [op.cycles for op in ops if op.cycles is not None]
             ms, macs = sum(times) if times else None, sum(op.macs for op in ops)
-            yield (kind.value, str(len(ops)), *_times(ms, macs, network), _of_roof(ms, macs, network, peaks))
+            figures = _times(ms, sum(counted) if counted else None, macs, network)
+            yield (kind.value, str(len(ops)), *figures, _of_roof(ms, macs, network, peaks))
 
 
 def _of_roof(ms: float | None, macs: int, network: NetworkProfile, peaks: Peaks | None) -> str:
@@ -132,8 +136,11 @@ def _of_roof(ms: float | None, macs: int, network: NetworkProfile, peaks: Peaks 
     return f"{macs / ms / 1e6 / roof:.0%}"
 
 
-def _times(ms: float | None, macs: int, network: NetworkProfile) -> tuple[str, str, str, str]:
+def _times(ms: float | None, cycles: int | None, macs: int, network: NetworkProfile) -> tuple[str, str, str, str]:
+    """Return time, share, MACs and speed; emulated cycles stand in the time's place, and have no speed."""
     millions = f"{macs / 1e6:.2f}" if macs else ""
+    if ms is None and cycles is not None and network.counted_cycles:
+        return f"{cycles / 1e6:.2f} M emulated cycles", f"{cycles / network.counted_cycles:.1%}", millions, NOT_MEASURED
     if ms is None:
         return NOT_MEASURED, NOT_MEASURED, millions, NOT_MEASURED
     share = ms / network.timed_ms if network.timed_ms else 0.0
@@ -141,4 +148,4 @@ def _times(ms: float | None, macs: int, network: NetworkProfile) -> tuple[str, s
 
 
 def _cost(op: OpProfile) -> float:
-    return op.macs if op.ms is None else op.ms
+    return next((float(cost) for cost in (op.ms, op.cycles) if cost is not None), float(op.macs))

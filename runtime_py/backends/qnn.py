@@ -61,6 +61,7 @@ def run_qnn(
     *,
     soc_id: int | None = None,
     context: Path | None = None,
+    profile: Path | None = None,
 ) -> tuple[Interface, list[dict[str, FloatArray]]]:
     """Open a model with the QNN provider alone, in a process of its own, and run it on the emulator.
 
@@ -75,6 +76,8 @@ def run_qnn(
     context
         Where the compiled context model goes; nothing is written when not given. It is written even where this raises
         because an operator is left to the CPU, and then names that operator.
+    profile
+        Where QNN's own profile of compiling and of every run goes, as CSV; none is kept when not given.
 
     Returns
     -------
@@ -96,6 +99,7 @@ def run_qnn(
             model=model.resolve(),
             soc_id=soc_id,
             context=context.resolve() if context else None,
+            profile=profile.resolve() if profile else None,
             samples=len(samples),
         )
         (folder / JOB).write_text(job.model_dump_json(), encoding="utf-8")

@@ -25,6 +25,7 @@ class QnnJob(Config):
     model: Path
     soc_id: int | None = Field(description="QNN's number of the system-on-chip; null for a context model.")
     context: Path | None = Field(description="Where the compiled context model goes; null to write none.")
+    profile: Path | None = Field(None, description="Where QNN's own profile goes, as CSV; null to keep none.")
     samples: int = Field(ge=0)
 
 
@@ -89,6 +90,8 @@ def _open(job: QnnJob) -> Any:  # noqa: ANN401 - onnxruntime is untyped
         "offload_graph_io_quantization": "0",
         "htp_graph_finalization_optimization_mode": _MOST_OPTIMIZED,
     }
+    if job.profile is not None:
+        settings |= {"profiling_level": "detailed", "profiling_file_path": str(job.profile)}
     if job.soc_id is not None:
         settings["soc_model"] = str(job.soc_id)
     devices = [device for device in ort.get_ep_devices() if device.ep_name == _PROVIDER]
