@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, Self, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from pocketcrafter.export.precisions import PRECISIONS_OF
+from pocketcrafter.export.precisions import refusal
 from pocketcrafter.runtime.bundle.manifest import TrainingData
 from pocketcrafter.runtime.bundle.results import LadderGates, Precision
 from pocketcrafter.runtime.components import POCKET_SPECS, Component
@@ -95,10 +95,8 @@ class Recipe(Config):
             if absent := [t.value for t in self.targets if t not in made.precision]:
                 raise ValueError(f"components.{component}.precision says nothing about {', '.join(absent)}")
             for target, precision in made.precision.items():
-                if precision not in (has := PRECISIONS_OF[target]):
-                    raise ValueError(
-                        f"components.{component}.precision: {target} has no {precision}; it has {', '.join(has)}"
-                    )
+                if reason := refusal(target, precision):
+                    raise ValueError(f"components.{component}.precision: {reason}")
             if (made.tokenizer is not None) != (component is Component.DECODER):
                 raise ValueError(f"components.{component}.tokenizer: the decoder needs one, nothing else has one")
             if made.weight_bits and not WEIGHT_ONLY & set(made.precision.values()):

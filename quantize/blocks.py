@@ -41,9 +41,14 @@ class Blocks:
         return self.levels.float() * self.scales.repeat_interleave(BLOCK, 1)
 
     @property
+    def short(self) -> bool:
+        """Whether 16 bits hold each scale: they are float16 numbers, as bfloat16 ones within its range are."""
+        return bool((self.scales.half().float() == self.scales).all())
+
+    @property
     def size(self) -> int:
-        """Bytes of levels and float32 scales as they are stored."""
-        return self.levels.numel() * self.bits // 8 + 4 * self.scales.numel()
+        """Bytes of levels and scales as they are stored."""
+        return self.levels.numel() * self.bits // 8 + (2 if self.short else 4) * self.scales.numel()
 
 
 def nearest(
@@ -84,11 +89,11 @@ def scales_for(
         raise ConfigError(f"A weight of {rows}×{columns} has no whole blocks of {BLOCK} inputs: keep its module wider.")
     if not torch.isfinite(weight).all():
         raise ConfigError("A weight that is not finite cannot be quantized: train the network again.")
-    lowest, highest = limits(bits)
-    blocks = weight.double().reshape(rows, -1, BLOCK)
     share = torch.ones(columns, dtype=torch.float64) if importance is None else importance.double()
     # An input that calibration never saw (a word, say) counts too: its weight must not be thrown away.
     share = (share + _UNSEEN * share.mean().clamp(min=1e-12)).reshape(1, -1, BLOCK)
+    lowest, highest = limits(bits)
+    blocks = weight.double().reshape(rows, -1, BLOCK)
     extreme = blocks.gather(2, blocks.abs().argmax(2, keepdim=True))
     # The largest magnitude becomes the lowest level, which is one further from 0 than the highest.
     widest = extreme.abs() / -lowest if positive else extreme / lowest
@@ -97,8 +102,8 @@ def scales_for(
     for shrink in _SHRINKS:
         scale = widest * shrink
         scale = scale.to(torch.bfloat16 if brief else torch.float32).double()
-        steps = (blocks / scale).round().clamp(lowest, highest)
-        error = ((steps * scale - blocks).square() * share).sum(2, keepdim=True)
+        steps = (blocks / scale).round_().clamp_(lowest, highest)
+        error = steps.mul_(scale).sub_(blocks).square_().mul_(share).sum(2, keepdim=True)
         best = torch.where(error < least, scale, best)
         least = torch.minimum(error, least)
     return best[:, :, 0].float()

@@ -1,8 +1,9 @@
-"""INT8 weights and 16-bit activations for Hexagon processors, which compute those in integers from end to end."""
+"""INT8 or INT4 weights and 16-bit activations, which Hexagon processors compute in integers from end to end."""
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import onnx
 from onnxruntime.quantization import QuantType, quantize
@@ -12,16 +13,19 @@ from pocketcrafter.quantize.qdq import CalibrationReader, inside, strip_metadata
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.errors import ConfigError
 
+_WEIGHTS: Final[Mapping[int, QuantType]] = {8: QuantType.QInt8, 4: QuantType.QInt4}
 
-def quantize_a16w8(
+
+def quantize_sixteen(
     fp32_onnx: Path,
     calibration: Sequence[Mapping[str, FloatArray]],
     out: Path,
     *,
+    bits: int = 8,
     keep_fp32: tuple[str, ...] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Quantize every operator of an ONNX model: weights INT8 per channel, activations unsigned 16-bit per tensor.
+    """Quantize every operator of an ONNX model: weights by output channel, activations unsigned 16-bit per tensor.
 
     Unlike :func:`pocketcrafter.quantize.qdq.quantize_onnx` it leaves nothing between the layers in floating point:
     with 16 bits the picture's own residual loses less than in float16, which is what the HTP has instead of float32.
@@ -34,6 +38,8 @@ def quantize_a16w8(
         At least one sample of float32 inputs, by name.
     out
         Where the quantized model goes, without the exporter's metadata; written under a temporary name first.
+    bits
+        Of the weights, 8 or 4.
     keep_fp32
         Qualified names of torch modules that are not quantized, with everything below them; the HTP runs them in
         float16.
@@ -57,7 +63,7 @@ def quantize_a16w8(
             parted,
             CalibrationReader(calibration, progress),
             activation_type=QuantType.QUInt16,
-            weight_type=QuantType.QInt8,
+            weight_type=_WEIGHTS[bits],
             per_channel=True,
             nodes_to_exclude=kept,
         )

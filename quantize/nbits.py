@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 import onnx
 import torch
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from pocketcrafter.quantize.blocks import BLOCK, Blocks, nearest
 from pocketcrafter.quantize.packing import packed, unpacked
@@ -15,6 +15,7 @@ from pocketcrafter.runtime.errors import ConfigError, ShapeMismatchError
 
 _OPERATOR: Final = "MatMulNBits"
 _DOMAIN: Final = "com.microsoft"
+_CAST: Final = "Cast"
 _FULL_PRECISION: Final = 1
 """ONNX Runtime's accuracy level for products in float32; others round activations to INT8 on some machines."""
 
@@ -55,21 +56,25 @@ def quantize_linears(
     chosen = [n for n in graph.node if _is_linear(n, weights) and not inside(n, keep_fp32)]
     if not chosen:
         raise ConfigError("No linear layer is left to quantize: keep fewer modules in float32, or build it in fp32.")
+    casts: list[onnx.NodeProto] = []
     for node in chosen:
         weight = numpy_helper.to_array(weights[node.input[1]])
-        blocks = (rounded or {}).get(module_of(node)) or nearest(torch.tensor(weight), bits)
+        blocks = (rounded or {}).get(module_of(node)) or nearest(torch.tensor(weight), bits, brief=True)
         if blocks.levels.shape != weight.shape:
             raise ShapeMismatchError(f"{node.name}: levels of {tuple(blocks.levels.shape)} for {weight.shape} weights.")
         rows, columns = weight.shape
         levels = packed(blocks).reshape(rows, -1, BLOCK * blocks.bits // 8)
-        stored = {
-            f"{node.name}.levels": levels,
-            f"{node.name}.scales": blocks.scales.numpy().reshape(-1),
-        }
-        graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in stored.items())
+        name, scales = f"{node.name}.scales", blocks.scales.numpy().reshape(-1)
+        graph.initializer.append(numpy_helper.from_array(levels, f"{node.name}.levels"))
+        if blocks.short:
+            # The operator takes scales of its input's type: ONNX Runtime widens them once, when it loads the model.
+            graph.initializer.append(numpy_helper.from_array(scales.astype(np.float16), f"{name}.short"))
+            casts.append(helper.make_node(_CAST, [f"{name}.short"], [name], name=f"{name}.cast", to=TensorProto.FLOAT))
+        else:
+            graph.initializer.append(numpy_helper.from_array(scales, name))
         replacement = helper.make_node(
             _OPERATOR,
-            [node.input[0], *stored],
+            [node.input[0], f"{node.name}.levels", name],
             list(node.output),
             name=node.name,
             domain=_DOMAIN,
@@ -81,6 +86,9 @@ def quantize_linears(
         )
         replacement.metadata_props.extend(node.metadata_props)
         node.CopyFrom(replacement)
+    rest = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(rest)
     _drop_unused(graph)
     if not any(opset.domain == _DOMAIN for opset in made.opset_import):
         made.opset_import.append(helper.make_opsetid(_DOMAIN, 1))
@@ -95,6 +103,8 @@ def decoded(model: onnx.ModelProto) -> onnx.ModelProto:
     made = onnx.ModelProto()
     made.CopyFrom(model)
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in made.graph.initializer}
+    casts = [n for n in made.graph.node if n.op_type == _CAST and n.input[0] in stored]
+    stored |= {n.output[0]: stored[n.input[0]].astype(np.float32) for n in casts}
     for node in made.graph.node:
         if node.op_type != _OPERATOR:
             continue
@@ -106,6 +116,10 @@ def decoded(model: onnx.ModelProto) -> onnx.ModelProto:
         name = f"{node.name}.weight"
         made.graph.initializer.append(numpy_helper.from_array(weight[:, : facts["K"]].T.copy(), name))
         node.CopyFrom(helper.make_node("MatMul", [node.input[0], name], list(node.output), name=node.name))
+    used = {name for node in made.graph.node for name in node.input}
+    left = [node for node in made.graph.node if node not in casts or node.output[0] in used]
+    del made.graph.node[:]
+    made.graph.node.extend(left)
     _drop_unused(made.graph)
     return made
 

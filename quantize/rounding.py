@@ -77,7 +77,7 @@ def blocks_of(
     for name, module in model.named_modules():
         if not isinstance(module, nn.Linear) or module.in_features % BLOCK or is_within(name, keep_fp32):
             continue
-        wanted = next((n for above, n in guidance.bits.items() if is_within(name, (above,))), bits)
+        wanted = bits_for(name, bits, guidance.bits)
         weight = module.weight.detach()
         moment = guidance.moments.get(name)
         made[name] = (
@@ -91,3 +91,8 @@ def blocks_of(
             "quantize: keep fewer modules, or build it in fp32."
         )
     return made
+
+
+def bits_for(name: str, bits: int, special: Mapping[str, int]) -> int:
+    """Return the bits of a layer: those of the first named module that it lies in, or the usual ``bits``."""
+    return next((n for above, n in special.items() if is_within(name, (above,))), bits)

@@ -1,5 +1,6 @@
 """Networks that are trained through their own rounding: gradients pass as if there were none (Bengio et al., 2013)."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import torch
@@ -8,6 +9,7 @@ from torch.nn.utils import parametrize
 
 from pocketcrafter.quantize.blocks import BLOCK, limits, scales_for
 from pocketcrafter.quantize.modules import is_within
+from pocketcrafter.quantize.rounding import bits_for
 from pocketcrafter.quantize.switchboard import Switchboard
 
 _RESCALE_EVERY: Final = 25
@@ -53,6 +55,10 @@ class RoundedWeight(nn.Module):
         2, 4 or 8.
     transposed
         Whether inputs are the first axis, as in an embedding.
+
+    Notes
+    -----
+    Scales are bfloat16 numbers, as artifacts store them: a weight that was rounded here is not moved when it is built.
     """
 
     scales: Tensor
@@ -67,7 +73,7 @@ class RoundedWeight(nn.Module):
         """Round, and let gradients through."""
         matrix = weight.T if self.transposed else weight
         if self._age % _RESCALE_EVERY == 0 or not self.training:
-            self.scales = scales_for(matrix.detach(), self.bits)
+            self.scales = scales_for(matrix.detach(), self.bits, brief=True)
         self._age += 1
         steps = self.scales.repeat_interleave(BLOCK, 1)
         rounded = (matrix.detach() / steps).round().clamp(*limits(self.bits)) * steps
@@ -75,7 +81,9 @@ class RoundedWeight(nn.Module):
         return straight.T if self.transposed else straight
 
 
-def round_while_training(model: nn.Module, bits: int, keep_fp32: tuple[str, ...] = ()) -> list[str]:
+def round_while_training(
+    model: nn.Module, bits: int, keep_fp32: tuple[str, ...] = (), special: Mapping[str, int] | None = None
+) -> list[str]:
     """Make a model's linear layers and embeddings compute with rounded weights, in place.
 
     Parameters
@@ -86,6 +94,8 @@ def round_while_training(model: nn.Module, bits: int, keep_fp32: tuple[str, ...]
         2, 4 or 8.
     keep_fp32
         Qualified names of modules that stay float32 with everything below them.
+    special
+        Bits of single modules, with everything below them, where they are not ``bits``.
 
     Returns
     -------
@@ -100,14 +110,16 @@ def round_while_training(model: nn.Module, bits: int, keep_fp32: tuple[str, ...]
         inputs = module.weight.shape[0 if embedding else 1]
         if inputs % BLOCK == 0:
             chosen[name] = (module, embedding)
-    for module, embedding in chosen.values():
-        parametrize.register_parametrization(module, "weight", RoundedWeight(bits, transposed=embedding))
+    for name, (module, embedding) in chosen.items():
+        rounding = RoundedWeight(bits_for(name, bits, special or {}), transposed=embedding)
+        parametrize.register_parametrization(module, "weight", rounding)
     return list(chosen)
 
 
-def unrounded(model: nn.Module) -> nn.Module:
-    """Give a model back its own weights, in place: near levels, and not rounded yet."""
+def settled(model: nn.Module) -> nn.Module:
+    """Give a model the weights that it computes with, rounded for good, in place; put into evaluation mode."""
+    model.eval()
     for module in list(model.modules()):
         if parametrize.is_parametrized(module, "weight"):
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
+            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
     return model

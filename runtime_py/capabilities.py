@@ -61,43 +61,24 @@ class Capability:
     """What runs its artifacts on this side of a device."""
     state: bool
     """Whether an artifact can keep tensors from call to call."""
-    why_not_more: str
-    """Why precisions that other targets have are missing here."""
     sdk: VendorSdk | None = None
 
 
-_QNN_WHY: Final = "INT4 weights need 16-bit activations, and float32 runs on the CPU beside the HTP"
-_COREML_WHY: Final = "quantized activations need Apple's own runtime to calibrate"
-
 CAPABILITIES: Final[Mapping[TargetKind, Capability]] = {
-    TargetKind.ONNX: Capability(
-        "float32, INT8", "ONNX Runtime on the CPU", state=False, why_not_more="its CPU kernels compute no float16"
-    ),
-    TargetKind.EXECUTORCH_XNNPACK: Capability(
-        "float32, INT8", "ExecuTorch on the CPU", state=True, why_not_more="weights alone are not quantized by XNNPACK"
-    ),
+    TargetKind.ONNX: Capability("float32, INT8", "ONNX Runtime on the CPU", state=False),
+    TargetKind.EXECUTORCH_XNNPACK: Capability("float32, INT8", "ExecuTorch on the CPU", state=True),
     **{
-        target: Capability("INT8, INT16, float16", "QNN's HTP emulator", state=False, why_not_more=_QNN_WHY)
+        target: Capability("INT8, INT16, float16", "QNN's HTP emulator", state=False)
         for target in (*QNN_CONTEXTS, *QNN_PROGRAMS)
     },
     **{
-        target: Capability(
-            "float16", "the MIL interpreter", state=target is not TargetKind.COREML_IOS17, why_not_more=_COREML_WHY
-        )
+        target: Capability("float16", "the MIL interpreter", state=target is not TargetKind.COREML_IOS17)
         for target in COREML_PACKAGES
     },
-    TargetKind.EXECUTORCH_COREML: Capability(
-        "float16", "the MIL interpreter", state=False, why_not_more=f"{_COREML_WHY}; no module can keep its weights"
-    ),
-    TargetKind.EXECUTORCH_VULKAN: Capability(
-        "float32, float16", "nothing but a device", state=False, why_not_more="INT8 layers are not all taken by Vulkan"
-    ),
-    TargetKind.EXECUTORCH_MEDIATEK: Capability(
-        "float16", "nothing but a device", state=False, why_not_more="not tried without the SDK", sdk=MEDIATEK_SDK
-    ),
-    TargetKind.EXECUTORCH_SAMSUNG: Capability(
-        "float16", "nothing but a device", state=False, why_not_more="not tried without the SDK", sdk=SAMSUNG_SDK
-    ),
+    TargetKind.EXECUTORCH_COREML: Capability("float16", "the MIL interpreter", state=False),
+    TargetKind.EXECUTORCH_VULKAN: Capability("float32, float16", "nothing but a device", state=False),
+    TargetKind.EXECUTORCH_MEDIATEK: Capability("float16", "nothing but a device", state=False, sdk=MEDIATEK_SDK),
+    TargetKind.EXECUTORCH_SAMSUNG: Capability("float16", "nothing but a device", state=False, sdk=SAMSUNG_SDK),
 }
 """Every target."""
 

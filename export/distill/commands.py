@@ -7,7 +7,7 @@ import click
 from pocketcrafter.export.data.manifest import Split
 from pocketcrafter.export.distill.artist import DistillArtistTask
 from pocketcrafter.export.distill.critic import DistillCriticTask
-from pocketcrafter.export.distill.qat import QAT_TASKS, weights_facts
+from pocketcrafter.export.distill.qat import QAT_TASKS, WeightBits, bits_in, weights_facts
 from pocketcrafter.export.models import critic_network, restore_network
 from pocketcrafter.export.models.critic import Critic, Judge
 from pocketcrafter.export.models.pretrained import imagenet_backbone
@@ -84,17 +84,24 @@ def artist(options: TrainOptions, *, teacher: Path, student: Path | None, studen
     "component", type=click.Choice([c.value for c in (Component.TONE, Component.RESTORE, Component.DECODER)])
 )
 @click.option("--bits", type=click.Choice(["2", "4", "8"]), default="4", show_default=True, help="Of the decoder.")
+@click.option("--recipe", type=_file, help="Give each of the decoder's layers the bits that it has in this recipe.")
+@click.option("--rate", type=click.FloatRange(0, min_open=True), default=2e-4, show_default=True, help="Learning.")
 @with_options
-def qat(options: TrainOptions, *, component: str, bits: str) -> None:
+def qat(options: TrainOptions, *, component: str, bits: str, recipe: Path | None, rate: float) -> None:
     """Let a network learn to bear its own rounding: quantization-aware distillation from full precision.
 
     Tone and restoration are rounded as INT8 artifacts are, the decoder's weights to few bits. What comes out is weights
-    in the folder of runs, for a recipe to name in the full-precision ones' place.
+    in the folder of runs, for a recipe to name in the full-precision ones' place; the decoder's are rounded already, so
+    that building them changes nothing.
     """
-    settings = options.fit_settings(steps=300, batch=8).model_copy(update={"learning_rate": 2e-4})
+    settings = options.fit_settings(steps=300, batch=8).model_copy(update={"learning_rate": rate})
     name = Component(component)
-    source, precision = options.weights / f"{name}.safetensors", f"int{bits}" if name is Component.DECODER else "int8"
-    task, convert = QAT_TASKS[name](options, settings, int(bits))
+    if recipe is not None and name is not Component.DECODER:
+        raise ConfigError(f"--recipe says how the decoder's weights are rounded; the {name} is trained through INT8.")
+    wanted = WeightBits(int(bits)) if recipe is None else bits_in(recipe)
+    precision = "int8" if name is not Component.DECODER else f"int{wanted.usual}" if recipe is None else recipe.stem
+    source = options.weights / f"{name}.safetensors"
+    task, convert = QAT_TASKS[name](options, settings, wanted)
     digest = sha256_of(source)
     train_and_save(
         name,

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -14,9 +15,12 @@ from torch import Tensor, nn
 from pocketcrafter.export.data.manifest import Split
 from pocketcrafter.export.distill.quantized import Batches, QuantizedDecoderTask, QuantizedNetworkTask
 from pocketcrafter.export.models import critic_network, decoder_network, load_component, restore_network
+from pocketcrafter.export.models.decoder import Decoder
 from pocketcrafter.export.models.llama import ProseLlama, as_decoder, as_llama
 from pocketcrafter.export.models.renderer import render
 from pocketcrafter.export.names import TOKENIZER
+from pocketcrafter.export.precisions import WEIGHT_BITS
+from pocketcrafter.export.recipe import load_recipe
 from pocketcrafter.export.train.evidence import to_batch
 from pocketcrafter.export.train.fit import FitSettings, Task
 from pocketcrafter.export.train.options import TrainOptions, photos_of, stored_frames
@@ -24,16 +28,43 @@ from pocketcrafter.export.train.prose.facts import measure_facts
 from pocketcrafter.export.train.prose.sampling import Judged
 from pocketcrafter.export.train.restore import Patches
 from pocketcrafter.export.train.tone import judge_store
+from pocketcrafter.quantize.modules import check_modules
+from pocketcrafter.quantize.rounding import bits_for
 from pocketcrafter.quantize.switchboard import Switchboard
-from pocketcrafter.quantize.trainable import SwitchedStudent, round_while_training, unrounded
+from pocketcrafter.quantize.trainable import SwitchedStudent, round_while_training, settled
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.targets import TargetKind
 
 Convert = Callable[[nn.Module], nn.Module]
+
+
+@dataclass(frozen=True)
+class WeightBits:
+    """Bits of the decoder's weights: the usual ones, and those of single modules with everything below them."""
+
+    usual: int
+    special: Mapping[str, int] = field(default_factory=dict)
+
 
 _CALIBRATION_BATCHES: Final = 8
 _CALIBRATION_STEP: Final = 1_000_000_000
 """Steps from here on draw the batches that ranges are read from: training never gets so far."""
+
+
+def bits_in(recipe: Path) -> WeightBits:
+    """Return the bits that a recipe gives the decoder's weights on ``onnx``, the target that has them all.
+
+    Raises
+    ------
+    ConfigError
+        If the recipe is not valid, or quantizes something else than the weights there.
+    """
+    decoder = load_recipe(recipe).components.get(Component.DECODER)
+    precision = None if decoder is None else decoder.precision.get(TargetKind.ONNX)
+    if decoder is None or precision not in WEIGHT_BITS:
+        raise ConfigError(f"{recipe}: the decoder's precision for onnx is none of {', '.join(WEIGHT_BITS)}.")
+    return WeightBits(WEIGHT_BITS[precision], dict(decoder.weight_bits))
 
 
 def weights_facts(weights: Path) -> dict[str, str]:
@@ -66,22 +97,39 @@ def network_task(network: nn.Module, batches: Batches) -> tuple[Task, Convert]:
 
 
 def decoder_task(
-    teacher: ProseLlama, judged: Judged, tokenizer: Tokenizer, settings: FitSettings, bits: int
+    teacher: ProseLlama, judged: Judged, tokenizer: Tokenizer, settings: FitSettings, bits: WeightBits
 ) -> tuple[Task, Convert]:
-    """Return the training of a decoder through weights of few bits, and what makes single steps of its result."""
+    """Return the training of a decoder through weights of few bits, and what makes single steps of its result.
+
+    The result's weights lie on the levels that it was trained with: building it rounds nothing any more.
+    """
     student = as_llama(as_decoder(teacher)).requires_grad_(requires_grad=True)
-    round_while_training(student, bits)
+    check_modules(Decoder(), tuple(bits.special), "weight_bits")
+    special = {theirs: bits_for(ours, bits.usual, bits.special) for ours, theirs in _trained_names().items()}
+    round_while_training(student, bits.usual, special=special)
 
     def convert(trained: nn.Module) -> nn.Module:
-        plain = unrounded(trained)
-        if not isinstance(plain, ProseLlama):
-            raise TypeError(type(plain))
-        return as_decoder(plain)
+        rounded = settled(trained)
+        if not isinstance(rounded, ProseLlama):
+            raise TypeError(type(rounded))
+        return as_decoder(rounded)
 
     return QuantizedDecoderTask(teacher, student, judged, tokenizer, settings), convert
 
 
-def _restore(options: TrainOptions, settings: FitSettings, _bits: int) -> tuple[Task, Convert]:
+def _trained_names() -> dict[str, str]:
+    """Map the decoder's linear layers to those of the model that is trained, by sending a number through each."""
+    marked = Decoder()
+    names = [name for name, module in marked.named_modules() if isinstance(module, nn.Linear)]
+    with torch.no_grad():
+        for number, name in enumerate(names, start=1):
+            marked.get_submodule(name).get_parameter("weight").fill_(number)
+        modules = as_llama(marked).named_modules()
+        found = {int(m.weight[0, 0]): name for name, m in modules if isinstance(m, (nn.Linear, nn.Embedding))}
+    return {name: found[number] for number, name in enumerate(names, start=1)}
+
+
+def _restore(options: TrainOptions, settings: FitSettings, _bits: WeightBits) -> tuple[Task, Convert]:
     patches = Patches(photos_of(options, Split.TRAIN), options.data)
 
     def batch(step: int) -> tuple[Tensor, ...]:
@@ -91,7 +139,7 @@ def _restore(options: TrainOptions, settings: FitSettings, _bits: int) -> tuple[
     return network_task(restore_network(options.weights / "restore.safetensors"), batch)
 
 
-def _tone(options: TrainOptions, settings: FitSettings, _bits: int) -> tuple[Task, Convert]:
+def _tone(options: TrainOptions, settings: FitSettings, _bits: WeightBits) -> tuple[Task, Convert]:
     store = stored_frames(options, Split.TRAIN)
     judged = judge_store(critic_network(options.weights / "critic.safetensors").judge, store)
 
@@ -106,7 +154,7 @@ def _tone(options: TrainOptions, settings: FitSettings, _bits: int) -> tuple[Tas
     return network_task(load_component(Component.TONE, options.weights / "tone.safetensors"), batch)
 
 
-def _decoder(options: TrainOptions, settings: FitSettings, bits: int) -> tuple[Task, Convert]:
+def _decoder(options: TrainOptions, settings: FitSettings, bits: WeightBits) -> tuple[Task, Convert]:
     store = stored_frames(options, Split.TRAIN)
     judged = judge_store(critic_network(options.weights / "critic.safetensors").judge, store)
     tokenizer = Tokenizer.from_file(str(options.weights / TOKENIZER))
@@ -115,7 +163,7 @@ def _decoder(options: TrainOptions, settings: FitSettings, bits: int) -> tuple[T
     return decoder_task(teacher, subjects, tokenizer, settings, bits)
 
 
-QAT_TASKS: Final[Mapping[Component, Callable[[TrainOptions, FitSettings, int], tuple[Task, Convert]]]] = {
+QAT_TASKS: Final[Mapping[Component, Callable[[TrainOptions, FitSettings, WeightBits], tuple[Task, Convert]]]] = {
     Component.TONE: _tone,
     Component.RESTORE: _restore,
     Component.DECODER: _decoder,

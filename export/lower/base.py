@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pocketcrafter.export.precisions import PRECISIONS_OF
+from pocketcrafter.export.precisions import refusal
 from pocketcrafter.quantize.calibration import held_back
 from pocketcrafter.quantize.folding import fold_batchnorm
 from pocketcrafter.quantize.modules import check_modules
@@ -19,7 +19,6 @@ from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Backend
 from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
 from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, Precision
-from pocketcrafter.runtime.capabilities import CAPABILITIES
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.targets import TargetKind
@@ -152,11 +151,10 @@ def check_precision(target: TargetKind, precision: Precision) -> None:
     Raises
     ------
     ConfigError
-        With those that it has.
+        With the reason, the nearest precision and all that it has.
     """
-    if precision not in (has := PRECISIONS_OF[target]):
-        why = CAPABILITIES[target].why_not_more
-        raise ConfigError(f"{target} has no {precision}; it has {', '.join(has)}: {why}.")
+    if reason := refusal(target, precision):
+        raise ConfigError(reason)
 
 
 def hold_back(calibration: Sequence[Sample]) -> tuple[Sequence[Sample], Sequence[Sample]]:

@@ -1,7 +1,7 @@
 """Core ML packages for Apple's phones: written by coremltools, proved in the MIL interpreter without a Mac."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +25,7 @@ from pocketcrafter.export.lower.coreml_backend import MilBackend
 from pocketcrafter.export.lower.coreml_convert import CoremlOs, convert, coremltools
 from pocketcrafter.export.lower.coreml_coverage import coreml_coverage
 from pocketcrafter.export.lower.mil_interpreter import Interpreter, Mode, read_package
-from pocketcrafter.quantize.weights import quantize_weights
+from pocketcrafter.quantize.weights import Grid, quantize_weights
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import ComponentSpec
@@ -37,7 +37,15 @@ CONVERSION_GATE_DB: Final = 100.0
 
 INTERPRETED: Final = 2
 """Most samples to run in the interpreter, which takes seconds for each."""
-ROUNDED: Final = "the network with its weights rounded to INT8 in torch"
+GRIDS: Final[Mapping[Precision, Grid]] = {
+    Precision.INT8: Grid.INT8,
+    Precision.W4: Grid.INT4,
+    Precision.PALETTE6: Grid.PALETTE6,
+    Precision.PALETTE4: Grid.PALETTE4,
+}
+"""What weights are rounded to; all else is float16."""
+
+ROUNDED: Final = "the network with its weights rounded in torch"
 _ARTIFACT_HOW: Final = (
     "The .mlpackage in the MIL interpreter, every layer rounded to its declared type (the package, not Apple's kernels)"
 )
@@ -65,9 +73,9 @@ class CoremlLowering:
 
         First the network is converted in float32 and must be itself, which finds what a converter breaks silently; that
         package is thrown away, but for ``fp32``, which is it: the phone's CPU or graphics processor runs that, not the
-        Neural Engine. ``fp16`` computes in float16. ``int8`` stores the weights of convolutions and linear
-        layers in INT8 besides, symmetric, one scale an output channel; modules in ``keep_fp32`` keep float16 weights.
-        Activations are float16 either way, and nothing is calibrated.
+        Neural Engine. ``fp16`` computes in float16. ``int8``, ``w4`` and the palettes store the weights of convolutions
+        and linear layers in fewer bits besides (see `pocketcrafter.quantize.weights`); modules in ``keep_fp32`` keep
+        float16 weights. Activations are float16 either way, and nothing is calibrated.
 
         Raises
         ------
@@ -82,7 +90,11 @@ class CoremlLowering:
         held = held[:INTERPRETED]
         eager = frozen(model, keep_fp32)
         inputs = as_tensors(used[0], spec)
-        simulated, int8_weights = quantize_weights(eager, keep_fp32) if precision is Precision.INT8 else (eager, ())
+        simulated, grids = eager, dict[str, Grid]()
+        if precision in GRIDS:
+            # Older systems have one palette for a whole layer.
+            groups = self._minimum is not CoremlOs.IOS17
+            simulated, grids = quantize_weights(eager, keep_fp32, GRIDS[precision], groups=groups)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
             exact, made = Path(name) / "fp32.mlpackage", Path(name) / "made.mlpackage"
             convert(eager, inputs, spec, self._minimum, exact, half=False)
@@ -90,7 +102,7 @@ class CoremlLowering:
             self._check_conversion(exact, held[0], reference[0], spec)
             _tell(progress, 1)
             half = precision is not Precision.FP32
-            convert(simulated, inputs, spec, self._minimum, made, half=half, int8_weights=int8_weights)
+            convert(simulated, inputs, spec, self._minimum, made, half=half, grids=grids)
             _tell(progress, 2)
             session = MilBackend().open(made, spec, torch.get_num_threads())
             actual = [session.run(sample) for sample in held]

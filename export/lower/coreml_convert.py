@@ -1,4 +1,4 @@
-"""Writes ``.mlpackage`` with coremltools: from torch to an ML Program, and INT8 weights into it.
+"""Writes ``.mlpackage`` with coremltools: from torch to an ML Program, and weights of few bits into it.
 
 coremltools is imported when it is needed: it takes seconds, and belongs to the extra `coreml`.
 """
@@ -7,7 +7,7 @@ import importlib
 import json
 import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -19,6 +19,9 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from pocketcrafter.export.lower.pools import spell_out_pools
+from pocketcrafter.quantize.blocks import BLOCK
+from pocketcrafter.quantize.palettes import PALETTE_GROUP
+from pocketcrafter.quantize.weights import Grid, has_groups
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError
 
@@ -58,7 +61,7 @@ def convert(
     path: Path,
     *,
     half: bool,
-    int8_weights: tuple[str, ...] = (),
+    grids: Mapping[str, Grid] | None = None,
 ) -> None:
     """Convert a model and write the package; the same inputs give the same bytes.
 
@@ -76,9 +79,9 @@ def convert(
         The package's folder.
     half
         Compute in float16, as the Neural Engine does; else in float32, which it does not run.
-    int8_weights
-        Qualified names of the weights that become INT8, symmetric, one scale for each output channel; they must already
-        lie on that grid (:func:`pocketcrafter.quantize.weights.quantize_weights`), so that nothing is rounded here.
+    grids
+        Weights that are stored in fewer bits, by their qualified names, and the grid that each lies on already
+        (:func:`pocketcrafter.quantize.weights.quantize_weights`): nothing is rounded here.
 
     Raises
     ------
@@ -100,8 +103,8 @@ def convert(
                 compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,
                 skip_model_load=True,
             )
-            if int8_weights:
-                package = _compress(package, program, int8_weights)
+            if grids:
+                package = _compress(package, program, grids, grouped=minimum is not CoremlOs.IOS17)
             package.save(str(path))
         except Exception as error:  # coremltools raises whatever its passes raise
             raise BackendError(
@@ -110,19 +113,43 @@ def convert(
     _settle(path)
 
 
-def _compress(package: Any, program: ExportedProgram, weights: tuple[str, ...]) -> Any:  # noqa: ANN401
-    """Store weights as INT8 that already lie on its grid."""
+def _compress(package: Any, program: ExportedProgram, grids: Mapping[str, Grid], *, grouped: bool) -> Any:  # noqa: ANN401
+    """Store weights in few bits that already lie on their grids."""
     signature = program.graph_signature
     held = {name: given for given, name in {**signature.inputs_to_parameters, **signature.inputs_to_buffers}.items()}
     block = next(iter(package.get_spec().mlProgram.functions["main"].block_specializations.values()))
-    consts = {op.outputs[0].name for op in block.operations if op.type == "const"}
-    places = {f"{held[name]}{suffix}" for name in weights for suffix in ("", "_to_fp16")} & consts
+    shapes = {op.outputs[0].name: _shape(op) for op in block.operations if op.type == "const"}
     cto = importlib.import_module("coremltools.optimize.coreml")
-    scheme = cto.OpLinearQuantizerConfig(
-        mode="linear_symmetric", dtype="int8", granularity="per_channel", weight_threshold=0
-    )
-    config = cto.OptimizationConfig(global_config=None, op_name_configs=dict.fromkeys(sorted(places), scheme))
-    return cto.linear_quantize_weights(package, config)
+    steps, schemes = (cto.linear_quantize_weights, cto.palettize_weights), ({}, {})
+    for name, grid in sorted(grids.items()):
+        for place in {f"{held[name]}{suffix}" for suffix in ("", "_to_fp16")} & shapes.keys():
+            palette = grid in _PALETTES
+            schemes[palette][place] = _palettes(cto, shapes[place], grouped=grouped) if palette else _scales(cto, grid)
+    for compress, chosen in zip(steps, schemes, strict=True):
+        if chosen:
+            package = compress(package, cto.OptimizationConfig(global_config=None, op_name_configs=chosen))
+    return package
+
+
+_PALETTES: Final = frozenset({Grid.PALETTE4, Grid.PALETTE6})
+
+
+def _scales(cto: Any, grid: Grid) -> Any:  # noqa: ANN401
+    blocks = {"dtype": "int4", "granularity": "per_block", "block_size": BLOCK}
+    own = blocks if grid is Grid.INT4 else {"dtype": "int8", "granularity": "per_channel"}
+    return cto.OpLinearQuantizerConfig(mode="linear_symmetric", weight_threshold=0, **own)
+
+
+def _palettes(cto: Any, shape: tuple[int, ...], *, grouped: bool) -> Any:  # noqa: ANN401
+    parts = {"granularity": "per_tensor"}
+    if grouped and has_groups(shape):
+        parts = {"granularity": "per_grouped_channel", "group_size": PALETTE_GROUP, "channel_axis": 0}
+    # The values that are there, however many bits k-means was asked for: nothing is clustered a second time.
+    return cto.OpPalettizerConfig(mode="unique", weight_threshold=0, **parts)
+
+
+def _shape(constant: Any) -> tuple[int, ...]:  # noqa: ANN401
+    return tuple(d.constant.size for d in constant.outputs[0].type.tensorType.dimensions)
 
 
 def _settle(path: Path) -> None:

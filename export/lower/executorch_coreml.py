@@ -23,7 +23,7 @@ from pocketcrafter.export.lower.base import (
     run_artifact,
     run_torch,
 )
-from pocketcrafter.export.lower.coreml import INTERPRETED, ROUNDED
+from pocketcrafter.export.lower.coreml import GRIDS, INTERPRETED, ROUNDED
 from pocketcrafter.export.lower.coreml_backend import MilBackend
 from pocketcrafter.export.lower.coreml_convert import coremltools, quiet
 from pocketcrafter.export.lower.coreml_coverage import coreml_coverage
@@ -31,6 +31,7 @@ from pocketcrafter.export.lower.coverage import torch_coverage
 from pocketcrafter.export.lower.executorch_coreml_package import extract_package
 from pocketcrafter.export.lower.mil_interpreter import read_package
 from pocketcrafter.export.lower.pools import spell_out_pools
+from pocketcrafter.quantize.blocks import BLOCK
 from pocketcrafter.quantize.weights import SMALLEST, quantize_weights
 from pocketcrafter.runtime.bundle.results import Coverage, Precision
 from pocketcrafter.runtime.components import ComponentSpec
@@ -59,34 +60,34 @@ class ExecutorchCoremlLowering:
     ) -> LoweredArtifact:
         """Lower, take the package out again, interpret; see :meth:`pocketcrafter.export.lower.base.Lowering.lower`.
 
-        ``fp16`` computes in float16, ``fp32`` in float32, which the Neural Engine does not run. ``int8`` stores the
-        weights of convolutions and linear layers in INT8 besides float16 arithmetic, symmetric, one scale an output
-        channel; nothing is calibrated.
+        ``fp16`` computes in float16, ``fp32`` in float32, which the Neural Engine does not run. ``int8`` and ``w4``
+        store the weights of convolutions and linear layers in fewer bits besides float16 arithmetic, as packages of
+        `coreml` do, but for layers without whole blocks, which ``w4`` leaves in float16; nothing is calibrated.
 
         Raises
         ------
         ConfigError
-            If modules are to keep their weights beside INT8: ExecuTorch has no way to name them.
+            If modules are to keep their weights beside quantized ones: ExecuTorch has no way to name them.
         BackendError
             If coremltools is missing or cannot convert the network, or a part of it is left outside the package.
         """
         check_precision(TargetKind.EXECUTORCH_COREML, precision)
         coremltools()
-        int8 = precision is Precision.INT8
-        if int8 and keep_fp32:
+        quantized = precision in GRIDS
+        if quantized and keep_fp32:
             raise ConfigError(
-                f"{TargetKind.EXECUTORCH_COREML} cannot keep {', '.join(keep_fp32)} beside INT8 weights: ExecuTorch "
-                "compresses all of a network. Build this component in fp16, or for coreml:ios18."
+                f"{TargetKind.EXECUTORCH_COREML} cannot keep {', '.join(keep_fp32)} beside {precision} weights: "
+                "ExecuTorch compresses all of a network. Build this component in fp16, or for coreml:ios18."
             )
         used, held = hold_back(calibration)
         held = held[:INTERPRETED]
         eager = frozen(model, keep_fp32)
-        simulated = quantize_weights(eager)[0] if int8 else eager
+        simulated = quantize_weights(eager, grid=GRIDS[precision])[0] if quantized else eager
         temporary = out.with_name(f".{out.name}.tmp{out.suffix}")
         try:
             coverage = _write(simulated, as_tensors(used[0], spec), temporary, precision)
             actual = run_artifact(MilBackend(), temporary, held, spec)
-            simulation = Simulation(run_torch(simulated, held, spec), ROUNDED) if int8 else None
+            simulation = Simulation(run_torch(simulated, held, spec), ROUNDED) if quantized else None
             result = measured(out, coverage, spec, run_torch(eager, held, spec), simulation, actual, _ARTIFACT_HOW)
             temporary.replace(out)
         finally:
@@ -117,19 +118,19 @@ def _partitioner(precision: Precision) -> Any:  # noqa: ANN401 - untyped package
     ct = coremltools()
     backend = importlib.import_module("executorch.backends.apple.coreml.compiler").CoreMLBackend
     partition = importlib.import_module("executorch.backends.apple.coreml.partition").CoreMLPartitioner
-    scheme = {
-        "mode": "linear_symmetric",
-        "dtype": "int8",
-        "granularity": "per_channel",
-        "weight_threshold": SMALLEST - 1,
+    schemes = {
+        Precision.INT8: {"dtype": "int8", "granularity": "per_channel"},
+        Precision.W4: {"dtype": "int4", "granularity": "per_block", "block_size": BLOCK},
     }
+    own = schemes.get(precision)
+    common = {"mode": "linear_symmetric", "weight_threshold": SMALLEST - 1}
     return partition(
         compile_specs=backend.generate_compile_specs(
             compute_precision=ct.precision.FLOAT32 if precision is Precision.FP32 else ct.precision.FLOAT16,
             compute_unit=ct.ComputeUnit.CPU_AND_NE,
-            minimum_deployment_target=ct.target.iOS17,
+            minimum_deployment_target=ct.target.iOS18 if precision is Precision.W4 else ct.target.iOS17,
             model_type=backend.MODEL_TYPE.MODEL,
-            op_linear_quantizer_config=scheme if precision is Precision.INT8 else None,
+            op_linear_quantizer_config=None if own is None else {**common, **own},
         ),
         take_over_mutable_buffer=False,
     )

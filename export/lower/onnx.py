@@ -25,6 +25,9 @@ from pocketcrafter.export.lower.base import (
     run_torch,
 )
 from pocketcrafter.export.lower.onnx_coverage import onnx_coverage
+from pocketcrafter.export.precisions import WEIGHT_BITS
+from pocketcrafter.quantize.dynamic import quantize_onnx_dynamic
+from pocketcrafter.quantize.htp import quantize_sixteen
 from pocketcrafter.quantize.nbits import decoded, quantize_linears
 from pocketcrafter.quantize.qdq import quantize_onnx, strip_metadata
 from pocketcrafter.quantize.rounding import NEAREST, Guidance, blocks_of
@@ -40,7 +43,11 @@ _PROVIDERS: Final = ["CPUExecutionProvider"]
 SIMULATED: Final = "the QDQ graph in float32 (ONNX Runtime without graph optimization)"
 """What :func:`simulate` does, in words."""
 
-_WEIGHT_BITS: Final[Mapping[Precision, int]] = {Precision.W8: 8, Precision.W4: 4}
+_SIXTEEN_BITS: Final[Mapping[Precision, int]] = {Precision.A16W8: 8, Precision.A16W4: 4}
+STATIC: Final = frozenset({Precision.INT8, *_SIXTEEN_BITS})
+"""Precisions whose activation ranges are fixed before the network runs."""
+
+_UNFUSED: Final = "the same graph without ONNX Runtime's graph optimization"
 _DECODED: Final = "the graph with its weights read back into float32"
 _ARTIFACT_HOW: Final = "The .onnx in ONNX Runtime on this machine's CPU"
 
@@ -69,7 +76,8 @@ class OnnxLowering:
         """Export, quantize to QDQ, run; see :meth:`pocketcrafter.export.lower.base.Lowering.lower`.
 
         ONNX Runtime, not torch, is what simulates here: without graph optimization it runs each QDQ pair as it is
-        written and everything between in float32. With optimization the same file runs on INT8 kernels: rung 2.
+        written and everything between in float32. With optimization the same file runs on INT8 kernels: rung 2. Of
+        16-bit activations it has no kernels: such a file is what QNN compiles, run in float32 between its pairs.
         """
         check_precision(TargetKind.ONNX, precision)
         used, held = hold_back(calibration)
@@ -78,23 +86,47 @@ class OnnxLowering:
             exported, made = Path(folder) / "fp32.onnx", Path(folder) / "made.onnx"
             export_onnx(eager, as_tensors(used[0], spec), spec, exported)
             simulation = None
-            if precision is Precision.INT8:
-                quantize_onnx(exported, used, made, keep_fp32=keep_fp32, progress=progress)
+            if precision in STATIC:
+                quantize_static(precision, exported, used, made, keep_fp32=keep_fp32, progress=progress)
                 simulation = Simulation(simulate(made, held, spec), SIMULATED)
+            elif precision is Precision.W8A8_DYNAMIC:
+                quantize_onnx_dynamic(exported, made, keep_fp32=keep_fp32)
+                simulation = Simulation(simulate(made, held, spec), _UNFUSED)
             else:
                 bare = onnx.load(exported)
-                if precision in _WEIGHT_BITS:
-                    bits = _WEIGHT_BITS[precision]
-                    bare = quantize_linears(bare, bits, keep_fp32, blocks_of(eager, bits, self.guidance, keep_fp32))
+                if precision in WEIGHT_BITS:
+                    bits = WEIGHT_BITS[precision]
+                    rounded = blocks_of(eager, bits, self.guidance, keep_fp32, brief=True)
+                    bare = quantize_linears(bare, bits, keep_fp32, rounded)
                     onnx.save(decoded(bare), Path(folder) / "decoded.onnx")
                     simulation = Simulation(simulate(Path(folder) / "decoded.onnx", held, spec), _DECODED)
                 strip_metadata(bare)
                 onnx.save(bare, made)
-            coverage = onnx_coverage(onnx.load(exported), _optimized(made, Path(folder)))
+            # Beside 16-bit activations all layers are to run in float32, as in the exported model.
+            ran = exported if precision in _SIXTEEN_BITS else _optimized(made, Path(folder))
+            coverage = onnx_coverage(onnx.load(exported), onnx.load(ran))
             actual = run_artifact(OnnxRuntimeBackend(), made, held, spec)
             result = measured(out, coverage, spec, run_torch(eager, held, spec), simulation, actual, _ARTIFACT_HOW)
             made.replace(out)
         return result
+
+
+def quantize_static(
+    precision: Precision,
+    fp32_onnx: Path,
+    calibration: Sequence[Sample],
+    out: Path,
+    *,
+    keep_fp32: tuple[str, ...] = (),
+    progress: Progress | None = None,
+) -> None:
+    """Quantize weights and activations of a model to one of `STATIC`, as ONNX Runtime and QNN both read it."""
+    if precision is Precision.INT8:
+        quantize_onnx(fp32_onnx, calibration, out, keep_fp32=keep_fp32, progress=progress)
+    else:
+        quantize_sixteen(
+            fp32_onnx, calibration, out, bits=_SIXTEEN_BITS[precision], keep_fp32=keep_fp32, progress=progress
+        )
 
 
 def export_onnx(model: nn.Module, inputs: tuple[Tensor, ...], spec: ComponentSpec, path: Path) -> None:
@@ -123,10 +155,10 @@ def simulate(path: Path, samples: Sequence[Sample], spec: ComponentSpec) -> list
     return [named_outputs(session.run(names, checked_inputs(sample, spec)), spec) for sample in samples]
 
 
-def _optimized(path: Path, folder: Path) -> onnx.ModelProto:
-    """Return the graph that ONNX Runtime makes of a model, before it lays memory out for this machine's CPU."""
+def _optimized(path: Path, folder: Path) -> Path:
+    """Write the graph that ONNX Runtime makes of a model, before it lays memory out for this machine's CPU."""
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.optimized_model_filepath = str(folder / "optimized.onnx")
     ort.InferenceSession(path, options, providers=_PROVIDERS)
-    return onnx.load(folder / "optimized.onnx")
+    return folder / "optimized.onnx"

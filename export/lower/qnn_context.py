@@ -22,10 +22,8 @@ from pocketcrafter.export.lower.base import (
     on_the_cpu,
     run_torch,
 )
-from pocketcrafter.export.lower.onnx import SIMULATED, OnnxLowering, export_onnx, simulate
+from pocketcrafter.export.lower.onnx import SIMULATED, OnnxLowering, export_onnx, quantize_static, simulate
 from pocketcrafter.export.lower.onnx_coverage import total_macs
-from pocketcrafter.quantize.htp import quantize_a16w8
-from pocketcrafter.quantize.qdq import quantize_onnx
 from pocketcrafter.runtime.backends.executorch_qnn_child import SOC_ID_AT
 from pocketcrafter.runtime.backends.qnn import run_qnn, why_no_qnn
 from pocketcrafter.runtime.bundle.results import Coverage, Precision
@@ -107,8 +105,7 @@ class QnnContextLowering:
             folder = Path(name)
             exported, quantized, made = folder / "fp32.onnx", folder / "qdq.onnx", folder / "made.onnx"
             export_onnx(eager, as_tensors(used[0], spec), spec, exported)
-            quantize = quantize_a16w8 if precision is Precision.A16W8 else quantize_onnx
-            quantize(exported, used, quantized, keep_fp32=keep_fp32, progress=progress)
+            quantize_static(precision, exported, used, quantized, keep_fp32=keep_fp32, progress=progress)
             simulation = Simulation(simulate(quantized, held, spec), SIMULATED)
             subgraphs = compile_context(quantized, self._soc, made).subgraphs
             _, emulated = run_qnn(made, held)

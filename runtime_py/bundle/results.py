@@ -29,6 +29,10 @@ class Precision(StrEnum):
     """INT8 weights, INT8 activations whose range is measured as they come."""
     A8W4_DYNAMIC = "8da4w"
     """INT4 weights in groups, INT8 activations whose range is measured as they come."""
+    PALETTE6 = "palette6"
+    """Weights of 64 values for each group of channels, float16 activations."""
+    PALETTE4 = "palette4"
+    """Weights of 16 values for each group of channels, float16 activations."""
 
 
 class Fidelity(Config):

@@ -9,7 +9,7 @@ from onnx import TensorProto, numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pocketcrafter.quantize.htp import quantize_a16w8
+from pocketcrafter.quantize.htp import quantize_sixteen
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.fidelity import sqnr_db
@@ -61,18 +61,19 @@ def run(path: Path, sample: dict[str, FloatArray]) -> FloatArray:
     return result
 
 
-def test_activations_have_16_bits_weights_8_and_the_network_says_the_same(
-    exported: Path, samples: list[dict[str, FloatArray]], tmp_path: Path
+@pytest.mark.parametrize(("bits", "stored", "least_db"), [(8, TensorProto.INT8, 40), (4, TensorProto.INT4, 12)])
+def test_activations_have_16_bits_weights_few_and_the_network_says_the_same(
+    exported: Path, samples: list[dict[str, FloatArray]], tmp_path: Path, bits: int, stored: int, least_db: float
 ) -> None:
     out = tmp_path / "q.onnx"
     told: list[tuple[int, int]] = []
-    quantize_a16w8(exported, samples[:3], out, progress=lambda done, total: told.append((done, total)))
+    quantize_sixteen(exported, samples[:3], out, bits=bits, progress=lambda done, total: told.append((done, total)))
     model = onnx.load(out)
     kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
     points = {kinds[node.input[2]] for node in model.graph.node if node.op_type == "QuantizeLinear"}
     assert points == {TensorProto.UINT16}
-    assert TensorProto.INT8 in kinds.values()
-    assert 40 < sqnr_db(run(exported, samples[3]), run(out, samples[3])) < 90
+    assert stored in kinds.values()
+    assert least_db < sqnr_db(run(exported, samples[3]), run(out, samples[3])) < 90
     assert told == [(1, 3), (2, 3), (3, 3)]
     assert [p.name for p in tmp_path.iterdir()] == ["q.onnx"]
     assert str(exported.parent).encode() not in out.read_bytes()
@@ -82,7 +83,7 @@ def test_what_is_kept_shares_no_quantized_constant(
     exported: Path, samples: list[dict[str, FloatArray]], tmp_path: Path
 ) -> None:
     """Guards the trap in which a kept `Clip` gets its bounds dequantized, which the HTP refuses."""
-    quantize_a16w8(exported, samples, tmp_path / "q.onnx", keep_fp32=("first",))
+    quantize_sixteen(exported, samples, tmp_path / "q.onnx", keep_fp32=("first",))
     graph = onnx.load(tmp_path / "q.onnx").graph
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     first, *_ = [node for node in graph.node if node.op_type == "Clip"]
@@ -93,5 +94,5 @@ def test_what_is_kept_shares_no_quantized_constant(
 
 def test_nothing_to_calibrate_with_is_refused(exported: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="calibration samples"):
-        quantize_a16w8(exported, [], tmp_path / "q.onnx")
+        quantize_sixteen(exported, [], tmp_path / "q.onnx")
     assert list(tmp_path.iterdir()) == []

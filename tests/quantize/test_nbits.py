@@ -41,16 +41,25 @@ def run(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
     return result
 
 
-@pytest.mark.parametrize(("bits", "least_db", "size"), [(8, 40, 0.35), (4, 18, 0.20)])
+@pytest.mark.parametrize(("bits", "least_db", "size"), [(8, 40, 0.27), (4, 18, 0.145), (2, 6, 0.08)])
 def test_blocks_compute_what_they_decode_to(weight: np.ndarray, bits: int, least_db: float, size: float) -> None:
     model, x = linear(weight), np.random.default_rng(1).normal(size=(1, COLUMNS)).astype(np.float32)
     quantized = quantize_linears(model, bits)
-    assert [n.op_type for n in quantized.graph.node] == ["MatMulNBits"]
+    assert [n.op_type for n in quantized.graph.node] == ["Cast", "MatMulNBits"]
     assert [n.op_type for n in decoded(quantized).graph.node] == ["MatMul"]
     np.testing.assert_allclose(run(quantized, x), run(decoded(quantized), x), atol=1e-4)
     assert sqnr_db(run(model, x), run(quantized, x)) > least_db
     stored = sum(len(t.raw_data) for t in quantized.graph.initializer)
     assert stored < size * weight.nbytes
+
+
+def test_scales_that_16_bits_cannot_hold_stay_float32(weight: np.ndarray) -> None:
+    weight[:, :32] *= 1e-12
+    quantized = quantize_linears(linear(weight), 4)
+    assert [n.op_type for n in quantized.graph.node] == ["MatMulNBits"]
+    x = np.zeros((1, COLUMNS), np.float32)
+    x[0, 0] = 1e12
+    assert np.abs(run(quantized, x)).max() > 0.1
 
 
 def test_a_block_of_zeros_stays_zero(weight: np.ndarray) -> None:

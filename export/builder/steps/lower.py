@@ -21,7 +21,7 @@ from pocketcrafter.runtime.components import POCKET_SPECS
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.targets import ARTIFACT_SUFFIX
 
-_CALIBRATED: Final = frozenset({Precision.INT8, Precision.A16W8})
+_CALIBRATED: Final = frozenset({Precision.INT8, Precision.A16W8, Precision.A16W4})
 """Precisions whose activation ranges are read from the samples, on one target at least."""
 
 

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from pocketcrafter.export.backend import WEIGHTS
-from pocketcrafter.export.distill.qat import decoder_task, network_task, weights_facts
+from pocketcrafter.export.distill.qat import WeightBits, bits_in, decoder_task, network_task, weights_facts
 from pocketcrafter.export.models import decoder_network
 from pocketcrafter.export.models.critic import Judgement
 from pocketcrafter.export.models.decoder import Decoder
@@ -21,7 +21,8 @@ from pocketcrafter.export.train.fit import FitSettings, fit
 from pocketcrafter.export.train.prose.facts import measure_facts
 from pocketcrafter.export.train.prose.sampling import Judged
 from pocketcrafter.quantize.blocks import nearest
-from pocketcrafter.quantize.trainable import round_while_training, unrounded
+from pocketcrafter.quantize.rounding import Guidance, blocks_of
+from pocketcrafter.quantize.trainable import round_while_training, settled
 from pocketcrafter.runtime.errors import ConfigError
 
 
@@ -51,7 +52,7 @@ def test_a_decoder_learns_to_bear_two_bits(store: EvidenceStore, judged: Judgeme
     teacher = as_llama(decoder_network(WEIGHTS / "decoder.safetensors"))
     frames = Judged.of(judged, store.plans, measure_facts(np.array(store.views)))
     settings = FitSettings(steps=20, batch=2, learning_rate=3e-4, warmup=2, ema=0.8)
-    task, convert = decoder_task(teacher, frames, tokenizer, settings, bits=2)
+    task, convert = decoder_task(teacher, frames, tokenizer, settings, WeightBits(2, {"word": 4, "blocks.1.down": 8}))
     first = np.mean([task.loss(1000 + i)[1]["divergence"] for i in range(3)])
     trained = fit(task, settings, tmp_path)
     assert np.mean([task.loss(1000 + i)[1]["divergence"] for i in range(3)]) < 0.9 * first
@@ -59,20 +60,39 @@ def test_a_decoder_learns_to_bear_two_bits(store: EvidenceStore, judged: Judgeme
     assert isinstance(made, Decoder)
     ours, theirs = made.logits.weight, decoder_network(WEIGHTS / "decoder.safetensors").logits.weight
     assert 0 < float((ours - theirs).abs().mean()) < 0.05
+    guidance = Guidance(bits={"word": 4, "blocks.1.down": 8})
+    built = blocks_of(made, 2, guidance, brief=True)
+    assert {name: blocks.bits for name, blocks in built.items() if blocks.bits != 2} == guidance.bits
+    for name, blocks in built.items():
+        assert torch.equal(blocks.weight(), made.get_submodule(name).weight), f"{name} was rounded a second time"
+    assert sum(blocks.size for blocks in built.values()) < 0.35 * sum(b.levels.numel() * 9 / 8 for b in built.values())
 
 
 def test_rounding_in_training_is_the_rounding_that_is_built() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(64, 8), nn.Linear(8, 5), nn.Embedding(64, 8))
     plain = [m.weight.detach().clone() for m in model]
-    assert round_while_training(model, 4) == ["0", "2"]
+    assert round_while_training(model, 4, special={"2": 8}) == ["0", "2"]
     model.eval()
-    torch.testing.assert_close(model[0].weight, nearest(plain[0], 4).weight())
-    torch.testing.assert_close(model[2].weight, nearest(plain[2].T, 4).weight().T)
+    torch.testing.assert_close(model[0].weight, nearest(plain[0], 4, brief=True).weight())
+    torch.testing.assert_close(model[2].weight, nearest(plain[2].T, 8, brief=True).weight().T)
     model[0](torch.ones(1, 64)).sum().backward()
     assert (model[0].parametrizations.weight.original.grad == 1).all()
-    unrounded(model)
-    assert torch.equal(model[0].weight, plain[0])
+    settled(model)
+    torch.testing.assert_close(model[0].weight, nearest(plain[0], 4, brief=True).weight())
+    assert torch.equal(nearest(model[0].weight, 4, brief=True).weight(), model[0].weight)
+
+
+def test_a_recipe_says_what_is_trained(tmp_path: Path) -> None:
+    recipe = tmp_path / "few.yaml"
+    recipe.write_text(
+        "extends: default.yaml\ntargets: [onnx]\ncomponents:\n  decoder:\n    precision: {onnx: w4}\n"
+        "    weight_bits: {blocks: 2}\n"
+    )
+    assert bits_in(recipe) == WeightBits(4, {"blocks": 2})
+    recipe.write_text("extends: default.yaml\ncomponents:\n  decoder:\n    precision: {onnx: fp32}\n")
+    with pytest.raises(ConfigError, match="w8, w4"):
+        bits_in(recipe)
 
 
 def test_facts_of_weights_go_on(tmp_path: Path) -> None:

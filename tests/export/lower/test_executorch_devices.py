@@ -72,7 +72,7 @@ def test_int8_weights_cannot_spare_a_module(
     restore: nn.Module, spec: ComponentSpec, samples: list[Sample], tmp_path: Path
 ) -> None:
     pytest.importorskip("coremltools")
-    with pytest.raises(ConfigError, match="cannot keep tail beside INT8 weights"):
+    with pytest.raises(ConfigError, match="cannot keep tail beside int8 weights"):
         LOWERINGS[_COREML].lower(restore, spec, samples, Precision.INT8, tmp_path / "a.pte", keep_fp32=("tail",))
 
 
