@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
-from pocketcrafter.runtime.bundle.manifest import TrainingData
+from pocketcrafter.runtime.bundle.manifest import ArtifactFunction, TrainingData
 from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, LadderGates, Precision
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.config import Config
@@ -85,6 +85,7 @@ class LoweringRecord(Config):
     """What the lowering of one component measured."""
 
     artifact: str
+    functions: tuple[ArtifactFunction, ...] = ()
     coverage: Coverage
     rung1: tuple[Fidelity, ...]
     rung1_how: str

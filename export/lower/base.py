@@ -18,6 +18,7 @@ from pocketcrafter.quantize.rounding import Guidance
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Backend
 from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
+from pocketcrafter.runtime.bundle.manifest import ArtifactFunction
 from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, Precision
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import ConfigError
@@ -42,6 +43,8 @@ class LoweredArtifact:
     rung2: tuple[Fidelity, ...]
     """The artifact on this machine against the fake-quantized model, or full precision where nothing is quantized."""
     rung2_how: str
+    functions: tuple[ArtifactFunction, ...] = ()
+    """Where the artifact keeps what the contract hands in and out."""
 
 
 @dataclass(frozen=True)

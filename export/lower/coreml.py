@@ -2,11 +2,12 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pocketcrafter.export.lower.base import (
     LoweredArtifact,
@@ -21,13 +22,13 @@ from pocketcrafter.export.lower.base import (
     measured,
     run_torch,
 )
-from pocketcrafter.export.lower.coreml_backend import MilBackend
+from pocketcrafter.export.lower.coreml_backend import MilBackend, open_package
 from pocketcrafter.export.lower.coreml_convert import CoremlOs, convert, coremltools
 from pocketcrafter.export.lower.coreml_coverage import coreml_coverage
-from pocketcrafter.export.lower.mil_interpreter import Interpreter, Mode, read_package
+from pocketcrafter.export.lower.coreml_functions import StatefulForm, convert_functions, stateful_form
+from pocketcrafter.export.lower.mil_interpreter import Mode, read_package
 from pocketcrafter.quantize.weights import Grid, quantize_weights
-from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.bundle.results import Precision
+from pocketcrafter.runtime.bundle.results import Fidelity, Precision
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import GateError
 from pocketcrafter.runtime.targets import TargetKind
@@ -44,6 +45,7 @@ GRIDS: Final[Mapping[Precision, Grid]] = {
     Precision.PALETTE4: Grid.PALETTE4,
 }
 """What weights are rounded to; all else is float16."""
+_NO_GRIDS: Final[Mapping[str, Grid]] = {}
 
 ROUNDED: Final = "the network with its weights rounded in torch"
 _ARTIFACT_HOW: Final = (
@@ -75,7 +77,8 @@ class CoremlLowering:
         package is thrown away, but for ``fp32``, which is it: the phone's CPU or graphics processor runs that, not the
         Neural Engine. ``fp16`` computes in float16. ``int8``, ``w4`` and the palettes store the weights of convolutions
         and linear layers in fewer bits besides (see `pocketcrafter.quantize.weights`); modules in ``keep_fp32`` keep
-        float16 weights. Activations are float16 either way, and nothing is calibrated.
+        float16 weights. Activations are float16 either way, and nothing is calibrated. From iOS 18 on, what a network
+        hands from call to call stays inside the package (see `coreml_functions`).
 
         Raises
         ------
@@ -90,44 +93,77 @@ class CoremlLowering:
         held = held[:INTERPRETED]
         eager = frozen(model, keep_fp32)
         inputs = as_tensors(used[0], spec)
-        simulated, grids = eager, dict[str, Grid]()
+        simulated, grids = eager, _NO_GRIDS
         if precision in GRIDS:
             # Older systems have one palette for a whole layer.
             groups = self._minimum is not CoremlOs.IOS17
             simulated, grids = quantize_weights(eager, keep_fp32, GRIDS[precision], groups=groups)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
             exact, made = Path(name) / "fp32.mlpackage", Path(name) / "made.mlpackage"
-            convert(eager, inputs, spec, self._minimum, exact, half=False)
+            form = self._write(eager, inputs, spec, exact, half=False)
             reference = run_torch(eager, held, spec)
-            self._check_conversion(exact, held[0], reference[0], spec)
+            found = compare(reference[:1], [open_package(exact, spec, Mode.FP32).run(held[0])], spec)
+            more = _other_functions(form, exact, eager, used, Mode.FP32)
+            check_conversion((*found, *more), spec, self._target)
             _tell(progress, 1)
             half = precision is not Precision.FP32
-            convert(simulated, inputs, spec, self._minimum, made, half=half, grids=grids)
+            form = self._write(simulated, inputs, spec, made, half=half, grids=grids)
             _tell(progress, 2)
             session = MilBackend().open(made, spec, torch.get_num_threads())
             actual = [session.run(sample) for sample in held]
             simulation = Simulation(run_torch(simulated, held, spec), ROUNDED) if simulated is not eager else None
             coverage = coreml_coverage(read_package(made).function(), half=half)
             result = measured(out, coverage, spec, reference, simulation, actual, _ARTIFACT_HOW)
+            more = _other_functions(form, made, simulated, used, Mode.DECLARED)
+            functions = tuple(function.about for function in form.functions) if form else ()
+            result = replace(result, rung2=(*result.rung2, *more), functions=functions)
             if out.exists():
                 out.replace(Path(name) / "replaced.mlpackage")
             made.replace(out)
             _tell(progress, 3)
         return result
 
-    def _check_conversion(
-        self, package: Path, sample: Sample, reference: dict[str, FloatArray], spec: ComponentSpec
-    ) -> None:
-        inputs = dict(zip((t.name for t in spec.inputs), as_tensors(sample, spec), strict=True))
-        outputs = Interpreter(package, mode=Mode.FP32).run(inputs).outputs
-        for fidelity in compare([reference], [{name: value.numpy() for name, value in outputs.items()}], spec):
-            if not fidelity.reaches(CONVERSION_GATE_DB):
-                raise GateError(
-                    f"{spec.component} for {self._target}: converted in float32, `{fidelity.output}` is "
-                    f"{fidelity.sqnr_db:.1f} dB from the network (needed: {CONVERSION_GATE_DB:.0f} dB): coremltools "
-                    "changed what it computes. Known causes: gelu(approximate='tanh'), integer constants, writes into "
-                    "a state by index; export/lower/mil_interpreter/README.md shows how to find the layer."
-                )
+    def _write(
+        self,
+        model: nn.Module,
+        inputs: tuple[Tensor, ...],
+        spec: ComponentSpec,
+        path: Path,
+        *,
+        half: bool,
+        grids: Mapping[str, Grid] | None = None,
+    ) -> StatefulForm | None:
+        """Convert, with the state inside where there is any; returns the form that it has then."""
+        form = stateful_form(model, self._minimum)
+        if form is None:
+            convert(model, inputs, spec, self._minimum, path, half=half, grids=grids)
+        else:
+            convert_functions(form, self._minimum, path, half=half, grids=grids)
+        return form
+
+
+def check_conversion(found: Sequence[Fidelity], spec: ComponentSpec, target: TargetKind) -> None:
+    """Refuse a package that was converted in float32 and is not the network.
+
+    Raises
+    ------
+    GateError
+        With the output that departs, and known causes.
+    """
+    for fidelity in found:
+        if not fidelity.reaches(CONVERSION_GATE_DB):
+            raise GateError(
+                f"{spec.component} for {target}: converted in float32, `{fidelity.output}` is "
+                f"{fidelity.sqnr_db:.1f} dB from the network (needed: {CONVERSION_GATE_DB:.0f} dB): coremltools "
+                "changed what it computes. Known causes: gelu(approximate='tanh'), integer constants, writes into "
+                "a state by index; export/lower/mil_interpreter/README.md shows how to find the layer."
+            )
+
+
+def _other_functions(
+    form: StatefulForm | None, package: Path, model: nn.Module, samples: Sequence[Sample], mode: Mode
+) -> tuple[Fidelity, ...]:
+    return form.prove(read_package(package), model, samples, mode) if form else ()
 
 
 def _tell(progress: Progress | None, done: int) -> None:

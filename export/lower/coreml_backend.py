@@ -21,6 +21,8 @@ from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError
 
 _PROGRAM: Final = ".pte"
+NEXT: Final = "next_"
+"""What a component's contract puts before the name of a tensor that it takes back with the next call."""
 
 
 class MilBackend:
@@ -43,8 +45,7 @@ class MilBackend:
         if reason := self.missing():
             raise BackendError(f"The mil-interpreter backend cannot run: {reason}")
         torch.set_num_threads(threads)
-        inside = _open(artifact, spec)
-        return _MilSession(Interpreter(inside.program, mode=Mode.DECLARED), inside, spec)
+        return open_package(artifact, spec, Mode.DECLARED)
 
     def first_divergence(
         self, artifact: Path, spec: ComponentSpec, inputs: Mapping[str, FloatArray]
@@ -54,16 +55,38 @@ class MilBackend:
             raise BackendError(f"The mil-interpreter backend cannot run: {reason}")
         inside = _open(artifact, spec)
         exact = _MilSession(Interpreter(inside.program, mode=Mode.FP32), inside, spec).run(inputs)
-        found = first_divergence(inside.program, _feeds(inputs, inside, spec))
+        feeds, states = _feeds(inputs, inside, spec)
+        found = first_divergence(inside.program, feeds, states=states)
         return exact, None if found is None else LayerDivergence(**vars(found))
+
+
+def open_package(artifact: Path, spec: ComponentSpec, mode: Mode) -> Session:
+    """Open a package, or the one in a ``.pte``, that keeps a component's contract.
+
+    A function that keeps tensors between calls keeps it too: what the contract hands in as ``x`` and takes back as
+    ``next_x`` is put into its state ``x`` before each run and read from it afterwards.
+
+    Raises
+    ------
+    BackendError
+        If it cannot be read or does not keep the spec.
+    """
+    inside = _open(artifact, spec)
+    return _MilSession(Interpreter(inside.program, mode=mode), inside, spec)
 
 
 @dataclass(frozen=True)
 class _Inside:
     program: Program
     inputs: tuple[str, ...]
-    """The program's names, in the order of the spec's."""
+    """The program's names, in the order of the spec's; a state of that name among them."""
     outputs: tuple[str, ...]
+    """Likewise; what a state ``x`` holds afterwards is ``next_x``."""
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Names of what the default function keeps."""
+        return tuple(port.name for port in self.program.function().states)
 
 
 def _open(artifact: Path, spec: ComponentSpec) -> _Inside:
@@ -80,19 +103,25 @@ def _open(artifact: Path, spec: ComponentSpec) -> _Inside:
 
 def _check(artifact: Path, inside: _Inside, spec: ComponentSpec) -> None:
     function = inside.program.function()
-    has = {port.name: _shape(port) for port in function.inputs}
+    has = {port.name: _shape(port) for port in (*function.inputs, *function.states)}
+    gives = {*function.outputs, *(f"{NEXT}{name}" for name in inside.states)}
     wants = dict(zip(inside.inputs, (t.shape for t in spec.inputs), strict=False))
     whole = (len(inside.inputs), len(inside.outputs)) == (len(spec.inputs), len(spec.outputs))
-    if not whole or has != wants or set(function.outputs) != set(inside.outputs):
+    if not whole or has != wants or gives != set(inside.outputs):
         raise BackendError(
-            f"{artifact}: the package maps {has} to {', '.join(sorted(function.outputs))}; the contract of "
+            f"{artifact}: the package maps {has} to {', '.join(sorted(gives))}; the contract of "
             f"`{spec.component}` maps {wants} to {', '.join(inside.outputs)}."
         )
 
 
-def _feeds(inputs: Mapping[str, FloatArray], inside: _Inside, spec: ComponentSpec) -> dict[str, Tensor]:
+def _feeds(
+    inputs: Mapping[str, FloatArray], inside: _Inside, spec: ComponentSpec
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return what goes into the default function, and what its states are to hold before."""
     arrays = checked_inputs(inputs, spec).values()
-    return {name: torch.from_numpy(array) for name, array in zip(inside.inputs, arrays, strict=True)}
+    values = {name: torch.from_numpy(array) for name, array in zip(inside.inputs, arrays, strict=True)}
+    states = {name: values.pop(name) for name in inside.states}
+    return values, states
 
 
 class _MilSession:
@@ -102,7 +131,10 @@ class _MilSession:
         self._spec = spec
 
     def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-        outputs = self._interpreter.run(_feeds(inputs, self._inside, self._spec)).outputs
+        feeds, states = _feeds(inputs, self._inside, self._spec)
+        state = self._interpreter.new_state(states)
+        outputs = self._interpreter.run(feeds, state).outputs
+        outputs |= {f"{NEXT}{name}": kept.value for name, kept in state.items()}
         return named_outputs([outputs[name].numpy() for name in self._inside.outputs], self._spec)
 
 

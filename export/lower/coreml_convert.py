@@ -110,7 +110,7 @@ def convert(
             raise BackendError(
                 f"coremltools cannot convert `{spec.component}` for {minimum}: {type(error).__name__}: {error}"
             ) from error
-    _settle(path)
+    settle(path)
 
 
 def _compress(package: Any, program: ExportedProgram, grids: Mapping[str, Grid], *, grouped: bool) -> Any:  # noqa: ANN401
@@ -120,7 +120,8 @@ def _compress(package: Any, program: ExportedProgram, grids: Mapping[str, Grid],
     block = next(iter(package.get_spec().mlProgram.functions["main"].block_specializations.values()))
     shapes = {op.outputs[0].name: _shape(op) for op in block.operations if op.type == "const"}
     cto = importlib.import_module("coremltools.optimize.coreml")
-    steps, schemes = (cto.linear_quantize_weights, cto.palettize_weights), ({}, {})
+    steps = (cto.linear_quantize_weights, cto.palettize_weights)
+    schemes: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
     for name, grid in sorted(grids.items()):
         for place in {f"{held[name]}{suffix}" for suffix in ("", "_to_fp16")} & shapes.keys():
             palette = grid in _PALETTES
@@ -141,7 +142,7 @@ def _scales(cto: Any, grid: Grid) -> Any:  # noqa: ANN401
 
 
 def _palettes(cto: Any, shape: tuple[int, ...], *, grouped: bool) -> Any:  # noqa: ANN401
-    parts = {"granularity": "per_tensor"}
+    parts: dict[str, str | int] = {"granularity": "per_tensor"}
     if grouped and has_groups(shape):
         parts = {"granularity": "per_grouped_channel", "group_size": PALETTE_GROUP, "channel_axis": 0}
     # The values that are there, however many bits k-means was asked for: nothing is clustered a second time.
@@ -152,8 +153,8 @@ def _shape(constant: Any) -> tuple[int, ...]:  # noqa: ANN401
     return tuple(d.constant.size for d in constant.outputs[0].type.tensorType.dimensions)
 
 
-def _settle(path: Path) -> None:
-    """Take out what differs from run to run: the date, random identifiers, the order of maps."""
+def settle(path: Path) -> None:
+    """Take out of a package what differs from run to run: the date, random identifiers, the order of maps."""
     manifest_path = path / "Manifest.json"
     manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
     names = {old: _identifier(entry["path"]) for old, entry in manifest["itemInfoEntries"].items()}

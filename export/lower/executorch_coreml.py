@@ -17,19 +17,20 @@ from pocketcrafter.export.lower.base import (
     Simulation,
     as_tensors,
     check_precision,
+    compare,
     frozen,
     hold_back,
     measured,
     run_artifact,
     run_torch,
 )
-from pocketcrafter.export.lower.coreml import GRIDS, INTERPRETED, ROUNDED
-from pocketcrafter.export.lower.coreml_backend import MilBackend
+from pocketcrafter.export.lower.coreml import GRIDS, INTERPRETED, ROUNDED, check_conversion
+from pocketcrafter.export.lower.coreml_backend import MilBackend, open_package
 from pocketcrafter.export.lower.coreml_convert import coremltools, quiet
 from pocketcrafter.export.lower.coreml_coverage import coreml_coverage
 from pocketcrafter.export.lower.coverage import torch_coverage
 from pocketcrafter.export.lower.executorch_coreml_package import extract_package
-from pocketcrafter.export.lower.mil_interpreter import read_package
+from pocketcrafter.export.lower.mil_interpreter import Mode, read_package
 from pocketcrafter.export.lower.pools import spell_out_pools
 from pocketcrafter.quantize.blocks import BLOCK
 from pocketcrafter.quantize.weights import SMALLEST, quantize_weights
@@ -38,6 +39,7 @@ from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError, ConfigError
 from pocketcrafter.runtime.targets import TargetKind
 
+_TARGET: Final = TargetKind.EXECUTORCH_COREML
 _ARTIFACT_HOW: Final = (
     "The .mlpackage out of the .pte in the MIL interpreter, every layer rounded to its declared type "
     "(the package, not Apple's kernels)"
@@ -62,21 +64,24 @@ class ExecutorchCoremlLowering:
 
         ``fp16`` computes in float16, ``fp32`` in float32, which the Neural Engine does not run. ``int8`` and ``w4``
         store the weights of convolutions and linear layers in fewer bits besides float16 arithmetic, as packages of
-        `coreml` do, but for layers without whole blocks, which ``w4`` leaves in float16; nothing is calibrated.
+        `coreml` do, but for layers without whole blocks, which ``w4`` leaves in float16; nothing is calibrated. As for
+        them, the network is lowered in float32 first and must be itself.
 
         Raises
         ------
+        GateError
+            If the float32 package is not the network.
         ConfigError
             If modules are to keep their weights beside quantized ones: ExecuTorch has no way to name them.
         BackendError
             If coremltools is missing or cannot convert the network, or a part of it is left outside the package.
         """
-        check_precision(TargetKind.EXECUTORCH_COREML, precision)
+        check_precision(_TARGET, precision)
         coremltools()
         quantized = precision in GRIDS
         if quantized and keep_fp32:
             raise ConfigError(
-                f"{TargetKind.EXECUTORCH_COREML} cannot keep {', '.join(keep_fp32)} beside {precision} weights: "
+                f"{_TARGET} cannot keep {', '.join(keep_fp32)} beside {precision} weights: "
                 "ExecuTorch compresses all of a network. Build this component in fp16, or for coreml:ios18."
             )
         used, held = hold_back(calibration)
@@ -85,6 +90,9 @@ class ExecutorchCoremlLowering:
         simulated = quantize_weights(eager, grid=GRIDS[precision])[0] if quantized else eager
         temporary = out.with_name(f".{out.name}.tmp{out.suffix}")
         try:
+            _write(eager, as_tensors(used[0], spec), temporary, Precision.FP32)
+            exact = open_package(temporary, spec, Mode.FP32).run(held[0])
+            check_conversion(compare(run_torch(eager, held[:1], spec), [exact], spec), spec, _TARGET)
             coverage = _write(simulated, as_tensors(used[0], spec), temporary, precision)
             actual = run_artifact(MilBackend(), temporary, held, spec)
             simulation = Simulation(run_torch(simulated, held, spec), ROUNDED) if quantized else None
@@ -118,7 +126,7 @@ def _partitioner(precision: Precision) -> Any:  # noqa: ANN401 - untyped package
     ct = coremltools()
     backend = importlib.import_module("executorch.backends.apple.coreml.compiler").CoreMLBackend
     partition = importlib.import_module("executorch.backends.apple.coreml.partition").CoreMLPartitioner
-    schemes = {
+    schemes: dict[Precision, dict[str, str | int]] = {
         Precision.INT8: {"dtype": "int8", "granularity": "per_channel"},
         Precision.W4: {"dtype": "int4", "granularity": "per_block", "block_size": BLOCK},
     }

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from pocketcrafter.runtime.backends.names import BACKEND_OF, BackendName
 from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, LadderGates, Precision, RungResult
-from pocketcrafter.runtime.components import Component, ComponentSpec
+from pocketcrafter.runtime.components import Component, ComponentSpec, TensorSpec
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import BundleError
 from pocketcrafter.runtime.gate import GateSettings
@@ -68,10 +68,26 @@ class Golden(Config):
     outputs: BundlePath
 
 
+class ArtifactFunction(Config):
+    """One function of an artifact that keeps tensors from call to call, where the contract hands them in and out.
+
+    A state bears the name of the contract's input that it takes the place of; what it holds afterwards is the output
+    whose name begins with ``next_``. All functions of an artifact share their weights, and may share their states.
+    """
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$", description="As the artifact calls it.")
+    inputs: tuple[TensorSpec, ...] = Field(min_length=1, max_length=16)
+    outputs: tuple[TensorSpec, ...] = Field(min_length=1, max_length=16)
+    states: tuple[TensorSpec, ...] = Field(min_length=1, max_length=16)
+
+
 class Artifact(Config):
     """One component lowered for one target, with what was measured on it."""
 
     path: BundlePath
+    functions: tuple[ArtifactFunction, ...] = Field(
+        (), max_length=8, description="Its functions, the default one first; none where it is the contract itself."
+    )
     precision: Precision
     coverage: Coverage
     rungs: tuple[RungResult, ...] = Field(description="Every rung of the parity ladder, in order, run or not.")

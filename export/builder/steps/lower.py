@@ -51,6 +51,7 @@ def run(inputs: Mapping[str, Path], settings: LowerSettings, out: Path, progress
     )
     record = LoweringRecord(
         artifact=lowered.path.name,
+        functions=lowered.functions,
         coverage=lowered.coverage,
         rung1=lowered.rung1,
         rung1_how=lowered.rung1_how,

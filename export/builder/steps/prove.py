@@ -72,6 +72,7 @@ def judge(record: LoweringRecord, goldens: Sequence[Fidelity], settings: ProveSe
         raise GateError("\n".join([f"{settings.component} for {settings.target} missed its gates:", *missed]))
     return Artifact(
         path=artifact_path(settings.component, settings.target),
+        functions=record.functions,
         precision=settings.precision,
         coverage=coverage,
         rungs=_rungs(record, settings, quantized=quantized, ran=ran),

@@ -32,6 +32,7 @@ def first_divergence(
     package: Path | Program,
     inputs: Mapping[str, Tensor],
     *,
+    states: Mapping[str, Tensor] | None = None,
     reference: Path | Program | None = None,
     floor_db: float = 40.0,
     drop_db: float = 6.0,
@@ -45,6 +46,8 @@ def first_divergence(
         Run in mode ``declared``.
     inputs
         By name.
+    states
+        What the function's states hold before, by name; zeros if not given.
     reference
         Another package of the same network, run in mode ``fp32``: an uncompressed or float32 one. Layers are matched by
         name; the suffixes that coremltools adds for a precision do not count. ``package`` itself if none is given,
@@ -72,7 +75,8 @@ def first_divergence(
     def keep(op: Op, made: tuple[Tensor, ...]) -> None:
         truth.update({_plain(port.name): value for port, value in zip(op.outputs, made, strict=True)})
 
-    Interpreter(reference or package, function, Mode.FP32).run(inputs, watch=keep)
+    exact = Interpreter(reference or package, function, Mode.FP32)
+    exact.run(inputs, exact.new_state(states), keep)
     ratios: dict[str, float] = {}
     found: list[Divergence] = []
     below: list[Divergence] = []
@@ -91,7 +95,8 @@ def first_divergence(
                 if op.kind not in _MOVES and before - here.sqnr_db >= drop_db:
                     found.append(here)
 
-    Interpreter(package, function, Mode.DECLARED).run(inputs, watch=compare)
+    declared = Interpreter(package, function, Mode.DECLARED)
+    declared.run(inputs, declared.new_state(states), compare)
     return next(iter(found or below), None)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,6 +19,8 @@ from pocketcrafter.export.lower.mil_interpreter.types import Kind, TensorType, k
 
 Watch = Callable[[Op, tuple[Tensor, ...]], None]
 """Called with each computed operator and its outputs."""
+
+_Kept = TypeVar("_Kept", State, Tensor)
 
 _LISTS: Final = frozenset({"values"})
 """Parameters that take a list, even of one."""
@@ -68,9 +70,20 @@ class Interpreter:
         self._constants: dict[str, Tensor | str] = {}
         self._last_use = _last_uses(self.function)
 
-    def new_state(self) -> dict[str, State]:
-        """Return the function's states, all zero, as a device gives them."""
-        return {port.name: State(torch.zeros(_shape(port))) for port in self.function.states}
+    def new_state(self, values: Mapping[str, Tensor] | None = None) -> dict[str, State]:
+        """Return the function's states, all zero, as a device gives them, or holding values.
+
+        Raises
+        ------
+        MilError
+            If the values are not of exactly these states, or one of them is of another shape.
+        """
+        states = {port.name: State(torch.zeros(_shape(port))) for port in self.function.states}
+        if values is not None:
+            given = self._checked_state(values)
+            for port in self.function.states:
+                states[port.name].value = self._kept(_held(given[port.name]), port, "state", [])
+        return states
 
     @torch.no_grad()
     def run(
@@ -112,7 +125,7 @@ class Interpreter:
         known = {**values, **self._constants}
         return Run({name: known[name] for name in self.function.outputs}, tuple(dict.fromkeys(overflowed)))
 
-    def _checked_state(self, state: Mapping[str, State]) -> Mapping[str, State]:
+    def _checked_state(self, state: Mapping[str, _Kept]) -> Mapping[str, _Kept]:
         wanted = {port.name for port in self.function.states}
         if state.keys() != wanted:
             has, given = (", ".join(sorted(names)) or "none" for names in (wanted, state.keys()))

@@ -1,0 +1,134 @@
+"""Packages of several functions that share their weights and what they remember from call to call."""
+
+import importlib
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import nn
+
+from pocketcrafter.export.lower.base import Sample
+from pocketcrafter.export.lower.coreml_convert import CoremlOs, convert, coremltools, quiet, settle
+from pocketcrafter.export.lower.decoder_state import StatefulDecoder, rehearse
+from pocketcrafter.export.lower.mil_interpreter import Interpreter, Mode, Program
+from pocketcrafter.export.models.decoder import Decoder
+from pocketcrafter.quantize.weights import Grid
+from pocketcrafter.runtime.bundle.manifest import ArtifactFunction
+from pocketcrafter.runtime.bundle.results import Fidelity
+from pocketcrafter.runtime.components import POCKET_SPECS, Component, ComponentSpec, TensorSpec
+from pocketcrafter.runtime.errors import BackendError
+
+PREFILL_STEPS: Final = 32
+"""Positions that one call of `prefill` takes: a whole prompt of 18, and room for a longer one."""
+
+_MAIN: Final = "main"
+_WEIGHTS_IN: Final = "decoder."
+"""Where the modules of the functions hold the network, and so the weights that they share."""
+
+
+@dataclass(frozen=True)
+class StatefulFunction:
+    """One function of a package: a network with its memory inside, and what still goes in and out."""
+
+    about: ArtifactFunction
+    module: nn.Module
+
+    @property
+    def spec(self) -> ComponentSpec:
+        """Inputs and outputs, without the state."""
+        return ComponentSpec(component=Component.DECODER, inputs=self.about.inputs, outputs=self.about.outputs)
+
+
+@dataclass(frozen=True)
+class StatefulForm:
+    """The functions of a network; the first one, called with one position, is the component's own contract."""
+
+    functions: tuple[StatefulFunction, ...]
+    prove: Callable[[Program, nn.Module, Sequence[Sample], Mode], tuple[Fidelity, ...]]
+    """Compares what the contract does not reach with the network in torch, on samples."""
+
+
+def stateful_form(model: nn.Module, minimum: CoremlOs) -> StatefulForm | None:
+    """Return how a network is written with its state inside, or `None` where it has none or the system knows none."""
+    make = _FORMS.get(type(model))
+    # Apple's systems before iOS 18 keep nothing between calls: there the caches go in and out.
+    return None if make is None or minimum is CoremlOs.IOS17 else make(model)
+
+
+def convert_functions(
+    form: StatefulForm, minimum: CoremlOs, path: Path, *, half: bool, grids: Mapping[str, Grid] | None = None
+) -> None:
+    """Convert each function, compress it, and merge all of them: equal weights are stored once.
+
+    Parameters
+    ----------
+    form, minimum, half, grids
+        As `convert` takes them, ``grids`` by the names of the network's own weights.
+    path
+        The package's folder.
+
+    Notes
+    -----
+    In this order, because coremltools cannot compress a package of several functions.
+
+    Raises
+    ------
+    BackendError
+        If coremltools is missing, or cannot convert or merge.
+    """
+    ct = coremltools()
+    placed = {f"{_WEIGHTS_IN}{name}": grid for name, grid in (grids or {}).items()}
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        merged = ct.utils.MultiFunctionDescriptor()
+        merged.default_function_name = form.functions[0].about.name
+        for function in form.functions:
+            part = Path(folder) / f"{function.about.name}.mlpackage"
+            inputs = tuple(torch.zeros(t.shape) for t in function.about.inputs)
+            convert(function.module, inputs, function.spec, minimum, part, half=half, grids=placed)
+            merged.add_function(str(part), src_function_name=_MAIN, target_function_name=function.about.name)
+        try:
+            with quiet():
+                importlib.import_module("coremltools.models.utils").save_multifunction(merged, str(path))
+        except Exception as error:  # coremltools raises whatever its passes raise
+            raise BackendError(f"coremltools cannot merge functions: {type(error).__name__}: {error}") from error
+    settle(path)
+
+
+def _decoder_form(model: nn.Module) -> StatefulForm:
+    if not isinstance(model, Decoder):
+        raise TypeError(f"{type(model).__name__} is no decoder")
+    functions = (_decoder_function("decode", 1, model), _decoder_function("prefill", PREFILL_STEPS, model))
+    return StatefulForm(functions, _prove_prefill)
+
+
+def _decoder_function(name: str, steps: int, model: Decoder) -> StatefulFunction:
+    spec = POCKET_SPECS[Component.DECODER]
+
+    def wide(tensor: TensorSpec) -> TensorSpec:
+        return tensor.model_copy(update={"shape": (steps, *tensor.shape[1:])})
+
+    about = ArtifactFunction(
+        name=name,
+        inputs=tuple(wide(tensor) for tensor in spec.inputs[:3]),
+        outputs=(wide(spec.outputs[0]),),
+        states=spec.inputs[3:],
+    )
+    return StatefulFunction(about, StatefulDecoder(model))
+
+
+def _prove_prefill(program: Program, model: nn.Module, samples: Sequence[Sample], mode: Mode) -> tuple[Fidelity, ...]:
+    given, steps, expected = rehearse(model, samples, PREFILL_STEPS)
+    prefill = Interpreter(program, "prefill", mode)
+    state = prefill.new_state()
+    (logits,) = prefill.run(given, state).outputs.values()
+    found = {"logits": logits[:steps], **{name: kept.value for name, kept in state.items()}}
+    return tuple(
+        Fidelity.between(f"prefill: {name}", expected[name].numpy(), found[name].numpy()) for name in sorted(expected)
+    )
+
+
+_FORMS: Final[Mapping[type[nn.Module], Callable[[nn.Module], StatefulForm]]] = {Decoder: _decoder_form}
+"""Networks that keep something from call to call."""
