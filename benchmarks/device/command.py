@@ -219,6 +219,41 @@ def pull_command(out: Path, serial: str | None, folder: str, *, as_json: bool) -
     click.echo(json.dumps([str(path) for path in pulled], indent=1) if as_json else lines)
 
 
+@device.command("farm")
+@_BUNDLE
+@click.option("--device", "name", required=True, help="A device as the farm calls it, as in 'Samsung Galaxy S25'.")
+@click.option("--target", default="onnx", show_default=True, help="Which target of the bundle.")
+@json_option
+def farm_command(bundle: Path, name: str, target: str, *, as_json: bool) -> None:
+    r"""Run a target's networks on a phone of Qualcomm AI Hub: uploads them, with one golden each, to that service.
+
+    Needs the package qai-hub and an account's token (`qai-hub configure --api_token TOKEN`).
+
+    \b
+    Example:
+      pocketcrafter device farm build/default.pcbundle --device "Samsung Galaxy S25"
+    """
+    import hashlib  # noqa: PLC0415
+
+    from pocketcrafter.benchmarks.device.farm import run_on_farm  # noqa: PLC0415
+    from pocketcrafter.benchmarks.device.results import FarmReport  # noqa: PLC0415
+    from pocketcrafter.benchmarks.device.table import farm_lines  # noqa: PLC0415
+    from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes  # noqa: PLC0415
+    from pocketcrafter.runtime.cli.bars import Bars  # noqa: PLC0415
+
+    opened = _open(bundle)
+    with Bars() as bars:
+        cases = tuple(run_on_farm(opened, target, name, bars.update))
+    report = FarmReport(
+        bundle=opened.manifest.name,
+        manifest_sha256=hashlib.sha256(read_manifest_bytes(opened.root)).hexdigest(),
+        target=target,
+        device=name,
+        cases=cases,
+    )
+    click.echo(report.model_dump_json(indent=1) if as_json else "\n".join(farm_lines(report)))
+
+
 def _open(bundle: Path) -> "Bundle":
     from pocketcrafter.runtime.bundle.reader import Bundle  # noqa: PLC0415
 

@@ -63,6 +63,30 @@ class DeviceGolden(Config):
     rung: RungResult = Field(description="Rung 4, as it goes into the manifest.")
 
 
+class FarmCase(Config):
+    """One network on a device of a farm; the farm's own figures."""
+
+    component: Component
+    precision: Precision
+    job: str = Field(max_length=400, description="Address of the job's page.")
+    load_ms: Milliseconds = Field(description="First load.")
+    warm: Timing
+    peak_rss_mib: float | None = Field(ge=0, description="Null where the farm does not tell.")
+    layers_by_unit: dict[str, int] = Field(description="How many layers ran on NPU, GPU and CPU.")
+    against_golden: tuple[Fidelity, ...] = Field(description="Against the full-precision golden.")
+
+
+class FarmReport(Config):
+    """Everything that one `pocketcrafter device farm` found; it proves no rung, which takes every golden."""
+
+    schema_version: Literal[1] = 1
+    bundle: Name
+    manifest_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    target: Name
+    device: str = Field(min_length=1, max_length=200, description="As the farm calls it.")
+    cases: tuple[FarmCase, ...]
+
+
 class DeviceReport(Config):
     """Everything that one `pocketcrafter device bench` or `goldens` found."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from pocketcrafter.benchmarks.device.results import DeviceReport, DeviceState
+from pocketcrafter.benchmarks.device.results import DeviceReport, DeviceState, FarmReport
 from pocketcrafter.benchmarks.quality.tables import NOT_MEASURED, markdown
 from pocketcrafter.runtime.bundle.results import Fidelity
 
@@ -46,6 +46,28 @@ def device_lines(report: DeviceReport) -> Iterator[str]:
                 for c in report.cases
             ],
         )
+
+
+def farm_lines(report: FarmReport) -> Iterator[str]:
+    """Yield the lines of a farm's report."""
+    yield f"{report.bundle}, {report.target} on {report.device}, by the farm's own figures"
+    yield ""
+    yield markdown(
+        ("network", "load", "median", "p90", "peak memory", "layers", "against the golden", "job"),
+        [
+            (
+                c.component.value,
+                f"{c.load_ms:.1f} ms",
+                f"{c.warm.median_ms:.2f} ms",
+                f"{c.warm.p90_ms:.2f} ms",
+                NOT_MEASURED if c.peak_rss_mib is None else f"{c.peak_rss_mib:.0f} MiB",
+                ", ".join(f"{count} {unit}" for unit, count in sorted(c.layers_by_unit.items())) or NOT_MEASURED,
+                _lowest(c.against_golden),
+                c.job,
+            )
+            for c in report.cases
+        ],
+    )
 
 
 def _state(state: DeviceState) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from pocketcrafter.benchmarks.estimate.roofline import ARITHMETIC, EstimateReport, estimate, load_socs
+from pocketcrafter.benchmarks.estimate.roofline import ARITHMETIC, SOCS_FILE, EstimateReport, estimate, load_socs
 from pocketcrafter.benchmarks.profile.measure import source_layers
 from pocketcrafter.benchmarks.quality.tables import markdown
 from pocketcrafter.runtime.bundle.manifest import ComponentEntry
@@ -42,7 +42,10 @@ def estimate_command(bundle: Path, soc: str, precision: str | None, weights: Pat
     """
     socs = load_socs()
     if soc.upper() not in socs:
-        raise ConfigError(f"No chip is called {soc}; the table has {', '.join(socs)}.")
+        raise ConfigError(
+            f"No peak figures of {soc} are in the table, which has {', '.join(socs)}. "
+            f"{SOCS_FILE} says what was left out and why, and takes a chip with its sources."
+        )
     peaks, opened, networks = socs[soc.upper()], Bundle.open(bundle), []
     entries = opened.manifest.components
     with Bars() as bars:

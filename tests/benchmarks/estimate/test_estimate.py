@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from pocketcrafter.benchmarks.cli import bench
-from pocketcrafter.benchmarks.estimate.roofline import Soc, estimate, load_socs
+from pocketcrafter.benchmarks.estimate.roofline import SOCS_FILE, Soc, estimate, load_socs
 from pocketcrafter.benchmarks.profile.layers import Layer, LayerKind
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import Component
@@ -45,9 +45,14 @@ def test_every_chip_of_the_table_says_where_its_figures_come_from() -> None:
     assert all(len(soc.int8_source) > 20 and len(soc.memory_source) > 20 for soc in socs.values())
 
 
+def test_a_chip_without_published_figures_is_left_out_and_the_table_says_so() -> None:
+    assert "SM8850" not in load_socs()
+    assert "SM8850 (Snapdragon 8 Elite Gen 5) is left out" in SOCS_FILE.read_text(encoding="utf-8")
+
+
 def test_the_command_refuses_what_it_cannot_count(bundle: Path) -> None:
     unknown = CliRunner().invoke(bench, ["estimate", str(bundle), "--soc", "SM1"])
     assert isinstance(unknown.exception, ConfigError)
-    assert "the table has SM8650, SM8750" in str(unknown.exception)
+    assert "the table, which has SM8650, SM8750" in str(unknown.exception)
     absent = CliRunner().invoke(bench, ["estimate", str(bundle), "--soc", "sm8750"])
     assert "--weights" in str(absent.exception)  # the test bundle's weights are nobody's

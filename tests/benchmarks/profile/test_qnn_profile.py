@@ -67,9 +67,7 @@ def test_nodes_on_the_emulated_htp_lead_back_to_their_layers(tmp_path: Path) -> 
         component=Component.TONE, target="qnn-context:sm8750", precision=Precision.INT8, engine=found.engine,
         runs=found.runs, total_ms=None, ops=found.ops,
     )  # fmt: skip
-    report = ProfileReport(
-        bundle="b", manifest_sha256="0" * 64, machine=this_machine(), threads=1, networks=(profile,)
-    )
+    report = ProfileReport(bundle="b", manifest_sha256="0" * 64, machine=this_machine(), threads=1, networks=(profile,))
     lines = "\n".join(profile_lines(report, top=3))
     assert "emulated cycles" in lines
     assert " ms, " not in lines
