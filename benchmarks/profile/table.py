@@ -10,18 +10,14 @@ from typing import Any, Final
 
 from pocketcrafter.benchmarks.profile.layers import LayerKind
 from pocketcrafter.benchmarks.profile.peak import Peaks
+from pocketcrafter.benchmarks.profile.rest import roof_of, where_time_goes
 from pocketcrafter.benchmarks.profile.results import NetworkProfile, OpProfile, ProfileReport
 from pocketcrafter.benchmarks.quality.tables import NOT_MEASURED, markdown
-from pocketcrafter.runtime.bundle.results import Precision
 
 _CSV_HEAD: Final = (
     "component", "target", "precision", "order", "op", "layer", "layer_is_exact", "kind", "ms", "cycles", "macs",
     "inside",
 )  # fmt: skip
-
-
-_INT8: Final = frozenset({Precision.INT8, Precision.W8A8_DYNAMIC, Precision.A8W4_DYNAMIC})
-"""Precisions whose products are INT8's."""
 
 
 def profile_lines(report: ProfileReport, top: int) -> Iterator[str]:
@@ -44,6 +40,10 @@ def profile_lines(report: ProfileReport, top: int) -> Iterator[str]:
         yield ""
         head = ("kind of layer", "operators", "ms", "share", "million MACs", "GMAC/s", "of the roof")
         yield markdown(head, list(_kinds(network, report.peaks)))
+        if report.peaks and (parts := where_time_goes(network, report.peaks)):
+            yield ""
+            rows = [(part.what, f"{part.ms:.3f}", f"{part.share:.1%}") for part in parts]
+            yield markdown(("where the time goes", "ms", "of the run"), rows)
     yield from (f"not profiled: {s.what}: {s.reason}" for s in report.skipped)
 
 
@@ -132,8 +132,7 @@ def _of_roof(ms: float | None, macs: int, network: NetworkProfile, peaks: Peaks 
     """Return which share of the machine's matrix products in the network's arithmetic a kind of layer reaches."""
     if peaks is None or not ms or not macs:
         return ""
-    roof = peaks.int8_gmacs if network.precision in _INT8 else peaks.fp32_gmacs
-    return f"{macs / ms / 1e6 / roof:.0%}"
+    return f"{macs / ms / 1e6 / roof_of(network, peaks):.0%}"
 
 
 def _times(ms: float | None, cycles: int | None, macs: int, network: NetworkProfile) -> tuple[str, str, str, str]:

@@ -8,7 +8,8 @@ from typing import Any
 from markupsafe import Markup
 
 from pocketcrafter.benchmarks.profile.layers import LayerKind
-from pocketcrafter.benchmarks.profile.results import ProfileReport
+from pocketcrafter.benchmarks.profile.rest import Part, where_time_goes
+from pocketcrafter.benchmarks.profile.results import NetworkProfile, ProfileReport
 from pocketcrafter.benchmarks.quantization.sensitivity import SensitivityReport
 from pocketcrafter.benchmarks.report.analysis_plots import icicle, sensitivity_bars, size_against_error
 from pocketcrafter.benchmarks.report.facts import TargetFacts
@@ -41,9 +42,10 @@ def analysis_context(
     """
     points = [(t.name, t.mib, errors[t.name]) for t in targets if t.name in errors]
     profile = analysis.profile
-    icicles = [(n, icicle(n, f"Where the time of {n.component} on {n.target} goes")) for n in profile.networks] if (
-        profile
-    ) else []  # fmt: skip
+    icicles = [
+        (n, icicle(n, f"Where the time of {n.component} on {n.target} goes"), _rest(n, profile))
+        for n in (profile.networks if profile else ())
+    ]
     return {
         "pareto": size_against_error(points, "Size of each target against its error") if points else "",
         "profile": profile,
@@ -52,6 +54,10 @@ def analysis_context(
         "kinds": [kind.value for kind in LayerKind],
         "sensitivities": [_sensitivity(report) for report in analysis.sensitivities],
     }
+
+
+def _rest(network: NetworkProfile, profile: ProfileReport | None) -> list[Part]:
+    return where_time_goes(network, profile.peaks) if profile and profile.peaks else []
 
 
 def read_sensitivity(path: Path) -> SensitivityReport:

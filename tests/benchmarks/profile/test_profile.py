@@ -19,6 +19,7 @@ from pocketcrafter.benchmarks.profile.layers import Layer, LayerKind, layers_of
 from pocketcrafter.benchmarks.profile.measure import profile_bundle
 from pocketcrafter.benchmarks.profile.ort_engine import profile_onnx
 from pocketcrafter.benchmarks.profile.peak import Peaks, measure_peaks
+from pocketcrafter.benchmarks.profile.rest import where_time_goes
 from pocketcrafter.benchmarks.profile.results import NetworkProfile, OpProfile, ProfileReport, read_profile
 from pocketcrafter.benchmarks.profile.table import as_csv, as_trace, profile_lines
 from pocketcrafter.export.lower.onnx import export_onnx
@@ -165,6 +166,30 @@ def test_results_are_read_back_and_others_are_refused(report: ProfileReport, tmp
     path.write_text('{"bundle": "small"}')
     with pytest.raises(ConfigError, match="bench profile --json"):
         read_profile(path)
+
+
+def test_the_rest_beside_the_roof_sums_up_to_the_whole_run(report: ProfileReport) -> None:
+    roof = Peaks(side=1024, threads=1, fp32_gmacs=1.0, int8_gmacs=10.0)
+    (network,) = report.networks
+    parts = {part.what: part.ms for part in where_time_goes(network, roof)}
+    assert parts == pytest.approx(
+        {
+            "all MACs at the roof": 0.5,
+            "Resize (no MACs)": 3.0,
+            "convolution: slower than the roof": 2.5,
+            "between operators": 1.0,
+        }
+    )
+    assert sum(parts.values()) == pytest.approx(network.total_ms)
+    untimed = network.model_copy(update={"total_ms": None})
+    assert where_time_goes(untimed, roof) == []
+
+
+def test_a_layer_faster_than_the_roof_owes_nothing(report: ProfileReport) -> None:
+    roof = Peaks(side=1024, threads=1, fp32_gmacs=1.0, int8_gmacs=1e-3)
+    parts = {part.what: part.ms for part in where_time_goes(report.networks[0], roof)}
+    assert parts["all MACs at the roof"] == pytest.approx(3.0)
+    assert parts["convolution: slower than the roof"] == 0
 
 
 def test_the_roof_is_measured_and_layers_are_read_under_it(report: ProfileReport) -> None:
