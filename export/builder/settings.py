@@ -26,6 +26,7 @@ class CalibrationRecord(Config):
     photos: Mapping[str, str] = Field(description="SHA-256 of each photo, by its file name.")
     seed: int = Field(description="What the samples' faults were drawn from.")
     samples: int
+    strata: Mapping[str, int] = Field(description="How many samples have each fault, by its sign and strength.")
     sha256: str = Field(description="Of the samples themselves, as they were fed to the network.")
 
 

@@ -9,9 +9,10 @@ import torch
 from PIL import Image
 
 from pocketcrafter.export.calibration.prose import decoder_samples
-from pocketcrafter.export.data.degrade import ByteImage, Frame
+from pocketcrafter.export.calibration.strata import covered, stratified_faults
+from pocketcrafter.export.data.degrade import ByteImage, Faults, Frame, degrade
 from pocketcrafter.export.data.noise import NoiseModel
-from pocketcrafter.export.data.sampling import Focus, draw_frame
+from pocketcrafter.export.data.sampling import Focus, cut_square
 from pocketcrafter.export.models import load_component
 from pocketcrafter.export.models.critic import Judgement
 from pocketcrafter.export.train.evidence import FRAME_PX, critic_inputs, to_batch
@@ -57,7 +58,7 @@ def samples(
     weights
         Folder of the full-precision weights; the tone network's and the decoder's inputs come from the critic.
     count, seed
-        How many samples, and what their faults are drawn from.
+        How many samples, and what their faults are drawn from, evenly over attributes, signs and amounts.
     watcher
         Sees the component's own network, where that runs to make samples (the decoder writes its prefixes itself), but
         for the samples that will be held back.
@@ -69,16 +70,25 @@ def samples(
     """
     if not photos:
         raise ConfigError("Calibration needs photos: the folder holds none. Put at least eight into it.")
-    focus = Focus.RESTORATION if component is Component.RESTORE else Focus.EVERYTHING
     watcher = watcher or Watcher()
     make = _MAKERS[component](weights, watcher)
     pixels = [_read(path) for path in photos]
     drawn = []
-    for index in range(count):
+    for index, faults in enumerate(_faults(component, count, seed)):
         watcher.awake = index < count - held_back(count)
         rng = np.random.default_rng([seed, index])
-        drawn.append(make(draw_frame(pixels[index % len(pixels)], FRAME_PX, rng, [SENSOR], focus)))
+        drawn.append(make(degrade(cut_square(pixels[index % len(pixels)], FRAME_PX, rng), faults, rng)))
     return drawn
+
+
+def frames_in_strata(component: Component, count: int, seed: int) -> dict[str, int]:
+    """Return how many of the frames that `samples` makes lie in each stratum of faults."""
+    return covered(faults.plan for faults in _faults(component, count, seed))
+
+
+def _faults(component: Component, count: int, seed: int) -> list[Faults]:
+    focus = Focus.RESTORATION if component is Component.RESTORE else Focus.EVERYTHING
+    return stratified_faults(count, seed, focus, [SENSOR])
 
 
 def _read(path: Path) -> ByteImage:

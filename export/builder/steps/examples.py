@@ -11,7 +11,7 @@ from pocketcrafter.export.backend import TorchBackend
 from pocketcrafter.export.builder.settings import CalibrationRecord, ExamplesSettings
 from pocketcrafter.export.builder.stage import Progress, content_hash
 from pocketcrafter.export.builder.steps.names import CALIBRATED_WITH, CALIBRATION, MOMENTS, TOKENIZER_INPUT
-from pocketcrafter.export.calibration import samples
+from pocketcrafter.export.calibration import frames_in_strata, samples
 from pocketcrafter.export.names import TOKENIZER
 from pocketcrafter.quantize.moments import Watcher, write_moments
 from pocketcrafter.runtime.bundle.goldens import read_tensors, write_tensors
@@ -51,6 +51,7 @@ def run(inputs: Mapping[str, Path], settings: ExamplesSettings, out: Path, progr
         photos={path.name: content_hash(path) for path in photos},
         seed=settings.seed,
         samples=len(drawn),
+        strata=frames_in_strata(settings.component, settings.samples, settings.seed),
         sha256=content_hash(out / CALIBRATION),
     )
     (out / CALIBRATED_WITH).write_text(record.model_dump_json(indent=1), encoding="utf-8")
