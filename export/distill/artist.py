@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pocketcrafter.export.distill.trajectories import Trajectories
 from pocketcrafter.export.models.layout import channels_last
 from pocketcrafter.export.models.restore import Restore
 from pocketcrafter.export.train.fit import FitSettings
 from pocketcrafter.export.train.losses import picture_loss
-from pocketcrafter.export.train.restore import Patches
 from pocketcrafter.runtime.errors import ConfigError
 
 _TRUTH_WEIGHT: Final = 0.5
@@ -27,9 +27,11 @@ class DistillArtistTask:
 
     Parameters
     ----------
-    teacher, student
-        Restoration networks; the teacher's steps are a multiple of the student's.
-    patches, settings, device
+    student
+        A restoration network; the teacher's steps are a multiple of its own.
+    trajectories
+        The teacher's.
+    settings, device
         As in `RestoreTask`.
 
     Raises
@@ -39,16 +41,12 @@ class DistillArtistTask:
     """
 
     def __init__(
-        self, teacher: Restore, student: Restore, patches: Patches, settings: FitSettings, device: torch.device
+        self, student: Restore, trajectories: Trajectories, settings: FitSettings, device: torch.device
     ) -> None:
-        self.stride, rest = divmod(teacher.config.steps, student.config.steps)
-        if rest:
-            raise ConfigError(
-                f"A teacher of {teacher.config.steps} steps cannot teach {student.config.steps}: choose a divisor."
-            )
-        self.teacher = channels_last(teacher, device).eval().requires_grad_(False)
+        check_divides(trajectories.steps, student.config.steps)
+        self.stride = trajectories.steps // student.config.steps
         self.model = channels_last(student, device)
-        self.patches, self.settings, self.device = patches, settings, device
+        self.trajectories, self.settings, self.device = trajectories, settings, device
 
     def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:
         """Train everything alike."""
@@ -57,12 +55,11 @@ class DistillArtistTask:
     def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
         """Return the loss of one of the student's steps, the same for the whole batch."""
         rng = np.random.default_rng([self.settings.seed, step])
-        degraded, target, amounts = (t.to(self.device) for t in self.patches.draw(self.settings.batch, rng))
+        rows = np.sort(rng.choice(len(self.trajectories), self.settings.batch, replace=False))
         steps = self.model.config.steps
         index = int(rng.integers(steps))
-        with torch.no_grad():
-            states = self.teacher.trajectory(degraded, amounts)
-        start, end = states[index * self.stride], states[(index + 1) * self.stride]
+        start, end = (self._read(self.trajectories.states[rows, i * self.stride]) for i in (index, index + 1))
+        target, amounts = self._read(self.trajectories.targets[rows]), self._read(self.trajectories.amounts[rows])
         time = torch.full((self.settings.batch, 1), index / steps, device=self.device)
         velocity = self.model.velocity(start, amounts, time).float()
         followed = picture_loss(velocity, (end - start) * steps)
@@ -70,3 +67,20 @@ class DistillArtistTask:
         true = picture_loss(velocity, (target - start) / (1 - index / steps))
         loss = followed + _TRUTH_WEIGHT * true
         return loss, {"teacher": float(followed.detach()), "truth": float(true.detach())}
+
+    def _read(self, rows: np.ndarray) -> Tensor:
+        return torch.from_numpy(rows.astype(np.float32)).to(self.device)
+
+
+def check_divides(teacher_steps: int, student_steps: int) -> None:
+    """Refuse a student whose steps do not end on its teacher's.
+
+    Raises
+    ------
+    ConfigError
+        If the teacher's steps are no multiple of the student's.
+    """
+    if teacher_steps % student_steps:
+        raise ConfigError(
+            f"A teacher of {teacher_steps} steps cannot teach {student_steps}: choose a divisor of {teacher_steps}."
+        )

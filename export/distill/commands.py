@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import click
+from tqdm import tqdm
 
 from pocketcrafter.export.data.manifest import Split
-from pocketcrafter.export.distill.artist import DistillArtistTask
+from pocketcrafter.export.distill.artist import DistillArtistTask, check_divides
 from pocketcrafter.export.distill.critic import DistillCriticTask
 from pocketcrafter.export.distill.qat import QAT_TASKS, WeightBits, bits_in, weights_facts
+from pocketcrafter.export.distill.trajectories import GROUP, build_trajectories
 from pocketcrafter.export.models import critic_network, restore_network
 from pocketcrafter.export.models.critic import Critic, Judge
 from pocketcrafter.export.models.pretrained import imagenet_backbone
@@ -65,15 +67,29 @@ def critic(options: TrainOptions, *, teacher: Path, student: Path | None) -> Non
 @_teacher
 @_student
 @click.option("--student-steps", type=click.IntRange(1, 64), default=1, show_default=True, help="Steps of the student.")
+@click.option(
+    "--trajectories",
+    type=click.IntRange(16),
+    default=4096,
+    show_default=True,
+    help="The teacher's, stored once for students of any steps; about a megabyte each.",
+)
 @with_options
-def artist(options: TrainOptions, *, teacher: Path, student: Path | None, student_steps: int) -> None:
+def artist(
+    options: TrainOptions, *, teacher: Path, student: Path | None, student_steps: int, trajectories: int
+) -> None:
     """Distil the restoration network: the teacher's many steps in a few."""
     settings, device = options.fit_settings(steps=2000, batch=16), options.torch_device()
     settings = settings.model_copy(update={"learning_rate": 7e-4})
     model = restore_network(student).in_steps(student_steps) if student else Restore(RestoreConfig(steps=student_steps))
+    teaching, digest = restore_network(teacher), sha256_of(teacher)
+    check_divides(teaching.config.steps, student_steps)
     patches = Patches(photos_of(options, Split.TRAIN), options.data)
-    task = DistillArtistTask(restore_network(teacher), model, patches, settings, device)
-    digest = sha256_of(teacher)
+    groups = -(-trajectories // GROUP)
+    with tqdm(total=groups * GROUP, desc="trajectories", unit="patch") as bar:
+        folder = options.run / f"trajectories-{digest[:8]}"
+        stored = build_trajectories(folder, teaching, patches, groups, options.seed, device, bar.update)
+    task = DistillArtistTask(model, stored, settings, device)
     folder = options.run / f"distill-restore-{student_steps}-{digest[:8]}"
     facts = {"teacher_sha256": digest}
     train_and_save(Component.RESTORE, task, settings, options, folder=folder, facts=facts)

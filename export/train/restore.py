@@ -21,8 +21,8 @@ from pocketcrafter.export.train.fit import FitSettings
 from pocketcrafter.export.train.losses import picture_loss
 from pocketcrafter.runtime.plan import RESTORATION, Attribute
 
-_PATCH_PX: Final = 128
-_LARGEST_PX: Final = 3 * _PATCH_PX
+PATCH_PX: Final = 128
+_LARGEST_PX: Final = 3 * PATCH_PX
 _JITTER: Final = 0.1
 """How wrong the critic's amounts will be, about: a standard deviation."""
 _COLUMNS: Final = [list(Attribute).index(a) for a in RESTORATION]
@@ -88,7 +88,7 @@ class Patches:
 
     def _frame(self, rng: np.random.Generator) -> Frame:
         photo = self.photos[rng.integers(len(self.photos))]
-        return draw_frame(photo, _PATCH_PX, rng, self.noise, Focus.RESTORATION, _LARGEST_PX, self.realism)
+        return draw_frame(photo, PATCH_PX, rng, self.noise, Focus.RESTORATION, _LARGEST_PX, self.realism)
 
 
 def _read(path: Path) -> ByteImage:

@@ -1,5 +1,6 @@
 """Students learn what their teachers do, in fewer steps and with fewer parameters."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from pocketcrafter.export.distill.artist import DistillArtistTask
 from pocketcrafter.export.distill.critic import DistillCriticTask
+from pocketcrafter.export.distill.trajectories import GROUP, Trajectories, build_trajectories
 from pocketcrafter.export.models.critic import CriticConfig, Ensemble, Judge, Judgement
 from pocketcrafter.export.models.restore import Restore, RestoreConfig
 from pocketcrafter.export.train.critic import CriticTask, standardize
@@ -66,12 +68,23 @@ def test_a_student_critic_leans_to_its_teachers_plan(store: EvidenceStore, taugh
     assert said[1] > said[0] + 1
 
 
+@pytest.fixture
+def teacher() -> Restore:
+    return lively(SMALL, seed=1)
+
+
+@pytest.fixture
+def trajectories(teacher: Restore, patches: Patches, tmp_path: Path) -> Trajectories:
+    return build_trajectories(tmp_path / "trajectories", teacher, patches, groups=1, seed=4, device=CPU)
+
+
 @pytest.mark.parametrize("steps", [1, 2])
-def test_a_student_artist_comes_to_go_where_its_teacher_goes(patches: Patches, tmp_path: Path, steps: int) -> None:
+def test_a_student_artist_comes_to_go_where_its_teacher_goes(
+    teacher: Restore, trajectories: Trajectories, patches: Patches, tmp_path: Path, steps: int
+) -> None:
     settings = FitSettings(steps=25, batch=2, learning_rate=3e-3, warmup=3, seed=1)
-    teacher = lively(SMALL, seed=1)
     student = lively(SMALL.model_copy(update={"steps": steps}), seed=2)
-    task = DistillArtistTask(teacher, student, patches, settings, CPU)
+    task = DistillArtistTask(student, trajectories, settings, CPU)
     tile, _, amounts = patches.draw(2, np.random.default_rng(9))
     with torch.inference_mode():
         before = (student(tile, amounts) - teacher(tile, amounts)).abs().mean()
@@ -81,14 +94,50 @@ def test_a_student_artist_comes_to_go_where_its_teacher_goes(patches: Patches, t
     assert after < 0.7 * before
 
 
-def test_a_perfect_student_costs_nothing_on_the_teachers_side(patches: Patches) -> None:
+def test_a_perfect_student_costs_next_to_nothing_on_the_teachers_side(
+    teacher: Restore, trajectories: Trajectories
+) -> None:
     settings = FitSettings(steps=1, batch=2, learning_rate=1e-3)
-    teacher = lively(SMALL, seed=1)
-    task = DistillArtistTask(teacher, teacher.in_steps(4), patches, settings, CPU)
-    assert max(task.loss(step)[1]["teacher"] for step in range(4)) < 1e-5
+    task = DistillArtistTask(teacher.in_steps(4), trajectories, settings, CPU)
+    # States are stored in half precision, and a step's velocity is four times the way between two.
+    assert max(task.loss(step)[1]["teacher"] for step in range(4)) < 3e-3 < task.loss(0)[1]["truth"]
 
 
-def test_steps_that_do_not_divide_are_refused(patches: Patches) -> None:
+def test_steps_that_do_not_divide_are_refused(trajectories: Trajectories) -> None:
     settings = FitSettings(steps=1, batch=2, learning_rate=1e-3)
     with pytest.raises(ConfigError, match="cannot teach 3"):
-        DistillArtistTask(lively(SMALL, 1), lively(SMALL, 2).in_steps(3), patches, settings, CPU)
+        DistillArtistTask(lively(SMALL, 2).in_steps(3), trajectories, settings, CPU)
+
+
+def test_trajectories_lead_from_the_patch_to_where_the_teacher_ends(
+    teacher: Restore, trajectories: Trajectories
+) -> None:
+    tile, end = (torch.from_numpy(trajectories.states[:, place].astype(np.float32)) for place in (0, -1))
+    with torch.inference_mode():
+        restored = teacher(tile, torch.from_numpy(np.array(trajectories.amounts)))
+    assert (restored - end).abs().max() < 2e-3 < (restored - tile).abs().max()
+
+
+def test_interrupted_trajectories_go_on_and_come_out_alike(teacher: Restore, patches: Patches, tmp_path: Path) -> None:
+    def stop(made: int) -> None:
+        if made:
+            raise KeyboardInterrupt
+
+    def build(folder: str, on_progress: Callable[[int], None] = lambda _: None) -> Trajectories:
+        return build_trajectories(tmp_path / folder, teacher, patches, 2, 4, CPU, on_progress)
+
+    with pytest.raises(KeyboardInterrupt):
+        build("cut", stop)
+    counts: list[int] = []
+    resumed, whole = build("cut", counts.append), build("whole")
+    assert counts == [GROUP, GROUP]
+    assert np.array_equal(resumed.states, whole.states)
+    assert np.array_equal(resumed.targets, whole.targets)
+
+
+def test_trajectories_of_another_teacher_are_refused(
+    trajectories: Trajectories, patches: Patches, tmp_path: Path
+) -> None:
+    del trajectories
+    with pytest.raises(ConfigError, match="another configuration"):
+        build_trajectories(tmp_path / "trajectories", lively(SMALL, seed=5), patches, groups=1, seed=4, device=CPU)
