@@ -158,11 +158,14 @@ class Ensemble(nn.Module):
 
 def _mean_square(x: Tensor) -> Tensor:
     """Mean of squares over channels, ``(B, C)`` to ``(B, 1)``, written as the spatial mean that phones delegate."""
-    return x.pow(2).reshape(-1, 1, 1, x.shape[1]).mean((2, 3), keepdim=True).reshape(-1, 1)
+    return (x * x).reshape(-1, 1, 1, x.shape[1]).mean((2, 3), keepdim=True).reshape(-1, 1)
 
 
 def _moments(features: Tensor) -> Tensor:
     """Mean and standard deviation over space: ``(B, C, H, W)`` to ``(B, 2C)``."""
     mean = features.mean((2, 3), keepdim=True)
-    variance = features.pow(2).mean((2, 3), keepdim=True) - mean.pow(2)
-    return torch.cat([mean, (variance.clamp(min=0) + 1e-5).sqrt()], 1).reshape(-1, 2 * features.shape[1])
+    # Not the mean square less the squared mean: in float16 their difference is mostly rounding.
+    apart = features - mean
+    # A product, not a power, which a Hexagon processor computes by exponential and logarithm.
+    variance = (apart * apart).mean((2, 3), keepdim=True)
+    return torch.cat([mean, (variance + 1e-5).sqrt()], 1).reshape(-1, 2 * features.shape[1])

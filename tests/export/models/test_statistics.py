@@ -1,11 +1,14 @@
 """The statistics react to what they are there for, on real photos."""
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import pytest
 import skimage.data
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pocketcrafter.export.data.degrade import Faults, degrade
 from pocketcrafter.export.data.noise import NoiseModel
@@ -82,3 +85,24 @@ def test_statistics_are_finite_where_nothing_varies() -> None:
     for level in (0.0, 0.5, 1.0):
         assert torch.isfinite(CropStatistics()(torch.full((1, 3, 128, 128), level))).all()
         assert torch.isfinite(ViewStatistics()(torch.full((1, 3, 256, 256), level))).all()
+
+
+class RoundedToHalf(TorchDispatchMode):
+    """Rounds the result of every operator to float16, as a phone's accelerator keeps it."""
+
+    def __torch_dispatch__(
+        self, func: Callable[..., object], types: object, args: tuple[object, ...] = (), kwargs: object = None
+    ) -> object:
+        result = func(*args, **(kwargs if isinstance(kwargs, dict) else {}))
+        return result.half().float() if isinstance(result, Tensor) and result.is_floating_point() else result
+
+
+def test_smooth_places_stay_smooth_in_half_precision() -> None:
+    """Guards the critic on accelerators: in float16 a ramp whose color does not change used to look like noise."""
+    ramp = torch.linspace(20, 235, 128).round()
+    picture = torch.stack([ramp, ramp + 13, ramp - 20]).reshape(1, 3, 1, 128).expand(1, 3, 128, 128) / 255
+    statistics = CropStatistics()
+    exact, half = statistics(picture), picture.half().float()
+    with RoundedToHalf():
+        rounded = statistics(half)
+    torch.testing.assert_close(rounded, exact, rtol=0, atol=0.05)
