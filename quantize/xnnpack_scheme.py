@@ -6,16 +6,10 @@ import torch
 from executorch.backends.xnnpack.quantizer.xnnpack_quantizer_utils import propagate_annotation
 from torch.fx import GraphModule, Node
 from torchao.quantization.pt2e import PerChannelMinMaxObserver
-from torchao.quantization.pt2e.quantizer import (
-    QuantizationAnnotation,
-    QuantizationSpec,
-    Quantizer,
-    SharedQuantizationSpec,
-)
+from torchao.quantization.pt2e.quantizer import QuantizationAnnotation, QuantizationSpec, Quantizer
 
 from pocketcrafter.quantize.modules import is_within
 from pocketcrafter.quantize.observers import Range, RangeObserver, Switch
-from pocketcrafter.quantize.shuffles import write_out_shuffles
 
 _aten = torch.ops.aten
 _TRANSPOSED: Final = _aten.conv_transpose2d.input
@@ -23,20 +17,17 @@ _WEIGHTED: Final = frozenset({_aten.conv2d.default, _aten.linear.default, _TRANS
 _JOINING: Final = frozenset({_aten.add.Tensor, _aten.mul.Tensor})
 _FUSED: Final = frozenset({_aten.relu.default, _aten.hardtanh.default})
 """Activations that XNNPACK computes within the operator before them (ReLU6 is exported as hardtanh)."""
-_MOVING: Final = frozenset({_aten.reshape.default, _aten.permute.default})
-"""What shuffles are written out as; in float32 they would move four bytes for one, between two conversions."""
-_PASSING: Final = (
-    _FUSED
-    | _MOVING
-    | {
-        _aten.hardswish.default,
-        _aten.clamp.default,
-        _aten.view.default,
-        _aten.flatten.using_ints,
-        _aten.max_pool2d.default,
-        _aten.slice.Tensor,
-    }
-)
+_PASSING: Final = _FUSED | {
+    _aten.hardswish.default,
+    _aten.clamp.default,
+    _aten.reshape.default,
+    _aten.view.default,
+    _aten.flatten.using_ints,
+    _aten.pixel_shuffle.default,
+    _aten.pixel_unshuffle.default,
+    _aten.max_pool2d.default,
+    _aten.slice.Tensor,
+}
 """What may stand between an INT8 layer and an addition or multiplication that is INT8 as well."""
 
 _ANNOTATION: Final = "quantization_annotation"
@@ -98,10 +89,6 @@ class XnnpackScheme(Quantizer):  # type: ignore[misc] # torchao is untyped
         self._activation = _activation(ranges, switchable=switchable)
         self._weights = {axis: _weight(axis, switchable=switchable) for axis in (0, 1)}
 
-    def transform_for_annotation(self, model: GraphModule) -> GraphModule:
-        """Write pixel shuffles as the reshapes and permutations that XNNPACK has, so that these become INT8."""
-        return write_out_shuffles(model)
-
     def annotate(self, model: GraphModule) -> GraphModule:
         """Mark the nodes; called by ``prepare_pt2e``."""
         chosen: set[Node] = set()
@@ -109,12 +96,6 @@ class XnnpackScheme(Quantizer):  # type: ignore[misc] # torchao is untyped
             if self._becomes_int8(node, chosen):
                 chosen.add(node)
                 self._annotate(node)
-        for node in reversed(model.graph.nodes):
-            if node.target in _MOVING and _leads_to(node, chosen):
-                chosen.add(node)
-        for node in model.graph.nodes:
-            if node.target in _MOVING and node in chosen:
-                self._move(node)
         propagate_annotation(model)
         return model
 
@@ -139,15 +120,6 @@ class XnnpackScheme(Quantizer):  # type: ignore[misc] # torchao is untyped
         if last is not node:
             last.meta[_ANNOTATION] = QuantizationAnnotation(output_qspec=self._activation, _annotated=True)
 
-    def _move(self, node: Node) -> None:
-        operand = node.args[0]
-        if not isinstance(operand, Node):
-            return
-        source = SharedQuantizationSpec(operand) if _ANNOTATION in operand.meta else self._activation
-        node.meta[_ANNOTATION] = QuantizationAnnotation(
-            {operand: source}, output_qspec=SharedQuantizationSpec((operand, node)), _annotated=True
-        )
-
 
 def annotated_module(node: Node) -> str | None:
     """Return the qualified name of the module that a quantized node comes from, `None` for any other node."""
@@ -168,10 +140,6 @@ def _source(operand: Any) -> Node | None:  # noqa: ANN401 - an fx argument
     while isinstance(operand, Node) and operand.target in _PASSING:
         operand = operand.args[0]
     return operand if isinstance(operand, Node) else None
-
-
-def _leads_to(node: Node, chosen: set[Node]) -> bool:
-    return bool(node.users) and all(reader in chosen for reader in node.users)
 
 
 def _inside(node: Node, modules: tuple[str, ...]) -> bool:

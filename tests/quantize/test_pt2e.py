@@ -95,14 +95,6 @@ def test_film_and_inner_residual_are_int8(restore: nn.Module) -> None:
     assert _quantized_operators(quantized, torch.ops.aten.add.Tensor) == 1
 
 
-def test_pixels_are_shuffled_in_int8(restore: nn.Module) -> None:
-    """In float32, XNNPACK would convert and move four bytes for one; each of the two shuffles is one permutation."""
-    quantized = quantize_static(restore, _tiles(2))
-    permutations = [n for n in quantized.graph.nodes if n.target is torch.ops.aten.permute.default]
-    assert len(permutations) == 2
-    assert all("dequantize" in str(n.args[0]) and all("quantize" in str(u) for u in n.users) for n in permutations)
-
-
 def test_kept_modules_stay_float_and_so_does_what_joins_them(restore: nn.Module) -> None:
     quantized = quantize_static(restore, _tiles(2), keep_fp32=("body",))
     assert _quantized_operators(quantized, torch.ops.aten.conv2d.default) == 2
