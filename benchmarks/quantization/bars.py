@@ -1,6 +1,7 @@
 """The pair in INT8 and in INT4 against itself in full precision: network by network, then all of it together."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from pydantic import Field
@@ -18,8 +19,10 @@ from pocketcrafter.benchmarks.quantization.trials import WordsTrial
 from pocketcrafter.benchmarks.quantization.words import WordsSubject
 from pocketcrafter.benchmarks.quantization.workers import Progress
 from pocketcrafter.export.data.sources import NOISE_FILE
+from pocketcrafter.export.distill.qat import WeightBits, bits_in
 from pocketcrafter.export.models import decoder_network
-from pocketcrafter.quantize.rounding import NEAREST, blocks_of
+from pocketcrafter.export.recipe import load_recipe, resolve
+from pocketcrafter.quantize.rounding import NEAREST, Guidance, blocks_of
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.gate import GateSettings
@@ -70,8 +73,19 @@ class BarsReport(Config):
         return [f"{row.what}: {miss}" for row in self.rows for miss in row.missed]
 
 
-def measure_bars(settings: TrialSettings, gate: GateSettings, progress: Progress) -> BarsReport:
-    """Measure the pair; ``settings.component`` is not looked at."""
+def measure_bars(
+    settings: TrialSettings, gate: GateSettings, recipes: Sequence[Path], progress: Progress
+) -> BarsReport:
+    """Measure the pair in INT8, and the decoder in few bits as each recipe builds it for ``onnx``.
+
+    ``settings.component`` is not looked at.
+
+    Raises
+    ------
+    ConfigError
+        If a recipe is not valid, or quantizes something else than the decoder's weights.
+    """
+    schemes = {path: bits_in(path) for path in recipes}
     _, photos = photos_of(settings.data, settings.split, settings.photos)
     frames = [f.frame for f in measured_frames(photos, settings.data / NOISE_FILE, _KINDS, 1, SEED)]
     subject = PictureSubject(full_precision(settings.weights, gate, threads=1), [f.degraded for f in frames])
@@ -91,7 +105,7 @@ def measure_bars(settings: TrialSettings, gate: GateSettings, progress: Progress
     rows.append(_row(f"{_EVERYTHING} INT8", subject.damage(tried), INT8_BARS, drop))
     progress(3, 5)
     words = words_subject(settings, gate)
-    rows += list(_words(settings, words))
+    rows += list(_words(settings, schemes, words))
     progress(5, 5)
     return BarsReport(
         machine=this_machine(),
@@ -125,14 +139,19 @@ def bars_table(report: BarsReport) -> str:
     return f"{markdown(head, rows)}\n\n{said}"
 
 
-def _words(settings: TrialSettings, subject: WordsSubject) -> Iterator[BarRow]:
+def _words(settings: TrialSettings, schemes: Mapping[Path, WeightBits], subject: WordsSubject) -> Iterator[BarRow]:
+    """Compare with the decoder in full precision whatever weights a recipe names."""
     decoder, guidance = decoder_network(settings.weights / "decoder.safetensors"), decoder_guidance(settings)
-    eight = WordsTrial(decoder, blocks_of(decoder, 8, NEAREST), None, subject)
+    eight = WordsTrial(decoder, blocks_of(decoder, 8, NEAREST, brief=True), None, subject)
     whole = eight.size(eight.units)
     yield _row("decoder INT8", eight.damage(eight.units), INT8_BARS, size_share=1.0)
-    few = WordsTrial(decoder, blocks_of(decoder, settings.bits, guidance), None, subject)
-    size = few.size(few.units) / whole
-    yield _row(f"decoder INT{settings.bits} (GPTQ)", few.damage(few.units), INT4_BARS, size_share=size)
+    for path, bits in schemes.items():
+        recipe = load_recipe(path)
+        own = decoder_network(resolve(path, recipe.components[Component.DECODER].weights))
+        rounded = blocks_of(own, bits.usual, Guidance(guidance.moments, bits.special), brief=True)
+        few = WordsTrial(own, rounded, None, subject)
+        size = few.size(few.units) / whole
+        yield _row(f"decoder {recipe.name}", few.damage(few.units), INT4_BARS, size_share=size)
 
 
 def _row(

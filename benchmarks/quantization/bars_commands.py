@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -14,6 +15,7 @@ from pocketcrafter.benchmarks.quantization.outside import OUTSIDE, measure_outsi
 from pocketcrafter.benchmarks.quantization.setup import TrialSettings
 from pocketcrafter.export.backend import WEIGHTS
 from pocketcrafter.export.data.manifest import Split
+from pocketcrafter.export.recipe import DEFAULT
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.cli.options import json_option
 from pocketcrafter.runtime.components import Component
@@ -21,13 +23,21 @@ from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import GateError
 from pocketcrafter.runtime.gate import GateSettings
 
+_SHIPPED: Final = tuple(DEFAULT.with_name(f"{name}.yaml") for name in ("int4", "mixed"))
+
 
 @click.command("quantization")
 @data_option
 @split_option
 @click.option("--photos", type=click.IntRange(1), default=8, show_default=True, help="First photos of the split.")
 @click.option("--samples", type=click.IntRange(4), default=32, show_default=True, help="Calibration samples.")
-@click.option("--bits", type=click.Choice(["2", "4"]), default="4", show_default=True, help="Of the decoder.")
+@click.option(
+    "--recipe",
+    "recipes",
+    type=click.Path(dir_okay=False, path_type=Path),
+    multiple=True,
+    help="Measure the decoder as this recipe builds it; repeatable  [default: int4 and mixed, as shipped].",
+)
 @click.option(
     "--weights",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -35,7 +45,9 @@ from pocketcrafter.runtime.gate import GateSettings
     help="Folder of weights and of their gate  [default: the shipped].",
 )
 @json_option
-def quantization(data: Path, split: str, photos: int, samples: int, bits: str, weights: Path, *, as_json: bool) -> None:
+def quantization(
+    data: Path, split: str, photos: int, samples: int, recipes: tuple[Path, ...], weights: Path, *, as_json: bool
+) -> None:
     r"""Hold the pair in INT8 and in INT4 against itself in full precision, behind its own gate.
 
     Exit code 1: a bar was missed.
@@ -51,12 +63,11 @@ def quantization(data: Path, split: str, photos: int, samples: int, bits: str, w
         split=Split(split),
         photos=photos,
         samples=samples,
-        bits=int(bits),
     )
     Head.of(settings)
     gate = GateSettings.model_validate_json((weights / "gate.json").read_bytes())
     with Bars() as bars:
-        report = measure_bars(settings, gate, lambda done, total: bars.update("pair", done, total))
+        report = measure_bars(settings, gate, recipes or _SHIPPED, lambda done, total: bars.update("pair", done, total))
     click.echo(report.model_dump_json(indent=1) if as_json else bars_table(report))
     if report.missed:
         click.echo(f"{len(report.missed)} bar(s) missed", err=True)

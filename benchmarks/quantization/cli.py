@@ -9,7 +9,11 @@ from pocketcrafter.runtime.cli.group import LazyGroup
 
 class _Quantizations(LazyGroup):
     lazy: ClassVar = {
-        name: f"pocketcrafter.benchmarks.quantization.commands:{name}" for name in ("sensitivity", "search", "methods")
+        **{
+            name: f"pocketcrafter.benchmarks.quantization.commands:{name}"
+            for name in ("sensitivity", "search", "methods")
+        },
+        "schemes": "pocketcrafter.benchmarks.quantization.schemes:schemes",
     }
 
 

@@ -242,7 +242,7 @@ def test_fewer_bits_change_more_words() -> None:
     assert few.damage(()) == Damage(disagreement=0, sqnr_db=None)
 
 
-@pytest.mark.parametrize("command", ["sensitivity", "search", "methods"])
+@pytest.mark.parametrize("command", ["sensitivity", "search", "methods", "schemes"])
 def test_help_shows_an_example(command: str) -> None:
     result = CliRunner().invoke(quantize, [command, "--help"])
     assert result.exit_code == 0

@@ -1,0 +1,50 @@
+"""What a recipe may ask for, and the shipped recipe of fewest bits: small, and rounded once and for all."""
+
+import json
+from collections.abc import Mapping
+
+import torch
+from click.testing import CliRunner
+
+from pocketcrafter.benchmarks.quantization.cli import quantize
+from pocketcrafter.export.distill.qat import bits_in
+from pocketcrafter.export.models import decoder_network
+from pocketcrafter.export.recipe import DEFAULT, load_recipe, resolve
+from pocketcrafter.quantize.blocks import Blocks
+from pocketcrafter.quantize.rounding import NEAREST, Guidance, blocks_of
+from pocketcrafter.runtime.bundle.results import Precision
+from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.targets import TargetKind
+
+_MIXED = DEFAULT.with_name("mixed.yaml")
+_LEAST_INT8_BITS = 8
+"""No INT8 weight has fewer, whatever its scales take."""
+
+
+def _size(made: Mapping[str, Blocks]) -> int:
+    return sum(blocks.size for blocks in made.values())
+
+
+def test_every_pair_is_told() -> None:
+    result = CliRunner().invoke(quantize, ["schemes", "--json"])
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.output)
+    assert set(told) == {t.value for t in TargetKind}
+    assert all(set(answers) == {p.value for p in Precision} for answers in told.values())
+    assert told["coreml:ios17"]["w4"]["nearest"] == "palette4"
+    one = CliRunner().invoke(quantize, ["schemes", "--target", "executorch-xnnpack"])
+    assert "XNNPACK has no 16-bit integers" in one.output
+
+
+def test_the_mixed_recipe_is_a_third_of_int8_and_is_not_rounded_again() -> None:
+    recipe, bits = load_recipe(_MIXED), bits_in(_MIXED)
+    made = recipe.components[Component.DECODER]
+    decoder = decoder_network(resolve(_MIXED, made.weights))
+    rounded = blocks_of(decoder, bits.usual, Guidance(bits=bits.special), brief=True)
+    assert {blocks.bits for blocks in rounded.values()} == {2, 4}
+    for name, blocks in rounded.items():
+        assert torch.equal(blocks.weight(), decoder.get_submodule(name).weight), f"{name} would be rounded again"
+    original = decoder_network(resolve(DEFAULT, load_recipe(DEFAULT).components[Component.DECODER].weights))
+    assert _size(rounded) <= 0.35 * _size(blocks_of(original, 8, NEAREST, brief=True))
+    assert _size(rounded) <= 0.35 * sum(b.levels.numel() for b in rounded.values()) * _LEAST_INT8_BITS / 8
+    assert recipe.targets == (TargetKind.ONNX,), "no other target has weights of 2 bits"
