@@ -1,6 +1,10 @@
-"""The blocks of the artist's networks: norm-free inverted residuals with FiLM and hard-swish."""
+"""The block of the artist's networks: a norm-free inverted residual with FiLM."""
+
+from typing import Final
 
 from torch import Tensor, nn
+
+_EXPANSION: Final = 2
 
 
 class FilmBlock(nn.Module):
@@ -10,15 +14,15 @@ class FilmBlock(nn.Module):
     2021). FiLM: Perez et al., AAAI 2018.
     """
 
-    def __init__(self, channels: int, condition: int, expansion: int = 2) -> None:
+    def __init__(self, channels: int, condition: int, activate: nn.Module) -> None:
         super().__init__()
-        hidden = channels * expansion
+        hidden = _EXPANSION * channels
         self.expand = nn.Conv2d(channels, hidden, 1)
         self.depthwise = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden)
         self.scale = nn.Linear(condition, hidden)
         self.shift = nn.Linear(condition, hidden)
         self.project = nn.Conv2d(hidden, channels, 1)
-        self.activate = nn.Hardswish()
+        self.activate = activate
         nn.init.zeros_(self.scale.weight)
         nn.init.zeros_(self.shift.weight)
         nn.init.zeros_(self.shift.bias)

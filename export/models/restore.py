@@ -62,9 +62,9 @@ class Restore(nn.Module):
         pixels = 3 * _FOLD**2
         self.condition = nn.Sequential(
             nn.Linear(len(RESTORATION) + 1, _CONDITION),
-            nn.Hardswish(),
+            nn.ReLU(),
             nn.Linear(_CONDITION, _CONDITION),
-            nn.Hardswish(),
+            nn.ReLU(),
         )
         self.head = nn.Conv2d(pixels, widths[0], 3, padding=1)
         self.encoder = nn.ModuleList(_level(w, b) for w, b in zip(widths[:-1], blocks, strict=False))
@@ -124,7 +124,7 @@ class Restore(nn.Module):
 
 
 def _level(width: int, blocks: int) -> nn.ModuleList:
-    return nn.ModuleList(FilmBlock(width, _CONDITION) for _ in range(blocks))
+    return nn.ModuleList(FilmBlock(width, _CONDITION, nn.ReLU()) for _ in range(blocks))
 
 
 def _through(level: nn.Module, x: Tensor, condition: Tensor) -> Tensor:

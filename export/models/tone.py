@@ -33,7 +33,8 @@ class Tone(nn.Module):
         inputs = (6, *_WIDTHS[:-1])
         self.down = nn.ModuleList(nn.Conv2d(i, w, 3, 2, 1) for i, w in zip(inputs, _WIDTHS, strict=True))
         self.levels = nn.ModuleList(
-            nn.ModuleList(FilmBlock(w, _CONDITION) for _ in range(n)) for w, n in zip(_WIDTHS, _BLOCKS, strict=True)
+            nn.ModuleList(FilmBlock(w, _CONDITION, nn.Hardswish()) for _ in range(n))
+            for w, n in zip(_WIDTHS, _BLOCKS, strict=True)
         )
         self.activate = nn.Hardswish()
         self.whole = nn.Linear(_WIDTHS[-1], _WIDTHS[-1])
