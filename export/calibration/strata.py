@@ -1,5 +1,6 @@
 """Calibration frames that cover every fault, either way and little and much: a range is read from what occurs."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -58,7 +59,7 @@ def covered(plans: Iterable[EditPlan]) -> dict[str, int]:
 
 
 def _worth(strata: Sequence[str], seen: Counter[str]) -> float:
-    return sum(4.0 ** -seen[stratum] for stratum in strata) / len(strata) ** 0.5
+    return math.fsum(4.0 ** -seen[stratum] for stratum in strata) / math.sqrt(len(strata))
 
 
 def _middle(attribute: Attribute, amount: float) -> float:

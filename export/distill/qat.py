@@ -62,7 +62,7 @@ def bits_in(recipe: Path) -> WeightBits:
     """
     decoder = load_recipe(recipe).components.get(Component.DECODER)
     precision = None if decoder is None else decoder.precision.get(TargetKind.ONNX)
-    if decoder is None or precision not in WEIGHT_BITS:
+    if decoder is None or precision is None or precision not in WEIGHT_BITS:
         raise ConfigError(f"{recipe}: the decoder's precision for onnx is none of {', '.join(WEIGHT_BITS)}.")
     return WeightBits(WEIGHT_BITS[precision], dict(decoder.weight_bits))
 

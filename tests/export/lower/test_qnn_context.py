@@ -89,14 +89,21 @@ def test_users_run_it_through_the_emulator_backend(
 
 
 @needs_qnn
-def test_16_bit_activations_are_closer(
-    make_restore: Callable[[], nn.Module], spec: ComponentSpec, samples: list[Sample], tmp_path: Path
+@pytest.mark.parametrize(
+    ("precision", "least_db", "emulated_db"), [(Precision.A16W8, 50, 50), (Precision.A16W4, 25, 35)]
+)
+def test_16_bit_activations_are_closer_and_take_weights_of_4(
+    make_restore: Callable[[], nn.Module],
+    spec: ComponentSpec,
+    samples: list[Sample],
+    tmp_path: Path,
+    precision: Precision,
+    least_db: float,
+    emulated_db: float,
 ) -> None:
-    made = LOWERINGS[TargetKind.QNN_SM8650].lower(
-        make_restore(), spec, samples, Precision.A16W8, tmp_path / "restore.onnx"
-    )
-    assert made.rung1[0].reaches(50)
-    assert made.rung2[0].reaches(50)
+    made = LOWERINGS[TargetKind.QNN_SM8650].lower(make_restore(), spec, samples, precision, tmp_path / "restore.onnx")
+    assert made.rung1[0].reaches(least_db)
+    assert made.rung2[0].reaches(emulated_db)
     assert read_context(made.path).soc_ids == (57,)
 
 
