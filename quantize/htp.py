@@ -66,12 +66,20 @@ def quantize_sixteen(
             weight_type=_WEIGHTS[bits],
             per_channel=True,
             nodes_to_exclude=kept,
+            init_overrides={name: [{"quant_type": QuantType.QUInt8}] for name in norm_weights(model, set(kept))},
         )
         quantize(parted, temporary, config)
         model = onnx.load(temporary)
         strip_metadata(model)
         onnx.save(model, temporary)
         temporary.replace(out)
+
+
+def norm_weights(model: onnx.ModelProto, kept: set[str]) -> list[str]:
+    """Return the weights of layer normalizations: the HTP refuses the whole operator where they are signed."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    norms = (node for node in model.graph.node if node.op_type == "LayerNormalization" and node.name not in kept)
+    return sorted({node.input[1] for node in norms} & constants)
 
 
 def _part_constants(model: onnx.ModelProto, kept: set[str]) -> None:

@@ -96,3 +96,33 @@ def test_nothing_to_calibrate_with_is_refused(exported: Path, tmp_path: Path) ->
     with pytest.raises(ConfigError, match="calibration samples"):
         quantize_sixteen(exported, [], tmp_path / "q.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("keep", "kind"), [((), TensorProto.UINT8), (("norm",), TensorProto.FLOAT)])
+def test_weights_of_layer_normalizations_are_unsigned(tmp_path: Path, keep: tuple[str, ...], kind: int) -> None:
+    """QNN refuses the whole operator where they are INT8, and the network is cut there."""
+    torch.manual_seed(0)
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.layer = nn.LayerNorm(8), nn.Linear(8, 8)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(self.norm(x)) + x
+
+    block = Block().eval()
+    nn.init.normal_(block.norm.weight)
+    program = torch.onnx.export(block, (torch.rand(1, 4, 8),), input_names=["x"], dynamo=True, verbose=False)
+    assert program is not None
+    program.save(tmp_path / "block.onnx", external_data=False)
+    samples = [{"x": np.random.default_rng(i).random((1, 4, 8), np.float32)} for i in range(4)]
+    quantize_sixteen(tmp_path / "block.onnx", samples, tmp_path / "qdq.onnx", keep_fp32=keep)
+    model = onnx.load(tmp_path / "qdq.onnx")
+    makers = {node.output[0]: node for node in model.graph.node}
+    (norm,) = (node for node in model.graph.node if node.op_type == "LayerNormalization")
+    weight = makers[norm.input[1]].input[0] if norm.input[1] in makers else norm.input[1]
+    assert next(t.data_type for t in model.graph.initializer if t.name == weight) == kind
+    assert (
+        sqnr_db(block(torch.from_numpy(samples[0]["x"])).detach().numpy(), run(tmp_path / "qdq.onnx", samples[0])) > 35
+    )
