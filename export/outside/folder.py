@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from torch import nn
 
-from pocketcrafter.export.outside import diffusion, vision_language
+from pocketcrafter.export.outside import diffusion, qwen, vision_language
 from pocketcrafter.export.outside.part import OutsideError, Part
 
 _CONFIG: Final = "config.json"
@@ -28,6 +28,7 @@ _FAMILIES: Final[Mapping[str, _Family]] = {
     "AutoencoderKL": _Family(diffusion.load, diffusion.autoencoder_parts),
     "Idefics3ForConditionalGeneration": _Family(vision_language.load, vision_language.parts),
     "SmolVLMForConditionalGeneration": _Family(vision_language.load, vision_language.parts),
+    "Qwen2_5_VLForConditionalGeneration": _Family(vision_language.load, qwen.parts),
 }
 """By the class that the folder's configuration names."""
 
@@ -76,6 +77,8 @@ def load_folder(folder: Path) -> tuple[Part, ...]:
 def _class_of(config: Any) -> str:  # noqa: ANN401 - parsed JSON
     if not isinstance(config, dict):
         return ""
-    architectures = config.get("architectures")
-    first = architectures[0] if isinstance(architectures, list) and architectures else ""
+    # transformers 4.57 hands what is asked of Qwen2.5-VL's configuration on to the language model's, this too.
+    places = (config, config.get("text_config"))
+    named = [place.get("architectures") for place in places if isinstance(place, dict)]
+    first = next((names[0] for names in named if isinstance(names, list) and names), "")
     return str(config.get("_class_name") or first)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pocketcrafter.export.outside.part import Part, make_part, tensor
 from pocketcrafter.runtime.components import Component
 
-_PROMPT: Final = 32
+PROMPT: Final = 32
 """Positions of the language model as it is lowered: a whole prompt, without a cache."""
 
 
@@ -46,13 +46,16 @@ class _Eye(nn.Module):
         return out
 
 
-class _Language(nn.Module):
-    def __init__(self, model: nn.Module) -> None:
+class Language(nn.Module):
+    """A language model over embeddings of a whole prompt; returns the logits of the word after it."""
+
+    def __init__(self, text: nn.Module, head: nn.Module) -> None:
         super().__init__()
-        self.text = model.get_submodule("model").get_submodule("text_model")
-        self.head = model.get_submodule("lm_head")
+        self.text = text
+        self.head = head
 
     def forward(self, embeddings: Tensor) -> Tensor:
+        """Map ``(1, PROMPT, width)`` to ``(1, words)``."""
         states = self.text(inputs_embeds=embeddings, use_cache=False, return_dict=False)[0]
         out: Tensor = self.head(states[:, -1])
         return out
@@ -64,8 +67,10 @@ def parts(model: nn.Module, config: Mapping[str, Any]) -> list[Part]:
     known: Any = model.config
     pixels = known.vision_config.image_size
     picture = tensor("pixels", (1, known.vision_config.num_channels, pixels, pixels), -1.0, 1.0)
-    embeddings = tensor("embeddings", (1, _PROMPT, known.text_config.hidden_size))
+    embeddings = tensor("embeddings", (1, PROMPT, known.text_config.hidden_size))
+    text = model.get_submodule("model").get_submodule("text_model")
+    language = Language(text, model.get_submodule("lm_head"))
     return [
         make_part("eye", _Eye(model, torch.zeros(picture.shape)), Component.CRITIC, [picture], "tokens"),
-        make_part("language", _Language(model), Component.DECODER, [embeddings], "logits"),
+        make_part("language", language, Component.DECODER, [embeddings], "logits"),
     ]

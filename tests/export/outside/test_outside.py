@@ -50,6 +50,15 @@ def _smolvlm() -> Any:
     return transformers.SmolVLMForConditionalGeneration(config)
 
 
+def _qwen() -> Any:
+    transformers = importlib.import_module("transformers")
+    vision = {"depth": 2, "hidden_size": 32, "num_heads": 2, "intermediate_size": 64, "out_hidden_size": 32}
+    places = {"patch_size": 4, "window_size": 16, "spatial_merge_size": 2, "fullatt_block_indexes": [1]}
+    text = {**_TEXT, "model_type": "qwen2_5_vl_text", "rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]}}
+    config = transformers.Qwen2_5_VLConfig(vision_config={**vision, **places}, text_config=text)
+    return transformers.Qwen2_5_VLForConditionalGeneration(config)
+
+
 @pytest.fixture
 def save(tmp_path: Path) -> Callable[[str, Any], Path]:
     def to_disk(name: str, model: Any) -> Path:
@@ -96,6 +105,26 @@ def test_a_vision_language_models_parts_are_its_eye_and_its_language(save: Calla
         torch.testing.assert_close(eye.module(pixels), wanted)
         logits = model(inputs_embeds=embeddings).logits[:, -1]
         torch.testing.assert_close(language.module(embeddings), logits)
+
+
+def test_qwens_parts_are_its_eye_over_windows_and_its_language(save: Callable[[str, Any], Path]) -> None:
+    model = _qwen().eval()
+    eye, language = load_folder(save("qwen", model))
+    assert (eye.spec.inputs[0].shape, eye.spec.outputs[0].shape) == ((64, 3 * 2 * 4 * 4), (16, 32))
+    patches, embeddings = (torch.randn(part.spec.inputs[0].shape) for part in (eye, language))
+    with torch.no_grad():
+        wanted = model.model.visual(patches, torch.tensor([[1, 8, 8]]))
+        torch.testing.assert_close(eye.module(patches), wanted)
+        seen = torch.ones(embeddings.shape[:2], dtype=torch.int64)
+        logits = model(inputs_embeds=embeddings, attention_mask=seen).logits[:, -1]
+        torch.testing.assert_close(language.module(embeddings), logits)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_qwens_parts_lower_to_onnx(save: Callable[[str, Any], Path], number: int) -> None:
+    found = climb(load_folder(save("qwen", _qwen()))[number], TargetKind.ONNX)
+    assert found.refusal is None
+    assert found.rung2[0].reaches(80)
 
 
 def test_the_table_tells_what_a_target_took_and_what_it_left(save: Callable[[str, Any], Path]) -> None:

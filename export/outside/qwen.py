@@ -1,0 +1,93 @@
+"""Parts of transformers' Qwen2.5-VL: the eye over the patches of one square picture, and the language model."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pocketcrafter.export.outside.part import Part, make_part, tensor
+from pocketcrafter.export.outside.vision_language import PROMPT, Language
+from pocketcrafter.runtime.components import Component
+
+_WINDOWS: Final = 2
+"""Windows along each side of the picture: 224 pixels for the published checkpoints."""
+
+
+class _Eye(nn.Module):
+    """The vision model with everything worked out that depends on the picture's size alone.
+
+    transformers cuts the sequence into windows by lengths that it reads out of a tensor, which no exporter follows;
+    here all windows are of one size, and an axis.
+    """
+
+    def __init__(self, visual: Any, config: Any) -> None:  # noqa: ANN401 - transformers is untyped
+        super().__init__()
+        side = _WINDOWS * config.window_size // config.patch_size
+        merged = config.spatial_merge_size**2
+        grid = torch.tensor([[1, side, side]])
+        order, _ = visual.get_window_index(grid)
+        angles = visual.rot_pos_emb(grid).reshape(side**2 // merged, merged, -1)[order].reshape(side**2, 1, -1)
+        # A convolution of patches that do not overlap is a product, and the patches come apart already.
+        convolution = visual.patch_embed.proj
+        self.patches = nn.Linear(convolution.weight[0].numel(), convolution.out_channels, bias=False)
+        self.patches.weight = nn.Parameter(convolution.weight.flatten(1), requires_grad=False)
+        self.blocks, self.merger = visual.blocks, visual.merger
+        self.whole = frozenset(visual.fullatt_block_indexes)
+        self.merged, self.heads, self.windows = merged, config.num_heads, _WINDOWS**2
+        for name, value in (
+            ("order", order),
+            ("back", torch.argsort(order)),
+            ("cosines", torch.cat([angles, angles], 2).cos()),
+            ("sines", torch.cat([angles, angles], 2).sin()),
+        ):
+            self.register_buffer(name, value, persistent=False)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        x = self.patches(patches)
+        count, width = x.shape
+        groups = x.reshape(count // self.merged, self.merged, width)
+        x = groups.index_select(0, self.get_buffer("order")).reshape(count, width)
+        for index, block in enumerate(self.blocks):
+            parts = 1 if index in self.whole else self.windows
+            x = x + self._attended(block.get_submodule("attn"), block.get_submodule("norm1")(x), parts)
+            x = x + block.get_submodule("mlp")(block.get_submodule("norm2")(x))
+        out: Tensor = self.merger(x)
+        return out.index_select(0, self.get_buffer("back"))
+
+    def _attended(self, attention: nn.Module, x: Tensor, parts: int) -> Tensor:
+        count, width = x.shape
+        each = attention.get_submodule("qkv")(x).reshape(count, 3, self.heads, width // self.heads).unbind(1)
+        shape = (parts, count // parts, self.heads, width // self.heads)
+        turned = (self._rotated(each[0]), self._rotated(each[1]), each[2])
+        query, key, value = (tensor.reshape(shape).transpose(1, 2) for tensor in turned)
+        scores = torch.matmul(query, key.transpose(2, 3)) * shape[-1] ** -0.5
+        seen = torch.matmul(F.softmax(scores, -1), value).transpose(1, 2).reshape(count, width)
+        out: Tensor = attention.get_submodule("proj")(seen)
+        return out
+
+    def _rotated(self, x: Tensor) -> Tensor:
+        first, second = x.chunk(2, 2)
+        other = torch.cat([-second, first], 2)
+        return x * self.get_buffer("cosines") + other * self.get_buffer("sines")
+
+
+def parts(model: nn.Module, config: Mapping[str, Any]) -> list[Part]:
+    """Return the eye and the language model.
+
+    The eye takes patches as the model's own processor leaves them, of a picture two windows wide and high, and gives
+    the picture's tokens; the language model takes embeddings in one row of positions and gives the next word's logits.
+    """
+    del config  # the loaded one has the defaults too
+    known: Any = model.config
+    vision, inner = known.vision_config, model.get_submodule("model")
+    side = _WINDOWS * vision.window_size // vision.patch_size
+    pixels = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
+    patches = tensor("patches", (side**2, pixels))
+    embeddings = tensor("embeddings", (1, PROMPT, known.text_config.hidden_size))
+    language = Language(inner.get_submodule("language_model"), model.get_submodule("lm_head"))
+    return [
+        make_part("eye", _Eye(inner.get_submodule("visual"), vision), Component.CRITIC, [patches], "tokens"),
+        make_part("language", language, Component.DECODER, [embeddings], "logits"),
+    ]
