@@ -16,15 +16,24 @@ _BLOCKS: Final = (Precision.W8, Precision.W4)
 _PALETTES: Final = (Precision.PALETTE6, Precision.PALETTE4)
 
 # The HTP computes no float32: what asks for it runs on the phone's CPU, beside what the HTP runs.
-_HTP: Final = (Precision.FP32, Precision.INT8, *_SIXTEEN)
+_HTP: Final = (*_FLOATS, Precision.INT8, *_SIXTEEN)
 # The Neural Engine computes in float16, and INT8 there is the weights' alone; float32 runs on the phone's other units.
 _CORE_ML: Final = (*_FLOATS, Precision.INT8)
+
+LEFT_TO: Final[Mapping[TargetKind, TargetKind]] = {
+    **dict.fromkeys(QNN_CONTEXTS, TargetKind.ONNX),
+    **dict.fromkeys((*QNN_PROGRAMS, TargetKind.EXECUTORCH_VULKAN), TargetKind.EXECUTORCH_XNNPACK),
+}
+"""Targets that leave float32 to the CPU beside the accelerator, and the target whose artifact runs there."""
+
+ON_THE_CPU: Final = "On the CPU beside the accelerator, as float32 was asked for: "
+"""What is said before how such an artifact was proved."""
 
 PRECISIONS_OF: Final[Mapping[TargetKind, tuple[Precision, ...]]] = {
     TargetKind.ONNX: (Precision.FP32, Precision.INT8, *_BLOCKS, Precision.W8A8_DYNAMIC, *_SIXTEEN),
     TargetKind.EXECUTORCH_XNNPACK: (Precision.FP32, Precision.INT8, *_DYNAMIC),
     **dict.fromkeys(QNN_CONTEXTS, _HTP),
-    **dict.fromkeys(QNN_PROGRAMS, (*_HTP, Precision.FP16)),
+    **dict.fromkeys(QNN_PROGRAMS, _HTP),
     **dict.fromkeys(COREML_PACKAGES, (*_CORE_ML, Precision.W4, *_PALETTES)),
     TargetKind.COREML_IOS17: (*_CORE_ML, *_PALETTES),
     TargetKind.EXECUTORCH_COREML: (*_CORE_ML, Precision.W4),
@@ -43,10 +52,6 @@ _NO_SIXTEEN: Final = "has no 16-bit integers"
 _QNN_WHY: Final = _because(
     (_BLOCKS, "the HTP multiplies no floats by integers: its activations have 8 or 16 bits"),
     (_DYNAMIC, "the HTP must know every range before it runs"),
-    (
-        (Precision.FP16,),
-        "wholly in float16 a network goes to executorch-qnn; here keep_fp32 leaves modules in it",
-    ),
     _NO_PALETTES,
 )
 _COREML_WHY: Final = _because(

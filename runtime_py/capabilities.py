@@ -76,7 +76,7 @@ CAPABILITIES: Final[Mapping[TargetKind, Capability]] = {
         for target in COREML_PACKAGES
     },
     TargetKind.EXECUTORCH_COREML: Capability("float16", "the MIL interpreter", state=False),
-    TargetKind.EXECUTORCH_VULKAN: Capability("float32, float16", "nothing but a device", state=False),
+    TargetKind.EXECUTORCH_VULKAN: Capability("float16", "nothing but a device", state=False),
     TargetKind.EXECUTORCH_MEDIATEK: Capability("float16", "nothing but a device", state=False, sdk=MEDIATEK_SDK),
     TargetKind.EXECUTORCH_SAMSUNG: Capability("float16", "nothing but a device", state=False, sdk=SAMSUNG_SDK),
 }

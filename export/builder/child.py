@@ -46,6 +46,8 @@ class Ended:
 
     peak_mib: int
     """Its largest resident memory, or that of a process of its own that had more."""
+    cpu_seconds: float
+    """What it computed for, its own processes included, however busy the machine was."""
 
 
 class Child:
@@ -132,8 +134,13 @@ def _main(connection: Connection, call: _Call) -> None:
         traceback.print_exc()
         connection.send(_Failure(f"{type(error).__name__}: {error}", None))
     else:
-        used = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-        connection.send(Ended(peak_mib=max(used) >> (20 if sys.platform == "darwin" else 10)))
+        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        connection.send(
+            Ended(
+                peak_mib=max(u.ru_maxrss for u in used) >> (20 if sys.platform == "darwin" else 10),
+                cpu_seconds=sum(u.ru_utime + u.ru_stime for u in used),
+            )
+        )
     finally:
         with contextlib.suppress(OSError):
             connection.close()

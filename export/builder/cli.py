@@ -108,9 +108,20 @@ def build_command(
         "stages_run": [s.name for s in needed],
         "written": written,
         "seconds": round(seconds, 1),
+        "costs": [_cost(stage, store) for stage in in_order(last)],
     }
     text = f"{out}: {len(needed)} stages run in {seconds:.0f} s" if needed or written else f"{out}: up to date"
     click.echo(json.dumps(result, indent=1) if as_json else text)
+
+
+def _cost(stage: Stage, store: Store) -> dict[str, str | float | int | None]:
+    """Return what a stage took when it was made, now or by an earlier build; nulls where its result is not kept."""
+    made = store.record(stage)
+    facts: dict[str, str | float | int | None] = {"stage": stage.name}
+    for name in ("seconds", "cpu_seconds", "peak_rss_mib"):
+        value = getattr(made, name, None)
+        facts[name] = round(value, 1) if value is not None else None
+    return facts
 
 
 def _plan(last: Stage, needed: list[Stage], store: Store) -> list[dict[str, str | float | int]]:

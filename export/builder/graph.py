@@ -16,7 +16,9 @@ from pocketcrafter.export.builder.settings import (
 from pocketcrafter.export.builder.stage import Estimate, Stage
 from pocketcrafter.export.builder.steps.names import TOKENIZER_INPUT
 from pocketcrafter.export.names import CRITIC_SHA256, TOKENIZER_SHA256
+from pocketcrafter.export.precisions import LEFT_TO
 from pocketcrafter.export.recipe import WEIGHT_ONLY, Recipe, resolve
+from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.targets import COREML_PACKAGES, DEVICE_PROGRAMS, QNN_CONTEXTS, QNN_PROGRAMS, TargetKind
@@ -129,18 +131,22 @@ def _examples(recipe: Recipe, recipe_path: Path, component: Component, weights: 
     )
 
 
-def _lowered(recipe: Recipe, component: Component, target: TargetKind, weights: Path, examples: Stage) -> Stage:
+def _lowered(recipe: Recipe, component: Component, asked: TargetKind, weights: Path, examples: Stage) -> Stage:
     made = recipe.components[component]
+    precision = made.precision[asked]
+    # What an accelerator leaves to the CPU is the same for each of them: it is lowered once.
+    target = LEFT_TO.get(asked, asked) if precision is Precision.FP32 else asked
+    same = made.precision.get(target) is precision
     return Stage(
-        name=f"lower {component} for {target}",
+        name=f"lower {component} for {target}" if same else f"lower {component} for {target} in {precision}",
         run=f"{_STEPS}.lower:run",
         inputs={"weights": weights, "examples": examples},
         settings=LowerSettings(
             component=component,
             target=target,
-            precision=made.precision[target],
+            precision=precision,
             keep_fp32=made.keep_fp32,
-            weight_bits=made.weight_bits if made.precision[target] in WEIGHT_ONLY else {},
+            weight_bits=made.weight_bits if precision in WEIGHT_ONLY else {},
         ),
         tools=(*_TORCH, *_TOOLS[target]),
         estimate=_LOWER_COST,

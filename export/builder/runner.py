@@ -35,8 +35,29 @@ def in_order(last: Stage) -> list[Stage]:
 
 
 def missing_stages(last: Stage, store: Store) -> list[Stage]:
-    """Return the stages that a build of ``last`` would run, in order."""
-    return [stage for stage in in_order(last) if store.result(stage) is None]
+    """Return the stages that a build of ``last`` would run, in order.
+
+    Where a result is there and intact, what it was made from is not looked at: nobody needs it any more.
+    """
+    return _survey(last, store)[1]
+
+
+def _survey(last: Stage, store: Store) -> tuple[dict[str, Path], list[Stage]]:
+    """Return the results there are, of ``last`` or of what it takes to make it, and the stages that are missing."""
+    found: dict[str, Path] = {}
+    missing: dict[str, Stage] = {}
+    waiting = [last]
+    while waiting:
+        stage = waiting.pop()
+        if stage.name in found or stage.name in missing:
+            continue
+        result = store.result(stage)
+        if result is None:
+            missing[stage.name] = stage
+            waiting += [source for source in stage.inputs.values() if isinstance(source, Stage)]
+        else:
+            found[stage.name] = result
+    return found, [stage for stage in in_order(last) if stage.name in missing]
 
 
 @dataclass(frozen=True)
@@ -108,9 +129,7 @@ class _Crew:
 
     def __init__(self, last: Stage, store: Store, progress: Callable[[str, int, int], None], budget: Budget) -> None:
         self._last, self._store, self._progress, self._budget = last, store, progress, budget
-        stages = in_order(last)
-        self._results = {stage.name: found for stage in stages if (found := store.result(stage)) is not None}
-        waiting = [stage for stage in stages if stage.name not in self._results]
+        self._results, waiting = _survey(last, store)
         self._costs = {stage.name: store.estimate(stage) for stage in waiting}
         # The longest first: a short one fills the end.
         self._waiting = sorted(waiting, key=lambda stage: -self._costs[stage.name].seconds)
@@ -163,7 +182,7 @@ class _Crew:
                 self._tell(stage.name)
                 return
             seconds = time.monotonic() - running.started
-            self._results[stage.name] = self._store.keep(stage, running.scratch, seconds, message.peak_mib)
+            self._results[stage.name] = self._store.keep(stage, running.scratch, seconds, message)
         except GateError as error:
             self._missed[stage.name] = str(error)
         del self._at_work[running.child.connection]

@@ -13,6 +13,7 @@ _PACKAGE: Final = "pocketcrafter"
 _ROOT: Final = Path(pocketcrafter.__file__).parent
 
 
+@cache
 def source_hash(module: str) -> str:
     """Return a hash of the source of a module and of all project modules that it imports.
 

@@ -5,7 +5,7 @@ import json
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, Union
@@ -62,13 +62,18 @@ class Stage:
     def key(self) -> str:
         """Return the SHA-256 of input contents, settings, tool versions and the source code that the function runs.
 
-        An input stage counts by its own key. Files are read once for each process.
+        An input stage counts by its own key. Files are read once, when a stage is first asked: what changes while it
+        runs is found by the next build, not filed under a key that the stage never saw.
 
         Raises
         ------
         OSError
             If an input cannot be read.
         """
+        return self._key
+
+    @cached_property
+    def _key(self) -> str:
         facts = {
             "format": _FORMAT,
             "run": self.run,
@@ -105,10 +110,13 @@ def _file_hash(path: Path, _mtime_ns: int) -> str:
 
 def tool_versions(tools: tuple[str, ...]) -> dict[str, str]:
     """Return the installed version of each distribution, ``absent`` where there is none, and Python's."""
-    versions = {"python": ".".join(platform.python_version_tuple()[:2])}
-    for tool in tools:
-        try:
-            versions[tool] = version(tool)
-        except PackageNotFoundError:
-            versions[tool] = "absent"
-    return versions
+    python = ".".join(platform.python_version_tuple()[:2])
+    return {"python": python, **{tool: _version(tool) for tool in tools}}
+
+
+@cache
+def _version(tool: str) -> str:
+    try:
+        return version(tool)
+    except PackageNotFoundError:
+        return "absent"

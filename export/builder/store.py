@@ -8,8 +8,8 @@ from typing import Final
 
 from pydantic import Field, ValidationError
 
-from pocketcrafter.export.builder.stage import Estimate, Stage
-from pocketcrafter.runtime.bundle.integrity import sha256_of
+from pocketcrafter.export.builder.child import Ended
+from pocketcrafter.export.builder.stage import Estimate, Stage, content_hash
 from pocketcrafter.runtime.config import Config
 
 _RECORD: Final = "stage.json"
@@ -23,6 +23,7 @@ class Record(Config):
     name: str
     key: str
     seconds: float = Field(ge=0)
+    cpu_seconds: float | None = Field(None, ge=0, description="Of all its processes; none in older records.")
     peak_rss_mib: int = Field(ge=0)
     files: Mapping[str, str] = Field(description="SHA-256 by path.")
 
@@ -33,14 +34,17 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    def record(self, stage: Stage) -> Record | None:
+        """Return what is noted of a stage's result, or `None` where there is none."""
+        return _read(self.root / stage.key() / _RECORD)
+
     def result(self, stage: Stage) -> Path | None:
         """Return the directory of a stage's result, or `None` where it was not made or has been changed since."""
         folder = self.root / stage.key()
         record = _read(folder / _RECORD)
         if record is None or record.key != folder.name:
             return None
-        intact = all(_hash_or_none(folder / path) == sha256 for path, sha256 in record.files.items())
-        return folder if intact else None
+        return folder if all(_is(folder / path, sha256) for path, sha256 in record.files.items()) else None
 
     def clear_scratch(self) -> None:
         """Remove what interrupted builds left; for the one build that is at work here."""
@@ -53,15 +57,16 @@ class Store:
         folder.mkdir(parents=True)
         return folder
 
-    def keep(self, stage: Stage, scratch: Path, seconds: float, peak_rss_mib: int) -> Path:
+    def keep(self, stage: Stage, scratch: Path, seconds: float, used: Ended) -> Path:
         """Make what a stage wrote its result, at once."""
         files = sorted(p for p in scratch.rglob("*") if p.is_file())
         record = Record(
             name=stage.name,
             key=stage.key(),
             seconds=seconds,
-            peak_rss_mib=peak_rss_mib,
-            files={p.relative_to(scratch).as_posix(): sha256_of(p) for p in files},
+            cpu_seconds=used.cpu_seconds,
+            peak_rss_mib=used.peak_mib,
+            files={p.relative_to(scratch).as_posix(): content_hash(p) for p in files},
         )
         (scratch / _RECORD).write_text(record.model_dump_json(indent=1), encoding="utf-8")
         folder = self.root / stage.key()
@@ -109,5 +114,5 @@ def _read(path: Path) -> Record | None:
         return None
 
 
-def _hash_or_none(path: Path) -> str | None:
-    return sha256_of(path) if path.is_file() else None
+def _is(path: Path, sha256: str) -> bool:
+    return path.is_file() and content_hash(path) == sha256

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pocketcrafter.export.precisions import refusal
+from pocketcrafter.export.precisions import ON_THE_CPU, refusal
 from pocketcrafter.quantize.calibration import held_back
 from pocketcrafter.quantize.folding import fold_batchnorm
 from pocketcrafter.quantize.modules import check_modules
@@ -93,7 +93,7 @@ def measured(
 
 def on_the_cpu(made: LoweredArtifact) -> LoweredArtifact:
     """Say of an artifact that it was left to the CPU on purpose, beside an accelerator that has no such arithmetic."""
-    return replace(made, rung2_how=f"On the CPU beside the accelerator, as float32 was asked for: {made.rung2_how}")
+    return replace(made, rung2_how=f"{ON_THE_CPU}{made.rung2_how}")
 
 
 class Lowering(Protocol):

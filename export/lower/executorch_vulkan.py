@@ -1,9 +1,9 @@
 """ExecuTorch programs for Vulkan, the graphics processor of Android phones: lowered here, run on a phone only."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 from executorch.backends.vulkan.partitioner.vulkan_partitioner import VulkanPartitioner
@@ -20,9 +20,11 @@ from pocketcrafter.export.lower.base import (
     compare,
     frozen,
     hold_back,
+    on_the_cpu,
     run_torch,
 )
 from pocketcrafter.export.lower.coverage import torch_coverage
+from pocketcrafter.export.lower.xnnpack import XnnpackLowering
 from pocketcrafter.runtime.bundle.results import Coverage, Precision
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import GateError
@@ -33,10 +35,7 @@ _aten = torch.ops.aten
 PARTITION_GATE_DB: Final = 100.0
 """The graph that was cut up for Vulkan must still be the network, up to float rounding."""
 
-_OPTIONS: Final[Mapping[Precision, Mapping[str, Any]]] = {
-    Precision.FP32: {},
-    Precision.FP16: {"force_fp16": True},
-}
+_OPTIONS: Final = {"force_fp16": True}
 
 
 class VulkanLowering:
@@ -55,6 +54,9 @@ class VulkanLowering:
     ) -> LoweredArtifact:
         """Cut up and lower; see :meth:`pocketcrafter.export.lower.base.Lowering.lower`.
 
+        ``fp32`` is the program of the `executorch-xnnpack` target, for the phone's CPU: a network that needs float32
+        may have what Vulkan lacks besides, convolutions over a batch for one.
+
         ``fp16`` computes in float16 throughout, with float32 at the edges; ``keep_fp32`` has no say in it. ExecuTorch's
         package for this machine has no Vulkan to run the artifact with: rung 2 stays open, and says so. What can be
         checked is: the cut-up graph, run in torch, must be the network.
@@ -65,11 +67,13 @@ class VulkanLowering:
             If the cut-up graph is not the network.
         """
         check_precision(TargetKind.EXECUTORCH_VULKAN, precision)
+        if precision is Precision.FP32:
+            return on_the_cpu(XnnpackLowering().lower(model, spec, calibration, precision, out, progress=progress))
         used, held = hold_back(calibration)
         eager = frozen(model, keep_fp32)
         temporary = out.with_name(f".{out.name}.tmp")
         try:
-            cut, coverage = _write(eager, as_tensors(used[0], spec), _OPTIONS[precision], temporary)
+            cut, coverage = _write(eager, as_tensors(used[0], spec), temporary)
             ratio = _ratio_db(eager, cut, held[:1], spec)
             temporary.replace(out)
         finally:
@@ -100,13 +104,11 @@ def _ratio_db(eager: nn.Module, cut: nn.Module, samples: Sequence[Sample], spec:
     return "identical to the bit, not apart" if worst is None else f"{worst:.0f} dB"
 
 
-def _write(
-    model: nn.Module, inputs: tuple[Tensor, ...], options: Mapping[str, Any], path: Path
-) -> tuple[nn.Module, Coverage]:
+def _write(model: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> tuple[nn.Module, Coverage]:
     with torch.no_grad():
         exported = torch.export.export(model, inputs)
         _with_tens(exported.graph_module)
-        edge = to_edge_transform_and_lower(exported, partitioner=[VulkanPartitioner(dict(options))])
+        edge = to_edge_transform_and_lower(exported, partitioner=[VulkanPartitioner(dict(_OPTIONS))])
     lowered = edge.exported_program()
     coverage = torch_coverage(exported.graph_module, lowered.graph_module, "Vulkan")
     cut: nn.Module = lowered.module()

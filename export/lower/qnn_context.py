@@ -81,8 +81,8 @@ class QnnContextLowering:
         """Quantize to QDQ, compile, emulate; see :meth:`pocketcrafter.export.lower.base.Lowering.lower`.
 
         ``fp32`` is the model of the `onnx` target: the HTP computes no float32, and the phone's CPU runs it. INT8 takes
-        the very QDQ model of the `onnx` target, whose float32 parts the HTP computes in float16. The
-        binaries of two runs are equal in what they compute, not in their bytes.
+        the very QDQ model of the `onnx` target, whose float32 parts the HTP computes in float16; ``fp16`` computes all
+        in it. The binaries of two runs are equal in what they compute, not in their bytes.
 
         Raises
         ------
@@ -105,8 +105,13 @@ class QnnContextLowering:
             folder = Path(name)
             exported, quantized, made = folder / "fp32.onnx", folder / "qdq.onnx", folder / "made.onnx"
             export_onnx(eager, as_tensors(used[0], spec), spec, exported)
-            quantize_static(precision, exported, used, quantized, keep_fp32=keep_fp32, progress=progress)
-            simulation = Simulation(simulate(quantized, held, spec), SIMULATED)
+            simulation = None
+            if precision is Precision.FP16:
+                # Nothing tells the HTP to quantize, and it has float16 in place of float32.
+                quantized = exported
+            else:
+                quantize_static(precision, exported, used, quantized, keep_fp32=keep_fp32, progress=progress)
+                simulation = Simulation(simulate(quantized, held, spec), SIMULATED)
             subgraphs = compile_context(quantized, self._soc, made).subgraphs
             _, emulated = run_qnn(made, held)
             macs = total_macs(onnx.load(exported))

@@ -4,6 +4,7 @@ import pytest
 
 from pocketcrafter.export.builder.settings import LoweringRecord, ProveSettings
 from pocketcrafter.export.builder.steps.prove import judge
+from pocketcrafter.export.precisions import LEFT_TO
 from pocketcrafter.runtime.bundle.results import Coverage, Fallback, Fidelity, Precision
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import GateError
@@ -113,3 +114,15 @@ def test_what_only_a_device_runs_is_told_as_not_run_and_never_as_passed() -> Non
         judge(made, [], SETTINGS)
     with pytest.raises(GateError, match=r"94\.9% of the MACs"):
         judge(made.model_copy(update={"coverage": FULL.model_copy(update={"macs_delegated": 949})}), [], vulkan)
+
+
+@pytest.mark.parametrize("target", LEFT_TO)
+def test_what_an_accelerator_leaves_to_the_cpu_is_judged_there_and_says_so(target: TargetKind) -> None:
+    settings = SETTINGS.model_copy(update={"target": target, "precision": Precision.FP32})
+    rung2 = judge(record(), [fidelity(60, 70)], settings).rungs[2]
+    assert (rung2.passed, rung2.how) == (
+        True,
+        "On the CPU beside the accelerator, as float32 was asked for: on the CPU",
+    )
+    with pytest.raises(GateError, match="rung 2"):
+        judge(record(rung2=39), [fidelity(60, 70)], settings)

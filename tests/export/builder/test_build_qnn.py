@@ -9,6 +9,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from pocketcrafter.export.builder.graph import bundle_stage
 from pocketcrafter.export.builder.preflight import PreflightError, check_targets
+from pocketcrafter.export.builder.runner import in_order
+from pocketcrafter.export.builder.settings import LowerSettings
 from pocketcrafter.export.builder.steps.names import artifact_path
 from pocketcrafter.export.recipe import DEFAULT, load_recipe
 from pocketcrafter.runtime.backends.names import BackendName
@@ -91,9 +93,36 @@ def test_a_target_beside_the_recipes_own_is_built_when_it_is_asked_for() -> None
     recipe = load_recipe(DEFAULT)
     asked = {stage.name for stage in bundle_stage(recipe, DEFAULT, (TargetKind.QNN_SM8750,)).ancestors()}
     assert "lower restore for qnn-context:sm8750" in asked
-    assert not [name for name in asked if "onnx" in name]
+    assert not [name for name in asked if name.startswith("verify") and "onnx" in name]
     default = {stage.name for stage in bundle_stage(recipe, DEFAULT).ancestors()}
     assert not [name for name in default if "qnn" in name]
+
+
+def test_what_accelerators_leave_to_the_cpu_is_lowered_once() -> None:
+    recipe = load_recipe(DEFAULT)
+    asked = (TargetKind.ONNX, TargetKind.QNN_SM8650, TargetKind.QNN_SM8750)
+    composition = recipe.components[Component.COMPOSITION]
+    assert {composition.precision[target] for target in asked} == {Precision.FP32}
+    stages = in_order(bundle_stage(recipe, DEFAULT, asked))
+    assert [s.name for s in stages if s.name.startswith("lower composition")] == ["lower composition for onnx"]
+    assert len({s.name for s in stages if s.name.startswith("verify composition")}) == len(asked)
+
+
+def test_what_is_left_to_the_cpu_is_not_what_the_cpu_has_in_another_precision() -> None:
+    recipe = load_recipe(DEFAULT)
+    made = recipe.components[Component.COMPOSITION]
+    other = made.model_copy(update={"precision": {**made.precision, TargetKind.ONNX: Precision.INT8}})
+    recipe = recipe.model_copy(update={"components": {**recipe.components, Component.COMPOSITION: other}})
+    stages = {s.name: s for s in bundle_stage(recipe, DEFAULT, (TargetKind.ONNX, TargetKind.QNN_SM8650)).ancestors()}
+    found = {
+        name: stage.settings.precision
+        for name, stage in stages.items()
+        if name.startswith("lower composition") and isinstance(stage.settings, LowerSettings)
+    }
+    assert found == {
+        "lower composition for onnx": Precision.INT8,
+        "lower composition for onnx in fp32": Precision.FP32,
+    }
 
 
 def test_a_target_that_a_component_has_no_precision_for_is_refused() -> None:

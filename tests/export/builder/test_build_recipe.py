@@ -80,8 +80,8 @@ def test_bits_of_modules_need_a_precision_of_weights(tmp_path: Path) -> None:
             "says nothing about executorch-xnnpack",
         ),
         (
-            {"targets": ["onnx"], "components": {"tone": {"weights": "x", "precision": {"onnx": "a16w8"}}}},
-            "onnx has no a16w8; it has fp32, int8",
+            {"targets": ["onnx"], "components": {"tone": {"weights": "x", "precision": {"onnx": "fp16"}}}},
+            "onnx has no fp16",
         ),
         (
             {

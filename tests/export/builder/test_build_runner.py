@@ -95,10 +95,33 @@ def test_a_result_that_was_changed_or_lost_is_made_again(diamond: Stage, store: 
     folder = store.result(left)
     assert folder is not None
     (folder / "r").write_text("tampered")
-    assert [s.name for s in missing_stages(diamond, store)] == ["left"]
-    run(diamond, store)
+    (run(diamond, store) / "r").write_text("tampered")
+    assert [s.name for s in missing_stages(diamond, store)] == ["left", "last"]
+    assert (run(diamond, store) / "r").read_text() == "last(left(first(w)),right(first(w)))"
     (folder / "r").unlink()
-    assert [s.name for s in missing_stages(diamond, store)] == ["left"]
+    shutil.rmtree(store.root / diamond.key())
+    assert [s.name for s in missing_stages(diamond, store)] == ["left", "last"]
+
+
+def test_what_an_intact_result_was_made_from_is_not_needed_any_more(diamond: Stage, store: Store, calls: Path) -> None:
+    result = run(diamond, store)
+    for stage in in_order(diamond)[:-1]:
+        shutil.rmtree(store.root / stage.key())
+    calls.write_text("")
+    assert missing_stages(diamond, store) == []
+    assert run(diamond, store) == result
+    assert calls.read_text() == ""
+
+
+def test_an_input_that_changes_while_its_stage_runs_is_seen_by_the_next_build(
+    make: MakeStage, store: Store, tmp_path: Path
+) -> None:
+    (tmp_path / "i").write_text("old")
+    stage = make("it", {"i": tmp_path / "i"})
+    key = stage.key()
+    (tmp_path / "i").write_text("newer")
+    assert run(stage, store).name == key
+    assert [s.name for s in missing_stages(make("it", {"i": tmp_path / "i"}), store)] == ["it"]
 
 
 def test_a_directory_that_merely_exists_is_not_a_result(diamond: Stage, store: Store) -> None:
@@ -205,6 +228,10 @@ def test_measured_cost_replaces_the_estimate(make: MakeStage, store: Store) -> N
     measured = store.estimate(stage)
     assert measured.ram_mib > 5
     assert measured.seconds < 30
+    record = store.record(stage)
+    assert record is not None
+    assert record.cpu_seconds is not None
+    assert 0 < record.cpu_seconds < record.seconds + 1
 
 
 def test_old_results_are_pruned_but_never_those_in_use(make: MakeStage, store: Store, tmp_path: Path) -> None:

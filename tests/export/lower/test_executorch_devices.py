@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from pocketcrafter.export.builder.preflight import PreflightError, check_targets
 from pocketcrafter.export.lower import LOWERINGS, LoweredArtifact
@@ -17,7 +18,7 @@ from pocketcrafter.runtime.backends.registry import get_backend, why_unusable
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.capabilities import CAPABILITIES, why_not_buildable
 from pocketcrafter.runtime.components import ComponentSpec
-from pocketcrafter.runtime.errors import BackendError, ConfigError
+from pocketcrafter.runtime.errors import BackendError, ConfigError, GateError
 from pocketcrafter.runtime.targets import TargetKind
 
 _COREML, _VULKAN = TargetKind.EXECUTORCH_COREML, TargetKind.EXECUTORCH_VULKAN
@@ -50,6 +51,23 @@ def test_the_package_in_a_program_is_the_network_up_to_float16(
     assert [p.name for p in coreml.path.parent.iterdir()] == ["restore.pte"]
     restored = MilBackend().open(coreml.path, spec, 1).run(samples[0])["restored"]
     assert restored.shape == samples[0]["tile"].shape
+
+
+def test_a_program_whose_package_is_another_network_is_refused(
+    spec: ComponentSpec, samples: list[Sample], tmp_path: Path
+) -> None:
+    """The converter's silent errors come through ExecuTorch too: in float16 nobody would see this one."""
+    pytest.importorskip("coremltools")
+
+    class Gelu(nn.Module):
+        def forward(self, tile: Tensor, amounts: Tensor) -> Tensor:
+            return F.gelu(tile + amounts.reshape(1, 3, 1, 1), approximate="tanh")
+
+    with pytest.raises(
+        GateError, match=r"executorch-coreml: converted in float32, `restored` is .* dB from the network"
+    ):
+        LOWERINGS[_COREML].lower(Gelu(), spec, samples, Precision.FP16, tmp_path / "restore.pte")
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_program_of_another_contract_or_backend_is_refused(
@@ -97,7 +115,7 @@ def test_vulkan_gets_logarithms_and_what_it_leaves_outside_is_named(
         def forward(self, tile: Tensor, amounts: Tensor) -> Tensor:
             return torch.log(tile + 1) + torch.acos(amounts[:, :1].reshape(1, 1, 1, 1) / 2)
 
-    coverage = LOWERINGS[_VULKAN].lower(Odd(), spec, samples, Precision.FP32, tmp_path / "odd.pte").coverage
+    coverage = LOWERINGS[_VULKAN].lower(Odd(), spec, samples, Precision.FP16, tmp_path / "odd.pte").coverage
     assert [(f.op, f.allowed) for f in coverage.fallbacks] == [("aten.acos.default", False)]
     assert "Vulkan does not take it" in coverage.fallbacks[0].reason
 
