@@ -5,7 +5,7 @@ from typing import Final
 
 from pocketcrafter.benchmarks.device.adb import AdbDevice
 from pocketcrafter.benchmarks.device.errors import DeviceError
-from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.files import write_bytes
 
 _MOST_BYTES: Final = 1 << 20
 _RESULT: Final = "result.json"
@@ -36,14 +36,6 @@ def pull_results(device: AdbDevice, folder: str, out: Path) -> list[Path]:
         if size > _MOST_BYTES or path.is_absolute() or ".." in path.parts:
             raise DeviceError(f"{device.serial}: {folder}/{name} is no result of the runner; it was not fetched.")
         target = out / path
-        temporary = target.with_suffix(".tmp")
-        content = device.pull(f"{folder}/{name}")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(content)
-            temporary.replace(target)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise ConfigError(f"{target}: cannot be written ({error.strerror}).") from error
+        write_bytes(target, device.pull(f"{folder}/{name}"))
         pulled.append(target)
     return pulled

@@ -1,6 +1,6 @@
 """The learning curve as a picture: the critic's R² and the picture's color error over the number of photos."""
 
-import os
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -11,6 +11,7 @@ from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from pocketcrafter.benchmarks.learning.curve import LearningMean
 from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.files import write_bytes
 
 _FORMATS: Final = (".svg", ".png", ".pdf")
 _MARKS: Final = ("o-", "s--", "^:", "D-.", "v-")
@@ -50,14 +51,9 @@ def plot_curve(averages: Sequence[LearningMean], path: Path) -> None:
     _name(left, counts, "plan R² (more is better)")
     _name(right, counts, "ΔE2000 change (less is better)")
     left.legend(frameon=False)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(temporary, dpi=150)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise ConfigError(f"{path}: the plot cannot be written: {error.strerror}") from error
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=path.suffix[1:], dpi=150)
+    write_bytes(path, drawn.getvalue())
 
 
 def _name(axes: Axes, counts: Sequence[int], label: str) -> None:

@@ -6,11 +6,11 @@ import click
 
 from pocketcrafter.benchmarks.profile.measure import profile_bundle
 from pocketcrafter.benchmarks.profile.table import as_csv, as_trace, profile_lines
-from pocketcrafter.benchmarks.report.page import write_page
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.cli.options import json_option
 from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.files import write_text
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -70,7 +70,7 @@ def profile(
             progress=bars.update,
         )
     if trace is not None:
-        write_page(as_trace(report), trace)
+        write_text(trace, as_trace(report))
     if csv_file is not None:
-        write_page(as_csv(report), csv_file)
+        write_text(csv_file, as_csv(report))
     click.echo(report.model_dump_json(indent=1) if as_json else "\n".join(profile_lines(report, top)))

@@ -1,8 +1,8 @@
 """QNN's own profile of a context model on the HTP emulator, its nodes led back to the layers that they come from.
 
-Its "cycles" are of the x86 process that emulates the HTP: they differ from run to run, and a convolution that a phone
-does in microseconds has tens of millions. They tell which nodes there are after QNN's own optimization and what the
-emulation spends on each; they are no estimate of a device's time, and are never turned into one.
+Its "cycles" are of the x86 process that emulates the HTP: they differ by a tenth from run to run, as any work here.
+They tell which nodes there are after QNN's own optimization and what the emulation spends on each; they are no estimate
+of a device's time, and are never turned into one.
 """
 
 import csv

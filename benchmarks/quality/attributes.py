@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
-from scipy.stats import rankdata
+from sklearn.metrics import r2_score, roc_auc_score
 
 from pocketcrafter.benchmarks.frames import FrameKind
 from pocketcrafter.benchmarks.quality.pictures import FrameQuality
@@ -58,12 +58,7 @@ def auroc(scores: _Floats, positive: npt.NDArray[np.bool_]) -> float | None:
     scores, positive
         Shape ``(N,)``: higher scores should be positive.
     """
-    positives = int(positive.sum())
-    negatives = len(positive) - positives
-    if not positives or not negatives:
-        return None
-    ranks = rankdata(scores)[positive].sum()
-    return float((ranks - positives * (positives + 1) / 2) / (positives * negatives))
+    return float(roc_auc_score(positive, scores)) if positive.any() and not positive.all() else None
 
 
 @dataclass(frozen=True)
@@ -87,13 +82,11 @@ def _columns(qualities: Sequence[FrameQuality], attribute: Attribute) -> _Column
 
 def _quality(of: _Columns) -> AttributeQuality:
     present = of.true != 0
-    spread = float(((of.true - of.true.mean()) ** 2).sum())
-    errors = of.true - of.predicted
     return AttributeQuality(
         frames=len(of.true),
         present=int(present.sum()),
-        r2=1 - float((errors**2).sum()) / spread if spread > 0 else None,
-        mae=float(np.abs(errors).mean()),
+        r2=float(r2_score(of.true, of.predicted)) if np.ptp(of.true) > 0 else None,
+        mae=float(np.abs(of.true - of.predicted).mean()),
         presence_auroc=auroc(of.presence, present),
         opened=_share(of.carried_out[present] != 0),
         opened_wrongly=_share(of.carried_out[~present] != 0),

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import closing, nullcontext
+from contextlib import closing
 from pathlib import Path, PurePosixPath
 
 import click
@@ -126,12 +126,10 @@ def quality(
         progress = tqdm(frames, total=len(wanted), desc=what, unit="frame")
         return measure(progress, subject, others, extras)
 
-    with closing(Journal.open(resume, head)) if resume else nullcontext() as journal:
-        measured = dict(journal.done) if journal else {}
-        for outcome in outcomes(set(keys) - set(measured), "quality", contestants):
-            measured[outcome.quality.key] = outcome.quality
-            if journal:
-                journal.add(outcome.quality)
+    with closing(Journal(resume, head)) as journal:
+        for outcome in outcomes(set(keys) - set(journal.done), "quality", contestants):
+            journal.add(outcome.quality)
+    measured = journal.done
     report = QualityReport(
         bundle=opened.manifest.name,
         manifest_sha256=head.manifest_sha256,

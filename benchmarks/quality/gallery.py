@@ -1,5 +1,6 @@
 """The failure gallery: the frames that came out worst, beside what they were and should have been, for all to see."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -15,6 +16,7 @@ from pocketcrafter.export.data.manifest import PhotoRecord
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.critique import describe
 from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.files import write_bytes, write_text
 
 WORST: Final = 10
 SHEET_NAME: Final = "worst.jpg"
@@ -92,16 +94,10 @@ def write_gallery(outcomes: Sequence[Outcome], records: Mapping[str, PhotoRecord
         _draw(sheet, entry, (frame.degraded, outcome.enhanced, frame.clean))
         entries.append(entry)
     gallery = Gallery(entries=tuple(entries))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f".{SHEET_NAME}.tmp"
-        sheet.save(temporary, "JPEG", quality=_JPEG_QUALITY, optimize=True)
-        temporary.replace(folder / SHEET_NAME)
-        temporary = folder / f".{RESULT_NAME}.tmp"
-        temporary.write_text(gallery.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        temporary.replace(folder / RESULT_NAME)
-    except OSError as error:
-        raise ConfigError(f"{folder}: the gallery cannot be written: {error.strerror}") from error
+    drawn = io.BytesIO()
+    sheet.save(drawn, "JPEG", quality=_JPEG_QUALITY, optimize=True)
+    write_bytes(folder / SHEET_NAME, drawn.getvalue())
+    write_text(folder / RESULT_NAME, gallery.model_dump_json(indent=1) + "\n")
     return gallery
 
 

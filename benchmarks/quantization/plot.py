@@ -6,6 +6,7 @@ from typing import Final
 
 from pocketcrafter.benchmarks.quantization.sensitivity import SensitivityReport
 from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.files import write_bytes
 
 FORMATS: Final = frozenset({".png", ".svg"})
 _MOST: Final = 40
@@ -44,6 +45,4 @@ def plot_sensitivity(report: SensitivityReport, path: Path) -> None:
     figure.savefig(
         drawn, format=path.suffix[1:].lower(), dpi=150, metadata={"Date": None} if path.suffix == ".svg" else {}
     )
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(drawn.getvalue())
-    temporary.replace(path)
+    write_bytes(path, drawn.getvalue())

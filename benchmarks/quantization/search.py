@@ -14,6 +14,7 @@ from pocketcrafter.export.recipe import DEFAULT
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError, GateError
+from pocketcrafter.runtime.files import write_text
 from pocketcrafter.runtime.targets import TargetKind
 
 Positive = Annotated[float, Field(gt=0)]
@@ -156,6 +157,4 @@ def write_overlay(report: SearchReport, extends: Path, out: Path) -> None:
 
     shipped = extends.resolve() == DEFAULT.resolve()
     text = yaml.safe_dump(overlay(report, extends.name if shipped else extends.resolve()), sort_keys=False)
-    temporary = out.with_name(f".{out.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(out)
+    write_text(out, text)

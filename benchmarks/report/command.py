@@ -10,6 +10,7 @@ from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.cli.inputs import find_photos
 from pocketcrafter.runtime.cli.options import threads_option
+from pocketcrafter.runtime.files import write_text
 from pocketcrafter.runtime.pipeline import PhotoPipeline
 
 _RESULT = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -64,7 +65,7 @@ def report_command(
     from pocketcrafter.benchmarks.report.evidence import Analysis, read_sensitivity  # noqa: PLC0415
     from pocketcrafter.benchmarks.report.facts import target_facts  # noqa: PLC0415
     from pocketcrafter.benchmarks.report.failures import failures_of  # noqa: PLC0415
-    from pocketcrafter.benchmarks.report.page import report_page, write_page  # noqa: PLC0415
+    from pocketcrafter.benchmarks.report.page import report_page  # noqa: PLC0415
     from pocketcrafter.benchmarks.report.pairs import MOST_PHOTOS, photo_pairs  # noqa: PLC0415
 
     opened = Bundle.open(bundle)
@@ -86,7 +87,7 @@ def report_command(
             sensitivities=[read_sensitivity(path) for path in sensitivities],
         ),
     )
-    write_page(page, out)
+    write_text(out, page)
     verdicts = target_facts(opened.manifest)
     if as_json:
         digest = hashlib.sha256(read_manifest_bytes(opened.root)).hexdigest()

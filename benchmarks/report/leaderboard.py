@@ -10,9 +10,10 @@ from markupsafe import Markup
 
 from pocketcrafter.benchmarks.report.card import BundleCard, TargetCard, read_card
 from pocketcrafter.benchmarks.report.facts import State
-from pocketcrafter.benchmarks.report.page import html_environment, style_text, write_page
+from pocketcrafter.benchmarks.report.page import html_environment, style_text
 from pocketcrafter.runtime.cli.options import json_option
 from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.files import write_text
 
 _RANK: Final = (State.PASSED, State.PARTLY, State.NOT_NEEDED, State.NOT_RUN, State.FAILED)
 
@@ -31,7 +32,7 @@ def leaderboard(cards: tuple[Path, ...], out: Path, *, as_json: bool) -> None:
       pocketcrafter bench leaderboard int8.json int4.json --out leaderboard.html
     """
     read = [read_card(path) for path in cards]
-    write_page(leaderboard_page(read), out)
+    write_text(out, leaderboard_page(read))
     rows = ranked(read)
     if as_json:
         told = [{"bundle": c.bundle, "target": n, **t.model_dump(mode="json")} for c, n, t in rows]

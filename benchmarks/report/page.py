@@ -24,7 +24,6 @@ from pocketcrafter.benchmarks.report.pairs import PhotoPair
 from pocketcrafter.benchmarks.report.plots import latency_bars, sustained_lines
 from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
 from pocketcrafter.runtime.bundle.reader import Bundle
-from pocketcrafter.runtime.errors import ConfigError
 
 _HERE: Final = Path(__file__).parent
 _TEMPLATE: Final = "template.html.j2"
@@ -109,24 +108,6 @@ def html_environment() -> Environment:
 def style_text() -> str:
     """Return the style sheet of all pages."""
     return (_HERE / "style.css").read_text(encoding="utf-8")
-
-
-def write_page(page: str, path: Path) -> None:
-    """Write the page through a temporary file.
-
-    Raises
-    ------
-    ConfigError
-        If it cannot be written there.
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(page, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise ConfigError(f"{path}: the report cannot be written: {error.strerror}") from error
 
 
 def _bars(latency: LatencyReport) -> list[tuple[str, Markup]]:

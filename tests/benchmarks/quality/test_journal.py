@@ -28,7 +28,7 @@ def head(**change: object) -> JournalHead:
 def kept(frame_quality: Make, tmp_path: Path) -> tuple[Path, list[FrameQuality]]:
     path = tmp_path / "made" / "journal.jsonl"
     frames = [frame_quality(FrameKind.NOISE, photo=name) for name in ("a.png", "b.png")]
-    with closing(Journal.open(path, head())) as journal:
+    with closing(Journal(path, head())) as journal:
         assert journal.done == {}
         for frame in frames:
             journal.add(frame)
@@ -37,7 +37,7 @@ def kept(frame_quality: Make, tmp_path: Path) -> tuple[Path, list[FrameQuality]]
 
 def test_frames_come_back(kept: tuple[Path, list[FrameQuality]]) -> None:
     path, frames = kept
-    with closing(Journal.open(path, head())) as journal:
+    with closing(Journal(path, head())) as journal:
         assert list(journal.done.values()) == frames
         assert set(journal.done) == {frame.key for frame in frames}
 
@@ -51,11 +51,11 @@ def test_wherever_it_was_cut_off_whole_frames_stay_and_it_goes_on(
     whole = path.read_bytes()
     torn = path.with_name("torn.jsonl")
     torn.write_bytes(whole[: round(share * len(whole))])
-    with closing(Journal.open(torn, head())) as journal:
+    with closing(Journal(torn, head())) as journal:
         held = list(journal.done.values())
         assert held == frames[: len(held)]
         journal.add(frame_quality(FrameKind.NOISE, photo="c.png"))
-    with closing(Journal.open(torn, head())) as journal:
+    with closing(Journal(torn, head())) as journal:
         assert [quality.photo for quality in journal.done.values()] == [*(f.photo for f in held), "c.png"]
 
 
@@ -65,7 +65,7 @@ def test_frames_of_another_measurement_are_refused(
 ) -> None:
     before = kept[0].read_bytes()
     with pytest.raises(ConfigError, match="another measurement"):
-        Journal.open(kept[0], head(**change))
+        Journal(kept[0], head(**change))
     assert kept[0].read_bytes() == before
 
 
@@ -73,7 +73,7 @@ def test_frames_of_another_measurement_are_refused(
 def test_what_is_no_journal_is_refused_and_stays(text: str, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text(text)
     with pytest.raises(ConfigError, match="no journal"):
-        Journal.open(tmp_path / "notes.txt", head())
+        Journal(tmp_path / "notes.txt", head())
     assert (tmp_path / "notes.txt").read_text() == text
     with pytest.raises(ConfigError, match="cannot be opened"):
-        Journal.open(tmp_path, head())
+        Journal(tmp_path, head())
