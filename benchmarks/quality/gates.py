@@ -1,5 +1,6 @@
 """What the default pair must reach on held-out photos, and what of it was missed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,6 +9,16 @@ from pocketcrafter.benchmarks.quality.pictures import KindQuality
 from pocketcrafter.benchmarks.quality.results import QualitySummary
 from pocketcrafter.benchmarks.quality.scoring import ScoreQuality
 from pocketcrafter.export.train.limits import MAX_WORSE_SHARE, MIN_UNCHANGED_SHARE
+
+_FIGURES: Final[Mapping[str, tuple[str, str]]] = {
+    "psnr_gain_db": ("PSNR gain", "{:+.2f} dB"),
+    "delta_e_change": ("change of ΔE2000", "{:+.2f}"),
+    "worse_share": ("made worse", "{:.1%}"),
+    "unchanged_share": ("left as they are", "{:.1%}"),
+    "clean_above_degraded": ("clean scored above degraded", "{:.1%}"),
+    "enhanced_above_degraded": ("enhanced scored above degraded", "{:.1%}"),
+}
+"""What figures are called, and how they are written."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +36,13 @@ class QualityGate:
         if value is None:
             return None
         held = (self.minimum is None or value >= self.minimum) and (self.maximum is None or value <= self.maximum)
-        return None if held else f"{self} (is {value:.3f})"
+        return None if held else f"{self}, measured {_FIGURES[self.figure][1].format(value)}"
 
     def __str__(self) -> str:
-        bound = f"≥ {self.minimum}" if self.minimum is not None else f"≤ {self.maximum}"
-        return f"{self.kind} {self.figure} {bound}"
+        name, form = _FIGURES[self.figure]
+        bounds = (("at least", self.minimum), ("at most", self.maximum))
+        asked = " and ".join(f"{word} {form.format(bound)}" for word, bound in bounds if bound is not None)
+        return f"{self.kind} frames: {name}: {asked} asked"
 
 
 PICTURE_GATES: Final = (
@@ -56,7 +69,8 @@ def missed_gates(summary: QualitySummary) -> list[str]:
     missed = [m for g in PICTURE_GATES if g.kind in summary.kinds and (m := g.missed(summary.kinds[g.kind]))]
     missed += [m for g in SCORE_GATES if g.kind in summary.scores and (m := g.missed(summary.scores[g.kind]))]
     missed += [
-        f"{attribute} error_change ≤ 0 (is {quality.error_change:+.3g})"
+        f"{attribute}: the carried-out plan must not be further from the truth than none, measured "
+        f"{quality.error_change:+.3g}"
         for attribute, quality in summary.attributes.items()
         if quality.error_change > 0
     ]

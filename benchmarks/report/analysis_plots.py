@@ -14,11 +14,11 @@ from pocketcrafter.benchmarks.quantization.sensitivity import SensitivityReport
 from pocketcrafter.benchmarks.report.plots import FAINT, INK, KINDS, OTHER, OURS, STYLE, figure_of, svg_of
 
 _MOST_UNITS: Final = 15
-_LEAST_LABELED: Final = 0.06
+_LEAST_LABELED: Final = 0.09
 """Share of the width below which a name does not fit."""
 
 _ROWS: Final = 3
-_CHAR: Final = 0.0155
+_CHAR: Final = 0.0175
 """Share of the width that a character takes."""
 
 KIND_COLORS: Final[Mapping[LayerKind, str]] = dict(zip(LayerKind, KINDS, strict=True))

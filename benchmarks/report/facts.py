@@ -10,11 +10,11 @@ from pocketcrafter.runtime.bundle.results import Fallback, Fidelity, Precision, 
 from pocketcrafter.runtime.components import Component
 
 RUNGS: Final[Mapping[int, str]] = {
-    0: "trained student",
+    0: "student",
     1: "fake-quantized",
-    2: "artifact on a host",
+    2: "host artifact",
     3: "whole photos",
-    4: "on a device",
+    4: "device",
 }
 """What each rung of the parity ladder is about."""
 

@@ -27,7 +27,9 @@ def test_a_useless_pair_misses_every_gate(frame_quality: Make) -> None:
 def test_an_attribute_that_is_made_worse_on_average_is_named(frame_quality: Make) -> None:
     good = {"psnr_db": (20, 30), "delta_e": (10, 1), "scores": (40, 60, 80, 40)}
     wrong = frame_quality(true=EditPlan(contrast=0.1), plan=EditPlan(contrast=0.4), **good)
-    assert missed_gates(QualitySummary.of((wrong,))) == ["contrast error_change ≤ 0 (is +0.2)"]
+    assert missed_gates(QualitySummary.of((wrong,))) == [
+        "contrast: the carried-out plan must not be further from the truth than none, measured +0.2"
+    ]
     right = frame_quality(true=EditPlan(contrast=0.8), plan=EditPlan(contrast=0.4), **good)
     assert missed_gates(QualitySummary.of((wrong, right))) == []
 
