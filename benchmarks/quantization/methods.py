@@ -1,11 +1,19 @@
 """What each method gains over the plainest one: tensors and the end of the pipeline, side by side."""
 
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
+import torch
+from torch import Tensor
+
+from pocketcrafter.benchmarks.options import SEED
 from pocketcrafter.benchmarks.quality.tables import markdown
 from pocketcrafter.benchmarks.quantization.damage import Damage
+from pocketcrafter.benchmarks.quantization.pictures import PictureSubject
 from pocketcrafter.benchmarks.quantization.sensitivity import damage_cells
+from pocketcrafter.benchmarks.quantization.sessions import TriedSession
 from pocketcrafter.benchmarks.quantization.setup import (
     OPEN_GATE,
     TrialSettings,
@@ -16,12 +24,18 @@ from pocketcrafter.benchmarks.quantization.setup import (
 )
 from pocketcrafter.benchmarks.quantization.trials import WordsTrial
 from pocketcrafter.benchmarks.quantization.workers import Progress
-from pocketcrafter.export.models import decoder_network
+from pocketcrafter.export.calibration import PHOTOS, Sample, samples
+from pocketcrafter.export.lower.base import as_tensors, frozen
+from pocketcrafter.export.lower.onnx import export_onnx
+from pocketcrafter.export.models import decoder_network, load_component
 from pocketcrafter.export.models.decoder import LAYERS
+from pocketcrafter.quantize.nncf_onnx import quantize_nncf
 from pocketcrafter.quantize.observers import Range
+from pocketcrafter.quantize.qdq import quantize_onnx
 from pocketcrafter.quantize.rounding import NEAREST, Guidance, blocks_of
 from pocketcrafter.quantize.smoothing import smoothed
-from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
+from pocketcrafter.runtime.components import POCKET_SPECS, Component, ComponentSpec
 from pocketcrafter.runtime.config import Config
 
 DECODER_PAIRS: Final[Mapping[str, Sequence[str]]] = {
@@ -32,6 +46,10 @@ DECODER_PAIRS: Final[Mapping[str, Sequence[str]]] = {
 }
 """Layers of the decoder by what makes their inputs."""
 
+_ONNX: Final[Mapping[str, Callable[[Path, Sequence[Sample], Path], None]]] = {
+    "ours": quantize_onnx,
+    "NNCF with bias correction": quantize_nncf,
+}
 _STRENGTHS: Final = (0.25, 0.5)
 _BITS: Final = (8, 4, 2)
 
@@ -77,8 +95,36 @@ def _of_pictures(settings: TrialSettings, progress: Progress) -> list[MethodRow]
                 trial.board.only_kind(weights=weights)
                 damage = subject.damage({settings.component: trial.session()})
                 rows.append(MethodRow(method=f"INT8, {ranges} ranges, {what} alone", damage=damage))
+    rows += _of_onnx(settings, subject)
     progress(len(Range), len(Range))
     return rows
+
+
+def _of_onnx(settings: TrialSettings, subject: PictureSubject) -> list[MethodRow]:
+    """Try the toolchains that quantize ONNX models, each model run as users run it."""
+    component, rows = settings.component, []
+    spec = POCKET_SPECS[component]
+    drawn = samples(component, sorted(PHOTOS.glob("*.jpg")), settings.weights, settings.samples, SEED)
+    model = frozen(load_component(component, settings.weights / f"{component}.safetensors"), ())
+    with tempfile.TemporaryDirectory(prefix="pocketcrafter-methods-") as name:
+        exported, made = Path(name) / "fp32.onnx", Path(name) / "made.onnx"
+        export_onnx(model, as_tensors(drawn[0], spec), spec, exported)
+        for what, quantize in _ONNX.items():
+            quantize(exported, drawn, made)
+            session = TriedSession(_opened(made, spec), component, subject.networks.session(component))
+            rows.append(MethodRow(method=f"INT8 onnx, {what}", damage=subject.damage({component: session})))
+    return rows
+
+
+def _opened(path: Path, spec: ComponentSpec) -> Callable[[tuple[Tensor, ...]], list[Tensor]]:
+    session = OnnxRuntimeBackend().open(path, spec, 1)
+
+    def run(inputs: tuple[Tensor, ...]) -> list[Tensor]:
+        sample = {t.name: value.numpy() for t, value in zip(spec.inputs, inputs, strict=True)}
+        said = session.run(sample)
+        return [torch.from_numpy(said[t.name]) for t in spec.outputs]
+
+    return run
 
 
 def _of_words(settings: TrialSettings, progress: Progress) -> list[MethodRow]:

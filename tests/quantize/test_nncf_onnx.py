@@ -1,0 +1,62 @@
+"""NNCF behind our own arguments: near the network, spares what is kept, and tells nobody."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+from torch import nn
+
+from pocketcrafter.quantize.nncf_onnx import quantize_nncf
+from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.fidelity import sqnr_db
+
+pytest.importorskip("nncf")
+
+
+@pytest.fixture
+def exported(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 3, 3, padding=1)).eval()
+    program = torch.onnx.export(network, (torch.rand(1, 3, 16, 16),), input_names=["x"], dynamo=True, verbose=False)
+    assert program is not None
+    program.save(tmp_path / "net.onnx", external_data=False)
+    return tmp_path / "net.onnx"
+
+
+def _run(path: Path, sample: dict[str, FloatArray]) -> FloatArray:
+    result: FloatArray = ort.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, sample)[0]
+    return result
+
+
+def test_it_stays_near_and_keeps_what_is_kept(exported: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    drawn = [{"x": rng.random((1, 3, 16, 16), np.float32)} for _ in range(5)]
+    quantize_nncf(exported, drawn[:4], tmp_path / "all.onnx")
+    assert 20 < sqnr_db(_run(exported, drawn[4]), _run(tmp_path / "all.onnx", drawn[4])) < 70
+    quantize_nncf(exported, drawn[:4], tmp_path / "some.onnx", keep_fp32=("0",))
+    layers = [node for node in onnx.load(tmp_path / "some.onnx").graph.node if node.op_type == "Conv"]
+    makers = {name: n.op_type for n in onnx.load(tmp_path / "some.onnx").graph.node for name in n.output}
+    assert [makers.get(layer.input[1]) for layer in layers] == [None, "DequantizeLinear"]
+    with pytest.raises(ConfigError, match="calibration samples"):
+        quantize_nncf(exported, [], tmp_path / "none.onnx")
+    assert not (tmp_path / "none.onnx").exists()
+
+
+def test_its_makers_are_told_nothing() -> None:
+    """Guards the trap in which every quantization is reported over the network."""
+    code = (
+        "from pocketcrafter.quantize.nncf_onnx import _nncf; _nncf()\n"
+        "from unittest.mock import MagicMock; from nncf.telemetry import wrapper\n"
+        "assert isinstance(wrapper.telemetry, MagicMock), wrapper.telemetry"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("NNCF_", "PYTEST"))}
+    subprocess.run(  # noqa: S603 - fixed arguments
+        [sys.executable, "-c", code], check=True, env=environment, timeout=300
+    )
