@@ -161,16 +161,3 @@ def test_a_folder_that_holds_no_sdk_is_told_from_the_real_backend(
 
 def test_every_target_tells_what_it_can_do() -> None:
     assert set(CAPABILITIES) == set(TargetKind) == set(LOWERINGS)
-
-
-@pytest.mark.parametrize("target", [_COREML, _VULKAN])
-def test_the_same_network_gives_the_same_program(
-    target: TargetKind, restore: nn.Module, spec: ComponentSpec, samples: list[Sample], tmp_path: Path
-) -> None:
-    if target is _COREML:
-        pytest.importorskip("coremltools")
-    first, second = (
-        LOWERINGS[target].lower(restore, spec, samples, Precision.FP16, tmp_path / name).path.read_bytes()
-        for name in ("first.pte", "second.pte")
-    )
-    assert first == second
