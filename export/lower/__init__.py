@@ -1,7 +1,7 @@
 """Lowering: one file a target.
 
 The same network, samples and tools give the same bytes on ``onnx``, ``executorch-xnnpack`` and ``coreml:<ios>``, which
-is tested. They do not on ``executorch-coreml``, whose programs differ from run to run, nor on the QNN targets, whose
+is tested. Nobody has shown it of ``executorch-coreml`` and ``executorch-vulkan``. On the QNN targets they do not: their
 binaries equal each other only in what they compute.
 """
 
