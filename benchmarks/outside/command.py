@@ -1,6 +1,7 @@
 """``pocketcrafter bench outside``: foreign networks up the ladder of every target, in one table."""
 
 import json
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,9 @@ from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.targets import TargetKind
 
 _USUAL: Final = (TargetKind.ONNX, TargetKind.EXECUTORCH_XNNPACK, TargetKind.COREML_IOS18, TargetKind.QNN_SM8750)
+_HEAD: Final = (
+    f"{'network':<16} {'part':<9} {'target':<20} {'as':<6} {'rung 1 dB':>9} {'rung 2 dB':>9} {'MACs':>7}  remarks"
+)
 
 
 @click.command("outside")
@@ -30,8 +34,8 @@ def outside(folders: tuple[Path, ...], targets: tuple[str, ...], *, as_json: boo
     r"""Lower networks that are not ours, and show what each target makes of them.
 
     FOLDERS are in Hugging Face's layout, with safetensors: diffusers' UNet2DConditionModel, AutoencoderTiny and
-    AutoencoderKL; transformers' SmolVLM and Idefics3. Nothing is fetched. Inputs are random: the table tells whether
-    an artifact computes what its network does, not whether that is any good.
+    AutoencoderKL; transformers' SmolVLM, Idefics3 and Qwen2.5-VL. Nothing is fetched. Inputs are random: the table
+    tells whether an artifact computes what its network does, not whether that is any good.
     Exit code 0: measured, whether or not a target refused. 2: bad input, or something is missing.
 
     \b
@@ -43,21 +47,20 @@ def outside(folders: tuple[Path, ...], targets: tuple[str, ...], *, as_json: boo
     check_targets(chosen)
     loaded = [(folder, part) for folder in folders for part in load_folder(folder)]
     jobs = [(folder, part, target) for folder, part in loaded for target in chosen]
-    rows: list[tuple[Path, Rung]] = []
-    with Bars() as bars:
+    found: list[dict[str, object]] = []
+    if not as_json:
+        click.echo(_HEAD)
+    with Bars() as bars, tempfile.TemporaryDirectory(prefix="pocketcrafter-outside-") as scratch:
         for done, (folder, part, target) in enumerate(jobs):
             bars.update(f"{folder.name} {part.name} on {target}", done, len(jobs))
-            rows.append((folder, climb(part, target)))
+            rung = climb(part, target, Path(scratch) / str(done))
+            found.append({"folder": str(folder)} | rung.model_dump(mode="json"))
+            if not as_json:
+                # At once: a foreign network can take a toolchain long, and what is known by then should not be lost.
+                click.echo(_row(folder, rung))
         bars.update("outside", len(jobs), len(jobs))
-    found = [{"folder": str(folder)} | rung.model_dump(mode="json") for folder, rung in rows]
-    click.echo(json.dumps(found, indent=1) if as_json else "\n".join(_table(rows)))
-
-
-def _table(rows: Sequence[tuple[Path, Rung]]) -> list[str]:
-    head = (
-        f"{'network':<16} {'part':<9} {'target':<20} {'as':<6} {'rung 1 dB':>9} {'rung 2 dB':>9} {'MACs':>7}  remarks"
-    )
-    return [head, *(_row(folder, rung) for folder, rung in rows)]
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
 
 
 def _row(folder: Path, rung: Rung) -> str:

@@ -2,24 +2,30 @@
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import click
 
 from pocketcrafter.export.builder.graph import bundle_stage
 from pocketcrafter.export.builder.install import check_free, install
+from pocketcrafter.export.builder.outside import LADDER, build_outside
 from pocketcrafter.export.builder.preflight import check_packages, check_room, check_targets
 from pocketcrafter.export.builder.runner import Budget, in_order, missing_stages, run
 from pocketcrafter.export.builder.stage import Stage
 from pocketcrafter.export.builder.steps.names import BUNDLE
 from pocketcrafter.export.builder.store import Store
-from pocketcrafter.export.recipe import DEFAULT, load_recipe
+from pocketcrafter.export.recipe import DEFAULT, Gates, load_recipe
 from pocketcrafter.runtime.capabilities import with_sdk
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.targets import TargetKind
 
+_BUNDLE: Final = Path("build/default.pcbundle")
+
 
 @click.command("build")
+@click.argument("folder", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
     "--recipe",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -37,9 +43,7 @@ from pocketcrafter.runtime.targets import TargetKind
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    default=Path("build/default.pcbundle"),
-    show_default=True,
-    help="The bundle's directory.",
+    help=f"The bundle's directory; default: {_BUNDLE}, or build/NAME for a FOLDER of that name.",
 )
 @click.option(
     "--stages",
@@ -58,9 +62,10 @@ from pocketcrafter.runtime.targets import TargetKind
 @click.option("--dry-run", is_flag=True, help="Show what would be done and what it would take; do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def build_command(
+    folder: Path | None,
     recipe: Path,
     targets: tuple[str, ...],
-    out: Path,
+    out: Path | None,
     stages: Path,
     jobs: int | None,
     ram_mib: int | None,
@@ -69,9 +74,12 @@ def build_command(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    r"""Quantize, lower, verify and bundle a recipe's networks.
+    r"""Quantize, lower, verify and bundle a recipe's networks, or those of a FOLDER.
 
     What was built before and has not changed is taken as it is; an interrupted build goes on where it stopped.
+    A FOLDER is a checkpoint in Hugging Face's layout with safetensors (UNet2DConditionModel, AutoencoderTiny,
+    AutoencoderKL; SmolVLM, Idefics3, Qwen2.5-VL): its parts are lowered in floating point, or to 16-bit activations
+    where a target has none, held to the recipe's gates, and written beside their ladder.
     Exit code 0: built. 1: a gate was missed, and nothing was written. 2: bad input, or something is missing.
 
     \b
@@ -80,13 +88,22 @@ def build_command(
       pocketcrafter build --target onnx --out build/onnx.pcbundle --dry-run
       pocketcrafter build --target qnn-context:sm8750 --out build/sm8750.pcbundle
       pocketcrafter build --all-targets --out build/all.pcbundle
+      pocketcrafter build checkpoints/taesd --target onnx --target coreml:ios18
     """
     check_packages()
-    check_free(out)
     if all_targets and targets:
         raise click.UsageError("--all-targets and --target exclude each other.")
     loaded = load_recipe(recipe)
     chosen = with_sdk(loaded.buildable) if all_targets else tuple(TargetKind(t) for t in dict.fromkeys(targets))
+    if folder is not None:
+        if dry_run:
+            raise click.UsageError("--dry-run plans the stages of a recipe; a FOLDER has none.")
+        _build_folder(
+            folder, chosen or loaded.targets, out or Path("build") / folder.name, loaded.gates, as_json=as_json
+        )
+        return
+    out = out or _BUNDLE
+    check_free(out)
     last = bundle_stage(loaded, recipe, chosen)
     check_targets(chosen or loaded.targets)
     store = Store(stages)
@@ -111,6 +128,17 @@ def build_command(
         "costs": [_cost(stage, store) for stage in in_order(last)],
     }
     text = f"{out}: {len(needed)} stages run in {seconds:.0f} s" if needed or written else f"{out}: up to date"
+    click.echo(json.dumps(result, indent=1) if as_json else text)
+
+
+def _build_folder(folder: Path, targets: Sequence[TargetKind], out: Path, gates: Gates, *, as_json: bool) -> None:
+    check_targets(targets)
+    started = time.monotonic()
+    with Bars() as bars:
+        rungs = build_outside(folder, targets, out, gates, bars.update)
+    seconds = round(time.monotonic() - started, 1)
+    result = {"out": str(out), "rungs": [rung.model_dump(mode="json") for rung in rungs], "seconds": seconds}
+    text = f"{out}: {len(rungs)} artifacts in {seconds:.0f} s; {LADDER} tells how each was verified"
     click.echo(json.dumps(result, indent=1) if as_json else text)
 
 

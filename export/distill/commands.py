@@ -66,6 +66,9 @@ def critic(options: TrainOptions, *, teacher: Path, student: Path | None) -> Non
 @click.command(epilog="Example: pocketcrafter distill artist --teacher runs/studio-restore.safetensors --data data")
 @_teacher
 @_student
+@click.option(
+    "--teacher-steps", type=click.IntRange(1, 64), help="Steps that the teacher takes; its own when not given."
+)
 @click.option("--student-steps", type=click.IntRange(1, 64), default=1, show_default=True, help="Steps of the student.")
 @click.option(
     "--trajectories",
@@ -76,21 +79,28 @@ def critic(options: TrainOptions, *, teacher: Path, student: Path | None) -> Non
 )
 @with_options
 def artist(
-    options: TrainOptions, *, teacher: Path, student: Path | None, student_steps: int, trajectories: int
+    options: TrainOptions,
+    *,
+    teacher: Path,
+    student: Path | None,
+    teacher_steps: int | None,
+    student_steps: int,
+    trajectories: int,
 ) -> None:
     """Distil the restoration network: the teacher's many steps in a few."""
     settings, device = options.fit_settings(steps=2000, batch=16), options.torch_device()
     settings = settings.model_copy(update={"learning_rate": 7e-4})
     model = restore_network(student).in_steps(student_steps) if student else Restore(RestoreConfig(steps=student_steps))
     teaching, digest = restore_network(teacher), sha256_of(teacher)
+    teaching = teaching.in_steps(teacher_steps or teaching.config.steps)
     check_divides(teaching.config.steps, student_steps)
     patches = Patches(photos_of(options, Split.TRAIN), options.data)
     groups = -(-trajectories // GROUP)
     with tqdm(total=groups * GROUP, desc="trajectories", unit="patch") as bar:
-        folder = options.run / f"trajectories-{digest[:8]}"
+        folder = options.run / f"trajectories-{teaching.config.steps}-{digest[:8]}"
         stored = build_trajectories(folder, teaching, patches, groups, options.seed, device, bar.update)
     task = DistillArtistTask(model, stored, settings, device)
-    folder = options.run / f"distill-restore-{student_steps}-{digest[:8]}"
+    folder = options.run / f"distill-restore-{teaching.config.steps}-{student_steps}-{digest[:8]}"
     facts = {"teacher_sha256": digest}
     train_and_save(Component.RESTORE, task, settings, options, folder=folder, facts=facts)
 

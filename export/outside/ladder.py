@@ -1,6 +1,5 @@
 """Takes the parts of a foreign network up the ladder of each target, and tells where one refuses."""
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -9,6 +8,7 @@ from pydantic import Field
 
 from pocketcrafter.export.lower import LOWERINGS
 from pocketcrafter.export.outside.part import Part
+from pocketcrafter.export.recipe import Gates
 from pocketcrafter.runtime.bundle.results import Fallback, Fidelity, Precision
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.targets import (
@@ -51,29 +51,52 @@ class Rung(Config):
     artifact_bytes: int = 0
 
 
-def climb(part: Part, target: TargetKind) -> Rung:
-    """Lower one part for one target into a folder that is thrown away, and measure it.
+def climb(part: Part, target: TargetKind, out: Path) -> Rung:
+    """Lower one part for one target, and measure it.
 
-    Whatever the toolchain raises is the finding, not an error: the table's purpose is to tell.
+    Whatever the toolchain raises is a finding, not an error: the rung tells it as a refusal.
+
+    Parameters
+    ----------
+    part, target
+        What is lowered, and for what; in the precision of `PRECISION`.
+    out
+        Folder of the artifact, which is named after the part; made where there is none.
     """
-    precision = PRECISION[target]
-    with tempfile.TemporaryDirectory(prefix="pocketcrafter-outside-") as name:
-        out = Path(name) / f"{part.name}{ARTIFACT_SUFFIX[target]}"
-        try:
-            made = LOWERINGS[target].lower(part.module, part.spec, part.samples(_SAMPLES, _SEED), precision, out)
-        except Exception as error:  # a toolchain raises whatever it meets
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            return Rung(part=part.name, target=target, precision=precision, refusal=reason[:300])
-        files = [out] if out.is_file() else [file for file in out.rglob("*") if file.is_file()]
-        return Rung(
-            part=part.name,
-            target=target,
-            precision=precision,
-            refusal=None,
-            rung1=made.rung1,
-            rung2=made.rung2,
-            how=made.rung2_how,
-            coverage=made.coverage.share,
-            fallbacks=made.coverage.fallbacks,
-            artifact_bytes=sum(file.stat().st_size for file in files),
-        )
+    precision, path = PRECISION[target], out / f"{part.name}{ARTIFACT_SUFFIX[target]}"
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        made = LOWERINGS[target].lower(part.module, part.spec, part.samples(_SAMPLES, _SEED), precision, path)
+    except Exception as error:  # a toolchain raises whatever it meets
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        return Rung(part=part.name, target=target, precision=precision, refusal=reason[:300])
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return Rung(
+        part=part.name,
+        target=target,
+        precision=precision,
+        refusal=None,
+        rung1=made.rung1,
+        rung2=made.rung2,
+        how=made.rung2_how,
+        coverage=made.coverage.share,
+        fallbacks=made.coverage.fallbacks,
+        artifact_bytes=sum(file.stat().st_size for file in files),
+    )
+
+
+def faults(rung: Rung, gates: Gates) -> list[str]:
+    """Return what keeps a part from being shipped for a target, in words; empty where nothing does."""
+    where = f"{rung.part} on {rung.target}"
+    if rung.refusal is not None:
+        return [f"{where}: refused: {rung.refusal}"]
+    found = [
+        f"{where}: rung {number}, output {f.output}: {f.sqnr_db:.1f} dB, needed: {gate:g} dB"
+        for number, fidelity, gate in ((1, rung.rung1, gates.rung1_sqnr_db), (2, rung.rung2, gates.rung2_sqnr_db))
+        for f in fidelity
+        if f.sqnr_db is not None and not f.reaches(gate)
+    ]
+    if rung.coverage < gates.coverage:
+        found.append(f"{where}: {rung.coverage:.1%} of multiply-accumulates delegated, needed: {gates.coverage:.0%}")
+    left = [f"{f.op} x{f.count}" for f in rung.fallbacks if not f.allowed and f.op not in gates.fallbacks]
+    return [*found, f"{where}: left outside the target: {', '.join(left)}"] if left else found

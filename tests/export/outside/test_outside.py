@@ -11,7 +11,11 @@ import torch
 from click.testing import CliRunner
 
 from pocketcrafter.benchmarks.outside.command import outside
+from pocketcrafter.export.builder.cli import build_command
+from pocketcrafter.export.builder.outside import build_outside
 from pocketcrafter.export.outside import OutsideError, climb, load_folder
+from pocketcrafter.export.recipe import Gates
+from pocketcrafter.runtime.errors import ConfigError, GateError
 from pocketcrafter.runtime.targets import TargetKind
 
 _VISION = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -121,8 +125,8 @@ def test_qwens_parts_are_its_eye_over_windows_and_its_language(save: Callable[[s
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_qwens_parts_lower_to_onnx(save: Callable[[str, Any], Path], number: int) -> None:
-    found = climb(load_folder(save("qwen", _qwen()))[number], TargetKind.ONNX)
+def test_qwens_parts_lower_to_onnx(save: Callable[[str, Any], Path], tmp_path: Path, number: int) -> None:
+    found = climb(load_folder(save("qwen", _qwen()))[number], TargetKind.ONNX, tmp_path / "out")
     assert found.refusal is None
     assert found.rung2[0].reaches(80)
 
@@ -139,10 +143,12 @@ def test_the_table_tells_what_a_target_took_and_what_it_left(save: Callable[[str
     assert all(row["rung2"][0]["sqnr_db"] > 80 and row["coverage"] == 1 for row in rows)
 
 
-def test_a_refusal_is_a_finding(save: Callable[[str, Any], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_is_a_finding(
+    save: Callable[[str, Any], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("NEUROPILOT_SDK_ROOT", raising=False)
     (part,) = load_folder(save("unet", _unet()))
-    found = climb(part, TargetKind.EXECUTORCH_MEDIATEK)
+    found = climb(part, TargetKind.EXECUTORCH_MEDIATEK, tmp_path / "out")
     assert found.refusal is not None
     assert found.refusal.startswith("VendorSdkError: executorch-mediatek needs the vendor SDK NeuroPilot Express")
 
@@ -162,3 +168,31 @@ def test_folders_that_hold_something_else_are_refused(tmp_path: Path, save: Call
     weights.write_bytes(weights.read_bytes()[:100])
     with pytest.raises(OutsideError, match="UNet2DConditionModel cannot be loaded"):
         load_folder(folder)
+
+
+def test_a_folder_is_built_with_its_ladder(save: Callable[[str, Any], Path], tmp_path: Path) -> None:
+    folder, out = save("kl", _autoencoder()), tmp_path / "built"
+    for _ in range(2):
+        result = CliRunner().invoke(build_command, [str(folder), "--target", "onnx", "--out", str(out), "--json"])
+        assert result.exit_code == 0, result.output
+    rungs = json.loads((out / "ladder.json").read_text())["rungs"]
+    assert [(rung["part"], rung["rung2"][0]["sqnr_db"] > 80) for rung in rungs] == [
+        ("encoder", True),
+        ("decoder", True),
+    ]
+    assert sorted(path.name for path in (out / "onnx").iterdir()) == ["decoder.onnx", "encoder.onnx"]
+    assert {path.name for path in tmp_path.iterdir()} == {"kl", "built"}
+
+
+def test_a_folder_that_misses_a_gate_leaves_nothing(save: Callable[[str, Any], Path], tmp_path: Path) -> None:
+    folder, out = save("kl", _autoencoder()), tmp_path / "built"
+    with pytest.raises(GateError, match=r"encoder on onnx: rung 2, output \w+: [0-9.]+ dB, needed: 900 dB"):
+        build_outside(folder, [TargetKind.ONNX], out, Gates(rung2_sqnr_db=900))
+    assert {path.name for path in tmp_path.iterdir()} == {"kl"}
+
+
+def test_a_folder_is_never_built_over_something_else(save: Callable[[str, Any], Path]) -> None:
+    folder = save("kl", _autoencoder())
+    with pytest.raises(ConfigError, match="choose another --out"):
+        build_outside(folder, [TargetKind.ONNX], folder, Gates())
+    assert load_folder(folder)

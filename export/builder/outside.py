@@ -1,0 +1,81 @@
+"""Builds a network of other people: its parts for each target, with the ladder beside them, whole or not at all."""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from pocketcrafter.export.outside import Rung, climb, faults, load_folder
+from pocketcrafter.export.recipe import Gates
+from pocketcrafter.runtime.errors import ConfigError, GateError
+from pocketcrafter.runtime.targets import TargetKind
+
+LADDER: Final = "ladder.json"
+"""Beside the artifacts: the rungs of every part on every target."""
+
+
+def build_outside(
+    folder: Path,
+    targets: Sequence[TargetKind],
+    out: Path,
+    gates: Gates,
+    progress: Callable[[str, int, int], object] = lambda _name, _done, _total: None,
+) -> list[Rung]:
+    """Lower every part of a checkpoint folder for every target, and keep what passes its gates.
+
+    Parameters
+    ----------
+    folder
+        In Hugging Face's layout; see `pocketcrafter.export.outside.load_folder`.
+    targets
+        What to lower for; artifacts come to lie in a folder of each target's name, with a dash for its colon.
+    out
+        Where they go; replaced if it is an earlier build.
+    gates
+        What every part must reach.
+    progress
+        Called with what is being lowered, how much is done, and how much there is to do.
+
+    Raises
+    ------
+    ConfigError
+        If something else lies at ``out``.
+    OutsideError
+        If the folder is not a checkpoint that is known.
+    GateError
+        If a target refuses a part or a part misses a gate; nothing is written then, and the error names all of them.
+    """
+    _check_free(out)
+    jobs = [(part, target) for part in load_folder(folder) for target in targets]
+    fresh, old = out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old")
+    for left in (fresh, old):
+        shutil.rmtree(left, ignore_errors=True)
+    rungs = []
+    try:
+        for done, (part, target) in enumerate(jobs):
+            progress(f"{part.name} on {target}", done, len(jobs))
+            rungs.append(climb(part, target, fresh / target.value.replace(":", "-")))
+        progress(folder.name, len(jobs), len(jobs))
+        if missed := [fault for rung in rungs for fault in faults(rung, gates)]:
+            raise GateError(f"{folder}: nothing was written.\n" + "\n".join(missed))
+        said = {"folder": folder.name, "gates": gates.model_dump(mode="json"), "rungs": [_said(r) for r in rungs]}
+        (fresh / LADDER).write_text(json.dumps(said, indent=1), encoding="utf-8")
+        if out.exists():
+            out.replace(old)
+        fresh.replace(out)
+    finally:
+        for left in (fresh, old):
+            shutil.rmtree(left, ignore_errors=True)
+    return rungs
+
+
+def _said(rung: Rung) -> dict[str, object]:
+    return rung.model_dump(mode="json", exclude={"refusal"})
+
+
+def _check_free(out: Path) -> None:
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise ConfigError(f"{out} is not a directory; choose another --out.")
+    if out.is_dir() and any(out.iterdir()) and not (out / LADDER).is_file():
+        raise ConfigError(f"{out} holds something that is not such a build; choose another --out, or empty it.")
