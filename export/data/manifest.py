@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -14,6 +13,7 @@ from pydantic import AfterValidator, Field, PositiveInt, ValidationError, model_
 
 from pocketcrafter.export.data.errors import DataError, SplitError
 from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.files import write_text
 
 MANIFEST_NAME: Final = "manifest.json"
 MAX_MANIFEST_BYTES: Final = 256 * 2**20
@@ -181,10 +181,8 @@ def save_manifest(manifest: Manifest, folder: Path) -> Path:
     """Write the manifest into ``folder`` under a temporary name, then rename it; returns its path."""
     check_split(manifest.records)
     path = folder / MANIFEST_NAME
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
     text = json.dumps(manifest.model_dump(mode="json"), ensure_ascii=False, indent=1)
-    temporary.write_text(text + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_text(path, text + "\n")
     return path
 
 

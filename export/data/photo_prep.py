@@ -1,7 +1,6 @@
 """Turns one original photo into a training photo: upright, sRGB, and small enough to have lost its JPEG artefacts."""
 
 import io
-import os
 import re
 import warnings
 from pathlib import Path
@@ -13,6 +12,7 @@ from pillow_heif import register_heif_opener
 
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import PhotoError
+from pocketcrafter.runtime.files import replacing
 
 RECIPE_VERSION: Final = 1
 MAX_PIXELS: Final = 150_000_000
@@ -78,13 +78,8 @@ def prepare_photo(original: Path, target: Path) -> PreparedSize:
         image = image.resize(size, Image.Resampling.LANCZOS)
     if _mean_chroma(image) < MIN_CHROMA:
         raise PhotoError("has no color, so that no color attribute could be learned or measured on it")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(target) as temporary:
         image.save(temporary, "PNG", compress_level=4)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
     return PreparedSize(width=image.width, height=image.height, scale=factor)
 
 

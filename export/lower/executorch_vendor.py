@@ -26,6 +26,7 @@ from pocketcrafter.runtime.bundle.results import Coverage, Precision
 from pocketcrafter.runtime.capabilities import CAPABILITIES
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError
+from pocketcrafter.runtime.files import replacing
 from pocketcrafter.runtime.targets import TargetKind
 
 _DIMENSITY_9300: Final = b"mt6989"
@@ -71,12 +72,8 @@ class VendorLowering:
             raise VendorSdkError(f"{self._target} {reason}.")
         used, _ = hold_back(calibration)
         eager = frozen(model, keep_fp32)
-        temporary = out.with_name(f".{out.name}.tmp")
-        try:
+        with replacing(out) as temporary:
             coverage = self._write(eager, as_tensors(used[0], spec), temporary)
-            temporary.replace(out)
-        finally:
-            temporary.unlink(missing_ok=True)
         if progress is not None:
             progress(1, 1)
         why = f"No machine without the vendor's processor runs a program for {self._target}; a phone must"

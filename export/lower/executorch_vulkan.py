@@ -28,6 +28,7 @@ from pocketcrafter.export.lower.xnnpack import XnnpackLowering
 from pocketcrafter.runtime.bundle.results import Coverage, Precision
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import GateError
+from pocketcrafter.runtime.files import replacing
 from pocketcrafter.runtime.targets import TargetKind
 
 _aten = torch.ops.aten
@@ -71,13 +72,9 @@ class VulkanLowering:
             return on_the_cpu(XnnpackLowering().lower(model, spec, calibration, precision, out, progress=progress))
         used, held = hold_back(calibration)
         eager = frozen(model, keep_fp32)
-        temporary = out.with_name(f".{out.name}.tmp")
-        try:
+        with replacing(out) as temporary:
             cut, coverage = _write(eager, as_tensors(used[0], spec), temporary)
             ratio = _ratio_db(eager, cut, held[:1], spec)
-            temporary.replace(out)
-        finally:
-            temporary.unlink(missing_ok=True)
         if progress is not None:
             progress(1, 1)
         return LoweredArtifact(

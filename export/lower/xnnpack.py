@@ -30,6 +30,7 @@ from pocketcrafter.quantize.weight_int import quantize_linears
 from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
 from pocketcrafter.runtime.bundle.results import Coverage, Precision
 from pocketcrafter.runtime.components import ComponentSpec
+from pocketcrafter.runtime.files import replacing
 from pocketcrafter.runtime.targets import TargetKind
 
 _WEIGHT_BITS: Final[Mapping[Precision, int]] = {Precision.W8A8_DYNAMIC: 8, Precision.A8W4_DYNAMIC: 4}
@@ -69,16 +70,11 @@ class XnnpackLowering:
         elif precision in _WEIGHT_BITS:
             simulated = quantize_linears(eager, _WEIGHT_BITS[precision], keep_fp32, self.guidance)
             how = _TORCHAO
-        temporary = out.with_name(f".{out.name}.tmp")
-        try:
+        with replacing(out) as temporary:
             coverage = _write(simulated, as_tensors(used[0], spec), temporary)
             simulation = Simulation(run_torch(simulated, held, spec), how) if simulated is not eager else None
             actual = run_artifact(ExecutorchBackend(), temporary, held, spec)
-            result = measured(out, coverage, spec, run_torch(eager, held, spec), simulation, actual, _ARTIFACT_HOW)
-            temporary.replace(out)
-        finally:
-            temporary.unlink(missing_ok=True)
-        return result
+            return measured(out, coverage, spec, run_torch(eager, held, spec), simulation, actual, _ARTIFACT_HOW)
 
 
 def _write(model: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> Coverage:

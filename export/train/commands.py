@@ -48,6 +48,7 @@ from pocketcrafter.export.train.restore import Patches, RestoreTask
 from pocketcrafter.export.train.tone import ToneTask, judge_store
 from pocketcrafter.runtime.bundle.integrity import sha256_of
 from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.files import write_text
 
 _GATE_FRAMES_PER_PHOTO: Final = 8
 """Training frames that the gate is tuned on, beside all validation frames."""
@@ -155,9 +156,7 @@ def gate(options: TrainOptions) -> None:
     frames = frames.joined(JudgedFrames.of(store, cross, rows))
     with tqdm(total=TRIALS, desc="gate", unit="trial") as bar:
         tuned, figures = tune_gate(frames, bar.update)
-    temporary = options.weights / "gate.tmp"
-    temporary.write_text(tuned.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    temporary.replace(options.weights / "gate.json")
+    write_text(options.weights / "gate.json", tuned.model_dump_json(indent=1) + "\n")
     click.echo(json.dumps(figures) if options.as_json else "\n".join(f"{k}: {v:.3f}" for k, v in figures.items()))
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.files import replacing
 
 _CHECKPOINT: Final = "checkpoint.safetensors"
 _PARTS: Final = ("weight", "average", "first", "second")
@@ -144,9 +145,8 @@ def _save(
         values = (parameter.detach(), average[name], state["exp_avg"], state["exp_avg_sq"])
         for part, value in zip(_PARTS, values, strict=True):
             tensors[f"{part}/{name}"] = value.contiguous().cpu()
-    temporary = path.with_suffix(".tmp")
-    save_file(tensors, temporary, {"step": str(step), "settings": settings.model_dump_json()})
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, {"step": str(step), "settings": settings.model_dump_json()})
 
 
 def _restore(

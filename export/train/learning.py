@@ -17,6 +17,7 @@ from pocketcrafter.export.train.gating import Gates, JudgedFrames, gate_figures
 from pocketcrafter.export.train.tone import judge_store
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.files import write_text
 from pocketcrafter.runtime.gate import AttributeGate
 from pocketcrafter.runtime.plan import RESTORATION
 
@@ -139,7 +140,4 @@ def read_points(path: Path) -> list[LearningPoint]:
 
 def write_points(path: Path, points: Sequence[LearningPoint]) -> None:
     """Write what `read_points` reads, at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text("".join(f"{point.model_dump_json()}\n" for point in points), encoding="utf-8")
-    temporary.replace(path)
+    write_text(path, "".join(f"{point.model_dump_json()}\n" for point in points))

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.files import write_text
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance as _Dataclass
@@ -73,8 +74,6 @@ def open_progress(
             np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, (rows, *shape))  # type: ignore[no-untyped-call] # numpy's
         np.save(done_path, np.zeros(units, dtype=bool))
         # Last, so that a store with a configuration is whole.
-        temporary = config_path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(config.model_dump()), encoding="utf-8")
-        temporary.replace(config_path)
+        write_text(config_path, json.dumps(config.model_dump()))
     done: np.memmap[Any, np.dtype[np.bool_]] = np.load(done_path, "r+")
     return done

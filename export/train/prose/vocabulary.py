@@ -10,6 +10,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from pocketcrafter.export.train.prose.compose import compose
 from pocketcrafter.export.train.prose.sampling import random_subject
 from pocketcrafter.runtime.components import PROSE_WORDS
+from pocketcrafter.runtime.files import replacing
 from pocketcrafter.runtime.prose.tokenizer import SPECIAL_WORDS
 
 _SPECIAL: Final = re.compile("|".join(map(re.escape, SPECIAL_WORDS)))
@@ -32,8 +33,6 @@ def build_tokenizer(path: Path) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    tokenizer.save(str(temporary))
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        tokenizer.save(str(temporary))
     return tokenizer
