@@ -5,14 +5,13 @@ Called as ``python onnx_guest.py WHEELS MODEL INPUTS.npz OUTPUTS.npz``.
 
 import sys
 
-sys.path.insert(0, sys.argv[1])
 
-import numpy as np
-import onnxruntime as ort
-
-
-def main(model: str, inputs: str, outputs: str) -> None:
+def main(wheels: str, model: str, inputs: str, outputs: str) -> None:
     """Run the model on this processor, on one thread."""
+    sys.path.insert(0, wheels)
+    import numpy as np  # noqa: PLC0415 - from the wheels
+    import onnxruntime as ort  # noqa: PLC0415
+
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -23,4 +22,4 @@ def main(model: str, inputs: str, outputs: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[2:])
+    main(*sys.argv[1:])

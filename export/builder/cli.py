@@ -10,7 +10,6 @@ import click
 
 from pocketcrafter.export.builder.graph import bundle_stage
 from pocketcrafter.export.builder.install import check_free, install
-from pocketcrafter.export.builder.outside import LADDER, build_outside
 from pocketcrafter.export.builder.preflight import check_packages, check_room, check_targets
 from pocketcrafter.export.builder.runner import Budget, in_order, missing_stages, run
 from pocketcrafter.export.builder.stage import Stage
@@ -132,6 +131,8 @@ def build_command(
 
 
 def _build_folder(folder: Path, targets: Sequence[TargetKind], out: Path, gates: Gates, *, as_json: bool) -> None:
+    from pocketcrafter.export.builder.outside import LADDER, build_outside  # noqa: PLC0415 - torch; --help must not wait
+
     check_targets(targets)
     started = time.monotonic()
     with Bars() as bars:

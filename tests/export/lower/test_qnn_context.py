@@ -158,7 +158,7 @@ def test_a_model_that_is_not_compiled_yet_opens_with_its_own_names_and_shapes(tm
 def test_other_precisions_are_refused_with_what_there_is(
     make_restore: Callable[[], nn.Module], spec: ComponentSpec, samples: list[Sample], tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match=r"has no w4: .* nearest is a16w4; it has fp32, int8, a16w8, a16w4"):
+    with pytest.raises(ConfigError, match=r"has no w4: .* nearest is a16w4; it has fp32, fp16, int8, a16w8, a16w4"):
         LOWERINGS[_SM8750].lower(make_restore(), spec, samples, Precision.W4, tmp_path / "restore.onnx")
     assert list(tmp_path.iterdir()) == []
 
