@@ -3,16 +3,21 @@
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
 import onnx
 from onnxruntime.quantization import QuantType, quantize
+from onnxruntime.quantization.calibrate import create_calibrator
 from onnxruntime.quantization.execution_providers.qnn import get_qnn_qdq_config
 
 from pocketcrafter.quantize.qdq import CalibrationReader, inside, strip_metadata
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.errors import ConfigError
 
+_HEADROOM: Final = 1.5
+_FIXED: Final = frozenset({"Sigmoid", "Softmax", "Tanh"})
+"""Operators whose results have ranges of their own on the HTP."""
 _WEIGHTS: Final[Mapping[int, QuantType]] = {8: QuantType.QInt8, 4: QuantType.QInt4}
 
 
@@ -66,13 +71,37 @@ def quantize_sixteen(
             weight_type=_WEIGHTS[bits],
             per_channel=True,
             nodes_to_exclude=kept,
-            init_overrides={name: [{"quant_type": QuantType.QUInt8}] for name in norm_weights(model, set(kept))},
+            init_overrides={
+                **_wide_ranges(parted, calibration, Path(folder)),
+                **{name: [{"quant_type": QuantType.QUInt8}] for name in norm_weights(model, set(kept))},
+            },
         )
         quantize(parted, temporary, config)
         model = onnx.load(temporary)
         strip_metadata(model)
         onnx.save(model, temporary)
         temporary.replace(out)
+
+
+def _wide_ranges(
+    fp32_onnx: Path, calibration: Sequence[Mapping[str, FloatArray]], folder: Path
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the range of every activation with room for what calibration did not see.
+
+    In 16 bits the room costs half a bit; a value beyond its range is clipped, and a decoder's keys lie there for any
+    text that is longer than those seen.
+    """
+    model = onnx.load(fp32_onnx)
+    fixed = {name for node in model.graph.node if node.op_type in _FIXED for name in node.output}
+    constants = {tensor.name for tensor in model.graph.initializer}
+    observer = create_calibrator(fp32_onnx, augmented_model_path=str(folder / "observed.onnx"))
+    observer.collect_data(CalibrationReader(calibration, None))
+    seen = {name: found.range_value for name, found in observer.compute_data().items()}
+    return {
+        name: [{"rmin": np.float32(min(low, 0) * _HEADROOM), "rmax": np.float32(max(high, 0) * _HEADROOM)}]
+        for name, (low, high) in seen.items()
+        if name not in fixed | constants
+    }
 
 
 def norm_weights(model: onnx.ModelProto, kept: set[str]) -> list[str]:
