@@ -15,7 +15,7 @@ from pocketcrafter.quantize.qdq import CalibrationReader, inside, strip_metadata
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.errors import ConfigError
 
-_HEADROOM: Final = 2.5
+_HEADROOM: Final = 2.0
 _FIXED: Final = frozenset({"Sigmoid", "Softmax", "Tanh"})
 """Operators whose results have ranges of their own on the HTP."""
 _WEIGHTS: Final[Mapping[int, QuantType]] = {8: QuantType.QInt8, 4: QuantType.QInt4}
@@ -88,7 +88,7 @@ def _wide_ranges(
 ) -> dict[str, list[dict[str, Any]]]:
     """Return the range of every activation with room for what calibration did not see.
 
-    Of 16 bits it costs one and a third, which no gate notices; a value beyond its range is clipped, and a decoder meets
+    Of 16 bits it costs one. A value beyond its range is clipped, and a decoder meets
     such values in any text that is longer than those seen.
     """
     model = onnx.load(fp32_onnx)
