@@ -7,7 +7,7 @@ from typing import Final
 import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from pocketcrafter.quantize.qdq import inside, strip_metadata
+from pocketcrafter.quantize.qdq import inside, save_stripped
 from pocketcrafter.runtime.errors import ConfigError
 
 TURNED: Final = "_MatMul"
@@ -53,7 +53,4 @@ def quantize_onnx_dynamic(fp32_onnx: Path, out: Path, *, keep_fp32: tuple[str, .
         onnx.save(model, bare)
         names = [*chosen, *(f"{name}{TURNED}" for name in chosen)]
         quantize_dynamic(bare, temporary, nodes_to_quantize=names, per_channel=True, weight_type=QuantType.QInt8)
-        model = onnx.load(temporary)
-        strip_metadata(model)
-        onnx.save(model, temporary)
-        temporary.replace(out)
+        save_stripped(onnx.load(temporary), out)

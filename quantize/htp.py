@@ -11,7 +11,7 @@ from onnxruntime.quantization import QuantType, quantize
 from onnxruntime.quantization.calibrate import create_calibrator
 from onnxruntime.quantization.execution_providers.qnn import get_qnn_qdq_config
 
-from pocketcrafter.quantize.qdq import CalibrationReader, inside, strip_metadata
+from pocketcrafter.quantize.qdq import CalibrationReader, inside, save_stripped
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.errors import ConfigError
 
@@ -72,29 +72,25 @@ def quantize_sixteen(
             per_channel=True,
             nodes_to_exclude=kept,
             init_overrides={
-                **_wide_ranges(parted, calibration, Path(folder)),
+                **_wide_ranges(model, parted, calibration),
                 **{name: [{"quant_type": QuantType.QUInt8}] for name in norm_weights(model, set(kept))},
             },
         )
         quantize(parted, temporary, config)
-        model = onnx.load(temporary)
-        strip_metadata(model)
-        onnx.save(model, temporary)
-        temporary.replace(out)
+        save_stripped(onnx.load(temporary), out)
 
 
 def _wide_ranges(
-    fp32_onnx: Path, calibration: Sequence[Mapping[str, FloatArray]], folder: Path
+    model: onnx.ModelProto, stored: Path, calibration: Sequence[Mapping[str, FloatArray]]
 ) -> dict[str, list[dict[str, Any]]]:
     """Return the range of every activation with room for what calibration did not see.
 
     Of 16 bits it costs one. A value beyond its range is clipped, and a decoder meets
     such values in any text that is longer than those seen.
     """
-    model = onnx.load(fp32_onnx)
     fixed = {name for node in model.graph.node if node.op_type in _FIXED for name in node.output}
     constants = {tensor.name for tensor in model.graph.initializer}
-    observer = create_calibrator(fp32_onnx, augmented_model_path=str(folder / "observed.onnx"))
+    observer = create_calibrator(stored, augmented_model_path=str(stored.with_name("observed.onnx")))
     observer.collect_data(CalibrationReader(calibration, None))
     seen = {name: found.range_value for name, found in observer.compute_data().items()}
     return {

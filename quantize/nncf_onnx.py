@@ -2,14 +2,13 @@
 
 import importlib
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import onnx
 
-from pocketcrafter.quantize.qdq import inside, strip_metadata
+from pocketcrafter.quantize.qdq import inside, save_stripped
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.errors import BackendError, ConfigError
 
@@ -52,11 +51,7 @@ def quantize_nncf(
         subset_size=len(calibration),
         ignored_scope=nncf.IgnoredScope(names=kept) if kept else None,
     )
-    strip_metadata(quantized)
-    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
-        temporary = Path(folder) / out.name
-        onnx.save(quantized, temporary)
-        temporary.replace(out)
+    save_stripped(quantized, out)
 
 
 def _nncf() -> Any:  # noqa: ANN401 - untyped package

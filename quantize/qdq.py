@@ -18,6 +18,7 @@ from onnxruntime.quantization import (
 from pocketcrafter.quantize.modules import is_within
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.files import replacing
 
 WEIGHTED: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """The operators that multiply by weights."""
@@ -78,10 +79,7 @@ def quantize_onnx(
             calibrate_method=CalibrationMethod.MinMax,
             nodes_to_quantize=nodes,
         )
-        model = onnx.load(temporary)
-        strip_metadata(model)
-        onnx.save(model, temporary)
-        temporary.replace(out)
+        save_stripped(onnx.load(temporary), out)
 
 
 def int8_nodes(model: onnx.ModelProto, keep_fp32: tuple[str, ...]) -> list[str]:
@@ -103,6 +101,13 @@ def int8_nodes(model: onnx.ModelProto, keep_fp32: tuple[str, ...]) -> list[str]:
         if weighted or joins or (node.op_type in _MOVING | _REMOVABLE and follows):
             names.append(node.name)
     return names
+
+
+def save_stripped(model: onnx.ModelProto, out: Path) -> None:
+    """Write a model without the exporter's metadata, whole or not at all."""
+    strip_metadata(model)
+    with replacing(out) as temporary:
+        onnx.save(model, temporary)
 
 
 def strip_metadata(model: onnx.ModelProto) -> None:

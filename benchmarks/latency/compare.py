@@ -178,29 +178,28 @@ def _compared(
     old: CaseResult, new: CaseResult, old_samples: tuple[float, ...], new_samples: tuple[float, ...]
 ) -> Comparison:
     ratio, ends = ratio_of_medians(new_samples, old_samples)
-    margin = max(LIMIT, old.warm.spread / 2, new.warm.spread / 2)
     # A process whose memory cannot be told reports 0.
     memory = new.peak_rss_mib / old.peak_rss_mib if old.peak_rss_mib and new.peak_rss_mib else 1.0
-    return Comparison(
-        runner=new.runner,
-        component=new.component,
-        threads=new.threads,
-        ratio=ratio,
-        interval=Interval.of(ends),
-        margin=float(np.round(margin, 4)),
-        memory_ratio=memory,
-        noisy=old.noisy or new.noisy,
-        verdict=_verdict(ends or (ratio, ratio), margin, memory),
-    )
+    return _comparison(old, new, ratio, ends, max(old.warm.spread, new.warm.spread), memory)
 
 
 def _compared_relative(old: RelativeCase, new: RelativeCase) -> Comparison:
-    margin = max(LIMIT, old.spread / 2, new.spread / 2)
     ends = None
     if old.interval and new.interval:
         ends = new.interval.low / old.interval.high, new.interval.high / old.interval.low
     memory = new.memory_ratio / old.memory_ratio if old.memory_ratio and new.memory_ratio else 1.0
-    ratio = new.ratio / old.ratio
+    return _comparison(old, new, new.ratio / old.ratio, ends, max(old.spread, new.spread), memory)
+
+
+def _comparison(
+    old: CaseResult | RelativeCase,
+    new: CaseResult | RelativeCase,
+    ratio: float,
+    ends: tuple[float, float] | None,
+    spread: float,
+    memory: float,
+) -> Comparison:
+    margin = max(LIMIT, spread / 2)
     return Comparison(
         runner=new.runner,
         component=new.component,

@@ -1,6 +1,8 @@
 """Puts a finished bundle where it was asked for, at once, and never over something else."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pocketcrafter.runtime.bundle.manifest import DIGEST, MANIFEST
@@ -31,24 +33,37 @@ def install(made: Path, out: Path) -> bool:
     check_free(out)
     if _is_same(made, out):
         return False
+    with replacing_folder(out) as fresh:
+        shutil.copytree(made, fresh)
+    return True
+
+
+@contextmanager
+def replacing_folder(out: Path) -> Iterator[Path]:
+    """Give the name of a folder to make; it takes the place of ``out`` when the block ends well, and is removed if not.
+
+    What is there already stays until the end, and whole.
+    """
     out.parent.mkdir(parents=True, exist_ok=True)
     fresh, old = out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old")
     for left in (fresh, old):
         shutil.rmtree(left, ignore_errors=True)
-    shutil.copytree(made, fresh)
-    if out.exists():
-        out.replace(old)
-    fresh.replace(out)
+    try:
+        yield fresh
+        if out.exists():
+            out.replace(old)
+        fresh.replace(out)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
-    return True
 
 
-def check_free(out: Path) -> None:
-    """Raise `ConfigError` where something other than a bundle or an empty directory lies at ``out``."""
+def check_free(out: Path, mark: str = MANIFEST, what: str = "a bundle") -> None:
+    """Raise `ConfigError` where something other than a folder that holds ``mark``, or an empty one, lies at ``out``."""
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise ConfigError(f"{out} is not a directory; choose another --out.")
-    if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file():
-        raise ConfigError(f"{out} holds something that is not a bundle; choose another --out, or empty it.")
+    if out.is_dir() and any(out.iterdir()) and not (out / mark).is_file():
+        raise ConfigError(f"{out} holds something that is not {what}; choose another --out, or empty it.")
 
 
 def _is_same(made: Path, out: Path) -> bool:

@@ -1,14 +1,14 @@
 """Builds a network of other people: its parts for each target, with the ladder beside them, whole or not at all."""
 
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from pocketcrafter.export.builder.install import check_free, replacing_folder
 from pocketcrafter.export.outside import Rung, climb, faults, load_folder
 from pocketcrafter.export.recipe import Gates
-from pocketcrafter.runtime.errors import ConfigError, GateError
+from pocketcrafter.runtime.errors import GateError
 from pocketcrafter.runtime.targets import TargetKind
 
 LADDER: Final = "ladder.json"
@@ -46,13 +46,10 @@ def build_outside(
     GateError
         If a target refuses a part or a part misses a gate; nothing is written then, and the error names all of them.
     """
-    _check_free(out)
+    check_free(out, LADDER, "such a build")
     jobs = [(part, target) for part in load_folder(folder) for target in targets]
-    fresh, old = out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old")
-    for left in (fresh, old):
-        shutil.rmtree(left, ignore_errors=True)
     rungs = []
-    try:
+    with replacing_folder(out) as fresh:
         for done, (part, target) in enumerate(jobs):
             progress(f"{part.name} on {target}", done, len(jobs))
             rungs.append(climb(part, target, fresh / target.value.replace(":", "-")))
@@ -61,21 +58,8 @@ def build_outside(
             raise GateError(f"{folder}: nothing was written.\n" + "\n".join(missed))
         said = {"folder": folder.name, "gates": gates.model_dump(mode="json"), "rungs": [_said(r) for r in rungs]}
         (fresh / LADDER).write_text(json.dumps(said, indent=1), encoding="utf-8")
-        if out.exists():
-            out.replace(old)
-        fresh.replace(out)
-    finally:
-        for left in (fresh, old):
-            shutil.rmtree(left, ignore_errors=True)
     return rungs
 
 
 def _said(rung: Rung) -> dict[str, object]:
     return rung.model_dump(mode="json", exclude={"refusal"})
-
-
-def _check_free(out: Path) -> None:
-    if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise ConfigError(f"{out} is not a directory; choose another --out.")
-    if out.is_dir() and any(out.iterdir()) and not (out / LADDER).is_file():
-        raise ConfigError(f"{out} holds something that is not such a build; choose another --out, or empty it.")
