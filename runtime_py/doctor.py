@@ -15,6 +15,7 @@ from pocketcrafter.runtime.backends.names import BACKEND_OF, BackendName
 from pocketcrafter.runtime.backends.registry import why_unusable
 from pocketcrafter.runtime.capabilities import CAPABILITIES, why_not_buildable
 from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.memory import memory_mib
 
 _DISTRIBUTION: Final = "pocketcrafter"
 _EXTRAS: Final = ("build", "qnn", "coreml")
@@ -106,20 +107,6 @@ def extra_state(extra: str | None) -> ExtraState:
     return ExtraState(
         name=extra or "runtime", packages=packages, missing=tuple(missing), mend=f"pip install '{wanted}'"
     )
-
-
-def memory_mib() -> tuple[int, int]:
-    """Return the RAM of this machine and the part that is free for new work, in MiB; (0, 0) where it cannot be told."""
-    try:
-        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // _MIB
-    except (AttributeError, ValueError, OSError):
-        return 0, 0
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        available = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration, ValueError):
-        return total, total
-    return total, available * 1024 // _MIB
 
 
 def free_disk_mib(folder: Path) -> int:

@@ -12,9 +12,10 @@ from multiprocessing.connection import Connection
 from typing import Final, Self, TypeVar
 
 from pocketcrafter.benchmarks.latency.jobs import Job, Run
-from pocketcrafter.benchmarks.latency.machine import frequency_mhz, resident_mib, temperature_celsius
+from pocketcrafter.benchmarks.latency.machine import frequency_mhz, temperature_celsius
 from pocketcrafter.benchmarks.latency.results import SustainedPoint
 from pocketcrafter.runtime.errors import BackendError, PocketCrafterError
+from pocketcrafter.runtime.memory import resident_mib
 
 _T = TypeVar("_T")
 _GOODBYE_SECONDS: Final = 10

@@ -10,7 +10,7 @@ from typing import Final
 from pydantic import Field
 
 from pocketcrafter.runtime.config import Config
-from pocketcrafter.runtime.doctor import memory_mib
+from pocketcrafter.runtime.memory import memory_mib
 
 _TOOLS: Final = ("executorch", "numpy", "onnxruntime", "pocketcrafter", "torch")
 _THERMAL: Final = Path("/sys/class/thermal")
@@ -69,30 +69,6 @@ def temperature_celsius() -> float | None:
         except (OSError, ValueError):
             continue
     return max(found, default=None)
-
-
-def resident_mib() -> tuple[float, float]:
-    """Return this process's resident memory, now and at its highest, in MiB; zeros where it cannot be told.
-
-    Linux hands `ru_maxrss` of a parent on to its children, so that a small child of a large parent looks large: the
-    kernel's own account of this process is read instead.
-    """
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
-        pairs = (line.partition(":") for line in lines)
-        kib = {key: int(rest.split()[0]) for key, _, rest in pairs if key in {"VmRSS", "VmHWM"}}
-        return kib["VmRSS"] / 1024, kib["VmHWM"] / 1024
-    except (OSError, KeyError):
-        return _peak_by_resource()
-
-
-def _peak_by_resource() -> tuple[float, float]:
-    try:
-        import resource  # noqa: PLC0415 - not on Windows
-    except ImportError:
-        return 0.0, 0.0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if platform.system() == "Darwin" else 1024)
-    return peak, peak
 
 
 def _cpu_name() -> str:

@@ -1,9 +1,7 @@
 """What quantizing a large model takes: peak memory of a process that streams random weights through it."""
 
 import json
-import resource
 import struct
-import sys
 import tempfile
 import time
 from multiprocessing import get_context
@@ -18,6 +16,7 @@ from pocketcrafter.benchmarks.quality.tables import markdown
 from pocketcrafter.quantize.stream import quantize_file
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import BackendError
+from pocketcrafter.runtime.memory import resident_mib
 
 _WIDTH: Final = 2048
 _MEBI: Final = 1 << 20
@@ -63,7 +62,7 @@ def measure_memory(parameters: int, bits: int, folder: Path | None = None) -> Me
             parameters=count,
             bits=bits,
             model_mib=4 * count / _MEBI,
-            peak_mib=peak / _MEBI,
+            peak_mib=peak,
             bar_mib=(_FACTOR * 4 * count + _FIXED) / _MEBI,
             quantized_mib=out.stat().st_size / _MEBI,
             seconds=time.perf_counter() - started,
@@ -86,9 +85,7 @@ def memory_table(rows: list[MemoryRow]) -> str:
 
 def _quantize(source: Path, out: Path, bits: int, answer: Connection) -> None:
     quantize_file(source, out, bits)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Kilobytes on Linux, bytes on macOS.
-    answer.send(peak if sys.platform == "darwin" else 1024 * peak)
+    answer.send(resident_mib()[1])
 
 
 def _write_random(path: Path, parameters: int) -> int:

@@ -3,22 +3,27 @@
 import contextlib
 import importlib
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import resource
 import sys
 import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 from typing import Final
 
+from pocketcrafter.export.builder.warm import PRELOAD
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import GateError, PocketCrafterError
+from pocketcrafter.runtime.memory import resident_mib
 
 _GOODBYE_SECONDS: Final = 10
-_ONE_THREAD: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_ONE_THREAD: Final = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+_SERVER: Final = "forkserver"
 
 
 class StageError(PocketCrafterError):
@@ -32,6 +37,7 @@ class _Call:
     settings: Config
     out: Path
     log: Path
+    environment: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -50,10 +56,41 @@ class Ended:
     """What it computed for, its own processes included, however busy the machine was."""
 
 
+def warm_up(modules: Sequence[str]) -> None:
+    """Import modules in the server that every :class:`Child` is forked from, where this system has such a thing.
+
+    Torch, ExecuTorch and coremltools take ten seconds to import, longer than many a stage. A server that runs already
+    is left as it is.
+    """
+    if _SERVER not in multiprocessing.get_all_start_methods():
+        return
+    multiprocessing.get_context(_SERVER).set_forkserver_preload(["pocketcrafter.export.builder.warm"])
+    with _environment({**_ONE_THREAD, PRELOAD: ",".join(modules)}):
+        multiprocessing.forkserver.ensure_running()
+
+
+@contextlib.contextmanager
+def _environment(changes: Mapping[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _context() -> ForkServerContext | SpawnContext:
+    if _SERVER in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context(_SERVER)
+    return multiprocessing.get_context("spawn")
+
+
 class Child:
     """A call of ``module:function`` in a new process, on one thread.
 
-    One thread, whatever the machine has: sums in another order would give other bytes.
+    One thread, whatever the machine has: sums in another order would give other bytes. :func:`warm_up` first, or each
+    process imports by itself.
 
     Parameters
     ----------
@@ -65,10 +102,10 @@ class Child:
 
     def __init__(self, run: str, inputs: Mapping[str, Path], settings: Config, out: Path, log: Path) -> None:
         self._run, self._log = run, log
-        context = multiprocessing.get_context("spawn")
+        context = _context()
         self.connection, theirs = context.Pipe(duplex=False)
         """Readable when there is something to `receive`."""
-        call = _Call(run, inputs, settings, out, log)
+        call = _Call(run, inputs, settings, out, log, dict(os.environ))
         self._process = context.Process(target=_main, args=(theirs, call), daemon=True)
         self._process.start()
         theirs.close()
@@ -118,8 +155,9 @@ def _as_error(failure: _Failure, run: str, log: Path) -> PocketCrafterError:
 
 def _main(connection: Connection, call: _Call) -> None:
     threading.Thread(target=_follow_parent, daemon=True).start()
-    # Before anything that computes is imported.
-    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+    # The server's environment is that of its first build.
+    os.environ.clear()
+    os.environ.update({**call.environment, **_ONE_THREAD})
     with call.log.open("w", encoding="utf-8") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
@@ -134,10 +172,11 @@ def _main(connection: Connection, call: _Call) -> None:
         traceback.print_exc()
         connection.send(_Failure(f"{type(error).__name__}: {error}", None))
     else:
+        largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
         used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
         connection.send(
             Ended(
-                peak_mib=max(u.ru_maxrss for u in used) >> (20 if sys.platform == "darwin" else 10),
+                peak_mib=round(max(resident_mib()[1], largest / (1024**2 if sys.platform == "darwin" else 1024))),
                 cpu_seconds=sum(u.ru_utime + u.ru_stime for u in used),
             )
         )

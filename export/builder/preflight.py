@@ -6,8 +6,9 @@ from typing import Final
 
 from pocketcrafter.export.builder.stage import Estimate
 from pocketcrafter.runtime.capabilities import why_not_buildable
-from pocketcrafter.runtime.doctor import extra_state, free_disk_mib, memory_mib
+from pocketcrafter.runtime.doctor import extra_state, free_disk_mib
 from pocketcrafter.runtime.errors import PocketCrafterError
+from pocketcrafter.runtime.memory import memory_mib
 from pocketcrafter.runtime.targets import TargetKind
 
 _SPARE_DISK_MIB: Final = 200

@@ -4,18 +4,18 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import IO, Final, Self, cast
 
-from pocketcrafter.export.builder.child import Child, Ended
+from pocketcrafter.export.builder.child import Child, Ended, warm_up
 from pocketcrafter.export.builder.stage import Stage
 from pocketcrafter.export.builder.store import Store
-from pocketcrafter.runtime.doctor import memory_mib
 from pocketcrafter.runtime.errors import GateError, PocketCrafterError
+from pocketcrafter.runtime.memory import memory_mib
 
 try:
     import fcntl
@@ -23,6 +23,8 @@ except ImportError:  # no advisory locks on this system
     fcntl = None  # type: ignore[assignment]
 
 _SHARE_OF_FREE: Final = 0.8
+_LATE: Final[Mapping[str, str]] = {"coremltools": "coremltools", "onnxscript": "torch.onnx._internal.exporter._compat"}
+"""Modules of distributions that the stages import when they need them."""
 
 
 class BuildBusyError(PocketCrafterError):
@@ -112,6 +114,13 @@ def run(
         return _Crew(last, store, progress, budget or Budget.of_machine()).run()
 
 
+def _imports(stages: Sequence[Stage]) -> list[str]:
+    """Return the modules that stages run in, and those of their tools that they import late."""
+    tools = {tool for stage in stages for tool in stage.tools}
+    runs = {stage.run.partition(":")[0] for stage in stages}
+    return [*sorted(runs), *(module for tool, module in _LATE.items() if tool in tools)]
+
+
 @dataclass
 class _Running:
     """A stage at work."""
@@ -139,6 +148,7 @@ class _Crew:
         self._finished = 0.0
 
     def run(self) -> Path:
+        warm_up(_imports(self._waiting))
         try:
             self._start()
             while self._at_work:

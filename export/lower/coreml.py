@@ -9,6 +9,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from pocketcrafter.export.coreml_backend import MilBackend
 from pocketcrafter.export.lower.base import (
     LoweredArtifact,
     Progress,
@@ -22,10 +23,10 @@ from pocketcrafter.export.lower.base import (
     measured,
     run_torch,
 )
-from pocketcrafter.export.lower.coreml_backend import MilBackend, open_package
 from pocketcrafter.export.lower.coreml_convert import CoremlOs, convert, coremltools
 from pocketcrafter.export.lower.coreml_coverage import coreml_coverage
 from pocketcrafter.export.lower.coreml_functions import StatefulForm, convert_functions, stateful_form
+from pocketcrafter.export.lower.coreml_session import open_package
 from pocketcrafter.export.lower.mil_interpreter import Mode, read_package
 from pocketcrafter.quantize.weights import Grid, quantize_weights
 from pocketcrafter.runtime.bundle.results import Fidelity, Precision

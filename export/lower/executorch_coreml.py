@@ -10,6 +10,7 @@ import torch
 from executorch.exir import to_edge_transform_and_lower
 from torch import Tensor, nn
 
+from pocketcrafter.export.coreml_backend import MilBackend
 from pocketcrafter.export.lower.base import (
     LoweredArtifact,
     Progress,
@@ -25,9 +26,9 @@ from pocketcrafter.export.lower.base import (
     run_torch,
 )
 from pocketcrafter.export.lower.coreml import GRIDS, INTERPRETED, ROUNDED, check_conversion
-from pocketcrafter.export.lower.coreml_backend import MilBackend, open_package
 from pocketcrafter.export.lower.coreml_convert import coremltools, quiet
 from pocketcrafter.export.lower.coreml_coverage import coreml_coverage
+from pocketcrafter.export.lower.coreml_session import open_package
 from pocketcrafter.export.lower.coverage import torch_coverage
 from pocketcrafter.export.lower.executorch_coreml_package import extract_package
 from pocketcrafter.export.lower.mil_interpreter import Mode, read_package

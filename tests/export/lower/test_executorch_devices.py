@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pocketcrafter.export.builder.preflight import PreflightError, check_targets
+from pocketcrafter.export.coreml_backend import MilBackend
 from pocketcrafter.export.lower import LOWERINGS, LoweredArtifact
 from pocketcrafter.export.lower.base import Sample
-from pocketcrafter.export.lower.coreml_backend import MilBackend
 from pocketcrafter.export.lower.executorch_vendor import VendorSdkError
 from pocketcrafter.runtime.backends.names import BACKEND_OF
 from pocketcrafter.runtime.backends.registry import get_backend, why_unusable

@@ -1,6 +1,5 @@
-"""Runs Core ML packages, in a ``.pte`` too, on any machine: the backend of Core ML's targets, an interpreter."""
+"""Sessions of Core ML packages, in a ``.pte`` too, on any machine: the interpreter behind a component's contract."""
 
-import importlib.util
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from pocketcrafter.export.lower.coreml_convert import INSTALL
 from pocketcrafter.export.lower.executorch_coreml_package import extract_package
 from pocketcrafter.export.lower.mil_interpreter import Interpreter, Mode, first_divergence, read_package
 from pocketcrafter.export.lower.mil_interpreter.program import Port, Program
@@ -23,41 +21,6 @@ from pocketcrafter.runtime.errors import BackendError
 _PROGRAM: Final = ".pte"
 NEXT: Final = "next_"
 """What a component's contract puts before the name of a tensor that it takes back with the next call."""
-
-
-class MilBackend:
-    """Interprets packages; every layer is rounded to its declared type. Needs the extras `build` and `coreml`."""
-
-    def missing(self) -> str | None:
-        """Return the command that installs coremltools, or `None` when it is there."""
-        if importlib.util.find_spec("coremltools") is None:
-            return f"coremltools is not installed: {INSTALL}"
-        return None
-
-    def open(self, artifact: Path, spec: ComponentSpec, threads: int) -> Session:
-        """Open a package; ``threads`` is one setting of the whole process, so the last opened session decides it.
-
-        Raises
-        ------
-        BackendError
-            If coremltools is missing, or the package cannot be read or does not keep the spec.
-        """
-        if reason := self.missing():
-            raise BackendError(f"The mil-interpreter backend cannot run: {reason}")
-        torch.set_num_threads(threads)
-        return open_package(artifact, spec, Mode.DECLARED)
-
-    def first_divergence(
-        self, artifact: Path, spec: ComponentSpec, inputs: Mapping[str, FloatArray]
-    ) -> tuple[dict[str, FloatArray], LayerDivergence | None]:
-        """See :class:`pocketcrafter.runtime.backends.base.LayerwiseBackend`."""
-        if reason := self.missing():
-            raise BackendError(f"The mil-interpreter backend cannot run: {reason}")
-        inside = _open(artifact, spec)
-        exact = _MilSession(Interpreter(inside.program, mode=Mode.FP32), inside, spec).run(inputs)
-        feeds, states = _feeds(inputs, inside, spec)
-        found = first_divergence(inside.program, feeds, states=states)
-        return exact, None if found is None else LayerDivergence(**vars(found))
 
 
 def open_package(artifact: Path, spec: ComponentSpec, mode: Mode) -> Session:
@@ -73,6 +36,17 @@ def open_package(artifact: Path, spec: ComponentSpec, mode: Mode) -> Session:
     """
     inside = _open(artifact, spec)
     return _MilSession(Interpreter(inside.program, mode=mode), inside, spec)
+
+
+def divergence(
+    artifact: Path, spec: ComponentSpec, inputs: Mapping[str, FloatArray]
+) -> tuple[dict[str, FloatArray], LayerDivergence | None]:
+    """See :class:`pocketcrafter.runtime.backends.base.LayerwiseBackend`."""
+    inside = _open(artifact, spec)
+    exact = _MilSession(Interpreter(inside.program, mode=Mode.FP32), inside, spec).run(inputs)
+    feeds, states = _feeds(inputs, inside, spec)
+    found = first_divergence(inside.program, feeds, states=states)
+    return exact, None if found is None else LayerDivergence(**vars(found))
 
 
 @dataclass(frozen=True)

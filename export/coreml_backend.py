@@ -1,0 +1,56 @@
+"""The backend of Core ML's targets: an interpreter of their packages, which any machine can run."""
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.backends.base import LayerDivergence, Session
+from pocketcrafter.runtime.components import ComponentSpec
+from pocketcrafter.runtime.errors import BackendError
+
+_NEEDS: Final = ("torch", "coremltools")
+
+
+class MilBackend:
+    """Interprets packages; every layer is rounded to its declared type. Needs the extras `build` and `coreml`.
+
+    Asked whether it can run, it imports nothing: a build that is up to date does not wait for torch.
+    """
+
+    def missing(self) -> str | None:
+        """Return the command that installs what is missing, or `None` when all is there."""
+        if absent := [name for name in _NEEDS if importlib.util.find_spec(name) is None]:
+            return f"{' and '.join(absent)} not installed: pip install 'pocketcrafter[build,coreml]'"
+        return None
+
+    def open(self, artifact: Path, spec: ComponentSpec, threads: int) -> Session:
+        """Open a package; ``threads`` is one setting of the whole process, so the last opened session decides it.
+
+        Raises
+        ------
+        BackendError
+            If a distribution is missing, or the package cannot be read or does not keep the spec.
+        """
+        self._check()
+        import torch  # noqa: PLC0415
+
+        from pocketcrafter.export.lower.coreml_session import open_package  # noqa: PLC0415
+        from pocketcrafter.export.lower.mil_interpreter import Mode  # noqa: PLC0415
+
+        torch.set_num_threads(threads)
+        return open_package(artifact, spec, Mode.DECLARED)
+
+    def first_divergence(
+        self, artifact: Path, spec: ComponentSpec, inputs: Mapping[str, FloatArray]
+    ) -> tuple[dict[str, FloatArray], LayerDivergence | None]:
+        """See :class:`pocketcrafter.runtime.backends.base.LayerwiseBackend`."""
+        self._check()
+        from pocketcrafter.export.lower.coreml_session import divergence  # noqa: PLC0415
+
+        return divergence(artifact, spec, inputs)
+
+    def _check(self) -> None:
+        if reason := self.missing():
+            raise BackendError(f"The mil-interpreter backend cannot run: {reason}")
