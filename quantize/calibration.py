@@ -11,6 +11,9 @@ from pocketcrafter.runtime.errors import CalibrationError
 LEAST_SAMPLES: Final = 4
 """Fewer photos do not show what others look like; 32 are usual."""
 
+_FEW: Final = 1024
+_ROOM: Final = 1.5
+
 _SHARE: Final = 4
 _MOST: Final = 8
 
@@ -18,6 +21,26 @@ _MOST: Final = 8
 def held_back(samples: int) -> int:
     """Return how many samples, the last ones, are not calibrated with: a quarter, one to eight; they measure."""
     return min(max(1, samples // _SHARE), _MOST)
+
+
+def room_for(values: int) -> float:
+    """Return how much wider than what was seen the range of an 8-bit activation must be.
+
+    A map of features shows tens of thousands of values in each sample, and few of the next photo's lie beyond them. A
+    vector that conditions a network shows dozens: the next photo's are often beyond, and are clipped for all of the
+    picture. Half as much again costs such a vector less than a bit, and maps do without it: they would pay as much.
+
+    Parameters
+    ----------
+    values
+        Elements of the activation in one sample.
+
+    Returns
+    -------
+    float
+        What both ends of its range are multiplied by: 1.5 below 1024 values, else 1.
+    """
+    return _ROOM if values < _FEW else 1.0
 
 
 def check_samples(calibration: Sequence[Mapping[str, AnyFloatArray]]) -> None:

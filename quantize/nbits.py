@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from pocketcrafter.quantize.blocks import BLOCK, Blocks, nearest
 from pocketcrafter.quantize.packing import packed, unpacked
 from pocketcrafter.quantize.qdq import inside, module_of
+from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.errors import ConfigError, ShapeMismatchError
 
 _OPERATOR: Final = "MatMulNBits"
@@ -53,7 +54,7 @@ def quantize_linears(
     made.CopyFrom(model)
     graph = made.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
-    chosen = [n for n in graph.node if _is_linear(n, weights) and not inside(n, keep_fp32)]
+    chosen = [node for node in linear_nodes(made) if not inside(node, keep_fp32)]
     if not chosen:
         raise ConfigError("No linear layer is left to quantize: keep fewer modules in float32, or build it in fp32.")
     casts: list[onnx.NodeProto] = []
@@ -102,19 +103,14 @@ def decoded(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     made = onnx.ModelProto()
     made.CopyFrom(model)
-    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in made.graph.initializer}
-    casts = [n for n in made.graph.node if n.op_type == _CAST and n.input[0] in stored]
-    stored |= {n.output[0]: stored[n.input[0]].astype(np.float32) for n in casts}
+    matrices = matrices_of(model)
+    constants = {tensor.name for tensor in made.graph.initializer}
+    casts = [n for n in made.graph.node if n.op_type == _CAST and n.input[0] in constants]
     for node in made.graph.node:
         if node.op_type != _OPERATOR:
             continue
-        facts = {a.name: a.i for a in node.attribute}
-        levels = stored[node.input[1]].reshape(facts["N"], -1)
-        levels = unpacked(levels, facts["bits"])
-        steps = np.repeat(stored[node.input[2]].reshape(facts["N"], -1), facts["block_size"], 1)
-        weight = levels.astype(np.float32) * steps
         name = f"{node.name}.weight"
-        made.graph.initializer.append(numpy_helper.from_array(weight[:, : facts["K"]].T.copy(), name))
+        made.graph.initializer.append(numpy_helper.from_array(matrices[node.name].T.copy(), name))
         node.CopyFrom(helper.make_node("MatMul", [node.input[0], name], list(node.output), name=node.name))
     used = {name for node in made.graph.node for name in node.input}
     left = [node for node in made.graph.node if node not in casts or node.output[0] in used]
@@ -122,6 +118,31 @@ def decoded(model: onnx.ModelProto) -> onnx.ModelProto:
     made.graph.node.extend(left)
     _drop_unused(made.graph)
     return made
+
+
+def matrices_of(model: onnx.ModelProto) -> dict[str, FloatArray]:
+    """Return the weights that the levels of every ``MatMulNBits`` stand for, ``(N, K)``, float32, by its node's name.
+
+    Levels are counted from the lowest, as the operator does without zero points.
+    """
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    casts = [n for n in model.graph.node if n.op_type == _CAST and n.input[0] in stored]
+    stored |= {n.output[0]: stored[n.input[0]].astype(np.float32) for n in casts}
+    made = {}
+    for node in model.graph.node:
+        if node.op_type != _OPERATOR:
+            continue
+        facts = {a.name: a.i for a in node.attribute}
+        levels = unpacked(stored[node.input[1]].reshape(facts["N"], -1), facts["bits"])
+        steps = np.repeat(stored[node.input[2]].reshape(facts["N"], -1), facts["block_size"], 1)
+        made[node.name] = (levels.astype(np.float32) * steps)[:, : facts["K"]]
+    return made
+
+
+def linear_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """Return the nodes that `quantize_linears` takes: layers without bias, with constant weights of whole blocks."""
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    return [node for node in model.graph.node if _is_linear(node, weights)]
 
 
 def _is_linear(node: onnx.NodeProto, weights: Mapping[str, onnx.TensorProto]) -> bool:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torchao.quantization.pt2e import FakeQuantize, MinMaxObserver
 
+from pocketcrafter.quantize.calibration import room_for
+
 _LEVELS: Final = 256
 _KEPT: Final = 8192
 """Values that are kept of each calibration sample, evenly spread over the tensor."""
@@ -90,7 +92,7 @@ RANGES: Final[Mapping[Range, Callable[[Tensor], tuple[float, float]]]] = {
 
 
 class RangeObserver(MinMaxObserver):  # type: ignore[misc] # torchao is untyped
-    """Keeps a sample of what it sees, and chooses the range when it is asked.
+    """Keeps a sample of what it sees, and chooses the range when it is asked, with room where it sees few values.
 
     Parameters
     ----------
@@ -104,9 +106,11 @@ class RangeObserver(MinMaxObserver):  # type: ignore[misc] # torchao is untyped
         super().__init__(**settings)
         self.choose = choose
         self._kept: list[Tensor] = []
+        self._values = 0
 
     def forward(self, x: Tensor) -> Tensor:
         """Look at a tensor, and return it."""
+        self._values = max(self._values, x.numel())
         if self.choose is not Range.MIN_MAX and x.numel():
             flat = x.detach().reshape(-1)
             extremes = torch.stack([flat.min(), flat.max()])
@@ -116,10 +120,13 @@ class RangeObserver(MinMaxObserver):  # type: ignore[misc] # torchao is untyped
 
     def calculate_qparams(self) -> tuple[Tensor, Tensor]:
         """Return scale and zero point of the chosen range."""
-        if not self._kept:
+        if not self._values:
             return _pair(super().calculate_qparams())
-        low, high = RANGES[self.choose](_thinned(torch.cat(self._kept)))
-        return _pair(self._calculate_qparams(torch.tensor(low), torch.tensor(high)))
+        low, high = float(self.min_val), float(self.max_val)
+        if self._kept:
+            low, high = RANGES[self.choose](_thinned(torch.cat(self._kept)))
+        room = room_for(self._values)
+        return _pair(self._calculate_qparams(torch.tensor(min(low, 0.0) * room), torch.tensor(max(high, 0.0) * room)))
 
 
 class Switch(FakeQuantize):  # type: ignore[misc] # likewise

@@ -1,11 +1,13 @@
 """Static INT8 quantization of ONNX models for ONNX Runtime: QDQ pairs, per-channel weights, per-tensor activations."""
 
 import ast
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import onnx
 from onnxruntime.quantization import (
     CalibrationDataReader,
@@ -14,7 +16,9 @@ from onnxruntime.quantization import (
     QuantType,
     quantize_static,
 )
+from onnxruntime.quantization.calibrate import TensorData, create_calibrator, save_tensors_data
 
+from pocketcrafter.quantize.calibration import room_for
 from pocketcrafter.quantize.modules import is_within
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.errors import ConfigError
@@ -40,7 +44,8 @@ def quantize_onnx(
     """Quantize weights and activations of an ONNX model to INT8.
 
     The same layers become INT8 as in :func:`pocketcrafter.quantize.pt2e.quantize_static`: what has weights, and the
-    additions and multiplications whose operands all come from INT8 layers.
+    additions and multiplications whose operands all come from INT8 layers. Ranges are the widest that were seen, with
+    the room of :func:`pocketcrafter.quantize.calibration.room_for`.
 
     Parameters
     ----------
@@ -63,15 +68,17 @@ def quantize_onnx(
     """
     if not calibration:
         raise ConfigError("Static quantization needs calibration samples: give at least one (32 are usual).")
-    nodes = int8_nodes(onnx.load(fp32_onnx), keep_fp32)
+    model = onnx.load(fp32_onnx)
+    nodes = int8_nodes(model, keep_fp32)
     if not nodes:
         raise ConfigError(f"{fp32_onnx}: no layer is left to quantize; keep fewer modules in float32, or build fp32.")
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
-        temporary = Path(folder) / out.name
+        temporary, ranges = Path(folder) / out.name, Path(folder) / "ranges.json"
+        _write_ranges(model, fp32_onnx, CalibrationReader(calibration, progress), ranges)
         quantize_static(
             fp32_onnx,
             temporary,
-            CalibrationReader(calibration, progress),
+            calibration_cache_path=ranges,
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             weight_type=QuantType.QInt8,
@@ -80,6 +87,20 @@ def quantize_onnx(
             nodes_to_quantize=nodes,
         )
         save_stripped(onnx.load(temporary), out)
+
+
+def _write_ranges(model: onnx.ModelProto, stored: Path, reader: "CalibrationReader", out: Path) -> None:
+    """Write what the activations of a stored model range over, as ONNX Runtime's own calibration would."""
+    values = (*model.graph.value_info, *model.graph.input, *model.graph.output)
+    sizes = {v.name: math.prod(d.dim_value for d in v.type.tensor_type.shape.dim) for v in values}
+    calibrator = create_calibrator(stored, augmented_model_path=str(out.with_name("observed.onnx")))
+    calibrator.collect_data(reader)
+    seen = calibrator.compute_data()
+    for name in seen.keys():  # noqa: SIM118 - not a dictionary: what it iterates over is said nowhere
+        low, high = seen[name].range_value
+        room = room_for(sizes[name])
+        seen[name] = TensorData(lowest=np.float32(min(low, 0) * room), highest=np.float32(max(high, 0) * room))
+    save_tensors_data(seen, out)
 
 
 def int8_nodes(model: onnx.ModelProto, keep_fp32: tuple[str, ...]) -> list[str]:

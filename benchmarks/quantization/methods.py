@@ -1,12 +1,13 @@
 """What each method gains over the plainest one: tensors and the end of the pipeline, side by side."""
 
+import copy
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pocketcrafter.benchmarks.options import SEED
 from pocketcrafter.benchmarks.quality.tables import markdown
@@ -23,13 +24,14 @@ from pocketcrafter.benchmarks.quantization.setup import (
     words_subject,
 )
 from pocketcrafter.benchmarks.quantization.trials import WordsTrial
+from pocketcrafter.benchmarks.quantization.words import WordsSubject
 from pocketcrafter.benchmarks.quantization.workers import Progress
 from pocketcrafter.export.calibration import PHOTOS, Sample, samples
 from pocketcrafter.export.lower.base import as_tensors, frozen
 from pocketcrafter.export.lower.onnx import export_onnx
 from pocketcrafter.export.models import decoder_network, load_component
-from pocketcrafter.export.models.decoder import LAYERS
-from pocketcrafter.quantize.nncf_onnx import quantize_nncf
+from pocketcrafter.export.models.decoder import LAYERS, Decoder
+from pocketcrafter.quantize.nncf_onnx import compress_nncf, quantize_nncf
 from pocketcrafter.quantize.observers import Range
 from pocketcrafter.quantize.qdq import quantize_onnx
 from pocketcrafter.quantize.rounding import NEAREST, Guidance, blocks_of
@@ -143,5 +145,22 @@ def _of_words(settings: TrialSettings, progress: Progress) -> list[MethodRow]:
         progress(done, len(jobs))
         trial = WordsTrial(model, blocks_of(model, bits, how), None, subject)
         rows.append(MethodRow(method=f"INT{bits}, {name}", damage=trial.damage(trial.units)))
+    rows += _of_compressed(settings, decoder, subject)
     progress(len(jobs), len(jobs))
+    return rows
+
+
+def _of_compressed(settings: TrialSettings, decoder: Decoder, subject: WordsSubject) -> list[MethodRow]:
+    """Try the weights that NNCF makes of the exported decoder, in the network that critiques are compared with."""
+    spec = POCKET_SPECS[Component.DECODER]
+    drawn = samples(Component.DECODER, sorted(PHOTOS.glob("*.jpg")), settings.weights, settings.samples, SEED)
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="pocketcrafter-methods-") as name:
+        exported = Path(name) / "fp32.onnx"
+        export_onnx(frozen(decoder, ()), as_tensors(drawn[0], spec), spec, exported)
+        for what, calibration in (("weights alone", ()), ("with scale estimation", drawn)):
+            made = copy.deepcopy(decoder)
+            for layer, weight in compress_nncf(exported, calibration).items():
+                made.get_submodule(layer).weight = nn.Parameter(weight, requires_grad=False)
+            rows.append(MethodRow(method=f"INT4, NNCF {what}", damage=subject.damage(made)))
     return rows

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from pocketcrafter.quantize.nncf_onnx import quantize_nncf
+from pocketcrafter.quantize.nncf_onnx import compress_nncf, quantize_nncf
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.fidelity import sqnr_db
@@ -60,3 +60,25 @@ def test_its_makers_are_told_nothing() -> None:
     subprocess.run(  # noqa: S603 - fixed arguments
         [sys.executable, "-c", code], check=True, env=environment, timeout=300
     )
+
+
+def test_compressed_weights_are_read_back_by_layer(tmp_path: Path) -> None:
+    """Layers that ours would take and no other: a bias, or a matrix that is no layer's, stays as it is."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(64, 48, bias=False), nn.Linear(48, 64), nn.Linear(64, 32, bias=False)).eval()
+    program = torch.onnx.export(
+        network, (torch.rand(1, 64),), input_names=["x"], dynamo=True, opset_version=20, verbose=False
+    )
+    assert program is not None
+    program.save(tmp_path / "net.onnx", external_data=False)
+    rng = np.random.default_rng(0)
+    drawn = [{"x": rng.random((1, 64), np.float32)} for _ in range(4)]
+    for samples in ((), drawn):
+        found = compress_nncf(tmp_path / "net.onnx", samples)
+        assert set(found) == {"0", "2"}
+        for name, weight in found.items():
+            right = network.get_submodule(name).get_parameter("weight").detach().numpy()
+            assert 15 < sqnr_db(right, weight.numpy()) < 30
+    assert set(compress_nncf(tmp_path / "net.onnx", keep_fp32=("0",))) == {"2"}
+    with pytest.raises(ConfigError, match="no linear layer"):
+        compress_nncf(tmp_path / "net.onnx", keep_fp32=("0", "2"))

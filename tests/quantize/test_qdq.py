@@ -5,6 +5,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from onnx import numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -75,3 +76,40 @@ def test_nothing_to_quantize_is_an_error(exported: Path, tmp_path: Path) -> None
     with pytest.raises(ConfigError, match="at least one"):
         quantize_onnx(exported, [], tmp_path / "out.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+class Conditioned(nn.Module):
+    """A map that a vector scales."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.scale = nn.Conv2d(3, 8, 3, padding=1), nn.Linear(4, 8)
+
+    def forward(self, picture: Tensor, condition: Tensor) -> Tensor:
+        scaled: Tensor = self.body(picture) * self.scale(condition).reshape(1, 8, 1, 1)
+        return scaled
+
+
+def test_vectors_get_room_and_maps_get_none(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    names = ["picture", "condition"]
+    program = torch.onnx.export(
+        Conditioned().eval(),
+        (torch.rand(1, 3, 32, 32), torch.rand(1, 4)),
+        dynamo=True,
+        input_names=names,
+        verbose=False,
+    )
+    assert program is not None
+    program.save(tmp_path / "net.onnx", external_data=False)
+    sample = {"picture": np.full((1, 3, 32, 32), 0.5, np.float32), "condition": np.full((1, 4), 2.0, np.float32)}
+    quantize_onnx(tmp_path / "net.onnx", [sample], tmp_path / "int8.onnx")
+    stored = {t.name: numpy_helper.to_array(t) for t in onnx.load(tmp_path / "int8.onnx").graph.initializer}
+    assert stored["picture_scale"] * 255 == pytest.approx(0.5)
+    assert stored["condition_scale"] * 255 == pytest.approx(3.0)
+
+
+def test_the_same_model_comes_out_twice(exported: Path, tmp_path: Path) -> None:
+    for name in ("a.onnx", "b.onnx"):
+        quantize_onnx(exported, _samples(exported), tmp_path / name)
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pocketcrafter.quantize.observers import RANGES, Range
+from pocketcrafter.quantize.observers import RANGES, Range, RangeObserver
 from pocketcrafter.quantize.pt2e import quantize_static
 from pocketcrafter.quantize.switchboard import Switchboard
 from pocketcrafter.runtime.errors import CalibrationError, ConfigError
@@ -129,3 +129,12 @@ def test_a_scalar_is_never_rounded() -> None:
     assert board.modules == ("layer",)
     with torch.no_grad():
         assert sqnr_db(model(*tiles[0]).numpy(), board.run(tiles[0])[0].numpy()) > 15
+
+
+@pytest.mark.parametrize(("shape", "room"), [((1, 64), 1.5), ((1, 64, 32, 32), 1.0)])
+def test_a_range_of_few_values_gets_room(shape: tuple[int, ...], room: float) -> None:
+    observer = RangeObserver(Range.MIN_MAX, dtype=torch.int8, qscheme=torch.per_tensor_affine)
+    observer(torch.linspace(-1, 3, int(np.prod(shape))).reshape(shape))
+    scale, zero_point = observer.calculate_qparams()
+    assert float(scale) * 255 == pytest.approx(4 * room)
+    assert int(zero_point) == -128 + 64
