@@ -26,6 +26,18 @@ LEFT_TO: Final[Mapping[TargetKind, TargetKind]] = {
 }
 """Targets that leave float32 to the CPU beside the accelerator, and the target whose artifact runs there."""
 
+COMPILED_FROM: Final[Mapping[TargetKind, TargetKind]] = dict.fromkeys(QNN_CONTEXTS, TargetKind.ONNX)
+"""Targets that are compiled from another target's artifact, which is quantized once for all of them."""
+
+
+def compiled_precision(precision: Precision) -> Precision:
+    """Return the precision of the artifact that such a target is compiled from.
+
+    Where nothing tells the HTP to quantize, it computes in float16.
+    """
+    return Precision.FP32 if precision is Precision.FP16 else precision
+
+
 ON_THE_CPU: Final = "On the CPU beside the accelerator, as float32 was asked for: "
 """What is said before how such an artifact was proved."""
 

@@ -20,6 +20,8 @@ Moments = Mapping[str, Tensor]
 
 _MOST_INPUTS: Final = 4096
 """A moment of more would take 128 MiB and more."""
+_WAITING: Final = 256
+"""Rows that are gathered for one product: a decoder that writes brings them one by one."""
 
 
 class Watcher:
@@ -35,6 +37,7 @@ class Watcher:
         self.awake = True
         self._sums: dict[str, Tensor] = {}
         self._rows: dict[str, int] = {}
+        self._waiting: dict[str, list[Tensor]] = {}
 
     @contextmanager
     def watching(self, model: nn.Module) -> Iterator[None]:
@@ -53,6 +56,9 @@ class Watcher:
 
     def moments(self) -> dict[str, Tensor]:
         """Return the moments of the layers that ran."""
+        for name, rows in self._waiting.items():
+            if rows:
+                self._add_up(name)
         return {name: total / self._rows[name] for name, total in self._sums.items()}
 
     def _adder(self, name: str) -> Any:  # noqa: ANN401 - a hook
@@ -60,11 +66,19 @@ class Watcher:
             if not self.awake:
                 return
             rows = inputs[0].detach().reshape(-1, inputs[0].shape[-1]).double()
-            total = rows.T @ rows
-            self._sums[name] = self._sums[name] + total if name in self._sums else total
-            self._rows[name] = self._rows.get(name, 0) + len(rows)
+            waiting = self._waiting.setdefault(name, [])
+            waiting.append(rows)
+            # A tensor of many rows does not wait, and of the others each is at least one.
+            if len(rows) >= _WAITING or len(waiting) >= _WAITING:
+                self._add_up(name)
 
         return add
+
+    def _add_up(self, name: str) -> None:
+        rows = torch.cat(self._waiting[name])
+        self._waiting[name] = []
+        self._sums[name] = self._sums.get(name, 0) + rows.T @ rows
+        self._rows[name] = self._rows.get(name, 0) + len(rows)
 
 
 def write_moments(path: Path, moments: Moments) -> None:

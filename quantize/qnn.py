@@ -35,6 +35,27 @@ _TYPES: Final[Mapping[QnnScheme, QuantDtype]] = {
 }
 
 
+HEADROOM: Final = 2.0
+"""How far 16-bit ranges reach beyond what calibration saw: of 16 bits it costs one.
+
+A value beyond its range is clipped, and a decoder meets such values in any text that is longer than those seen.
+"""
+
+
+class RoomyObserver(MinMaxObserver):  # type: ignore[misc] # torchao is untyped
+    """Takes the range of all it saw, with room at both ends."""
+
+    def calculate_qparams(self) -> tuple[Tensor, Tensor]:
+        """Return scale and zero point."""
+        low, high = (HEADROOM * torch.as_tensor(end) for end in (self.min_val.clamp(max=0), self.max_val.clamp(min=0)))
+        scale, zero_point = self._calculate_qparams(low, high)
+        return scale, zero_point
+
+
+# ExecuTorch's own observer averages ranges with a weight of 0.01: few samples never get past the first one's.
+_OBSERVERS: Final = {QnnScheme.A8W8: MinMaxObserver, QnnScheme.A16W8: RoomyObserver, QnnScheme.A16W4: RoomyObserver}
+
+
 def quantize_qnn(
     program: ExportedProgram,
     calibration: Sequence[tuple[Tensor, ...]],
@@ -73,9 +94,8 @@ def quantize_qnn(
     if not calibration:
         raise ConfigError("Static quantization needs calibration samples: give at least one (32 are usual).")
     quantizer = QnnQuantizer(backend=QnnExecuTorchBackendType.kHtpBackend, soc_model=QcomChipset[soc])
-    # ExecuTorch's own observer averages ranges with a weight of 0.01: few samples never get past the first one's.
     quantizer.set_default_quant_config(
-        _TYPES[scheme], is_conv_per_channel=True, is_linear_per_channel=True, act_observer=MinMaxObserver
+        _TYPES[scheme], is_conv_per_channel=True, is_linear_per_channel=True, act_observer=_OBSERVERS[scheme]
     )
     with torch.no_grad():
         # A module of its own: preparing rewrites the one that it is given.

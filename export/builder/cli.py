@@ -172,9 +172,10 @@ def _plan(last: Stage, needed: list[Stage], store: Store) -> list[dict[str, str 
 
 
 def _plan_text(plan: list[dict[str, str | float | int]], out: Path) -> str:
-    lines = [f"{'stage':<38} {'state':<7} {'key':<12} {'time s':>7} {'RAM MiB':>8} {'disk MiB':>9}"]
+    width = max([len(str(row["stage"])) for row in plan], default=0)
+    lines = [f"{'stage':<{width}} {'state':<7} {'key':<12} {'time s':>7} {'RAM MiB':>8} {'disk MiB':>9}"]
     lines += [
-        f"{row['stage']:<38} {row['state']:<7} {str(row['key'])[:12]} "
+        f"{row['stage']:<{width}} {row['state']:<7} {str(row['key'])[:12]} "
         f"{row['seconds']:>7} {row['ram_mib']:>8} {row['disk_mib']:>9}"
         for row in plan
     ]

@@ -1,6 +1,7 @@
 """The stages of a recipe: examples → lower → prove for each component and target, and one bundle of all."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -14,9 +15,9 @@ from pocketcrafter.export.builder.settings import (
     ProveSettings,
 )
 from pocketcrafter.export.builder.stage import Estimate, Stage
-from pocketcrafter.export.builder.steps.names import TOKENIZER_INPUT
+from pocketcrafter.export.builder.steps.names import COMPILED, TOKENIZER_INPUT
 from pocketcrafter.export.names import CRITIC_SHA256, TOKENIZER_SHA256
-from pocketcrafter.export.precisions import LEFT_TO
+from pocketcrafter.export.precisions import COMPILED_FROM, LEFT_TO, compiled_precision
 from pocketcrafter.export.recipe import WEIGHT_ONLY, Recipe, resolve
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import Component
@@ -42,10 +43,17 @@ _TOOLS: Final[Mapping[TargetKind, tuple[str, ...]]] = {
     **dict.fromkeys(DEVICE_PROGRAMS, ("executorch",)),
 }
 
-# On two AVX512 cores, for networks of about three million parameters.
-_EXAMPLES_COST: Final = Estimate(seconds=40, ram_mib=1500, disk_mib=150)
-_LOWER_COST: Final = Estimate(seconds=60, ram_mib=2500, disk_mib=15)
-_PROVE_COST: Final = Estimate(seconds=10, ram_mib=1200, disk_mib=1)
+# On a core with AVX512, for networks of about three million parameters. The decoder writes its samples itself.
+_EXAMPLES_SECONDS: Final[Mapping[Component, float]] = {Component.DECODER: 80}
+_LOWER_SECONDS: Final[Mapping[TargetKind, float]] = {
+    TargetKind.EXECUTORCH_XNNPACK: 60,
+    **dict.fromkeys(QNN_PROGRAMS, 80),
+    TargetKind.EXECUTORCH_COREML: 30,
+}
+_PROVE_SECONDS: Final[Mapping[TargetKind, float]] = dict.fromkeys((*QNN_CONTEXTS, *QNN_PROGRAMS), 15)
+_EXAMPLES_COST: Final = Estimate(seconds=8, ram_mib=1000, disk_mib=150)
+_LOWER_COST: Final = Estimate(seconds=20, ram_mib=1700, disk_mib=15)
+_PROVE_COST: Final = Estimate(seconds=3, ram_mib=800, disk_mib=1)
 _BUNDLE_COST: Final = Estimate(seconds=2, ram_mib=100, disk_mib=60)
 
 
@@ -127,20 +135,34 @@ def _examples(recipe: Recipe, recipe_path: Path, component: Component, weights: 
             goldens=recipe.calibration.goldens,
         ),
         tools=(*_TORCH, *_PHOTOS),
-        estimate=_EXAMPLES_COST,
+        estimate=_cost(_EXAMPLES_COST, _EXAMPLES_SECONDS.get(component)),
     )
 
 
 def _lowered(recipe: Recipe, component: Component, asked: TargetKind, weights: Path, examples: Stage) -> Stage:
-    made = recipe.components[component]
-    precision = made.precision[asked]
+    precision = recipe.components[component].precision[asked]
     # What an accelerator leaves to the CPU is the same for each of them: it is lowered once.
     target = LEFT_TO.get(asked, asked) if precision is Precision.FP32 else asked
+    return _lowering(recipe, component, target, precision, {"weights": weights, "examples": examples})
+
+
+def _lowering(
+    recipe: Recipe,
+    component: Component,
+    target: TargetKind,
+    precision: Precision,
+    inputs: Mapping[str, Path | Stage],
+) -> Stage:
+    made = recipe.components[component]
     same = made.precision.get(target) is precision
+    compiled = {}
+    if target in COMPILED_FROM:
+        source = _lowering(recipe, component, COMPILED_FROM[target], compiled_precision(precision), inputs)
+        compiled[COMPILED] = source
     return Stage(
         name=f"lower {component} for {target}" if same else f"lower {component} for {target} in {precision}",
         run=f"{_STEPS}.lower:run",
-        inputs={"weights": weights, "examples": examples},
+        inputs={**inputs, **compiled},
         settings=LowerSettings(
             component=component,
             target=target,
@@ -149,7 +171,7 @@ def _lowered(recipe: Recipe, component: Component, asked: TargetKind, weights: P
             weight_bits=made.weight_bits if precision in WEIGHT_ONLY else {},
         ),
         tools=(*_TORCH, *_TOOLS[target]),
-        estimate=_LOWER_COST,
+        estimate=_cost(_LOWER_COST, _LOWER_SECONDS.get(target)),
     )
 
 
@@ -171,5 +193,9 @@ def _proved(recipe: Recipe, component: Component, target: TargetKind, lowered: S
             pictures=made.pictures,
         ),
         tools=_TOOLS[target],
-        estimate=_PROVE_COST,
+        estimate=_cost(_PROVE_COST, _PROVE_SECONDS.get(target)),
     )
+
+
+def _cost(usual: Estimate, seconds: float | None) -> Estimate:
+    return usual if seconds is None else replace(usual, seconds=seconds)

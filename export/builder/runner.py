@@ -121,6 +121,21 @@ def _imports(stages: Sequence[Stage]) -> list[str]:
     return [*sorted(runs), *(module for tool, module in _LATE.items() if tool in tools)]
 
 
+def _ways(stages: Sequence[Stage], seconds: Mapping[str, float]) -> dict[str, float]:
+    """Return, by stage, the seconds from its start to the end of all, were there a core for everything.
+
+    ``stages`` come inputs first.
+    """
+    after = dict.fromkeys(seconds, 0.0)
+    ways: dict[str, float] = {}
+    for stage in reversed(stages):
+        ways[stage.name] = seconds[stage.name] + after[stage.name]
+        for source in stage.inputs.values():
+            if isinstance(source, Stage) and source.name in after:
+                after[source.name] = max(after[source.name], ways[stage.name])
+    return ways
+
+
 @dataclass
 class _Running:
     """A stage at work."""
@@ -140,8 +155,9 @@ class _Crew:
         self._last, self._store, self._progress, self._budget = last, store, progress, budget
         self._results, waiting = _survey(last, store)
         self._costs = {stage.name: store.estimate(stage) for stage in waiting}
-        # The longest first: a short one fills the end.
-        self._waiting = sorted(waiting, key=lambda stage: -self._costs[stage.name].seconds)
+        # The longest way to the end first: short ones fill what is left.
+        ways = _ways(waiting, {name: cost.seconds for name, cost in self._costs.items()})
+        self._waiting = sorted(waiting, key=lambda stage: -ways[stage.name])
         self._at_work: dict[Connection, _Running] = {}
         self._missed: dict[str, str] = {}
         self._total = round(sum(map(self._seconds, waiting)))

@@ -141,6 +141,22 @@ class Lowering(Protocol):
 
 
 @runtime_checkable
+class Compiling(Protocol):
+    """A lowering whose compiler starts from another target's artifact; see ``COMPILED_FROM`` in `export.precisions`."""
+
+    def compile(
+        self,
+        source: LoweredArtifact,
+        model: nn.Module,
+        spec: ComponentSpec,
+        calibration: Sequence[Sample],
+        precision: Precision,
+        out: Path,
+    ) -> LoweredArtifact:
+        """Compile what the other target runs; the rest as in :meth:`Lowering.lower`."""
+
+
+@runtime_checkable
 class Guided(Protocol):
     """A lowering that rounds weights better when it knows of their inputs, or may give single modules other bits."""
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from pocketcrafter.export.lower.coverage import torch_coverage
+from pocketcrafter.export.lower.quick import quicken
 from pocketcrafter.quantize.pt2e import outputs_of
 from pocketcrafter.quantize.qnn import QnnScheme, quantize_qnn
 from pocketcrafter.runtime.backends.processes import JOB, Told, run_job
@@ -48,6 +49,7 @@ class LowerJob(Config):
 
 def work(folder: Path, tell: Told) -> None:
     """Do the job that lies in a folder."""
+    quicken()
     job = LowerJob.model_validate_json((folder / JOB).read_bytes())
     program = torch.export.load(folder / EXPORTED)
     first = _tensors(folder, 0)

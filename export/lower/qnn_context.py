@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +14,6 @@ from pocketcrafter.export.lower.base import (
     Progress,
     Sample,
     Simulation,
-    as_tensors,
     check_precision,
     frozen,
     hold_back,
@@ -22,8 +21,8 @@ from pocketcrafter.export.lower.base import (
     on_the_cpu,
     run_torch,
 )
-from pocketcrafter.export.lower.onnx import SIMULATED, OnnxLowering, export_onnx, quantize_static, simulate
-from pocketcrafter.export.lower.onnx_coverage import total_macs
+from pocketcrafter.export.lower.onnx import SIMULATED, OnnxLowering, simulate
+from pocketcrafter.export.precisions import compiled_precision
 from pocketcrafter.runtime.backends.executorch_qnn_child import SOC_ID_AT
 from pocketcrafter.runtime.backends.qnn import run_qnn, why_no_qnn
 from pocketcrafter.runtime.bundle.results import Coverage, Precision
@@ -34,6 +33,7 @@ from pocketcrafter.runtime.targets import SOC_OF, Soc, TargetKind
 SOC_IDS: Final[Mapping[Soc, int]] = {Soc.SM8650: 57, Soc.SM8750: 69, Soc.SM8850: 87}
 """QNN's numbers of the systems-on-chip."""
 
+_SOURCE: Final = "source.onnx"
 _CONTEXT: Final = "EPContext"
 _BINARY: Final = "ep_cache_context"
 EMULATED: Final = 2
@@ -80,9 +80,9 @@ class QnnContextLowering:
     ) -> LoweredArtifact:
         """Quantize to QDQ, compile, emulate; see :meth:`pocketcrafter.export.lower.base.Lowering.lower`.
 
-        ``fp32`` is the model of the `onnx` target: the HTP computes no float32, and the phone's CPU runs it. INT8 takes
-        the very QDQ model of the `onnx` target, whose float32 parts the HTP computes in float16; ``fp16`` computes all
-        in it. The binaries of two runs are equal in what they compute, not in their bytes.
+        ``fp32`` is the model of the `onnx` target: the HTP computes no float32, and the phone's CPU runs it. Integers
+        take the very QDQ model of the `onnx` target, whose float32 parts the HTP computes in float16; ``fp16`` computes
+        all in it. The binaries of two runs are equal in what they compute, not in their bytes.
 
         Raises
         ------
@@ -96,35 +96,62 @@ class QnnContextLowering:
         check_precision(self._target, precision)
         if precision is Precision.FP32:
             return on_the_cpu(OnnxLowering().lower(model, spec, calibration, precision, out, progress=progress))
-        if reason := why_no_qnn():
-            raise BackendError(f"{self._target} cannot be built: {reason}")
-        used, held = hold_back(calibration)
+        self._check_installed()
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+            source = OnnxLowering().lower(
+                model,
+                spec,
+                calibration,
+                compiled_precision(precision),
+                Path(folder) / _SOURCE,
+                keep_fp32=keep_fp32,
+                progress=progress,
+            )
+            return self.compile(source, model, spec, calibration, precision, out)
+
+    def compile(
+        self,
+        source: LoweredArtifact,
+        model: nn.Module,
+        spec: ComponentSpec,
+        calibration: Sequence[Sample],
+        precision: Precision,
+        out: Path,
+    ) -> LoweredArtifact:
+        """Compile an artifact of the `onnx` target and emulate it; see `pocketcrafter.export.lower.base.Compiling`.
+
+        Raises
+        ------
+        CpuFallbackError, WrongSocError, BackendError
+            As :meth:`lower`.
+        """
+        check_precision(self._target, precision)
+        self._check_installed()
+        _, held = hold_back(calibration)
         held = held[:EMULATED]
-        eager = frozen(model, keep_fp32)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
-            folder = Path(name)
-            exported, quantized, made = folder / "fp32.onnx", folder / "qdq.onnx", folder / "made.onnx"
-            export_onnx(eager, as_tensors(used[0], spec), spec, exported)
-            simulation = None
-            if precision is Precision.FP16:
-                # Nothing tells the HTP to quantize, and it has float16 in place of float32.
-                quantized = exported
-            else:
-                quantize_static(precision, exported, used, quantized, keep_fp32=keep_fp32, progress=progress)
-                simulation = Simulation(simulate(quantized, held, spec), SIMULATED)
-            subgraphs = compile_context(quantized, self._soc, made).subgraphs
+        simulation = None
+        if precision is not Precision.FP16:
+            simulation = Simulation(simulate(source.path, held, spec), SIMULATED)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+            made = Path(folder) / "made.onnx"
+            subgraphs = compile_context(source.path, self._soc, made).subgraphs
             _, emulated = run_qnn(made, held)
-            macs = total_macs(onnx.load(exported))
             coverage = Coverage(
-                macs_total=macs,
-                macs_delegated=macs,
-                delegated_ops=sum(n.op_type not in _PAIRS for n in onnx.load(quantized).graph.node),
+                macs_total=source.coverage.macs_total,
+                macs_delegated=source.coverage.macs_total,
+                delegated_ops=sum(n.op_type not in _PAIRS for n in onnx.load(source.path).graph.node),
                 subgraphs=subgraphs,
             )
             how = f"The binary for {self._soc} on QNN's HTP emulator (x86, no device)"
-            result = measured(out, coverage, spec, run_torch(eager, held, spec), simulation, emulated, how)
+            eager = run_torch(frozen(model, ()), held, spec)
+            result = measured(out, coverage, spec, eager, simulation, emulated, how)
             made.replace(out)
-        return result
+        # Rung 1 is the source's, on all samples held back: the emulator has time for few.
+        return replace(result, rung1=source.rung1, rung1_how=source.rung1_how)
+
+    def _check_installed(self) -> None:
+        if reason := why_no_qnn():
+            raise BackendError(f"{self._target} cannot be built: {reason}")
 
 
 def compile_context(quantized: Path, soc: Soc, out: Path) -> ContextFacts:

@@ -8,9 +8,10 @@ import numpy as np
 
 from pocketcrafter.export.builder.settings import LoweringRecord, LowerSettings
 from pocketcrafter.export.builder.stage import Progress
-from pocketcrafter.export.builder.steps.names import CALIBRATION, MOMENTS, RECORD
+from pocketcrafter.export.builder.steps.names import CALIBRATION, COMPILED, MOMENTS, RECORD
 from pocketcrafter.export.lower import LOWERINGS
-from pocketcrafter.export.lower.base import Guided
+from pocketcrafter.export.lower.base import Compiling, Guided, LoweredArtifact, Lowering
+from pocketcrafter.export.lower.quick import quicken
 from pocketcrafter.export.models import load_component
 from pocketcrafter.quantize.calibration import check_samples
 from pocketcrafter.quantize.moments import read_moments
@@ -28,27 +29,30 @@ _CALIBRATED: Final = frozenset({Precision.INT8, Precision.A16W8, Precision.A16W4
 def run(inputs: Mapping[str, Path], settings: LowerSettings, out: Path, progress: Progress) -> None:
     """Write the artifact and `lowering.json`.
 
-    Inputs: ``weights`` and ``examples``, the directory that the examples step wrote.
+    Inputs: ``weights``, ``examples`` (the directory that the examples step wrote) and, for a target that is compiled
+    from another one's artifact, ``compiled``: the directory in which this step left that one.
     """
+    quicken()
     spec = POCKET_SPECS[settings.component]
     model = load_component(settings.component, inputs["weights"])
     calibration = read_calibration(inputs["examples"] / CALIBRATION)
-    if settings.precision in _CALIBRATED:
-        check_samples(calibration)
+    artifact = out / f"{settings.component}{ARTIFACT_SUFFIX[settings.target]}"
     lowering = LOWERINGS[settings.target]
-    if isinstance(lowering, Guided):
-        lowering = lowering.guided(Guidance(read_moments(inputs["examples"] / MOMENTS), settings.weight_bits))
-    elif settings.weight_bits:
-        raise ConfigError(f"weight_bits of the {settings.component}: {settings.target} has no weights of other bits.")
-    lowered = lowering.lower(
-        model,
-        spec,
-        calibration,
-        settings.precision,
-        out / f"{settings.component}{ARTIFACT_SUFFIX[settings.target]}",
-        keep_fp32=settings.keep_fp32,
-        progress=progress,
-    )
+    if COMPILED in inputs and isinstance(lowering, Compiling):
+        source = _read_lowered(inputs[COMPILED])
+        lowered = lowering.compile(source, model, spec, calibration, settings.precision, artifact)
+    else:
+        if settings.precision in _CALIBRATED:
+            check_samples(calibration)
+        lowered = _guided(lowering, inputs["examples"], settings).lower(
+            model,
+            spec,
+            calibration,
+            settings.precision,
+            artifact,
+            keep_fp32=settings.keep_fp32,
+            progress=progress,
+        )
     record = LoweringRecord(
         artifact=lowered.path.name,
         functions=lowered.functions,
@@ -59,6 +63,27 @@ def run(inputs: Mapping[str, Path], settings: LowerSettings, out: Path, progress
         rung2_how=lowered.rung2_how,
     )
     (out / RECORD).write_text(record.model_dump_json(indent=1), encoding="utf-8")
+
+
+def _guided(lowering: Lowering, examples: Path, settings: LowerSettings) -> Lowering:
+    if isinstance(lowering, Guided):
+        return lowering.guided(Guidance(read_moments(examples / MOMENTS), settings.weight_bits))
+    if settings.weight_bits:
+        raise ConfigError(f"weight_bits of the {settings.component}: {settings.target} has no weights of other bits.")
+    return lowering
+
+
+def _read_lowered(folder: Path) -> LoweredArtifact:
+    record = LoweringRecord.model_validate_json((folder / RECORD).read_bytes())
+    return LoweredArtifact(
+        path=folder / record.artifact,
+        coverage=record.coverage,
+        rung1=record.rung1,
+        rung1_how=record.rung1_how,
+        rung2=record.rung2,
+        rung2_how=record.rung2_how,
+        functions=record.functions,
+    )
 
 
 def read_calibration(path: Path) -> list[dict[str, FloatArray]]:

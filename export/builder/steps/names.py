@@ -8,6 +8,8 @@ from pocketcrafter.runtime.targets import ARTIFACT_SUFFIX, TargetKind
 CALIBRATION: Final = "calibration.npz"
 MOMENTS: Final = "moments.npz"
 CALIBRATED_WITH: Final = "calibration.json"
+COMPILED: Final = "compiled"
+"""Input of a lowering whose compiler starts from another target's artifact."""
 RECORD: Final = "lowering.json"
 PROOF: Final = "proof.json"
 BUNDLE: Final = "bundle"
