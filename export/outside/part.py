@@ -32,12 +32,15 @@ class Part:
         return [{t.name: _draw(t, generator) for t in self.spec.inputs} for _ in range(count)]
 
 
-def make_part(name: str, module: nn.Module, role: Component, inputs: Sequence[TensorSpec], output: str) -> Part:
-    """Describe a part; its output's shape is found by running it once."""
+def make_part(name: str, module: nn.Module, role: Component, inputs: Sequence[TensorSpec], *outputs: str) -> Part:
+    """Describe a part by its outputs' names; their shapes are found by running it once."""
     with torch.no_grad():
-        (made,) = outputs_of(module(*(torch.zeros(t.shape) for t in inputs)))
-    outputs = (TensorSpec(name=output, shape=tuple(made.shape), semantics=f"{output} of {name}"),)
-    return Part(name, module.eval(), ComponentSpec(component=role, inputs=tuple(inputs), outputs=outputs))
+        made = outputs_of(module(*(torch.zeros(t.shape) for t in inputs)))
+    found = tuple(
+        TensorSpec(name=output, shape=tuple(value.shape), semantics=f"{output.replace('_', ' ')} of {name}")
+        for output, value in zip(outputs, made, strict=True)
+    )
+    return Part(name, module.eval(), ComponentSpec(component=role, inputs=tuple(inputs), outputs=found))
 
 
 def tensor(name: str, shape: Sequence[int], low: float | None = None, high: float | None = None) -> TensorSpec:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pocketcrafter.export.outside.language import language_parts
 from pocketcrafter.export.outside.part import Part, make_part, tensor
-from pocketcrafter.export.outside.vision_language import PROMPT, Language
 from pocketcrafter.runtime.components import Component
 
 _WINDOWS: Final = 2
@@ -77,7 +77,7 @@ def parts(model: nn.Module, config: Mapping[str, Any]) -> list[Part]:
     """Return the eye and the language model.
 
     The eye takes patches as the model's own processor leaves them, of a picture two windows wide and high, and gives
-    the picture's tokens; the language model takes embeddings in one row of positions and gives the next word's logits.
+    the picture's tokens; the language model reads embeddings in one row of positions, a prompt and a step after it.
     """
     del config  # the loaded one has the defaults too
     known: Any = model.config
@@ -85,9 +85,5 @@ def parts(model: nn.Module, config: Mapping[str, Any]) -> list[Part]:
     side = _WINDOWS * vision.window_size // vision.patch_size
     pixels = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
     patches = tensor("patches", (side**2, pixels))
-    embeddings = tensor("embeddings", (1, PROMPT, known.text_config.hidden_size))
-    language = Language(inner.get_submodule("language_model"), model.get_submodule("lm_head"))
-    return [
-        make_part("eye", _Eye(inner.get_submodule("visual"), vision), Component.CRITIC, [patches], "tokens"),
-        make_part("language", language, Component.DECODER, [embeddings], "logits"),
-    ]
+    eye = make_part("eye", _Eye(inner.get_submodule("visual"), vision), Component.CRITIC, [patches], "tokens")
+    return [eye, *language_parts(inner.get_submodule("language_model"), model.get_submodule("lm_head"))]

@@ -3,16 +3,14 @@
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pocketcrafter.export.outside.language import language_parts
 from pocketcrafter.export.outside.part import Part, make_part, tensor
 from pocketcrafter.runtime.components import Component
-
-PROMPT: Final = 32
-"""Positions of the language model as it is lowered: a whole prompt, without a cache."""
 
 
 def load(folder: Path) -> nn.Module:
@@ -46,31 +44,12 @@ class _Eye(nn.Module):
         return out
 
 
-class Language(nn.Module):
-    """A language model over embeddings of a whole prompt; returns the logits of the word after it."""
-
-    def __init__(self, text: nn.Module, head: nn.Module) -> None:
-        super().__init__()
-        self.text = text
-        self.head = head
-
-    def forward(self, embeddings: Tensor) -> Tensor:
-        """Map ``(1, PROMPT, width)`` to ``(1, words)``."""
-        states = self.text(inputs_embeds=embeddings, use_cache=False, return_dict=False)[0]
-        out: Tensor = self.head(states[:, -1])
-        return out
-
-
 def parts(model: nn.Module, config: Mapping[str, Any]) -> list[Part]:
-    """Return the eye (a picture in, its tokens out) and the language model (embeddings in, the next word's logits)."""
+    """Return the eye (a picture in, its tokens out) and the language model, over a prompt and a step after it."""
     del config  # the loaded one has the defaults too
     known: Any = model.config
     pixels = known.vision_config.image_size
     picture = tensor("pixels", (1, known.vision_config.num_channels, pixels, pixels), -1.0, 1.0)
-    embeddings = tensor("embeddings", (1, PROMPT, known.text_config.hidden_size))
+    eye = make_part("eye", _Eye(model, torch.zeros(picture.shape)), Component.CRITIC, [picture], "tokens")
     text = model.get_submodule("model").get_submodule("text_model")
-    language = Language(text, model.get_submodule("lm_head"))
-    return [
-        make_part("eye", _Eye(model, torch.zeros(picture.shape)), Component.CRITIC, [picture], "tokens"),
-        make_part("language", language, Component.DECODER, [embeddings], "logits"),
-    ]
+    return [eye, *language_parts(text, model.get_submodule("lm_head"))]

@@ -2,7 +2,7 @@
 
 import importlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from pocketcrafter.benchmarks.outside.command import outside
 from pocketcrafter.export.builder.cli import build_command
 from pocketcrafter.export.builder.outside import build_outside
 from pocketcrafter.export.outside import OutsideError, climb, load_folder
+from pocketcrafter.export.outside.language import PROMPT
+from pocketcrafter.export.outside.part import Part
 from pocketcrafter.export.recipe import Gates
 from pocketcrafter.runtime.errors import ConfigError, GateError
 from pocketcrafter.runtime.targets import TargetKind
@@ -99,32 +101,44 @@ def test_an_autoencoders_parts_follow_each_other(save: Callable[[str, Any], Path
         torch.testing.assert_close(decoder.module(distribution.mean), model.decode(distribution.mean).sample)
 
 
+def _reads_on(language: Sequence[Part], model: Any) -> None:
+    """Read a prompt and one word more: by two parts with a cache between them, and by the model at once."""
+    prompt, step = language
+    assert [part.name for part in language] == ["prompt", "step"]
+    embeddings = torch.randn(1, PROMPT + 1, prompt.spec.inputs[0].shape[2])
+    with torch.no_grad():
+        first, keys, values = prompt.module(embeddings[:, :PROMPT])
+        second, longer, _ = step.module(embeddings[:, PROMPT:], keys, values)
+        seen = torch.ones(embeddings.shape[:2], dtype=torch.int64)
+        logits = model(inputs_embeds=embeddings, attention_mask=seen).logits
+    torch.testing.assert_close(first, logits[:, PROMPT - 1])
+    torch.testing.assert_close(second, logits[:, PROMPT])
+    assert keys.shape == step.spec.inputs[1].shape
+    torch.testing.assert_close(longer[:, :, :PROMPT], keys)
+
+
 def test_a_vision_language_models_parts_are_its_eye_and_its_language(save: Callable[[str, Any], Path]) -> None:
     model = _smolvlm().eval()
-    eye, language = load_folder(save("smolvlm", model))
+    eye, *language = load_folder(save("smolvlm", model))
     pixels = torch.rand(1, 3, 32, 32) * 2 - 1
-    embeddings = torch.randn(language.spec.inputs[0].shape)
     with torch.no_grad():
         wanted = model.model.get_image_features(pixels[None], torch.ones(1, 1, 32, 32, dtype=torch.bool))
         torch.testing.assert_close(eye.module(pixels), wanted)
-        logits = model(inputs_embeds=embeddings).logits[:, -1]
-        torch.testing.assert_close(language.module(embeddings), logits)
+    _reads_on(language, model)
 
 
 def test_qwens_parts_are_its_eye_over_windows_and_its_language(save: Callable[[str, Any], Path]) -> None:
     model = _qwen().eval()
-    eye, language = load_folder(save("qwen", model))
+    eye, *language = load_folder(save("qwen", model))
     assert (eye.spec.inputs[0].shape, eye.spec.outputs[0].shape) == ((64, 3 * 2 * 4 * 4), (16, 32))
-    patches, embeddings = (torch.randn(part.spec.inputs[0].shape) for part in (eye, language))
+    patches = torch.randn(eye.spec.inputs[0].shape)
     with torch.no_grad():
         wanted = model.model.visual(patches, torch.tensor([[1, 8, 8]]))
         torch.testing.assert_close(eye.module(patches), wanted)
-        seen = torch.ones(embeddings.shape[:2], dtype=torch.int64)
-        logits = model(inputs_embeds=embeddings, attention_mask=seen).logits[:, -1]
-        torch.testing.assert_close(language.module(embeddings), logits)
+    _reads_on(language, model)
 
 
-@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("number", [0, 1, 2])
 def test_qwens_parts_lower_to_onnx(save: Callable[[str, Any], Path], tmp_path: Path, number: int) -> None:
     found = climb(load_folder(save("qwen", _qwen()))[number], TargetKind.ONNX, tmp_path / "out")
     assert found.refusal is None

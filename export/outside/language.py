@@ -1,0 +1,100 @@
+"""Parts of a foreign language model: one reads a whole prompt, the other one more position after what is in its cache.
+
+Both are what optimum exports as a decoder with past key values, at static shapes, which every target takes.
+"""
+
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from pocketcrafter.export.outside.part import Part, make_part, tensor
+from pocketcrafter.runtime.components import Component
+
+PROMPT: Final = 32
+"""Positions of the language model as it is lowered: a whole prompt; a step is the one that follows."""
+
+
+class Past:
+    """What transformers' models ask of a cache, over tensors that come in and go out of a graph.
+
+    Its own caches start from empty tensors of one axis, which no exporter joins to others.
+
+    Parameters
+    ----------
+    keys, values
+        ``(layers, heads, positions, width)`` of the positions that were read; nothing where none was.
+    """
+
+    def __init__(self, keys: Tensor | None = None, values: Tensor | None = None) -> None:
+        self._keys = [] if keys is None else list(keys.split(1))
+        self._values = [] if values is None else list(values.split(1))
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Return how many positions are in it."""
+        return self._keys[layer_idx].shape[-2] if self._keys else 0
+
+    def get_mask_sizes(self, cache_position: Tensor, layer_idx: int) -> tuple[int, int]:
+        """Return how many positions attention will see, and where they begin."""
+        return self.get_seq_length(layer_idx) + cache_position.shape[0], 0
+
+    def update(self, key: Tensor, value: Tensor, layer_idx: int, cache_kwargs: object = None) -> tuple[Tensor, Tensor]:
+        """Append a layer's new keys and values, and return all of them."""
+        del cache_kwargs
+        if layer_idx == len(self._keys):
+            self._keys.append(key)
+            self._values.append(value)
+        else:
+            self._keys[layer_idx] = torch.cat([self._keys[layer_idx], key], -2)
+            self._values[layer_idx] = torch.cat([self._values[layer_idx], value], -2)
+        return self._keys[layer_idx], self._values[layer_idx]
+
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        """Return keys and values as they are taken by the constructor."""
+        return torch.cat(self._keys), torch.cat(self._values)
+
+
+class Prompt(nn.Module):
+    """A language model over embeddings of a whole prompt; returns the logits of the word after it and its cache."""
+
+    def __init__(self, text: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.text, self.head = text, head
+
+    def forward(self, embeddings: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Map ``(1, PROMPT, width)`` to ``(1, words)`` and the keys and values of all positions."""
+        return _said(self.text, self.head, embeddings, Past())
+
+
+class Step(nn.Module):
+    """The same model over one position more; returns the next word's logits and the cache with that position in it."""
+
+    def __init__(self, text: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.text, self.head = text, head
+
+    def forward(self, embedding: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Map ``(1, 1, width)`` and ``(layers, heads, PROMPT, head width)`` to ``(1, words)`` and longer caches."""
+        return _said(self.text, self.head, embedding, Past(keys, values))
+
+
+def language_parts(text: nn.Module, head: nn.Module) -> list[Part]:
+    """Return the two parts of a transformers language model and its head.
+
+    ``prompt`` takes embeddings in one row of positions and gives the next word's logits and the cache; ``step`` takes
+    the next position's embedding with that cache.
+    """
+    known: Any = text.config
+    embeddings = tensor("embeddings", (1, PROMPT, known.hidden_size))
+    prompt = make_part("prompt", Prompt(text, head), Component.DECODER, [embeddings], "logits", "keys", "values")
+    cache = prompt.spec.outputs[1].shape
+    inputs = [tensor("embedding", (1, 1, known.hidden_size)), tensor("keys", cache), tensor("values", cache)]
+    return [
+        prompt,
+        make_part("step", Step(text, head), Component.DECODER, inputs, "logits", "next_keys", "next_values"),
+    ]
+
+
+def _said(text: nn.Module, head: nn.Module, embeddings: Tensor, past: Past) -> tuple[Tensor, Tensor, Tensor]:
+    states = text(inputs_embeds=embeddings, past_key_values=past, use_cache=True, return_dict=False)[0]
+    return (head(states[:, -1]), *past.tensors())
