@@ -10,7 +10,7 @@ from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
 from pocketcrafter.runtime.backends.executorch_qnn_child import DELEGATE, PROGRAM, ProgramFacts, QnnProgramJob
-from pocketcrafter.runtime.backends.processes import JOB, call_process
+from pocketcrafter.runtime.backends.processes import JOB, StandingProcess, call_process
 from pocketcrafter.runtime.backends.qnn import why_no_qnn
 from pocketcrafter.runtime.backends.qnn_child import inputs_file, outputs_file, read_values, write_values
 from pocketcrafter.runtime.backends.qnn_sdk import qnn_environment
@@ -19,6 +19,8 @@ from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError
 
 _NEEDED: Final = ("torch", "executorch")
+_ENGINE: Final = "QNN's emulator"
+_ROOM: Final = "pocketcrafter-qnn-"
 _CHILD: Final = "pocketcrafter.runtime.backends.executorch_qnn_child"
 
 
@@ -55,13 +57,13 @@ def run_program(
     """
     if reason := why_no_executorch_qnn():
         raise BackendError(f"QNN cannot run: {reason}")
-    with tempfile.TemporaryDirectory(prefix="pocketcrafter-qnn-") as name:
+    with tempfile.TemporaryDirectory(prefix=_ROOM) as name:
         folder = Path(name)
         for index, sample in enumerate(samples):
             write_values(inputs_file(folder, index), sample)
         job = QnnProgramJob(program=program.resolve(), samples=len(samples), socs=socs)
         (folder / JOB).write_text(job.model_dump_json(), encoding="utf-8")
-        call_process(_CHILD, folder, program, "QNN's emulator", environment=qnn_environment())
+        call_process(_CHILD, folder, program, _ENGINE, environment=qnn_environment())
         facts = ProgramFacts.model_validate_json((folder / PROGRAM).read_bytes())
         return facts, [read_values(outputs_file(folder, index)) for index in range(len(samples))]
 
@@ -85,14 +87,15 @@ class ExecutorchQnnBackend:
         """
         if not _is_for_qnn(artifact):
             return ExecutorchBackend().open(artifact, spec, threads)
-        facts, _ = run_program(artifact)
+        session = _ProgramSession(artifact, spec)
+        facts = session.facts
         wants = tuple(t.shape for t in spec.inputs), tuple(t.shape for t in spec.outputs)
         if (facts.inputs, facts.outputs) != wants:
             raise BackendError(
                 f"{artifact}: the program maps {facts.inputs} to {facts.outputs}; the contract of `{spec.component}` "
                 f"maps {wants[0]} to {wants[1]}."
             )
-        return _ProgramSession(artifact, spec)
+        return session
 
 
 def _is_for_qnn(artifact: Path) -> bool:
@@ -103,12 +106,18 @@ def _is_for_qnn(artifact: Path) -> bool:
 
 
 class _ProgramSession:
-    """Starts a process for every run: next to what the emulator takes that is little."""
+    """Keeps a process in which the program is loaded: loading it takes longer than most runs."""
 
     def __init__(self, artifact: Path, spec: ComponentSpec) -> None:
-        self._artifact = artifact
         self._spec = spec
+        self._room = tempfile.TemporaryDirectory(prefix=_ROOM)
+        self._folder = Path(self._room.name)
+        job = QnnProgramJob(program=artifact.resolve(), samples=None, socs=False)
+        (self._folder / JOB).write_text(job.model_dump_json(), encoding="utf-8")
+        self._process = StandingProcess(_CHILD, self._folder, artifact, _ENGINE, environment=qnn_environment())
+        self.facts = ProgramFacts.model_validate_json((self._folder / PROGRAM).read_bytes())
 
     def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-        _, (outputs,) = run_program(self._artifact, [list(checked_inputs(inputs, self._spec).values())])
-        return named_outputs(outputs, self._spec)
+        write_values(inputs_file(self._folder, 0), checked_inputs(inputs, self._spec).values())
+        self._process.ask(0)
+        return named_outputs(read_values(outputs_file(self._folder, 0)), self._spec)

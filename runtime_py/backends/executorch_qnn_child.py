@@ -8,7 +8,7 @@ from typing import Any, Final
 from pydantic import Field
 
 from pocketcrafter.runtime.backends.processes import JOB, Told, run_job
-from pocketcrafter.runtime.backends.qnn_child import inputs_file, outputs_file, read_values, write_values
+from pocketcrafter.runtime.backends.qnn_child import inputs_file, numbers, outputs_file, read_values, write_values
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import BackendError
 
@@ -25,7 +25,7 @@ class QnnProgramJob(Config):
     """What the process is to do; inputs and outputs lie beside it in numbered files."""
 
     program: Path
-    samples: int = Field(ge=0)
+    samples: int | None = Field(ge=0, description="How many there are; null to wait for orders.")
     socs: bool = Field(description="Whether to read the systems-on-chip, for which ExecuTorch's compiler is loaded.")
 
 
@@ -56,11 +56,12 @@ def work(folder: Path, tell: Told) -> None:
         outputs=tuple(tuple(about.output_tensor_meta(i).sizes()) for i in range(about.num_outputs())),
         soc_ids=soc_ids,
     )
-    for index in range(job.samples):
+    (folder / PROGRAM).write_text(facts.model_dump_json(), encoding="utf-8")
+    tell(0, job.samples or 0)
+    for done, index in enumerate(numbers(job.samples), start=1):
         outputs: list[Any] = method.execute([*map(torch.from_numpy, read_values(inputs_file(folder, index)))])
         write_values(outputs_file(folder, index), (output.numpy() for output in outputs))
-        tell(index + 1, job.samples)
-    (folder / PROGRAM).write_text(facts.model_dump_json(), encoding="utf-8")
+        tell(done, job.samples or done)
 
 
 def read_soc_ids(content: bytes, name: str) -> tuple[int, ...]:

@@ -1,15 +1,17 @@
 """Runs native toolchains in processes of their own: some failures end a process, and some state outlives its owner."""
 
+import contextlib
 import os
 import subprocess
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Final, TextIO
+from typing import IO, Final, TextIO
 
 from pocketcrafter.runtime.errors import BackendError, GateError, PocketCrafterError
 
@@ -55,37 +57,127 @@ def call_process(
     BackendError
         If it fails otherwise, takes more than half an hour, or dies.
     """
-    command = [sys.executable, "-P", "-m", module, str(folder)]
-    surroundings = {**os.environ, **(environment or {})}
     with (folder / _LOG).open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603 - a module of this package
-            command, stdout=subprocess.PIPE, stderr=log, env=surroundings, text=True, errors="replace"
-        )
-        late = threading.Event()
-
-        def end() -> None:
-            late.set()
-            process.kill()
-
-        timer = threading.Timer(_TIMEOUT_S, end)
-        timer.start()
+        process = _start(module, folder, log, environment, subprocess.DEVNULL)
+    with _deadline(process) as late:
         try:
             _listen(process, progress)
             code = process.wait()
         finally:
-            timer.cancel()
             process.kill()
             process.wait()
-    if late.is_set():
-        raise BackendError(f"{subject}: {engine} was not done after {_TIMEOUT_S} s.")
-    if code == 0:
-        return
+    if late.is_set() or code != 0:
+        raise _failure(code, folder, subject, engine, late=late.is_set())
+
+
+class StandingProcess:
+    """``python -m module folder`` that stays, and is asked again and again.
+
+    Its job makes it read :func:`orders`; it tells once when it is ready, and once for each order that it has carried
+    out. It ends with its owner.
+
+    Parameters
+    ----------
+    module, folder, subject, engine, environment
+        As for :func:`call_process`.
+
+    Raises
+    ------
+    GateError, BackendError
+        As :func:`call_process` does, here and in :meth:`ask`.
+    """
+
+    def __init__(
+        self, module: str, folder: Path, subject: Path, engine: str, *, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self._folder, self._subject, self._engine = folder, subject, engine
+        self._one_at_a_time = threading.Lock()
+        with (folder / _LOG).open("wb") as log:
+            self._process = _start(module, folder, log, environment, subprocess.PIPE)
+        self._end = weakref.finalize(self, _end, self._process)
+        self._hear()
+
+    def ask(self, order: int) -> None:
+        """Have an order carried out."""
+        with self._one_at_a_time:
+            # A process that died cannot be written to; it is heard that it did.
+            with contextlib.suppress(BrokenPipeError):
+                print(order, file=_open(self._process.stdin), flush=True)
+            self._hear()
+
+    def end(self) -> None:
+        """End the process."""
+        self._end()
+
+    def _hear(self) -> None:
+        with _deadline(self._process) as late:
+            line = _open(self._process.stdout).readline()
+        if not line:
+            code = self._process.wait()
+            raise _failure(code, self._folder, self._subject, self._engine, late=late.is_set())
+
+
+def _start(
+    module: str, folder: Path, log: IO[bytes], environment: Mapping[str, str] | None, stdin: int
+) -> "subprocess.Popen[str]":
+    return subprocess.Popen(  # noqa: S603 - a module of this package
+        [sys.executable, "-P", "-m", module, str(folder)],
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        env={**os.environ, **(environment or {})},
+        text=True,
+        errors="replace",
+    )
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    process.kill()
+    process.wait()
+    for stream in (process.stdin, process.stdout):
+        # What was not read any more goes with the process.
+        with contextlib.suppress(BrokenPipeError):
+            _open(stream).close()
+
+
+def _open(stream: IO[str] | None) -> IO[str]:
+    if stream is None:
+        raise TypeError("the process was started without a pipe")
+    return stream
+
+
+@contextlib.contextmanager
+def _deadline(process: "subprocess.Popen[str]") -> Iterator[threading.Event]:
+    """Kill a process that takes half an hour, and say so."""
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        process.kill()
+
+    timer = threading.Timer(_TIMEOUT_S, end)
+    timer.start()
+    try:
+        yield late
+    finally:
+        timer.cancel()
+
+
+def _failure(code: int, folder: Path, subject: Path, engine: str, *, late: bool) -> PocketCrafterError:
+    if late:
+        return BackendError(f"{subject}: {engine} was not done after {_TIMEOUT_S} s.")
     failure = folder / FAILURE
     if failure.exists():
         text = failure.read_text(encoding="utf-8")
-        raise GateError(text) if code == GateError.exit_code else BackendError(f"{subject}: {engine} failed: {text}")
+        return GateError(text) if code == GateError.exit_code else BackendError(f"{subject}: {engine} failed: {text}")
     tail = (folder / _LOG).read_text(encoding="utf-8", errors="replace")[-_LOG_TAIL_CHARS:]
-    raise BackendError(f"{subject}: {engine}'s process ended with code {code}; the last that it said: {tail}")
+    return BackendError(f"{subject}: {engine}'s process ended with code {code}; the last that it said: {tail}")
+
+
+def orders() -> Iterator[int]:
+    """Yield what a :class:`StandingProcess` is asked for, until nobody asks any more."""
+    for line in sys.stdin:
+        yield int(line)
 
 
 def run_job(work: Callable[[Path, Told], None]) -> int:
@@ -128,9 +220,7 @@ def _private_stdout() -> TextIO:
 
 
 def _listen(process: "subprocess.Popen[str]", progress: Told | None) -> None:
-    if process.stdout is None:
-        raise TypeError("the process was started without a pipe")
-    with process.stdout as lines:
+    with _open(process.stdout) as lines:
         for line in lines:
             done, _, total = line.partition(" ")
             if progress is not None and done.isdecimal() and total.strip().isdecimal():

@@ -19,7 +19,7 @@ import numpy as np
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
-from pocketcrafter.runtime.backends.processes import JOB, call_process
+from pocketcrafter.runtime.backends.processes import JOB, StandingProcess, call_process
 from pocketcrafter.runtime.backends.qnn_child import INTERFACE, Interface, QnnJob, inputs_file, outputs_file
 from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
 from pocketcrafter.runtime.components import ComponentSpec, TensorSpec
@@ -32,6 +32,7 @@ MEND: Final = "pip install 'pocketcrafter[qnn]'"
 _LIBRARIES: Final = ("libonnxruntime_providers_qnn.so", "libQnnHtp.so", "libHtpPrepare.so", "libQnnSystem.so")
 _CONTEXT: Final = b"EPContext"
 """The operator that holds a binary."""
+_ROOM: Final = "pocketcrafter-qnn-"
 _CHILD: Final = "pocketcrafter.runtime.backends.qnn_child"
 
 
@@ -91,7 +92,7 @@ def run_qnn(
     """
     if reason := why_no_qnn():
         raise BackendError(f"QNN cannot run: {reason}")
-    with tempfile.TemporaryDirectory(prefix="pocketcrafter-qnn-") as name:
+    with tempfile.TemporaryDirectory(prefix=_ROOM) as name:
         folder = Path(name)
         for index, sample in enumerate(samples):
             np.savez(inputs_file(folder, index), allow_pickle=False, **sample)
@@ -132,27 +133,34 @@ class QnnEmulatorBackend:
         """
         if not _is_context(artifact):
             return OnnxRuntimeBackend().open(artifact, spec, threads)
-        interface, _ = run_qnn(artifact)
+        session = _EmulatorSession(artifact, spec)
         for kind, found, wants in (
-            ("inputs", interface.inputs, spec.inputs),
-            ("outputs", interface.outputs, spec.outputs),
+            ("inputs", session.interface.inputs, spec.inputs),
+            ("outputs", session.interface.outputs, spec.outputs),
         ):
             if found != (wanted := _shapes(wants)):
                 raise BackendError(
                     f"{artifact}: its {kind} are {found}; the contract of `{spec.component}` is {wanted}."
                 )
-        return _EmulatorSession(artifact, spec)
+        return session
 
 
 class _EmulatorSession:
-    """Starts a process for every run: next to what the emulator takes that is little."""
+    """Keeps a process in which the model is open: opening it takes longer than most runs."""
 
     def __init__(self, artifact: Path, spec: ComponentSpec) -> None:
-        self._artifact = artifact
         self._spec = spec
+        self._room = tempfile.TemporaryDirectory(prefix=_ROOM)
+        self._folder = Path(self._room.name)
+        job = QnnJob(model=artifact.resolve(), soc_id=None, context=None, samples=None)
+        (self._folder / JOB).write_text(job.model_dump_json(), encoding="utf-8")
+        self._process = StandingProcess(_CHILD, self._folder, artifact, "QNN")
+        self.interface = Interface.model_validate_json((self._folder / INTERFACE).read_bytes())
 
     def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-        _, (outputs,) = run_qnn(self._artifact, [checked_inputs(inputs, self._spec)])
+        np.savez(inputs_file(self._folder, 0), allow_pickle=False, **checked_inputs(inputs, self._spec))
+        self._process.ask(0)
+        outputs = _read(outputs_file(self._folder, 0))
         return named_outputs([outputs[t.name] for t in self._spec.outputs], self._spec)
 
 

@@ -11,7 +11,7 @@ import onnxruntime as ort
 from pydantic import Field
 
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.backends.processes import JOB, Told, run_job
+from pocketcrafter.runtime.backends.processes import JOB, Told, orders, run_job
 from pocketcrafter.runtime.config import Config
 
 INTERFACE: Final = "interface.json"
@@ -26,7 +26,7 @@ class QnnJob(Config):
     soc_id: int | None = Field(description="QNN's number of the system-on-chip; null for a context model.")
     context: Path | None = Field(description="Where the compiled context model goes; null to write none.")
     profile: Path | None = Field(None, description="Where QNN's own profile goes, as CSV; null to keep none.")
-    samples: int = Field(ge=0)
+    samples: int | None = Field(ge=0, description="How many there are; null to wait for orders.")
 
 
 class Interface(Config):
@@ -65,12 +65,18 @@ def work(folder: Path, tell: Told) -> None:
         inputs={t.name: tuple(t.shape) for t in session.get_inputs()},
         outputs={t.name: tuple(t.shape) for t in session.get_outputs()},
     )
-    for index in range(job.samples):
+    (folder / INTERFACE).write_text(interface.model_dump_json(), encoding="utf-8")
+    tell(0, job.samples or 0)
+    for done, index in enumerate(numbers(job.samples), start=1):
         with np.load(inputs_file(folder, index), allow_pickle=False) as inputs:
             values = session.run(list(interface.outputs), dict(inputs))
         np.savez(outputs_file(folder, index), allow_pickle=False, **dict(zip(interface.outputs, values, strict=True)))
-        tell(index + 1, job.samples)
-    (folder / INTERFACE).write_text(interface.model_dump_json(), encoding="utf-8")
+        tell(done, job.samples or done)
+
+
+def numbers(samples: int | None) -> Iterable[int]:
+    """Return the numbers of the samples to run: those that are there, or those that are asked for."""
+    return orders() if samples is None else range(samples)
 
 
 def _open(job: QnnJob) -> Any:  # noqa: ANN401 - onnxruntime is untyped

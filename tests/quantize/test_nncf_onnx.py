@@ -35,7 +35,9 @@ def _run(path: Path, sample: dict[str, FloatArray]) -> FloatArray:
     return result
 
 
-def test_it_stays_near_and_keeps_what_is_kept(exported: Path, tmp_path: Path) -> None:
+def test_it_stays_near_and_keeps_what_is_kept(
+    exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rng = np.random.default_rng(0)
     drawn = [{"x": rng.random((1, 3, 16, 16), np.float32)} for _ in range(5)]
     quantize_nncf(exported, drawn[:4], tmp_path / "all.onnx")
@@ -47,6 +49,7 @@ def test_it_stays_near_and_keeps_what_is_kept(exported: Path, tmp_path: Path) ->
     with pytest.raises(ConfigError, match="calibration samples"):
         quantize_nncf(exported, [], tmp_path / "none.onnx")
     assert not (tmp_path / "none.onnx").exists()
+    assert capsys.readouterr().out == "", "results are on the standard output, and nothing else"
 
 
 def test_its_makers_are_told_nothing() -> None:
@@ -62,7 +65,7 @@ def test_its_makers_are_told_nothing() -> None:
     )
 
 
-def test_compressed_weights_are_read_back_by_layer(tmp_path: Path) -> None:
+def test_compressed_weights_are_read_back_by_layer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Layers that ours would take and no other: a bias, or a matrix that is no layer's, stays as it is."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(64, 48, bias=False), nn.Linear(48, 64), nn.Linear(64, 32, bias=False)).eval()
@@ -82,3 +85,4 @@ def test_compressed_weights_are_read_back_by_layer(tmp_path: Path) -> None:
     assert set(compress_nncf(tmp_path / "net.onnx", keep_fp32=("0",))) == {"2"}
     with pytest.raises(ConfigError, match="no linear layer"):
         compress_nncf(tmp_path / "net.onnx", keep_fp32=("0", "2"))
+    assert capsys.readouterr().out == ""

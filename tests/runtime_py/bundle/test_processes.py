@@ -4,12 +4,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from pocketcrafter.runtime.backends.processes import call_process
+from pocketcrafter.runtime.backends.processes import StandingProcess, call_process
 from pocketcrafter.runtime.errors import BackendError, GateError
 
 _HEAD = """
@@ -72,6 +72,50 @@ def test_any_other_failure_names_the_subject_the_engine_and_the_place(call: Call
 def test_a_process_that_dies_is_told_with_its_last_words(call: Call) -> None:
     with pytest.raises(BackendError, match=r"(?s)ended with code -6.*cannot go on"):
         call("os.write(2, b'cannot go on')\nos.abort()")
+
+
+@pytest.fixture
+def stand(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], StandingProcess]]:
+    """Start a process that says it is ready, and does this for each order."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]))
+    started: list[StandingProcess] = []
+
+    def start(order: str) -> StandingProcess:
+        head = _HEAD.replace("import run_job", "import orders, run_job")
+        loop = f"    for done, order in enumerate(orders(), start=1):\n        {order}\n        tell(done, done)"
+        (tmp_path / "standing_work.py").write_text(f"{head}    tell(0, 0)\n{loop}{_TAIL}")
+        started.append(StandingProcess("standing_work", folder, Path("net.pte"), "The engine"))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.end()
+
+
+def test_a_standing_process_does_what_it_is_asked_in_one_process(
+    stand: Callable[[str], StandingProcess], folder: Path
+) -> None:
+    process = stand("(folder / str(order)).write_text(str(os.getpid()))")
+    for order in (3, 4, 5):
+        process.ask(order)
+        assert (folder / str(order)).exists()
+    pids = {(folder / str(order)).read_text() for order in (3, 4, 5)}
+    assert len(pids) == 1
+    process.end()
+    assert not Path(f"/proc/{pids.pop()}").exists()
+
+
+def test_a_standing_process_that_fails_says_why_each_time(stand: Callable[[str], StandingProcess]) -> None:
+    process = stand("raise ValueError('no shape')")
+    for _ in range(2):
+        with pytest.raises(BackendError, match=r"net\.pte: The engine failed: ValueError: no shape"):
+            process.ask(0)
+
+
+def test_a_standing_process_that_dies_is_told_with_its_last_words(stand: Callable[[str], StandingProcess]) -> None:
+    process = stand("os.write(2, b'cannot go on'); os.abort()")
+    with pytest.raises(BackendError, match=r"(?s)ended with code -6.*cannot go on"):
+        process.ask(0)
 
 
 def test_the_process_ends_with_whoever_asked(tmp_path: Path, folder: Path) -> None:
