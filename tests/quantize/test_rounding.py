@@ -119,6 +119,20 @@ def test_a_watcher_sees_what_goes_in(network: nn.Sequential) -> None:
     assert torch.allclose(moments["2"], (hidden.T @ hidden).double() / 40, atol=1e-5)
 
 
+def test_rows_that_come_one_by_one_count_as_those_that_come_together(network: nn.Sequential) -> None:
+    """A decoder that writes brings them so; they wait for each other, and none is left waiting or counted twice."""
+    singly, together, x = Watcher(), Watcher(), torch.randn(600, 64)
+    with singly.watching(network), torch.no_grad():
+        for count, row in enumerate(x, start=1):
+            network(row[None])
+            if count == 300:
+                singly.moments()
+    with together.watching(network), torch.no_grad():
+        network(x)
+    expected = together.moments()
+    assert all(torch.allclose(moment, expected[name], atol=1e-5) for name, moment in singly.moments().items())
+
+
 def test_moments_survive_the_disk(tmp_path: Path) -> None:
     path = tmp_path / "moments.npz"
     write_moments(path, {"a.b": torch.eye(3).double()})

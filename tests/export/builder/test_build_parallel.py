@@ -93,6 +93,31 @@ def test_a_stage_computes_on_one_thread(fan: MakeStage, store: Store) -> None:
     assert (result / "r").read_text() == "1"
 
 
+def test_a_stage_has_the_surroundings_of_its_own_build(
+    fan: MakeStage, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stages are forked from a server that an earlier build in this process may have started elsewhere."""
+    run(fan("write"), store)
+    monkeypatch.setenv("WANTED", "here")
+    monkeypatch.chdir(tmp_path)
+    last = fan("surroundings")
+    run(last, store)
+    result = store.result(in_order(last)[0])
+    assert result is not None
+    assert (result / "r").read_text() == f"here {tmp_path}"
+
+
+def test_what_much_is_left_to_do_after_comes_first(functions: ModuleType, store: Store, calls: Path) -> None:
+    def stage(name: str, seconds: float, *needs: Stage) -> Stage:
+        settings = functions.Settings(text=name, calls=str(calls))
+        needed = {need.name: need for need in needs}
+        return Stage(name, "stage_functions:write", needed, settings, (), Estimate(seconds, 1, 1))
+
+    way = stage("then", 50, stage("short", 1))
+    run(stage("last", 1, stage("long", 20), way), store, budget=Budget(1, PLENTY))
+    assert calls.read_text().split() == ["short", "then", "long", "last"]
+
+
 def test_a_failure_ends_what_runs_beside_it(fan: MakeStage, store: Store) -> None:
     started = time.monotonic()
     with pytest.raises(StageError, match="surprise"):
