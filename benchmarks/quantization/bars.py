@@ -21,7 +21,7 @@ from pocketcrafter.benchmarks.quantization.workers import Progress
 from pocketcrafter.export.data.sources import NOISE_FILE
 from pocketcrafter.export.distill.qat import WeightBits, bits_in
 from pocketcrafter.export.models import decoder_network
-from pocketcrafter.export.recipe import load_recipe, resolve
+from pocketcrafter.export.recipe import DEFAULT, load_recipe, resolve
 from pocketcrafter.quantize.rounding import NEAREST, Guidance, blocks_of
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.config import Config
@@ -78,7 +78,8 @@ def measure_bars(
 ) -> BarsReport:
     """Measure the pair in INT8, and the decoder in few bits as each recipe builds it for ``onnx``.
 
-    ``settings.component`` is not looked at.
+    ``settings.component`` is not looked at, and ``settings.samples`` are the decoder's: the others are calibrated with
+    as many as the shipped recipe gives them.
 
     Raises
     ------
@@ -92,10 +93,12 @@ def measure_bars(
     clean = [f.clean for f in frames]
     right_db = subject.nearness_db(clean)
     rows = []
+    shipped = load_recipe(DEFAULT).components
     tried: dict[Component, TriedSession] = {}
     for done, component in enumerate(_ARTIST):
         progress(done, 5)
-        trial = picture_trial(settings.model_copy(update={"component": component}), subject)
+        own = {"component": component, "samples": shipped[component].samples}
+        trial = picture_trial(settings.model_copy(update=own), subject)
         damage = trial.damage(trial.units)
         tried[component] = trial.session()
         drop = right_db - subject.nearness_db(clean, {component: tried[component]})

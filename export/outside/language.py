@@ -13,6 +13,8 @@ from pocketcrafter.runtime.components import Component
 
 PROMPT: Final = 32
 """Positions of the language model as it is lowered: a whole prompt; a step is the one that follows."""
+_MASKED: Final = -256.0
+"""Nothing remains of a score so much lower, and 16-bit integers still have fine steps for the others."""
 
 
 class Past:
@@ -27,8 +29,7 @@ class Past:
     """
 
     def __init__(self, keys: Tensor | None = None, values: Tensor | None = None) -> None:
-        self._keys = [] if keys is None else list(keys.split(1))
-        self._values = [] if values is None else list(values.split(1))
+        self._keys, self._values = _layers(keys), _layers(values)
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Return how many positions are in it."""
@@ -54,28 +55,54 @@ class Past:
         return torch.cat(self._keys), torch.cat(self._values)
 
 
-class Prompt(nn.Module):
-    """A language model over embeddings of a whole prompt; returns the logits of the word after it and its cache."""
+class _Language(nn.Module):
+    """A language model over embeddings of a few positions, the first of which is known.
 
-    def __init__(self, text: nn.Module, head: nn.Module) -> None:
+    Where they are and what each of them sees are constants: worked out in the graph, both would take operators over
+    integers and truth values, which Core ML's and QNN's converters refuse.
+    """
+
+    def __init__(self, text: nn.Module, head: nn.Module, first: int, count: int) -> None:
         super().__init__()
         self.text, self.head = text, head
+        positions = torch.arange(first, first + count)
+        ahead = torch.arange(first + count) > positions[:, None]
+        self.register_buffer("positions", positions, persistent=False)
+        self.register_buffer("mask", ahead.float()[None, None] * _MASKED, persistent=False)
+
+    def read(self, embeddings: Tensor, past: Past) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the last position's logits, and the keys and values of all."""
+        states = self.text(
+            inputs_embeds=embeddings,
+            attention_mask=self.get_buffer("mask"),
+            cache_position=self.get_buffer("positions"),
+            past_key_values=past,
+            use_cache=True,
+            return_dict=False,
+        )[0]
+        return (self.head(states[:, -1]), *past.tensors())
+
+
+class Prompt(_Language):
+    """Reads a whole prompt; returns the logits of the word after it and its cache."""
+
+    def __init__(self, text: nn.Module, head: nn.Module) -> None:
+        super().__init__(text, head, 0, PROMPT)
 
     def forward(self, embeddings: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Map ``(1, PROMPT, width)`` to ``(1, words)`` and the keys and values of all positions."""
-        return _said(self.text, self.head, embeddings, Past())
+        return self.read(embeddings, Past())
 
 
-class Step(nn.Module):
-    """The same model over one position more; returns the next word's logits and the cache with that position in it."""
+class Step(_Language):
+    """Reads one position more; returns the next word's logits and the cache with that position in it."""
 
     def __init__(self, text: nn.Module, head: nn.Module) -> None:
-        super().__init__()
-        self.text, self.head = text, head
+        super().__init__(text, head, PROMPT, 1)
 
     def forward(self, embedding: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Map ``(1, 1, width)`` and ``(layers, heads, PROMPT, head width)`` to ``(1, words)`` and longer caches."""
-        return _said(self.text, self.head, embedding, Past(keys, values))
+        return self.read(embedding, Past(keys, values))
 
 
 def language_parts(text: nn.Module, head: nn.Module) -> list[Part]:
@@ -95,6 +122,6 @@ def language_parts(text: nn.Module, head: nn.Module) -> list[Part]:
     ]
 
 
-def _said(text: nn.Module, head: nn.Module, embeddings: Tensor, past: Past) -> tuple[Tensor, Tensor, Tensor]:
-    states = text(inputs_embeds=embeddings, past_key_values=past, use_cache=True, return_dict=False)[0]
-    return (head(states[:, -1]), *past.tensors())
+def _layers(cache: Tensor | None) -> list[Tensor]:
+    # Slices, not a split: Vulkan's partitioner takes no operator that returns a list.
+    return [] if cache is None else [cache[index : index + 1] for index in range(cache.shape[0])]
