@@ -3,6 +3,7 @@
 Both are what optimum exports as a decoder with past key values, at static shapes, which every target takes.
 """
 
+import copy
 from typing import Any, Final
 
 import torch
@@ -13,6 +14,7 @@ from pocketcrafter.runtime.components import Component
 
 PROMPT: Final = 32
 """Positions of the language model as it is lowered: a whole prompt; a step is the one that follows."""
+_ROTATIONS: Final = "rotary_emb"
 _MASKED: Final = -256.0
 """Nothing remains of a score so much lower, and 16-bit integers still have fine steps for the others."""
 
@@ -58,17 +60,19 @@ class Past:
 class _Language(nn.Module):
     """A language model over embeddings of a few positions, the first of which is known.
 
-    Where they are and what each of them sees are constants: worked out in the graph, both would take operators over
-    integers and truth values, which Core ML's and QNN's converters refuse.
+    Where they are, how that turns them and what each of them sees are constants: worked out in the graph, they would
+    take operators over integers and truth values, which Core ML's and QNN's converters refuse.
     """
 
     def __init__(self, text: nn.Module, head: nn.Module, first: int, count: int) -> None:
         super().__init__()
-        self.text, self.head = text, head
         positions = torch.arange(first, first + count)
-        ahead = torch.arange(first + count) > positions[:, None]
+        # A column more than there are positions: transformers cuts it off, and where it would cut off nothing, torch
+        # exports an alias, which Core ML's converter refuses.
+        ahead = torch.arange(first + count + 1) > positions[:, None]
         self.register_buffer("positions", positions, persistent=False)
         self.register_buffer("mask", ahead.float()[None, None] * _MASKED, persistent=False)
+        self.text, self.head = _at(text, positions), head
 
     def read(self, embeddings: Tensor, past: Past) -> tuple[Tensor, Tensor, Tensor]:
         """Return the last position's logits, and the keys and values of all."""
@@ -120,6 +124,33 @@ def language_parts(text: nn.Module, head: nn.Module) -> list[Part]:
         prompt,
         make_part("step", Step(text, head), Component.DECODER, inputs, "logits", "next_keys", "next_values"),
     ]
+
+
+class _Rotations(nn.Module):
+    """Cosines and sines of positions that are known, in place of the module that works them out."""
+
+    def __init__(self, cosines: Tensor, sines: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("cosines", cosines, persistent=False)
+        self.register_buffer("sines", sines, persistent=False)
+
+    def forward(self, *_states: Tensor, **_positions: Tensor) -> tuple[Tensor, Tensor]:
+        return self.get_buffer("cosines"), self.get_buffer("sines")
+
+
+def _at(text: nn.Module, positions: Tensor) -> nn.Module:
+    """Return the model with its rotations fixed to positions; it shares everything else with the one that is given."""
+    seen: list[tuple[Tensor, Tensor]] = []
+    known: Any = text.config
+    handle = text.get_submodule(_ROTATIONS).register_forward_hook(lambda _module, _inputs, said: seen.append(said))
+    try:
+        with torch.no_grad():
+            text(inputs_embeds=torch.zeros(1, len(positions), known.hidden_size), cache_position=positions)
+    finally:
+        handle.remove()
+    made = copy.copy(text)
+    made._modules = {**text._modules, _ROTATIONS: _Rotations(*seen[0])}
+    return made
 
 
 def _layers(cache: Tensor | None) -> list[Tensor]:
