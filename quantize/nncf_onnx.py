@@ -1,8 +1,11 @@
 """NNCF's own quantization of ONNX models, INT8 and INT4 weights; measured beside ours, not shipped."""
 
 import importlib
+import logging
 import os
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,12 +56,13 @@ def quantize_nncf(
     nncf = _nncf()
     model = onnx.load(fp32_onnx)
     kept = [node.name for node in model.graph.node if inside(node, keep_fp32)]
-    quantized = nncf.quantize(
-        model,
-        nncf.Dataset(calibration, dict),
-        subset_size=len(calibration),
-        ignored_scope=nncf.IgnoredScope(names=kept) if kept else None,
-    )
+    with redirect_stdout(sys.stderr):
+        quantized = nncf.quantize(
+            model,
+            nncf.Dataset(calibration, dict),
+            subset_size=len(calibration),
+            ignored_scope=nncf.IgnoredScope(names=kept) if kept else None,
+        )
     save_stripped(quantized, out)
 
 
@@ -96,15 +100,16 @@ def compress_nncf(
     _turn_over(model, set(chosen))
     others = [node.name for node in model.graph.node if node.op_type in WEIGHTED and node.name not in chosen]
     nncf = _nncf()
-    compressed = nncf.compress_weights(
-        model,
-        mode=nncf.CompressWeightsMode.INT4_SYM,
-        group_size=BLOCK,
-        # The last layer too, and none in INT8 instead.
-        all_layers=True,
-        ignored_scope=nncf.IgnoredScope(names=others),
-        **({"dataset": nncf.Dataset(calibration, dict), "scale_estimation": True} if calibration else {}),
-    )
+    with redirect_stdout(sys.stderr):
+        compressed = nncf.compress_weights(
+            model,
+            mode=nncf.CompressWeightsMode.INT4_SYM,
+            group_size=BLOCK,
+            # The last layer too, and none in INT8 instead.
+            all_layers=True,
+            ignored_scope=nncf.IgnoredScope(names=others),
+            **({"dataset": nncf.Dataset(calibration, dict), "scale_estimation": True} if calibration else {}),
+        )
     matrices = matrices_of(compressed)
     return {layer: torch.from_numpy(matrices[f"{name}{_COMPRESSED}"]) for name, layer in chosen.items()}
 
@@ -125,6 +130,9 @@ def _nncf() -> Any:  # noqa: ANN401 - untyped package
     # Read when NNCF is imported: without it every quantization is reported to its makers.
     os.environ.setdefault("NNCF_CI", "1")
     try:
-        return importlib.import_module("nncf")
+        nncf = importlib.import_module("nncf")
     except ImportError as error:
         raise BackendError(f"NNCF is missing ({error}): pip install 'pocketcrafter[build]'.") from error
+    # What it tells goes to the standard output, where our results are.
+    nncf.set_log_level(logging.ERROR)
+    return nncf
