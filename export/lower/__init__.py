@@ -1,8 +1,9 @@
 """Lowering: one file a target.
 
-The same network, samples and tools give the same bytes on ``onnx``, ``executorch-xnnpack`` and ``coreml:<ios>``, which
-is tested. Nobody has shown it of ``executorch-coreml`` and ``executorch-vulkan``. On the QNN targets they do not: their
-binaries equal each other only in what they compute.
+The same network, samples and tools give the same bytes on ``onnx``, ``executorch-xnnpack``, ``coreml:<ios>`` and
+``executorch-vulkan``: of the first three it is tested, of the last two whole builds have shown it. On the QNN targets
+they do not: their binaries equal each other only in what they compute. Nor on ``executorch-coreml``, whose packages get
+random names inside ExecuTorch.
 """
 
 from collections.abc import Mapping
