@@ -1,7 +1,7 @@
 """Lowering: one file a target.
 
 The same network, samples and tools give the same bytes on ``onnx``, ``executorch-xnnpack``, ``coreml:<ios>`` and
-``executorch-vulkan``: of the first three it is tested, of the last two whole builds have shown it. On the QNN targets
+``executorch-vulkan``. It is tested of the first three; of Vulkan, two whole builds came out equal. On the QNN targets
 they do not: their binaries equal each other only in what they compute. Nor on ``executorch-coreml``, whose packages get
 random names inside ExecuTorch.
 """
