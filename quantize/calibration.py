@@ -11,6 +11,12 @@ from pocketcrafter.runtime.errors import CalibrationError
 LEAST_SAMPLES: Final = 4
 """Fewer photos do not show what others look like; 32 are usual."""
 
+HEADROOM: Final = 2.0
+"""How far 16-bit ranges reach beyond what calibration saw: of 16 bits it costs one.
+
+A value beyond its range is clipped, and a decoder meets such values in any text that is longer than those seen.
+"""
+
 _FEW: Final = 1024
 _ROOM: Final = 1.5
 
@@ -41,6 +47,11 @@ def room_for(values: int) -> float:
         What both ends of its range are multiplied by: 1.5 below 1024 values, else 1.
     """
     return _ROOM if values < _FEW else 1.0
+
+
+def widened(low: float, high: float, room: float) -> tuple[float, float]:
+    """Return a range that holds 0, each end ``room`` times as far from it."""
+    return min(low, 0) * room, max(high, 0) * room
 
 
 def check_samples(calibration: Sequence[Mapping[str, AnyFloatArray]]) -> None:

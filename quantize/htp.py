@@ -8,14 +8,13 @@ from typing import Any, Final
 import numpy as np
 import onnx
 from onnxruntime.quantization import QuantType, quantize
-from onnxruntime.quantization.calibrate import create_calibrator
 from onnxruntime.quantization.execution_providers.qnn import get_qnn_qdq_config
 
-from pocketcrafter.quantize.qdq import CalibrationReader, inside, save_stripped
+from pocketcrafter.quantize.calibration import HEADROOM, widened
+from pocketcrafter.quantize.qdq import CalibrationReader, inside, observed, save_stripped
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.errors import ConfigError
 
-_HEADROOM: Final = 2.0
 _FIXED: Final = frozenset({"Sigmoid", "Softmax", "Tanh"})
 """Operators whose results have ranges of their own on the HTP."""
 _WEIGHTS: Final[Mapping[int, QuantType]] = {8: QuantType.QInt8, 4: QuantType.QInt4}
@@ -83,19 +82,15 @@ def quantize_sixteen(
 def _wide_ranges(
     model: onnx.ModelProto, stored: Path, calibration: Sequence[Mapping[str, FloatArray]]
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return the range of every activation with room for what calibration did not see.
-
-    Of 16 bits it costs one. A value beyond its range is clipped, and a decoder meets
-    such values in any text that is longer than those seen.
-    """
+    """Return the range of every activation with room for what calibration did not see."""
     fixed = {name for node in model.graph.node if node.op_type in _FIXED for name in node.output}
     constants = {tensor.name for tensor in model.graph.initializer}
-    observer = create_calibrator(stored, augmented_model_path=str(stored.with_name("observed.onnx")))
-    observer.collect_data(CalibrationReader(calibration, None))
-    seen = {name: found.range_value for name, found in observer.compute_data().items()}
+    found = observed(stored, CalibrationReader(calibration, None), stored.with_name("observed.onnx"))
+    seen = {name: data.range_value for name, data in found.items()}
+    wide = {name: widened(low, high, HEADROOM) for name, (low, high) in seen.items()}
     return {
-        name: [{"rmin": np.float32(min(low, 0) * _HEADROOM), "rmax": np.float32(max(high, 0) * _HEADROOM)}]
-        for name, (low, high) in seen.items()
+        name: [{"rmin": np.float32(low), "rmax": np.float32(high)}]
+        for name, (low, high) in wide.items()
         if name not in fixed | constants
     }
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchao.quantization.pt2e import FakeQuantize, MinMaxObserver
 
-from pocketcrafter.quantize.calibration import room_for
+from pocketcrafter.quantize.calibration import room_for, widened
 
 _LEVELS: Final = 256
 _KEPT: Final = 8192
@@ -125,8 +125,8 @@ class RangeObserver(MinMaxObserver):  # type: ignore[misc] # torchao is untyped
         low, high = float(self.min_val), float(self.max_val)
         if self._kept:
             low, high = RANGES[self.choose](_thinned(torch.cat(self._kept)))
-        room = room_for(self._values)
-        return _pair(self._calculate_qparams(torch.tensor(min(low, 0.0) * room), torch.tensor(max(high, 0.0) * room)))
+        low, high = widened(low, high, room_for(self._values))
+        return _pair(self._calculate_qparams(torch.tensor(float(low)), torch.tensor(float(high))))
 
 
 class Switch(FakeQuantize):  # type: ignore[misc] # likewise

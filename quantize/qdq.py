@@ -18,7 +18,7 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.calibrate import TensorData, create_calibrator, save_tensors_data
 
-from pocketcrafter.quantize.calibration import room_for
+from pocketcrafter.quantize.calibration import room_for, widened
 from pocketcrafter.quantize.modules import is_within
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.errors import ConfigError
@@ -93,14 +93,22 @@ def _write_ranges(model: onnx.ModelProto, stored: Path, reader: "CalibrationRead
     """Write what the activations of a stored model range over, as ONNX Runtime's own calibration would."""
     values = (*model.graph.value_info, *model.graph.input, *model.graph.output)
     sizes = {v.name: math.prod(d.dim_value for d in v.type.tensor_type.shape.dim) for v in values}
-    calibrator = create_calibrator(stored, augmented_model_path=str(out.with_name("observed.onnx")))
-    calibrator.collect_data(reader)
-    seen = calibrator.compute_data()
+    seen = observed(stored, reader, out.with_name("observed.onnx"))
     for name in seen.keys():  # noqa: SIM118 - not a dictionary: what it iterates over is said nowhere
-        low, high = seen[name].range_value
-        room = room_for(sizes[name])
-        seen[name] = TensorData(lowest=np.float32(min(low, 0) * room), highest=np.float32(max(high, 0) * room))
+        lowest, highest = seen[name].range_value
+        low, high = widened(lowest, highest, room_for(sizes[name]))
+        seen[name] = TensorData(lowest=np.float32(low), highest=np.float32(high))
     save_tensors_data(seen, out)
+
+
+def observed(stored: Path, reader: "CalibrationReader", augmented: Path) -> Any:  # noqa: ANN401 - untyped package
+    """Return ONNX Runtime's account of what every activation of a stored model ranges over.
+
+    ``augmented`` is where the model goes that tells it.
+    """
+    calibrator = create_calibrator(stored, augmented_model_path=str(augmented))
+    calibrator.collect_data(reader)
+    return calibrator.compute_data()
 
 
 def int8_nodes(model: onnx.ModelProto, keep_fp32: tuple[str, ...]) -> list[str]:

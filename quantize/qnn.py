@@ -16,6 +16,7 @@ from torch.fx import GraphModule
 from torchao.quantization.pt2e import MinMaxObserver
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
+from pocketcrafter.quantize.calibration import HEADROOM, widened
 from pocketcrafter.quantize.pt2e import assert_unchanged
 from pocketcrafter.runtime.errors import ConfigError
 
@@ -35,20 +36,13 @@ _TYPES: Final[Mapping[QnnScheme, QuantDtype]] = {
 }
 
 
-HEADROOM: Final = 2.0
-"""How far 16-bit ranges reach beyond what calibration saw: of 16 bits it costs one.
-
-A value beyond its range is clipped, and a decoder meets such values in any text that is longer than those seen.
-"""
-
-
 class RoomyObserver(MinMaxObserver):  # type: ignore[misc] # torchao is untyped
     """Takes the range of all it saw, with room at both ends."""
 
     def calculate_qparams(self) -> tuple[Tensor, Tensor]:
         """Return scale and zero point."""
-        low, high = (HEADROOM * torch.as_tensor(end) for end in (self.min_val.clamp(max=0), self.max_val.clamp(min=0)))
-        scale, zero_point = self._calculate_qparams(low, high)
+        low, high = widened(float(self.min_val), float(self.max_val), HEADROOM)
+        scale, zero_point = self._calculate_qparams(torch.tensor(float(low)), torch.tensor(float(high)))
         return scale, zero_point
 
 

@@ -172,12 +172,12 @@ def _main(connection: Connection, call: _Call) -> None:
         traceback.print_exc()
         connection.send(_Failure(f"{type(error).__name__}: {error}", None))
     else:
-        largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        own, others = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        largest = others.ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
         connection.send(
             Ended(
-                peak_mib=round(max(resident_mib()[1], largest / (1024**2 if sys.platform == "darwin" else 1024))),
-                cpu_seconds=sum(u.ru_utime + u.ru_stime for u in used),
+                peak_mib=round(max(resident_mib()[1], largest)),
+                cpu_seconds=sum(u.ru_utime + u.ru_stime for u in (own, others)),
             )
         )
     finally:

@@ -11,7 +11,7 @@ from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
 from pocketcrafter.runtime.backends.executorch_qnn_child import DELEGATE, PROGRAM, ProgramFacts, QnnProgramJob
 from pocketcrafter.runtime.backends.processes import JOB, StandingProcess, call_process
-from pocketcrafter.runtime.backends.qnn import why_no_qnn
+from pocketcrafter.runtime.backends.qnn import ROOM, why_no_qnn
 from pocketcrafter.runtime.backends.qnn_child import inputs_file, outputs_file, read_values, write_values
 from pocketcrafter.runtime.backends.qnn_sdk import qnn_environment
 from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
@@ -20,7 +20,6 @@ from pocketcrafter.runtime.errors import BackendError
 
 _NEEDED: Final = ("torch", "executorch")
 _ENGINE: Final = "QNN's emulator"
-_ROOM: Final = "pocketcrafter-qnn-"
 _CHILD: Final = "pocketcrafter.runtime.backends.executorch_qnn_child"
 
 
@@ -57,7 +56,7 @@ def run_program(
     """
     if reason := why_no_executorch_qnn():
         raise BackendError(f"QNN cannot run: {reason}")
-    with tempfile.TemporaryDirectory(prefix=_ROOM) as name:
+    with tempfile.TemporaryDirectory(prefix=ROOM) as name:
         folder = Path(name)
         for index, sample in enumerate(samples):
             write_values(inputs_file(folder, index), sample)
@@ -110,7 +109,7 @@ class _ProgramSession:
 
     def __init__(self, artifact: Path, spec: ComponentSpec) -> None:
         self._spec = spec
-        self._room = tempfile.TemporaryDirectory(prefix=_ROOM)
+        self._room = tempfile.TemporaryDirectory(prefix=ROOM)
         self._folder = Path(self._room.name)
         job = QnnProgramJob(program=artifact.resolve(), samples=None, socs=False)
         (self._folder / JOB).write_text(job.model_dump_json(), encoding="utf-8")

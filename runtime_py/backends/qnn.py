@@ -32,7 +32,8 @@ MEND: Final = "pip install 'pocketcrafter[qnn]'"
 _LIBRARIES: Final = ("libonnxruntime_providers_qnn.so", "libQnnHtp.so", "libHtpPrepare.so", "libQnnSystem.so")
 _CONTEXT: Final = b"EPContext"
 """The operator that holds a binary."""
-_ROOM: Final = "pocketcrafter-qnn-"
+ROOM: Final = "pocketcrafter-qnn-"
+"""What the folders of its processes are called at first."""
 _CHILD: Final = "pocketcrafter.runtime.backends.qnn_child"
 
 
@@ -92,7 +93,7 @@ def run_qnn(
     """
     if reason := why_no_qnn():
         raise BackendError(f"QNN cannot run: {reason}")
-    with tempfile.TemporaryDirectory(prefix=_ROOM) as name:
+    with tempfile.TemporaryDirectory(prefix=ROOM) as name:
         folder = Path(name)
         for index, sample in enumerate(samples):
             np.savez(inputs_file(folder, index), allow_pickle=False, **sample)
@@ -150,7 +151,7 @@ class _EmulatorSession:
 
     def __init__(self, artifact: Path, spec: ComponentSpec) -> None:
         self._spec = spec
-        self._room = tempfile.TemporaryDirectory(prefix=_ROOM)
+        self._room = tempfile.TemporaryDirectory(prefix=ROOM)
         self._folder = Path(self._room.name)
         job = QnnJob(model=artifact.resolve(), soc_id=None, context=None, samples=None)
         (self._folder / JOB).write_text(job.model_dump_json(), encoding="utf-8")
