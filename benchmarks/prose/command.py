@@ -17,6 +17,7 @@ from pocketcrafter.benchmarks.options import (
     photos_of,
     split_option,
 )
+from pocketcrafter.benchmarks.prose.faults import fault_figures, fault_table
 from pocketcrafter.benchmarks.prose.measure import (
     greedy_agreement,
     judge,
@@ -86,12 +87,13 @@ def prose(
             perplexities.append(likelihood(case, decoder, tokenizer).perplexity)
         if other is not None and written is not None:
             greedy.append(greedy_agreement(case, written, other, words))
-    figures = summarize(results)
+    figures, faults = summarize(results), fault_figures(results)
     agreement = sum(same for same, _ in greedy) / sum(n for _, n in greedy) if greedy else None
     perplexity = float(np.exp(np.mean(np.log(perplexities))))
     if as_json:
         document = {
             "figures": {kind: f.model_dump() for kind, f in figures.items()},
+            "faults": [f.model_dump(mode="json") for f in faults],
             "perplexity": perplexity,
             "greedy_agreement": agreement,
             "critiques": [r.model_dump(mode="json") for r in results],
@@ -102,5 +104,7 @@ def prose(
         if agreement is not None:
             lines.append(f"greedy choices that agree with {against}: {agreement:.2%} of {sum(n for _, n in greedy)}")
         click.echo("\n".join(lines))
+        if wrong := fault_table(faults):
+            click.echo(f"\n{wrong}")
     if missed := missed_gates(figures, agreement):
         raise GateError("Prose gates missed: " + "; ".join(missed) + ". Train the decoder longer.")

@@ -18,7 +18,7 @@ from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.prose.parse import Prose, ProseError
 from pocketcrafter.runtime.prose.prompt import PROMPT_LENGTH, PROMPT_WORDS, StatedPlan, voice_of
 from pocketcrafter.runtime.prose.tokenizer import Mark, Words
-from pocketcrafter.runtime.prose.wording import Fault
+from pocketcrafter.runtime.prose.wording import CLAUSES, Fault
 from pocketcrafter.runtime.prose.writer import Steps, Writer, Written
 
 MIN_FORMAT: Final = 0.995
@@ -34,8 +34,8 @@ class CaseResult(Config):
     kind: PlanKind
     valid: bool = Field(description="Parsed, with no instruction that was not understood.")
     text: str
-    faults_right: int = Field(0, description="Faults and directions that the thoughts name and the plan has.")
-    faults_all: int = Field(0, description="Those that either has.")
+    planned: tuple[Fault, ...] = Field(description="Faults and directions of the plan.")
+    named: tuple[Fault, ...] = Field((), description="Those that the thoughts name.")
     edits_right: int = Field(0, description="Instructions whose attribute, direction and amount are the plan's.")
     edits_all: int = 0
     facts_right: int = Field(0, description="Facts told as measured, or one step beside on a scale.")
@@ -66,13 +66,13 @@ class Likelihood:
 
 def judge(case: Case, writer: Writer) -> tuple[CaseResult, Written | None]:
     """Write one critique and hold it against its plan and facts."""
+    planned = faults_of(case.plan)
     try:
         written = writer.write(case.tokens, case.plan, case.score, case.mode)
     except ProseError as error:
-        return CaseResult(kind=case.kind, valid=False, text=str(error)), None
+        return CaseResult(kind=case.kind, valid=False, text=str(error), planned=_ordered(planned)), None
     prose = written.prose
     named = {(said.attribute, said.direction) for said in prose.faults}
-    planned = faults_of(case.plan)
     edits = {(s.attribute, s.direction, s.amount) for s in prose.instructions}
     wanted = {(a, d, abs(case.plan[a] or 0.0)) for a, d in planned}
     facts = fact_errors(prose.thoughts, case.facts)
@@ -80,8 +80,8 @@ def judge(case: Case, writer: Writer) -> tuple[CaseResult, Written | None]:
         kind=case.kind,
         valid=_is_valid(prose, len(planned)),
         text=prose.text,
-        faults_right=len(named & planned),
-        faults_all=len(named | planned),
+        planned=_ordered(planned),
+        named=_ordered(named),
         edits_right=len(edits & wanted),
         edits_all=len(edits | wanted),
         facts_right=sum(error <= 1 for error in facts),
@@ -105,7 +105,7 @@ def summarize(results: Sequence[CaseResult]) -> dict[PlanKind, Figures]:
         found[kind] = Figures(
             critiques=len(chosen),
             format_valid=sum(r.valid for r in chosen) / len(chosen),
-            faults_agree=_share((r.faults_right, r.faults_all) for r in chosen),
+            faults_agree=_share((len({*r.planned} & {*r.named}), len({*r.planned} | {*r.named})) for r in chosen),
             edits_agree=_share((r.edits_right, r.edits_all) for r in chosen),
             facts_true=_share((r.facts_right, r.facts_all) for r in chosen),
             tokens_per_second=1000 / max(1e-9, float(np.mean([r.ms_per_token for r in chosen if r.valid] or [np.inf]))),
@@ -166,6 +166,10 @@ def table(figures: Mapping[PlanKind, Figures]) -> str:
         for kind, f in figures.items()
     ]
     return "\n".join([head, "|---" * 8 + "|", *rows])
+
+
+def _ordered(faults: set[Fault]) -> tuple[Fault, ...]:
+    return tuple(fault for fault in CLAUSES if fault in faults)
 
 
 def _is_valid(prose: Prose, faults: int) -> bool:

@@ -109,11 +109,18 @@ def restore(options: TrainOptions, *, studio: bool, start: Path | None) -> None:
 
 
 @click.command(epilog="Example: pocketcrafter train decoder --data data --threads 1")
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, min_open=True),
+    default=3e-3,
+    show_default=True,
+    help="Learning; less with --start.",
+)
 @_start
 @with_options
-def decoder(options: TrainOptions, *, start: Path | None) -> None:
+def decoder(options: TrainOptions, *, rate: float, start: Path | None) -> None:
     """Train the decoder, which writes the critic's prose, on stored frames with the trained critic."""
-    settings = options.fit_settings(steps=2400, batch=8).model_copy(update={"learning_rate": 3e-3})
+    settings = options.fit_settings(steps=2400, batch=8).model_copy(update={"learning_rate": rate})
     device, trained = options.torch_device(), critic_network(options.weights / "critic.safetensors")
     store = stored_frames(options, Split.TRAIN)
     judged = Judged.of(judge_store(trained.judge, store), store.plans, measure_facts(store.views))
@@ -124,7 +131,9 @@ def decoder(options: TrainOptions, *, start: Path | None) -> None:
     model = as_llama(decoder_network(start)) if start is not None else ProseLlama()
     task = DecoderTask(model, judged, Tokenizer.from_file(str(words)), settings, device)
     # Named by what it is trained on: a checkpoint over another critic's tokens must not be resumed.
-    folder = options.run / f"decoder-{facts[CRITIC_SHA256][:8]}-{facts[TOKENIZER_SHA256][:8]}"
+    origin = () if start is None else (sha256_of(start),)
+    name = "-".join(["decoder", *(digest[:8] for digest in (*facts.values(), *origin))])
+    folder = options.run / name
     train_and_save(Component.DECODER, task, settings, options, folder=folder, convert=as_step, facts=facts)
 
 

@@ -16,8 +16,8 @@ MOST_FAULTS: Final = 7
 """Faults in one critique; what more a gate lets through is rare, and the weakest are left to the numbers."""
 
 _FULL_SHARE: Final = 0.6
-_RANDOM_SHARE: Final = 0.5
-_PREDICTED_SHARE: Final = 0.35
+_RANDOM_SHARE: Final = 0.7
+_PREDICTED_SHARE: Final = 0.2
 _SHAKE: Final = 0.15
 _RANDOM_SCORE_SHARE: Final = 0.2
 _FAULTS: Final = (0.12, 0.22, 0.22, 0.18, 0.12, 0.08, 0.04, 0.02)

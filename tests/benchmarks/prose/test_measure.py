@@ -20,9 +20,9 @@ from pocketcrafter.benchmarks.prose.truth import fact_errors
 from pocketcrafter.export.backend import WEIGHTS
 from pocketcrafter.export.names import TOKENIZER
 from pocketcrafter.export.train.decoder import encode
-from pocketcrafter.export.train.prose.compose import compose, visible
+from pocketcrafter.export.train.prose.compose import Subject, compose, visible
 from pocketcrafter.export.train.prose.facts import Colorfulness, Detail, Facts, Light, Palette
-from pocketcrafter.export.train.prose.sampling import Subject, random_subject
+from pocketcrafter.export.train.prose.sampling import random_subject
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.components import PROSE_WORDS, TOKEN_DIM, TOKENS
 from pocketcrafter.runtime.prose.parse import parse_prose

@@ -107,7 +107,7 @@ def test_a_folder_without_photos_is_refused(tmp_path: Path) -> None:
     assert str(tmp_path) in str(result.exception)
 
 
-@pytest.mark.parametrize("command", ["critic", "tone", "restore", "gate"])
+@pytest.mark.parametrize("command", ["critic", "tone", "restore", "decoder", "gate"])
 def test_every_command_explains_itself_with_an_example(command: str) -> None:
     result = run(command, "--help")
     assert result.exit_code == 0
