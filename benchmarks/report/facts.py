@@ -85,11 +85,10 @@ _FLOAT: Final = frozenset({Precision.FP32, Precision.FP16})
 
 def target_facts(manifest: Manifest) -> tuple[TargetFacts, ...]:
     """Judge every target of a bundle by what its manifest records."""
-    sizes = {f.path: f.size / (1 << 20) for f in manifest.files}
     found = []
     for name, target in manifest.targets.items():
         components = tuple(
-            _component(entry.spec.component, entry.artifacts[name], sizes) for entry in manifest.components
+            _component(entry.spec.component, entry.artifacts[name], manifest) for entry in manifest.components
         )
         state, verdict = _judged(components)
         needs = ", ".join(x for x in (target.soc, target.minimum_os) if x) or "no minimum"
@@ -97,12 +96,12 @@ def target_facts(manifest: Manifest) -> tuple[TargetFacts, ...]:
     return tuple(found)
 
 
-def _component(component: Component, artifact: Artifact, sizes: Mapping[str, float]) -> ComponentFacts:
+def _component(component: Component, artifact: Artifact, manifest: Manifest) -> ComponentFacts:
     recorded = {rung.rung: rung for rung in artifact.rungs}
     return ComponentFacts(
         component=component,
         precision=artifact.precision.value,
-        mib=sizes[artifact.path],
+        mib=manifest.artifact_bytes(artifact) / (1 << 20),
         ladder=tuple(_step(number, recorded.get(number), artifact.precision) for number in RUNGS),
         delegated=artifact.coverage.share,
         delegated_ops=artifact.coverage.delegated_ops,

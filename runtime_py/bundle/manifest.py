@@ -204,6 +204,11 @@ class Manifest(Config):
         has = ", ".join(c.spec.component for c in self.components)
         raise BundleError(f"The bundle `{self.name}` has no component `{component}`; it has {has}.")
 
+    def artifact_bytes(self, artifact: Artifact) -> int:
+        """Return how many bytes an artifact has: a file's, or those of all files of a package."""
+        package = f"{artifact.path}/"
+        return sum(f.size for f in self.files if f.path == artifact.path or f.path.startswith(package))
+
     def to_bytes(self) -> bytes:
         """Serialize as indented UTF-8 JSON with sorted keys, so that one manifest has one spelling."""
         text = json.dumps(self.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)

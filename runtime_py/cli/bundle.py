@@ -104,17 +104,18 @@ def doctor_command(as_json: bool) -> None:
 
 
 def _contents(manifest: Manifest) -> list[str]:
-    sizes = {f.path: f.size for f in manifest.files}
-    lines = [f"{manifest.name}: {len(sizes)} files, {_mib(sum(sizes.values()))}", "", "targets"]
+    whole = sum(f.size for f in manifest.files)
+    lines = [f"{manifest.name}: {len(manifest.files)} files, {_mib(whole)}", "", "targets"]
     for name, target in manifest.targets.items():
         needs = ", ".join(x for x in (target.soc, target.minimum_os) if x) or "no minimum"
-        lines.append(f"  {name:<22} runs on {target.backend} ({needs})")
+        size = sum(manifest.artifact_bytes(entry.artifacts[name]) for entry in manifest.components)
+        lines.append(f"  {name:<22} runs on {target.backend} ({needs}), {_mib(size)}")
     lines += ["", f"{'component':<10} {'target':<20} {'precision':<9} {'size':>9} {'coverage':>9}  parity rungs"]
     for entry in manifest.components:
         for target_name, artifact in entry.artifacts.items():
             lines.append(
                 f"{entry.spec.component:<10} {target_name:<20} {artifact.precision:<9} "
-                f"{_mib(sizes[artifact.path]):>9} {artifact.coverage.share:>9.1%}  "
+                f"{_mib(manifest.artifact_bytes(artifact)):>9} {artifact.coverage.share:>9.1%}  "
                 + ", ".join(_rung(r) for r in artifact.rungs)
             )
     lines += ["", f"{'gate':<18} {'presence':>9} {'confidence':>11} {'dead zone':>10} {'shrink':>7}"]

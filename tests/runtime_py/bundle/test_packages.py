@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from pocketcrafter.runtime.bundle.manifest import parse_manifest
+from pocketcrafter.runtime.bundle.writer import reseal
+from pocketcrafter.runtime.cli import run
 from pocketcrafter.runtime.errors import BundleError
 
 
@@ -30,3 +32,20 @@ def test_a_package_is_in_the_bundle_when_its_files_are(bundle_dir: Path) -> None
 def test_a_package_without_files_is_missed(bundle_dir: Path, files: list[str]) -> None:
     with pytest.raises(BundleError, match=r"restore\.mlpackage is used but not in `files`"):
         parse_manifest(_with_package(bundle_dir, files), "here")
+
+
+def test_a_package_weighs_what_its_files_do_and_can_be_inspected(
+    bundle_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inside = [f"targets/coreml-ios18/restore.mlpackage/{name}" for name in ("Manifest.json", "Data/model.mlmodel")]
+    (bundle_dir / "manifest.json").write_bytes(_with_package(bundle_dir, [*inside, "targets/restore.mlpackage2"]))
+    manifest = parse_manifest((bundle_dir / "manifest.json").read_bytes(), "here")
+    assert manifest.artifact_bytes(manifest.components[0].artifacts["coreml:ios18"]) == len(inside)
+    for path in [*inside, "targets/restore.mlpackage2"]:
+        (bundle_dir / path).parent.mkdir(parents=True, exist_ok=True)
+        (bundle_dir / path).write_bytes(b"x" * (1 << 20))
+    reseal(bundle_dir, manifest)
+    assert run(["inspect", str(bundle_dir)]) == 0
+    shown = capsys.readouterr().out
+    assert "runs on mil-interpreter (iOS 18), 2.00 MiB" in shown
+    assert "2.00 MiB" in next(line for line in shown.splitlines() if line.startswith("restore "))
