@@ -21,6 +21,7 @@ class _Measurements(LazyGroup):
         "prose": "pocketcrafter.benchmarks.prose.command:prose",
         "composition": "pocketcrafter.benchmarks.composition.command:composition",
         "parity": "pocketcrafter.benchmarks.parity.command:parity",
+        "budget": "pocketcrafter.benchmarks.budget.command:budget",
         "arm64": "pocketcrafter.benchmarks.arm64.command:arm64",
         "profile": "pocketcrafter.benchmarks.profile.command:profile",
         "estimate": "pocketcrafter.benchmarks.estimate.command:estimate_command",
