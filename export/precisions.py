@@ -26,8 +26,17 @@ LEFT_TO: Final[Mapping[TargetKind, TargetKind]] = {
 }
 """Targets that leave float32 to the CPU beside the accelerator, and the target whose artifact runs there."""
 
+
+def runs_as(target: TargetKind, precision: Precision) -> TargetKind:
+    """Return the target whose artifact a target has: another one's where the CPU beside an accelerator runs it."""
+    return LEFT_TO.get(target, target) if precision is Precision.FP32 else target
+
+
 COMPILED_FROM: Final[Mapping[TargetKind, TargetKind]] = dict.fromkeys(QNN_CONTEXTS, TargetKind.ONNX)
 """Targets that are compiled from another target's artifact, which is quantized once for all of them."""
+
+TOGETHER: Final = (frozenset(QNN_PROGRAMS),)
+"""Targets that differ in nothing but what a compiler is told at the end: each set is lowered at once."""
 
 
 def compiled_precision(precision: Precision) -> Precision:

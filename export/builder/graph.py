@@ -17,7 +17,7 @@ from pocketcrafter.export.builder.settings import (
 from pocketcrafter.export.builder.stage import Estimate, Stage
 from pocketcrafter.export.builder.steps.names import COMPILED, TOKENIZER_INPUT
 from pocketcrafter.export.names import CRITIC_SHA256, TOKENIZER_SHA256
-from pocketcrafter.export.precisions import COMPILED_FROM, LEFT_TO, compiled_precision
+from pocketcrafter.export.precisions import COMPILED_FROM, TOGETHER, compiled_precision, runs_as
 from pocketcrafter.export.recipe import WEIGHT_ONLY, Recipe, resolve
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import Component
@@ -50,6 +50,8 @@ _LOWER_SECONDS: Final[Mapping[TargetKind, float]] = {
     **dict.fromkeys(QNN_PROGRAMS, 80),
     TargetKind.EXECUTORCH_COREML: 30,
 }
+_SHARE_OF_COMPILER: Final = 0.3
+"""What each further target costs of those that are lowered together."""
 _PROVE_SECONDS: Final[Mapping[TargetKind, float]] = dict.fromkeys((*QNN_CONTEXTS, *QNN_PROGRAMS), 15)
 _EXAMPLES_COST: Final = Estimate(seconds=8, ram_mib=1000, disk_mib=150)
 _LOWER_COST: Final = Estimate(seconds=20, ram_mib=1700, disk_mib=15)
@@ -93,7 +95,7 @@ def bundle_stage(recipe: Recipe, recipe_path: Path, targets: tuple[TargetKind, .
         examples = _examples(recipe, recipe_path, component, weights)
         inputs[f"{component}.examples"] = examples
         for target in chosen:
-            lowered = _lowered(recipe, component, target, weights[component], examples)
+            lowered = _lowered(recipe, component, target, chosen, {"weights": weights[component], "examples": examples})
             inputs[f"{component}.{target}.lowered"] = lowered
             inputs[f"{component}.{target}.proof"] = _proved(recipe, component, target, lowered, examples)
     for index, text in enumerate(recipe.licenses):
@@ -139,39 +141,51 @@ def _examples(recipe: Recipe, recipe_path: Path, component: Component, weights: 
     )
 
 
-def _lowered(recipe: Recipe, component: Component, asked: TargetKind, weights: Path, examples: Stage) -> Stage:
-    precision = recipe.components[component].precision[asked]
+def _lowered(
+    recipe: Recipe,
+    component: Component,
+    asked: TargetKind,
+    chosen: tuple[TargetKind, ...],
+    inputs: Mapping[str, Path | Stage],
+) -> Stage:
+    precisions = recipe.components[component].precision
+    precision = precisions[asked]
     # What an accelerator leaves to the CPU is the same for each of them: it is lowered once.
-    target = LEFT_TO.get(asked, asked) if precision is Precision.FP32 else asked
-    return _lowering(recipe, component, target, precision, {"weights": weights, "examples": examples})
+    target = runs_as(asked, precision)
+    siblings = next((group for group in TOGETHER if target in group), frozenset())
+    together = sorted(t for t in siblings.intersection(chosen) if precisions[t] is precision)
+    return _lowering(recipe, component, tuple(together) or (target,), precision, inputs)
 
 
 def _lowering(
     recipe: Recipe,
     component: Component,
-    target: TargetKind,
+    targets: tuple[TargetKind, ...],
     precision: Precision,
     inputs: Mapping[str, Path | Stage],
 ) -> Stage:
     made = recipe.components[component]
+    target = targets[0]
     same = made.precision.get(target) is precision
     compiled = {}
     if target in COMPILED_FROM:
-        source = _lowering(recipe, component, COMPILED_FROM[target], compiled_precision(precision), inputs)
+        source = _lowering(recipe, component, (COMPILED_FROM[target],), compiled_precision(precision), inputs)
         compiled[COMPILED] = source
+    what = f"lower {component} for {', '.join(targets)}"
+    cost = _cost(_LOWER_COST, _LOWER_SECONDS.get(target))
     return Stage(
-        name=f"lower {component} for {target}" if same else f"lower {component} for {target} in {precision}",
+        name=what if same else f"{what} in {precision}",
         run=f"{_STEPS}.lower:run",
         inputs={**inputs, **compiled},
         settings=LowerSettings(
             component=component,
-            target=target,
+            targets=targets,
             precision=precision,
             keep_fp32=made.keep_fp32,
             weight_bits=made.weight_bits if precision in WEIGHT_ONLY else {},
         ),
         tools=(*_TORCH, *_TOOLS[target]),
-        estimate=_cost(_LOWER_COST, _LOWER_SECONDS.get(target)),
+        estimate=replace(cost, seconds=cost.seconds * (1 + _SHARE_OF_COMPILER * (len(targets) - 1))),
     )
 
 

@@ -34,7 +34,7 @@ class LowerSettings(Config):
     """What one component is lowered to."""
 
     component: Component
-    target: TargetKind
+    targets: tuple[TargetKind, ...] = Field(min_length=1, description="More than one where most of the work is shared.")
     precision: Precision
     keep_fp32: tuple[str, ...]
     weight_bits: Mapping[str, int] = {}

@@ -44,7 +44,7 @@ def decoder_samples(
     watcher
         Sees every step that the decoder takes until a sample is there.
     """
-    network = TorchBackend().open(weights / "decoder.safetensors", POCKET_SPECS[Component.DECODER], threads=2)
+    network = TorchBackend().open(weights / "decoder.safetensors", POCKET_SPECS[Component.DECODER], threads=1)
     session = _Recorder(network)
     writer, turns = Writer(session, Words.read(weights / TOKENIZER)), count()
 

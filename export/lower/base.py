@@ -28,7 +28,7 @@ Sample = Mapping[str, FloatArray]
 Progress = Callable[[int, int], None]
 """Called with steps done and steps in all."""
 
-_THREADS: Final = 2
+_THREADS: Final = 1
 
 
 @dataclass(frozen=True)
@@ -154,6 +154,24 @@ class Compiling(Protocol):
         out: Path,
     ) -> LoweredArtifact:
         """Compile what the other target runs; the rest as in :meth:`Lowering.lower`."""
+
+
+@runtime_checkable
+class Together(Protocol):
+    """A lowering that does most of its work once for several targets; see ``TOGETHER`` in `export.precisions`."""
+
+    def lower_together(
+        self,
+        model: nn.Module,
+        spec: ComponentSpec,
+        calibration: Sequence[Sample],
+        precision: Precision,
+        outs: Mapping[TargetKind, Path],
+        *,
+        keep_fp32: tuple[str, ...] = (),
+        progress: Progress | None = None,
+    ) -> dict[TargetKind, LoweredArtifact]:
+        """Lower to each target of ``outs``, this lowering's own among them; the rest as in :meth:`Lowering.lower`."""
 
 
 @runtime_checkable

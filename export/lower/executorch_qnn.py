@@ -1,7 +1,7 @@
 """ExecuTorch programs for Snapdragons' Hexagon processors: compiled by QNN, run on its emulator."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,16 +21,18 @@ from pocketcrafter.export.lower.base import (
     on_the_cpu,
     run_torch,
 )
-from pocketcrafter.export.lower.executorch_qnn_child import COVERAGE, EXPORTED, LOWERED, LowerJob
+from pocketcrafter.export.lower.executorch_qnn_child import COMPILED, EXPORTED, LOWERED, Compiled, LowerJob
 from pocketcrafter.export.lower.pools import spell_out_pools
 from pocketcrafter.export.lower.qnn_context import EMULATED, check_socs
 from pocketcrafter.export.lower.xnnpack import XnnpackLowering
-from pocketcrafter.runtime.backends.executorch_qnn import run_program, why_no_executorch_qnn
+from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.backends.executorch_qnn import why_no_executorch_qnn
+from pocketcrafter.runtime.backends.executorch_qnn_child import QnnProgramJob
 from pocketcrafter.runtime.backends.processes import JOB, call_process
 from pocketcrafter.runtime.backends.qnn_child import inputs_file, outputs_file, read_values, write_values
 from pocketcrafter.runtime.backends.qnn_sdk import qnn_environment
 from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
-from pocketcrafter.runtime.bundle.results import Coverage, Precision
+from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError, ConfigError
 from pocketcrafter.runtime.targets import SOC_OF, TargetKind
@@ -61,8 +63,8 @@ class ExecutorchQnnLowering:
 
         ``fp32`` is the program of the `executorch-xnnpack` target: the HTP computes no float32, the phone's CPU does.
 
-        Quantization, simulation and compiler run in one process of their own, the emulator in another: QNN's libraries
-        keep what they learnt of one system-on-chip, and some of their failures end a process.
+        Quantization and simulation run in a process of their own, compiler and emulator in copies of it: QNN's
+        libraries keep what they learnt of one system-on-chip, and some of their failures end a process.
 
         Raises
         ------
@@ -76,6 +78,29 @@ class ExecutorchQnnLowering:
         check_precision(self._target, precision)
         if precision is Precision.FP32:
             return on_the_cpu(XnnpackLowering().lower(model, spec, calibration, precision, out, progress=progress))
+        made = self.lower_together(
+            model, spec, calibration, precision, {self._target: out}, keep_fp32=keep_fp32, progress=progress
+        )
+        return made[self._target]
+
+    def lower_together(
+        self,
+        model: nn.Module,
+        spec: ComponentSpec,
+        calibration: Sequence[Sample],
+        precision: Precision,
+        outs: Mapping[TargetKind, Path],
+        *,
+        keep_fp32: tuple[str, ...] = (),
+        progress: Progress | None = None,
+    ) -> dict[TargetKind, LoweredArtifact]:
+        """Quantize once, compile and emulate for each; see `pocketcrafter.export.lower.base.Together`.
+
+        Raises
+        ------
+        ConfigError, WrongSocError, BackendError
+            As :meth:`lower`.
+        """
         if reason := why_no_executorch_qnn():
             raise BackendError(f"{self._target} cannot be built: {reason}")
         used, held = hold_back(calibration)
@@ -88,25 +113,33 @@ class ExecutorchQnnLowering:
                 "leaves float layers of an integer graph to the CPU. Build this component in fp16, or for "
                 f"qnn-context:{self._soc.lower()}."
             )
-        job = LowerJob(soc=self._soc, precision=precision, calibration=len(used), held=len(held))
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
+        socs = {SOC_OF[target]: out for target, out in outs.items()}
+        job = LowerJob(socs=tuple(socs), precision=precision, calibration=len(used), held=len(held))
+        first = outs[self._target]
+        with tempfile.TemporaryDirectory(dir=first.parent, prefix=f".{first.name}.") as name:
             folder = Path(name)
             _leave(eager, spec, (*used, *held), job, folder)
-            call_process(_CHILD, folder, out, "ExecuTorch for QNN", environment=qnn_environment(), progress=progress)
-            coverage = Coverage.model_validate_json((folder / COVERAGE).read_bytes())
+            call_process(_CHILD, folder, first, "ExecuTorch for QNN", environment=qnn_environment(), progress=progress)
             simulation = None
             if quantized:
-                files = [outputs_file(folder, len(used) + index) for index in range(len(held))]
-                simulation = Simulation([named_outputs(read_values(file), spec) for file in files], _SIMULATED)
-            made = folder / LOWERED
-            feeds = [list(checked_inputs(sample, spec).values()) for sample in held]
-            facts, said = run_program(made, feeds, socs=True)
-            check_socs(facts.soc_ids, self._soc, out)
-            emulated = [named_outputs(outputs, spec) for outputs in said]
-            how = f"The .pte for {self._soc} in ExecuTorch on QNN's HTP emulator (x86, no device)"
-            result = measured(out, coverage, spec, run_torch(eager, held, spec), simulation, emulated, how)
-            made.replace(out)
-        return result
+                simulated = _said(folder, range(len(used), len(used) + len(held)), spec)
+                simulation = Simulation(simulated, _SIMULATED)
+            reference = run_torch(eager, held, spec)
+            made = {}
+            for target, out in outs.items():
+                soc, room = SOC_OF[target], folder / SOC_OF[target]
+                compiled = Compiled.model_validate_json((room / COMPILED).read_bytes())
+                check_socs(compiled.soc_ids, soc, out)
+                emulated = _said(room, range(len(held)), spec)
+                how = f"The .pte for {soc} in ExecuTorch on QNN's HTP emulator (x86, no device)"
+                made[target] = measured(out, compiled.coverage, spec, reference, simulation, emulated, how)
+            for soc, out in socs.items():
+                (folder / soc / LOWERED).replace(out)
+        return made
+
+
+def _said(folder: Path, samples: Iterable[int], spec: ComponentSpec) -> list[dict[str, FloatArray]]:
+    return [named_outputs(read_values(outputs_file(folder, index)), spec) for index in samples]
 
 
 def _leave(model: nn.Module, spec: ComponentSpec, samples: Sequence[Sample], job: LowerJob, folder: Path) -> None:
@@ -114,6 +147,14 @@ def _leave(model: nn.Module, spec: ComponentSpec, samples: Sequence[Sample], job
         program = torch.export.export(model, as_tensors(samples[0], spec))
     spell_out_pools(program.graph_module)
     torch.export.save(program, folder / EXPORTED)
-    for index, sample in enumerate(samples):
-        write_values(inputs_file(folder, index), checked_inputs(sample, spec).values())
+    values = [list(checked_inputs(sample, spec).values()) for sample in samples]
+    for index, sample in enumerate(values):
+        write_values(inputs_file(folder, index), sample)
+    for soc in job.socs:
+        room = folder / soc
+        room.mkdir()
+        for index, sample in enumerate(values[job.calibration :]):
+            write_values(inputs_file(room, index), sample)
+        emulated = QnnProgramJob(program=room / LOWERED, samples=job.held)
+        (room / JOB).write_text(emulated.model_dump_json(), encoding="utf-8")
     (folder / JOB).write_text(job.model_dump_json(), encoding="utf-8")

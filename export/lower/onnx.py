@@ -150,6 +150,7 @@ def simulate(path: Path, samples: Sequence[Sample], spec: ComponentSpec) -> list
     """Run a QDQ model as it is written: each pair rounds, and everything between is float32."""
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
     session = ort.InferenceSession(path, options, providers=_PROVIDERS)
     names = [t.name for t in spec.outputs]
     return [named_outputs(session.run(names, checked_inputs(sample, spec)), spec) for sample in samples]

@@ -23,7 +23,6 @@ from pocketcrafter.export.lower.base import (
 )
 from pocketcrafter.export.lower.onnx import SIMULATED, OnnxLowering, simulate
 from pocketcrafter.export.precisions import compiled_precision
-from pocketcrafter.runtime.backends.executorch_qnn_child import SOC_ID_AT
 from pocketcrafter.runtime.backends.qnn import run_qnn, why_no_qnn
 from pocketcrafter.runtime.bundle.results import Coverage, Precision
 from pocketcrafter.runtime.components import ComponentSpec
@@ -32,6 +31,8 @@ from pocketcrafter.runtime.targets import SOC_OF, Soc, TargetKind
 
 SOC_IDS: Final[Mapping[Soc, int]] = {Soc.SM8650: 57, Soc.SM8750: 69, Soc.SM8850: 87}
 """QNN's numbers of the systems-on-chip."""
+SOC_ID_AT: Final = slice(188, 192)
+"""Where a context binary of QNN 2.49 to 2.51 keeps the system-on-chip's number, a little-endian u32."""
 
 _SOURCE: Final = "source.onnx"
 _CONTEXT: Final = "EPContext"

@@ -2,7 +2,7 @@
 
 import importlib.util
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +10,7 @@ from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
 from pocketcrafter.runtime.backends.executorch_qnn_child import DELEGATE, PROGRAM, ProgramFacts, QnnProgramJob
-from pocketcrafter.runtime.backends.processes import JOB, StandingProcess, call_process
+from pocketcrafter.runtime.backends.processes import JOB, StandingProcess
 from pocketcrafter.runtime.backends.qnn import ROOM, why_no_qnn
 from pocketcrafter.runtime.backends.qnn_child import inputs_file, outputs_file, read_values, write_values
 from pocketcrafter.runtime.backends.qnn_sdk import qnn_environment
@@ -28,43 +28,6 @@ def why_no_executorch_qnn() -> str | None:
     if absent := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
         return f"{' and '.join(absent)} not installed: pip install 'pocketcrafter[build,qnn]'"
     return why_no_qnn()
-
-
-def run_program(
-    program: Path, samples: Sequence[Sequence[FloatArray]] = (), *, socs: bool = False
-) -> tuple[ProgramFacts, list[list[FloatArray]]]:
-    """Open a program on the emulator, in a process of its own, and run it.
-
-    Parameters
-    ----------
-    program
-        A ``.pte`` with QNN's context binaries in it.
-    samples
-        What to run it on, in calling order; may be none.
-    socs
-        Whether to read which systems-on-chip its binaries are for, which takes seconds.
-
-    Returns
-    -------
-    tuple
-        What the program says of itself, and for each sample its outputs in order, float32.
-
-    Raises
-    ------
-    BackendError
-        If a package is missing or of another version, or the program cannot be opened or run.
-    """
-    if reason := why_no_executorch_qnn():
-        raise BackendError(f"QNN cannot run: {reason}")
-    with tempfile.TemporaryDirectory(prefix=ROOM) as name:
-        folder = Path(name)
-        for index, sample in enumerate(samples):
-            write_values(inputs_file(folder, index), sample)
-        job = QnnProgramJob(program=program.resolve(), samples=len(samples), socs=socs)
-        (folder / JOB).write_text(job.model_dump_json(), encoding="utf-8")
-        call_process(_CHILD, folder, program, _ENGINE, environment=qnn_environment())
-        facts = ProgramFacts.model_validate_json((folder / PROGRAM).read_bytes())
-        return facts, [read_values(outputs_file(folder, index)) for index in range(len(samples))]
 
 
 class ExecutorchQnnBackend:
@@ -111,7 +74,7 @@ class _ProgramSession:
         self._spec = spec
         self._room = tempfile.TemporaryDirectory(prefix=ROOM)
         self._folder = Path(self._room.name)
-        job = QnnProgramJob(program=artifact.resolve(), samples=None, socs=False)
+        job = QnnProgramJob(program=artifact.resolve(), samples=None)
         (self._folder / JOB).write_text(job.model_dump_json(), encoding="utf-8")
         self._process = StandingProcess(_CHILD, self._folder, artifact, _ENGINE, environment=qnn_environment())
         self.facts = ProgramFacts.model_validate_json((self._folder / PROGRAM).read_bytes())

@@ -13,9 +13,6 @@ from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import BackendError
 
 PROGRAM: Final = "program.json"
-SOC_ID_AT: Final = slice(188, 192)
-"""Where a context binary of QNN 2.49 to 2.51 keeps the system-on-chip's number, a little-endian u32."""
-
 DELEGATE: Final = "QnnBackend"
 """What a program calls QNN."""
 Shapes = tuple[tuple[int, ...], ...]
@@ -26,7 +23,6 @@ class QnnProgramJob(Config):
 
     program: Path
     samples: int | None = Field(ge=0, description="How many there are; null to wait for orders.")
-    socs: bool = Field(description="Whether to read the systems-on-chip, for which ExecuTorch's compiler is loaded.")
 
 
 class ProgramFacts(Config):
@@ -34,16 +30,12 @@ class ProgramFacts(Config):
 
     inputs: Shapes
     outputs: Shapes
-    soc_ids: tuple[int, ...] = Field(
-        description="QNN's number of the system-on-chip, of each context binary, if asked for."
-    )
 
 
 def work(folder: Path, tell: Told) -> None:
     """Do the job that lies in a folder."""
     job = QnnProgramJob.model_validate_json((folder / JOB).read_bytes())
     content = job.program.read_bytes()
-    soc_ids = read_soc_ids(content, job.program.name) if job.socs else ()
     torch = importlib.import_module("torch")
     runtime = importlib.import_module("executorch.runtime")
     program = runtime.Runtime.get().load_program(content, verification=runtime.Verification.Minimal)
@@ -54,7 +46,6 @@ def work(folder: Path, tell: Told) -> None:
     facts = ProgramFacts(
         inputs=tuple(tuple(about.input_tensor_meta(i).sizes()) for i in range(about.num_inputs())),
         outputs=tuple(tuple(about.output_tensor_meta(i).sizes()) for i in range(about.num_outputs())),
-        soc_ids=soc_ids,
     )
     (folder / PROGRAM).write_text(facts.model_dump_json(), encoding="utf-8")
     tell(0, job.samples or 0)
@@ -62,28 +53,6 @@ def work(folder: Path, tell: Told) -> None:
         outputs: list[Any] = method.execute([*map(torch.from_numpy, read_values(inputs_file(folder, index)))])
         write_values(outputs_file(folder, index), (output.numpy() for output in outputs))
         tell(done, job.samples or done)
-
-
-def read_soc_ids(content: bytes, name: str) -> tuple[int, ...]:
-    """Return the system-on-chip of every context binary in a program.
-
-    Raises
-    ------
-    BackendError
-        If there is none, or one is too short to have a header.
-    """
-    deserialize = importlib.import_module("executorch.exir._serialize._program").deserialize_pte_binary
-    strip = importlib.import_module("executorch.backends.qualcomm.python.PyQnnManagerAdaptor").StripProtocol
-    program = deserialize(content).program
-    binaries = [
-        bytes(strip(program.backend_delegate_data[delegate.processed.index].data))
-        for plan in program.execution_plan
-        for delegate in plan.delegates
-        if delegate.id == DELEGATE
-    ]
-    if not binaries or any(len(binary) < SOC_ID_AT.stop for binary in binaries):
-        raise BackendError(f"{name}: no whole QNN context binary in it; lower it again.")
-    return tuple(int.from_bytes(binary[SOC_ID_AT], "little") for binary in binaries)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Runs native toolchains in processes of their own: some failures end a process, and some state outlives its owner."""
 
 import contextlib
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -198,8 +199,45 @@ def run_job(work: Callable[[Path, Told], None]) -> int:
         told.write(f"{done} {total}\n")
         told.flush()
 
+    return _outcome(lambda: work(folder, tell), folder)
+
+
+def in_a_fork(work: Callable[[], None], folder: Path) -> None:
+    """Do a part of a job in a copy of its process, and wait: what native libraries keep ends with the copy.
+
+    Parameters
+    ----------
+    work
+        Leaves what it finds in files.
+    folder
+        Receives why it failed.
+
+    Raises
+    ------
+    GateError, BackendError
+        As ``work`` does; `BackendError` if it raises anything else, or the copy dies.
+    """
+    parent = os.getpid()
+
+    def copy() -> None:
+        threading.Thread(target=_follow_parent, args=(parent,), daemon=True).start()
+        sys.exit(_outcome(work, folder))
+
+    process = multiprocessing.get_context("fork").Process(target=copy)
+    process.start()
+    process.join()
+    code = process.exitcode
+    if not code:
+        return
+    failure = folder / FAILURE
+    text = failure.read_text(encoding="utf-8") if failure.exists() else f"a part of the job ended with code {code}"
+    raise GateError(text) if code == GateError.exit_code else BackendError(text)
+
+
+def _outcome(work: Callable[[], None], folder: Path) -> int:
+    """Return the exit code that work deserves, and leave why it failed."""
     try:
-        work(folder, tell)
+        work()
     except PocketCrafterError as error:
         (folder / FAILURE).write_text(str(error)[:_FAILURE_CHARS], encoding="utf-8")
         return error.exit_code

@@ -8,7 +8,7 @@ from pathlib import Path
 from pocketcrafter.export.builder.report import parity_report
 from pocketcrafter.export.builder.settings import BundleSettings, CalibrationRecord, LoweringRecord
 from pocketcrafter.export.builder.stage import Progress, content_hash, tool_versions
-from pocketcrafter.export.builder.steps.names import BUNDLE, CALIBRATED_WITH, PROOF, RECORD
+from pocketcrafter.export.builder.steps.names import BUNDLE, CALIBRATED_WITH, PROOF, RECORD, lowered_to
 from pocketcrafter.runtime.backends.names import BACKEND_OF
 from pocketcrafter.runtime.bundle.manifest import (
     TOKENIZER,
@@ -80,9 +80,9 @@ def _component(
         goldens.append(Golden(inputs=pair[0], outputs=pair[1]))
     artifacts = {}
     for target in settings.targets:
-        lowered = inputs[f"{component}.{target}.lowered"]
         proof = (inputs[f"{component}.{target}.proof"] / PROOF).read_bytes()
         artifact = Artifact.model_validate_json(proof)
+        lowered = lowered_to(inputs[f"{component}.{target}.lowered"], target, artifact.precision)
         record = LoweringRecord.model_validate_json((lowered / RECORD).read_bytes())
         _copy(lowered / record.artifact, root, artifact.path)
         artifacts[target.value] = artifact

@@ -19,7 +19,7 @@ from pocketcrafter.runtime.components import POCKET_SPECS
 
 PHOTO_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _GOLDEN_SEED_OFFSET: Final = 1_000_003
-_THREADS: Final = 2
+_THREADS: Final = 1
 
 
 def run(inputs: Mapping[str, Path], settings: ExamplesSettings, out: Path, progress: Progress) -> None:

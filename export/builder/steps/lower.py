@@ -1,6 +1,6 @@
 """Quantizes one component and lowers it to one target."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -8,11 +8,12 @@ import numpy as np
 
 from pocketcrafter.export.builder.settings import LoweringRecord, LowerSettings
 from pocketcrafter.export.builder.stage import Progress
-from pocketcrafter.export.builder.steps.names import CALIBRATION, COMPILED, MOMENTS, RECORD
+from pocketcrafter.export.builder.steps.names import CALIBRATION, COMPILED, MOMENTS, RECORD, lowered_to
 from pocketcrafter.export.lower import LOWERINGS
-from pocketcrafter.export.lower.base import Compiling, Guided, LoweredArtifact, Lowering
+from pocketcrafter.export.lower.base import Compiling, Guided, LoweredArtifact, Lowering, Together
 from pocketcrafter.export.lower.quick import quicken
 from pocketcrafter.export.models import load_component
+from pocketcrafter.export.precisions import COMPILED_FROM, compiled_precision
 from pocketcrafter.quantize.calibration import check_samples
 from pocketcrafter.quantize.moments import read_moments
 from pocketcrafter.quantize.rounding import Guidance
@@ -20,56 +21,64 @@ from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import POCKET_SPECS
 from pocketcrafter.runtime.errors import ConfigError
-from pocketcrafter.runtime.targets import ARTIFACT_SUFFIX
+from pocketcrafter.runtime.targets import ARTIFACT_SUFFIX, TargetKind
 
 _CALIBRATED: Final = frozenset({Precision.INT8, Precision.A16W8, Precision.A16W4})
 """Precisions whose activation ranges are read from the samples, on one target at least."""
 
 
 def run(inputs: Mapping[str, Path], settings: LowerSettings, out: Path, progress: Progress) -> None:
-    """Write the artifact and `lowering.json`.
+    """Write the artifact and `lowering.json` of each target, in a directory of its own.
 
     Inputs: ``weights``, ``examples`` (the directory that the examples step wrote) and, for a target that is compiled
     from another one's artifact, ``compiled``: the directory in which this step left that one.
     """
     quicken()
-    spec = POCKET_SPECS[settings.component]
+    outs = {}
+    for target in settings.targets:
+        folder = lowered_to(out, target, settings.precision)
+        folder.mkdir()
+        outs[target] = folder / f"{settings.component}{ARTIFACT_SUFFIX[target]}"
+    for lowered in _lower(inputs, settings, outs, progress):
+        record = LoweringRecord(
+            artifact=lowered.path.name,
+            functions=lowered.functions,
+            coverage=lowered.coverage,
+            rung1=lowered.rung1,
+            rung1_how=lowered.rung1_how,
+            rung2=lowered.rung2,
+            rung2_how=lowered.rung2_how,
+        )
+        (lowered.path.parent / RECORD).write_text(record.model_dump_json(indent=1), encoding="utf-8")
+
+
+def _lower(
+    inputs: Mapping[str, Path], settings: LowerSettings, outs: Mapping[TargetKind, Path], progress: Progress
+) -> Iterable[LoweredArtifact]:
+    spec, precision, target = POCKET_SPECS[settings.component], settings.precision, settings.targets[0]
     model = load_component(settings.component, inputs["weights"])
     calibration = read_calibration(inputs["examples"] / CALIBRATION)
-    artifact = out / f"{settings.component}{ARTIFACT_SUFFIX[settings.target]}"
-    lowering = LOWERINGS[settings.target]
+    lowering = LOWERINGS[target]
     if COMPILED in inputs and isinstance(lowering, Compiling):
-        source = _read_lowered(inputs[COMPILED])
-        lowered = lowering.compile(source, model, spec, calibration, settings.precision, artifact)
-    else:
-        if settings.precision in _CALIBRATED:
-            check_samples(calibration)
-        lowered = _guided(lowering, inputs["examples"], settings).lower(
-            model,
-            spec,
-            calibration,
-            settings.precision,
-            artifact,
-            keep_fp32=settings.keep_fp32,
-            progress=progress,
-        )
-    record = LoweringRecord(
-        artifact=lowered.path.name,
-        functions=lowered.functions,
-        coverage=lowered.coverage,
-        rung1=lowered.rung1,
-        rung1_how=lowered.rung1_how,
-        rung2=lowered.rung2,
-        rung2_how=lowered.rung2_how,
-    )
-    (out / RECORD).write_text(record.model_dump_json(indent=1), encoding="utf-8")
+        source = _read_lowered(lowered_to(inputs[COMPILED], COMPILED_FROM[target], compiled_precision(precision)))
+        return [lowering.compile(source, model, spec, calibration, precision, outs[target])]
+    if precision in _CALIBRATED:
+        check_samples(calibration)
+    lowering = _guided(lowering, inputs["examples"], settings)
+    keep_fp32 = settings.keep_fp32
+    if isinstance(lowering, Together):
+        return lowering.lower_together(
+            model, spec, calibration, precision, outs, keep_fp32=keep_fp32, progress=progress
+        ).values()
+    return [lowering.lower(model, spec, calibration, precision, outs[target], keep_fp32=keep_fp32, progress=progress)]
 
 
 def _guided(lowering: Lowering, examples: Path, settings: LowerSettings) -> Lowering:
     if isinstance(lowering, Guided):
         return lowering.guided(Guidance(read_moments(examples / MOMENTS), settings.weight_bits))
     if settings.weight_bits:
-        raise ConfigError(f"weight_bits of the {settings.component}: {settings.target} has no weights of other bits.")
+        target = settings.targets[0]
+        raise ConfigError(f"weight_bits of the {settings.component}: {target} has no weights of other bits.")
     return lowering
 
 

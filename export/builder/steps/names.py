@@ -1,7 +1,10 @@
 """The files that the steps leave for each other and in the bundle."""
 
+from pathlib import Path
 from typing import Final
 
+from pocketcrafter.export.precisions import runs_as
+from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.targets import ARTIFACT_SUFFIX, TargetKind
 
@@ -17,7 +20,16 @@ TOKENIZER_INPUT: Final = "tokenizer"
 """Input of the decoder's examples."""
 
 
+def lowered_to(result: Path, target: TargetKind, precision: Precision) -> Path:
+    """Return the directory, in a lowering's result, of what a target has in a precision."""
+    return result / _named(runs_as(target, precision))
+
+
 def artifact_path(component: Component, target: TargetKind) -> str:
     """Return where an artifact lies in a bundle."""
+    return f"targets/{_named(target)}/{component}{ARTIFACT_SUFFIX[target]}"
+
+
+def _named(target: TargetKind) -> str:
     # Windows has no `:` in names, nor has a bundle.
-    return f"targets/{target.replace(':', '-')}/{component}{ARTIFACT_SUFFIX[target]}"
+    return target.replace(":", "-")

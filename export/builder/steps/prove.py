@@ -6,8 +6,8 @@ from typing import Final
 
 from pocketcrafter.export.builder.settings import LoweringRecord, ProveSettings
 from pocketcrafter.export.builder.stage import Progress
-from pocketcrafter.export.builder.steps.names import PROOF, RECORD, artifact_path
-from pocketcrafter.export.precisions import LEFT_TO, ON_THE_CPU
+from pocketcrafter.export.builder.steps.names import PROOF, RECORD, artifact_path, lowered_to
+from pocketcrafter.export.precisions import ON_THE_CPU, runs_as
 from pocketcrafter.runtime.backends.names import BACKEND_OF, BackendName
 from pocketcrafter.runtime.backends.registry import usable_backend
 from pocketcrafter.runtime.bundle.manifest import Artifact
@@ -15,9 +15,8 @@ from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, Precision, 
 from pocketcrafter.runtime.bundle.verify import compare_golden
 from pocketcrafter.runtime.components import POCKET_SPECS
 from pocketcrafter.runtime.errors import GateError
-from pocketcrafter.runtime.targets import TargetKind
 
-_THREADS: Final = 2
+_THREADS: Final = 1
 
 
 def run(inputs: Mapping[str, Path], settings: ProveSettings, out: Path, progress: Progress) -> None:
@@ -30,26 +29,21 @@ def run(inputs: Mapping[str, Path], settings: ProveSettings, out: Path, progress
     GateError
         With every gate that was missed.
     """
-    record = LoweringRecord.model_validate_json((inputs["lowered"] / RECORD).read_bytes())
+    lowered = lowered_to(inputs["lowered"], settings.target, settings.precision)
+    record = LoweringRecord.model_validate_json((lowered / RECORD).read_bytes())
     spec = POCKET_SPECS[settings.component]
     goldens: list[Fidelity] = []
-    runner = BACKEND_OF[_runs_as(settings)]
+    runner = BACKEND_OF[runs_as(settings.target, settings.precision)]
     if runner is BackendName.DEVICE:
         _write(judge(record, goldens, settings), out)
         return
     backend = usable_backend(runner)
-    session = backend.open(inputs["lowered"] / record.artifact, spec, _THREADS)
+    session = backend.open(lowered / record.artifact, spec, _THREADS)
     pairs = [(p, p.with_name(p.name.replace("inputs", "outputs"))) for p in inputs["examples"].glob("inputs_*.npz")]
     for done, pair in enumerate(sorted(pairs)):
         progress(done, len(pairs))
         goldens += compare_golden(*pair, spec, session, settings.pictures)
     _write(judge(record, goldens, settings), out)
-
-
-def _runs_as(settings: ProveSettings) -> TargetKind:
-    """Return the target whose artifact this one is: another one's where the CPU beside an accelerator runs it."""
-    left = settings.precision is Precision.FP32
-    return LEFT_TO.get(settings.target, settings.target) if left else settings.target
 
 
 def _write(artifact: Artifact, out: Path) -> None:
@@ -67,7 +61,7 @@ def judge(record: LoweringRecord, goldens: Sequence[Fidelity], settings: ProveSe
         With every gate that was missed.
     """
     quantized = settings.precision not in {Precision.FP32, Precision.FP16}
-    ran = BACKEND_OF[_runs_as(settings)] is not BackendName.DEVICE
+    ran = BACKEND_OF[runs_as(settings.target, settings.precision)] is not BackendName.DEVICE
     golden_gate_db = settings.rung1_sqnr_db if quantized else settings.rung2_sqnr_db
     coverage = _with_permissions(record.coverage, settings.fallbacks)
     missed = [
@@ -99,7 +93,8 @@ def _rungs(record: LoweringRecord, settings: ProveSettings, *, quantized: bool, 
         gate=gate1,
         fidelity=record.rung1 if quantized else (),
     )
-    how = record.rung2_how if _runs_as(settings) is settings.target else f"{ON_THE_CPU}{record.rung2_how}"
+    own = runs_as(settings.target, settings.precision) is settings.target
+    how = record.rung2_how if own else f"{ON_THE_CPU}{record.rung2_how}"
     rung2 = RungResult(rung=2, passed=True if ran else None, how=how, gate=gate2, fidelity=record.rung2)
     return (
         RungResult(rung=0, passed=None, how="the model card has the held-out figures", gate=""),

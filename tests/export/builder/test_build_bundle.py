@@ -69,11 +69,12 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     settings = ExamplesSettings(component=RESTORE, samples=1, seed=3, goldens=1)
     examples.run({"photos": photos, "weights": made["weights"]}, settings, made["examples"], no_progress)
     made["lowered"] = folder(root, "lowered")
+    (made["lowered"] / "onnx").mkdir()
     spec = POCKET_SPECS[RESTORE]
     torch.onnx.export(
         load_component(RESTORE, made["weights"]),
         tuple(torch.zeros(t.shape) for t in spec.inputs),
-        made["lowered"] / "restore.onnx",
+        made["lowered"] / "onnx/restore.onnx",
         input_names=[t.name for t in spec.inputs],
         output_names=[t.name for t in spec.outputs],
         dynamo=False,
@@ -86,7 +87,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         rung2_how="on the CPU",
         rung2=(Fidelity(output="restored", sqnr_db=None, cosine=1, max_abs_error=0),),
     )
-    (made["lowered"] / "lowering.json").write_text(record.model_dump_json())
+    (made["lowered"] / "onnx/lowering.json").write_text(record.model_dump_json())
     return made
 
 
@@ -142,7 +143,8 @@ def test_an_artifact_of_other_weights_fails_its_goldens(parts: dict[str, Path], 
     save_component(MODELS[RESTORE](), tmp_path / "other.safetensors")
     other = load_component(RESTORE, tmp_path / "other.safetensors")
     lowered = folder(tmp_path, "lowered")
-    (lowered / "lowering.json").write_bytes((parts["lowered"] / "lowering.json").read_bytes())
+    (lowered / "onnx").mkdir()
+    (lowered / "onnx/lowering.json").write_bytes((parts["lowered"] / "onnx/lowering.json").read_bytes())
     tile = POCKET_SPECS[RESTORE].inputs[0].shape
 
     class Inverted(torch.nn.Module):  # type: ignore[misc, name-defined]
@@ -152,7 +154,7 @@ def test_an_artifact_of_other_weights_fails_its_goldens(parts: dict[str, Path], 
     torch.onnx.export(
         Inverted(),
         (torch.zeros(tile), torch.zeros(1, 3)),
-        lowered / "restore.onnx",
+        lowered / "onnx/restore.onnx",
         input_names=["tile", "amounts"],
         output_names=["restored"],
         dynamo=False,

@@ -20,7 +20,7 @@ from pocketcrafter.runtime.bundle.manifest import TargetName, safe_path
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import BackendError, ConfigError
-from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.targets import QNN_PROGRAMS, TargetKind
 
 _LIBRARIES = ("libonnxruntime_providers_qnn.so", "libQnnHtp.so", "libHtpPrepare.so", "libQnnSystem.so")
 
@@ -106,6 +106,23 @@ def test_what_accelerators_leave_to_the_cpu_is_lowered_once() -> None:
     stages = in_order(bundle_stage(recipe, DEFAULT, asked))
     assert [s.name for s in stages if s.name.startswith("lower composition")] == ["lower composition for onnx"]
     assert len({s.name for s in stages if s.name.startswith("verify composition")}) == len(asked)
+
+
+def test_programs_for_several_socs_are_lowered_together_where_their_precision_is_one() -> None:
+    recipe = load_recipe(DEFAULT)
+    asked = tuple(QNN_PROGRAMS)
+    names = {stage.name for stage in bundle_stage(recipe, DEFAULT, asked).ancestors()}
+    together = "executorch-qnn:sm8650, executorch-qnn:sm8750, executorch-qnn:sm8850"
+    assert f"lower tone for {together}" in names
+    assert {f"verify tone for {target}" for target in asked} <= names
+    tone = recipe.components[Component.TONE]
+    other = {**tone.precision, TargetKind.EXECUTORCH_QNN_SM8750: Precision.A16W8}
+    components = {**recipe.components, Component.TONE: tone.model_copy(update={"precision": other})}
+    names = {
+        s.name for s in bundle_stage(recipe.model_copy(update={"components": components}), DEFAULT, asked).ancestors()
+    }
+    assert "lower tone for executorch-qnn:sm8650, executorch-qnn:sm8850" in names
+    assert "lower tone for executorch-qnn:sm8750" in names
 
 
 def test_what_is_left_to_the_cpu_is_not_what_the_cpu_has_in_another_precision() -> None:

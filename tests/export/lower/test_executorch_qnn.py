@@ -8,18 +8,19 @@ import pytest
 from torch import nn
 
 from pocketcrafter.export.lower import LOWERINGS, LoweredArtifact
-from pocketcrafter.export.lower.base import Sample
+from pocketcrafter.export.lower.base import Sample, Together
 from pocketcrafter.export.lower.qnn_context import WrongSocError, check_socs
-from pocketcrafter.runtime.backends.executorch_qnn import ExecutorchQnnBackend, run_program, why_no_executorch_qnn
+from pocketcrafter.runtime.backends.executorch_qnn import ExecutorchQnnBackend, why_no_executorch_qnn
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError, ConfigError
-from pocketcrafter.runtime.targets import Soc, TargetKind
+from pocketcrafter.runtime.targets import SOC_OF, Soc, TargetKind
 
 needs_qnn = pytest.mark.skipif(
     why_no_executorch_qnn() is not None, reason=f"the extra `qnn` is not here: {why_no_executorch_qnn()}"
 )
 
+_SM8650 = TargetKind.EXECUTORCH_QNN_SM8650
 _SM8850 = TargetKind.EXECUTORCH_QNN_SM8850
 
 
@@ -29,17 +30,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def lowered(
+def together(
     folder: Path, make_restore: Callable[[], nn.Module], spec: ComponentSpec, samples: list[Sample]
-) -> LoweredArtifact:
-    return LOWERINGS[_SM8850].lower(make_restore(), spec, samples, Precision.A16W8, folder / "restore.pte")
+) -> dict[TargetKind, LoweredArtifact]:
+    outs = {target: folder / f"{SOC_OF[target]}.pte" for target in (_SM8650, _SM8850)}
+    lowering = LOWERINGS[_SM8850]
+    assert isinstance(lowering, Together)
+    return lowering.lower_together(make_restore(), spec, samples, Precision.A16W8, outs)
+
+
+@pytest.fixture(scope="module")
+def lowered(together: dict[TargetKind, LoweredArtifact]) -> LoweredArtifact:
+    return together[_SM8850]
 
 
 @needs_qnn
 def test_a_program_is_one_part_on_the_htp_that_does_what_the_fake_quantized_model_does(
-    folder: Path, lowered: LoweredArtifact
+    lowered: LoweredArtifact,
 ) -> None:
-    assert [p.name for p in folder.iterdir()] == ["restore.pte"]
     assert lowered.rung1[0].reaches(50)
     assert lowered.rung1[0].sqnr_db is not None
     assert lowered.rung1[0].sqnr_db < 90, "nothing was quantized"
@@ -52,16 +60,23 @@ def test_a_program_is_one_part_on_the_htp_that_does_what_the_fake_quantized_mode
 
 
 @needs_qnn
-def test_users_run_it_and_it_knows_its_soc(
-    lowered: LoweredArtifact, spec: ComponentSpec, samples: list[Sample]
+def test_one_quantization_serves_every_soc(
+    folder: Path, together: dict[TargetKind, LoweredArtifact], spec: ComponentSpec, samples: list[Sample]
 ) -> None:
-    facts, outputs = run_program(lowered.path, [[samples[0][t.name] for t in spec.inputs]], socs=True)
-    assert facts.soc_ids == (87,)
-    assert (facts.inputs, facts.outputs) == (((1, 3, 32, 32), (1, 3)), ((1, 3, 32, 32),))
-    assert 0.01 < np.abs(outputs[0][0] - samples[0]["tile"]).max() < 1
-    check_socs(facts.soc_ids, Soc.SM8850, lowered.path)
+    assert sorted(p.name for p in folder.iterdir()) == ["SM8650.pte", "SM8850.pte"]
+    old, new = together[_SM8650], together[_SM8850]
+    assert old.rung1 == new.rung1
+    assert old.rung2[0].reaches(50)
+    assert old.path.read_bytes() != new.path.read_bytes()
+    said = [ExecutorchQnnBackend().open(made.path, spec, 1).run(samples[0]) for made in (old, new)]
+    assert 0.01 < np.abs(said[0]["restored"] - samples[0]["tile"]).max() < 1
+    np.testing.assert_allclose(said[0]["restored"], said[1]["restored"], atol=1e-3)
+
+
+def test_a_binary_for_another_soc_is_refused(tmp_path: Path) -> None:
+    check_socs((87,), Soc.SM8850, tmp_path)
     with pytest.raises(WrongSocError, match="compiled for SM8850, not for SM8650"):
-        check_socs(facts.soc_ids, Soc.SM8650, lowered.path)
+        check_socs((87,), Soc.SM8650, tmp_path)
 
 
 @needs_qnn

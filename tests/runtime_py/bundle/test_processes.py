@@ -74,6 +74,32 @@ def test_a_process_that_dies_is_told_with_its_last_words(call: Call) -> None:
         call("os.write(2, b'cannot go on')\nos.abort()")
 
 
+_FORK = "from pocketcrafter.runtime.backends.processes import in_a_fork\n"
+
+
+def test_a_part_done_in_a_copy_leaves_files_and_nothing_else(call: Call, folder: Path) -> None:
+    kept = "kept = []\nin_a_fork(lambda: (kept.append(1), (folder / 'made').write_text('here')), folder)\n"
+    call(f"{_FORK}{kept}assert not kept")
+    assert (folder / "made").read_text() == "here"
+
+
+@pytest.mark.parametrize(
+    ("does", "error", "message"),
+    [
+        ("raise GateError('3 dB')", GateError, r"^3 dB$"),
+        (
+            "raise ValueError('no shape')",
+            BackendError,
+            r"The engine failed: ValueError: no shape \(in part, child_work",
+        ),
+        ("os.abort()", BackendError, "ended with code -6"),
+    ],
+)
+def test_a_copy_fails_as_the_job_itself_would(call: Call, does: str, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call(f"{_FORK}def part():\n    {does}\nin_a_fork(part, folder)")
+
+
 @pytest.fixture
 def stand(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], StandingProcess]]:
     """Start a process that says it is ready, and does this for each order."""
