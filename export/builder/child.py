@@ -22,7 +22,11 @@ from pocketcrafter.runtime.errors import GateError, PocketCrafterError
 from pocketcrafter.runtime.memory import resident_mib
 
 _GOODBYE_SECONDS: Final = 10
-_ONE_THREAD: Final = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+_ENVIRONMENT: Final = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
+    # coremltools draws more progress bars than it does work; the build has its own.
+    "TQDM_DISABLE": "1",
+}
 _SERVER: Final = "forkserver"
 
 
@@ -65,7 +69,7 @@ def warm_up(modules: Sequence[str]) -> None:
     if _SERVER not in multiprocessing.get_all_start_methods():
         return
     multiprocessing.get_context(_SERVER).set_forkserver_preload(["pocketcrafter.export.builder.warm"])
-    with _environment({**_ONE_THREAD, PRELOAD: ",".join(modules)}):
+    with _environment({**_ENVIRONMENT, PRELOAD: ",".join(modules)}):
         multiprocessing.forkserver.ensure_running()
 
 
@@ -157,7 +161,7 @@ def _main(connection: Connection, call: _Call) -> None:
     threading.Thread(target=_follow_parent, daemon=True).start()
     # The server's environment is that of its first build.
     os.environ.clear()
-    os.environ.update({**call.environment, **_ONE_THREAD})
+    os.environ.update({**call.environment, **_ENVIRONMENT})
     with call.log.open("w", encoding="utf-8") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)

@@ -44,7 +44,7 @@ _TOOLS: Final[Mapping[TargetKind, tuple[str, ...]]] = {
 }
 
 # On a core with AVX512, for networks of about three million parameters. The decoder writes its samples itself.
-_EXAMPLES_SECONDS: Final[Mapping[Component, float]] = {Component.DECODER: 80}
+_EXAMPLES_SECONDS: Final[Mapping[Component, float]] = {Component.DECODER: 20}
 _LOWER_SECONDS: Final[Mapping[TargetKind, float]] = {
     TargetKind.EXECUTORCH_XNNPACK: 60,
     **dict.fromkeys(QNN_PROGRAMS, 80),

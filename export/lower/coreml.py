@@ -2,12 +2,13 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from pocketcrafter.export.coreml_backend import MilBackend
 from pocketcrafter.export.lower.base import (
@@ -23,7 +24,7 @@ from pocketcrafter.export.lower.base import (
     measured,
     run_torch,
 )
-from pocketcrafter.export.lower.coreml_convert import CoremlOs, convert, coremltools
+from pocketcrafter.export.lower.coreml_convert import CoremlOs, convert, coremltools, exported
 from pocketcrafter.export.lower.coreml_coverage import coreml_coverage
 from pocketcrafter.export.lower.coreml_functions import StatefulForm, convert_functions, stateful_form
 from pocketcrafter.export.lower.coreml_session import open_package
@@ -101,22 +102,25 @@ class CoremlLowering:
             simulated, grids = quantize_weights(eager, keep_fp32, GRIDS[precision], groups=groups)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
             exact, made = Path(name) / "fp32.mlpackage", Path(name) / "made.mlpackage"
-            form = self._write(eager, inputs, spec, exact, half=False)
+            source = self._source(eager, inputs)
+            self._write(source, spec, exact, half=False)
             reference = run_torch(eager, held, spec)
             found = compare(reference[:1], [open_package(exact, spec, Mode.FP32).run(held[0])], spec)
-            more = _other_functions(form, exact, eager, used, Mode.FP32)
+            more = _other_functions(source.form, exact, eager, used, Mode.FP32)
             check_conversion((*found, *more), spec, self._target)
             _tell(progress, 1)
             half = precision is not Precision.FP32
-            form = self._write(simulated, inputs, spec, made, half=half, grids=grids)
+            if simulated is not eager:
+                source = self._source(simulated, inputs)
+            self._write(source, spec, made, half=half, grids=grids)
             _tell(progress, 2)
             session = MilBackend().open(made, spec, torch.get_num_threads())
             actual = [session.run(sample) for sample in held]
             simulation = Simulation(run_torch(simulated, held, spec), ROUNDED) if simulated is not eager else None
             coverage = coreml_coverage(read_package(made).function(), half=half)
             result = measured(out, coverage, spec, reference, simulation, actual, _ARTIFACT_HOW)
-            more = _other_functions(form, made, simulated, used, Mode.DECLARED)
-            functions = tuple(function.about for function in form.functions) if form else ()
+            more = _other_functions(source.form, made, simulated, used, Mode.DECLARED)
+            functions = tuple(function.about for function in source.form.functions) if source.form else ()
             result = replace(result, rung2=(*result.rung2, *more), functions=functions)
             if out.exists():
                 out.replace(Path(name) / "replaced.mlpackage")
@@ -124,23 +128,25 @@ class CoremlLowering:
             _tell(progress, 3)
         return result
 
-    def _write(
-        self,
-        model: nn.Module,
-        inputs: tuple[Tensor, ...],
-        spec: ComponentSpec,
-        path: Path,
-        *,
-        half: bool,
-        grids: Mapping[str, Grid] | None = None,
-    ) -> StatefulForm | None:
-        """Convert, with the state inside where there is any; returns the form that it has then."""
+    def _source(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> "_Source":
         form = stateful_form(model, self._minimum)
-        if form is None:
-            convert(model, inputs, spec, self._minimum, path, half=half, grids=grids)
+        return _Source(form, [exported(model, inputs)] if form is None else form.exported())
+
+    def _write(
+        self, source: "_Source", spec: ComponentSpec, path: Path, *, half: bool, grids: Mapping[str, Grid] = _NO_GRIDS
+    ) -> None:
+        if source.form is None:
+            convert(source.programs[0], spec, self._minimum, path, half=half, grids=grids)
         else:
-            convert_functions(form, self._minimum, path, half=half, grids=grids)
-        return form
+            convert_functions(source.form, source.programs, self._minimum, path, half=half, grids=grids)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What coremltools converts: a network as one program, or as those of its functions, with the state inside."""
+
+    form: StatefulForm | None
+    programs: Sequence[ExportedProgram]
 
 
 def check_conversion(found: Sequence[Fidelity], spec: ComponentSpec, target: TargetKind) -> None:

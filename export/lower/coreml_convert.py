@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from pocketcrafter.export.lower.pools import spell_out_pools
+from pocketcrafter.export.lower.quick import rarely_validated
 from pocketcrafter.quantize.blocks import BLOCK
 from pocketcrafter.quantize.palettes import PALETTE_GROUP
 from pocketcrafter.quantize.weights import Grid, has_groups
@@ -53,9 +54,19 @@ def coremltools() -> Any:  # noqa: ANN401 - untyped package
         raise BackendError(f"Core ML packages need coremltools ({error}): {INSTALL}") from error
 
 
+def exported(model: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
+    """Return the program that :func:`convert` takes: of a model in evaluation mode, on the CPU.
+
+    ``inputs`` is one float32 tensor for each of the component's inputs, in calling order; shapes are static.
+    """
+    with torch.no_grad():
+        program = torch.export.export(model, inputs, strict=False).run_decompositions({})
+    spell_out_pools(program.graph_module)
+    return program
+
+
 def convert(
-    model: nn.Module,
-    inputs: tuple[Tensor, ...],
+    program: ExportedProgram,
     spec: ComponentSpec,
     minimum: CoremlOs,
     path: Path,
@@ -63,14 +74,12 @@ def convert(
     half: bool,
     grids: Mapping[str, Grid] | None = None,
 ) -> None:
-    """Convert a model and write the package; the same inputs give the same bytes.
+    """Convert a program and write the package; the same program gives the same bytes.
 
     Parameters
     ----------
-    model
-        In evaluation mode, on the CPU.
-    inputs
-        One float32 tensor for each of the spec's inputs, in calling order; shapes are static.
+    program
+        As :func:`exported` returns it; left as it is.
     spec
         Names the package's inputs and outputs; float32 at its edge.
     minimum
@@ -89,10 +98,7 @@ def convert(
         If coremltools is missing or cannot convert the model.
     """
     ct = coremltools()
-    with torch.no_grad():
-        program = torch.export.export(model, inputs, strict=False).run_decompositions({})
-    spell_out_pools(program.graph_module)
-    with quiet():
+    with quiet(), rarely_validated():
         try:
             package = ct.convert(
                 program,

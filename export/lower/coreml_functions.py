@@ -9,9 +9,10 @@ from typing import Final
 
 import torch
 from torch import nn
+from torch.export import ExportedProgram
 
 from pocketcrafter.export.lower.base import Sample
-from pocketcrafter.export.lower.coreml_convert import CoremlOs, convert, coremltools, quiet, settle
+from pocketcrafter.export.lower.coreml_convert import CoremlOs, convert, coremltools, exported, quiet, settle
 from pocketcrafter.export.lower.decoder_state import StatefulDecoder, rehearse
 from pocketcrafter.export.lower.mil_interpreter import Interpreter, Mode, Program
 from pocketcrafter.export.models.decoder import Decoder
@@ -50,6 +51,10 @@ class StatefulForm:
     prove: Callable[[Program, nn.Module, Sequence[Sample], Mode], tuple[Fidelity, ...]]
     """Compares what the contract does not reach with the network in torch, on samples."""
 
+    def exported(self) -> list[ExportedProgram]:
+        """Return the functions as programs."""
+        return [exported(f.module, tuple(torch.zeros(t.shape) for t in f.about.inputs)) for f in self.functions]
+
 
 def stateful_form(model: nn.Module, minimum: CoremlOs) -> StatefulForm | None:
     """Return how a network is written with its state inside, or `None` where it has none or the system knows none."""
@@ -59,13 +64,23 @@ def stateful_form(model: nn.Module, minimum: CoremlOs) -> StatefulForm | None:
 
 
 def convert_functions(
-    form: StatefulForm, minimum: CoremlOs, path: Path, *, half: bool, grids: Mapping[str, Grid] | None = None
+    form: StatefulForm,
+    programs: Sequence[ExportedProgram],
+    minimum: CoremlOs,
+    path: Path,
+    *,
+    half: bool,
+    grids: Mapping[str, Grid] | None = None,
 ) -> None:
     """Convert each function, compress it, and merge all of them: equal weights are stored once.
 
     Parameters
     ----------
-    form, minimum, half, grids
+    form
+        The functions.
+    programs
+        What they are as programs, from :meth:`StatefulForm.exported`.
+    minimum, half, grids
         As `convert` takes them, ``grids`` by the names of the network's own weights.
     path
         The package's folder.
@@ -84,10 +99,9 @@ def convert_functions(
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         merged = ct.utils.MultiFunctionDescriptor()
         merged.default_function_name = form.functions[0].about.name
-        for function in form.functions:
+        for function, program in zip(form.functions, programs, strict=True):
             part = Path(folder) / f"{function.about.name}.mlpackage"
-            inputs = tuple(torch.zeros(t.shape) for t in function.about.inputs)
-            convert(function.module, inputs, function.spec, minimum, part, half=half, grids=placed)
+            convert(program, function.spec, minimum, part, half=half, grids=placed)
             merged.add_function(str(part), src_function_name=_MAIN, target_function_name=function.about.name)
         try:
             with quiet():

@@ -33,6 +33,7 @@ from pocketcrafter.export.lower.coverage import torch_coverage
 from pocketcrafter.export.lower.executorch_coreml_package import extract_package
 from pocketcrafter.export.lower.mil_interpreter import Mode, read_package
 from pocketcrafter.export.lower.pools import spell_out_pools
+from pocketcrafter.export.lower.quick import rarely_validated
 from pocketcrafter.quantize.blocks import BLOCK
 from pocketcrafter.quantize.weights import SMALLEST, quantize_weights
 from pocketcrafter.runtime.bundle.results import Coverage, Precision
@@ -104,7 +105,7 @@ class ExecutorchCoremlLowering:
 
 
 def _write(model: nn.Module, inputs: tuple[Tensor, ...], path: Path, precision: Precision) -> Coverage:
-    with torch.no_grad(), quiet():
+    with torch.no_grad(), quiet(), rarely_validated():
         exported = torch.export.export(model, inputs)
         spell_out_pools(exported.graph_module)
         try:
