@@ -13,6 +13,7 @@ from pocketcrafter.benchmarks.latency.engines import EngineName, opener
 from pocketcrafter.benchmarks.latency.results import in_threads
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
+from pocketcrafter.runtime.backends.executorch_program import BINDINGS, TORCH
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.bundle.goldens import read_tensors
 from pocketcrafter.runtime.bundle.reader import Bundle
@@ -28,7 +29,7 @@ Run = Callable[[], Mapping[str, float]]
 
 ENGINES: Final[Mapping[BackendName | EngineName, tuple[str, ...]]] = {
     BackendName.ONNXRUNTIME: ("onnxruntime",),
-    BackendName.EXECUTORCH: ("executorch.runtime", "executorch.extension.pybindings.portable_lib"),
+    BackendName.EXECUTORCH: (TORCH, BINDINGS),
     BackendName.TORCH: ("torch", "pocketcrafter.export.backend"),
     EngineName.TORCH_COMPILE: ("torch", "pocketcrafter.export.backend"),
     EngineName.OPENVINO: ("openvino",),

@@ -2,12 +2,20 @@
 
 import importlib
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
+from pocketcrafter.runtime.backends.executorch_program import (
+    TORCH,
+    Method,
+    Shapes,
+    bindings,
+    load_method,
+    shapes,
+)
 from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError
@@ -35,47 +43,38 @@ class ExecutorchBackend:
         """
         if reason := self.missing():
             raise BackendError(f"The executorch backend cannot run: {reason}")
-        # By name, because the runtime's static imports must stay free of torch.
-        runtime = importlib.import_module("executorch.runtime")
-        bindings = importlib.import_module("executorch.extension.pybindings.portable_lib")
-        bindings._unsafe_reset_threadpool(threads)
+        bindings()._unsafe_reset_threadpool(threads)
         try:
-            program = runtime.Runtime.get().load_program(
-                artifact.read_bytes(), verification=runtime.Verification.Minimal
-            )
-            method = program.load_method("forward")
+            owner, method = load_method(artifact.read_bytes())
         except Exception as error:  # ExecuTorch raises plain RuntimeError and ValueError
             raise BackendError(f"{artifact}: ExecuTorch cannot open it: {error}") from error
-        if method is None:
-            raise BackendError(f"{artifact}: the program has no method `forward`.")
-        _check_shapes(artifact, method.metadata, spec)
-        return _ExecutorchSession(program, method, spec)
+        check_contract(artifact, shapes(method), spec)
+        return _ExecutorchSession(owner, method, spec)
 
 
 class _ExecutorchSession:
-    def __init__(self, program: object, method: Any, spec: ComponentSpec) -> None:  # noqa: ANN401 - untyped package
-        self._program = program  # owns the memory that the method runs in
+    def __init__(self, owner: object, method: Method, spec: ComponentSpec) -> None:
+        self._owner = owner
         self._method = method
         self._spec = spec
-        self._torch = importlib.import_module("torch")
+        self._torch = importlib.import_module(TORCH)
 
     def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
         feeds = checked_inputs(inputs, self._spec)
         # A read-only array makes torch warn, and an output may alias the program's memory: copy both ways.
         tensors = [self._torch.tensor(array) for array in feeds.values()]
         try:
-            outputs: Sequence[Any] = self._method.execute(tensors)
+            outputs = self._method(tensors)
         except Exception as error:  # as above
             raise BackendError(f"ExecuTorch failed in `{self._spec.component}`: {error}") from error
         return named_outputs([o.numpy().copy() for o in outputs], self._spec)
 
 
-def _check_shapes(artifact: Path, metadata: Any, spec: ComponentSpec) -> None:  # noqa: ANN401 - untyped package
-    inputs = [tuple(metadata.input_tensor_meta(i).sizes()) for i in range(metadata.num_inputs())]
-    outputs = [tuple(metadata.output_tensor_meta(i).sizes()) for i in range(metadata.num_outputs())]
-    wanted_inputs, wanted_outputs = [t.shape for t in spec.inputs], [t.shape for t in spec.outputs]
-    if (inputs, outputs) != (wanted_inputs, wanted_outputs):
+def check_contract(artifact: Path, has: tuple[Shapes, Shapes], spec: ComponentSpec) -> None:
+    """Raise `BackendError` where a program's inputs and outputs are not those of a component."""
+    wants = tuple(t.shape for t in spec.inputs), tuple(t.shape for t in spec.outputs)
+    if has != wants:
         raise BackendError(
-            f"{artifact}: the program maps {inputs} to {outputs}; the contract of `{spec.component}` maps "
-            f"{wanted_inputs} to {wanted_outputs}."
+            f"{artifact}: the program maps {has[0]} to {has[1]}; the contract of `{spec.component}` maps "
+            f"{wants[0]} to {wants[1]}."
         )

@@ -8,7 +8,7 @@ from typing import Final
 
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
-from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
+from pocketcrafter.runtime.backends.executorch import ExecutorchBackend, check_contract
 from pocketcrafter.runtime.backends.executorch_qnn_child import DELEGATE, PROGRAM, ProgramFacts, QnnProgramJob
 from pocketcrafter.runtime.backends.processes import JOB, StandingProcess
 from pocketcrafter.runtime.backends.qnn import ROOM, why_no_qnn
@@ -50,13 +50,7 @@ class ExecutorchQnnBackend:
         if not _is_for_qnn(artifact):
             return ExecutorchBackend().open(artifact, spec, threads)
         session = _ProgramSession(artifact, spec)
-        facts = session.facts
-        wants = tuple(t.shape for t in spec.inputs), tuple(t.shape for t in spec.outputs)
-        if (facts.inputs, facts.outputs) != wants:
-            raise BackendError(
-                f"{artifact}: the program maps {facts.inputs} to {facts.outputs}; the contract of `{spec.component}` "
-                f"maps {wants[0]} to {wants[1]}."
-            )
+        check_contract(artifact, (session.facts.inputs, session.facts.outputs), spec)
         return session
 
 

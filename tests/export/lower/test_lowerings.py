@@ -1,5 +1,7 @@
 """Each target, from a network to an artifact that runs here and does what the network does."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +80,25 @@ def test_int8_artifact_climbs_the_ladder_wholly_delegated(
     assert lowered.coverage.subgraphs == 1
     session = usable_backend(BACKEND_OF[target]).open(lowered.path, spec, 1)
     assert np.abs(session.run(samples[0])["restored"] - samples[0]["tile"]).max() > 0.01
+
+
+def test_running_a_program_does_not_import_the_compiler(
+    make_restore: Callable[[], nn.Module], spec: ComponentSpec, samples: list[Sample], tmp_path: Path
+) -> None:
+    out = tmp_path / "restore.pte"
+    LOWERINGS[TargetKind.EXECUTORCH_XNNPACK].lower(make_restore(), spec, samples, Precision.FP32, out)
+    (tmp_path / "spec.json").write_text(spec.model_dump_json())
+    ran = """
+import sys
+from pathlib import Path
+from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
+from pocketcrafter.runtime.components import ComponentSpec
+spec = ComponentSpec.model_validate_json(Path("spec.json").read_bytes())
+ExecutorchBackend().open(Path("restore.pte"), spec, 1)
+print([name for name in ("executorch.exir", "torch._dynamo") if name in sys.modules])
+"""
+    said = subprocess.run([sys.executable, "-c", ran], cwd=tmp_path, capture_output=True, text=True, check=True)  # noqa: S603
+    assert said.stdout.strip() == "[]"
 
 
 def test_full_precision_artifact_is_the_model(
