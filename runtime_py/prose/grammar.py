@@ -1,8 +1,8 @@
 """The grammar of a critique: which words may come next, so that malformed text cannot be written.
 
 A finite-state machine over ids. A critique is a row of slots: given words (marks, and the hidden words of the outline),
-then a sentence of free words, of bounded length, that ends with a full stop. An instruction has its amount in it, once.
-Nothing that is still owed is ever crowded out of the decoder's positions.
+then a sentence: of free words, of bounded length, that ends with a full stop; or, in the edit block, one of the
+instructions that are read back, to the letter. Nothing still owed is ever crowded out of the decoder's positions.
 """
 
 from dataclasses import dataclass, replace
@@ -13,13 +13,14 @@ import numpy.typing as npt
 
 from pocketcrafter.runtime.components import PROSE_LENGTH, TOKENS
 from pocketcrafter.runtime.plan import Attribute
-from pocketcrafter.runtime.prose.prompt import AMOUNT, PROMPT_LENGTH, STOPS_WORD, Outline, Topic
+from pocketcrafter.runtime.prose.prompt import PROMPT_LENGTH, STOPS_WORD, Outline, Topic
+from pocketcrafter.runtime.prose.spelling import Spelling, sentences_of
 from pocketcrafter.runtime.prose.tokenizer import Mark, Words
 
 _MOST_WORDS: Final = 48
 _LEAST_WORDS: Final = 2
-_OWED_WORDS: Final = _LEAST_WORDS + 2
-"""The shortest sentence: two words, an amount, the full stop."""
+_OWED_WORDS: Final = _LEAST_WORDS + 1
+"""The shortest free sentence: two words, the full stop."""
 _STOP: Final = "."
 
 
@@ -33,10 +34,12 @@ class State:
         Index of the slot that is being written; the number of slots when only the answer is left.
     given, words
         Given words and free words of it so far.
-    amounts
-        Amounts among them.
+    stops
+        Exposures told in stops among them.
     stopped
         Whether the last word ended a sentence.
+    text
+        What an instruction says so far.
     used
         Positions that are taken, prompt included.
     """
@@ -44,18 +47,22 @@ class State:
     slot: int = 0
     given: int = 0
     words: int = 0
-    amounts: int = 0
+    stops: int = 0
     stopped: bool = False
+    text: str = ""
     used: int = TOKENS + PROMPT_LENGTH
 
 
 @dataclass(frozen=True)
 class _Slot:
-    """Given ids, the word for an amount that may be said once in the sentence after them, and whether it must be."""
+    """Given ids, whether the sentence after them may tell an exposure in stops, once, and all that it may be.
+
+    Nothing in ``sentences`` stands for anything.
+    """
 
     given: tuple[int, ...]
-    amount: int | None = None
-    must: bool = False
+    stops: bool = False
+    sentences: tuple[str, ...] = ()
 
 
 class Grammar:
@@ -72,13 +79,14 @@ class Grammar:
     """
 
     def __init__(self, words: Words, told: Outline, score: float) -> None:
+        self._words, self._spelling = words, Spelling(words)
         self._stop = words.ids[_STOP]
         self._plain = np.flatnonzero(words.plain)
         ends = np.array([words.texts[n].endswith(_STOP) for n in self._plain])
         self._stops = frozenset(self._plain[ends].tolist())
-        self._unending = self._plain[~ends]
+        self._with_stops = np.sort(np.append(self._plain, words.ids[STOPS_WORD]))
         self._slots = _slots(words, told)
-        owed = [1, *(len(slot.given) + _OWED_WORDS for slot in reversed(self._slots[1:]))]
+        owed = [1, *(len(slot.given) + self._fewest(slot) for slot in reversed(self._slots[1:]))]
         self._owed = list(reversed([sum(owed[: n + 1]) for n in range(len(owed))]))
         answer = str(round(min(max(score, 0.0), 100.0)))
         self._end_edit = words.ids[Mark.END_EDIT]
@@ -89,14 +97,16 @@ class Grammar:
         slot = self._slots[state.slot]
         if state.given < len(slot.given):
             return np.array([slot.given[state.given]])
+        room = PROSE_LENGTH - state.used - self._owed[state.slot]
+        if slot.sentences:
+            if state.text in slot.sentences:
+                return np.array([self._first_after(state.slot)])
+            return np.array(self._spelling.going_on(state.text, slot.sentences, room))
         if state.stopped and state.words >= _LEAST_WORDS:
             return np.array([self._first_after(state.slot)])
-        left = min(_MOST_WORDS - state.words, PROSE_LENGTH - state.used - self._owed[state.slot])
-        owes = slot.must and not state.amounts
-        if left <= 1 + owes:
-            return np.array([slot.amount if owes else self._stop])
-        free = self._unending if owes else self._plain
-        return free if slot.amount is None or state.amounts else np.sort(np.append(free, slot.amount))
+        if min(_MOST_WORDS - state.words, room) <= 1:
+            return np.array([self._stop])
+        return self._with_stops if slot.stops and not state.stops else self._plain
 
     def advance(self, state: State, word: int) -> State:
         """Return the state after a word that `allowed` names."""
@@ -105,8 +115,14 @@ class Grammar:
             return replace(state, given=state.given + 1, used=used)
         if state.words and word == self._first_after(state.slot):
             return State(state.slot + 1, given=1, used=used)
-        amounts = state.amounts + (word == self._slots[state.slot].amount)
-        return replace(state, words=state.words + 1, amounts=amounts, stopped=word in self._stops, used=used)
+        return replace(
+            state,
+            words=state.words + 1,
+            stops=state.stops + (word == self._words.ids[STOPS_WORD]),
+            stopped=word in self._stops,
+            text=state.text + self._words.texts[word] if self._slots[state.slot].sentences else "",
+            used=used,
+        )
 
     def ending(self, state: State) -> list[int] | None:
         """Return the rest of the critique once there is no choice left in it, or `None` while there is."""
@@ -116,6 +132,10 @@ class Grammar:
         """Return the word that ends a slot: the first of the next one."""
         return self._slots[slot + 1].given[0] if slot + 1 < len(self._slots) else self._end_edit
 
+    def _fewest(self, slot: _Slot) -> int:
+        """Return how few words a slot's sentence can have."""
+        return min(map(self._spelling.fewest, slot.sentences), default=_OWED_WORDS)
+
 
 def _slots(words: Words, told: Outline) -> list[_Slot]:
     slots, marks = [], [Mark.THINK]
@@ -124,11 +144,11 @@ def _slots(words: Words, told: Outline) -> list[_Slot]:
         for sentence in sentences:
             given = (*words.numbers(marks), *words.numbers(sentence.words))
             stops = sentence.topic is Topic.FAULTS and Attribute.EXPOSURE in sentence.attributes
-            slots.append(_Slot(given, words.ids[STOPS_WORD] if stops else None))
+            slots.append(_Slot(given, stops=stops))
             marks = []
     marks = [Mark.END_THINK, Mark.EDIT]
     for item in told.items:
         given = (*words.numbers([*marks, Mark.ITEM]), *words.numbers(item.words))
-        slots.append(_Slot(given, words.ids[AMOUNT] if item.words else None, must=bool(item.words)))
+        slots.append(_Slot(given, sentences=sentences_of(item)))
         marks = []
     return slots

@@ -21,7 +21,7 @@ from pocketcrafter.runtime.prose.prompt import (
     STOPS_WORD,
     plan_word,
 )
-from pocketcrafter.runtime.prose.wording import STOPS, amount_text
+from pocketcrafter.runtime.prose.wording import INSTRUCTIONS, NO_CHANGE, STOPS, amount_text
 
 _MAX_BYTES: Final = 1 << 20
 
@@ -98,7 +98,7 @@ class Words:
         for added in content["added_tokens"]:
             _put(texts, added["id"], added["content"])
         ids = {text: number for number, text in enumerate(texts) if text in SPECIAL_WORDS or len(text) == 1}
-        if absent := [word for word in (*SPECIAL_WORDS, *"0123456789.") if word not in ids]:
+        if absent := [word for word in (*SPECIAL_WORDS, *_LETTERS) if word not in ids]:
             raise ValueError(f"it lacks {', '.join(map(repr, absent[:5]))}")
         special = frozenset(SPECIAL_WORDS)
         plain = np.array([bool(t) and t not in special and t.isascii() and _is_prose(t) for t in texts])
@@ -134,6 +134,13 @@ def _stated() -> dict[str, dict[str, str]]:
     return found
 
 
+_LETTERS: Final = sorted(
+    {
+        *"0123456789.",
+        *"".join(line.format(amount="") for lines in (*INSTRUCTIONS.values(), NO_CHANGE) for line in lines),
+    }
+)
+"""Of numbers and instructions: whatever else a vocabulary lacks, these it can spell."""
 _STATED: Final = _stated()
 """What amounts read like after a plan word."""
 

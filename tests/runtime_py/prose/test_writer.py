@@ -1,6 +1,5 @@
 """Whatever the decoder wants to say, what is written is a critique of this plan, and fits."""
 
-import re
 from collections.abc import Callable
 
 import numpy as np
@@ -32,8 +31,9 @@ def test_nothing_malformed_can_be_written(
     assert written.prose.text.count(Mark.ITEM) == max(1, sum(1 for amount in plan.values() if amount))
     assert written.steps <= PROSE_LENGTH
     assert all(thought.endswith(".") for thought in written.prose.thoughts)
-    numbers = re.findall(r"[0-9.]*[0-9]", written.prose.text.split("<edit_start>")[1].split("</edit_end>")[0])
-    assert sorted(map(float, numbers)) == sorted(abs(amount) for amount in plan.values() if amount)
+    edits = {(said.attribute, said.direction, said.amount) for said in written.prose.instructions}
+    assert edits == {(a, 1 if amount > 0 else -1, abs(amount)) for a, amount in plan.items() if amount}
+    assert written.prose.unread == ()
     assert session.positions == list(range(written.steps))
 
 
