@@ -1,17 +1,18 @@
 """INT8 or INT4 weights and 16-bit activations, which Hexagon processors compute in integers from end to end."""
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import onnx
-from onnxruntime.quantization import QuantType, quantize
+from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize
+from onnxruntime.quantization.calibrate import create_calibrator
 from onnxruntime.quantization.execution_providers.qnn import get_qnn_qdq_config
 
 from pocketcrafter.quantize.calibration import HEADROOM, widened
-from pocketcrafter.quantize.qdq import CalibrationReader, inside, observed, save_stripped
+from pocketcrafter.quantize.qdq import inside, save_stripped
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.errors import ConfigError
 
@@ -65,7 +66,7 @@ def quantize_sixteen(
         onnx.save(model, parted)
         config = get_qnn_qdq_config(
             parted,
-            CalibrationReader(calibration, progress),
+            _Reader(calibration, progress),
             activation_type=QuantType.QUInt16,
             weight_type=_WEIGHTS[bits],
             per_channel=True,
@@ -85,8 +86,9 @@ def _wide_ranges(
     """Return the range of every activation with room for what calibration did not see."""
     fixed = {name for node in model.graph.node if node.op_type in _FIXED for name in node.output}
     constants = {tensor.name for tensor in model.graph.initializer}
-    found = observed(stored, CalibrationReader(calibration, None), stored.with_name("observed.onnx"))
-    seen = {name: data.range_value for name, data in found.items()}
+    calibrator = create_calibrator(stored, augmented_model_path=str(stored.with_name("observed.onnx")))
+    calibrator.collect_data(_Reader(calibration, None))
+    seen = {name: data.range_value for name, data in calibrator.compute_data().items()}
     wide = {name: widened(low, high, HEADROOM) for name, (low, high) in seen.items()}
     return {
         name: [{"rmin": np.float32(low), "rmax": np.float32(high)}]
@@ -119,3 +121,21 @@ def _part_constants(model: onnx.ModelProto, kept: set[str]) -> None:
                     graph.initializer.add().CopyFrom(constants[name])
                     graph.initializer[-1].name = copies[name]
                 node.input[index] = copies[name]
+
+
+class _Reader(CalibrationDataReader):  # type: ignore[misc] # onnxruntime is untyped
+    """Hands samples to ONNX Runtime's calibration, once, and tells how many it took."""
+
+    def __init__(
+        self, samples: Sequence[Mapping[str, FloatArray]], progress: Callable[[int, int], None] | None
+    ) -> None:
+        self._all = samples
+        self._progress = progress
+        self._left: Iterator[tuple[int, Mapping[str, FloatArray]]] = iter(enumerate(samples, start=1))
+
+    def get_next(self) -> Any:  # noqa: ANN401 - onnxruntime's own signature
+        """Return the next sample, or `None` after the last."""
+        done, sample = next(self._left, (0, None))
+        if sample is not None and self._progress is not None:
+            self._progress(done, len(self._all))
+        return sample

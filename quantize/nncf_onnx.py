@@ -4,12 +4,13 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, Final
 
 import onnx
+import onnxruntime as ort
 import torch
 from onnx import helper, numpy_helper
 from torch import Tensor
@@ -19,7 +20,11 @@ from pocketcrafter.quantize.nbits import linear_nodes, matrices_of
 from pocketcrafter.quantize.qdq import WEIGHTED, inside, module_of, save_stripped
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.errors import BackendError, ConfigError
+from pocketcrafter.runtime.fidelity import sqnr_db
 
+_NUMBER: Final = "number of the sample"
+_EQUAL_DB: Final = 120.0
+"""What an answer that is the same counts as."""
 _COMPRESSED: Final = "_compressed_matmul"
 """What NNCF puts behind the name of a layer whose weights it compresses."""
 
@@ -64,6 +69,75 @@ def quantize_nncf(
             ignored_scope=nncf.IgnoredScope(names=kept) if kept else None,
         )
     save_stripped(quantized, out)
+
+
+def quantize_nncf_controlled(
+    fp32_onnx: Path, calibration: Sequence[Mapping[str, FloatArray]], out: Path, *, least_db: float, judged: int = 4
+) -> tuple[str, ...]:
+    """Quantize a model as NNCF does, then let it give layers back to float32 until the answers are near enough.
+
+    Parameters
+    ----------
+    fp32_onnx
+        A model that ``torch.onnx.export(..., dynamo=True)`` wrote, with static shapes.
+    calibration
+        Samples of float32 inputs, by name; the last ones judge, the others calibrate.
+    out
+        Where the quantized model goes, without the exporter's metadata; written under a temporary name first.
+    least_db
+        What the ratio of the model's answers to their error must reach.
+    judged
+        How many samples judge.
+
+    Returns
+    -------
+    tuple of str
+        Torch modules whose layers have float32 weights again, in graph order.
+
+    Raises
+    ------
+    ConfigError
+        If there are not more samples than those that judge.
+    BackendError
+        If NNCF is missing, or gives up.
+    """
+    if len(calibration) <= judged:
+        raise ConfigError(f"{judged} samples judge, and others must calibrate: got {len(calibration)} in all.")
+    nncf = _nncf()
+    model = onnx.load(fp32_onnx)
+    right: dict[int, list[FloatArray]] = {}
+    numbered = [{**sample, _NUMBER: number} for number, sample in enumerate(calibration[-judged:])]
+
+    def nearness(tried: onnx.ModelProto, samples: Iterable[Mapping[str, Any]]) -> tuple[float, list[float]]:
+        session = ort.InferenceSession(tried.SerializeToString(), providers=["CPUExecutionProvider"])
+        ratios = []
+        for sample in samples:
+            said = session.run(None, {name: value for name, value in sample.items() if name != _NUMBER})
+            # Full precision comes first, and is then what the others are held against.
+            wanted = right.setdefault(sample[_NUMBER], said)
+            ratios.append(min(min(sqnr_db(w, s), _EQUAL_DB) for w, s in zip(wanted, said, strict=True)))
+        return sum(ratios) / len(ratios), ratios
+
+    try:
+        with redirect_stdout(sys.stderr):
+            quantized = nncf.quantize_with_accuracy_control(
+                model,
+                nncf.Dataset(calibration[:-judged], dict),
+                nncf.Dataset(numbered, lambda sample: {n: v for n, v in sample.items() if n != _NUMBER}),
+                nearness,
+                max_drop=_EQUAL_DB - least_db,
+                subset_size=len(calibration) - judged,
+                advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
+                    ranking_subset_size=judged, num_ranking_workers=1
+                ),
+            )
+    except nncf.InternalError as error:
+        raise BackendError(f"NNCF gave up on {fp32_onnx}: {error}") from error
+    stored = {tensor.name for tensor in quantized.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
+    layers = [node for node in quantized.graph.node if node.op_type in WEIGHTED]
+    back = tuple(dict.fromkeys(module_of(node) for node in layers if node.input[1] in stored))
+    save_stripped(quantized, out)
+    return back
 
 
 def compress_nncf(

@@ -1,6 +1,6 @@
 """How an activation's range is chosen from what calibration saw: all of it, or less where clipping costs less."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ from torchao.quantization.pt2e import FakeQuantize, MinMaxObserver
 from pocketcrafter.quantize.calibration import room_for, widened
 
 _LEVELS: Final = 256
-_KEPT: Final = 8192
+KEPT: Final = 8192
 """Values that are kept of each calibration sample, evenly spread over the tensor."""
 _WEIGHED: Final = 65_536
 """Values that a range is chosen from."""
@@ -90,6 +90,30 @@ RANGES: Final[Mapping[Range, Callable[[Tensor], tuple[float, float]]]] = {
 }
 """From calibration values, one dimension, to the lowest and highest value that has a level."""
 
+SHIPPED: Final = Range.PERCENTILE
+"""How artifacts are built: a few values in ten thousand are clipped, and all others are rounded to finer steps."""
+
+
+def range_of(choose: Range, kept: Sequence[Tensor], values: int) -> tuple[float, float]:
+    """Return the range of an activation.
+
+    Parameters
+    ----------
+    choose
+        How.
+    kept
+        Values of each calibration sample, one dimension, both extremes among them.
+    values
+        Elements of the activation in one sample.
+
+    Returns
+    -------
+    tuple of float
+        Lowest and highest value that has a level, 0 between them, with the room that few values need.
+    """
+    low, high = RANGES[choose](_thinned(torch.cat(list(kept))))
+    return widened(low, high, room_for(values))
+
 
 class RangeObserver(MinMaxObserver):  # type: ignore[misc] # torchao is untyped
     """Keeps a sample of what it sees, and chooses the range when it is asked, with room where it sees few values.
@@ -114,7 +138,7 @@ class RangeObserver(MinMaxObserver):  # type: ignore[misc] # torchao is untyped
         if self.choose is not Range.MIN_MAX and x.numel():
             flat = x.detach().reshape(-1)
             extremes = torch.stack([flat.min(), flat.max()])
-            self._kept.append(torch.cat([flat[:: max(1, flat.numel() // _KEPT)], extremes]))
+            self._kept.append(torch.cat([flat[:: max(1, flat.numel() // KEPT)], extremes]))
         seen: Tensor = super().forward(x)
         return seen
 
@@ -122,10 +146,8 @@ class RangeObserver(MinMaxObserver):  # type: ignore[misc] # torchao is untyped
         """Return scale and zero point of the chosen range."""
         if not self._values:
             return _pair(super().calculate_qparams())
-        low, high = float(self.min_val), float(self.max_val)
-        if self._kept:
-            low, high = RANGES[self.choose](_thinned(torch.cat(self._kept)))
-        low, high = widened(low, high, room_for(self._values))
+        kept = self._kept or [torch.stack([self.min_val, self.max_val])]
+        low, high = range_of(self.choose, kept, self._values)
         return _pair(self._calculate_qparams(torch.tensor(float(low)), torch.tensor(float(high))))
 
 

@@ -1,25 +1,18 @@
 """Static INT8 quantization of ONNX models for ONNX Runtime: QDQ pairs, per-channel weights, per-tensor activations."""
 
 import ast
-import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
 import onnx
-from onnxruntime.quantization import (
-    CalibrationDataReader,
-    CalibrationMethod,
-    QuantFormat,
-    QuantType,
-    quantize_static,
-)
-from onnxruntime.quantization.calibrate import TensorData, create_calibrator, save_tensors_data
+from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
 
-from pocketcrafter.quantize.calibration import room_for, widened
 from pocketcrafter.quantize.modules import is_within
+from pocketcrafter.quantize.observers import SHIPPED, Range
+from pocketcrafter.quantize.onnx_ranges import activation_ranges, activation_sizes
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.files import replacing
@@ -44,8 +37,8 @@ def quantize_onnx(
     """Quantize weights and activations of an ONNX model to INT8.
 
     The same layers become INT8 as in :func:`pocketcrafter.quantize.pt2e.quantize_static`: what has weights, and the
-    additions and multiplications whose operands all come from INT8 layers. Ranges are the widest that were seen, with
-    the room of :func:`pocketcrafter.quantize.calibration.room_for`.
+    additions and multiplications whose operands all come from INT8 layers. Ranges are chosen as there: all of what
+    an input is, of anything else but a few values in ten thousand.
 
     Parameters
     ----------
@@ -74,7 +67,7 @@ def quantize_onnx(
         raise ConfigError(f"{fp32_onnx}: no layer is left to quantize; keep fewer modules in float32, or build fp32.")
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         temporary, ranges = Path(folder) / out.name, Path(folder) / "ranges.json"
-        _write_ranges(model, fp32_onnx, CalibrationReader(calibration, progress), ranges)
+        _write_ranges(model, fp32_onnx, calibration, ranges, progress)
         quantize_static(
             fp32_onnx,
             temporary,
@@ -89,26 +82,19 @@ def quantize_onnx(
         save_stripped(onnx.load(temporary), out)
 
 
-def _write_ranges(model: onnx.ModelProto, stored: Path, reader: "CalibrationReader", out: Path) -> None:
-    """Write what the activations of a stored model range over, as ONNX Runtime's own calibration would."""
-    values = (*model.graph.value_info, *model.graph.input, *model.graph.output)
-    sizes = {v.name: math.prod(d.dim_value for d in v.type.tensor_type.shape.dim) for v in values}
-    seen = observed(stored, reader, out.with_name("observed.onnx"))
-    for name in seen.keys():  # noqa: SIM118 - not a dictionary: what it iterates over is said nowhere
-        lowest, highest = seen[name].range_value
-        low, high = widened(lowest, highest, room_for(sizes[name]))
-        seen[name] = TensorData(lowest=np.float32(low), highest=np.float32(high))
-    save_tensors_data(seen, out)
-
-
-def observed(stored: Path, reader: "CalibrationReader", augmented: Path) -> Any:  # noqa: ANN401 - untyped package
-    """Return ONNX Runtime's account of what every activation of a stored model ranges over.
-
-    ``augmented`` is where the model goes that tells it.
-    """
-    calibrator = create_calibrator(stored, augmented_model_path=str(augmented))
-    calibrator.collect_data(reader)
-    return calibrator.compute_data()
+def _write_ranges(
+    model: onnx.ModelProto,
+    stored: Path,
+    calibration: Sequence[Mapping[str, FloatArray]],
+    out: Path,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Write what the activations of a stored model range over, where ONNX Runtime's own calibration would."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    inputs = {value.name for value in model.graph.input}
+    choose = {n: Range.MIN_MAX if _origin(n, makers) in inputs else SHIPPED for n in activation_sizes(model)}
+    ranges = activation_ranges(stored, calibration, choose, progress)
+    save_tensors_data(TensorsData(CalibrationMethod.MinMax, dict(ranges)), out)
 
 
 def int8_nodes(model: onnx.ModelProto, keep_fp32: tuple[str, ...]) -> list[str]:
@@ -171,26 +157,15 @@ def inside(node: onnx.NodeProto, modules: tuple[str, ...]) -> bool:
     return any(is_within(scope, modules) for scope in scopes)
 
 
+def _origin(name: str, makers: Mapping[str, onnx.NodeProto]) -> str:
+    """Return the value that operators which only move values make a value of."""
+    while (node := makers.get(name)) is not None and node.op_type in _MOVING:
+        name = node.input[0]
+    return name
+
+
 def _source(node: onnx.NodeProto | None, makers: Mapping[str, onnx.NodeProto]) -> onnx.NodeProto | None:
     """Go up through operators that only move or clip values."""
     while node is not None and node.op_type in _PASSING:
         node = makers.get(node.input[0])
     return node
-
-
-class CalibrationReader(CalibrationDataReader):  # type: ignore[misc] # onnxruntime is untyped
-    """Hands samples to ONNX Runtime's calibration, once, and tells how many it took."""
-
-    def __init__(
-        self, samples: Sequence[Mapping[str, FloatArray]], progress: Callable[[int, int], None] | None
-    ) -> None:
-        self._all = samples
-        self._progress = progress
-        self._left: Iterator[tuple[int, Mapping[str, FloatArray]]] = iter(enumerate(samples, start=1))
-
-    def get_next(self) -> Any:  # noqa: ANN401 - onnxruntime's own signature
-        """Return the next sample, or `None` after the last."""
-        done, sample = next(self._left, (0, None))
-        if sample is not None and self._progress is not None:
-            self._progress(done, len(self._all))
-        return sample

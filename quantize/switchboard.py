@@ -13,7 +13,7 @@ from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
 
 from pocketcrafter.quantize.calibration import check_samples
 from pocketcrafter.quantize.modules import check_modules, is_within
-from pocketcrafter.quantize.observers import Range, Switch
+from pocketcrafter.quantize.observers import SHIPPED, Range, Switch
 from pocketcrafter.quantize.pt2e import outputs_of
 from pocketcrafter.quantize.xnnpack_scheme import XnnpackScheme, annotated_module
 
@@ -55,7 +55,7 @@ class Switchboard:
         calibration: Sequence[tuple[Tensor, ...]],
         *,
         keep_fp32: tuple[str, ...] = (),
-        ranges: Range = Range.MIN_MAX,
+        ranges: Range = SHIPPED,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         check_samples([{f"number {i}": t.numpy() for i, t in enumerate(sample)} for sample in calibration])

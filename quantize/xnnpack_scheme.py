@@ -9,7 +9,7 @@ from torchao.quantization.pt2e import PerChannelMinMaxObserver
 from torchao.quantization.pt2e.quantizer import QuantizationAnnotation, QuantizationSpec, Quantizer
 
 from pocketcrafter.quantize.modules import is_within
-from pocketcrafter.quantize.observers import Range, RangeObserver, Switch
+from pocketcrafter.quantize.observers import SHIPPED, Range, RangeObserver, Switch
 
 _aten = torch.ops.aten
 _TRANSPOSED: Final = _aten.conv_transpose2d.input
@@ -78,15 +78,17 @@ class XnnpackScheme(Quantizer):  # type: ignore[misc] # torchao is untyped
     keep_fp32
         Qualified names of modules that stay float32 with everything below them.
     ranges
-        How the ranges of activations are chosen.
+        How the ranges of activations are chosen, but for the model's inputs, which are wholly within theirs: a picture
+        of 8 bits then loses nothing.
     switchable
         Whether fake quantization stands where observers do, for a network that is still to be trained or tried out.
     """
 
-    def __init__(self, keep_fp32: tuple[str, ...], *, ranges: Range = Range.MIN_MAX, switchable: bool = False) -> None:
+    def __init__(self, keep_fp32: tuple[str, ...], *, ranges: Range = SHIPPED, switchable: bool = False) -> None:
         super().__init__()
         self._kept = keep_fp32
         self._activation = _activation(ranges, switchable=switchable)
+        self._input = _activation(Range.MIN_MAX, switchable=switchable)
         self._weights = {axis: _weight(axis, switchable=switchable) for axis in (0, 1)}
 
     def annotate(self, model: GraphModule) -> GraphModule:
@@ -109,16 +111,20 @@ class XnnpackScheme(Quantizer):  # type: ignore[misc] # torchao is untyped
         return joins or node.target in _WEIGHTED
 
     def _annotate(self, node: Node) -> None:
-        operands: dict[Any, QuantizationSpec] = {node.args[0]: self._activation}
+        operands: dict[Any, QuantizationSpec] = {node.args[0]: self._spec_of(node.args[0])}
         # The weight or the second operand; a bias stays float32 and XNNPACK makes it INT32.
         weight = self._weights[1 if node.target is _TRANSPOSED else 0]
-        operands[node.args[1]] = weight if node.target in _WEIGHTED else self._activation
+        operands[node.args[1]] = weight if node.target in _WEIGHTED else self._spec_of(node.args[1])
         last = _fused_activation(node) or node
         node.meta[_ANNOTATION] = QuantizationAnnotation(
             input_qspec_map=operands, output_qspec=self._activation if last is node else None, _annotated=True
         )
         if last is not node:
             last.meta[_ANNOTATION] = QuantizationAnnotation(output_qspec=self._activation, _annotated=True)
+
+    def _spec_of(self, operand: Any) -> QuantizationSpec:  # noqa: ANN401 - an fx argument
+        source = _source(operand)
+        return self._input if source is not None and source.op == "placeholder" else self._activation
 
 
 def annotated_module(node: Node) -> str | None:

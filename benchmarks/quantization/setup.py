@@ -22,7 +22,7 @@ from pocketcrafter.export.lower.base import as_tensors, frozen
 from pocketcrafter.export.models import decoder_network, load_component
 from pocketcrafter.export.names import TOKENIZER
 from pocketcrafter.quantize.moments import Watcher
-from pocketcrafter.quantize.observers import Range
+from pocketcrafter.quantize.observers import SHIPPED, Range
 from pocketcrafter.quantize.rounding import NEAREST, Guidance, blocks_of
 from pocketcrafter.quantize.switchboard import Switchboard
 from pocketcrafter.runtime.components import POCKET_SPECS, Component
@@ -51,7 +51,7 @@ class TrialSettings(Config):
     split: Split
     photos: int = Field(ge=1, description="Photos of that side; two frames are made of each, or four critiques.")
     samples: int = Field(16, ge=4, description="Calibration samples, from the shipped calibration photos.")
-    ranges: Range = Range.MIN_MAX
+    ranges: Range = SHIPPED
     bits: int = Field(4, description="Bits of the decoder's cheap layers.")
     dear_bits: int | None = Field(None, description="Bits of its other layers; float32 when not given.")
     gptq: bool = Field(default=True, description="Round the decoder by GPTQ, not to the nearest level.")

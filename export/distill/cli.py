@@ -8,7 +8,9 @@ from pocketcrafter.runtime.cli.group import LazyGroup
 
 
 class _Distillations(LazyGroup):
-    lazy: ClassVar = {name: f"pocketcrafter.export.distill.commands:{name}" for name in ("critic", "artist", "qat")}
+    lazy: ClassVar = {
+        name: f"pocketcrafter.export.distill.commands:{name}" for name in ("critic", "artist", "qat", "equalize")
+    }
 
 
 @click.group("distill", cls=_Distillations)

@@ -1,16 +1,24 @@
 """The commands of ``pocketcrafter distill``."""
 
+import json
 from pathlib import Path
+from typing import Final
 
 import click
+import torch
 from tqdm import tqdm
 
+from pocketcrafter.export.backend import WEIGHTS
+from pocketcrafter.export.calibration import PHOTOS
+from pocketcrafter.export.calibration import samples as calibration_samples
 from pocketcrafter.export.data.manifest import Split
 from pocketcrafter.export.distill.artist import DistillArtistTask, check_divides
 from pocketcrafter.export.distill.critic import DistillCriticTask
+from pocketcrafter.export.distill.equalization import equalized
 from pocketcrafter.export.distill.qat import QAT_TASKS, WeightBits, bits_in, weights_facts
 from pocketcrafter.export.distill.trajectories import GROUP, build_trajectories
-from pocketcrafter.export.models import critic_network, restore_network
+from pocketcrafter.export.lower.base import as_tensors
+from pocketcrafter.export.models import critic_network, restore_network, save_component
 from pocketcrafter.export.models.critic import Critic, Judge
 from pocketcrafter.export.models.pretrained import imagenet_backbone
 from pocketcrafter.export.models.restore import Restore, RestoreConfig
@@ -27,10 +35,17 @@ from pocketcrafter.export.train.options import (
 from pocketcrafter.export.train.restore import Patches
 from pocketcrafter.export.train.tone import judge_store
 from pocketcrafter.runtime.bundle.integrity import sha256_of
-from pocketcrafter.runtime.components import Component
-from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.cli.options import json_option
+from pocketcrafter.runtime.components import POCKET_SPECS, Component
+from pocketcrafter.runtime.errors import ConfigError, GateError
+from pocketcrafter.runtime.fidelity import sqnr_db
 
 _file = click.Path(dir_okay=False, path_type=Path)
+_SEED: Final = 20
+"""The shipped recipe's."""
+_COMPARED: Final = 4
+_SAME_DB: Final = 60.0
+"""Float16, in which weights are stored, rounds other numbers otherwise; more than that is a mistake."""
 _teacher = click.option("--teacher", type=_file, required=True, help="The teacher's weights.")
 _student = click.option("--student", type=_file, help="Weights that the student starts from; new ones when not given.")
 
@@ -139,3 +154,35 @@ def qat(options: TrainOptions, *, component: str, bits: str, recipe: Path | None
         convert=convert,
         facts={**weights_facts(source), "teacher_sha256": digest},
     )
+
+
+@click.command(epilog="Example: pocketcrafter distill equalize --out runs/restore.safetensors")
+@click.option("--weights", type=_file, default=WEIGHTS / "restore.safetensors", help="[default: the shipped ones]")
+@click.option("--out", type=_file, required=True, help="Where the equalized weights go.")
+@click.option(
+    "--samples", type=click.IntRange(4), default=32, show_default=True, help="Frames of the calibration photos."
+)
+@json_option
+def equalize(*, weights: Path, out: Path, samples: int, as_json: bool) -> None:
+    """Bring the restoration network's channels to ranges of one size, for INT8's sake.
+
+    It computes what it did in full precision. Run it after training: INT8 artifacts lose less of it then.
+    """
+    network = restore_network(weights)
+    spec = POCKET_SPECS[Component.RESTORE]
+    drawn = calibration_samples(Component.RESTORE, sorted(PHOTOS.glob("*.jpg")), weights.parent, samples, _SEED)
+    inputs = [as_tensors(sample, spec) for sample in drawn]
+    # As files of weights keep it.
+    made = equalized(network, inputs).half().float()
+    with torch.no_grad():
+        right, said = (
+            torch.cat([model(*sample) for sample in inputs[:_COMPARED]]).numpy() for model in (network, made)
+        )
+    ratio = sqnr_db(right, said)
+    if ratio < _SAME_DB:
+        raise GateError(
+            f"{weights}: equalized, it is {ratio:.1f} dB from itself (needed: {_SAME_DB:.0f}); not written."
+        )
+    save_component(made, out, weights_facts(weights))
+    said_db = {"weights": str(out), "same_db": ratio}
+    click.echo(json.dumps(said_db) if as_json else f"{out}: equalized, {ratio:.0f} dB from what it was")

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from pocketcrafter.quantize.nncf_onnx import compress_nncf, quantize_nncf
+from pocketcrafter.quantize.nncf_onnx import compress_nncf, quantize_nncf, quantize_nncf_controlled
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.fidelity import sqnr_db
@@ -49,6 +49,20 @@ def test_it_stays_near_and_keeps_what_is_kept(
     with pytest.raises(ConfigError, match="calibration samples"):
         quantize_nncf(exported, [], tmp_path / "none.onnx")
     assert not (tmp_path / "none.onnx").exists()
+    assert capsys.readouterr().out == "", "results are on the standard output, and nothing else"
+
+
+def test_layers_go_back_until_it_is_near_enough(
+    exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    drawn = [{"x": rng.random((1, 3, 16, 16), np.float32)} for _ in range(9)]
+    assert quantize_nncf_controlled(exported, drawn[:8], tmp_path / "near.onnx", least_db=20) == ()
+    assert sqnr_db(_run(exported, drawn[8]), _run(tmp_path / "near.onnx", drawn[8])) > 20
+    assert quantize_nncf_controlled(exported, drawn[:8], tmp_path / "nearer.onnx", least_db=90) == ("0", "2")
+    assert sqnr_db(_run(exported, drawn[8]), _run(tmp_path / "nearer.onnx", drawn[8])) > 90
+    with pytest.raises(ConfigError, match="4 samples judge"):
+        quantize_nncf_controlled(exported, drawn[:4], tmp_path / "none.onnx", least_db=20)
     assert capsys.readouterr().out == "", "results are on the standard output, and nothing else"
 
 

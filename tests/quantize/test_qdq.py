@@ -5,10 +5,12 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pocketcrafter.quantize.observers import Range
+from pocketcrafter.quantize.onnx_ranges import activation_ranges
 from pocketcrafter.quantize.qdq import int8_nodes, module_of, quantize_onnx
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.errors import ConfigError
@@ -107,6 +109,34 @@ def test_vectors_get_room_and_maps_get_none(tmp_path: Path) -> None:
     stored = {t.name: numpy_helper.to_array(t) for t in onnx.load(tmp_path / "int8.onnx").graph.initializer}
     assert stored["picture_scale"] * 255 == pytest.approx(0.5)
     assert stored["condition_scale"] * 255 == pytest.approx(3.0)
+
+
+def test_no_value_of_an_input_is_clipped(exported: Path, tmp_path: Path) -> None:
+    name = onnx.load(exported).graph.input[0].name
+    picture = np.full((1, 3, 16, 16), 0.5, np.float32)
+    picture[0, 0, 0, :2] = 0, 100
+    quantize_onnx(exported, [{name: picture}], tmp_path / "int8.onnx")
+    stored = {t.name: numpy_helper.to_array(t) for t in onnx.load(tmp_path / "int8.onnx").graph.initializer}
+    # With the room of few values; a percentile would have clipped the one value of 100.
+    assert stored[f"{name}_scale"] * 255 == pytest.approx(150)
+
+
+def test_a_large_activation_is_sampled_with_its_extremes(tmp_path: Path) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["y"], name="same")],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 100_000])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 100_000])],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), tmp_path / "m.onnx")
+    values = np.random.default_rng(0).normal(size=(8, 1, 100_000)).astype(np.float32)
+    values[3, 0, 7] = 50
+    drawn = [{"x": sample} for sample in values]
+    found = {r: activation_ranges(tmp_path / "m.onnx", drawn, {"y": r})["y"] for r in Range}
+    assert found[Range.MIN_MAX] == (values.min(), np.float32(50))
+    low, high = found[Range.PERCENTILE]
+    assert low < -3
+    assert 3 < high < 6
 
 
 def test_the_same_model_comes_out_twice(exported: Path, tmp_path: Path) -> None:

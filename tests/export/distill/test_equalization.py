@@ -1,0 +1,111 @@
+"""Equalization: the same network in full precision, a better one in INT8."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import Tensor, nn
+
+from pocketcrafter.export.backend import WEIGHTS
+from pocketcrafter.export.calibration import PHOTOS, samples
+from pocketcrafter.export.distill.cli import distill
+from pocketcrafter.export.distill.equalization import equalized
+from pocketcrafter.export.lower.base import as_tensors
+from pocketcrafter.export.models import restore_network
+from pocketcrafter.export.models.blocks import FilmBlock
+from pocketcrafter.export.models.restore import Restore, RestoreConfig
+from pocketcrafter.quantize.switchboard import Switchboard
+from pocketcrafter.runtime.components import POCKET_SPECS, Component
+from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.fidelity import sqnr_db
+
+
+@pytest.fixture
+def network() -> Restore:
+    """A network whose channels reach differently far, as training leaves them."""
+    torch.manual_seed(0)
+    made = Restore(RestoreConfig(widths=(8, 12, 16), blocks=(1, 1, 1))).eval().requires_grad_(requires_grad=False)
+    for module in made.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            module.weight.normal_(0, 0.7 / module.weight[0].numel() ** 0.5)
+            module.weight.mul_(torch.exp(torch.randn(len(module.weight)).reshape(-1, *[1] * (module.weight.ndim - 1))))
+    return made
+
+
+@pytest.fixture
+def tiles() -> list[tuple[Tensor, ...]]:
+    generator = torch.Generator().manual_seed(1)
+    return [(torch.rand(1, 3, 64, 64, generator=generator), torch.rand(1, 3, generator=generator)) for _ in range(6)]
+
+
+def test_it_computes_the_same(network: Restore, tiles: list[tuple[Tensor, ...]]) -> None:
+    before = copy.deepcopy(network.state_dict())
+    made = equalized(network, tiles[:4])
+    assert sqnr_db(network(*tiles[5]).numpy(), made(*tiles[5]).numpy()) > 100
+    assert not torch.equal(made.head.weight, network.head.weight)
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+
+
+def test_its_channels_reach_equally_far(network: Restore, tiles: list[tuple[Tensor, ...]]) -> None:
+    def spread(model: Restore) -> float:
+        block = model.encoder[0].get_submodule("0")
+        seen: list[Tensor] = []
+        handle = block.get_submodule("expand").register_forward_hook(lambda *told: seen.append(told[2].relu()))
+        for tile in tiles[:4]:
+            model(*tile)
+        handle.remove()
+        reach = torch.cat(seen).amax((0, 2, 3))
+        return float(reach.max() / reach.median())
+
+    assert spread(network) > 3
+    assert spread(equalized(network, tiles[:4])) == pytest.approx(1, abs=1e-4)
+
+
+def test_int8_rounds_it_less(network: Restore, tiles: list[tuple[Tensor, ...]]) -> None:
+    tile, amounts = tiles[5]
+    right = network(tile, amounts) - tile
+
+    def away(model: Restore) -> float:
+        said = Switchboard(model, tiles[:4]).run((tile, amounts))[0] - tile
+        return sqnr_db(right.numpy(), said.numpy())
+
+    assert away(equalized(network, tiles[:4])) > away(network) + 0.5
+
+
+def test_what_does_not_let_factors_pass_is_refused(network: Restore, tiles: list[tuple[Tensor, ...]]) -> None:
+    with pytest.raises(ConfigError, match="at least one"):
+        equalized(network, [])
+    network.middle.append(FilmBlock(16, 64, nn.Hardswish()))
+    with pytest.raises(ConfigError, match=r"middle\.1 have another"):
+        equalized(network, tiles)
+
+
+def test_the_command_writes_weights_that_compute_the_same(tmp_path: Path) -> None:
+    out = tmp_path / "restore.safetensors"
+    told = CliRunner().invoke(distill, ["equalize", "--out", str(out), "--samples", "4", "--json"])
+    assert told.exit_code == 0, told.output
+    assert json.loads(told.stdout)["same_db"] > 60
+    tile, amounts = (
+        torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(2)),
+        torch.tensor([[0.5, 0.2, 0.1]]),
+    )
+    shipped, made = (restore_network(path)(tile, amounts).numpy() for path in (WEIGHTS / "restore.safetensors", out))
+    assert sqnr_db(shipped, made) > 60
+    assert (
+        CliRunner().invoke(distill, ["equalize", "--out", str(out), "--weights", str(tmp_path / "none")]).exit_code == 2
+    )
+
+
+def test_the_shipped_network_is_equalized() -> None:
+    """Training leaves channels that reach differently far: whoever trains it anew must equalize it again."""
+    drawn = samples(Component.RESTORE, sorted(PHOTOS.glob("*.jpg")), WEIGHTS, 6, 20)
+    network = restore_network(WEIGHTS / "restore.safetensors")
+    block, seen = network.encoder[0].get_submodule("0.expand"), list[Tensor]()
+    block.register_forward_hook(lambda *told: seen.append(told[2].relu().amax((0, 2, 3))))
+    for sample in drawn:
+        network(*as_tensors(sample, POCKET_SPECS[Component.RESTORE]))
+    reach = torch.stack(seen).amax(0)
+    assert float(reach.max() / reach.median()) < 1.5
