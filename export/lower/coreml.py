@@ -112,7 +112,10 @@ class CoremlLowering:
             half = precision is not Precision.FP32
             if simulated is not eager:
                 source = self._source(simulated, inputs)
-            self._write(source, spec, made, half=half, grids=grids)
+            if half:
+                self._write(source, spec, made, half=half, grids=grids)
+            else:
+                exact.replace(made)
             _tell(progress, 2)
             session = MilBackend().open(made, spec, torch.get_num_threads())
             actual = [session.run(sample) for sample in held]

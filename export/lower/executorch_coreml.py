@@ -92,10 +92,11 @@ class ExecutorchCoremlLowering:
         eager = frozen(model, keep_fp32)
         simulated = quantize_weights(eager, grid=GRIDS[precision])[0] if quantized else eager
         with replacing(out) as temporary:
-            _write(eager, as_tensors(used[0], spec), temporary, Precision.FP32)
+            coverage = _write(eager, as_tensors(used[0], spec), temporary, Precision.FP32)
             exact = open_package(temporary, spec, Mode.FP32).run(held[0])
             check_conversion(compare(run_torch(eager, held[:1], spec), [exact], spec), spec, _TARGET)
-            coverage = _write(simulated, as_tensors(used[0], spec), temporary, precision)
+            if precision is not Precision.FP32:
+                coverage = _write(simulated, as_tensors(used[0], spec), temporary, precision)
             actual = run_artifact(MilBackend(), temporary, held, spec)
             simulation = Simulation(run_torch(simulated, held, spec), ROUNDED) if quantized else None
             result = measured(out, coverage, spec, run_torch(eager, held, spec), simulation, actual, _ARTIFACT_HOW)

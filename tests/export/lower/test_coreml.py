@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pocketcrafter.export.lower import LOWERINGS, LoweredArtifact
 from pocketcrafter.export.lower.base import Sample, run_torch
-from pocketcrafter.export.lower.coreml_convert import CoremlOs, convert
+from pocketcrafter.export.lower.coreml_convert import CoremlOs, convert, exported
 from pocketcrafter.export.models import load_component
 from pocketcrafter.quantize.weights import quantize_weights
 from pocketcrafter.runtime.backends.base import LayerwiseBackend
@@ -154,7 +154,7 @@ def test_the_backend_names_the_layer_that_float16_cannot_hold(
     assert found is None
     assert exact["restored"].shape == spec.outputs[0].shape
     inputs = tuple(torch.tensor(samples[0][t.name].copy()) for t in spec.inputs)
-    convert(Loud(), inputs, spec, CoremlOs.IOS18, tmp_path / "loud.mlpackage", half=True)
+    convert(exported(Loud(), inputs), spec, CoremlOs.IOS18, tmp_path / "loud.mlpackage", half=True)
     exact, found = backend.first_divergence(tmp_path / "loud.mlpackage", spec, samples[0])
     assert found is not None
     assert (found.kind, np.isfinite(exact["restored"]).all()) == ("cast", True)
