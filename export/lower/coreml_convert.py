@@ -60,7 +60,7 @@ def exported(model: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
     ``inputs`` is one float32 tensor for each of the component's inputs, in calling order; shapes are static.
     """
     with torch.no_grad():
-        program = torch.export.export(model, inputs, strict=False).run_decompositions({})
+        program: ExportedProgram = torch.export.export(model, inputs, strict=False).run_decompositions({})
     spell_out_pools(program.graph_module)
     return program
 
