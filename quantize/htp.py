@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import numpy as np
 import onnx
-from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize
-from onnxruntime.quantization.calibrate import create_calibrator
+from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+from onnxruntime.quantization.calibrate import create_calibrator, save_tensors_data
 from onnxruntime.quantization.execution_providers.qnn import get_qnn_qdq_config
 
 from pocketcrafter.quantize.calibration import HEADROOM, widened
@@ -62,33 +62,40 @@ def quantize_sixteen(
     kept = [node.name for node in model.graph.node if inside(node, keep_fp32)]
     _part_constants(model, set(kept))
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
-        parted, temporary = Path(folder) / "parted.onnx", Path(folder) / out.name
+        parted, ranges, temporary = (Path(folder) / name for name in ("parted.onnx", "ranges.json", out.name))
         onnx.save(model, parted)
+        reader = _Reader(calibration, progress)
+        seen = _observed(parted, reader, ranges)
         config = get_qnn_qdq_config(
             parted,
-            _Reader(calibration, progress),
+            reader,
             activation_type=QuantType.QUInt16,
             weight_type=_WEIGHTS[bits],
             per_channel=True,
             nodes_to_exclude=kept,
             init_overrides={
-                **_wide_ranges(model, parted, calibration),
+                **_wide_ranges(model, seen),
                 **{name: [{"quant_type": QuantType.QUInt8}] for name in norm_weights(model, set(kept))},
             },
         )
-        quantize(parted, temporary, config)
+        # What was seen is known: ONNX Runtime need not calibrate a second time.
+        quantize_static(parted, temporary, calibration_cache_path=ranges, **vars(config))
         save_stripped(onnx.load(temporary), out)
 
 
-def _wide_ranges(
-    model: onnx.ModelProto, stored: Path, calibration: Sequence[Mapping[str, FloatArray]]
-) -> dict[str, list[dict[str, Any]]]:
+def _observed(stored: Path, reader: "_Reader", ranges: Path) -> dict[str, tuple[float, float]]:
+    """Return what every activation of a stored model ranges over, and write it where ONNX Runtime reads it."""
+    calibrator = create_calibrator(stored, augmented_model_path=str(stored.with_name("observed.onnx")))
+    calibrator.collect_data(reader)
+    found = calibrator.compute_data()
+    save_tensors_data(found, ranges)
+    return {name: data.range_value for name, data in found.items()}
+
+
+def _wide_ranges(model: onnx.ModelProto, seen: Mapping[str, tuple[float, float]]) -> dict[str, list[dict[str, Any]]]:
     """Return the range of every activation with room for what calibration did not see."""
     fixed = {name for node in model.graph.node if node.op_type in _FIXED for name in node.output}
     constants = {tensor.name for tensor in model.graph.initializer}
-    calibrator = create_calibrator(stored, augmented_model_path=str(stored.with_name("observed.onnx")))
-    calibrator.collect_data(_Reader(calibration, None))
-    seen = {name: data.range_value for name, data in calibrator.compute_data().items()}
     wide = {name: widened(low, high, HEADROOM) for name, (low, high) in seen.items()}
     return {
         name: [{"rmin": np.float32(low), "rmax": np.float32(high)}]
