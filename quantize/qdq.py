@@ -20,7 +20,8 @@ from pocketcrafter.runtime.files import replacing
 WEIGHTED: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """The operators that multiply by weights."""
 _JOINING: Final = frozenset({"Add", "Mul"})
-_MOVING: Final = frozenset({"Reshape", "DepthToSpace", "Transpose", "MaxPool", "Flatten", "Slice"})
+_ORDERING: Final = frozenset({"Reshape", "DepthToSpace", "Transpose", "Flatten"})
+_MOVING: Final = _ORDERING | {"MaxPool", "Slice"}
 _REMOVABLE: Final = frozenset({"Relu", "Clip"})
 _PASSING: Final = _MOVING | _REMOVABLE | {"HardSwish"}
 _SCOPES: Final = "pkg.torch.onnx.name_scopes"
@@ -92,8 +93,13 @@ def _write_ranges(
     """Write what the activations of a stored model range over, where ONNX Runtime's own calibration would."""
     makers = {name: node for node in model.graph.node for name in node.output}
     inputs = {value.name for value in model.graph.input}
-    choose = {n: Range.MIN_MAX if _origin(n, makers) in inputs else SHIPPED for n in activation_sizes(model)}
-    ranges = activation_ranges(stored, calibration, choose, progress)
+    sizes = activation_sizes(model)
+    # What a constant was reshaped to is its own origin.
+    origins = {name: origin if (origin := _origin(name, makers)) in sizes else name for name in sizes}
+    choose = {o: Range.MIN_MAX if o in inputs else SHIPPED for o in origins.values()}
+    found = activation_ranges(stored, calibration, choose, progress)
+    # What is only moved keeps its range: with another one, however near, ONNX Runtime would round it once more.
+    ranges = {name: found[origin] for name, origin in origins.items()}
     save_tensors_data(TensorsData(CalibrationMethod.MinMax, dict(ranges)), out)
 
 
@@ -158,8 +164,8 @@ def inside(node: onnx.NodeProto, modules: tuple[str, ...]) -> bool:
 
 
 def _origin(name: str, makers: Mapping[str, onnx.NodeProto]) -> str:
-    """Return the value that operators which only move values make a value of."""
-    while (node := makers.get(name)) is not None and node.op_type in _MOVING:
+    """Return the value that operators which only put values elsewhere make a value of."""
+    while (node := makers.get(name)) is not None and node.op_type in _ORDERING:
         name = node.input[0]
     return name
 
