@@ -228,16 +228,22 @@ def test_fewer_bits_change_more_words() -> None:
     decoder = decoder_network(WEIGHTS / "decoder.safetensors")
     words = Words.read(WEIGHTS / TOKENIZER)
     session = TorchBackend().open(WEIGHTS / "decoder.safetensors", POCKET_SPECS[Component.DECODER], 1)
-    tokens = np.random.default_rng(0).normal(size=(1, 4, 64)).astype(np.float32)
-    asked = Asked(tokens, dict.fromkeys(Attribute, 0.0), 70.0, Mode.SHORT)
-    trace = traced(asked, Writer(session, words), words)
-    subject = WordsSubject(decoder, [trace])
-    assert subject.choices == len(trace.choices) > 5
+    rng, writer = np.random.default_rng(0), Writer(session, words)
+    # Several critiques at length: a near tie in a short one is turned by any rounding.
+    asked = [
+        Asked(
+            rng.normal(size=(1, 4, 64)).astype(np.float32), dict.fromkeys(Attribute, 0.0) | {a: -0.3}, 70.0, Mode.FULL
+        )
+        for a in (Attribute.EXPOSURE, Attribute.CONTRAST, Attribute.SATURATION)
+    ]
+    traces = [traced(one, writer, words) for one in asked]
+    subject = WordsSubject(decoder, traces)
+    assert subject.choices == sum(len(trace.choices) for trace in traces) > 150
     assert subject.damage(decoder) == Damage(disagreement=0, sqnr_db=None)
     few, many = (WordsTrial(decoder, blocks_of(decoder, b, NEAREST), None, subject) for b in (2, 8))
     worse, better = (trial.damage(trial.units) for trial in (few, many))
     assert (worse.sqnr_db or 0) + 20 < (better.sqnr_db or 0)
-    assert (worse.disagreement or 0) >= (better.disagreement or 0)
+    assert (worse.disagreement or 0) > (better.disagreement or 0)
     assert few.size(few.units) < 0.4 * many.size(many.units)
     assert few.damage(()) == Damage(disagreement=0, sqnr_db=None)
 
