@@ -54,6 +54,19 @@ def test_blocks_compute_what_they_decode_to(weight: np.ndarray, bits: int, least
     assert stored < size * weight.nbytes
 
 
+def test_a_product_of_activations_stays_in_floating_point(weight: np.ndarray) -> None:
+    """Behind a gate few values are large: one INT8 step for a whole block would lose the others."""
+    gated = linear(weight)
+    product = [helper.make_node("Sigmoid", ["x"], ["open"]), helper.make_node("Mul", ["x", "open"], ["product"])]
+    rest = [*product, *gated.graph.node]
+    rest[-1].input[0] = "product"
+    del gated.graph.node[:]
+    gated.graph.node.extend(rest)
+    x = np.random.default_rng(1).normal(size=(1, COLUMNS)).astype(np.float32) ** 9
+    quantized = quantize_linears(gated, 8)
+    assert sqnr_db(run(decoded(quantized), x), run(quantized, x)) > 100
+
+
 @pytest.mark.parametrize("bits", [8, 4])
 def test_activations_become_integers_block_by_block(weight: np.ndarray, bits: int) -> None:
     """Decoding every weight to float32 for every word takes three times as long, and nothing else would tell."""
