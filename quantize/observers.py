@@ -1,6 +1,6 @@
 """How an activation's range is chosen from what calibration saw: all of it, or less where clipping costs less."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, Final
 
@@ -13,6 +13,8 @@ from pocketcrafter.quantize.calibration import room_for, widened
 _LEVELS: Final = 256
 KEPT: Final = 8192
 """Values that are kept of each calibration sample, evenly spread over the tensor."""
+_ROOM: Final = 32
+"""Samples that there is room for at first."""
 _WEIGHED: Final = 65_536
 """Values that a range is chosen from."""
 _PERCENT: Final = 0.01
@@ -94,7 +96,7 @@ SHIPPED: Final = Range.PERCENTILE
 """How artifacts are built: a few values in ten thousand are clipped, and all others are rounded to finer steps."""
 
 
-def range_of(choose: Range, kept: Sequence[Tensor], values: int) -> tuple[float, float]:
+def range_of(choose: Range, kept: Tensor, values: int) -> tuple[float, float]:
     """Return the range of an activation.
 
     Parameters
@@ -102,7 +104,7 @@ def range_of(choose: Range, kept: Sequence[Tensor], values: int) -> tuple[float,
     choose
         How.
     kept
-        Values of each calibration sample, one dimension, both extremes among them.
+        Values of all calibration samples, one dimension, the extremes of each among them.
     values
         Elements of the activation in one sample.
 
@@ -111,7 +113,7 @@ def range_of(choose: Range, kept: Sequence[Tensor], values: int) -> tuple[float,
     tuple of float
         Lowest and highest value that has a level, 0 between them, with the room that few values need.
     """
-    low, high = RANGES[choose](_thinned(torch.cat(list(kept))))
+    low, high = RANGES[choose](_thinned(kept))
     return widened(low, high, room_for(values))
 
 
@@ -129,7 +131,8 @@ class RangeObserver(MinMaxObserver):  # type: ignore[misc] # torchao is untyped
     def __init__(self, choose: Range, **settings: Any) -> None:  # noqa: ANN401 - torchao's own
         super().__init__(**settings)
         self.choose = choose
-        self._kept: list[Tensor] = []
+        self._kept = torch.empty(0)
+        self._filled = 0
         self._values = 0
 
     def forward(self, x: Tensor) -> Tensor:
@@ -138,15 +141,28 @@ class RangeObserver(MinMaxObserver):  # type: ignore[misc] # torchao is untyped
         if self.choose is not Range.MIN_MAX and x.numel():
             flat = x.detach().reshape(-1)
             extremes = torch.stack([flat.min(), flat.max()])
-            self._kept.append(torch.cat([flat[:: max(1, flat.numel() // KEPT)], extremes]))
+            self._keep(torch.cat([flat[:: max(1, flat.numel() // KEPT)], extremes]))
         seen: Tensor = super().forward(x)
         return seen
+
+    def _keep(self, values: Tensor) -> None:
+        """Add to what is kept, in room for many samples: small pieces between large activations would break memory up.
+
+        A gibibyte of activations took four that way.
+        """
+        end = self._filled + values.numel()
+        if end > self._kept.numel():
+            larger = torch.empty(max(2 * self._kept.numel(), _ROOM * values.numel()))
+            larger[: self._filled] = self._kept[: self._filled]
+            self._kept = larger
+        self._kept[self._filled : end] = values
+        self._filled = end
 
     def calculate_qparams(self) -> tuple[Tensor, Tensor]:
         """Return scale and zero point of the chosen range."""
         if not self._values:
             return _pair(super().calculate_qparams())
-        kept = self._kept or [torch.stack([self.min_val, self.max_val])]
+        kept = self._kept[: self._filled] if self._filled else torch.stack([self.min_val, self.max_val])
         low, high = range_of(self.choose, kept, self._values)
         return _pair(self._calculate_qparams(torch.tensor(float(low)), torch.tensor(float(high))))
 

@@ -59,7 +59,7 @@ def activation_ranges(
                 kept[of].append(torch.from_numpy(np.ascontiguousarray(drawn)).reshape(-1))
         if progress is not None:
             progress(done, len(calibration))
-    found = {name: range_of(choose[name], kept[name], sizes[name]) for name in choose}
+    found = {name: range_of(choose[name], torch.cat(kept[name]), sizes[name]) for name in choose}
     return {name: (np.float32(low), np.float32(high)) for name, (low, high) in found.items()}
 
 
