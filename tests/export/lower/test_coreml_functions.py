@@ -49,7 +49,7 @@ def package(decoder: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Pat
     path = tmp_path_factory.mktemp("package") / "decoder.mlpackage"
     form = stateful_form(decoder, CoremlOs.IOS18)
     assert form is not None
-    convert_functions(form, CoremlOs.IOS18, path, half=True)
+    convert_functions(form, form.exported(), CoremlOs.IOS18, path, half=True)
     return path
 
 
