@@ -108,9 +108,9 @@ def _reads_product(
 ) -> bool:
     """Say whether a layer's input is one activation times another, as after a gate.
 
-    The first such layer of a language model makes its few massive activations (Sun et al., COLM 2024) from products that
-    reach far beyond their block: in integers it alone costs the shipped decoder 7 dB; the other three cost nothing, and
-    in float32 half as much time again.
+    The first such layer of a language model makes its few massive activations (Sun et al., COLM 2024) from products
+    that reach far beyond their block: in integers it alone costs the shipped decoder 7 dB. The other three cost
+    nothing, and in float32 would take half as much time again.
     """
     maker = makers.get(node.input[0])
     return maker is not None and maker.op_type == "Mul" and not constants.keys() & set(maker.input)
