@@ -69,8 +69,7 @@ def _equalize_streams(network: Restore, reach: Mapping[str, Tensor]) -> None:
     """Equalize what residuals add up to, level by level; skips tie the way down to the way up."""
     levels = len(network.down)
     for level in range(levels + 1):
-        ways = ("encoder", "decoder") if level < levels else ("middle",)
-        prefixes = tuple(f"{way}.{level}." if way != "middle" else "middle." for way in ways)
+        prefixes = (f"encoder.{level}.", f"decoder.{level}.") if level < levels else ("middle.",)
         blocks = {n: b for n, b in _film_blocks(network).items() if n.startswith(prefixes)}
         factors = _factors(torch.stack([reach[f"{name}.{at}"] for name in blocks for at in ("in", "out")]).amax(0))
         _make_smaller(network.head if level == 0 else network.down[level - 1], factors)

@@ -75,7 +75,6 @@ class ExecutorchQnnLowering:
         BackendError
             If a package is missing, or QNN fails.
         """
-        check_precision(self._target, precision)
         if precision is Precision.FP32:
             return on_the_cpu(XnnpackLowering().lower(model, spec, calibration, precision, out, progress=progress))
         made = self.lower_together(
@@ -101,6 +100,8 @@ class ExecutorchQnnLowering:
         ConfigError, WrongSocError, BackendError
             As :meth:`lower`.
         """
+        for target in outs:
+            check_precision(target, precision)
         if reason := why_no_executorch_qnn():
             raise BackendError(f"{self._target} cannot be built: {reason}")
         used, held = hold_back(calibration)

@@ -1,4 +1,4 @@
-"""Quantizes one component and lowers it to one target."""
+"""Quantizes one component and lowers it to one target, or to several that share most of the work."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
