@@ -1,5 +1,6 @@
 """What a lowering is: a component in, an artifact of one target out, with how faithful and how covered it is."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -119,7 +120,7 @@ class Lowering(Protocol):
         spec
             The component's inputs and outputs, in calling order.
         calibration
-            At least two samples; the last quarter (one to eight) is held back from calibration and measured with.
+            At least two samples; the last quarter (one to eight) is held back from calibration, and measured with.
         precision
             What weights and activations become.
         out
@@ -194,12 +195,30 @@ def check_precision(target: TargetKind, precision: Precision) -> None:
         raise ConfigError(reason)
 
 
-def hold_back(calibration: Sequence[Sample]) -> tuple[Sequence[Sample], Sequence[Sample]]:
-    """Split samples into those to calibrate with and those to measure with."""
+@dataclass(frozen=True)
+class Enough:
+    """How many of the samples held back are measured with: no more than make a figure steady."""
+
+    samples: int
+    values: int
+    """Elements of all outputs together; a tile of restoration has 786,432."""
+
+
+ON_CPU: Final = Enough(samples=8, values=3 << 20)
+SLOWLY: Final = Enough(samples=2, values=1 << 19)
+"""For emulators and interpreters, which take seconds for a sample."""
+
+
+def hold_back(
+    calibration: Sequence[Sample], spec: ComponentSpec, enough: Enough = ON_CPU
+) -> tuple[Sequence[Sample], Sequence[Sample]]:
+    """Split samples into those to calibrate with and those to measure with; a few may be neither."""
     if len(calibration) < 2:
         raise ConfigError(f"Lowering needs at least two samples, one of them to measure with; got {len(calibration)}.")
     held = held_back(len(calibration))
-    return calibration[:-held], calibration[-held:]
+    values = sum(math.prod(output.shape) for output in spec.outputs)
+    measured_with = min(held, enough.samples, math.ceil(enough.values / values))
+    return calibration[:-held], calibration[-held:][:measured_with]
 
 
 def frozen(model: nn.Module, keep_fp32: tuple[str, ...]) -> nn.Module:

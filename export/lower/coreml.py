@@ -12,6 +12,7 @@ from torch.export import ExportedProgram
 
 from pocketcrafter.export.coreml_backend import MilBackend
 from pocketcrafter.export.lower.base import (
+    SLOWLY,
     LoweredArtifact,
     Progress,
     Sample,
@@ -38,8 +39,6 @@ from pocketcrafter.runtime.targets import TargetKind
 CONVERSION_GATE_DB: Final = 100.0
 """A float32 package in float32 is the network up to float rounding; what is below was converted wrongly."""
 
-INTERPRETED: Final = 2
-"""Most samples to run in the interpreter, which takes seconds for each."""
 GRIDS: Final[Mapping[Precision, Grid]] = {
     Precision.INT8: Grid.INT8,
     Precision.W4: Grid.INT4,
@@ -91,8 +90,7 @@ class CoremlLowering:
         """
         check_precision(self._target, precision)
         coremltools()
-        used, held = hold_back(calibration)
-        held = held[:INTERPRETED]
+        used, held = hold_back(calibration, spec, SLOWLY)
         eager = frozen(model, keep_fp32)
         inputs = as_tensors(used[0], spec)
         simulated, grids = eager, _NO_GRIDS

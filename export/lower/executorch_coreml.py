@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pocketcrafter.export.coreml_backend import MilBackend
 from pocketcrafter.export.lower.base import (
+    SLOWLY,
     LoweredArtifact,
     Progress,
     Sample,
@@ -25,7 +26,7 @@ from pocketcrafter.export.lower.base import (
     run_artifact,
     run_torch,
 )
-from pocketcrafter.export.lower.coreml import GRIDS, INTERPRETED, ROUNDED, check_conversion
+from pocketcrafter.export.lower.coreml import GRIDS, ROUNDED, check_conversion
 from pocketcrafter.export.lower.coreml_convert import coremltools, quiet
 from pocketcrafter.export.lower.coreml_coverage import coreml_coverage
 from pocketcrafter.export.lower.coreml_session import open_package
@@ -87,8 +88,7 @@ class ExecutorchCoremlLowering:
                 f"{_TARGET} cannot keep {', '.join(keep_fp32)} beside {precision} weights: "
                 "ExecuTorch compresses all of a network. Build this component in fp16, or for coreml:ios18."
             )
-        used, held = hold_back(calibration)
-        held = held[:INTERPRETED]
+        used, held = hold_back(calibration, spec, SLOWLY)
         eager = frozen(model, keep_fp32)
         simulated = quantize_weights(eager, grid=GRIDS[precision])[0] if quantized else eager
         with replacing(out) as temporary:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from pocketcrafter.export.lower.base import (
+    SLOWLY,
     LoweredArtifact,
     Progress,
     Sample,
@@ -23,7 +24,7 @@ from pocketcrafter.export.lower.base import (
 )
 from pocketcrafter.export.lower.executorch_qnn_child import COMPILED, EXPORTED, LOWERED, Compiled, LowerJob
 from pocketcrafter.export.lower.pools import spell_out_pools
-from pocketcrafter.export.lower.qnn_context import EMULATED, check_socs
+from pocketcrafter.export.lower.qnn_context import check_socs
 from pocketcrafter.export.lower.xnnpack import XnnpackLowering
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.executorch_qnn import why_no_executorch_qnn
@@ -104,8 +105,7 @@ class ExecutorchQnnLowering:
             check_precision(target, precision)
         if reason := why_no_executorch_qnn():
             raise BackendError(f"{self._target} cannot be built: {reason}")
-        used, held = hold_back(calibration)
-        held = held[:EMULATED]
+        used, held = hold_back(calibration, spec, SLOWLY)
         eager = frozen(model, keep_fp32)
         quantized = precision is not Precision.FP16
         if quantized and keep_fp32:

@@ -70,7 +70,7 @@ class VendorLowering:
         check_precision(self._target, precision)
         if reason := self.missing():
             raise VendorSdkError(f"{self._target} {reason}.")
-        used, _ = hold_back(calibration)
+        used, _ = hold_back(calibration, spec)
         eager = frozen(model, keep_fp32)
         with replacing(out) as temporary:
             coverage = self._write(eager, as_tensors(used[0], spec), temporary)

@@ -70,7 +70,7 @@ class VulkanLowering:
         check_precision(TargetKind.EXECUTORCH_VULKAN, precision)
         if precision is Precision.FP32:
             return on_the_cpu(XnnpackLowering().lower(model, spec, calibration, precision, out, progress=progress))
-        used, held = hold_back(calibration)
+        used, held = hold_back(calibration, spec)
         eager = frozen(model, keep_fp32)
         with replacing(out) as temporary:
             cut, coverage = _write(eager, as_tensors(used[0], spec), temporary)

@@ -80,7 +80,7 @@ class OnnxLowering:
         16-bit activations it has no kernels: such a file is what QNN compiles, run in float32 between its pairs.
         """
         check_precision(TargetKind.ONNX, precision)
-        used, held = hold_back(calibration)
+        used, held = hold_back(calibration, spec)
         eager = frozen(model, keep_fp32)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
             exported, made = Path(folder) / "fp32.onnx", Path(folder) / "made.onnx"

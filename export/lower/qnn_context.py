@@ -10,6 +10,7 @@ import onnx
 from torch import nn
 
 from pocketcrafter.export.lower.base import (
+    SLOWLY,
     LoweredArtifact,
     Progress,
     Sample,
@@ -37,8 +38,6 @@ SOC_ID_AT: Final = slice(188, 192)
 _SOURCE: Final = "source.onnx"
 _CONTEXT: Final = "EPContext"
 _BINARY: Final = "ep_cache_context"
-EMULATED: Final = 2
-"""Most samples to run on the emulator, which takes seconds to a minute for each."""
 _PAIRS: Final = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 
@@ -128,8 +127,7 @@ class QnnContextLowering:
         """
         check_precision(self._target, precision)
         self._check_installed()
-        _, held = hold_back(calibration)
-        held = held[:EMULATED]
+        _, held = hold_back(calibration, spec, SLOWLY)
         simulation = None
         if precision is not Precision.FP16:
             simulation = Simulation(simulate(source.path, held, spec), SIMULATED)

@@ -61,7 +61,7 @@ class XnnpackLowering:
     ) -> LoweredArtifact:
         """Quantize with PT2E, lower, run; see :meth:`pocketcrafter.export.lower.base.Lowering.lower`."""
         check_precision(TargetKind.EXECUTORCH_XNNPACK, precision)
-        used, held = hold_back(calibration)
+        used, held = hold_back(calibration, spec)
         eager = frozen(model, keep_fp32)
         simulated, how = eager, "the PT2E fake-quantized model in torch"
         if precision is Precision.INT8:

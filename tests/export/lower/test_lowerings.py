@@ -11,11 +11,11 @@ import pytest
 from torch import Tensor, nn
 
 from pocketcrafter.export.lower import LOWERINGS, LoweredArtifact
-from pocketcrafter.export.lower.base import Sample, hold_back
+from pocketcrafter.export.lower.base import SLOWLY, Sample, hold_back
 from pocketcrafter.runtime.backends.names import BACKEND_OF
 from pocketcrafter.runtime.backends.registry import usable_backend
 from pocketcrafter.runtime.bundle.results import Precision
-from pocketcrafter.runtime.components import ComponentSpec
+from pocketcrafter.runtime.components import POCKET_SPECS, Component, ComponentSpec
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.targets import ARTIFACT_SUFFIX, TargetKind
 
@@ -92,7 +92,7 @@ def test_running_a_program_does_not_import_the_compiler(
 import sys
 from pathlib import Path
 from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
-from pocketcrafter.runtime.components import ComponentSpec
+from pocketcrafter.runtime.components import POCKET_SPECS, Component, ComponentSpec
 spec = ComponentSpec.model_validate_json(Path("spec.json").read_bytes())
 ExecutorchBackend().open(Path("restore.pte"), spec, 1)
 print([name for name in ("executorch.exir", "torch._dynamo") if name in sys.modules])
@@ -183,10 +183,18 @@ def test_what_xnnpack_refuses_is_named_with_its_layer_and_a_way_out(
     assert str(tmp_path.parents[2]) not in refused.reason
 
 
-def test_measuring_samples_are_not_calibrated_with(samples: list[Sample]) -> None:
-    used, held = hold_back(samples)
+def test_measuring_samples_are_not_calibrated_with(samples: list[Sample], spec: ComponentSpec) -> None:
+    used, held = hold_back(samples, spec)
     assert len(used) == 5
     assert len(held) == 1
     assert not {id(s) for s in used} & {id(s) for s in held}
-    used, held = hold_back(samples * 20)
+    used, held = hold_back(samples * 20, spec)
     assert (len(used), len(held)) == (112, 8)
+
+
+def test_outputs_with_many_values_need_few_samples_to_measure_with(samples: list[Sample]) -> None:
+    tiles = POCKET_SPECS[Component.RESTORE]
+    used, held = hold_back(samples * 20, tiles)
+    assert (len(used), len(held)) == (112, 4)
+    assert len(hold_back(samples * 20, tiles, SLOWLY)[1]) == 1
+    assert len(hold_back(samples * 20, POCKET_SPECS[Component.CRITIC], SLOWLY)[1]) == 2
