@@ -15,6 +15,7 @@ from pocketcrafter.export.lower.base import Sample
 from pocketcrafter.export.lower.coreml_convert import CoremlOs, convert, coremltools, exported, quiet, settle
 from pocketcrafter.export.lower.decoder_state import StatefulDecoder, rehearse
 from pocketcrafter.export.lower.mil_interpreter import Interpreter, Mode, Program
+from pocketcrafter.export.lower.quick import rarely_validated
 from pocketcrafter.export.models.decoder import Decoder
 from pocketcrafter.quantize.weights import Grid
 from pocketcrafter.runtime.bundle.manifest import ArtifactFunction
@@ -104,7 +105,7 @@ def convert_functions(
             convert(program, function.spec, minimum, part, half=half, grids=placed)
             merged.add_function(str(part), src_function_name=_MAIN, target_function_name=function.about.name)
         try:
-            with quiet():
+            with quiet(), rarely_validated():
                 importlib.import_module("coremltools.models.utils").save_multifunction(merged, str(path))
         except Exception as error:  # coremltools raises whatever its passes raise
             raise BackendError(f"coremltools cannot merge functions: {type(error).__name__}: {error}") from error
