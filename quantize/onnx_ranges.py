@@ -11,7 +11,7 @@ import onnxruntime as ort
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from pocketcrafter.quantize.observers import KEPT, Range, range_of
+from pocketcrafter.quantize.observers import KEPT, Range, places, range_of
 from pocketcrafter.runtime.arrays import FloatArray
 
 _DRAWN: Final = ".drawn"
@@ -59,7 +59,7 @@ def activation_ranges(
                 kept[of].append(torch.from_numpy(np.ascontiguousarray(drawn)).reshape(-1))
         if progress is not None:
             progress(done, len(calibration))
-    found = {name: range_of(choose[name], torch.cat(kept[name]), sizes[name]) for name in choose}
+    found = {name: range_of(choose[name], kept[name], sizes[name]) for name in choose}
     return {name: (np.float32(low), np.float32(high)) for name, (low, high) in found.items()}
 
 
@@ -74,28 +74,23 @@ def activation_sizes(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def _with_drawing(model: onnx.ModelProto, large: Sequence[str], sizes: Mapping[str, int]) -> onnx.ModelProto:
-    """Let a model say what its activations are, of large ones a sample that is evenly spread, with both extremes."""
+    """Let a model say what its activations are, of large ones what an observer would keep, with both extremes."""
     graph = model.graph
+    graph.initializer.append(numpy_helper.from_array(np.array([-1], np.int64), "drawn.flat"))
     graph.initializer.extend(
-        numpy_helper.from_array(np.array(value, np.int64), name)
-        for name, value in (("drawn.flat", [-1]), ("drawn.start", [0]), ("drawn.end", [np.iinfo(np.int64).max]))
-    )
-    graph.initializer.extend(
-        numpy_helper.from_array(np.array([step], np.int64), f"drawn.step.{step}")
-        for step in sorted({_step(sizes[name]) for name in large})
+        numpy_helper.from_array(places(size).numpy(), f"drawn.places.{size}")
+        for size in sorted({sizes[name] for name in large})
     )
     asked = []
     for name in large:
-        parts = [f"{name}.{what}" for what in ("flat", "even", "lowest", "highest")]
-        flat, even, lowest, highest = parts
-        step = f"drawn.step.{_step(sizes[name])}"
+        flat, some, lowest, highest = (f"{name}.{what}" for what in ("flat", "some", "lowest", "highest"))
         graph.node.extend(
             [
                 helper.make_node("Reshape", [name, "drawn.flat"], [flat]),
-                helper.make_node("Slice", [flat, "drawn.start", "drawn.end", "drawn.start", step], [even]),
+                helper.make_node("Gather", [flat, f"drawn.places.{sizes[name]}"], [some]),
                 helper.make_node("ReduceMin", [flat], [lowest], keepdims=1),
                 helper.make_node("ReduceMax", [flat], [highest], keepdims=1),
-                helper.make_node("Concat", [even, lowest, highest], [f"{name}{_DRAWN}"], axis=0),
+                helper.make_node("Concat", [some, lowest, highest], [f"{name}{_DRAWN}"], axis=0),
             ]
         )
         asked.append(f"{name}{_DRAWN}")
@@ -104,7 +99,3 @@ def _with_drawing(model: onnx.ModelProto, large: Sequence[str], sizes: Mapping[s
     del graph.output[:]
     graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in [*asked, *small])
     return model
-
-
-def _step(size: int) -> int:
-    return size // KEPT

@@ -26,6 +26,7 @@ from pocketcrafter.quantize.rounding import NEAREST, Guidance, blocks_of
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.gate import GateSettings
+from pocketcrafter.runtime.targets import TargetKind
 
 _KINDS: Final = (FrameKind.DEGRADED, FrameKind.CLEAN, FrameKind.NOISE)
 _ARTIST: Final = (Component.TONE, Component.RESTORE)
@@ -97,8 +98,9 @@ def measure_bars(
     tried: dict[Component, TriedSession] = {}
     for done, component in enumerate(_ARTIST):
         progress(done, 5)
-        own = {"component": component, "samples": shipped[component].samples}
-        trial = picture_trial(settings.model_copy(update=own), subject)
+        made = shipped[component]
+        own = settings.model_copy(update={"component": component, "samples": made.samples})
+        trial = picture_trial(own, subject, made.kept_on(TargetKind.EXECUTORCH_XNNPACK))
         damage = trial.damage(trial.units)
         tried[component] = trial.session()
         drop = right_db - subject.nearness_db(clean, {component: tried[component]})

@@ -11,7 +11,6 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from pocketcrafter.benchmarks.options import SEED
 from pocketcrafter.benchmarks.quality.tables import markdown, plain
 from pocketcrafter.benchmarks.quantization.damage import Damage
 from pocketcrafter.benchmarks.quantization.pictures import PictureSubject
@@ -21,6 +20,7 @@ from pocketcrafter.benchmarks.quantization.setup import (
     OPEN_GATE,
     TrialSettings,
     decoder_guidance,
+    drawn_as_built,
     picture_subject,
     picture_trial,
     words_subject,
@@ -28,7 +28,7 @@ from pocketcrafter.benchmarks.quantization.setup import (
 from pocketcrafter.benchmarks.quantization.trials import WordsTrial
 from pocketcrafter.benchmarks.quantization.words import WordsSubject
 from pocketcrafter.benchmarks.quantization.workers import Progress
-from pocketcrafter.export.calibration import PHOTOS, Sample, samples
+from pocketcrafter.export.calibration import Sample
 from pocketcrafter.export.lower.base import as_tensors, frozen
 from pocketcrafter.export.lower.onnx import export_onnx
 from pocketcrafter.export.models import decoder_network, load_component
@@ -115,7 +115,7 @@ def _of_onnx(settings: TrialSettings, subject: PictureSubject) -> list[MethodRow
     """Try the toolchains that quantize ONNX models, each model run as users run it."""
     component, rows = settings.component, []
     spec = POCKET_SPECS[component]
-    drawn = samples(component, sorted(PHOTOS.glob("*.jpg")), settings.weights, settings.samples, SEED)
+    drawn = drawn_as_built(settings)
     model = frozen(load_component(component, settings.weights / f"{component}.safetensors"), ())
     with tempfile.TemporaryDirectory(prefix="pocketcrafter-methods-") as name:
         exported, made = Path(name) / "fp32.onnx", Path(name) / "made.onnx"
@@ -195,7 +195,7 @@ def _of_words(settings: TrialSettings, progress: Progress) -> list[MethodRow]:
 def _of_compressed(settings: TrialSettings, decoder: Decoder, subject: WordsSubject) -> list[MethodRow]:
     """Try the weights that NNCF makes of the exported decoder, in the network that critiques are compared with."""
     spec = POCKET_SPECS[Component.DECODER]
-    drawn = samples(Component.DECODER, sorted(PHOTOS.glob("*.jpg")), settings.weights, settings.samples, SEED)
+    drawn = drawn_as_built(settings)
     rows = []
     with tempfile.TemporaryDirectory(prefix="pocketcrafter-methods-") as name:
         exported = Path(name) / "fp32.onnx"

@@ -15,12 +15,14 @@ from pocketcrafter.benchmarks.quantization.sessions import PICTURES, Networks, f
 from pocketcrafter.benchmarks.quantization.trials import PictureTrial, Trial, WordsTrial
 from pocketcrafter.benchmarks.quantization.words import WordsSubject, traced
 from pocketcrafter.export.backend import TorchBackend
-from pocketcrafter.export.calibration import PHOTOS, samples
+from pocketcrafter.export.builder.steps.examples import photos_in
+from pocketcrafter.export.calibration import Sample, samples
 from pocketcrafter.export.data.manifest import Split
 from pocketcrafter.export.data.sources import NOISE_FILE
-from pocketcrafter.export.lower.base import as_tensors, frozen
+from pocketcrafter.export.lower.base import as_tensors, frozen, hold_back
 from pocketcrafter.export.models import decoder_network, load_component
 from pocketcrafter.export.names import TOKENIZER
+from pocketcrafter.export.recipe import DEFAULT, load_recipe, resolve
 from pocketcrafter.quantize.moments import Watcher
 from pocketcrafter.quantize.observers import SHIPPED, Range
 from pocketcrafter.quantize.rounding import NEAREST, Guidance, blocks_of
@@ -73,14 +75,25 @@ def make_trial(settings: TrialSettings) -> Trial:
     return picture_trial(settings)
 
 
-def picture_trial(settings: TrialSettings, subject: PictureSubject | None = None) -> PictureTrial:
-    """Return the trial of a network that a picture goes through."""
+def picture_trial(
+    settings: TrialSettings, subject: PictureSubject | None = None, keep_fp32: tuple[str, ...] = ()
+) -> PictureTrial:
+    """Return the trial of a network that a picture goes through; what is kept in float32 has no switch."""
     component = settings.component
+    spec = POCKET_SPECS[component]
     subject = subject or picture_subject(settings, OPEN_GATE)
     model = frozen(load_component(component, settings.weights / f"{component}.safetensors"), ())
-    drawn = samples(component, sorted(PHOTOS.glob("*.jpg")), settings.weights, settings.samples, SEED)
-    calibration = [as_tensors(sample, POCKET_SPECS[component]) for sample in drawn]
-    return PictureTrial(component, model, Switchboard(model, calibration, ranges=settings.ranges), subject)
+    used, _ = hold_back(drawn_as_built(settings), spec)
+    calibration = [as_tensors(sample, spec) for sample in used]
+    board = Switchboard(model, calibration, keep_fp32=keep_fp32, ranges=settings.ranges)
+    return PictureTrial(component, model, board, subject)
+
+
+def drawn_as_built(settings: TrialSettings, watcher: Watcher | None = None) -> list[Sample]:
+    """Draw the samples that a build of the shipped recipe draws, where as many are asked for."""
+    drawn = load_recipe(DEFAULT).calibration
+    photos = photos_in(resolve(DEFAULT, drawn.photos))
+    return samples(settings.component, photos, settings.weights, settings.samples, drawn.seed, watcher)
 
 
 def picture_subject(settings: TrialSettings, gate: GateSettings) -> PictureSubject:
@@ -102,7 +115,7 @@ def words_trial(settings: TrialSettings, subject: WordsSubject | None = None) ->
 def decoder_guidance(settings: TrialSettings) -> Guidance:
     """Let the decoder write its calibration critiques, and return what its layers saw."""
     watcher = Watcher()
-    samples(Component.DECODER, sorted(PHOTOS.glob("*.jpg")), settings.weights, settings.samples, SEED, watcher)
+    drawn_as_built(settings.model_copy(update={"component": Component.DECODER}), watcher)
     return Guidance(watcher.moments())
 
 

@@ -148,12 +148,16 @@ def _lowered(
     chosen: tuple[TargetKind, ...],
     inputs: Mapping[str, Path | Stage],
 ) -> Stage:
-    precisions = recipe.components[component].precision
-    precision = precisions[asked]
+    made = recipe.components[component]
+    precision = made.precision[asked]
     # What an accelerator leaves to the CPU is the same for each of them: it is lowered once.
     target = runs_as(asked, precision)
     siblings = next((group for group in TOGETHER if target in group), frozenset())
-    together = sorted(t for t in siblings.intersection(chosen) if precisions[t] is precision)
+    together = sorted(
+        t
+        for t in siblings.intersection(chosen)
+        if made.precision[t] is precision and made.kept_on(t) == made.kept_on(target)
+    )
     return _lowering(recipe, component, tuple(together) or (target,), precision, inputs)
 
 
@@ -181,7 +185,7 @@ def _lowering(
             component=component,
             targets=targets,
             precision=precision,
-            keep_fp32=made.keep_fp32,
+            keep_fp32=made.kept_on(target),
             weight_bits=made.weight_bits if precision in WEIGHT_ONLY else {},
         ),
         tools=(*_TORCH, *_TOOLS[target]),

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pocketcrafter.quantize.observers import RANGES, Range, RangeObserver
+from pocketcrafter.quantize.observers import KEPT, RANGES, Range, RangeObserver, places
 from pocketcrafter.quantize.pt2e import quantize_static
 from pocketcrafter.quantize.switchboard import Switchboard
 from pocketcrafter.runtime.errors import CalibrationError, ConfigError
@@ -98,7 +98,7 @@ def test_too_little_or_constant_calibration_is_refused(network: Network, tiles: 
 @pytest.mark.parametrize("ranges", Range)
 def test_a_range_keeps_what_is_there(ranges: Range) -> None:
     values = torch.randn(20_000, generator=torch.Generator().manual_seed(0))
-    low, high = RANGES[ranges](values)
+    low, high = RANGES[ranges]([values])
     assert -6 < low < -2
     assert 2 < high < 6
 
@@ -107,8 +107,38 @@ def test_a_range_keeps_what_is_there(ranges: Range) -> None:
 def test_a_range_lets_go_of_one_outlier(ranges: Range) -> None:
     values = torch.randn(60_000, generator=torch.Generator().manual_seed(0))
     values[3] = 40
-    assert RANGES[Range.MIN_MAX](values)[1] == 40
-    assert 2 < RANGES[ranges](values)[1] < 20
+    assert RANGES[Range.MIN_MAX]([values])[1] == 40
+    assert 2 < RANGES[ranges]([values])[1] < 20
+
+
+def test_a_percentile_is_of_each_sample() -> None:
+    """Guards INT8 tone: a hundredth of a hazy frame's values lay beyond what all frames' thousandth had left out."""
+    drawn = torch.randn(96, 8192, generator=torch.Generator().manual_seed(0))
+    drawn[7, :60] = 12
+    _, high = RANGES[Range.PERCENTILE](list(drawn))
+    assert high == pytest.approx(12)
+    assert torch.quantile(drawn, 0.9999) < 5
+
+
+@pytest.mark.parametrize("width", [64, 171, 512])
+def test_what_is_kept_of_a_map_comes_from_all_its_columns(width: int) -> None:
+    """Guards a silent trap: even steps through a map whose width they share a divisor with see few columns of it."""
+    channels = 32
+    kept = places(channels * width * width)
+    columns = np.bincount(kept % width, minlength=width)
+    assert len(kept) == KEPT
+    assert columns.min() > 0
+    assert columns.max() < 3 * KEPT / width
+    assert (kept.diff() > 0).all()
+
+
+def test_an_observer_looks_beyond_the_left_edge() -> None:
+    observer = RangeObserver(Range.PERCENTILE, dtype=torch.int8, qscheme=torch.per_tensor_affine)
+    picture = torch.randn(1, 16, 128, 128, generator=torch.Generator().manual_seed(0))
+    picture[..., 0::32] *= 0.1
+    observer(picture)
+    scale, _ = observer.calculate_qparams()
+    assert 5 < float(scale) * 255 < 9
 
 
 def test_a_scalar_is_never_rounded() -> None:

@@ -22,13 +22,18 @@ _GOLDEN_SEED_OFFSET: Final = 1_000_003
 _THREADS: Final = 1
 
 
+def photos_in(folder: Path) -> list[Path]:
+    """Return the photos that lie in a folder, in order."""
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES)
+
+
 def run(inputs: Mapping[str, Path], settings: ExamplesSettings, out: Path, progress: Progress) -> None:
     """Write `calibration.npz` and `.json`, `moments.npz` and, for each golden, `inputs_<n>.npz` and `outputs_<n>.npz`.
 
     Inputs: ``photos`` (a folder), ``weights`` (the component's own), those of other components by their names,
     and the decoder's ``tokenizer``.
     """
-    photos = sorted(p for p in inputs["photos"].iterdir() if p.suffix.lower() in PHOTO_SUFFIXES)
+    photos = photos_in(inputs["photos"])
     spec = POCKET_SPECS[settings.component]
     folder = out / "weights"
     folder.mkdir()

@@ -21,14 +21,17 @@ from pocketcrafter.benchmarks.quantization.plot import check_plot, plot_sensitiv
 from pocketcrafter.benchmarks.quantization.search import Budget, pareto, search, write_overlay
 from pocketcrafter.benchmarks.quantization.sensitivity import sensitivity
 from pocketcrafter.benchmarks.quantization.sessions import full_precision
-from pocketcrafter.benchmarks.quantization.setup import OPEN_GATE, TrialSettings
+from pocketcrafter.benchmarks.quantization.setup import OPEN_GATE, TrialSettings, drawn_as_built
 from pocketcrafter.benchmarks.quantization.trials import PictureTrial, WordsTrial, blocks_of_modules
 from pocketcrafter.benchmarks.quantization.words import WordsSubject, traced
 from pocketcrafter.benchmarks.quantization.workers import Laboratory
 from pocketcrafter.export.backend import WEIGHTS, TorchBackend
+from pocketcrafter.export.builder.settings import ExamplesSettings
+from pocketcrafter.export.builder.steps import examples
+from pocketcrafter.export.builder.steps.names import CALIBRATION
 from pocketcrafter.export.models import MODELS, decoder_network, save_component
 from pocketcrafter.export.names import TOKENIZER
-from pocketcrafter.export.recipe import DEFAULT, load_recipe
+from pocketcrafter.export.recipe import DEFAULT, load_recipe, resolve
 from pocketcrafter.quantize.rounding import NEAREST, blocks_of
 from pocketcrafter.quantize.switchboard import Switchboard
 from pocketcrafter.runtime.bundle.results import Precision
@@ -277,3 +280,20 @@ def test_memory_is_that_of_a_process_and_within_its_bar() -> None:
     assert row.parameters == 8 * 2**20
     assert 50 < row.peak_mib < row.bar_mib
     assert row.quantized_mib < 0.17 * row.model_mib
+
+
+def test_trials_calibrate_with_what_builds_calibrate_with(tmp_path: Path) -> None:
+    """Guards figures of something else than what ships: another draw of frames gave another ΔE by a quarter."""
+    recipe = load_recipe(DEFAULT)
+    settings = TrialSettings(
+        component=Component.RESTORE, weights=WEIGHTS, data=Path("data"), split="validation", photos=1, samples=4
+    )
+    built = ExamplesSettings(component=Component.RESTORE, samples=4, seed=recipe.calibration.seed, goldens=1)
+    inputs = {"photos": resolve(DEFAULT, recipe.calibration.photos), "weights": WEIGHTS / "restore.safetensors"}
+    examples.run(inputs, built, tmp_path, lambda *_: None)
+    stored = np.load(tmp_path / CALIBRATION)
+    drawn = drawn_as_built(settings)
+    assert len(drawn) == 4
+    for index, sample in enumerate(drawn):
+        for name, array in sample.items():
+            np.testing.assert_array_equal(array, stored[f"{index}.{name}"])
