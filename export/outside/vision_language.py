@@ -36,7 +36,8 @@ class _Eye(nn.Module):
         with torch.no_grad():
             bare = self.patches(picture)
             placed = embeddings(picture, torch.ones(1, *bare.shape[2:], dtype=torch.bool))
-        self.register_buffer("places", placed - bare.flatten(2).transpose(1, 2), persistent=False)
+        places = placed - bare.flatten(2).transpose(1, 2)
+        self.register_buffer("places", places.contiguous(), persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
         x = self.patches(pixels).flatten(2).transpose(1, 2) + self.get_buffer("places")

@@ -145,6 +145,14 @@ def test_qwens_parts_lower_to_onnx(save: Callable[[str, Any], Path], tmp_path: P
     assert found.rung2[0].reaches(80)
 
 
+def test_a_language_models_prompt_lies_wholly_on_xnnpack(save: Callable[[str, Any], Path], tmp_path: Path) -> None:
+    _eye, prompt, _step = load_folder(save("smolvlm", _smolvlm()))
+    found = climb(prompt, TargetKind.EXECUTORCH_XNNPACK, tmp_path / "out")
+    assert found.refusal is None
+    assert found.rung2[0].reaches(80)
+    assert all(fallback.allowed for fallback in found.fallbacks)
+
+
 def test_the_table_tells_what_a_target_took_and_what_it_left(save: Callable[[str, Any], Path]) -> None:
     folder = save("kl", _autoencoder())
     result = CliRunner().invoke(outside, [str(folder), "--target", "onnx", "--json"])
