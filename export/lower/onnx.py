@@ -27,6 +27,7 @@ from pocketcrafter.export.lower.base import (
 from pocketcrafter.export.lower.onnx_coverage import onnx_coverage
 from pocketcrafter.export.precisions import WEIGHT_BITS
 from pocketcrafter.quantize.dynamic import quantize_onnx_dynamic
+from pocketcrafter.quantize.halves import stored_in_halves
 from pocketcrafter.quantize.htp import quantize_sixteen
 from pocketcrafter.quantize.nbits import decoded, quantize_linears
 from pocketcrafter.quantize.qdq import quantize_onnx, strip_metadata
@@ -101,7 +102,7 @@ class OnnxLowering:
                     onnx.save(decoded(bare), Path(folder) / "decoded.onnx")
                     simulation = Simulation(simulate(Path(folder) / "decoded.onnx", held, spec), _DECODED)
                 strip_metadata(bare)
-                onnx.save(bare, made)
+                onnx.save(stored_in_halves(bare), made)
             # Beside 16-bit activations all layers are to run in float32, as in the exported model.
             ran = exported if precision in _SIXTEEN_BITS else _optimized(made, Path(folder))
             coverage = onnx_coverage(onnx.load(exported), onnx.load(ran))
