@@ -9,6 +9,8 @@ from typing import Final, Protocol, runtime_checkable
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.fx import Node
 
 from pocketcrafter.export.precisions import ON_THE_CPU, refusal
 from pocketcrafter.quantize.calibration import held_back
@@ -225,6 +227,47 @@ def frozen(model: nn.Module, keep_fp32: tuple[str, ...]) -> nn.Module:
     """Return a copy for inference: BatchNorm folded, in evaluation mode, nothing trainable."""
     check_modules(model, keep_fp32)
     return fold_batchnorm(model).requires_grad_(False)
+
+
+def export_stateless(model: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
+    """Export a network for ExecuTorch.
+
+    Parameters
+    ----------
+    model
+        In evaluation mode, nothing trainable.
+    inputs
+        In calling order.
+
+    Raises
+    ------
+    ConfigError
+        If it keeps something from run to run: a program forgets what such a buffer starts with, and another method of
+        the same program writes over it, without a word.
+    """
+    with torch.no_grad():
+        program = torch.export.export(model, inputs)
+    if changed := sorted(_written_buffers(program)):
+        raise ConfigError(
+            f"{type(model).__name__} writes into {', '.join(f'`{name}`' for name in changed)} while it runs, and a "
+            "program would start with zeros there: hand it in and out instead, as the decoder's caches are."
+        )
+    return program
+
+
+def _written_buffers(program: ExportedProgram) -> set[str]:
+    """Return the buffers that operators write into; a program's signature tells only once it is functionalized."""
+    buffers = program.graph_signature.inputs_to_buffers
+    found = set()
+    for node in program.graph.nodes:
+        arguments = getattr(getattr(node.target, "_schema", None), "arguments", ())
+        for argument, value in zip(arguments, node.args, strict=False):
+            if argument.alias_info is not None and argument.alias_info.is_write:
+                while isinstance(value, Node) and value.op == "call_function":
+                    value = value.args[0]  # noqa: PLW2901 - up to what the view is of
+                if isinstance(value, Node) and value.name in buffers:
+                    found.add(buffers[value.name])
+    return found
 
 
 def as_tensors(sample: Sample, spec: ComponentSpec) -> tuple[Tensor, ...]:

@@ -20,6 +20,7 @@ from pocketcrafter.export.lower.base import (
     as_tensors,
     check_precision,
     compare,
+    export_stateless,
     frozen,
     hold_back,
     measured,
@@ -106,8 +107,8 @@ class ExecutorchCoremlLowering:
 
 
 def _write(model: nn.Module, inputs: tuple[Tensor, ...], path: Path, precision: Precision) -> Coverage:
+    exported = export_stateless(model, inputs)
     with torch.no_grad(), quiet(), rarely_validated():
-        exported = torch.export.export(model, inputs)
         spell_out_pools(exported.graph_module)
         try:
             edge = to_edge_transform_and_lower(exported, partitioner=[_partitioner(precision)])

@@ -16,6 +16,7 @@ from pocketcrafter.export.lower.base import (
     Simulation,
     as_tensors,
     check_precision,
+    export_stateless,
     frozen,
     hold_back,
     measured,
@@ -144,8 +145,7 @@ def _said(folder: Path, samples: Iterable[int], spec: ComponentSpec) -> list[dic
 
 
 def _leave(model: nn.Module, spec: ComponentSpec, samples: Sequence[Sample], job: LowerJob, folder: Path) -> None:
-    with torch.no_grad():
-        program = torch.export.export(model, as_tensors(samples[0], spec))
+    program = export_stateless(model, as_tensors(samples[0], spec))
     spell_out_pools(program.graph_module)
     torch.export.save(program, folder / EXPORTED)
     values = [list(checked_inputs(sample, spec).values()) for sample in samples]

@@ -17,6 +17,7 @@ from pocketcrafter.export.lower.base import (
     Sample,
     as_tensors,
     check_precision,
+    export_stateless,
     frozen,
     hold_back,
 )
@@ -96,8 +97,8 @@ class VendorLowering:
                 f"{self._target}: {sdk.name} in {folder} cannot be loaded ({type(error).__name__}: {error}); "
                 f"{sdk.variable} must lead to {sdk.content}."
             ) from error
+        exported = export_stateless(model, inputs)
         with torch.no_grad():
-            exported = torch.export.export(model, inputs)
             spell_out_pools(exported.graph_module)
             try:
                 config = EdgeCompileConfig(_skip_dim_order=True)

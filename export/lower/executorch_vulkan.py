@@ -18,6 +18,7 @@ from pocketcrafter.export.lower.base import (
     as_tensors,
     check_precision,
     compare,
+    export_stateless,
     frozen,
     hold_back,
     on_the_cpu,
@@ -102,8 +103,8 @@ def _ratio_db(eager: nn.Module, cut: nn.Module, samples: Sequence[Sample], spec:
 
 
 def _write(model: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> tuple[nn.Module, Coverage]:
+    exported = export_stateless(model, inputs)
     with torch.no_grad():
-        exported = torch.export.export(model, inputs)
         _with_tens(exported.graph_module)
         edge = to_edge_transform_and_lower(exported, partitioner=[VulkanPartitioner(dict(_OPTIONS))])
     lowered = edge.exported_program()

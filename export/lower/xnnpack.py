@@ -18,6 +18,7 @@ from pocketcrafter.export.lower.base import (
     Simulation,
     as_tensors,
     check_precision,
+    export_stateless,
     frozen,
     hold_back,
     measured,
@@ -81,8 +82,7 @@ class XnnpackLowering:
 
 def _write(model: nn.Module, inputs: tuple[Tensor, ...], path: Path, *, bare: bool) -> Coverage:
     """Write the program; where ``bare``, a model without fake quantization, may be written otherwise first."""
-    with torch.no_grad():
-        exported = torch.export.export(model, inputs)
+    exported = export_stateless(model, inputs)
     coverage, edge = _lowered(exported)
     if bare and any(not fallback.allowed for fallback in coverage.fallbacks):
         coverage, edge = _lowered(plainly(exported, inputs))

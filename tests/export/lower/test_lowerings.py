@@ -1,5 +1,6 @@
 """Each target, from a network to an artifact that runs here and does what the network does."""
 
+import importlib
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -8,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from torch import Tensor, nn
 
 from pocketcrafter.export.lower import LOWERINGS, LoweredArtifact
-from pocketcrafter.export.lower.base import SLOWLY, Sample, hold_back
+from pocketcrafter.export.lower.base import SLOWLY, Sample, frozen, hold_back
 from pocketcrafter.runtime.backends.names import BACKEND_OF
 from pocketcrafter.runtime.backends.registry import usable_backend
 from pocketcrafter.runtime.bundle.results import Precision
@@ -171,16 +173,59 @@ def test_what_xnnpack_refuses_is_named_with_its_layer_and_a_way_out(
 
         def forward(self, tile: Tensor, amounts: Tensor) -> Tensor:
             left, right = self.conv(tile).chunk(2, 1)
-            return self.mix(left * right) * amounts.reshape(1, 3, 1, 1)
+            mixed: Tensor = self.mix(left * right)
+            return mixed * amounts.reshape(1, 3, 1, 1)
 
     lowered = LOWERINGS[TargetKind.EXECUTORCH_XNNPACK].lower(
-        Splitting().eval(), spec, samples, Precision.FP32, _out(tmp_path, TargetKind.EXECUTORCH_XNNPACK)
+        Splitting().eval(), spec, samples, Precision.INT8, _out(tmp_path, TargetKind.EXECUTORCH_XNNPACK)
     )
     (refused,) = [f for f in lowered.coverage.fallbacks if not f.allowed]
     assert refused.op == "aten.split_with_sizes_copy.default"
     assert "slices" in refused.reason
     assert "chunk(2, 1)" in refused.reason
     assert str(tmp_path.parents[2]) not in refused.reason
+
+
+class _Counting(nn.Module):
+    """Adds to its output how often it has run, from three on."""
+
+    runs: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(3, 3, 1)
+        self.register_buffer("runs", torch.full((1,), 3.0))
+
+    def forward(self, tile: Tensor, amounts: Tensor) -> Tensor:
+        self.runs += 1
+        mixed: Tensor = self.mix(tile)
+        return mixed * amounts.reshape(1, 3, 1, 1) + self.runs
+
+
+def test_state_in_a_buffer_is_refused_since_a_program_would_start_with_zeros(
+    spec: ComponentSpec, samples: list[Sample], tmp_path: Path
+) -> None:
+    """Guards two silent traps of ExecuTorch: buffers that lose what they hold, and that methods write over."""
+    out = _out(tmp_path, TargetKind.EXECUTORCH_XNNPACK)
+    with pytest.raises(ConfigError, match="_Counting writes into `runs` while it runs"):
+        LOWERINGS[TargetKind.EXECUTORCH_XNNPACK].lower(_Counting(), spec, samples, Precision.FP32, out)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_program_forgets_what_a_buffer_starts_with() -> None:
+    """What that guard is for: where ExecuTorch keeps it one day, this fails, and the guard may go."""
+    inputs = [torch.zeros(1, 3, 4, 4), torch.zeros(1, 3)]
+    edge = importlib.import_module("executorch.exir").to_edge(torch.export.export(frozen(_Counting(), ()), (*inputs,)))
+    program = importlib.import_module("executorch.runtime").Runtime.get().load_program(edge.to_executorch().buffer)
+    method = program.load_method("forward")
+    assert [float(method.execute(inputs)[0].max()) for _ in range(2)] == [1, 2]
+
+
+def test_nothing_that_is_lowered_can_be_trained() -> None:
+    """Guards a trap of ExecuTorch: buffers beside trainable parameters fail to lower."""
+    trainable = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Linear(4, 2)).eval()
+    assert not [name for name, p in frozen(trainable, ()).named_parameters() if p.requires_grad]
+    assert all(p.requires_grad for p in trainable.parameters()), "the one that was given is left alone"
 
 
 def test_measuring_samples_are_not_calibrated_with(samples: list[Sample], spec: ComponentSpec) -> None:
