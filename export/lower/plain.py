@@ -1,4 +1,4 @@
-"""Writes operators that XNNPACK leaves to the CPU's own kernels as ones that it takes; what they compute stays."""
+"""Writes networks in the few operators that every accelerator takes; what they compute stays."""
 
 import math
 import operator
@@ -8,28 +8,30 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
-from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 
 _ATEN: Final = torch.ops.aten
 
 
-def plainly(program: ExportedProgram, inputs: tuple[Tensor, ...]) -> ExportedProgram:
-    """Return a program in operators that XNNPACK takes, or itself where nothing is written otherwise.
+def plainly(model: nn.Module, inputs: tuple[Tensor, ...]) -> nn.Module:
+    """Return a network in plain operators, or itself where nothing is written otherwise.
 
     What depends on buffers alone becomes a buffer. Group and layer normalization, means and reorderings over the last
     axis become products with constants; expansion one with ones; attention two batched products; what only changes
-    shape a reshape. Shapes are static.
+    shape a reshape. XNNPACK leaves such operators outside, Vulkan some of them, and QNN cannot finish a graph with the
+    mean of float16 rows. A network that keeps something in a buffer is not touched.
 
     Parameters
     ----------
-    program
-        As `torch.export.export` makes it; left as it is.
+    model
+        In evaluation mode; left as it is, and shares its parameters with what is returned.
     inputs
-        What it was exported with.
+        Of the shapes that it is to be lowered for.
     """
-    if program.graph_signature.buffers_to_mutate:
-        return program
+    with torch.no_grad():
+        program = torch.export.export(model, inputs)
+    if program.run_decompositions({}).graph_signature.buffers_to_mutate:
+        return model
     module: Any = program.module(check_guards=False)
     changed = _fold(module)
     for node in list(module.graph.nodes):
@@ -42,11 +44,9 @@ def plainly(program: ExportedProgram, inputs: tuple[Tensor, ...]) -> ExportedPro
             module.graph.erase_node(node)
             changed = True
     if not changed:
-        return program
+        return model
     module.graph.eliminate_dead_code()
-    module.recompile()
-    with torch.no_grad():
-        return torch.export.export(module, inputs)
+    return GraphModule(module, module.graph)
 
 
 @dataclass(frozen=True)

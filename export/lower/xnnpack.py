@@ -7,9 +7,8 @@ from typing import Final
 
 import torch
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-from executorch.exir import EdgeProgramManager, to_edge_transform_and_lower
+from executorch.exir import to_edge_transform_and_lower
 from torch import Tensor, nn
-from torch.export import ExportedProgram
 
 from pocketcrafter.export.lower.base import (
     LoweredArtifact,
@@ -18,7 +17,6 @@ from pocketcrafter.export.lower.base import (
     Simulation,
     as_tensors,
     check_precision,
-    export_stateless,
     frozen,
     hold_back,
     measured,
@@ -26,7 +24,6 @@ from pocketcrafter.export.lower.base import (
     run_torch,
 )
 from pocketcrafter.export.lower.coverage import torch_coverage
-from pocketcrafter.export.lower.plain import plainly
 from pocketcrafter.quantize.pt2e import quantize_static
 from pocketcrafter.quantize.rounding import NEAREST, Guidance
 from pocketcrafter.quantize.weight_int import quantize_linears
@@ -74,23 +71,16 @@ class XnnpackLowering:
             simulated = quantize_linears(eager, _WEIGHT_BITS[precision], keep_fp32, self.guidance)
             how = _TORCHAO
         with replacing(out) as temporary:
-            coverage = _write(simulated, as_tensors(used[0], spec), temporary, bare=simulated is eager)
+            coverage = _write(simulated, as_tensors(used[0], spec), temporary)
             simulation = Simulation(run_torch(simulated, held, spec), how) if simulated is not eager else None
             actual = run_artifact(ExecutorchBackend(), temporary, held, spec)
             return measured(out, coverage, spec, run_torch(eager, held, spec), simulation, actual, _ARTIFACT_HOW)
 
 
-def _write(model: nn.Module, inputs: tuple[Tensor, ...], path: Path, *, bare: bool) -> Coverage:
-    """Write the program; where ``bare``, a model without fake quantization, may be written otherwise first."""
-    exported = export_stateless(model, inputs)
-    coverage, edge = _lowered(exported)
-    if bare and any(not fallback.allowed for fallback in coverage.fallbacks):
-        coverage, edge = _lowered(plainly(exported, inputs))
+def _write(model: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> Coverage:
+    with torch.no_grad():
+        exported = torch.export.export(model, inputs)
+        edge = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
+    coverage = torch_coverage(exported.graph_module, edge.exported_program().graph_module)
     path.write_bytes(edge.to_executorch().buffer)
     return coverage
-
-
-def _lowered(exported: ExportedProgram) -> tuple[Coverage, EdgeProgramManager]:
-    with torch.no_grad():
-        edge = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
-    return torch_coverage(exported.graph_module, edge.exported_program().graph_module), edge

@@ -5,12 +5,16 @@ from pathlib import Path
 from typing import Final
 
 from pydantic import Field
+from torch import nn
 
 from pocketcrafter.export.lower import LOWERINGS
+from pocketcrafter.export.lower.base import Sample, as_tensors, compare, run_torch
+from pocketcrafter.export.lower.plain import plainly
 from pocketcrafter.export.outside.part import Part
 from pocketcrafter.export.recipe import Gates
 from pocketcrafter.runtime.bundle.results import Fallback, Fidelity, Precision
 from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.errors import GateError
 from pocketcrafter.runtime.targets import (
     ARTIFACT_SUFFIX,
     COREML_PACKAGES,
@@ -27,13 +31,21 @@ _SEED: Final = 0
 PRECISION: Final[Mapping[TargetKind, Precision]] = {
     TargetKind.ONNX: Precision.FP32,
     TargetKind.EXECUTORCH_XNNPACK: Precision.FP32,
-    **dict.fromkeys(QNN_CONTEXTS, Precision.A16W8),
+    **dict.fromkeys(QNN_CONTEXTS, Precision.FP16),
     **dict.fromkeys(QNN_PROGRAMS, Precision.FP16),
     **dict.fromkeys((*COREML_PACKAGES, TargetKind.EXECUTORCH_COREML), Precision.FP16),
     TargetKind.EXECUTORCH_VULKAN: Precision.FP16,
     **dict.fromkeys(VENDOR_PROGRAMS, Precision.FP16),
 }
 """What foreign networks are lowered to."""
+
+PLAINLY: Final = frozenset(
+    {TargetKind.EXECUTORCH_XNNPACK, TargetKind.EXECUTORCH_VULKAN, *QNN_CONTEXTS, *QNN_PROGRAMS, *VENDOR_PROGRAMS}
+)
+"""Targets that take few operators; ONNX Runtime and Core ML have fused ones of their own for what is rewritten."""
+
+_REWRITTEN_DB: Final = 90.0
+"""Rewritten, a network must be itself up to float rounding."""
 
 
 class Rung(Config):
@@ -66,7 +78,9 @@ def climb(part: Part, target: TargetKind, out: Path) -> Rung:
     precision, path = PRECISION[target], out / f"{part.name}{ARTIFACT_SUFFIX[target]}"
     out.mkdir(parents=True, exist_ok=True)
     try:
-        made = LOWERINGS[target].lower(part.module, part.spec, part.samples(_SAMPLES, _SEED), precision, path)
+        samples = part.samples(_SAMPLES, _SEED)
+        network = _written_plainly(part, samples[0]) if target in PLAINLY else part.module
+        made = LOWERINGS[target].lower(network, part.spec, samples, precision, path)
     except Exception as error:  # a toolchain raises whatever it meets
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         return Rung(part=part.name, target=target, precision=precision, refusal=reason[:300])
@@ -83,6 +97,18 @@ def climb(part: Part, target: TargetKind, out: Path) -> Rung:
         fallbacks=made.coverage.fallbacks,
         artifact_bytes=sum(file.stat().st_size for file in files),
     )
+
+
+def _written_plainly(part: Part, sample: Sample) -> nn.Module:
+    plain = plainly(part.module, as_tensors(sample, part.spec))
+    meant, said = (run_torch(model, [sample], part.spec) for model in (part.module, plain))
+    for fidelity in compare(meant, said, part.spec):
+        if not fidelity.reaches(_REWRITTEN_DB):
+            raise GateError(
+                f"{part.name}: written in plain operators, `{fidelity.output}` is {fidelity.sqnr_db:.1f} dB from the "
+                f"network (needed: {_REWRITTEN_DB:.0f} dB)."
+            )
+    return plain
 
 
 def faults(rung: Rung, gates: Gates) -> list[str]:
