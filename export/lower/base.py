@@ -247,7 +247,7 @@ def export_stateless(model: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedPr
     """
     with torch.no_grad():
         program = torch.export.export(model, inputs)
-    if changed := sorted(_written_buffers(program)):
+    if changed := sorted(written_buffers(program)):
         raise ConfigError(
             f"{type(model).__name__} writes into {', '.join(f'`{name}`' for name in changed)} while it runs, and a "
             "program would start with zeros there: hand it in and out instead, as the decoder's caches are."
@@ -255,7 +255,7 @@ def export_stateless(model: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedPr
     return program
 
 
-def _written_buffers(program: ExportedProgram) -> set[str]:
+def written_buffers(program: ExportedProgram) -> set[str]:
     """Return the buffers that operators write into; a program's signature tells only once it is functionalized."""
     buffers = program.graph_signature.inputs_to_buffers
     found = set()

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
+from pocketcrafter.export.lower.base import written_buffers
+
 _ATEN: Final = torch.ops.aten
 
 
@@ -30,7 +32,7 @@ def plainly(model: nn.Module, inputs: tuple[Tensor, ...]) -> nn.Module:
     """
     with torch.no_grad():
         program = torch.export.export(model, inputs)
-    if program.run_decompositions({}).graph_signature.buffers_to_mutate:
+    if written_buffers(program):
         return model
     module: Any = program.module(check_guards=False)
     changed = _fold(module)

@@ -17,6 +17,7 @@ from pocketcrafter.export.lower.base import (
     Simulation,
     as_tensors,
     check_precision,
+    export_stateless,
     frozen,
     hold_back,
     measured,
@@ -78,8 +79,8 @@ class XnnpackLowering:
 
 
 def _write(model: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> Coverage:
+    exported = export_stateless(model, inputs)
     with torch.no_grad():
-        exported = torch.export.export(model, inputs)
         edge = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
     coverage = torch_coverage(exported.graph_module, edge.exported_program().graph_module)
     path.write_bytes(edge.to_executorch().buffer)
