@@ -158,7 +158,7 @@ def _lowered(
         for t in siblings.intersection(chosen)
         if made.precision[t] is precision and made.kept_on(t) == made.kept_on(target)
     )
-    return _lowering(recipe, component, tuple(together) or (target,), precision, inputs)
+    return _lowering(recipe, component, tuple(together) or (target,), precision, inputs, made.kept_on(target))
 
 
 def _lowering(
@@ -167,13 +167,15 @@ def _lowering(
     targets: tuple[TargetKind, ...],
     precision: Precision,
     inputs: Mapping[str, Path | Stage],
+    kept: tuple[str, ...],
 ) -> Stage:
     made = recipe.components[component]
     target = targets[0]
-    same = made.precision.get(target) is precision
+    same = made.precision.get(target) is precision and made.kept_on(target) == kept
     compiled = {}
     if target in COMPILED_FROM:
-        source = _lowering(recipe, component, (COMPILED_FROM[target],), compiled_precision(precision), inputs)
+        # With what the compiled target keeps: what the CPU computes in float32, an accelerator computes in float16.
+        source = _lowering(recipe, component, (COMPILED_FROM[target],), compiled_precision(precision), inputs, kept)
         compiled[COMPILED] = source
     what = f"lower {component} for {', '.join(targets)}"
     cost = _cost(_LOWER_COST, _LOWER_SECONDS.get(target))
@@ -185,7 +187,7 @@ def _lowering(
             component=component,
             targets=targets,
             precision=precision,
-            keep_fp32=made.kept_on(target),
+            keep_fp32=kept,
             weight_bits=made.weight_bits if precision in WEIGHT_ONLY else {},
         ),
         tools=(*_TORCH, *_TOOLS[target]),

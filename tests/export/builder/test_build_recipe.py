@@ -146,16 +146,22 @@ def test_a_module_may_stay_float_on_single_targets(tmp_path: Path) -> None:
     made = load_recipe(tmp_path / "mine.yaml").components[Component.TONE]
     assert made.kept_on(TargetKind.ONNX) == ("condition", "whole", "grid")
     assert made.kept_on(TargetKind.COREML_IOS18) == ("condition",)
-    targets = (TargetKind.ONNX, TargetKind.EXECUTORCH_QNN_SM8650, TargetKind.EXECUTORCH_QNN_SM8750)
+    targets = (
+        TargetKind.ONNX,
+        TargetKind.QNN_SM8650,
+        TargetKind.EXECUTORCH_QNN_SM8650,
+        TargetKind.EXECUTORCH_QNN_SM8750,
+    )
     recipe = load_recipe(tmp_path / "mine.yaml")
     kept = {
-        target: stage.settings.keep_fp32
+        stage.name.removeprefix("lower tone for "): stage.settings.keep_fp32
         for stage in in_order(bundle_stage(recipe, DEFAULT, targets))
         if isinstance(stage.settings, LowerSettings) and stage.settings.component is Component.TONE
-        for target in stage.settings.targets
     }
     assert kept == {
-        TargetKind.ONNX: ("condition", "whole", "grid"),
-        TargetKind.EXECUTORCH_QNN_SM8650: ("condition",),
-        TargetKind.EXECUTORCH_QNN_SM8750: ("condition", "grid"),
+        "onnx": ("condition", "whole", "grid"),
+        "onnx in int8": ("condition",),
+        "qnn-context:sm8650": ("condition",),
+        "executorch-qnn:sm8650": ("condition",),
+        "executorch-qnn:sm8750": ("condition", "grid"),
     }
