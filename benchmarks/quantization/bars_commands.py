@@ -30,7 +30,7 @@ _SHIPPED: Final = tuple(DEFAULT.with_name(f"{name}.yaml") for name in ("int4", "
 @data_option
 @split_option
 @click.option("--photos", type=click.IntRange(1), default=8, show_default=True, help="First photos of the split.")
-@click.option("--samples", type=click.IntRange(4), default=32, show_default=True, help="The decoder's calibration.")
+@click.option("--samples", type=click.IntRange(5), default=32, show_default=True, help="The decoder's calibration.")
 @click.option(
     "--recipe",
     "recipes",

@@ -28,7 +28,7 @@ _weights = click.option("--weights", type=_FOLDER, default=WEIGHTS, help="Folder
 _photos = click.option(
     "--photos", type=click.IntRange(1), default=4, show_default=True, help="First photos of the split."
 )
-_samples = click.option("--samples", type=click.IntRange(4), default=16, show_default=True, help="Calibration samples.")
+_samples = click.option("--samples", type=click.IntRange(5), default=16, show_default=True, help="Calibration samples.")
 
 
 def _trial_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -52,7 +52,11 @@ class TrialSettings(Config):
     data: Path
     split: Split
     photos: int = Field(ge=1, description="Photos of that side; two frames are made of each, or four critiques.")
-    samples: int = Field(16, ge=4, description="Calibration samples, from the shipped calibration photos.")
+    samples: int = Field(
+        16,
+        ge=5,
+        description="Samples drawn from the shipped calibration photos; the last quarter, at most 8, is held back.",
+    )
     ranges: Range = SHIPPED
     bits: int = Field(4, description="Bits of the decoder's cheap layers.")
     dear_bits: int | None = Field(None, description="Bits of its other layers; float32 when not given.")

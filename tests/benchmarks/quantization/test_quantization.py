@@ -286,14 +286,14 @@ def test_trials_calibrate_with_what_builds_calibrate_with(tmp_path: Path) -> Non
     """Guards figures of something else than what ships: another draw of frames gave another ΔE by a quarter."""
     recipe = load_recipe(DEFAULT)
     settings = TrialSettings(
-        component=Component.RESTORE, weights=WEIGHTS, data=Path("data"), split="validation", photos=1, samples=4
+        component=Component.RESTORE, weights=WEIGHTS, data=Path("data"), split="validation", photos=1, samples=5
     )
-    built = ExamplesSettings(component=Component.RESTORE, samples=4, seed=recipe.calibration.seed, goldens=1)
+    built = ExamplesSettings(component=Component.RESTORE, samples=5, seed=recipe.calibration.seed, goldens=1)
     inputs = {"photos": resolve(DEFAULT, recipe.calibration.photos), "weights": WEIGHTS / "restore.safetensors"}
     examples.run(inputs, built, tmp_path, lambda *_: None)
     stored = np.load(tmp_path / CALIBRATION)
     drawn = drawn_as_built(settings)
-    assert len(drawn) == 4
+    assert len(drawn) == 5
     for index, sample in enumerate(drawn):
         for name, array in sample.items():
             np.testing.assert_array_equal(array, stored[f"{index}.{name}"])
