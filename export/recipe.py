@@ -36,9 +36,6 @@ class ComponentRecipe(Config):
         description="Precision on each target; those beside the recipe's targets are built when they are asked for."
     )
     keep_fp32: tuple[str, ...] = Field((), description="Modules that stay float32, with all below them.")
-    keep_fp32_on: Mapping[TargetKind, tuple[str, ...]] = Field(
-        {}, description="Modules that stay float32 on single targets besides."
-    )
     weight_bits: Mapping[str, Literal[2, 4, 8]] = Field(
         {}, description="Bits of single modules' weights, with all below them, where the precision is of weights alone."
     )
@@ -46,10 +43,6 @@ class ComponentRecipe(Config):
     rung1_sqnr_db: float | None = Field(None, description="Overrides the gate of all components.")
     rung2_sqnr_db: float | None = Field(None, description="Overrides the gate of all components.")
     pictures: tuple[str, ...] = Field((), description="Outputs that are pictures in [0, 1] and gated by PSNR too.")
-
-    def kept_on(self, target: TargetKind) -> tuple[str, ...]:
-        """Return the modules that stay float32 on a target."""
-        return (*self.keep_fp32, *self.keep_fp32_on.get(target, ()))
 
 
 class Calibration(Config):

@@ -73,3 +73,12 @@ ARTIFACT_SUFFIX: Final[Mapping[TargetKind, str]] = {
     **dict.fromkeys((*QNN_PROGRAMS, TargetKind.EXECUTORCH_COREML, *DEVICE_PROGRAMS), ".pte"),
     **dict.fromkeys(COREML_PACKAGES, ".mlpackage"),
 }
+"""What artifacts' names end in as they are built."""
+
+ORT_SUFFIX: Final = ".ort"
+"""What the name of an `onnx` artifact ends in that was written in ONNX Runtime's own format."""
+
+
+def artifact_suffixes(target: TargetKind) -> tuple[str, ...]:
+    """Return what names of a target's artifacts may end in."""
+    return (ARTIFACT_SUFFIX[target], *((ORT_SUFFIX,) if target is TargetKind.ONNX else ()))

@@ -23,6 +23,7 @@ from pocketcrafter.export.distill.qat import WeightBits, bits_in
 from pocketcrafter.export.models import decoder_network
 from pocketcrafter.export.recipe import DEFAULT, load_recipe, resolve
 from pocketcrafter.quantize.rounding import NEAREST, Guidance, blocks_of
+from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.gate import GateSettings
@@ -30,7 +31,8 @@ from pocketcrafter.runtime.targets import TargetKind
 
 _KINDS: Final = (FrameKind.DEGRADED, FrameKind.CLEAN, FrameKind.NOISE)
 _ARTIST: Final = (Component.TONE, Component.RESTORE)
-_EVERYTHING: Final = "tone and restore"
+_SHIPPED_FOR: Final = TargetKind.EXECUTORCH_XNNPACK
+"""Whose precisions the pair has together: what is float32 there has a row of its own in INT8, and no part in that."""
 
 
 class Bars(Config):
@@ -77,7 +79,7 @@ class BarsReport(Config):
 def measure_bars(
     settings: TrialSettings, gate: GateSettings, recipes: Sequence[Path], progress: Progress
 ) -> BarsReport:
-    """Measure the pair in INT8, and the decoder in few bits as each recipe builds it for ``onnx``.
+    """Measure the pair in INT8 and as it is shipped, and the decoder in few bits as each recipe builds it for ``onnx``.
 
     ``settings.component`` is not looked at, and ``settings.samples`` are the decoder's: the others are calibrated with
     as many as the shipped recipe gives them.
@@ -100,14 +102,16 @@ def measure_bars(
         progress(done, 5)
         made = shipped[component]
         own = settings.model_copy(update={"component": component, "samples": made.samples})
-        trial = picture_trial(own, subject, made.kept_on(TargetKind.EXECUTORCH_XNNPACK))
+        trial = picture_trial(own, subject, made.keep_fp32)
         damage = trial.damage(trial.units)
-        tried[component] = trial.session()
-        drop = right_db - subject.nearness_db(clean, {component: tried[component]})
+        session = trial.session()
+        drop = right_db - subject.nearness_db(clean, {component: session})
         rows.append(_row(f"{component} INT8", damage, INT8_BARS, drop))
+        if made.precision[_SHIPPED_FOR] is Precision.INT8:
+            tried[component] = session
     progress(2, 5)
     drop = right_db - subject.nearness_db(clean, tried)
-    rows.append(_row(f"{_EVERYTHING} INT8", subject.damage(tried), INT8_BARS, drop))
+    rows.append(_row(f"all of {_SHIPPED_FOR}", subject.damage(tried), INT8_BARS, drop))
     progress(3, 5)
     words = words_subject(settings, gate)
     rows += list(_words(settings, schemes, words))

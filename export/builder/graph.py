@@ -148,17 +148,13 @@ def _lowered(
     chosen: tuple[TargetKind, ...],
     inputs: Mapping[str, Path | Stage],
 ) -> Stage:
-    made = recipe.components[component]
-    precision = made.precision[asked]
+    precisions = recipe.components[component].precision
+    precision = precisions[asked]
     # What an accelerator leaves to the CPU is the same for each of them: it is lowered once.
     target = runs_as(asked, precision)
     siblings = next((group for group in TOGETHER if target in group), frozenset())
-    together = sorted(
-        t
-        for t in siblings.intersection(chosen)
-        if made.precision[t] is precision and made.kept_on(t) == made.kept_on(target)
-    )
-    return _lowering(recipe, component, tuple(together) or (target,), precision, inputs, made.kept_on(target))
+    together = sorted(t for t in siblings.intersection(chosen) if precisions[t] is precision)
+    return _lowering(recipe, component, tuple(together) or (target,), precision, inputs)
 
 
 def _lowering(
@@ -167,15 +163,13 @@ def _lowering(
     targets: tuple[TargetKind, ...],
     precision: Precision,
     inputs: Mapping[str, Path | Stage],
-    kept: tuple[str, ...],
 ) -> Stage:
     made = recipe.components[component]
     target = targets[0]
-    same = made.precision.get(target) is precision and made.kept_on(target) == kept
+    same = made.precision.get(target) is precision
     compiled = {}
     if target in COMPILED_FROM:
-        # With what the compiled target keeps: what the CPU computes in float32, an accelerator computes in float16.
-        source = _lowering(recipe, component, (COMPILED_FROM[target],), compiled_precision(precision), inputs, kept)
+        source = _lowering(recipe, component, (COMPILED_FROM[target],), compiled_precision(precision), inputs)
         compiled[COMPILED] = source
     what = f"lower {component} for {', '.join(targets)}"
     cost = _cost(_LOWER_COST, _LOWER_SECONDS.get(target))
@@ -187,7 +181,7 @@ def _lowering(
             component=component,
             targets=targets,
             precision=precision,
-            keep_fp32=kept,
+            keep_fp32=made.keep_fp32,
             weight_bits=made.weight_bits if precision in WEIGHT_ONLY else {},
         ),
         tools=(*_TORCH, *_TOOLS[target]),

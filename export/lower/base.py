@@ -203,7 +203,7 @@ class Enough:
 
     samples: int
     values: int
-    """Elements of all outputs together; a tile of restoration has 786,432."""
+    """Elements of the smallest output; a tile of restoration has 786,432."""
 
 
 ON_CPU: Final = Enough(samples=8, values=3 << 20)
@@ -218,7 +218,7 @@ def hold_back(
     if len(calibration) < 2:
         raise ConfigError(f"Lowering needs at least two samples, one of them to measure with; got {len(calibration)}.")
     held = held_back(len(calibration))
-    values = sum(math.prod(output.shape) for output in spec.outputs)
+    values = min(math.prod(output.shape) for output in spec.outputs)
     measured_with = min(held, enough.samples, math.ceil(enough.values / values))
     return calibration[:-held], calibration[-held:][:measured_with]
 

@@ -14,7 +14,7 @@ from pocketcrafter.runtime.components import Component, ComponentSpec, TensorSpe
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import BundleError
 from pocketcrafter.runtime.gate import GateSettings
-from pocketcrafter.runtime.targets import ARTIFACT_SUFFIX, TargetKind
+from pocketcrafter.runtime.targets import TargetKind, artifact_suffixes
 
 SCHEMA_VERSION: Final = 1
 MANIFEST: Final = "manifest.json"
@@ -260,6 +260,6 @@ def _check_targets(component: ComponentEntry, targets: Mapping[str, TargetEntry]
         has, wants = ", ".join(sorted(component.artifacts)), ", ".join(sorted(targets))
         raise ValueError(f"`{name}` has artifacts for {has}; the bundle's targets are {wants}")
     for target, artifact in component.artifacts.items():
-        suffix = ARTIFACT_SUFFIX[targets[target].kind]
-        if PurePosixPath(artifact.path).suffix != suffix:
-            raise ValueError(f"`{name}` for {target} is {artifact.path}; it must end in {suffix}")
+        suffixes = artifact_suffixes(targets[target].kind)
+        if PurePosixPath(artifact.path).suffix not in suffixes:
+            raise ValueError(f"`{name}` for {target} is {artifact.path}; it must end in {' or '.join(suffixes)}")

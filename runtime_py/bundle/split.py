@@ -5,14 +5,23 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
+from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.bundle.archive import pack
-from pocketcrafter.runtime.bundle.manifest import Manifest
+from pocketcrafter.runtime.bundle.manifest import Artifact, Manifest
+from pocketcrafter.runtime.bundle.ort_format import to_ort_format
 from pocketcrafter.runtime.bundle.reader import Bundle
+from pocketcrafter.runtime.bundle.verify import Outcome, verify
 from pocketcrafter.runtime.bundle.writer import reseal
-from pocketcrafter.runtime.errors import BundleError
+from pocketcrafter.runtime.errors import BundleError, GateError
 
 
-def split(path: Path, out: Path, progress: Callable[[str, int, int], None] = lambda *_: None) -> dict[str, Path]:
+def split(
+    path: Path,
+    out: Path,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
+    *,
+    ort_format: bool = False,
+) -> dict[str, Path]:
     """Write each target of a bundle as a zipped bundle of its own, with all that targets share in each.
 
     Parameters
@@ -23,6 +32,9 @@ def split(path: Path, out: Path, progress: Callable[[str, int, int], None] = lam
         The folder that receives ``<name>-<target>.pcbundle``; those that are there already are replaced.
     progress
         Called with a target's name, targets done and targets in all.
+    ort_format
+        Whether what ONNX Runtime runs is written in its own format, for builds without the ONNX parser. Its goldens
+        are run again then.
 
     Returns
     -------
@@ -33,6 +45,8 @@ def split(path: Path, out: Path, progress: Callable[[str, int, int], None] = lam
     ------
     BundleError
         If it is no bundle or damaged, or the parts cannot be written; no part is ever half written.
+    GateError
+        If a golden is missed in the other format.
     """
     bundle = Bundle.open(path)
     bundle.check_integrity()
@@ -44,7 +58,7 @@ def split(path: Path, out: Path, progress: Callable[[str, int, int], None] = lam
             out.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=out, prefix=".split-") as name:
                 folder, fresh = Path(name) / "bundle", Path(name) / part.name
-                _write_part(bundle, target, folder)
+                _write_part(bundle, target, folder, ort_format=ort_format)
                 pack(folder, fresh)
                 fresh.replace(part)
         except OSError as error:
@@ -54,7 +68,7 @@ def split(path: Path, out: Path, progress: Callable[[str, int, int], None] = lam
     return written
 
 
-def _write_part(bundle: Bundle, target: str, folder: Path) -> None:
+def _write_part(bundle: Bundle, target: str, folder: Path, *, ort_format: bool) -> None:
     others = _artifacts(bundle.manifest, lambda name: name != target) - _artifacts(
         bundle.manifest, lambda name: name == target
     )
@@ -63,12 +77,24 @@ def _write_part(bundle: Bundle, target: str, folder: Path) -> None:
         if others.isdisjoint({entry.path, *map(str, PurePosixPath(entry.path).parents)}):
             (folder / entry.path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(bundle.root / entry.path, folder / entry.path)
+    targets = {target: bundle.manifest.targets[target]}
+    rewritten = ort_format and targets[target].backend is BackendName.ONNXRUNTIME
+    artifacts = {entry.spec.component: entry.artifacts[target] for entry in bundle.manifest.components}
+    if rewritten:
+        artifacts = {component: _in_ort_format(artifact, folder) for component, artifact in artifacts.items()}
     components = tuple(
-        entry.model_copy(update={"artifacts": {target: entry.artifacts[target]}})
+        entry.model_copy(update={"artifacts": {target: artifacts[entry.spec.component]}})
         for entry in bundle.manifest.components
     )
-    targets = {target: bundle.manifest.targets[target]}
     reseal(folder, bundle.manifest.model_copy(update={"components": components, "targets": targets}))
+    if rewritten and not (report := verify(folder, threads=1)).ok:
+        missed = [f"{run.component}: {run.reason}" for run in report.goldens if run.outcome is Outcome.FAILED]
+        raise GateError("In ORT format goldens are missed:\n" + "\n".join((*report.problems, *missed)))
+
+
+def _in_ort_format(artifact: Artifact, folder: Path) -> Artifact:
+    made = to_ort_format(folder / artifact.path)
+    return artifact.model_copy(update={"path": made.relative_to(folder).as_posix()})
 
 
 def _artifacts(manifest: Manifest, of: Callable[[str], bool]) -> set[str]:

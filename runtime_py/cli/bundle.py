@@ -71,16 +71,20 @@ def verify_command(bundle: Path, threads: int, as_json: bool) -> None:
 @click.command("split")
 @_BUNDLE
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the parts.")
+@click.option(
+    "--ort", is_flag=True, help="Write what ONNX Runtime runs in its own format, for builds without the ONNX parser."
+)
 @_JSON
-def split_command(bundle: Path, out: Path, as_json: bool) -> None:
+def split_command(bundle: Path, out: Path, ort: bool, as_json: bool) -> None:
     r"""Write each target of a bundle as a zipped bundle of its own, for phones to download.
 
     \b
     Example:
       pocketcrafter split build/default.pcbundle --out build/parts
+      pocketcrafter split build/default.pcbundle --out build/parts --ort
     """
     with Bars() as bar:
-        written = split(bundle, out, bar.update)
+        written = split(bundle, out, bar.update, ort_format=ort)
     sizes = {target: part.stat().st_size for target, part in written.items()}
     result = {target: {"path": str(part), "bytes": sizes[target]} for target, part in written.items()}
     lines = [f"{target:<22} {_mib(sizes[target]):>9}  {part}" for target, part in written.items()]

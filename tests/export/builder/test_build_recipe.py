@@ -5,9 +5,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pocketcrafter.export.builder.graph import bundle_stage
-from pocketcrafter.export.builder.runner import in_order
-from pocketcrafter.export.builder.settings import LowerSettings
 from pocketcrafter.export.recipe import DEFAULT, Recipe, load_recipe, resolve
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import Component
@@ -135,33 +132,3 @@ def test_a_recipe_is_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         recipe.name = "x"  # type: ignore[misc]
     assert isinstance(recipe, Recipe)
-
-
-def test_a_module_may_stay_float_on_single_targets(tmp_path: Path) -> None:
-    """Guards INT8 tone's last layers on the CPU, and that other targets, which would refuse them, never hear of it."""
-    (tmp_path / "mine.yaml").write_text(
-        "extends: default.yaml\ncomponents:\n  tone:\n    keep_fp32: [condition]\n"
-        "    keep_fp32_on:\n      executorch-qnn:sm8750: [grid]\n"
-    )
-    made = load_recipe(tmp_path / "mine.yaml").components[Component.TONE]
-    assert made.kept_on(TargetKind.ONNX) == ("condition", "whole", "grid")
-    assert made.kept_on(TargetKind.COREML_IOS18) == ("condition",)
-    targets = (
-        TargetKind.ONNX,
-        TargetKind.QNN_SM8650,
-        TargetKind.EXECUTORCH_QNN_SM8650,
-        TargetKind.EXECUTORCH_QNN_SM8750,
-    )
-    recipe = load_recipe(tmp_path / "mine.yaml")
-    kept = {
-        stage.name.removeprefix("lower tone for "): stage.settings.keep_fp32
-        for stage in in_order(bundle_stage(recipe, DEFAULT, targets))
-        if isinstance(stage.settings, LowerSettings) and stage.settings.component is Component.TONE
-    }
-    assert kept == {
-        "onnx": ("condition", "whole", "grid"),
-        "onnx in int8": ("condition",),
-        "qnn-context:sm8650": ("condition",),
-        "executorch-qnn:sm8650": ("condition",),
-        "executorch-qnn:sm8750": ("condition", "grid"),
-    }

@@ -14,7 +14,7 @@ from pocketcrafter.runtime.bundle.split import split
 from pocketcrafter.runtime.bundle.verify import verify
 from pocketcrafter.runtime.bundle.writer import reseal
 from pocketcrafter.runtime.cli import run
-from pocketcrafter.runtime.errors import BundleError
+from pocketcrafter.runtime.errors import BundleError, GateError
 from pocketcrafter.runtime.targets import TargetKind
 
 PACKAGE = "targets/coreml-ios18/restore.mlpackage"
@@ -60,6 +60,29 @@ def test_parts_of_one_bundle_are_the_same_bytes_whenever_they_are_cut(two_target
         file.touch()
     time.sleep(2.1)  # a zip's times have a step of two seconds
     assert {t: p.read_bytes() for t, p in split(two_targets, tmp_path / "two").items()} == first
+
+
+def test_what_onnx_runtime_runs_can_be_in_its_own_format(two_targets: Path, tmp_path: Path) -> None:
+    plain, made = (split(two_targets, tmp_path / str(own), ort_format=own) for own in (False, True))
+    paths = {target: {file.path for file in Bundle.open(part).manifest.files} for target, part in made.items()}
+    assert "targets/onnx/restore.ort" in paths["onnx"]
+    assert "targets/onnx/restore.onnx" not in paths["onnx"]
+    assert made["coreml:ios18"].read_bytes() == plain["coreml:ios18"].read_bytes()
+    reports = [verify(parts["onnx"], 1) for parts in (plain, made)]
+    assert all(report.ok for report in reports)
+    assert reports[0].goldens != ()
+
+
+def test_a_golden_that_is_missed_in_the_other_format_leaves_nothing(two_targets: Path, tmp_path: Path) -> None:
+    manifest = Bundle.open(two_targets).manifest
+    (entry,) = manifest.components
+    artifacts = {name: a.model_copy(update={"golden_sqnr_db": 900.0}) for name, a in entry.artifacts.items()}
+    reseal(
+        two_targets, manifest.model_copy(update={"components": (entry.model_copy(update={"artifacts": artifacts}),)})
+    )
+    with pytest.raises(GateError, match=r"In ORT format goldens are missed:\nrestore: restored .* the gate is 900 dB"):
+        split(two_targets, tmp_path / "parts", ort_format=True)
+    assert not list((tmp_path / "parts").glob("*onnx*"))
 
 
 def test_a_damaged_bundle_is_not_cut(two_targets: Path, tmp_path: Path) -> None:
