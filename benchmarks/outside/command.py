@@ -10,7 +10,7 @@ import click
 
 from pocketcrafter.export.builder.preflight import check_packages, check_targets
 from pocketcrafter.export.outside import Rung, climb, load_folder
-from pocketcrafter.runtime.bundle.results import Fidelity
+from pocketcrafter.runtime.bundle.results import Fidelity, Precision
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.targets import TargetKind
 
@@ -29,8 +29,13 @@ _HEAD: Final = (
     multiple=True,
     help=f"Lower for this target; may be given again. Without: {', '.join(_USUAL)}.",
 )
+@click.option(
+    "--precision",
+    type=click.Choice([p.value for p in Precision]),
+    help="Lower to this, calibrated on random inputs. Without: floating point.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def outside(folders: tuple[Path, ...], targets: tuple[str, ...], *, as_json: bool) -> None:
+def outside(folders: tuple[Path, ...], targets: tuple[str, ...], precision: str | None, *, as_json: bool) -> None:
     r"""Lower networks that are not ours, and show what each target makes of them.
 
     FOLDERS are in Hugging Face's layout, with safetensors: diffusers' UNet2DConditionModel, AutoencoderTiny and
@@ -41,10 +46,12 @@ def outside(folders: tuple[Path, ...], targets: tuple[str, ...], *, as_json: boo
     \b
     Example:
       pocketcrafter bench outside checkpoints/unet checkpoints/taesd --target onnx --target coreml:ios18
+      pocketcrafter bench outside checkpoints/smolvlm --target onnx --precision w4
     """
     check_packages()
     chosen = tuple(TargetKind(t) for t in dict.fromkeys(targets)) or _USUAL
     check_targets(chosen)
+    asked = Precision(precision) if precision else None
     loaded = [(folder, part) for folder in folders for part in load_folder(folder)]
     jobs = [(folder, part, target) for folder, part in loaded for target in chosen]
     found: list[dict[str, object]] = []
@@ -53,7 +60,7 @@ def outside(folders: tuple[Path, ...], targets: tuple[str, ...], *, as_json: boo
     with Bars() as bars, tempfile.TemporaryDirectory(prefix="pocketcrafter-outside-") as scratch:
         for done, (folder, part, target) in enumerate(jobs):
             bars.update(f"{folder.name} {part.name} on {target}", done, len(jobs))
-            rung = climb(part, target, Path(scratch) / str(done))
+            rung = climb(part, target, Path(scratch) / str(done), asked)
             found.append({"folder": str(folder)} | rung.model_dump(mode="json"))
             if not as_json:
                 # At once: a foreign network can take a toolchain long, and what is known by then should not be lost.

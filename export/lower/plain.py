@@ -74,14 +74,18 @@ class _Place:
     def constant(self, value: Tensor) -> Node:
         return _constant(self.module, value)
 
-    def averaged(self, rows: Node, width: int) -> Node:
+    def averaged(self, rows: Node, height: int, width: int) -> Node:
         """Return the mean of each row of a matrix, as a column."""
-        return self.write(_ATEN.linear.default, rows, self.constant(torch.full((1, width), 1 / width)))
+        # No linear layer: what quantizes those is not to round means to 8 bits.
+        share = self.constant(torch.full((width, 1), 1 / width))
+        return self.reshaped(self.multiplied(rows, share, (1, height, 1), width), (height, 1))
 
-    def normalized(self, rows: Node, width: int, epsilon: float) -> Node:
-        """Return the rows of a matrix, each with mean 0 and variance 1."""
-        apart = self.write(_ATEN.sub.Tensor, rows, self.averaged(rows, width))
-        spread = self.averaged(self.write(_ATEN.mul.Tensor, apart, apart), width)
+    def normalized(self, node: Node, width: int, epsilon: float) -> Node:
+        """Return the values of this node's shape in rows, each with mean 0 and variance 1."""
+        height = math.prod(self.shape()) // width
+        rows = self.reshaped(node, (height, width))
+        apart = self.write(_ATEN.sub.Tensor, rows, self.averaged(rows, height, width))
+        spread = self.averaged(self.write(_ATEN.mul.Tensor, apart, apart), height, width)
         scale = self.write(_ATEN.rsqrt.default, self.write(_ATEN.add.Tensor, spread, epsilon))
         return self.write(_ATEN.mul.Tensor, apart, scale)
 
@@ -164,21 +168,20 @@ def _mean(place: _Place) -> Node | None:
     given = place.shape(source)
     if [axis % len(given) for axis in axes or ()] != [len(given) - 1] or place.node.kwargs:
         return None
-    rows = place.reshaped(source, (-1, given[-1]))
-    return place.reshaped(place.averaged(rows, given[-1]), place.shape())
+    return place.reshaped(place.averaged(source, math.prod(given[:-1]), given[-1]), place.shape())
 
 
 def _layer_norm(place: _Place) -> Node:
     source, over = place.arg(0), place.arg(1)
     width = math.prod(over)
-    rows = place.normalized(place.reshaped(source, (-1, width)), width, place.arg(4, 1e-5))
+    rows = place.normalized(source, width, place.arg(4, 1e-5))
     return place.scaled(place.reshaped(rows, place.shape()), place.arg(2), place.arg(3), over)
 
 
 def _group_norm(place: _Place) -> Node:
     source, groups, shape = place.arg(0), place.arg(1), place.shape()
     width = math.prod(shape[1:]) // groups
-    rows = place.normalized(place.reshaped(source, (shape[0] * groups, width)), width, place.arg(4, 1e-5))
+    rows = place.normalized(source, width, place.arg(4, 1e-5))
     channels = (1, shape[1], *(1 for _ in shape[2:]))
     return place.scaled(place.reshaped(rows, shape), place.arg(2), place.arg(3), channels)
 

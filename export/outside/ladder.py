@@ -25,6 +25,8 @@ from pocketcrafter.runtime.targets import (
 )
 
 _SAMPLES: Final = 4
+_CALIBRATED: Final = 8
+"""Samples where activations have ranges."""
 _SEED: Final = 0
 
 # In floating point where a target has it: what quantization costs foreign weights is another table.
@@ -63,7 +65,7 @@ class Rung(Config):
     artifact_bytes: int = 0
 
 
-def climb(part: Part, target: TargetKind, out: Path) -> Rung:
+def climb(part: Part, target: TargetKind, out: Path, precision: Precision | None = None) -> Rung:
     """Lower one part for one target, and measure it.
 
     Whatever the toolchain raises is a finding, not an error: the rung tells it as a refusal.
@@ -71,14 +73,16 @@ def climb(part: Part, target: TargetKind, out: Path) -> Rung:
     Parameters
     ----------
     part, target
-        What is lowered, and for what; in the precision of `PRECISION`.
+        What is lowered, and for what.
     out
         Folder of the artifact, which is named after the part; made where there is none.
+    precision
+        That of `PRECISION` where none is given.
     """
-    precision, path = PRECISION[target], out / f"{part.name}{ARTIFACT_SUFFIX[target]}"
+    precision, path = precision or PRECISION[target], out / f"{part.name}{ARTIFACT_SUFFIX[target]}"
     out.mkdir(parents=True, exist_ok=True)
     try:
-        samples = part.samples(_SAMPLES, _SEED)
+        samples = part.samples(_SAMPLES if precision is PRECISION[target] else _CALIBRATED, _SEED)
         network = _written_plainly(part, samples[0]) if target in PLAINLY else part.module
         made = LOWERINGS[target].lower(network, part.spec, samples, precision, path)
     except Exception as error:  # a toolchain raises whatever it meets

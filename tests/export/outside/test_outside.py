@@ -165,6 +165,20 @@ def test_the_table_tells_what_a_target_took_and_what_it_left(save: Callable[[str
     assert all(row["rung2"][0]["sqnr_db"] > 80 and row["coverage"] == 1 for row in rows)
 
 
+def test_a_foreign_network_is_quantized_where_that_is_asked_for(save: Callable[[str, Any], Path]) -> None:
+    folder = save("kl", _autoencoder())
+    given = [str(folder), "--target", "onnx", "--precision"]
+    result = CliRunner().invoke(outside, [*given, "int8", "--json"])
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.stdout)
+    assert [(row["precision"], row["refusal"]) for row in rows] == [("int8", None)] * 2
+    assert all(10 < row["rung1"][0]["sqnr_db"] < 60 for row in rows)
+    # Integers that are the simulation's to the last are no ratio.
+    assert all((row["rung2"][0]["sqnr_db"] or 99) > 40 for row in rows)
+    result = CliRunner().invoke(outside, [*given, "fp16", "--json"])
+    assert "compute no float16" in json.loads(result.stdout)[0]["refusal"]
+
+
 def test_a_refusal_is_a_finding(
     save: Callable[[str, Any], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
