@@ -1,5 +1,7 @@
 """Context binaries for Snapdragons: compiled from the wheel alone, and run on the HTP emulator, never on a device."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -86,6 +88,19 @@ def test_users_run_it_through_the_emulator_backend(
 ) -> None:
     restored = QnnEmulatorBackend().open(lowered.path, spec, 1).run(samples[0])["restored"]
     assert 0.01 < np.abs(restored - samples[0]["tile"]).max() < 1
+
+
+@needs_qnn
+def test_a_run_that_failed_is_not_tried_again_on_the_cpu(lowered: LoweredArtifact) -> None:
+    """Guards `disable_fallback`: without it Python's session opens the model anew on the CPU, and says nothing."""
+    opens = (
+        "import sys; from pathlib import Path; from pocketcrafter.runtime.backends.qnn_child import QnnJob, _open; "
+        "job = QnnJob(model=Path(sys.argv[1]), soc_id=None, context=None, samples=0); "
+        "print(_open(job)._enable_fallback)"
+    )
+    command = [sys.executable, "-c", opens, lowered.path]
+    said = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - ours
+    assert said.stdout.split()[-1] == "False"
 
 
 @needs_qnn
