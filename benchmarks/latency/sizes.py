@@ -7,7 +7,6 @@ from safetensors import safe_open
 
 from pocketcrafter.benchmarks.latency.competitors import weights_of
 from pocketcrafter.benchmarks.latency.results import TargetSize
-from pocketcrafter.runtime.bundle.manifest import Artifact
 from pocketcrafter.runtime.bundle.reader import Bundle
 
 _FLOAT_BYTES = 4
@@ -29,12 +28,6 @@ def target_sizes(bundle: Bundle) -> Iterator[TargetSize]:
     for target in bundle.manifest.targets:
         yield TargetSize(
             target=target,
-            artifact_bytes=sum(_bytes(bundle, entry.artifacts[target]) for entry in entries),
+            artifact_bytes=sum(bundle.manifest.artifact_bytes(entry.artifacts[target]) for entry in entries),
             float32_bytes=weights,
         )
-
-
-def _bytes(bundle: Bundle, artifact: Artifact) -> int:
-    """Return what an artifact weighs: a file, or a folder that is listed file by file."""
-    inside = f"{artifact.path}/"
-    return sum(f.size for f in bundle.manifest.files if f.path == artifact.path or f.path.startswith(inside))
