@@ -16,7 +16,8 @@ from pocketcrafter.runtime.targets import TargetKind
 
 _USUAL: Final = (TargetKind.ONNX, TargetKind.EXECUTORCH_XNNPACK, TargetKind.COREML_IOS18, TargetKind.QNN_SM8750)
 _HEAD: Final = (
-    f"{'network':<16} {'part':<9} {'target':<20} {'as':<6} {'rung 1 dB':>9} {'rung 2 dB':>9} {'MACs':>7}  remarks"
+    f"{'network':<16} {'part':<9} {'target':<20} {'as':<6} "
+    f"{'rung 1 dB':>9} {'rung 2 dB':>9} {'whole dB':>9} {'MACs':>7}  remarks"
 )
 
 
@@ -40,7 +41,8 @@ def outside(folders: tuple[Path, ...], targets: tuple[str, ...], precision: str 
 
     FOLDERS are in Hugging Face's layout, with safetensors: diffusers' UNet2DConditionModel, AutoencoderTiny and
     AutoencoderKL; transformers' SmolVLM, Idefics3 and Qwen2.5-VL. Nothing is fetched. Inputs are random: the table
-    tells whether an artifact computes what its network does, not whether that is any good.
+    tells whether an artifact computes what its network does, not whether that is any good. "Whole" is the artifact
+    against full precision, both rungs at once: where it is as good as rung 1, two roundings went apart, not a target.
     Exit code 0: measured, whether or not a target refused. 2: bad input, or something is missing.
 
     \b
@@ -73,12 +75,13 @@ def outside(folders: tuple[Path, ...], targets: tuple[str, ...], precision: str 
 def _row(folder: Path, rung: Rung) -> str:
     start = f"{folder.name[:16]:<16} {rung.part:<9} {rung.target:<20} {rung.precision:<6}"
     if rung.refusal is not None:
-        return f"{start} {'':>9} {'refused':>9} {'':>7}  {rung.refusal}"
+        return f"{start} {'':>9} {'refused':>9} {'':>9} {'':>7}  {rung.refusal}"
     outside = [f"{f.op} ×{f.count}" for f in rung.fallbacks if not f.allowed]
     remarks = f"left outside: {', '.join(outside)}" if outside else "" if rung.rung2 else "a phone must run it"
-    return f"{start} {_worst(rung.rung1):>9} {_worst(rung.rung2):>9} {rung.coverage:>7.1%}  {remarks}".rstrip()
+    ratios = " ".join(f"{_worst(fidelity):>9}" for fidelity in (rung.rung1, rung.rung2, rung.whole))
+    return f"{start} {ratios} {rung.coverage:>7.1%}  {remarks}".rstrip()
 
 
 def _worst(fidelity: Sequence[Fidelity]) -> str:
-    ratios = [f.sqnr_db for f in fidelity if f.sqnr_db is not None]
-    return f"{min(ratios):.1f}" if ratios else "equal" if fidelity else "-"
+    found = [f.sqnr_db for f in fidelity if f.sqnr_db is not None]
+    return f"{min(found):.1f}" if found else "equal" if fidelity else "-"

@@ -48,6 +48,8 @@ class LoweredArtifact:
     rung2_how: str
     functions: tuple[ArtifactFunction, ...] = ()
     """Where the artifact keeps what the contract hands in and out."""
+    whole: tuple[Fidelity, ...] = ()
+    """The artifact against full precision, both rungs at once; empty where nothing is quantized."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ def measured(
         rung1_how=f"{simulation.how[0].upper()}{simulation.how[1:]} against {_EAGER}" if simulation else "",
         rung2=compare(between.outputs, actual, spec),
         rung2_how=f"{how} against {between.how}",
+        whole=compare(reference, actual, spec) if simulation else (),
     )
 
 

@@ -59,6 +59,7 @@ class Rung(Config):
     refusal: str | None = Field(description="Why the target did not take it; null where it did.")
     rung1: tuple[Fidelity, ...] = Field((), description="Fake-quantized against full precision.")
     rung2: tuple[Fidelity, ...] = Field((), description="The artifact against what it should compute.")
+    whole: tuple[Fidelity, ...] = Field((), description="The artifact against full precision, where it is quantized.")
     how: str = Field("", description="What the artifact was run on; why it was not run, where it was not.")
     coverage: float = Field(0.0, ge=0, le=1, description="Share of multiply-accumulates delegated.")
     fallbacks: tuple[Fallback, ...] = ()
@@ -96,6 +97,7 @@ def climb(part: Part, target: TargetKind, out: Path, precision: Precision | None
         refusal=None,
         rung1=made.rung1,
         rung2=made.rung2,
+        whole=made.whole,
         how=made.rung2_how,
         coverage=made.coverage.share,
         fallbacks=made.coverage.fallbacks,

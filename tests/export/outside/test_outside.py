@@ -17,6 +17,7 @@ from pocketcrafter.export.outside import OutsideError, climb, load_folder
 from pocketcrafter.export.outside.language import PROMPT
 from pocketcrafter.export.outside.part import Part
 from pocketcrafter.export.recipe import Gates
+from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.errors import ConfigError, GateError
 from pocketcrafter.runtime.targets import TargetKind
 
@@ -177,6 +178,16 @@ def test_a_foreign_network_is_quantized_where_that_is_asked_for(save: Callable[[
     assert all((row["rung2"][0]["sqnr_db"] or 99) > 40 for row in rows)
     result = CliRunner().invoke(outside, [*given, "fp16", "--json"])
     assert "compute no float16" in json.loads(result.stdout)[0]["refusal"]
+
+
+def test_integers_are_as_near_to_full_precision_as_their_simulation(
+    save: Callable[[str, Any], Path], tmp_path: Path
+) -> None:
+    encoder, _decoder = load_folder(save("kl", _autoencoder()))
+    found = climb(encoder, TargetKind.EXECUTORCH_XNNPACK, tmp_path / "out", Precision.INT8)
+    simulated, computed = (fidelity[0].sqnr_db or 0 for fidelity in (found.rung1, found.whole))
+    assert simulated > 20
+    assert computed > simulated - 2, "roundings may go apart on the way, but to results as good"
 
 
 def test_a_refusal_is_a_finding(
