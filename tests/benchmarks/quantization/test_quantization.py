@@ -21,7 +21,7 @@ from pocketcrafter.benchmarks.quantization.plot import check_plot, plot_sensitiv
 from pocketcrafter.benchmarks.quantization.search import Budget, pareto, search, write_overlay
 from pocketcrafter.benchmarks.quantization.sensitivity import sensitivity
 from pocketcrafter.benchmarks.quantization.sessions import full_precision
-from pocketcrafter.benchmarks.quantization.setup import OPEN_GATE, TrialSettings, drawn_as_built
+from pocketcrafter.benchmarks.quantization.setup import OPEN_GATE, TrialSettings, drawn_as_built, make_trial
 from pocketcrafter.benchmarks.quantization.trials import PictureTrial, WordsTrial, blocks_of_modules
 from pocketcrafter.benchmarks.quantization.words import WordsSubject, traced
 from pocketcrafter.benchmarks.quantization.workers import Laboratory
@@ -225,6 +225,16 @@ def test_pictures_go_through_the_whole_pipeline(random_pair: Path) -> None:
     assert (everything.delta_e or 0) > 0
     assert (some.sqnr_db or 0) > (everything.sqnr_db or 0)
     assert trial.size(trial.units) < trial.size(("grid",)) < trial.size(())
+
+
+def test_several_processes_measure_what_one_does(data: Path) -> None:
+    """Each process draws its own frames and calibrates by itself: what is ranked must not depend on who measured."""
+    settings = TrialSettings(component=Component.TONE, weights=WEIGHTS, data=data, split="heldout", photos=1, samples=5)
+    head, trial = Head.of(settings), make_trial(settings)
+    wanted = [(unit,) for unit in trial.units[:3]] + [trial.units]
+    alone, together = (Laboratory(settings, trial, Journal(None, head), count).measure(wanted) for count in (1, 2))
+    assert together == alone
+    assert len({one.damage.sqnr_db for one in alone}) == len(wanted)
 
 
 def test_fewer_bits_change_more_words() -> None:
