@@ -24,6 +24,7 @@ from pocketcrafter.export.lower.base import (
     run_artifact,
     run_torch,
 )
+from pocketcrafter.export.lower.onnx_caches import written_in_place
 from pocketcrafter.export.lower.onnx_coverage import onnx_coverage
 from pocketcrafter.export.precisions import WEIGHT_BITS
 from pocketcrafter.quantize.dynamic import quantize_onnx_dynamic
@@ -36,7 +37,7 @@ from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
 from pocketcrafter.runtime.bundle.results import Precision
-from pocketcrafter.runtime.components import ComponentSpec
+from pocketcrafter.runtime.components import Component, ComponentSpec
 from pocketcrafter.runtime.targets import TargetKind
 
 _OPSET: Final = 20
@@ -47,6 +48,9 @@ SIMULATED: Final = "the QDQ graph in float32 (ONNX Runtime without graph optimiz
 _SIXTEEN_BITS: Final[Mapping[Precision, int]] = {Precision.A16W8: 8, Precision.A16W4: 4}
 STATIC: Final = frozenset({Precision.INT8, *_SIXTEEN_BITS})
 """Precisions whose activation ranges are fixed before the network runs."""
+
+_SELECTORS: Final[Mapping[Component, str]] = {Component.DECODER: "position"}
+"""Inputs that are one-hot by contract and say where in a cache something is written."""
 
 _UNFUSED: Final = "the same graph without ONNX Runtime's graph optimization"
 _DECODED: Final = "the graph with its weights read back into float32"
@@ -101,6 +105,8 @@ class OnnxLowering:
                     bare = quantize_linears(bare, bits, keep_fp32, rounded)
                     onnx.save(decoded(bare), Path(folder) / "decoded.onnx")
                     simulation = Simulation(simulate(Path(folder) / "decoded.onnx", held, spec), _DECODED)
+                if spec.component in _SELECTORS:
+                    bare = written_in_place(bare, _SELECTORS[spec.component])
                 strip_metadata(bare)
                 onnx.save(stored_in_halves(bare), made)
             # Beside 16-bit activations all layers are to run in float32, as in the exported model.
