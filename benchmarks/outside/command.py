@@ -40,9 +40,10 @@ def outside(folders: tuple[Path, ...], targets: tuple[str, ...], precision: str 
     r"""Lower networks that are not ours, and show what each target makes of them.
 
     FOLDERS are in Hugging Face's layout, with safetensors: diffusers' UNet2DConditionModel, AutoencoderTiny and
-    AutoencoderKL; transformers' SmolVLM, Idefics3 and Qwen2.5-VL. Nothing is fetched. Inputs are random: the table
-    tells whether an artifact computes what its network does, not whether that is any good. "Whole" is the artifact
-    against full precision, both rungs at once: where it is as good as rung 1, two roundings went apart, not a target.
+    AutoencoderKL; transformers' SmolVLM, Idefics3, Qwen2.5-VL and VisionEncoderDecoder (exported by optimum, for onnx
+    alone). Nothing is fetched. Inputs are random: the table tells whether an artifact computes what its network does,
+    not whether that is any good. "Whole" is the artifact against full precision, both rungs at once: where it is as
+    good as rung 1, two roundings went apart, not a target.
     Exit code 0: measured, whether or not a target refused. 2: bad input, or something is missing.
 
     \b

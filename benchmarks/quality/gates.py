@@ -46,11 +46,13 @@ class QualityGate:
 
 
 PICTURE_GATES: Final = (
-    QualityGate(FrameKind.DEGRADED, "psnr_gain_db", minimum=1.5),
-    QualityGate(FrameKind.DEGRADED, "delta_e_change", maximum=-3.0),
+    QualityGate(FrameKind.DEGRADED, "psnr_gain_db", minimum=3.0),
+    QualityGate(FrameKind.DEGRADED, "delta_e_change", maximum=-5.0),
     QualityGate(FrameKind.DEGRADED, "worse_share", maximum=MAX_WORSE_SHARE),
     QualityGate(FrameKind.CLEAN, "unchanged_share", minimum=MIN_UNCHANGED_SHARE),
-    QualityGate(FrameKind.NOISE, "psnr_gain_db", minimum=2.5),
+    QualityGate(FrameKind.NOISE, "psnr_gain_db", minimum=4.0),
+    QualityGate(FrameKind.JPEG, "psnr_gain_db", minimum=0.5),
+    QualityGate(FrameKind.DEFOCUS, "psnr_gain_db", minimum=0.7),
 )
 """On the means of pictures."""
 
@@ -60,14 +62,20 @@ SCORE_GATES: Final = (
 )
 """On the score's ranking."""
 
+MIN_PLAN_R2: Final = 0.45
+"""On the raw plan, before the gate: the mean over attributes."""
+
 
 def missed_gates(summary: QualitySummary) -> list[str]:
     """Return the gates that are not met, in words; kinds that were not measured are not judged.
 
-    Beside `PICTURE_GATES` and `SCORE_GATES`, no attribute may be further from the truth on average than before.
+    Beside `PICTURE_GATES`, `SCORE_GATES` and `MIN_PLAN_R2`, no attribute may be further from the truth on average than
+    before.
     """
     missed = [m for g in PICTURE_GATES if g.kind in summary.kinds and (m := g.missed(summary.kinds[g.kind]))]
     missed += [m for g in SCORE_GATES if g.kind in summary.scores and (m := g.missed(summary.scores[g.kind]))]
+    if summary.plan_r2 is not None and summary.plan_r2 < MIN_PLAN_R2:
+        missed.append(f"plan: R² of at least {MIN_PLAN_R2:.2f} asked, measured {summary.plan_r2:.2f}")
     missed += [
         f"{attribute}: the carried-out plan must not be further from the truth than none, measured "
         f"{quality.error_change:+.3g}"

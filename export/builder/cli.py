@@ -77,8 +77,8 @@ def build_command(
 
     What was built before and has not changed is taken as it is; an interrupted build goes on where it stopped.
     A FOLDER is a checkpoint in Hugging Face's layout with safetensors (UNet2DConditionModel, AutoencoderTiny,
-    AutoencoderKL; SmolVLM, Idefics3, Qwen2.5-VL): its parts are lowered in floating point, or to 16-bit activations
-    where a target has none, held to the recipe's gates, and written beside their ladder.
+    AutoencoderKL; SmolVLM, Idefics3, Qwen2.5-VL; VisionEncoderDecoder, for onnx): its parts are lowered in floating
+    point, held to the recipe's gates, and written beside their ladder.
     Exit code 0: built. 1: a gate was missed, and nothing was written. 2: bad input, or something is missing.
 
     \b

@@ -53,9 +53,16 @@ _student = click.option("--student", type=_file, help="Weights that the student 
 @click.command(epilog="Example: pocketcrafter distill critic --teacher runs/studio-critic.safetensors --data data")
 @_teacher
 @_student
+@click.option(
+    "--keep-tokens",
+    is_flag=True,
+    help="Hold the plan tokens to those of --student: tone and decoder, trained to read them, need no new training.",
+)
 @with_options
-def critic(options: TrainOptions, *, teacher: Path, student: Path | None) -> None:
+def critic(options: TrainOptions, *, teacher: Path, student: Path | None, keep_tokens: bool) -> None:
     """Distil a critic: plan, presence and hidden states of the teacher, beside the truth and the picture."""
+    if keep_tokens and student is None:
+        raise ConfigError("--keep-tokens: there are no tokens to keep; name the critic that has them with --student.")
     settings, device = options.fit_settings(CRITIC_STEPS, CRITIC_BATCH), options.torch_device()
     teaching = critic_network(teacher)
     model = critic_network(student).requires_grad_(requires_grad=True) if student else Critic()
@@ -63,8 +70,9 @@ def critic(options: TrainOptions, *, teacher: Path, student: Path | None) -> Non
         raise ConfigError(f"{student}: an ensemble cannot be lowered, so it is no student; start from a single judge.")
     model.evidence.backbone.take(imagenet_backbone(options.run))
     store = stored_frames(options, Split.TRAIN)
+    kept = judge_store(model.judge, store).tokens if keep_tokens else None
     truth = CriticTask(model.judge, store, settings, device)
-    task = DistillCriticTask(truth, judge_store(teaching.judge, store))
+    task = DistillCriticTask(truth, judge_store(teaching.judge, store), kept)
     digest = sha256_of(teacher)
     train_and_save(
         Component.CRITIC,

@@ -60,7 +60,7 @@ class Simulation:
     how: str
 
 
-_EAGER: Final = "eager torch in full precision"
+EAGER: Final = "eager torch in full precision"
 
 
 def measured(
@@ -71,6 +71,7 @@ def measured(
     simulation: Simulation | None,
     actual: Sequence[Mapping[str, FloatArray]],
     how: str,
+    full: str = EAGER,
 ) -> LoweredArtifact:
     """Put the two rungs of an artifact together.
 
@@ -82,15 +83,15 @@ def measured(
         What the full-precision model and the artifact said of the samples held back.
     simulation
         The fake-quantized model between them; none where nothing is quantized.
-    how
-        What the artifact ran on, in words.
+    how, full
+        What the artifact ran on, and what computed in full precision, in words.
     """
-    between = simulation or Simulation(reference, _EAGER)
+    between = simulation or Simulation(reference, full)
     return LoweredArtifact(
         path=path,
         coverage=coverage,
         rung1=compare(reference, simulation.outputs, spec) if simulation else (),
-        rung1_how=f"{simulation.how[0].upper()}{simulation.how[1:]} against {_EAGER}" if simulation else "",
+        rung1_how=f"{simulation.how[0].upper()}{simulation.how[1:]} against {full}" if simulation else "",
         rung2=compare(between.outputs, actual, spec),
         rung2_how=f"{how} against {between.how}",
         whole=compare(reference, actual, spec) if simulation else (),

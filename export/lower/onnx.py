@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pocketcrafter.export.lower.base import (
+    EAGER,
     LoweredArtifact,
     Progress,
     Sample,
@@ -27,6 +28,7 @@ from pocketcrafter.export.lower.base import (
 from pocketcrafter.export.lower.onnx_caches import written_in_place
 from pocketcrafter.export.lower.onnx_coverage import onnx_coverage
 from pocketcrafter.export.precisions import WEIGHT_BITS
+from pocketcrafter.quantize.blocks import Blocks
 from pocketcrafter.quantize.dynamic import quantize_onnx_dynamic
 from pocketcrafter.quantize.halves import stored_in_halves
 from pocketcrafter.quantize.htp import quantize_sixteen
@@ -54,6 +56,7 @@ _SELECTORS: Final[Mapping[Component, str]] = {Component.DECODER: "position"}
 
 _UNFUSED: Final = "the same graph without ONNX Runtime's graph optimization"
 _DECODED: Final = "the graph with its weights read back into float32"
+_EXPORTED: Final = "the exported graph in float32 (ONNX Runtime without graph optimization)"
 _ARTIFACT_HOW: Final = "The .onnx in ONNX Runtime on this machine's CPU"
 
 
@@ -88,34 +91,87 @@ class OnnxLowering:
         used, held = hold_back(calibration, spec)
         eager = frozen(model, keep_fp32)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
-            exported, made = Path(folder) / "fp32.onnx", Path(folder) / "made.onnx"
+            exported = Path(folder) / "fp32.onnx"
             export_onnx(eager, as_tensors(used[0], spec), spec, exported)
-            simulation = None
-            if precision in STATIC:
-                quantize_static(precision, exported, used, made, keep_fp32=keep_fp32, progress=progress)
-                simulation = Simulation(simulate(made, held, spec), SIMULATED)
-            elif precision is Precision.W8A8_DYNAMIC:
-                quantize_onnx_dynamic(exported, made, keep_fp32=keep_fp32)
-                simulation = Simulation(simulate(made, held, spec), _UNFUSED)
-            else:
-                bare = onnx.load(exported)
-                if precision in WEIGHT_BITS:
-                    bits = WEIGHT_BITS[precision]
-                    rounded = blocks_of(eager, bits, self.guidance, keep_fp32, brief=True)
-                    bare = quantize_linears(bare, bits, keep_fp32, rounded)
-                    onnx.save(decoded(bare), Path(folder) / "decoded.onnx")
-                    simulation = Simulation(simulate(Path(folder) / "decoded.onnx", held, spec), _DECODED)
-                if spec.component in _SELECTORS:
-                    bare = written_in_place(bare, _SELECTORS[spec.component])
-                strip_metadata(bare)
-                onnx.save(stored_in_halves(bare), made)
-            # Beside 16-bit activations all layers are to run in float32, as in the exported model.
-            ran = exported if precision in _SIXTEEN_BITS else _optimized(made, Path(folder))
-            coverage = onnx_coverage(onnx.load(exported), onnx.load(ran))
-            actual = run_artifact(OnnxRuntimeBackend(), made, held, spec)
-            result = measured(out, coverage, spec, run_torch(eager, held, spec), simulation, actual, _ARTIFACT_HOW)
-            made.replace(out)
-        return result
+            rounded = None
+            if precision in WEIGHT_BITS:
+                rounded = blocks_of(eager, WEIGHT_BITS[precision], self.guidance, keep_fp32, brief=True)
+            source = _Source(exported, run_torch(eager, held, spec), EAGER, keep_fp32, rounded)
+            return _lowered(source, spec, used, held, precision, out, progress)
+
+    def lower_graph(
+        self,
+        graph: onnx.ModelProto,
+        spec: ComponentSpec,
+        calibration: Sequence[Sample],
+        precision: Precision,
+        out: Path,
+    ) -> LoweredArtifact:
+        """Lower what another exporter wrote; full precision is that graph, weights are rounded to the nearest.
+
+        Parameters
+        ----------
+        graph
+            In float32, with static shapes and the spec's names; left as it is.
+        spec, calibration, precision, out
+            As in :meth:`lower`.
+        """
+        check_precision(TargetKind.ONNX, precision)
+        used, held = hold_back(calibration, spec)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+            exported = Path(folder) / "fp32.onnx"
+            onnx.save(graph, exported)
+            source = _Source(exported, simulate(exported, held, spec), _EXPORTED)
+            return _lowered(source, spec, used, held, precision, out)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A float32 graph, what full precision says of the samples held back, and what that is, in words."""
+
+    graph: Path
+    reference: Sequence[Mapping[str, FloatArray]]
+    how: str
+    keep_fp32: tuple[str, ...] = ()
+    rounded: Mapping[str, Blocks] | None = None
+    """Weights that were rounded already, by module."""
+
+
+def _lowered(
+    source: _Source,
+    spec: ComponentSpec,
+    used: Sequence[Sample],
+    held: Sequence[Sample],
+    precision: Precision,
+    out: Path,
+    progress: Progress | None = None,
+) -> LoweredArtifact:
+    folder, keep_fp32 = source.graph.parent, source.keep_fp32
+    made = folder / "made.onnx"
+    simulation = None
+    if precision in STATIC:
+        quantize_static(precision, source.graph, used, made, keep_fp32=keep_fp32, progress=progress)
+        simulation = Simulation(simulate(made, held, spec), SIMULATED)
+    elif precision is Precision.W8A8_DYNAMIC:
+        quantize_onnx_dynamic(source.graph, made, keep_fp32=keep_fp32)
+        simulation = Simulation(simulate(made, held, spec), _UNFUSED)
+    else:
+        bare = onnx.load(source.graph)
+        if precision in WEIGHT_BITS:
+            bare = quantize_linears(bare, WEIGHT_BITS[precision], keep_fp32, source.rounded)
+            onnx.save(decoded(bare), folder / "decoded.onnx")
+            simulation = Simulation(simulate(folder / "decoded.onnx", held, spec), _DECODED)
+        if spec.component in _SELECTORS:
+            bare = written_in_place(bare, _SELECTORS[spec.component])
+        strip_metadata(bare)
+        onnx.save(stored_in_halves(bare), made)
+    # Beside 16-bit activations all layers are to run in float32, as in the exported model.
+    ran = source.graph if precision in _SIXTEEN_BITS else _optimized(made, folder)
+    coverage = onnx_coverage(onnx.load(source.graph), onnx.load(ran))
+    actual = run_artifact(OnnxRuntimeBackend(), made, held, spec)
+    result = measured(out, coverage, spec, source.reference, simulation, actual, _ARTIFACT_HOW, source.how)
+    made.replace(out)
+    return result
 
 
 def quantize_static(

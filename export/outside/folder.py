@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from torch import nn
 
-from pocketcrafter.export.outside import diffusion, qwen, vision_language
-from pocketcrafter.export.outside.part import OutsideError, Part
+from pocketcrafter.export.outside import captioner, diffusion, qwen, vision_language
+from pocketcrafter.export.outside.part import GraphPart, OutsideError, Part
 
 _CONFIG: Final = "config.json"
 _MAX_BYTES: Final = 1 << 20
@@ -19,7 +19,7 @@ _PICKLES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 @dataclass(frozen=True)
 class _Family:
     load: Callable[[Path], nn.Module]
-    parts: Callable[[nn.Module, Mapping[str, Any]], Sequence[Part]]
+    parts: Callable[[nn.Module, Mapping[str, Any]], Sequence[Part | GraphPart]]
 
 
 _FAMILIES: Final[Mapping[str, _Family]] = {
@@ -28,12 +28,13 @@ _FAMILIES: Final[Mapping[str, _Family]] = {
     "AutoencoderKL": _Family(diffusion.load, diffusion.autoencoder_parts),
     "Idefics3ForConditionalGeneration": _Family(vision_language.load, vision_language.parts),
     "SmolVLMForConditionalGeneration": _Family(vision_language.load, vision_language.parts),
+    "VisionEncoderDecoderModel": _Family(captioner.load, captioner.parts),
     "Qwen2_5_VLForConditionalGeneration": _Family(vision_language.load, qwen.parts),
 }
 """By the class that the folder's configuration names."""
 
 
-def load_folder(folder: Path) -> tuple[Part, ...]:
+def load_folder(folder: Path) -> tuple[Part | GraphPart, ...]:
     """Load a network from disk alone and return its parts.
 
     Parameters

@@ -1,6 +1,6 @@
 """Takes the parts of a foreign network up the ladder of each target, and tells where one refuses."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -8,9 +8,10 @@ from pydantic import Field
 from torch import nn
 
 from pocketcrafter.export.lower import LOWERINGS
-from pocketcrafter.export.lower.base import Sample, as_tensors, compare, run_torch
+from pocketcrafter.export.lower.base import LoweredArtifact, Sample, as_tensors, compare, run_torch
+from pocketcrafter.export.lower.onnx import OnnxLowering
 from pocketcrafter.export.lower.plain import plainly
-from pocketcrafter.export.outside.part import Part
+from pocketcrafter.export.outside.part import GraphPart, OutsideError, Part, draw_samples
 from pocketcrafter.export.recipe import Gates
 from pocketcrafter.runtime.bundle.results import Fallback, Fidelity, Precision
 from pocketcrafter.runtime.config import Config
@@ -66,7 +67,7 @@ class Rung(Config):
     artifact_bytes: int = 0
 
 
-def climb(part: Part, target: TargetKind, out: Path, precision: Precision | None = None) -> Rung:
+def climb(part: Part | GraphPart, target: TargetKind, out: Path, precision: Precision | None = None) -> Rung:
     """Lower one part for one target, and measure it.
 
     Whatever the toolchain raises is a finding, not an error: the rung tells it as a refusal.
@@ -83,9 +84,9 @@ def climb(part: Part, target: TargetKind, out: Path, precision: Precision | None
     precision, path = precision or PRECISION[target], out / f"{part.name}{ARTIFACT_SUFFIX[target]}"
     out.mkdir(parents=True, exist_ok=True)
     try:
-        samples = part.samples(_SAMPLES if precision is PRECISION[target] else _CALIBRATED, _SEED)
-        network = _written_plainly(part, samples[0]) if target in PLAINLY else part.module
-        made = LOWERINGS[target].lower(network, part.spec, samples, precision, path)
+        count = _SAMPLES if precision is PRECISION[target] else _CALIBRATED
+        samples = draw_samples(part.spec, count, _SEED)
+        made = _lowered(part, target, samples, precision, path)
     except Exception as error:  # a toolchain raises whatever it meets
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         return Rung(part=part.name, target=target, precision=precision, refusal=reason[:300])
@@ -103,6 +104,17 @@ def climb(part: Part, target: TargetKind, out: Path, precision: Precision | None
         fallbacks=made.coverage.fallbacks,
         artifact_bytes=sum(file.stat().st_size for file in files),
     )
+
+
+def _lowered(
+    part: Part | GraphPart, target: TargetKind, samples: Sequence[Sample], precision: Precision, path: Path
+) -> LoweredArtifact:
+    if isinstance(part, Part):
+        network = _written_plainly(part, samples[0]) if target in PLAINLY else part.module
+        return LOWERINGS[target].lower(network, part.spec, samples, precision, path)
+    if target is not TargetKind.ONNX:
+        raise OutsideError(f"{part.name} comes as ONNX from optimum, which {target} does not read; lower it for onnx.")
+    return OnnxLowering().lower_graph(part.graph, part.spec, samples, precision, path)
 
 
 def _written_plainly(part: Part, sample: Sample) -> nn.Module:

@@ -15,7 +15,7 @@ from pocketcrafter.runtime.components import Component
 PROMPT: Final = 32
 """Positions of the language model as it is lowered: a whole prompt; a step is the one that follows."""
 _ROTATIONS: Final = "rotary_emb"
-_MASKED: Final = -256.0
+MASKED: Final = -256.0
 """Nothing remains of a score so much lower, and 16-bit integers still have fine steps for the others."""
 
 
@@ -71,7 +71,7 @@ class _Language(nn.Module):
         # exports an alias, which Core ML's converter refuses.
         ahead = torch.arange(first + count + 1) > positions[:, None]
         self.register_buffer("positions", positions, persistent=False)
-        self.register_buffer("mask", ahead.float()[None, None] * _MASKED, persistent=False)
+        self.register_buffer("mask", ahead.float()[None, None] * MASKED, persistent=False)
         self.text, self.head = _at(text, positions), head
 
     def read(self, embeddings: Tensor, past: Past) -> tuple[Tensor, Tensor, Tensor]:

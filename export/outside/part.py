@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from onnx import ModelProto
 from torch import nn
 
 from pocketcrafter.quantize.pt2e import outputs_of
@@ -26,10 +27,21 @@ class Part:
     """Takes and returns float32 tensors of static shapes alone."""
     spec: ComponentSpec
 
-    def samples(self, count: int, seed: int) -> list[dict[str, FloatArray]]:
-        """Draw inputs: uniform where a range is known, normal where none is."""
-        generator = np.random.default_rng(seed)
-        return [{t.name: _draw(t, generator) for t in self.spec.inputs} for _ in range(count)]
+
+@dataclass(frozen=True)
+class GraphPart:
+    """A part that another exporter wrote as ONNX: `onnx` alone takes it, every other target starts from torch."""
+
+    name: str
+    graph: ModelProto
+    """In float32, with static shapes and the spec's names."""
+    spec: ComponentSpec
+
+
+def draw_samples(spec: ComponentSpec, count: int, seed: int) -> list[dict[str, FloatArray]]:
+    """Draw inputs: uniform where a range is known, normal where none is."""
+    generator = np.random.default_rng(seed)
+    return [{t.name: _draw(t, generator) for t in spec.inputs} for _ in range(count)]
 
 
 def make_part(name: str, module: nn.Module, role: Component, inputs: Sequence[TensorSpec], *outputs: str) -> Part:

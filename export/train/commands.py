@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Final
 
 import click
-import numpy as np
 from tokenizers import Tokenizer
 from torch import nn
 from tqdm import tqdm
@@ -25,7 +24,8 @@ from pocketcrafter.export.train.composition_frames import GROUP, build_frames
 from pocketcrafter.export.train.critic import CriticTask
 from pocketcrafter.export.train.crossfit import FOLDS, cross_judge, folds_of
 from pocketcrafter.export.train.decoder import DecoderTask, as_step
-from pocketcrafter.export.train.gating import TRIALS, JudgedFrames, tune_gate
+from pocketcrafter.export.train.gating import TRIALS, tune_gate
+from pocketcrafter.export.train.judged import JudgedFrames, balanced_rows
 from pocketcrafter.export.train.learning import learning_sizes, read_points, rows_of, train_point, write_points
 from pocketcrafter.export.train.options import (
     CRITIC_BATCH,
@@ -35,6 +35,7 @@ from pocketcrafter.export.train.options import (
     TrainOptions,
     photographers_of,
     photos_of,
+    sources_of,
     stored_frames,
     tell,
     train_and_save,
@@ -50,8 +51,8 @@ from pocketcrafter.runtime.bundle.integrity import sha256_of
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.files import write_text
 
-_GATE_FRAMES_PER_PHOTO: Final = 8
-"""Training frames that the gate is tuned on, beside all validation frames."""
+_GATE_FRAMES: Final = 4
+"""Frames of each photo and kind that the gate is tuned on."""
 
 _start = click.option(
     "--start",
@@ -157,16 +158,23 @@ def gate(options: TrainOptions) -> None:
     device, trained = options.torch_device(), critic_network(options.weights / "critic.safetensors")
     validation, store = stored_frames(options, Split.VALIDATION), stored_frames(options, Split.TRAIN)
     settings = options.fit_settings(CRITIC_STEPS // 2, CRITIC_BATCH)
+    sources = sources_of(options, Split.TRAIN)
     with tqdm(total=FOLDS * settings.steps, desc="cross-fitting", unit="step") as bar:
-        folds = folds_of(photographers_of(options, Split.TRAIN))
+        folds = folds_of(sources, photographers_of(options, Split.TRAIN))
         cross = cross_judge(store, folds, settings, options.run / "crossfit", device, bar.update)
-    rows = np.concatenate([np.flatnonzero(store.photos == p)[:_GATE_FRAMES_PER_PHOTO] for p in range(len(folds))])
-    frames = JudgedFrames.of(validation, judge_store(trained.judge, validation))
-    frames = frames.joined(JudgedFrames.of(store, cross, rows))
+    frames = JudgedFrames.of(
+        validation,
+        judge_store(trained.judge, validation),
+        sources_of(options, Split.VALIDATION),
+        balanced_rows(validation, _GATE_FRAMES),
+    ).joined(JudgedFrames.of(store, cross, sources, balanced_rows(store, _GATE_FRAMES)))
     with tqdm(total=TRIALS, desc="gate", unit="trial") as bar:
         tuned, figures = tune_gate(frames, bar.update)
     write_text(options.weights / "gate.json", tuned.model_dump_json(indent=1) + "\n")
-    click.echo(json.dumps(figures) if options.as_json else "\n".join(f"{k}: {v:.3f}" for k, v in figures.items()))
+    said = {"delta_e_change": figures.delta_e_change, "psnr_gain_db": figures.psnr_gain_db} | {
+        f"{kind.name.lower()}_harmed": share for kind, share in figures.harmed.items()
+    }
+    click.echo(json.dumps(said) if options.as_json else "\n".join(f"{k}: {v:.3f}" for k, v in said.items()))
 
 
 @click.command(

@@ -1,6 +1,6 @@
 """Judgements of training frames by judges that never saw the photo: more unseen photos than a validation split holds.
 
-Cross-fitting: each fold of photographers is judged by a judge trained on the others (Chernozhukov et al., 2018).
+Cross-fitting: each fold of sources is judged by a judge trained on the others (Chernozhukov et al., 2018).
 """
 
 from collections.abc import Callable, Sequence
@@ -20,15 +20,19 @@ from pocketcrafter.export.train.tone import judge_store
 FOLDS: Final = 5
 
 
-def folds_of(photographers: Sequence[str]) -> npt.NDArray[np.int64]:
-    """Deal photos out to `FOLDS` folds of about equal size, all photos of one photographer to one of them.
+def folds_of(sources: Sequence[str], photographers: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Deal photos out to `FOLDS` folds of about equal size, all photos of one source to one of them.
+
+    The photos of a source that is larger than a fold are dealt out too, all of one photographer to one fold.
 
     Parameters
     ----------
-    photographers
+    sources, photographers
         Of each photo.
     """
-    names, owner, counts = np.unique(np.array(photographers), return_inverse=True, return_counts=True)
+    whole = {name for name in sources if sources.count(name) <= -(-len(sources) // FOLDS)}
+    kept = [(s, "" if s in whole else p) for s, p in zip(sources, photographers, strict=True)]
+    names, owner, counts = np.unique(np.array(kept).reshape(-1, 2), axis=0, return_inverse=True, return_counts=True)
     fold_of = np.zeros(len(names), dtype=np.int64)
     sizes = np.zeros(FOLDS, dtype=np.int64)
     for name in np.argsort(-counts, kind="stable"):

@@ -13,7 +13,8 @@ from pocketcrafter.export.models.critic import FORESEEABLE, Judge
 from pocketcrafter.export.train.critic import CriticTask
 from pocketcrafter.export.train.evidence import EvidenceStore
 from pocketcrafter.export.train.fit import FitSettings, fit
-from pocketcrafter.export.train.gating import Gates, JudgedFrames, gate_figures
+from pocketcrafter.export.train.gating import Gates, gate_figures
+from pocketcrafter.export.train.judged import JudgedFrames
 from pocketcrafter.export.train.tone import judge_store
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
@@ -97,13 +98,14 @@ def train_point(
     spread = ((truth - truth.mean(0)) ** 2).sum(0)
     r2 = 1 - ((said - truth) ** 2).sum(0)[spread > 0] / spread[spread > 0]
     gates: Gates = {a: _GATE for a in FORESEEABLE if a not in RESTORATION}
-    figures = gate_figures(JudgedFrames.of(validation, judged), gates)
+    one_source = ["validation"] * (int(validation.photos.max()) + 1)
+    figures = gate_figures(JudgedFrames.of(validation, judged, one_source), gates)
     return LearningPoint(
         photos=photos,
         frames=len(rows),
         seed=settings.seed,
         plan_r2=float(r2.mean()),
-        delta_e_change=figures["delta_e_change"],
+        delta_e_change=figures.delta_e_change,
     )
 
 

@@ -26,7 +26,7 @@ STUDIO_RESTORE: Final = "studio-restore.safetensors"
 """Where the studio's networks lie in the folder of runs; they do not ship."""
 CRITIC_STEPS: Final = 1600
 CRITIC_BATCH: Final = 128
-_VALIDATION_FRAMES: Final = 640
+_VALIDATION_FRAMES: Final = 2560
 _VALIDATION_SEED_OFFSET: Final = 1_000_003
 """Another seed for each split: frame i of one must not share its faults with frame i of the other."""
 
@@ -104,6 +104,12 @@ def photographers_of(options: TrainOptions, split: Split) -> list[str]:
     """Return who took each of `photos_of`; who is unknown is named by the source."""
     records = sorted(load_manifest(options.data).photos(split), key=lambda record: options.data / record.file)
     return [record.author if record.author != "unknown" else record.source for record in records]
+
+
+def sources_of(options: TrainOptions, split: Split) -> list[str]:
+    """Return where each of `photos_of` is from."""
+    records = sorted(load_manifest(options.data).photos(split), key=lambda record: options.data / record.file)
+    return [record.source for record in records]
 
 
 def stored_frames(options: TrainOptions, split: Split) -> EvidenceStore:

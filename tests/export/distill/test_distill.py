@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
 from pocketcrafter.export.distill.artist import DistillArtistTask
+from pocketcrafter.export.distill.cli import distill
 from pocketcrafter.export.distill.critic import DistillCriticTask
 from pocketcrafter.export.distill.trajectories import GROUP, Trajectories, build_trajectories
 from pocketcrafter.export.models.critic import CriticConfig, Ensemble, Judge, Judgement
@@ -66,6 +68,27 @@ def test_a_student_critic_leans_to_its_teachers_plan(store: EvidenceStore, taugh
         fit(task, settings, tmp_path / str(lean))
         said.append(float(judge_store(task.model.judge, store).plan.sum(1).mean()))
     assert said[1] > said[0] + 1
+
+
+def test_a_student_can_keep_the_plan_tokens_it_had(store: EvidenceStore, taught: Judgement, tmp_path: Path) -> None:
+    """Tone and decoder were trained to read them."""
+    settings = FitSettings(steps=40, batch=8, learning_rate=3e-3, warmup=5, seed=2)
+    moved = []
+    for keep in (False, True):
+        torch.manual_seed(0)
+        truth = CriticTask(Judge(), store, settings, CPU)
+        had = judge_store(truth.model, store).tokens
+        task = DistillCriticTask(truth, taught, had if keep else None)
+        fit(task, settings, tmp_path / str(keep))
+        moved.append(float((judge_store(task.model.judge, store).tokens - had).square().mean() / had.var()))
+    assert moved[1] < 0.2 * moved[0]
+
+
+def test_tokens_are_kept_of_a_critic_that_is_named(tmp_path: Path) -> None:
+    arguments = ["critic", "--teacher", str(tmp_path / "teacher.safetensors"), "--keep-tokens"]
+    result = CliRunner().invoke(distill, arguments)
+    assert isinstance(result.exception, ConfigError)
+    assert "--student" in str(result.exception)
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnxruntime as ort
 import pytest
 import torch
 from click.testing import CliRunner
@@ -15,7 +17,7 @@ from pocketcrafter.export.builder.cli import build_command
 from pocketcrafter.export.builder.outside import build_outside
 from pocketcrafter.export.outside import OutsideError, climb, load_folder
 from pocketcrafter.export.outside.language import PROMPT
-from pocketcrafter.export.outside.part import Part
+from pocketcrafter.export.outside.part import GraphPart, Part, draw_samples
 from pocketcrafter.export.recipe import Gates
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.errors import ConfigError, GateError
@@ -66,6 +68,21 @@ def _qwen() -> Any:
     return transformers.Qwen2_5_VLForConditionalGeneration(config)
 
 
+def _captioner() -> Any:
+    transformers = importlib.import_module("transformers")
+    eye = transformers.ViTConfig(**_VISION, image_size=32, patch_size=8)
+    writer = transformers.GPT2Config(
+        n_embd=32, n_layer=2, n_head=2, vocab_size=128, n_positions=64, is_decoder=True, add_cross_attention=True
+    )
+    config = transformers.VisionEncoderDecoderConfig.from_encoder_decoder_configs(eye, writer)
+    config.decoder_start_token_id, config.pad_token_id = 0, 1
+    return transformers.VisionEncoderDecoderModel(config=config)
+
+
+def _torch_parts(folder: Path) -> list[Part]:
+    return [part for part in load_folder(folder) if isinstance(part, Part)]
+
+
 @pytest.fixture
 def save(tmp_path: Path) -> Callable[[str, Any], Path]:
     def to_disk(name: str, model: Any) -> Path:
@@ -82,17 +99,17 @@ def _seed() -> None:
 
 def test_a_unets_part_is_the_unet(save: Callable[[str, Any], Path]) -> None:
     unet = _unet().eval()
-    (part,) = load_folder(save("unet", unet))
+    (part,) = _torch_parts(save("unet", unet))
     shapes = {t.name: t.shape for t in part.spec.inputs}
     assert shapes == {"sample": (1, 4, 8, 8), "timestep": (1,), "text": (1, 77, 8)}
-    inputs = [torch.from_numpy(array) for array in part.samples(1, seed=0)[0].values()]
+    inputs = [torch.from_numpy(array) for array in draw_samples(part.spec, 1, seed=0)[0].values()]
     with torch.no_grad():
         torch.testing.assert_close(part.module(*inputs), unet(*inputs, return_dict=False)[0])
 
 
 def test_an_autoencoders_parts_follow_each_other(save: Callable[[str, Any], Path]) -> None:
     model = _autoencoder().eval()
-    encoder, decoder = load_folder(save("kl", model))
+    encoder, decoder = _torch_parts(save("kl", model))
     assert encoder.spec.outputs[0].shape == (1, 8, 8, 8), "means and spreads of four channels"
     assert (decoder.spec.inputs[0].shape, decoder.spec.outputs[0].shape) == ((1, 4, 8, 8), (1, 3, 16, 16))
     image = torch.rand(1, 3, 16, 16) * 2 - 1
@@ -120,7 +137,7 @@ def _reads_on(language: Sequence[Part], model: Any) -> None:
 
 def test_a_vision_language_models_parts_are_its_eye_and_its_language(save: Callable[[str, Any], Path]) -> None:
     model = _smolvlm().eval()
-    eye, *language = load_folder(save("smolvlm", model))
+    eye, *language = _torch_parts(save("smolvlm", model))
     pixels = torch.rand(1, 3, 32, 32) * 2 - 1
     with torch.no_grad():
         wanted = model.model.get_image_features(pixels[None], torch.ones(1, 1, 32, 32, dtype=torch.bool))
@@ -130,13 +147,50 @@ def test_a_vision_language_models_parts_are_its_eye_and_its_language(save: Calla
 
 def test_qwens_parts_are_its_eye_over_windows_and_its_language(save: Callable[[str, Any], Path]) -> None:
     model = _qwen().eval()
-    eye, *language = load_folder(save("qwen", model))
+    eye, *language = _torch_parts(save("qwen", model))
     assert (eye.spec.inputs[0].shape, eye.spec.outputs[0].shape) == ((64, 3 * 2 * 4 * 4), (16, 32))
     patches = torch.randn(eye.spec.inputs[0].shape)
     with torch.no_grad():
         wanted = model.model.visual(patches, torch.tensor([[1, 8, 8]]))
         torch.testing.assert_close(eye.module(patches), wanted)
     _reads_on(language, model)
+
+
+def test_a_captioners_parts_are_optimums_graphs_and_follow_each_other(save: Callable[[str, Any], Path]) -> None:
+    model = _captioner().eval()
+    found = load_folder(save("captioner", model))
+    assert [part.name for part in found] == ["eye", "prompt", "step"]
+    eye, prompt, step = (_graph(part) for part in found)
+    pixels = torch.rand(1, 3, 32, 32) * 2 - 1
+    words = torch.randint(0, 128, (1, PROMPT + 1))
+    with torch.no_grad():
+        logits = model(pixel_values=pixels, decoder_input_ids=words).logits.numpy()
+    (seen,) = eye([pixels.numpy()])
+    numbers = words.numpy().astype(np.float32)
+    first, *caches = prompt([numbers[:, :PROMPT], seen])
+    np.testing.assert_allclose(first, logits[:, :PROMPT], atol=1e-4)
+    second, *longer = step([numbers[:, PROMPT:], seen, *caches])
+    np.testing.assert_allclose(second, logits[:, PROMPT:], atol=1e-4)
+    assert [cache.shape[2] for cache in longer] == [PROMPT + 1] * 4
+
+
+def _graph(part: Part | GraphPart) -> Callable[[Sequence[Any]], list[Any]]:
+    assert isinstance(part, GraphPart)
+    session = ort.InferenceSession(part.graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    assert [(t.name, tuple(t.shape)) for t in session.get_inputs()] == [(t.name, t.shape) for t in part.spec.inputs]
+    names = [t.name for t in part.spec.inputs]
+    return lambda arrays: list(session.run(None, dict(zip(names, arrays, strict=True))))
+
+
+def test_optimums_graphs_are_quantized_like_any_other(save: Callable[[str, Any], Path], tmp_path: Path) -> None:
+    eye, _prompt, step = load_folder(save("captioner", _captioner()))
+    for part, precision, least in ((eye, Precision.INT8, 25), (step, Precision.W8A8_DYNAMIC, 25), (step, None, 100)):
+        found = climb(part, TargetKind.ONNX, tmp_path / f"{part.name}-{precision}", precision)
+        assert found.refusal is None
+        assert found.coverage > 0.8
+        assert all(f.reaches(least) for f in (*found.rung1, *found.rung2))
+    refused = climb(eye, TargetKind.EXECUTORCH_XNNPACK, tmp_path / "refused")
+    assert "comes as ONNX from optimum" in (refused.refusal or "")
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])

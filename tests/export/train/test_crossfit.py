@@ -16,14 +16,21 @@ CPU = torch.device("cpu")
 
 
 @given(st.lists(st.sampled_from("abcdefghij"), min_size=1, max_size=60))
-def test_a_photographers_photos_are_in_one_fold_and_folds_are_even(photographers: list[str]) -> None:
-    folds = folds_of(photographers)
+def test_a_large_sources_photographers_are_in_one_fold_each_and_folds_are_even(photographers: list[str]) -> None:
+    folds = folds_of(["library"] * len(photographers), photographers)
     for name in set(photographers):
         assert len({int(f) for f, p in zip(folds, photographers, strict=True) if p == name}) == 1
     sizes = np.bincount(folds, minlength=FOLDS)
     assert sizes.sum() == len(photographers)
     largest_share = max(photographers.count(p) for p in photographers)
     assert sizes.max() - sizes.min() <= max(largest_share, 1)
+
+
+def test_a_source_that_fits_into_a_fold_is_in_one_fold() -> None:
+    sources = ["library"] * 30 + ["series"] * 10 + ["album"] * 10
+    folds = folds_of(sources, [str(index) for index in range(50)])
+    assert np.bincount(folds, minlength=FOLDS).tolist() == [10] * FOLDS
+    assert [len(np.unique(folds[start:stop])) for start, stop in ((0, 30), (30, 40), (40, 50))] == [3, 1, 1]
 
 
 def test_what_is_said_of_a_photo_does_not_depend_on_its_own_frames(store: EvidenceStore, tmp_path: Path) -> None:

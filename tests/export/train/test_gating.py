@@ -6,11 +6,14 @@ import torch
 
 from pocketcrafter.export.models.critic import Judgement
 from pocketcrafter.export.train.evidence import EvidenceStore
-from pocketcrafter.export.train.gating import TRIALS, JudgedFrames, _Trials, gated, tune_gate
+from pocketcrafter.export.train.gating import TRIALS, _Trials, gated, tune_gate
+from pocketcrafter.export.train.judged import JudgedFrames, Kind, balanced_rows, kinds_of
+from pocketcrafter.export.train.limits import AIM_OPENED_SHARE
 from pocketcrafter.runtime.gate import AttributeGate, GateSettings, apply_gate
 from pocketcrafter.runtime.plan import RESTORATION, TONAL, Attribute
 
 INDEX = {a: i for i, a in enumerate(Attribute)}
+SOURCES = ["one", "one", "two"]
 FORESEEABLE = [a for a in TONAL if a not in (Attribute.HIGHLIGHTS, Attribute.SHADOWS)]
 
 
@@ -61,12 +64,12 @@ def test_tuning_trusts_a_critic_that_knows_and_gives_a_complete_gate(store: Evid
     presence = np.where(truth != 0, 0.97, 0.05) + rng.uniform(-0.02, 0.02, truth.shape)
     knowing = judgement(truth + rng.normal(0, 0.02, truth.shape), presence, np.ones_like(truth))
     trials: list[int] = []
-    settings, figures = tune_gate(JudgedFrames.of(store, knowing), trials.append)
+    settings, figures = tune_gate(JudgedFrames.of(store, knowing, SOURCES), trials.append)
     assert sum(trials) == TRIALS
-    assert figures["delta_e_change"] < -2
-    assert figures["worse_share"] < 0.2
-    assert figures["clean_changed"] == 0
-    assert all(settings.attributes[a].shrink > 0 for a in (*FORESEEABLE, *RESTORATION))
+    assert figures.delta_e_change < -2
+    assert figures.harmed[Kind.DEGRADED] < 0.2
+    assert figures.harmed[Kind.CLEAN] == 0
+    assert [a for a in (*FORESEEABLE, *RESTORATION) if settings.attributes[a].shrink == 0] == []
     unforeseeable = apply_gate(*(np.ones(len(Attribute), np.float32),) * 3, settings)
     assert not unforeseeable.is_active(Attribute.HIGHLIGHTS, Attribute.SHADOWS)
 
@@ -75,16 +78,17 @@ def test_tuning_leaves_clean_frames_alone_whatever_the_critic_says(store: Eviden
     rng = np.random.default_rng(1)
     shape = store.plans.shape
     guessing = judgement(rng.normal(0, 0.5, shape), rng.random(shape), rng.random(shape))
-    _, figures = tune_gate(JudgedFrames.of(store, guessing))
-    assert figures["delta_e_change"] <= 0.05
-    assert figures["clean_changed"] <= 0.3
+    _, figures = tune_gate(JudgedFrames.of(store, guessing, SOURCES))
+    assert figures.delta_e_change <= 0
+    assert figures.allowed()
 
 
-def test_joined_frames_stay_parts_of_their_own(store: EvidenceStore, judged: Judgement) -> None:
-    frames = JudgedFrames.of(store, judged, np.arange(6))
-    joined = frames.joined(JudgedFrames.of(store, judged, np.arange(6, 10)))
+def test_joined_frames_keep_their_own_photos_and_sources(store: EvidenceStore, judged: Judgement) -> None:
+    frames = JudgedFrames.of(store, judged, SOURCES, np.arange(6))
+    joined = frames.joined(JudgedFrames.of(store, judged, ["three"] * 3, np.arange(6, 10)))
     assert len(joined.plans) == 10
-    assert joined.parts.tolist() == [0] * 6 + [1] * 4
+    assert not set(joined.photos[:6]) & set(joined.photos[6:])
+    assert joined.sources.tolist() == [SOURCES[photo] for photo in store.photos[:6]] + ["three"] * 4
     np.testing.assert_array_equal(joined.plans, store.plans[:10])
     for column, whole in zip(joined.judged, judged, strict=True):
         torch.testing.assert_close(column, whole[:10])
@@ -93,11 +97,13 @@ def test_joined_frames_stay_parts_of_their_own(store: EvidenceStore, judged: Jud
 def test_a_trial_measures_the_same_whatever_was_kept_before(store: EvidenceStore, judged: Judgement) -> None:
     """Guards the cache of rendered frames."""
     gates = [dict.fromkeys(FORESEEABLE, AttributeGate(presence=p, confidence=0, dead_zone=0)) for p in (0.4, 0.5, 0.6)]
-    trials, fresh = (_Trials(JudgedFrames.of(store, judged)) for _ in range(2))
+    trials, fresh = (_Trials(JudgedFrames.of(store, judged, SOURCES)) for _ in range(2))
     for gate in gates:
         trials.keep(gate)
         trials.outcome(gates[0])
-    assert trials.outcome(gates[1]) == pytest.approx(fresh.outcome(gates[1]), abs=1e-6)
+    again, once = trials.outcome(gates[1]), fresh.outcome(gates[1])
+    assert again.delta_e_change == pytest.approx(once.delta_e_change, abs=1e-6)
+    assert again.harmed == once.harmed
 
 
 def test_an_attribute_that_would_be_made_worse_stays_closed(store: EvidenceStore) -> None:
@@ -107,25 +113,78 @@ def test_an_attribute_that_would_be_made_worse_stays_closed(store: EvidenceStore
     plan[:, INDEX[Attribute.TEMPERATURE]] *= -1
     plan[:, INDEX[Attribute.DEBLUR]] = 1 - truth[:, INDEX[Attribute.DEBLUR]]
     presence[:, INDEX[Attribute.DEBLUR]] = 1
-    settings, _ = tune_gate(JudgedFrames.of(store, judgement(plan, presence, np.ones_like(truth))))
+    settings, _ = tune_gate(JudgedFrames.of(store, judgement(plan, presence, np.ones_like(truth)), SOURCES))
     for attribute in (Attribute.TEMPERATURE, Attribute.DEBLUR):
         assert settings.attributes[attribute].shrink == 0
     assert settings.attributes[Attribute.EXPOSURE].shrink > 0
 
 
-def test_restoration_is_as_rare_without_the_fault_in_every_part() -> None:
+def photos_of_two_sources(presence: np.ndarray, plan: np.ndarray, plans: np.ndarray) -> JudgedFrames:
+    """Gray frames, four of each photo, the underexposed ones darker; the second half is of another source."""
+    cleans = torch.full((len(plans), 3, 32, 32), 0.4)
+    views = cleans * torch.from_numpy(np.where(plans[:, INDEX[Attribute.EXPOSURE]] > 0, 0.5, 1))[:, None, None, None]
+    photos = np.arange(len(plans)) // 4
+    sources = np.where(np.arange(len(plans)) < len(plans) // 2, "common", "dark on purpose")
+    return JudgedFrames(
+        views.float(), cleans, plans, judgement(plan, presence, np.ones_like(presence)), photos, sources
+    )
+
+
+@pytest.mark.parametrize("alone", [None, *RESTORATION], ids=lambda alone: alone or "clean")
+def test_exposure_stays_closed_where_one_sources_frames_without_that_fault_would_be_brightened(
+    alone: Attribute | None,
+) -> None:
+    """As rare as it is over all frames, it is no accident in that source; nor is it in frames with another fault."""
+    exposure = INDEX[Attribute.EXPOSURE]
+    plans = np.zeros((480, len(Attribute)), dtype=np.float32)
+    plans[0::4, exposure] = 0.5
+    if alone is not None:
+        plans[1::4, INDEX[alone]] = 0.5
+    presence, plan = np.where(plans > 0, 0.97, 0.05), plans.copy()
+    assert tune_gate(photos_of_two_sources(presence, plan, plans))[0].attributes[Attribute.EXPOSURE].shrink > 0
+    wronged = np.arange(len(plans))[1::4][-60::6]
+    plan[wronged, exposure], presence[wronged, exposure] = 0.5, 0.999
+    assert tune_gate(photos_of_two_sources(presence, plan, plans))[0].attributes[Attribute.EXPOSURE].shrink == 0
+
+
+def test_restoration_is_rare_without_the_fault_in_every_source() -> None:
     """Photos of one source look blurred to the critic: a share over all photos would let most of them be sharpened."""
     column = INDEX[Attribute.DEBLUR]
     rng = np.random.default_rng(0)
     plans = np.zeros((400, len(Attribute)), dtype=np.float32)
     plans[::2, column] = 0.8
-    parts = np.repeat([0, 1], 200)
-    presence = np.where(plans > 0, 0.99, np.where(parts == 0, 0.2, 0.9)[:, None] + rng.uniform(0, 0.05, plans.shape))
-    pictures = torch.zeros(400, 3, 32, 32)
-    frames = JudgedFrames(pictures, pictures, plans, judgement(plans, presence, np.ones_like(presence)), parts)
+    second = np.arange(400) >= 200
+    presence = np.where(plans > 0, 0.99, np.where(second, 0.9, 0.2)[:, None] + rng.uniform(0, 0.05, plans.shape))
+    frames = photos_of_two_sources(presence, np.where(presence > 0.5, 0.8, 0), plans)
     gate = tune_gate(frames)[0].attributes[Attribute.DEBLUR]
     opened = presence[:, column] >= gate.presence
-    for part in (0, 1):
-        here = parts == part
-        assert opened[here & (plans[:, column] == 0)].mean() <= 0.03
+    for here in (second, ~second):
+        assert opened[here & (plans[:, column] == 0)].mean() <= AIM_OPENED_SHARE
         assert opened[here & (plans[:, column] > 0)].all()
+
+
+def test_a_source_of_few_photos_counts_for_what_they_say() -> None:
+    plans = np.zeros((240, len(Attribute)), dtype=np.float32)
+    frames = photos_of_two_sources(plans, plans, plans)
+    happened = (frames.sources == "dark on purpose").astype(np.float64)
+    everywhere = np.ones(len(plans), dtype=np.bool_)
+    few = np.arange(len(plans)) < len(plans) // 2 + 4
+    assert frames.by_source(happened, everywhere)[1] > 0.85
+    assert 0.5 < frames.by_source(happened, few)[1] < 0.6
+    assert frames.by_source(happened, frames.sources == "common").tolist() == [0, 0]
+
+
+def test_kinds_are_what_is_wrong() -> None:
+    plans = np.zeros((5, len(Attribute)), dtype=np.float32)
+    plans[1, INDEX[Attribute.DEJPEG]] = plans[2, INDEX[Attribute.DEBLUR]] = plans[3, INDEX[Attribute.DENOISE]] = 0.5
+    plans[4, [INDEX[Attribute.DENOISE], INDEX[Attribute.EXPOSURE]]] = 0.5
+    assert kinds_of(plans).tolist() == [Kind.CLEAN, Kind.JPEG, Kind.BLUR, Kind.NOISE, Kind.DEGRADED]
+
+
+def test_frames_are_balanced_over_photos_and_kinds(store: EvidenceStore) -> None:
+    rows, kinds = balanced_rows(store, 2), kinds_of(np.array(store.plans))
+    places = [(int(store.photos[row]), int(kinds[row])) for row in rows]
+    everywhere = {*zip(store.photos.tolist(), kinds.tolist(), strict=True)}
+    assert set(places) == everywhere
+    assert max(places.count(place) for place in everywhere) == 2
+    assert rows.tolist() == sorted(rows)
