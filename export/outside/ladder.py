@@ -1,6 +1,7 @@
 """Takes the parts of a foreign network up the ladder of each target, and tells where one refuses."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -110,14 +111,17 @@ def _lowered(
     part: Part | GraphPart, target: TargetKind, samples: Sequence[Sample], precision: Precision, path: Path
 ) -> LoweredArtifact:
     if isinstance(part, Part):
-        network = _written_plainly(part, samples[0]) if target in PLAINLY else part.module
+        network = _written_plainly(part) if target in PLAINLY else part.module
         return LOWERINGS[target].lower(network, part.spec, samples, precision, path)
     if target is not TargetKind.ONNX:
         raise OutsideError(f"{part.name} comes as ONNX from optimum, which {target} does not read; lower it for onnx.")
     return OnnxLowering().lower_graph(part.graph, part.spec, samples, precision, path)
 
 
-def _written_plainly(part: Part, sample: Sample) -> nn.Module:
+@lru_cache(maxsize=1)
+def _written_plainly(part: Part) -> nn.Module:
+    """Return a part in plain operators; kept for its next target."""
+    (sample,) = draw_samples(part.spec, 1, _SEED)
     plain = plainly(part.module, as_tensors(sample, part.spec))
     meant, said = (run_torch(model, [sample], part.spec) for model in (part.module, plain))
     for fidelity in compare(meant, said, part.spec):
