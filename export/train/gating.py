@@ -18,29 +18,26 @@ from torch import Tensor
 from pocketcrafter.export.models.critic import Judgement
 from pocketcrafter.export.models.renderer import render
 from pocketcrafter.export.train.judged import ALONE, JudgedFrames, Kind, kinds_of
-from pocketcrafter.export.train.limits import AIM_CHANGED_SHARE, AIM_OPENED_SHARE, AIM_WORSE_SHARE, UNCHANGED_PSNR_DB
+from pocketcrafter.export.train.limits import (
+    MAX_OPENED_SHARE,
+    MAX_WORSE_SHARE,
+    MIN_UNCHANGED_SHARE,
+    UNCHANGED_PSNR_DB,
+)
 from pocketcrafter.runtime.gate import AttributeGate, GateSettings
 from pocketcrafter.runtime.plan import RESTORATION, TONAL, UNITS, Attribute, attribute_limits
 
 _PRESENCES: Final = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
-_DEAD_ZONES: Final = (0.0, 0.2, 0.4)
 _CONFIDENCES: Final = (0.0, 0.5, 0.7, 0.9)
-_SHRINKS: Final = (0.85, 1.0)
-_CHOICES: Final = [
-    AttributeGate(presence=p, confidence=c, dead_zone=d, shrink=s)
-    for p, d, c, s in product(_PRESENCES, _DEAD_ZONES, _CONFIDENCES, _SHRINKS)
-    if d == 0 or (c == 0 and s == 0.85)
-]
-_BUDGETS: Final = (0.25, 0.5, 0.75, 1.0, 1.0)
+_CHOICES: Final = [AttributeGate(presence=p, confidence=c, dead_zone=0.0) for p, c in product(_PRESENCES, _CONFIDENCES)]
+_BUDGETS: Final = (0.5, 1.0, 1.0)
 """Shares of the harm that is allowed, handed out one after the other: else the first attribute would take it all."""
 _SAID: Final = ("plan", "presence", "confidence")
 _NEVER: Final = AttributeGate(presence=1.0, confidence=1.0, dead_zone=4.0, shrink=0.0)
 _TUNED: Final[Sequence[Attribute]] = [a for a in TONAL if a not in (Attribute.HIGHLIGHTS, Attribute.SHADOWS)]
 TRIALS: Final = len(_BUDGETS) * len(_TUNED) * len(_CHOICES)
 """How many gates `tune_gate` tries."""
-_RESTORING: Final = [
-    AttributeGate(presence=p, confidence=0.0, dead_zone=0.05, shrink=s) for p, s in product(_PRESENCES, _SHRINKS)
-]
+_RESTORING: Final = [AttributeGate(presence=p, confidence=0.0, dead_zone=0.05) for p in _PRESENCES]
 
 Gates = Mapping[Attribute, AttributeGate]
 _Floats = npt.NDArray[np.float64]
@@ -63,9 +60,9 @@ class GateFigures:
     harmed: Mapping[Kind, float]
 
     def allowed(self, budget: float = 1.0) -> bool:
-        """Whether harm stays within a share of what the aims of `limits` allow."""
+        """Whether harm stays within a share of what `limits` allows of all photos."""
         return all(
-            share <= budget * (AIM_WORSE_SHARE if kind is Kind.DEGRADED else AIM_CHANGED_SHARE)
+            share <= budget * (1 - MIN_UNCHANGED_SHARE if kind is Kind.CLEAN else MAX_WORSE_SHARE)
             for kind, share in self.harmed.items()
         )
 
@@ -142,7 +139,7 @@ def tune_gate(
 ) -> tuple[GateSettings, GateFigures]:
     """Choose each attribute's thresholds by coordinate descent from a gate that is closed.
 
-    What is sought is the lowest mean ΔE2000 of degraded frames. A gate that does more harm than `limits` aim at, to any
+    What is sought is the lowest mean ΔE2000 of degraded frames. A gate that does more harm than `limits` allows, to any
     kind of frames of any source, is not taken, nor one that leaves an attribute further from the truth than it was.
 
     Parameters
@@ -208,13 +205,13 @@ def _error_changes(frames: JudgedFrames, attribute: Attribute, gate: AttributeGa
 def _restoration_gate(frames: JudgedFrames, attribute: Attribute) -> AttributeGate:
     """Return the gate that brings an attribute nearest to the truth, also where nothing else is wrong, or none.
 
-    In no source may it open for more of the frames without the fault than `limits` aim at.
+    In no source may it open for more of the frames without the fault than `limits` allows.
     """
     without = frames.plans[:, list(Attribute).index(attribute)] == 0
     best, chosen = 0.0, _NEVER
     for gate in _RESTORING:
         opened = (_opened(frames, attribute, gate) != 0).astype(np.float64)
-        if frames.by_source(opened, without).max() > AIM_OPENED_SHARE:
+        if without.any() and frames.by_source(opened, without).max() > MAX_OPENED_SHARE:
             continue
         if _error_changes(frames, attribute, gate).mean() > 0:
             continue

@@ -106,12 +106,12 @@ class JudgedFrames:
         values
             Of every frame, ``(N,)``.
         among
-            The frames that count, ``(N,)``.
+            The frames that count, at least one: ``(N,)``.
         """
         places = [among & (self.sources == name) for name in np.unique(self.sources)]
-        means = np.array([values[place].mean() if place.any() else np.nan for place in places])
         photos = np.array([len(np.unique(self.photos[place])) for place in places])
-        drawn = photos * np.nan_to_num(means) + PRIOR_PHOTOS * means[photos > 0].mean()
+        means = np.array([values[place].mean() if place.any() else 0.0 for place in places])
+        drawn = photos * means + PRIOR_PHOTOS * means[photos > 0].mean()
         return np.asarray(drawn / (photos + PRIOR_PHOTOS), dtype=np.float64)
 
 
