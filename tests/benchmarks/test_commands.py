@@ -23,7 +23,7 @@ def test_quality_writes_what_the_report_reads_and_fails_on_missed_gates(
     captured = capfd.readouterr()
     assert run([*map(str, words)]) == 1
     again = QualityReport.model_validate_json(capfd.readouterr().out)
-    assert "clean frames: left as they are: at least 75.0% asked, measured 0.0%" in captured.err
+    assert "clean frames: left as they are: at least 92.0% asked, measured 0.0%" in captured.err
     assert "Traceback" not in captured.err
     (tmp_path / "quality.json").write_text(captured.out)
     report = read_quality(tmp_path / "quality.json")
