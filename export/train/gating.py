@@ -18,12 +18,7 @@ from torch import Tensor
 from pocketcrafter.export.models.critic import Judgement
 from pocketcrafter.export.models.renderer import render
 from pocketcrafter.export.train.judged import ALONE, JudgedFrames, Kind, kinds_of
-from pocketcrafter.export.train.limits import (
-    MAX_OPENED_SHARE,
-    MAX_WORSE_SHARE,
-    MIN_UNCHANGED_SHARE,
-    UNCHANGED_PSNR_DB,
-)
+from pocketcrafter.export.train.limits import AIM_CHANGED_SHARE, AIM_WORSE_SHARE, MAX_OPENED_SHARE, UNCHANGED_PSNR_DB
 from pocketcrafter.runtime.gate import AttributeGate, GateSettings
 from pocketcrafter.runtime.plan import RESTORATION, TONAL, UNITS, Attribute, attribute_limits
 
@@ -139,7 +134,7 @@ def tune_gate(
 ) -> tuple[GateSettings, GateFigures]:
     """Choose each attribute's thresholds by coordinate descent from a gate that is closed.
 
-    What is sought is the lowest mean ΔE2000 of degraded frames. A gate that does more harm than `limits` allows, to any
+    What is sought is the lowest mean ΔE2000 of degraded frames. A gate that does more harm than `limits` aim at, to any
     kind of frames of any source, is not taken, nor one that leaves an attribute further from the truth than it was.
 
     Parameters
