@@ -23,9 +23,15 @@ from pocketcrafter.runtime.gate import AttributeGate, GateSettings
 from pocketcrafter.runtime.plan import RESTORATION, TONAL, UNITS, Attribute, attribute_limits
 
 _PRESENCES: Final = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
+_DEAD_ZONES: Final = (0.0, 0.2, 0.4)
 _CONFIDENCES: Final = (0.0, 0.5, 0.7, 0.9)
-_CHOICES: Final = [AttributeGate(presence=p, confidence=c, dead_zone=0.0) for p, c in product(_PRESENCES, _CONFIDENCES)]
-_BUDGETS: Final = (0.5, 1.0, 1.0)
+_SHRINKS: Final = (0.85, 1.0)
+_CHOICES: Final = [
+    AttributeGate(presence=p, confidence=c, dead_zone=d, shrink=s)
+    for p, d, c, s in product(_PRESENCES, _DEAD_ZONES, _CONFIDENCES, _SHRINKS)
+    if d == 0 or (c == 0 and s == 0.85)
+]
+_BUDGETS: Final = (0.25, 0.5, 0.75, 1.0, 1.0)
 """Shares of the harm that is allowed, handed out one after the other: else the first attribute would take it all."""
 _SAID: Final = ("plan", "presence", "confidence")
 _NEVER: Final = AttributeGate(presence=1.0, confidence=1.0, dead_zone=4.0, shrink=0.0)
@@ -55,9 +61,9 @@ class GateFigures:
     harmed: Mapping[Kind, float]
 
     def allowed(self, budget: float = 1.0) -> bool:
-        """Whether harm stays within a share of what `limits` allows of all photos."""
+        """Whether harm stays within a share of what the aims of `limits` allow."""
         return all(
-            share <= budget * (1 - MIN_UNCHANGED_SHARE if kind is Kind.CLEAN else MAX_WORSE_SHARE)
+            share <= budget * (AIM_CHANGED_SHARE if kind is Kind.CLEAN else AIM_WORSE_SHARE)
             for kind, share in self.harmed.items()
         )
 
