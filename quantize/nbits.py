@@ -97,7 +97,7 @@ def quantize_linears(
     rest = [*casts, *graph.node]
     del graph.node[:]
     graph.node.extend(rest)
-    _drop_unused(graph)
+    drop_unused(graph)
     if not any(opset.domain == _DOMAIN for opset in made.opset_import):
         made.opset_import.append(helper.make_opsetid(_DOMAIN, 1))
     return made
@@ -136,7 +136,7 @@ def decoded(model: onnx.ModelProto) -> onnx.ModelProto:
     left = [node for node in made.graph.node if node not in casts or node.output[0] in used]
     del made.graph.node[:]
     made.graph.node.extend(left)
-    _drop_unused(made.graph)
+    drop_unused(made.graph)
     return made
 
 
@@ -174,7 +174,8 @@ def _is_linear(node: onnx.NodeProto, weights: Mapping[str, onnx.TensorProto]) ->
     return plain and "transB" in facts and facts["transB"].i == 1 and weights[node.input[1]].dims[1] % BLOCK == 0
 
 
-def _drop_unused(graph: onnx.GraphProto) -> None:
+def drop_unused(graph: onnx.GraphProto) -> None:
+    """Remove the initializers that no node reads."""
     used = {name for node in graph.node for name in node.input}
     kept = [tensor for tensor in graph.initializer if tensor.name in used]
     del graph.initializer[:]

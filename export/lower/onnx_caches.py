@@ -8,6 +8,9 @@ import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
+from pocketcrafter.export.lower.onnx_coverage import shapes_of
+from pocketcrafter.quantize.nbits import drop_unused
+
 _INDEX: Final = "cache.index"
 
 
@@ -38,11 +41,7 @@ def written_in_place(model: ModelProto, selector: str) -> ModelProto:
     made = ModelProto()
     made.CopyFrom(model)
     graph = made.graph
-    inferred = onnx.shape_inference.infer_shapes(made).graph
-    shapes = {
-        value.name: tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
-        for value in (*inferred.value_info, *inferred.input, *inferred.output)
-    }
+    shapes = shapes_of(made)
     makers = {output: node for node in graph.node for output in node.output}
     ones = {one.name for one in graph.initializer if np.array_equal(numpy_helper.to_array(one).ravel(), [1.0])}
     found = {node.name: write for node in graph.node if (write := _write(node, makers, shapes, selector, ones))}
@@ -112,8 +111,6 @@ def _keep(graph: onnx.GraphProto, nodes: Sequence[NodeProto]) -> None:
         if read.intersection(node.output):
             kept.append(node)
             read.update(node.input)
-    weights = [initializer for initializer in graph.initializer if initializer.name in read]
     del graph.node[:]
-    del graph.initializer[:]
     graph.node.extend(reversed(kept))
-    graph.initializer.extend(weights)
+    drop_unused(graph)

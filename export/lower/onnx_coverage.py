@@ -43,7 +43,7 @@ def onnx_coverage(exported: onnx.ModelProto, optimized: onnx.ModelProto) -> Cove
             # Fusions put words in front of the name of the layer that they fuse, and their own names behind it.
             layer = layers[node.name.split(" ")[-1].split("/")[0].removesuffix(TURNED)]
             (missed if node.input[1] in dequantized else kept)[node.op_type].append(layer)
-    shapes = _shapes(exported)
+    shapes = shapes_of(exported)
     total = total_macs(exported)
     lost = sum(_macs(node, shapes) for found in missed.values() for node in found)
     quantized = any(node.op_type == "QuantizeLinear" for node in nodes)
@@ -62,7 +62,7 @@ def onnx_coverage(exported: onnx.ModelProto, optimized: onnx.ModelProto) -> Cove
 
 def total_macs(exported: onnx.ModelProto) -> int:
     """Return the multiply-accumulates of all layers with weights."""
-    shapes = _shapes(exported)
+    shapes = shapes_of(exported)
     return sum(_macs(node, shapes) for node in exported.graph.node if node.op_type in WEIGHTED)
 
 
@@ -78,7 +78,8 @@ def _fallback(op: str, layers: Sequence[onnx.NodeProto], why: str, *, allowed: b
     return Fallback(op=op, count=len(layers), reason=f"{why}: {', '.join(where)}"[:_REASON_CHARS], allowed=allowed)
 
 
-def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+def shapes_of(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+    """Return the shape of everything that a model of static shapes names, its weights among them."""
     graph = model.graph
     shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     for value in (*graph.value_info, *graph.input, *graph.output):

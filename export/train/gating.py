@@ -158,11 +158,12 @@ def tune_gate(
     trials = _Trials(frames)
     gates: Gates = dict.fromkeys(_TUNED, _NEVER)
     best = trials.outcome(gates)
+    harmless = {a: [c for c in _CHOICES if _error_changes(frames, a, c).max() <= 0] for a in _TUNED}
     for budget in _BUDGETS:
         for attribute in _TUNED:
             for choice in _CHOICES:
                 on_progress(1)
-                if _error_changes(frames, attribute, choice).max() > 0:
+                if choice not in harmless[attribute]:
                     continue
                 tried = {**gates, attribute: choice}
                 figures = trials.outcome(tried)

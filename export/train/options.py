@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from pocketcrafter.export.data.manifest import Split, load_manifest
+from pocketcrafter.export.data.manifest import PhotoRecord, Split, load_manifest
 from pocketcrafter.export.models import save_component
 from pocketcrafter.export.models.pretrained import imagenet_backbone
 from pocketcrafter.export.train.evidence import EvidenceStore, build_store
@@ -97,19 +97,21 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def photos_of(options: TrainOptions, split: Split) -> list[Path]:
     """Return the prepared photos of a split, in a fixed order."""
-    return sorted(options.data / photo.file for photo in load_manifest(options.data).photos(split))
+    return [options.data / record.file for record in _records(options, split)]
 
 
 def photographers_of(options: TrainOptions, split: Split) -> list[str]:
     """Return who took each of `photos_of`; who is unknown is named by the source."""
-    records = sorted(load_manifest(options.data).photos(split), key=lambda record: options.data / record.file)
-    return [record.author if record.author != "unknown" else record.source for record in records]
+    return [r.author if r.author != "unknown" else r.source for r in _records(options, split)]
 
 
 def sources_of(options: TrainOptions, split: Split) -> list[str]:
     """Return where each of `photos_of` is from."""
-    records = sorted(load_manifest(options.data).photos(split), key=lambda record: options.data / record.file)
-    return [record.source for record in records]
+    return [record.source for record in _records(options, split)]
+
+
+def _records(options: TrainOptions, split: Split) -> list[PhotoRecord]:
+    return sorted(load_manifest(options.data).photos(split), key=lambda record: options.data / record.file)
 
 
 def stored_frames(options: TrainOptions, split: Split) -> EvidenceStore:
