@@ -55,8 +55,14 @@ PROSE_WORDS: Final = 1280
 """Size of the decoder's vocabulary."""
 PROSE_LENGTH: Final = 384
 """Most tokens of a prompt and its critique together."""
-PROSE_CACHE: Final = (4, 4, PROSE_LENGTH, 48)
-"""The decoder's key and value caches: layers, heads, positions, channels of a head."""
+PROSE_LAYERS: Final = 4
+"""Layers of the decoder; each has a key cache and a value cache."""
+PROSE_CACHE: Final = (4, PROSE_LENGTH, 48)
+"""A cache of the decoder: heads, positions, channels of a head."""
+PROSE_KEYS: Final = tuple(f"keys_{layer}" for layer in range(PROSE_LAYERS))
+PROSE_VALUES: Final = tuple(f"values_{layer}" for layer in range(PROSE_LAYERS))
+PROSE_ROWS: Final = (PROSE_LAYERS, PROSE_CACHE[0], 1, PROSE_CACHE[2])
+"""What one position adds to all key caches, or to all value caches."""
 
 _A: Final = len(Attribute)
 _RGB: Final = "RGB, sRGB-encoded"
@@ -167,13 +173,16 @@ POCKET_SPECS: Final[Mapping[Component, ComponentSpec]] = {
             ),
             TensorSpec(name="soft", shape=(1, TOKEN_DIM), semantics="A plan token of the critic; zeros with a word"),
             TensorSpec(name="position", shape=(1, PROSE_LENGTH), minimum=0, maximum=1, semantics="One-hot position"),
-            TensorSpec(name="keys", shape=PROSE_CACHE, semantics="Keys of earlier positions; zeros at the others"),
-            TensorSpec(name="values", shape=PROSE_CACHE, semantics="Values of earlier positions; zeros at the others"),
+            *(
+                TensorSpec(name=name, shape=PROSE_CACHE, semantics=f"A layer's {what} of earlier positions")
+                for what, names in (("keys", PROSE_KEYS), ("values", PROSE_VALUES))
+                for name in names
+            ),
         ),
         outputs=(
             TensorSpec(name="logits", shape=(1, PROSE_WORDS), semantics="Log-odds of the next word"),
-            TensorSpec(name="next_keys", shape=PROSE_CACHE, semantics="The keys with this position's"),
-            TensorSpec(name="next_values", shape=PROSE_CACHE, semantics="The values with this position's"),
+            TensorSpec(name="key", shape=PROSE_ROWS, semantics="Each layer's key of this position, for its cache"),
+            TensorSpec(name="value", shape=PROSE_ROWS, semantics="Each layer's value of this position, for its cache"),
         ),
     ),
 }

@@ -42,12 +42,20 @@ _EVERYTHING: Final = _TONE_ONLY.model_copy(update={"denoise": 0.5, "dejpeg": 0.3
 _WIDE_OPEN: Final = GateSettings.uniform(presence=0, confidence=0, dead_zone=0)
 
 
+_IN_A_ROW: Final[Mapping[Component, int]] = {Component.DECODER: 32}
+"""Networks that no one runs once: words follow each other, and each finds in the processor what the last one left."""
+
+
 class Job(Protocol):
     """Work that a process of its own does again and again."""
 
     @property
     def name(self) -> str:
         """What it is, in words."""
+
+    @property
+    def in_a_row(self) -> int:
+        """How often it is done in a timed run, without a pause."""
 
     def import_engine(self) -> None:
         """Import what computes, so that neither its time nor its memory counts as the bundle's."""
@@ -87,6 +95,11 @@ class NetworkJob:
     def name(self) -> str:
         """What it is, in words."""
         return f"{self.component} on {self.runner}, {in_threads(self.threads)}"
+
+    @property
+    def in_a_row(self) -> int:
+        """A sentence of what is run in a loop, one of anything else."""
+        return _IN_A_ROW.get(self.component, 1)
 
     def import_engine(self) -> None:
         """Import the engine."""
@@ -130,6 +143,11 @@ class PhotoJob:
         return (
             f"photo of {self.megapixels:g} MP on {self.target}, restoration {restoration}, {in_threads(self.threads)}"
         )
+
+    @property
+    def in_a_row(self) -> int:
+        """One photo."""
+        return 1
 
     def import_engine(self) -> None:
         """Import the target's engine."""

@@ -120,7 +120,7 @@ def measure_latency(path: Path, options: LatencyOptions, progress: Progress = la
         reasons = "".join(f"\n  {s.what}: {s.reason}" for s in skipped)
         raise BackendError(f"{path}: nothing could be measured here:{reasons}")
     return LatencyReport(
-        schema_version=2,
+        schema_version=3,
         bundle=bundle.manifest.name,
         manifest_sha256=hashlib.sha256(read_manifest_bytes(bundle.root)).hexdigest(),
         machine=machine,
@@ -238,6 +238,7 @@ def _case(measured: Measured[NetworkJob]) -> CaseResult:
         threads=job.threads,
         load_ms=tuple(1e3 * o.load_s for o in opened),
         first_ms=tuple(1e3 * o.first_s for o in opened),
+        in_a_row=job.in_a_row,
         warm=Timing.of(measured.samples_ms),
         cpu_ms=measured.cpu_ms,
         base_rss_mib=opened[-1].base_rss_mib,

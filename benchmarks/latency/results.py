@@ -93,6 +93,7 @@ class CaseResult(Config):
     threads: int = Field(ge=1)
     load_ms: Samples = Field(description="Opening the artifact in a new process, one value a process.")
     first_ms: Samples = Field(description="The first inference after that.")
+    in_a_row: int = Field(ge=1, description="Inferences without a pause in each timed run; its sample is their mean.")
     warm: Timing
     cpu_ms: float = Field(gt=0, description="Mean CPU time of a warm inference, over all threads.")
     base_rss_mib: float = Field(ge=0, description="Resident memory with the engine imported, before the artifact.")
@@ -190,7 +191,7 @@ class SustainedCurve(Config):
 class LatencyReport(Config):
     """Everything that one `pocketcrafter bench latency` measured."""
 
-    schema_version: Literal[2]
+    schema_version: Literal[3]
     bundle: Name = Field(description="The name in the bundle's manifest.")
     manifest_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     machine: Machine

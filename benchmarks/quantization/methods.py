@@ -32,21 +32,24 @@ from pocketcrafter.export.calibration import Sample
 from pocketcrafter.export.lower.base import as_tensors, frozen
 from pocketcrafter.export.lower.onnx import export_onnx
 from pocketcrafter.export.models import decoder_network, load_component
-from pocketcrafter.export.models.decoder import LAYERS, Decoder
+from pocketcrafter.export.models.decoder import Decoder
 from pocketcrafter.quantize.nncf_onnx import compress_nncf, quantize_nncf, quantize_nncf_controlled
 from pocketcrafter.quantize.observers import Range
 from pocketcrafter.quantize.qdq import quantize_onnx
 from pocketcrafter.quantize.rounding import NEAREST, Guidance, blocks_of
 from pocketcrafter.quantize.smoothing import smoothed
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
-from pocketcrafter.runtime.components import POCKET_SPECS, Component, ComponentSpec
+from pocketcrafter.runtime.components import POCKET_SPECS, PROSE_LAYERS, Component, ComponentSpec
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.fidelity import sqnr_db
 
 DECODER_PAIRS: Final[Mapping[str, Sequence[str]]] = {
-    **{f"blocks.{i}.norm_attention": [f"blocks.{i}.{n}" for n in ("query", "key", "value")] for i in range(LAYERS)},
-    **{f"blocks.{i}.norm_hidden": [f"blocks.{i}.{n}" for n in ("gate", "up")] for i in range(LAYERS)},
-    **{f"blocks.{i}.up": [f"blocks.{i}.down"] for i in range(LAYERS)},
+    **{
+        f"blocks.{i}.norm_attention": [f"blocks.{i}.{n}" for n in ("query", "key", "value")]
+        for i in range(PROSE_LAYERS)
+    },
+    **{f"blocks.{i}.norm_hidden": [f"blocks.{i}.{n}" for n in ("gate", "up")] for i in range(PROSE_LAYERS)},
+    **{f"blocks.{i}.up": [f"blocks.{i}.down"] for i in range(PROSE_LAYERS)},
     "norm": ["logits"],
 }
 """Layers of the decoder by what makes their inputs."""

@@ -26,6 +26,9 @@ from pocketcrafter.runtime.errors import BackendError
 PREFILL_STEPS: Final = 32
 """Positions that one call of `prefill` takes: a whole prompt of 18, and room for a longer one."""
 
+_POSITIONS: Final = 2
+"""The axis of positions in what the decoder adds to its caches."""
+
 _MAIN: Final = "main"
 _WEIGHTS_IN: Final = "decoder."
 """Where the modules of the functions hold the network, and so the weights that they share."""
@@ -60,7 +63,7 @@ class StatefulForm:
 def stateful_form(model: nn.Module, minimum: CoremlOs) -> StatefulForm | None:
     """Return how a network is written with its state inside, or `None` where it has none or the system knows none."""
     make = _FORMS.get(type(model))
-    # Apple's systems before iOS 18 keep nothing between calls: there the caches go in and out.
+    # Apple's systems before iOS 18 keep nothing between calls: there the caches go in.
     return None if make is None or minimum is CoremlOs.IOS17 else make(model)
 
 
@@ -116,32 +119,41 @@ def _decoder_form(model: nn.Module) -> StatefulForm:
     if not isinstance(model, Decoder):
         raise TypeError(f"{type(model).__name__} is no decoder")
     functions = (_decoder_function("decode", 1, model), _decoder_function("prefill", PREFILL_STEPS, model))
-    return StatefulForm(functions, _prove_prefill)
+    return StatefulForm(functions, _prove)
 
 
 def _decoder_function(name: str, steps: int, model: Decoder) -> StatefulFunction:
     spec = POCKET_SPECS[Component.DECODER]
 
-    def wide(tensor: TensorSpec) -> TensorSpec:
-        return tensor.model_copy(update={"shape": (steps, *tensor.shape[1:])})
+    def wide(tensor: TensorSpec, axis: int = 0) -> TensorSpec:
+        shape = (*tensor.shape[:axis], steps, *tensor.shape[axis + 1 :])
+        return tensor.model_copy(update={"shape": shape})
 
+    logits, *rows = spec.outputs
     about = ArtifactFunction(
         name=name,
         inputs=tuple(wide(tensor) for tensor in spec.inputs[:3]),
-        outputs=(wide(spec.outputs[0]),),
+        outputs=(wide(logits), *(wide(tensor, _POSITIONS) for tensor in rows)),
         states=spec.inputs[3:],
     )
     return StatefulFunction(about, StatefulDecoder(model))
 
 
-def _prove_prefill(program: Program, model: nn.Module, samples: Sequence[Sample], mode: Mode) -> tuple[Fidelity, ...]:
+def _prove(program: Program, model: nn.Module, samples: Sequence[Sample], mode: Mode) -> tuple[Fidelity, ...]:
+    """Take all of a prompt but its last position by `prefill`, and that one by `decode`, on the same states."""
     given, steps, expected = rehearse(model, samples, PREFILL_STEPS)
-    prefill = Interpreter(program, "prefill", mode)
+    last = slice(steps - 1, steps)
+    one = {name: tensor[last] for name, tensor in given.items()}
+    many = {**given, "position": given["position"].clone()}
+    many["position"][last] = 0
+    prefill, decode = (Interpreter(program, name, mode) for name in ("prefill", "decode"))
     state = prefill.new_state()
-    (logits,) = prefill.run(given, state).outputs.values()
-    found = {"logits": logits[:steps], **{name: kept.value for name, kept in state.items()}}
+    logits = prefill.run(many, state).outputs["logits"][: steps - 1]
+    found = {"logits": torch.cat([logits, decode.run(one, state).outputs["logits"]])}
+    found |= {name: kept.value for name, kept in state.items()}
     return tuple(
-        Fidelity.between(f"prefill: {name}", expected[name].numpy(), found[name].numpy()) for name in sorted(expected)
+        Fidelity.between(f"prefill and decode: {name}", expected[name].numpy(), found[name].numpy())
+        for name in sorted(expected)
     )
 
 

@@ -19,15 +19,13 @@ from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError
 
 _PROGRAM: Final = ".pte"
-NEXT: Final = "next_"
-"""What a component's contract puts before the name of a tensor that it takes back with the next call."""
 
 
 def open_package(artifact: Path, spec: ComponentSpec, mode: Mode) -> Session:
     """Open a package, or the one in a ``.pte``, that keeps a component's contract.
 
-    A function that keeps tensors between calls keeps it too: what the contract hands in as ``x`` and takes back as
-    ``next_x`` is put into its state ``x`` before each run and read from it afterwards.
+    A function that keeps tensors between calls keeps it too: what the contract hands in as ``x`` is put into its state
+    ``x`` before each run.
 
     Raises
     ------
@@ -55,7 +53,7 @@ class _Inside:
     inputs: tuple[str, ...]
     """The program's names, in the order of the spec's; a state of that name among them."""
     outputs: tuple[str, ...]
-    """Likewise; what a state ``x`` holds afterwards is ``next_x``."""
+    """Likewise."""
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -78,7 +76,7 @@ def _open(artifact: Path, spec: ComponentSpec) -> _Inside:
 def _check(artifact: Path, inside: _Inside, spec: ComponentSpec) -> None:
     function = inside.program.function()
     has = {port.name: _shape(port) for port in (*function.inputs, *function.states)}
-    gives = {*function.outputs, *(f"{NEXT}{name}" for name in inside.states)}
+    gives = set(function.outputs)
     wants = dict(zip(inside.inputs, (t.shape for t in spec.inputs), strict=False))
     whole = (len(inside.inputs), len(inside.outputs)) == (len(spec.inputs), len(spec.outputs))
     if not whole or has != wants or gives != set(inside.outputs):
@@ -106,9 +104,7 @@ class _MilSession:
 
     def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
         feeds, states = _feeds(inputs, self._inside, self._spec)
-        state = self._interpreter.new_state(states)
-        outputs = self._interpreter.run(feeds, state).outputs
-        outputs |= {f"{NEXT}{name}": kept.value for name, kept in state.items()}
+        outputs = self._interpreter.run(feeds, self._interpreter.new_state(states)).outputs
         return named_outputs([outputs[name].numpy() for name in self._inside.outputs], self._spec)
 
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pocketcrafter.export.models.decoder import HEAD_DIM, HEADS, WIDTH, Block, Decoder
+from pocketcrafter.export.models.decoder import HEAD_DIM, HEADS, WIDTH, Block, Decoder, rotated
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.components import PROSE_CACHE, PROSE_LENGTH
+from pocketcrafter.runtime.components import PROSE_CACHE, PROSE_KEYS, PROSE_LENGTH, PROSE_VALUES
 
 MASKED: Final = -64.0
 """As in the decoder: far below any score."""
@@ -26,80 +26,80 @@ class StatefulDecoder(nn.Module):
         Whose layers are used.
     """
 
-    keys: Tensor
-    values: Tensor
-
     def __init__(self, decoder: Decoder) -> None:
         super().__init__()
         self.decoder = decoder
-        for name in ("keys", "values"):
+        for name in (*PROSE_KEYS, *PROSE_VALUES):
             self.register_buffer(name, torch.zeros(PROSE_CACHE))
 
-    def forward(self, word: Tensor, soft: Tensor, position: Tensor) -> Tensor:
-        """Take N words or plan tokens; return the logits after each, ``(N, PROSE_WORDS)``, and keep their positions.
+    def forward(self, word: Tensor, soft: Tensor, position: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Take N words or plan tokens and keep their positions; return what the decoder does, for each of them.
 
         Parameters
         ----------
         word, soft
             One-hot ``(N, PROSE_WORDS)`` and ``(N, TOKEN_DIM)``, as the decoder takes them.
         position
-            One-hot ``(N, PROSE_LENGTH)``, ascending. A row of zeros is left out: nothing is kept of it, and its logits
-            mean nothing.
+            One-hot ``(N, PROSE_LENGTH)``, ascending. A row of zeros is left out: nothing is kept of it, and what is
+            returned for it means nothing.
+
+        Returns
+        -------
+        tuple
+            Logits ``(N, PROSE_WORDS)``; keys and values, ``(PROSE_LAYERS, HEADS, N, HEAD_DIM)``.
         """
         decoder = self.decoder
         rows = word.shape[0]
         x = decoder.word(word) + decoder.soft(soft)
-        rotation = [
+        cosine, sine = (
             torch.mm(position, table).reshape(1, rows, HEAD_DIM // 2) for table in (decoder.cosines, decoder.sines)
-        ]
+        )
         place = torch.mm(position * decoder.index, decoder.twice).reshape(1, rows, 1)
-        ahead = (decoder.indices - place).clamp(0, 1)
+        # One place further than the decoder hides: here a position finds itself in the cache.
+        ahead = (decoder.indices - 2.0 - place).clamp(0, 1)
         mask = 1.0 - ahead, ahead * MASKED
         here = position.transpose(0, 1).reshape(1, PROSE_LENGTH, rows)
-        elsewhere = 1.0 - here.sum(2, keepdim=True)
-        keys, values = [], []
-        for index, block in enumerate(decoder.blocks):
+        places = here, 1.0 - here.sum(2, keepdim=True)
+        kept: dict[str, Tensor] = {}
+        made: list[Tensor] = []
+        for block, *names in zip(decoder.blocks, PROSE_KEYS, PROSE_VALUES, strict=True):
             assert isinstance(block, Block)  # noqa: S101 - a module list forgets what it holds
-            old = self.keys[index].reshape(PROSE_CACHE[1:]), self.values[index].reshape(PROSE_CACHE[1:])
-            x, key, value = _through(block, x, old, rotation, mask, here, elsewhere)
-            keys.append(key.reshape(1, *PROSE_CACHE[1:]))
-            values.append(value.reshape(1, *PROSE_CACHE[1:]))
-        # Before the logits: coremltools 9.0 breaks (KeyError) where what two states become is computed last of all.
-        new_keys, new_values = torch.cat(keys), torch.cat(values)
+            x, new, caches = _through(block, x, [self.get_buffer(name) for name in names], (cosine, sine), mask, places)
+            made += new
+            kept |= zip(names, caches, strict=True)
+        # Last but for the copies: coremltools 9.0 breaks (KeyError) where what states become is computed last of all.
         logits: Tensor = decoder.logits(decoder.norm(x))
-        self.keys.copy_(new_keys)
-        self.values.copy_(new_values)
-        return logits
+        keys, values = (
+            torch.cat(of_layers).reshape(-1, HEADS, rows, HEAD_DIM) for of_layers in (made[::2], made[1::2])
+        )
+        for name, cache in kept.items():
+            self.get_buffer(name).copy_(cache)
+        return logits, keys, values
 
 
 def _through(
     block: Block,
     x: Tensor,
-    caches: tuple[Tensor, Tensor],
-    rotation: list[Tensor],
+    caches: Sequence[Tensor],
+    rotation: tuple[Tensor, Tensor],
     mask: tuple[Tensor, Tensor],
-    here: Tensor,
-    elsewhere: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
+    places: tuple[Tensor, Tensor],
+) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """Return what a layer makes of x, of each position's key and value, and of its caches."""
     rows = x.shape[0]
+    here, elsewhere = places
     y = block.norm_attention(x)
     query, key, value = (
         layer(y).reshape(rows, HEADS, HEAD_DIM).transpose(0, 1) for layer in (block.query, block.key, block.value)
     )
+    new = [rotated(key, *rotation), value]
     # A product with the one-hot positions puts each row in its place; a write by index would be a scatter.
-    keys = caches[0] * elsewhere + torch.matmul(here, _rotated(key, rotation))
-    values = caches[1] * elsewhere + torch.matmul(here, value)
-    scores = torch.matmul(_rotated(query, rotation), keys.transpose(1, 2)) * HEAD_DIM**-0.5
-    seen = torch.matmul(F.softmax(scores * mask[0] + mask[1], -1), values)
+    kept = [cache * elsewhere + torch.matmul(here, row) for cache, row in zip(caches, new, strict=True)]
+    scores = torch.matmul(rotated(query, *rotation), kept[0].transpose(1, 2)) * HEAD_DIM**-0.5
+    seen = torch.matmul(F.softmax(scores * mask[0] + mask[1], -1), kept[1])
     x = x + block.output(seen.transpose(0, 1).reshape(rows, WIDTH))
     y = block.norm_hidden(x)
-    return x + block.down(F.silu(block.gate(y)) * block.up(y)), keys, values
-
-
-def _rotated(x: Tensor, rotation: list[Tensor]) -> Tensor:
-    cosine, sine = rotation
-    first, second = x.chunk(2, 2)
-    return torch.cat([first * cosine - second * sine, second * cosine + first * sine], 2)
+    return x + block.down(F.silu(block.gate(y)) * block.up(y)), new, kept
 
 
 def rehearse(
@@ -110,7 +110,7 @@ def rehearse(
     Parameters
     ----------
     decoder
-        One position a call, caches in and out.
+        One position a call, caches in and their rows out.
     samples
         Where words and plan tokens come from, in order and again from the start.
     rows
@@ -119,21 +119,22 @@ def rehearse(
     Returns
     -------
     tuple
-        Inputs of all rows together; how many of them are taken; ``logits`` after each of these, and ``keys`` and
-        ``values`` at the end.
+        Inputs of all rows together; how many of them are taken; ``logits`` after each of these, and every cache at the
+        end.
     """
     steps = rows - rows // 8
     word, soft = (torch.zeros(rows, torch.tensor(samples[0][name]).shape[1]) for name in ("word", "soft"))
     position = torch.eye(rows, PROSE_LENGTH)
     position[steps:] = 0
-    kept: list[Tensor] = [torch.zeros(PROSE_CACHE), torch.zeros(PROSE_CACHE)]
+    caches = {name: torch.zeros(PROSE_CACHE) for name in (*PROSE_KEYS, *PROSE_VALUES)}
     logits = []
     with torch.no_grad():
         for row in range(steps):
             sample = samples[row % len(samples)]
             word[row], soft[row] = (torch.tensor(sample[name][0]) for name in ("word", "soft"))
             here = slice(row, row + 1)
-            said, *kept = decoder(word[here], soft[here], position[here], *kept)
+            said, keys, values = decoder(word[here], soft[here], position[here], *caches.values())
+            for cache, new in zip(caches.values(), (*keys, *values), strict=True):
+                cache[:, here] = new
             logits.append(said)
-    expected = {"logits": torch.cat(logits), "keys": kept[0], "values": kept[1]}
-    return {"word": word, "soft": soft, "position": position}, steps, expected
+    return {"word": word, "soft": soft, "position": position}, steps, {"logits": torch.cat(logits), **caches}

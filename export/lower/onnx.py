@@ -25,8 +25,8 @@ from pocketcrafter.export.lower.base import (
     run_artifact,
     run_torch,
 )
-from pocketcrafter.export.lower.onnx_caches import written_in_place
 from pocketcrafter.export.lower.onnx_coverage import onnx_coverage
+from pocketcrafter.export.lower.onnx_fusions import fused
 from pocketcrafter.export.precisions import WEIGHT_BITS
 from pocketcrafter.quantize.blocks import Blocks
 from pocketcrafter.quantize.dynamic import quantize_onnx_dynamic
@@ -52,7 +52,7 @@ STATIC: Final = frozenset({Precision.INT8, *_SIXTEEN_BITS})
 """Precisions whose activation ranges are fixed before the network runs."""
 
 _SELECTORS: Final[Mapping[Component, str]] = {Component.DECODER: "position"}
-"""Inputs that are one-hot by contract and say where in a cache something is written."""
+"""Inputs that are one-hot by contract and say which position a step is of."""
 
 _UNFUSED: Final = "the same graph without ONNX Runtime's graph optimization"
 _DECODED: Final = "the graph with its weights read back into float32"
@@ -162,7 +162,7 @@ def _lowered(
             onnx.save(decoded(bare), folder / "decoded.onnx")
             simulation = Simulation(simulate(folder / "decoded.onnx", held, spec), _DECODED)
         if spec.component in _SELECTORS:
-            bare = written_in_place(bare, _SELECTORS[spec.component])
+            bare = fused(bare, _SELECTORS[spec.component])
         strip_metadata(bare)
         onnx.save(stored_in_halves(bare), made)
     # Beside 16-bit activations all layers are to run in float32, as in the exported model.

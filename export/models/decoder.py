@@ -1,7 +1,8 @@
 """The critic's decoder as it is lowered: one step of a small Llama as one static graph, with no gather in it.
 
 What changes from step to step comes in as tensors: the word and its position as one-hot vectors, the caches as they
-were. A position's rotation and mask are constants that the one-hot position picks by multiplication.
+were. A position's rotation and mask are constants that the one-hot position picks by multiplication. Caches only come
+in: what goes out is this position's rows, a thousandth of them, which the caller writes into its memory.
 """
 
 from typing import Final
@@ -10,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pocketcrafter.runtime.components import PROSE_CACHE, PROSE_LENGTH, PROSE_WORDS, TOKEN_DIM
+from pocketcrafter.runtime.components import PROSE_CACHE, PROSE_LAYERS, PROSE_LENGTH, PROSE_WORDS, TOKEN_DIM
 
-LAYERS, HEADS, _, HEAD_DIM = PROSE_CACHE
+HEADS, _, HEAD_DIM = PROSE_CACHE
 WIDTH: Final = HEADS * HEAD_DIM
 HIDDEN: Final = 512
 ROPE_BASE: Final = 10_000.0
@@ -35,7 +36,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.word = nn.Linear(PROSE_WORDS, WIDTH, bias=False)
         self.soft = nn.Linear(TOKEN_DIM, WIDTH, bias=False)
-        self.blocks = nn.ModuleList(Block() for _ in range(LAYERS))
+        self.blocks = nn.ModuleList(Block() for _ in range(PROSE_LAYERS))
         self.norm = RmsNorm()
         self.logits = nn.Linear(WIDTH, PROSE_WORDS, bias=False)
         cosines, sines = rotations()
@@ -44,12 +45,10 @@ class Decoder(nn.Module):
         indices = torch.arange(PROSE_LENGTH, dtype=torch.float32)
         self.register_buffer("twice", torch.full((PROSE_LENGTH, 1), 2.0), persistent=False)
         self.register_buffer("index", indices.reshape(1, PROSE_LENGTH), persistent=False)
-        self.register_buffer("indices", 2 * indices.reshape(1, 1, PROSE_LENGTH) - 0.5, persistent=False)
+        self.register_buffer("indices", 2 * indices.reshape(1, 1, PROSE_LENGTH) + 1.5, persistent=False)
 
-    def forward(
-        self, word: Tensor, soft: Tensor, position: Tensor, keys: Tensor, values: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Take one word or plan token; return the next word's logits and the caches with this position in them.
+    def forward(self, word: Tensor, soft: Tensor, position: Tensor, *caches: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Take one word or plan token; return the next word's logits and what this position adds to the caches.
 
         Parameters
         ----------
@@ -59,27 +58,29 @@ class Decoder(nn.Module):
             A plan token of the critic, ``(1, TOKEN_DIM)``; zeros for a word.
         position
             One-hot, ``(1, PROSE_LENGTH)``.
-        keys, values
-            `PROSE_CACHE`: what earlier steps returned, zeros at first.
+        caches
+            The key cache of each layer, then the value cache of each, `PROSE_CACHE`. Only what lies before the position
+            is read.
+
+        Returns
+        -------
+        tuple
+            Logits ``(1, PROSE_WORDS)``; keys and values of this position, ``(PROSE_LAYERS, HEADS, 1, HEAD_DIM)``.
         """
         x = self.word(word) + self.soft(soft)
         cosine, sine = (torch.mm(position, table).reshape(1, 1, HEAD_DIM // 2) for table in (self.cosines, self.sines))
-        # How far each position lies ahead of this one: a table of the mask would be a quarter of the model, and a
-        # product with the numbers as weights would make INT8 of them. Twice the way, less a half: rounding flips none.
+        # 1 from this position on: a table of the mask would be a quarter of the model, and a product with the numbers
+        # as weights would make INT8 of them. Twice the way, a half beside it: rounding flips none.
         place = torch.mm(position * self.index, self.twice).reshape(1, 1, 1)
-        ahead = (self.indices - place).clamp(0, 1)
+        hidden = (self.indices - place).clamp(0, 1)
         # Both: what is added alone would have to outweigh whatever an earlier critique left in the caches.
-        behind, mask = 1.0 - ahead, ahead * _MASKED
-        here = position.reshape(1, PROSE_LENGTH, 1)
-        # A whole 1 would be cast while it runs, outside XNNPACK, and cut the graph in two.
-        elsewhere = 1.0 - here
-        new_keys, new_values = [], []
-        for index, block in enumerate(self.blocks):
-            old = (cache[index : index + 1].reshape(PROSE_CACHE[1:]) for cache in (keys, values))
-            x, key, value = block(x, *old, cosine, sine, behind, mask, here, elsewhere)
-            new_keys.append(key.reshape(1, *PROSE_CACHE[1:]))
-            new_values.append(value.reshape(1, *PROSE_CACHE[1:]))
-        return self.logits(self.norm(x)), torch.cat(new_keys), torch.cat(new_values)
+        seen = 1.0 - hidden, hidden * _MASKED
+        keys, values = [], []
+        for block, *old in zip(self.blocks, caches[:PROSE_LAYERS], caches[PROSE_LAYERS:], strict=True):
+            x, key, value = block(x, *old, (cosine, sine), seen)
+            keys.append(key.reshape(1, HEADS, 1, HEAD_DIM))
+            values.append(value.reshape(1, HEADS, 1, HEAD_DIM))
+        return self.logits(self.norm(x)), torch.cat(keys), torch.cat(values)
 
 
 class Block(nn.Module):
@@ -94,28 +95,32 @@ class Block(nn.Module):
         self.down = nn.Linear(HIDDEN, WIDTH, bias=False)
 
     def forward(
-        self,
-        x: Tensor,
-        keys: Tensor,
-        values: Tensor,
-        cosine: Tensor,
-        sine: Tensor,
-        behind: Tensor,
-        mask: Tensor,
-        here: Tensor,
-        elsewhere: Tensor,
+        self, x: Tensor, keys: Tensor, values: Tensor, rotation: tuple[Tensor, Tensor], seen: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Map ``(1, WIDTH)`` to itself, and caches ``(HEADS, PROSE_LENGTH, HEAD_DIM)`` to those with this position."""
+        """Map ``(1, WIDTH)`` to itself; return the position's key and value, ``(HEADS, 1, HEAD_DIM)``, beside it.
+
+        Parameters
+        ----------
+        x
+            What the layer before made.
+        keys, values
+            The layer's caches, `PROSE_CACHE`.
+        rotation
+            Cosine and sine of the position, ``(1, 1, HEAD_DIM / 2)``.
+        seen
+            What the scores of the cached positions are multiplied by, and what is added, ``(1, 1, PROSE_LENGTH)``.
+        """
         y = self.norm_attention(x)
         query, key, value = (layer(y).reshape(HEADS, 1, HEAD_DIM) for layer in (self.query, self.key, self.value))
-        keys = keys * elsewhere + _rotated(key, cosine, sine) * here
-        values = values * elsewhere + value * here
+        query, key = rotated(query, *rotation) * HEAD_DIM**-0.5, rotated(key, *rotation)
         # bmm, not matmul: that would expand its operands, which XNNPACK leaves outside.
-        scores = torch.bmm(_rotated(query, cosine, sine), keys.transpose(1, 2)) * HEAD_DIM**-0.5
-        seen = torch.bmm(F.softmax(scores * behind + mask, -1), values)
-        x = x + self.output(seen.reshape(1, WIDTH))
+        cached = torch.bmm(query, keys.transpose(1, 2)) * seen[0] + seen[1]
+        own = torch.bmm(query, key.reshape(HEADS, HEAD_DIM, 1))
+        shares = F.softmax(torch.cat([cached, own], 2), 2)
+        mixed = torch.bmm(shares[:, :, :PROSE_LENGTH], values) + shares[:, :, PROSE_LENGTH:] * value
+        x = x + self.output(mixed.reshape(1, WIDTH))
         y = self.norm_hidden(x)
-        return x + self.down(F.silu(self.gate(y)) * self.up(y)), keys, values
+        return x + self.down(F.silu(self.gate(y)) * self.up(y)), key, value
 
 
 class RmsNorm(nn.Module):
@@ -144,7 +149,8 @@ def rotations() -> tuple[Tensor, Tensor]:
     return angles.cos().float(), angles.sin().float()
 
 
-def _rotated(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+def rotated(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Rotate ``(HEADS, N, HEAD_DIM)`` by ``(1, N, HEAD_DIM / 2)``."""
     half = HEAD_DIM // 2
     first, second = x[:, :, :half], x[:, :, half:]
     return torch.cat([first * cosine - second * sine, second * cosine + first * sine], 2)

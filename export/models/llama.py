@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from pocketcrafter.export.models.decoder import HEAD_DIM, HEADS, HIDDEN, LAYERS, NORM_EPSILON, ROPE_BASE, WIDTH, Decoder
-from pocketcrafter.runtime.components import PROSE_LENGTH, PROSE_WORDS, TOKEN_DIM
+from pocketcrafter.export.models.decoder import HEAD_DIM, HEADS, HIDDEN, NORM_EPSILON, ROPE_BASE, WIDTH, Decoder
+from pocketcrafter.runtime.components import PROSE_LAYERS, PROSE_LENGTH, PROSE_WORDS, TOKEN_DIM
 from pocketcrafter.runtime.plan import Attribute
 from pocketcrafter.runtime.prose.prompt import LADDERS, plan_word
 from pocketcrafter.runtime.prose.tokenizer import SPECIAL_WORDS
@@ -43,7 +43,7 @@ class ProseLlama(nn.Module):
             vocab_size=PROSE_WORDS,
             hidden_size=WIDTH,
             intermediate_size=HIDDEN,
-            num_hidden_layers=LAYERS,
+            num_hidden_layers=PROSE_LAYERS,
             num_attention_heads=HEADS,
             head_dim=HEAD_DIM,
             max_position_embeddings=PROSE_LENGTH,

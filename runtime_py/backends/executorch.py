@@ -61,12 +61,13 @@ class _ExecutorchSession:
 
     def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
         feeds = checked_inputs(inputs, self._spec)
-        # A read-only array makes torch warn, and an output may alias the program's memory: copy both ways.
-        tensors = [self._torch.tensor(array) for array in feeds.values()]
+        # A read-only array makes torch warn. Copied by numpy: torch would do it in threads of its own, whatever ours are.
+        tensors = [self._torch.from_numpy(a if a.flags.writeable else a.copy()) for a in feeds.values()]
         try:
             outputs = self._method(tensors)
         except Exception as error:  # as above
             raise BackendError(f"ExecuTorch failed in `{self._spec.component}`: {error}") from error
+        # An output may alias the program's memory.
         return named_outputs([o.numpy().copy() for o in outputs], self._spec)
 
 

@@ -69,10 +69,10 @@ class Golden(Config):
 
 
 class ArtifactFunction(Config):
-    """One function of an artifact that keeps tensors from call to call, where the contract hands them in and out.
+    """One function of an artifact that keeps tensors from call to call, where the contract hands them in.
 
-    A state bears the name of the contract's input that it takes the place of; what it holds afterwards is the output
-    whose name begins with ``next_``. All functions of an artifact share their weights, and may share their states.
+    A state bears the name of the contract's input that it takes the place of, and the function writes into it. All
+    functions of an artifact share their weights, and may share their states.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$", description="As the artifact calls it.")

@@ -7,7 +7,16 @@ import numpy as np
 
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
-from pocketcrafter.runtime.components import PROSE_CACHE, PROSE_LENGTH, PROSE_WORDS, TOKEN_DIM, TOKENS
+from pocketcrafter.runtime.components import (
+    PROSE_CACHE,
+    PROSE_KEYS,
+    PROSE_LAYERS,
+    PROSE_LENGTH,
+    PROSE_VALUES,
+    PROSE_WORDS,
+    TOKEN_DIM,
+    TOKENS,
+)
 from pocketcrafter.runtime.errors import ShapeMismatchError
 from pocketcrafter.runtime.prose.grammar import Grammar, State
 from pocketcrafter.runtime.prose.parse import Prose, parse_prose
@@ -106,7 +115,7 @@ class Steps:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._keys, self._values = (np.zeros(PROSE_CACHE, np.float32) for _ in range(2))
+        self._keys, self._values = (np.zeros((PROSE_LAYERS, *PROSE_CACHE), np.float32) for _ in range(2))
         self.taken = 0
 
     def prompt(self, tokens: FloatArray, words: list[int]) -> FloatArray:
@@ -122,13 +131,14 @@ class Steps:
         return self._run(one_hot(word, PROSE_WORDS), np.zeros((1, TOKEN_DIM), np.float32))
 
     def inputs(self, word: FloatArray, soft: FloatArray) -> dict[str, FloatArray]:
-        """Return the decoder's inputs for its next step."""
-        position = one_hot(self.taken, PROSE_LENGTH)
-        return {"word": word, "soft": soft, "position": position, "keys": self._keys, "values": self._values}
+        """Return the decoder's inputs for its next step; the caches are the ones that later steps write into."""
+        keys, values = zip(PROSE_KEYS, self._keys, strict=True), zip(PROSE_VALUES, self._values, strict=True)
+        return {"word": word, "soft": soft, "position": one_hot(self.taken, PROSE_LENGTH), **dict(keys), **dict(values)}
 
     def _run(self, word: FloatArray, soft: FloatArray) -> FloatArray:
         said = self._session.run(self.inputs(word, np.ascontiguousarray(soft, dtype=np.float32)))
-        self._keys, self._values = said["next_keys"], said["next_values"]
+        for cache, row in ((self._keys, said["key"]), (self._values, said["value"])):
+            cache[:, :, self.taken] = row[:, :, 0]
         self.taken += 1
         logits: FloatArray = said["logits"][0]
         return logits

@@ -21,6 +21,7 @@ def make_report(samples: dict[str, Sequence[float]], *, cpu: str = "One", peak_r
             threads=1,
             load_ms=(30.0,),
             first_ms=(20.0,),
+            in_a_row=1,
             warm=(timing := Timing.of(values)),
             cpu_ms=timing.median_ms,
             base_rss_mib=50,
@@ -32,7 +33,7 @@ def make_report(samples: dict[str, Sequence[float]], *, cpu: str = "One", peak_r
         for runner, values in samples.items()
     )
     return LatencyReport(
-        schema_version=2,
+        schema_version=3,
         bundle="small",
         manifest_sha256="0" * 64,
         machine=Machine(

@@ -24,7 +24,7 @@ from pocketcrafter.export.train.prose.compose import Subject, compose, visible
 from pocketcrafter.export.train.prose.facts import Colorfulness, Detail, Facts, Light, Palette
 from pocketcrafter.export.train.prose.sampling import random_subject
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.components import PROSE_WORDS, TOKEN_DIM, TOKENS
+from pocketcrafter.runtime.components import PROSE_ROWS, PROSE_WORDS, TOKEN_DIM, TOKENS
 from pocketcrafter.runtime.prose.parse import parse_prose
 from pocketcrafter.runtime.prose.prompt import voice_of
 from pocketcrafter.runtime.prose.tokenizer import Words
@@ -45,7 +45,8 @@ class Reciter:
         logits = np.zeros((1, PROSE_WORDS), np.float32)
         if 0 <= place < len(self.ids) and not (self.wrong and place % self.wrong == 0):
             logits[0, self.ids[place]] = 20
-        return {"logits": logits, "next_keys": inputs["keys"], "next_values": inputs["values"]}
+        rows = np.zeros(PROSE_ROWS, np.float32)
+        return {"logits": logits, "key": rows, "value": rows}
 
 
 @pytest.fixture(scope="module")

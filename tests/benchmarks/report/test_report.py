@@ -60,7 +60,7 @@ def latency_of(runner: str) -> LatencyReport:
         seconds=60, inferences=9, median_ms=12, rss_mib=80, frequency_mhz=None, temperature_celsius=None
     )
     return LatencyReport(
-        schema_version=2,
+        schema_version=3,
         bundle="small",
         manifest_sha256="0" * 64,
         machine=this_machine(),
@@ -76,6 +76,7 @@ def latency_of(runner: str) -> LatencyReport:
                 threads=1,
                 load_ms=(5.0,),
                 first_ms=(20.0,),
+                in_a_row=1,
                 warm=timing,
                 cpu_ms=10,
                 base_rss_mib=50,

@@ -20,7 +20,9 @@ from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.components import (
     POCKET_SPECS,
     PROSE_CACHE,
+    PROSE_KEYS,
     PROSE_LENGTH,
+    PROSE_VALUES,
     PROSE_WORDS,
     TOKEN_DIM,
     TOKENS,
@@ -37,6 +39,7 @@ pytest.importorskip("coremltools")
 
 SPEC = POCKET_SPECS[Component.DECODER]
 GREEDY = 32
+CACHES = (*PROSE_KEYS, *PROSE_VALUES)
 
 
 @pytest.fixture(scope="module")
@@ -118,9 +121,9 @@ def test_the_weights_of_both_functions_are_stored_once(decoder: nn.Module, packa
 def test_decode_alone_keeps_the_components_contract(decoder: nn.Module, package: Path) -> None:
     generator = np.random.default_rng(0)
     inputs = {k: v.numpy() for k, v in _row(300, 40).items()}
-    inputs |= {name: np.zeros(PROSE_CACHE, np.float32) for name in ("keys", "values")}
-    for name in ("keys", "values"):
-        inputs[name][:, :, :40] = generator.normal(size=(*PROSE_CACHE[:2], 40, PROSE_CACHE[3]))
+    for name in CACHES:
+        inputs[name] = np.zeros(PROSE_CACHE, np.float32)
+        inputs[name][:, :40] = generator.normal(size=(PROSE_CACHE[0], 40, PROSE_CACHE[2]))
     wanted = _Torch(decoder).run(inputs)
     session = open_package(package, SPEC, Mode.FP32)
     for _ in range(2):  # nothing is left over from one call to the next
@@ -128,11 +131,11 @@ def test_decode_alone_keeps_the_components_contract(decoder: nn.Module, package:
         assert list(found) == list(wanted)
         # float16 constants, float32 arithmetic
         assert min(sqnr_db(wanted[name], found[name]) for name in wanted) > 55
-    program, states = read_package(package), {n: torch.from_numpy(inputs.pop(n)) for n in ("keys", "values")}
+    program, states = read_package(package), {n: torch.from_numpy(inputs.pop(n)) for n in CACHES}
     feeds = {name: torch.from_numpy(value) for name, value in inputs.items()}
     assert first_divergence(program, feeds, states=states, floor_db=30) is None
-    with pytest.raises(MilError, match="keeps the states keys, values; it was given keys"):
-        Interpreter(program).new_state({"keys": states["keys"]})
+    with pytest.raises(MilError, match=f"keeps the states {', '.join(sorted(CACHES))}; it was given keys_0"):
+        Interpreter(program).new_state({"keys_0": states["keys_0"]})
 
 
 @pytest.mark.parametrize("rows", [1, 8, PREFILL_STEPS])
@@ -142,12 +145,16 @@ def test_many_positions_at_once_are_the_same_as_one_after_the_other(rows: int) -
     samples = [{k: v.numpy() for k, v in _row(17 * i, 0, torch.randn(TOKEN_DIM)).items()} for i in range(5)]
     given, steps, expected = rehearse(decoder, samples, rows)
     stateful = StatefulDecoder(decoder)
-    logits = stateful(*given.values())
+    logits, keys, values = stateful(*given.values())
     assert steps == rows - rows // 8
     assert sqnr_db(expected["logits"].numpy(), logits[:steps].numpy()) > 100
-    assert sqnr_db(expected["keys"].numpy(), stateful.keys.numpy()) > 100
-    assert sqnr_db(expected["values"].numpy(), stateful.values.numpy()) > 100
-    assert not stateful.keys[:, :, steps:].any(), "rows of zeros are kept nowhere"
+    for name in CACHES:
+        kept = stateful.get_buffer(name)
+        assert sqnr_db(expected[name].numpy(), kept.numpy()) > 100
+        assert not kept[:, steps:].any(), "rows of zeros are kept nowhere"
+    for name, of_all in (("keys_1", keys), ("values_1", values)):
+        assert of_all.shape[2] == rows
+        torch.testing.assert_close(of_all[1, :, :steps], expected[name][:, :steps])
 
 
 def test_systems_that_keep_nothing_and_networks_that_need_not_have_one_function(decoder: nn.Module) -> None:
@@ -156,5 +163,6 @@ def test_systems_that_keep_nothing_and_networks_that_need_not_have_one_function(
     form = stateful_form(decoder, CoremlOs.IOS26)
     assert form is not None
     decode, prefill = (function.about for function in form.functions)
-    assert (decode.inputs, decode.outputs[0], decode.states) == (SPEC.inputs[:3], SPEC.outputs[0], SPEC.inputs[3:])
+    assert (decode.inputs, decode.outputs, decode.states) == (SPEC.inputs[:3], SPEC.outputs, SPEC.inputs[3:])
     assert [t.shape[0] for t in prefill.inputs] == [PREFILL_STEPS] * 3
+    assert [t.shape for t in prefill.outputs] == [(32, PROSE_WORDS), (4, 4, 32, 48), (4, 4, 32, 48)]

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from pocketcrafter.export.models.decoder import Decoder
 from pocketcrafter.export.models.llama import ProseLlama, as_decoder, as_llama, shared_parts
-from pocketcrafter.runtime.components import PROSE_CACHE, PROSE_LENGTH, PROSE_WORDS, TOKEN_DIM, TOKENS
+from pocketcrafter.runtime.components import PROSE_CACHE, PROSE_LAYERS, PROSE_LENGTH, PROSE_WORDS, TOKEN_DIM, TOKENS
 from pocketcrafter.runtime.plan import Attribute
 from pocketcrafter.runtime.prose.prompt import plan_word
 from pocketcrafter.runtime.prose.tokenizer import SPECIAL_WORDS
@@ -33,14 +33,16 @@ def prefix() -> tuple[Tensor, Tensor]:
 
 def stepped(decoder: Decoder, tokens: Tensor, words: Tensor) -> Tensor:
     """Return the logits after each word, one step at a time."""
-    keys = values = torch.zeros(PROSE_CACHE)
+    caches = [torch.zeros(PROSE_CACHE) for _ in range(2 * PROSE_LAYERS)]
     positions, vocabulary = torch.eye(PROSE_LENGTH), torch.eye(PROSE_WORDS)
     logits = []
     with torch.no_grad():
         for index in range(TOKENS + words.shape[1]):
             soft = tokens[:, index] if index < TOKENS else torch.zeros(1, TOKEN_DIM)
             word = torch.zeros(1, PROSE_WORDS) if index < TOKENS else vocabulary[words[:, index - TOKENS]]
-            said, keys, values = decoder(word, soft, positions[index : index + 1], keys, values)
+            said, keys, values = decoder(word, soft, positions[index : index + 1], *caches)
+            for cache, row in zip(caches, (*keys, *values), strict=True):
+                cache[:, index : index + 1] = row
             logits.append(said)
     return torch.cat(logits[TOKENS:])
 
@@ -52,15 +54,21 @@ def test_steps_equal_the_whole_prefix(trained: ProseLlama, prefix: tuple[Tensor,
     assert float((steps - whole).abs().max()) < 1e-3
 
 
-def test_later_cache_entries_are_never_seen(trained: ProseLlama) -> None:
-    """What lies ahead of a position, garbage of an earlier critique included, must not change it."""
+def test_nothing_from_a_position_on_is_read_of_its_caches(trained: ProseLlama) -> None:
+    """What lies there, garbage of an earlier critique, must not change the step."""
     decoder = as_decoder(trained)
     word, position = torch.eye(PROSE_WORDS)[7:8], torch.eye(PROSE_LENGTH)[2:3]
-    clean, dirty = torch.zeros(PROSE_CACHE), torch.zeros(PROSE_CACHE)
-    dirty[:, :, 3:] = 50
+    clean, dirty, other = (torch.zeros(PROSE_CACHE) for _ in range(3))
+    dirty[:, 2:] = 50
+    other[:, 1] = 1
     with torch.no_grad():
-        logits = [decoder(word, torch.zeros(1, TOKEN_DIM), position, cache, cache)[0] for cache in (clean, dirty)]
-    torch.testing.assert_close(*logits)
+        said = [
+            decoder(word, torch.zeros(1, TOKEN_DIM), position, *[cache] * 2 * PROSE_LAYERS)
+            for cache in (clean, dirty, other)
+        ]
+    for of_clean, of_dirty in zip(said[0], said[1], strict=True):
+        torch.testing.assert_close(of_clean, of_dirty)
+    assert not torch.allclose(said[0][0], said[2][0]), "what lies before it is read"
 
 
 def test_conversion_there_and_back_changes_nothing(trained: ProseLlama, prefix: tuple[Tensor, Tensor]) -> None:

@@ -18,7 +18,7 @@ from pocketcrafter.export.train.evidence import EvidenceStore
 from pocketcrafter.export.train.fit import FitSettings, fit
 from pocketcrafter.export.train.prose.facts import measure_facts
 from pocketcrafter.export.train.prose.sampling import Judged, draw_subject
-from pocketcrafter.runtime.components import PROSE_CACHE, PROSE_LENGTH, PROSE_WORDS, TOKEN_DIM
+from pocketcrafter.runtime.components import PROSE_CACHE, PROSE_LAYERS, PROSE_LENGTH, PROSE_WORDS, TOKEN_DIM
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.plan import Attribute
 from pocketcrafter.runtime.prose.prompt import LADDERS
@@ -65,7 +65,7 @@ def test_a_batch_is_learned_by_heart_and_kept_as_single_steps(
             torch.eye(PROSE_WORDS)[:1],
             torch.zeros(1, TOKEN_DIM),
             torch.eye(PROSE_LENGTH)[:1],
-            *(torch.zeros(PROSE_CACHE) for _ in range(2)),
+            *(torch.zeros(PROSE_CACHE) for _ in range(2 * PROSE_LAYERS)),
         )
     assert logits.shape == (1, PROSE_WORDS)
 

@@ -24,7 +24,7 @@ from pocketcrafter.runtime.bundle.manifest import (
 )
 from pocketcrafter.runtime.bundle.results import Coverage, Precision
 from pocketcrafter.runtime.bundle.writer import seal
-from pocketcrafter.runtime.components import POCKET_SPECS, Component
+from pocketcrafter.runtime.components import POCKET_SPECS, PROSE_KEYS, PROSE_ROWS, PROSE_VALUES, Component
 from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.grid import IDENTITY
 from pocketcrafter.runtime.plan import Attribute
@@ -175,16 +175,15 @@ def _composition() -> _Graph:
 
 
 def _decoder() -> _Graph:
-    names = ["soft", "position", "keys", "values"]
+    names = ["soft", "position", *PROSE_KEYS, *PROSE_VALUES]
     nodes = [helper.make_node("ReduceMean", [name], [f"{name}_mean"], keepdims=0) for name in names]
     nodes += [
         helper.make_node("Sum", [f"{name}_mean" for name in names], ["all"]),
         helper.make_node("Mul", ["all", "zero"], ["nothing"]),
         helper.make_node("Add", ["word", "nothing"], ["logits"]),
-        helper.make_node("Add", ["keys", "nothing"], ["next_keys"]),
-        helper.make_node("Add", ["values", "nothing"], ["next_values"]),
+        *(helper.make_node("Add", ["rows", "nothing"], [name]) for name in ("key", "value")),
     ]
-    return nodes, {"zero": np.float32(0)}
+    return nodes, {"zero": np.float32(0), "rows": np.zeros(PROSE_ROWS, np.float32)}
 
 
 _GRAPHS = {

@@ -9,7 +9,7 @@ import pytest
 import pocketcrafter
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
-from pocketcrafter.runtime.components import PROSE_WORDS
+from pocketcrafter.runtime.components import PROSE_ROWS, PROSE_WORDS
 from pocketcrafter.runtime.prose.tokenizer import Words
 
 TOKENIZER = Path(pocketcrafter.__file__).parent / "export/weights/decoder.tokenizer.json"
@@ -26,7 +26,8 @@ class Babbler:
         logits = self.rng.random((1, PROSE_WORDS), np.float32)
         if self.darling is not None:
             logits[0, self.darling] = 100
-        return {"logits": logits, "next_keys": inputs["keys"], "next_values": inputs["values"]}
+        rows = np.zeros(PROSE_ROWS, np.float32)
+        return {"logits": logits, "key": rows, "value": rows}
 
 
 @pytest.fixture(scope="session")

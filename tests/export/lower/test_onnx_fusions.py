@@ -1,0 +1,117 @@
+"""The decoder in ONNX Runtime's own operators: the same answers, and nothing touched that only looks alike."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pocketcrafter.export.backend import WEIGHTS
+from pocketcrafter.export.lower.onnx import export_onnx
+from pocketcrafter.export.lower.onnx_fusions import fused
+from pocketcrafter.export.models import decoder_network
+from pocketcrafter.quantize.nbits import quantize_linears
+from pocketcrafter.runtime.components import POCKET_SPECS, Component, ComponentSpec, TensorSpec
+from pocketcrafter.runtime.fidelity import sqnr_db
+
+DECODER = POCKET_SPECS[Component.DECODER]
+
+
+class _Norm(nn.Module):
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.register_buffer("shares", torch.full((6, 1), share))
+        self.weight = nn.Parameter(torch.arange(6.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x / torch.mm(x * x + 1e-3, self.shares).sqrt() * self.weight
+
+
+class _Rotated(nn.Module):
+    """Two heads of six channels, split after ``cut``, at one of five positions."""
+
+    def __init__(self, cut: int) -> None:
+        super().__init__()
+        self.cut = cut
+        self.register_buffer("cosines", torch.rand(5, 3))
+        self.register_buffer("sines", torch.rand(5, 3))
+
+    def forward(self, x: Tensor, position: Tensor) -> Tensor:
+        cosine, sine = (torch.mm(position, table).reshape(1, 1, 3) for table in (self.cosines, self.sines))
+        wide = x.reshape(2, 1, 2 * self.cut)
+        first, second = wide[:, :, : self.cut], wide[:, :, self.cut : 2 * self.cut]
+        return torch.cat([first * cosine - second * sine, second * cosine + first * sine], 2)
+
+
+def _spec(**shapes: tuple[int, ...]) -> ComponentSpec:
+    """The first of the shapes is the output's, and of that name."""
+    output, *inputs = (TensorSpec(name=name, shape=shape, semantics=name) for name, shape in shapes.items())
+    return ComponentSpec(component=Component.DECODER, inputs=tuple(inputs), outputs=(output,))
+
+
+def _exported(module: nn.Module, spec: ComponentSpec, folder: Path) -> onnx.ModelProto:
+    export_onnx(module.eval(), tuple(torch.zeros(t.shape) for t in spec.inputs), spec, folder / "model.onnx")
+    return onnx.load(folder / "model.onnx")
+
+
+def _run(model: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return list(session.run(None, inputs))
+
+
+def _operators(model: onnx.ModelProto) -> Counter[str]:
+    return Counter(node.op_type for node in model.graph.node)
+
+
+def test_a_mean_of_squares_is_a_normalization(tmp_path: Path) -> None:
+    model = _exported(_Norm(1 / 6), _spec(normed=(1, 6), x=(1, 6)), tmp_path)
+    made = fused(model, "position")
+    assert _operators(made) == {"SimplifiedLayerNormalization": 1}
+    inputs = {"x": np.random.default_rng(0).standard_normal((1, 6), np.float32)}
+    np.testing.assert_allclose(_run(made, inputs)[0], _run(model, inputs)[0], rtol=1e-5)
+
+
+def test_a_sum_of_squares_is_none(tmp_path: Path) -> None:
+    model = _exported(_Norm(1.0), _spec(normed=(1, 6), x=(1, 6)), tmp_path)
+    assert _operators(fused(model, "position"))["SimplifiedLayerNormalization"] == 0
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_halves_turned_by_a_position_are_one_operator(tmp_path: Path, place: int) -> None:
+    torch.manual_seed(place)
+    model = _exported(_Rotated(3), _spec(turned=(2, 1, 6), x=(1, 12), position=(1, 5)), tmp_path)
+    made = fused(model, "position")
+    assert _operators(made)["RotaryEmbedding"] == 1
+    assert not {"Mul", "MatMul"} & _operators(made).keys(), "nothing reads what the operator does itself"
+    inputs = {
+        "x": np.random.default_rng(place).standard_normal((1, 12), np.float32),
+        "position": np.eye(5, dtype=np.float32)[place : place + 1],
+    }
+    np.testing.assert_allclose(_run(made, inputs)[0], _run(model, inputs)[0], atol=1e-6)
+
+
+def test_rows_that_nothing_one_hot_picks_are_left(tmp_path: Path) -> None:
+    model = _exported(_Rotated(3), _spec(turned=(2, 1, 6), x=(1, 12), position=(1, 5)), tmp_path)
+    assert _operators(fused(model, "x"))["RotaryEmbedding"] == 0
+
+
+@pytest.mark.parametrize("bits", [None, 4])
+def test_the_decoder_says_the_same_in_fewer_operators(tmp_path: Path, bits: int | None) -> None:
+    model = _exported(decoder_network(WEIGHTS / "decoder.safetensors"), DECODER, tmp_path)
+    if bits:
+        model = quantize_linears(model, bits, ())
+    before = model.SerializeToString()
+    made = fused(model, "position")
+    assert model.SerializeToString() == before
+    counts = _operators(made)
+    assert (counts["SimplifiedLayerNormalization"], counts["RotaryEmbedding"]) == (9, 8)
+    assert "Sqrt" not in counts
+    rng = np.random.default_rng(0)
+    inputs = {t.name: rng.standard_normal(t.shape, np.float32) for t in DECODER.inputs}
+    inputs["position"] = np.eye(inputs["position"].shape[1], dtype=np.float32)[7:8]
+    for wanted, found in zip(_run(model, inputs), _run(made, inputs), strict=True):
+        assert sqnr_db(wanted, found) > 100
