@@ -3,6 +3,7 @@
 from typing import Final
 
 import numpy as np
+import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 _LEAST: Final = 256
@@ -38,4 +39,5 @@ def stored_in_halves(model: ModelProto) -> ModelProto:
     nodes = [*casts, *made.graph.node]
     del made.graph.node[:]
     made.graph.node.extend(nodes)
+    onnx.checker.check_model(made)
     return made

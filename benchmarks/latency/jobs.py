@@ -42,7 +42,7 @@ _EVERYTHING: Final = _TONE_ONLY.model_copy(update={"denoise": 0.5, "dejpeg": 0.3
 _WIDE_OPEN: Final = GateSettings.uniform(presence=0, confidence=0, dead_zone=0)
 
 
-_IN_A_ROW: Final[Mapping[Component, int]] = {Component.DECODER: 32}
+_IN_A_ROW: Final[Mapping[Component, int]] = {Component.DECODER: 128}
 """Networks that no one runs once: words follow each other, and each finds in the processor what the last one left."""
 
 
@@ -98,7 +98,7 @@ class NetworkJob:
 
     @property
     def in_a_row(self) -> int:
-        """A sentence of what is run in a loop, one of anything else."""
+        """As many as a critique has of what writes it, one of anything else."""
         return _IN_A_ROW.get(self.component, 1)
 
     def import_engine(self) -> None:

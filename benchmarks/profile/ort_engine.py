@@ -1,5 +1,6 @@
 """ONNX Runtime's own profile of a model, its nodes led back to the layers that they were exported from."""
 
+import itertools
 import json
 import re
 import statistics
@@ -15,6 +16,7 @@ import onnxruntime as ort
 from pocketcrafter.benchmarks.profile.engine import Profiled, Subject
 from pocketcrafter.benchmarks.profile.layers import Layer, LayerKind
 from pocketcrafter.benchmarks.profile.results import OpProfile
+from pocketcrafter.quantize.nbits import JOINED
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.errors import BackendError
 
@@ -77,20 +79,20 @@ def _ops(events: Sequence[Mapping[str, Any]], graph: onnx.GraphProto, subject: S
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith(_KERNEL):
             taken[event["name"].removesuffix(_KERNEL)].append(event)
-    known = {node.name: _layer_of(node, subject.layers) for node in graph.node}
+    known = {node.name: _layers_of(node, subject.layers) for node in graph.node}
     ops, last = [], ""
     for name, found in sorted(taken.items(), key=lambda item: item[1][-1]["ts"]):
-        layer = known.get(name)
-        last = layer.name if layer else last
+        layers = known.get(name, [])
+        last = JOINED.join(layer.name for layer in layers) or last
         kernel = found[-1]["args"]["op_name"]
-        computes = layer if kernel in _FUSED_INTO else None  # others only share a name: they reorder its values
+        computes = layers if kernel in _FUSED_INTO else []  # others only share a name: they reorder its values
         ops.append(
             OpProfile(
                 op=kernel,
                 layer=last,
-                exact=layer is not None,
-                kind=computes.kind if computes else LayerKind.OTHER,
-                macs=computes.macs if computes else 0,
+                exact=bool(layers),
+                kind=computes[0].kind if computes else LayerKind.OTHER,
+                macs=sum(layer.macs for layer in computes),
                 ms=statistics.median([e["dur"] / 1e3 for e in found][1:]),
                 inside=subject.precision is not Precision.INT8 or _is_int8(kernel),
             )
@@ -98,19 +100,23 @@ def _ops(events: Sequence[Mapping[str, Any]], graph: onnx.GraphProto, subject: S
     return tuple(ops)
 
 
-def _layer_of(node: onnx.NodeProto, layers: Sequence[Layer]) -> Layer | None:
-    """Find a node's layer by its weights' name, or by a name that the exporter took from the torch graph.
+def _layers_of(node: onnx.NodeProto, layers: Sequence[Layer]) -> list[Layer]:
+    """Find a node's layer, or those that are one product, by their weights' name or by one of the torch graph's.
 
     A fused node has the name or the output of the last operator that it swallowed: its layer lies just before.
     """
+    if JOINED in node.name:
+        parts = [onnx.NodeProto(name=name, op_type=node.op_type) for name in node.name.split(JOINED)]
+        return [layer for part in parts for layer in _layers_of(part, layers)]
     for layer in layers:
         if layer.macs and layer.module and any(i.startswith(f"{layer.module}.weight") for i in node.input):
-            return layer
+            return [layer]
     names = {_ADDED.sub("", name).removeprefix("node_") for name in (node.name, *node.output)}
     at = next((number for number, layer in enumerate(layers) if layer.node in names), None)
     if at is None or node.op_type not in _FUSED_INTO:
-        return None if at is None else layers[at]
-    return next((layer for layer in reversed(layers[: at + 1]) if layer.op in _FUSED_INTO[node.op_type]), None)
+        return [] if at is None else [layers[at]]
+    swallowed = (layer for layer in reversed(layers[: at + 1]) if layer.op in _FUSED_INTO[node.op_type])
+    return list(itertools.islice(swallowed, 1))
 
 
 def _is_int8(kernel: str) -> bool:

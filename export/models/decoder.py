@@ -18,6 +18,7 @@ WIDTH: Final = HEADS * HEAD_DIM
 HIDDEN: Final = 512
 ROPE_BASE: Final = 10_000.0
 NORM_EPSILON: Final = 1e-5
+_SCALE: Final = HEAD_DIM**-0.5
 _MASKED: Final = -64.0
 """Far below any score: less than float32 can tell remains of it. And no further: in 16-bit integers it would set the
 step of all scores."""
@@ -74,7 +75,8 @@ class Decoder(nn.Module):
         place = torch.mm(position * self.index, self.twice).reshape(1, 1, 1)
         hidden = (self.indices - place).clamp(0, 1)
         # Both: what is added alone would have to outweigh whatever an earlier critique left in the caches.
-        seen = 1.0 - hidden, hidden * _MASKED
+        # Scores are scaled here too: ONNX Runtime has no fast kernel for one row times a matrix times a number.
+        seen = (1.0 - hidden) * _SCALE, hidden * _MASKED
         keys, values = [], []
         for block, *old in zip(self.blocks, caches[:PROSE_LAYERS], caches[PROSE_LAYERS:], strict=True):
             x, key, value = block(x, *old, (cosine, sine), seen)
@@ -112,10 +114,10 @@ class Block(nn.Module):
         """
         y = self.norm_attention(x)
         query, key, value = (layer(y).reshape(HEADS, 1, HEAD_DIM) for layer in (self.query, self.key, self.value))
-        query, key = rotated(query, *rotation) * HEAD_DIM**-0.5, rotated(key, *rotation)
+        query, key = rotated(query, *rotation), rotated(key, *rotation)
         # bmm, not matmul: that would expand its operands, which XNNPACK leaves outside.
         cached = torch.bmm(query, keys.transpose(1, 2)) * seen[0] + seen[1]
-        own = torch.bmm(query, key.reshape(HEADS, HEAD_DIM, 1))
+        own = torch.bmm(query, key.reshape(HEADS, HEAD_DIM, 1)) * _SCALE
         shares = F.softmax(torch.cat([cached, own], 2), 2)
         mixed = torch.bmm(shares[:, :, :PROSE_LENGTH], values) + shares[:, :, PROSE_LENGTH:] * value
         x = x + self.output(mixed.reshape(1, WIDTH))

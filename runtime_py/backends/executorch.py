@@ -61,7 +61,7 @@ class _ExecutorchSession:
 
     def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
         feeds = checked_inputs(inputs, self._spec)
-        # A read-only array makes torch warn. Copied by numpy: torch would do it in threads of its own, whatever ours are.
+        # A read-only array makes torch warn; numpy copies it, as torch would do so in threads of its own.
         tensors = [self._torch.from_numpy(a if a.flags.writeable else a.copy()) for a in feeds.values()]
         try:
             outputs = self._method(tensors)

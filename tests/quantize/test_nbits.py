@@ -67,6 +67,26 @@ def test_a_product_of_activations_stays_in_floating_point(weight: np.ndarray) ->
     assert sqnr_db(run(decoded(quantized), x), run(quantized, x)) > 100
 
 
+def test_layers_that_read_one_vector_are_one_product(weight: np.ndarray) -> None:
+    model = linear(weight)
+    other = linear(weight[:16] * 2).graph
+    node, constant = other.node[0], other.initializer[0]
+    node.name, node.input[1], node.output[0], constant.name = "node_linear_1", "w_1", "y_1", "w_1"
+    node.metadata_props[0].value = "['', 'tail', 'linear']"
+    model.graph.node.append(node)
+    model.graph.initializer.append(constant)
+    model.graph.output.append(helper.make_tensor_value_info("y_1", TensorProto.FLOAT, [1, 16]))
+    x = {"x": np.random.default_rng(1).normal(size=(1, COLUMNS)).astype(np.float32)}
+    joined = quantize_linears(model, 4)
+    products = [n.name for n in joined.graph.node if n.op_type == "MatMulNBits"]
+    assert products == ["node_linear+node_linear_1"]
+    for made in (joined, decoded(joined)):
+        both = ort.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, x)
+        apart = [run(decoded(quantize_linears(linear(w), 4)), x["x"]) for w in (weight, weight[:16] * 2)]
+        assert [sqnr_db(wanted, found) > 40 for wanted, found in zip(apart, both, strict=True)] == [True, True]
+    assert len([n for n in quantize_linears(model, 4, ("tail",)).graph.node if n.op_type == "Gemm"]) == 1
+
+
 @pytest.mark.parametrize("bits", [8, 4])
 def test_activations_become_integers_block_by_block(weight: np.ndarray, bits: int) -> None:
     """Decoding every weight to float32 for every word takes three times as long, and nothing else would tell."""

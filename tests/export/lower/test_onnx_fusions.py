@@ -27,8 +27,9 @@ class _Norm(nn.Module):
         self.register_buffer("shares", torch.full((6, 1), share))
         self.weight = nn.Parameter(torch.arange(6.0))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x / torch.mm(x * x + 1e-3, self.shares).sqrt() * self.weight
+    def forward(self, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
+        x = old + new
+        return x / torch.mm(x * x + 1e-3, self.shares).sqrt() * self.weight, x * 2
 
 
 class _Rotated(nn.Module):
@@ -47,10 +48,10 @@ class _Rotated(nn.Module):
         return torch.cat([first * cosine - second * sine, second * cosine + first * sine], 2)
 
 
-def _spec(**shapes: tuple[int, ...]) -> ComponentSpec:
-    """The first of the shapes is the output's, and of that name."""
-    output, *inputs = (TensorSpec(name=name, shape=shape, semantics=name) for name, shape in shapes.items())
-    return ComponentSpec(component=Component.DECODER, inputs=tuple(inputs), outputs=(output,))
+def _spec(outputs: int, **shapes: tuple[int, ...]) -> ComponentSpec:
+    """The first of the shapes are the outputs'."""
+    tensors = tuple(TensorSpec(name=name, shape=shape, semantics=name) for name, shape in shapes.items())
+    return ComponentSpec(component=Component.DECODER, inputs=tensors[outputs:], outputs=tensors[:outputs])
 
 
 def _exported(module: nn.Module, spec: ComponentSpec, folder: Path) -> onnx.ModelProto:
@@ -67,23 +68,29 @@ def _operators(model: onnx.ModelProto) -> Counter[str]:
     return Counter(node.op_type for node in model.graph.node)
 
 
-def test_a_mean_of_squares_is_a_normalization(tmp_path: Path) -> None:
-    model = _exported(_Norm(1 / 6), _spec(normed=(1, 6), x=(1, 6)), tmp_path)
+NORM = _spec(2, normed=(1, 6), total=(1, 6), old=(1, 6), new=(1, 6))
+ROTATED = _spec(1, turned=(2, 1, 6), x=(1, 12), position=(1, 5))
+
+
+def test_a_sum_and_the_mean_of_its_squares_are_one_operator(tmp_path: Path) -> None:
+    model = _exported(_Norm(1 / 6), NORM, tmp_path)
     made = fused(model, "position")
-    assert _operators(made) == {"SimplifiedLayerNormalization": 1}
-    inputs = {"x": np.random.default_rng(0).standard_normal((1, 6), np.float32)}
-    np.testing.assert_allclose(_run(made, inputs)[0], _run(model, inputs)[0], rtol=1e-5)
+    assert _operators(made) == {"SkipSimplifiedLayerNormalization": 1, "Mul": 1}
+    rng = np.random.default_rng(0)
+    inputs = {name: rng.standard_normal((1, 6), np.float32) for name in ("old", "new")}
+    for wanted, found in zip(_run(model, inputs), _run(made, inputs), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-5)
 
 
 def test_a_sum_of_squares_is_none(tmp_path: Path) -> None:
-    model = _exported(_Norm(1.0), _spec(normed=(1, 6), x=(1, 6)), tmp_path)
-    assert _operators(fused(model, "position"))["SimplifiedLayerNormalization"] == 0
+    model = _exported(_Norm(1.0), NORM, tmp_path)
+    assert _operators(fused(model, "position"))["SkipSimplifiedLayerNormalization"] == 0
 
 
 @pytest.mark.parametrize("place", range(5))
 def test_halves_turned_by_a_position_are_one_operator(tmp_path: Path, place: int) -> None:
     torch.manual_seed(place)
-    model = _exported(_Rotated(3), _spec(turned=(2, 1, 6), x=(1, 12), position=(1, 5)), tmp_path)
+    model = _exported(_Rotated(3), ROTATED, tmp_path)
     made = fused(model, "position")
     assert _operators(made)["RotaryEmbedding"] == 1
     assert not {"Mul", "MatMul"} & _operators(made).keys(), "nothing reads what the operator does itself"
@@ -95,7 +102,7 @@ def test_halves_turned_by_a_position_are_one_operator(tmp_path: Path, place: int
 
 
 def test_rows_that_nothing_one_hot_picks_are_left(tmp_path: Path) -> None:
-    model = _exported(_Rotated(3), _spec(turned=(2, 1, 6), x=(1, 12), position=(1, 5)), tmp_path)
+    model = _exported(_Rotated(3), ROTATED, tmp_path)
     assert _operators(fused(model, "x"))["RotaryEmbedding"] == 0
 
 
@@ -108,7 +115,7 @@ def test_the_decoder_says_the_same_in_fewer_operators(tmp_path: Path, bits: int 
     made = fused(model, "position")
     assert model.SerializeToString() == before
     counts = _operators(made)
-    assert (counts["SimplifiedLayerNormalization"], counts["RotaryEmbedding"]) == (9, 8)
+    assert (counts["SkipSimplifiedLayerNormalization"], counts["RotaryEmbedding"]) == (9, 8)
     assert "Sqrt" not in counts
     rng = np.random.default_rng(0)
     inputs = {t.name: rng.standard_normal(t.shape, np.float32) for t in DECODER.inputs}
