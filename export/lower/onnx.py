@@ -26,7 +26,9 @@ from pocketcrafter.export.lower.base import (
     run_torch,
 )
 from pocketcrafter.export.lower.onnx_coverage import onnx_coverage
+from pocketcrafter.export.lower.onnx_film import film_in_convolutions
 from pocketcrafter.export.lower.onnx_fusions import fused
+from pocketcrafter.export.lower.onnx_shuffles import shuffled_whole
 from pocketcrafter.export.precisions import WEIGHT_BITS
 from pocketcrafter.quantize.blocks import Blocks
 from pocketcrafter.quantize.dynamic import quantize_onnx_dynamic
@@ -84,7 +86,8 @@ class OnnxLowering:
         """Export, quantize to QDQ, run; see :meth:`pocketcrafter.export.lower.base.Lowering.lower`.
 
         ONNX Runtime, not torch, is what simulates here: without graph optimization it runs each QDQ pair as it is
-        written and everything between in float32. With optimization the same file runs on INT8 kernels: rung 2. Of
+        written and everything between in float32. With optimization the same pairs run on INT8 kernels: rung 2. FiLM is
+        simulated with its own roundings, which the artifact, where convolutions do it, has fewer of. Of
         16-bit activations it has no kernels: such a file is what QNN compiles, run in float32 between its pairs.
         """
         check_precision(TargetKind.ONNX, precision)
@@ -93,6 +96,8 @@ class OnnxLowering:
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
             exported = Path(folder) / "fp32.onnx"
             export_onnx(eager, as_tensors(used[0], spec), spec, exported)
+            if precision is Precision.INT8:
+                onnx.save(shuffled_whole(onnx.load(exported)), exported)
             rounded = None
             if precision in WEIGHT_BITS:
                 rounded = blocks_of(eager, WEIGHT_BITS[precision], self.guidance, keep_fp32, brief=True)
@@ -152,6 +157,8 @@ def _lowered(
     if precision in STATIC:
         quantize_static(precision, source.graph, used, made, keep_fp32=keep_fp32, progress=progress)
         simulation = Simulation(simulate(made, held, spec), SIMULATED)
+        if precision is Precision.INT8:
+            onnx.save(film_in_convolutions(onnx.load(made)), made)
     elif precision is Precision.W8A8_DYNAMIC:
         quantize_onnx_dynamic(source.graph, made, keep_fp32=keep_fp32)
         simulation = Simulation(simulate(made, held, spec), _UNFUSED)

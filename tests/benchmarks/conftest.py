@@ -1,5 +1,6 @@
 """A whole bundle of three small networks, to be measured and reported on; quality figures made from what matters."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from pocketcrafter.benchmarks.latency.machine import this_machine
 from pocketcrafter.benchmarks.quality.metrics import PictureFigures
 from pocketcrafter.benchmarks.quality.pictures import FrameQuality, Scores
 from pocketcrafter.benchmarks.quality.results import QualityReport
+from pocketcrafter.export.backend import WEIGHTS
 from pocketcrafter.export.data import manifest as prepared
+from pocketcrafter.export.names import TOKENIZER
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.bundle.goldens import read_tensors, write_tensors
@@ -54,14 +57,23 @@ def rungs(second_passed: bool | None = True) -> tuple[RungResult, ...]:
     )
 
 
-def write_bundle(root: Path, *, second_passed: bool | None = True, text: str = "settles memory order") -> Path:
+def write_bundle(
+    root: Path,
+    *,
+    second_passed: bool | None = True,
+    text: str = "settles memory order",
+    networks: tuple[Component, ...] = PICTURE_NETWORKS,
+) -> Path:
     """Write a bundle with one ONNX target; ``text`` comes up wherever the manifest has room for words."""
     (root / "LICENSES").mkdir(parents=True)
     (root / "LICENSES/Apache-2.0.txt").write_text("Apache License, Version 2.0\n")
+    if Component.DECODER in networks:
+        (root / "tokenizer").mkdir()
+        shutil.copy(WEIGHTS / TOKENIZER, root / "tokenizer/tokenizer.json")
     seal(
         root,
         name="small",
-        components=tuple(_entry(root, POCKET_SPECS[c], rungs(second_passed), text) for c in PICTURE_NETWORKS),
+        components=tuple(_entry(root, POCKET_SPECS[c], rungs(second_passed), text) for c in networks),
         targets={"onnx": TargetEntry(kind=TargetKind.ONNX, backend=BackendName.ONNXRUNTIME)},
         gate=GateSettings.uniform(presence=0.5, confidence=0.5, dead_zone=0.1),
         licenses=(LicenseEntry(spdx="Apache-2.0", path="LICENSES/Apache-2.0.txt", covers=text),),

@@ -1,0 +1,50 @@
+"""What rewriting an ONNX graph needs: who makes a value, who reads it, and what nobody needs any more."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from onnx import GraphProto, NodeProto
+
+from pocketcrafter.quantize.nbits import drop_unused
+
+Readers = dict[str, list[NodeProto]]
+
+
+def makers_of(graph: GraphProto) -> dict[str, NodeProto]:
+    """Return the node that makes each value."""
+    return {name: node for node in graph.node for name in node.output}
+
+
+def readers_of(graph: GraphProto) -> Readers:
+    """Return the nodes that read each value, in order; none for what only leaves the graph."""
+    readers: Readers = defaultdict(list)
+    for node in graph.node:
+        for name in node.input:
+            readers[name].append(node)
+    return readers
+
+
+def only_reader(node: NodeProto | None, kind: str, readers: Readers) -> NodeProto | None:
+    """Return the one node that reads another's output, if it is of a kind; nothing for no node."""
+    found = [] if node is None else readers[node.output[0]]
+    return found[0] if len(found) == 1 and found[0].op_type == kind else None
+
+
+def keep_needed(graph: GraphProto, nodes: Sequence[NodeProto]) -> None:
+    """Put nodes, in order, in the place of a graph's, without those that lead to none of its outputs.
+
+    ONNX Runtime would run them: it takes every node for one that somebody wants.
+    """
+    needed = {output.name for output in graph.output}
+    kept: list[NodeProto] = []
+    for node in reversed(nodes):
+        if needed.intersection(node.output):
+            kept.append(node)
+            needed.update(node.input)
+    del graph.node[:]
+    graph.node.extend(reversed(kept))
+    made = makers_of(graph)
+    known = [value for value in graph.value_info if value.name in made]
+    del graph.value_info[:]
+    graph.value_info.extend(known)
+    drop_unused(graph)
