@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -64,13 +64,22 @@ _ARTIFACT_HOW: Final = "The .onnx in ONNX Runtime on this machine's CPU"
 
 @dataclass(frozen=True)
 class OnnxLowering:
-    """Lowers to ``onnx``."""
+    """Lowers to ``onnx``.
+
+    Attributes
+    ----------
+    guidance
+        How weights are rounded.
+    for_cpu
+        Whether ONNX Runtime's kernels are to run what comes out; a compiler for another processor wants INT8 as it is.
+    """
 
     guidance: Guidance = NEAREST
+    for_cpu: bool = True
 
     def guided(self, guidance: Guidance) -> "OnnxLowering":
         """Return the lowering that rounds weights by a guidance; see `pocketcrafter.export.lower.base.Guided`."""
-        return OnnxLowering(guidance)
+        return replace(self, guidance=guidance)
 
     def lower(
         self,
@@ -96,12 +105,12 @@ class OnnxLowering:
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
             exported = Path(folder) / "fp32.onnx"
             export_onnx(eager, as_tensors(used[0], spec), spec, exported)
-            if precision is Precision.INT8:
+            if self.for_cpu and precision is Precision.INT8:
                 onnx.save(shuffled_whole(onnx.load(exported)), exported)
             rounded = None
             if precision in WEIGHT_BITS:
                 rounded = blocks_of(eager, WEIGHT_BITS[precision], self.guidance, keep_fp32, brief=True)
-            source = _Source(exported, run_torch(eager, held, spec), EAGER, keep_fp32, rounded)
+            source = _Source(exported, run_torch(eager, held, spec), EAGER, self.for_cpu, keep_fp32, rounded)
             return _lowered(source, spec, used, held, precision, out, progress)
 
     def lower_graph(
@@ -126,7 +135,7 @@ class OnnxLowering:
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
             exported = Path(folder) / "fp32.onnx"
             onnx.save(graph, exported)
-            source = _Source(exported, simulate(exported, held, spec), _EXPORTED)
+            source = _Source(exported, simulate(exported, held, spec), _EXPORTED, self.for_cpu)
             return _lowered(source, spec, used, held, precision, out)
 
 
@@ -137,6 +146,7 @@ class _Source:
     graph: Path
     reference: Sequence[Mapping[str, FloatArray]]
     how: str
+    for_cpu: bool
     keep_fp32: tuple[str, ...] = ()
     rounded: Mapping[str, Blocks] | None = None
     """Weights that were rounded already, by module."""
@@ -157,7 +167,7 @@ def _lowered(
     if precision in STATIC:
         quantize_static(precision, source.graph, used, made, keep_fp32=keep_fp32, progress=progress)
         simulation = Simulation(simulate(made, held, spec), SIMULATED)
-        if precision is Precision.INT8:
+        if source.for_cpu and precision is Precision.INT8:
             onnx.save(film_in_convolutions(onnx.load(made)), made)
     elif precision is Precision.W8A8_DYNAMIC:
         quantize_onnx_dynamic(source.graph, made, keep_fp32=keep_fp32)

@@ -98,7 +98,7 @@ class QnnContextLowering:
             return on_the_cpu(OnnxLowering().lower(model, spec, calibration, precision, out, progress=progress))
         self._check_installed()
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
-            source = OnnxLowering().lower(
+            source = OnnxLowering(for_cpu=False).lower(
                 model,
                 spec,
                 calibration,
