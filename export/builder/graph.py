@@ -163,18 +163,20 @@ def _lowering(
     targets: tuple[TargetKind, ...],
     precision: Precision,
     inputs: Mapping[str, Path | Stage],
+    *,
+    to_compile: bool = False,
 ) -> Stage:
     made = recipe.components[component]
     target = targets[0]
-    same = made.precision.get(target) is precision
+    same = not to_compile and made.precision.get(target) is precision
     compiled = {}
     if target in COMPILED_FROM:
-        source = _lowering(recipe, component, (COMPILED_FROM[target],), compiled_precision(precision), inputs)
-        compiled[COMPILED] = source
+        wanted = compiled_precision(precision)
+        compiled[COMPILED] = _lowering(recipe, component, (COMPILED_FROM[target],), wanted, inputs, to_compile=True)
     what = f"lower {component} for {', '.join(targets)}"
     cost = _cost(_LOWER_COST, _LOWER_SECONDS.get(target))
     return Stage(
-        name=what if same else f"{what} in {precision}",
+        name=what if same else f"{what} in {precision}{', to be compiled' if to_compile else ''}",
         run=f"{_STEPS}.lower:run",
         inputs={**inputs, **compiled},
         settings=LowerSettings(
@@ -183,6 +185,7 @@ def _lowering(
             precision=precision,
             keep_fp32=made.keep_fp32,
             weight_bits=made.weight_bits if precision in WEIGHT_ONLY else {},
+            to_compile=to_compile,
         ),
         tools=(*_TORCH, *_TOOLS[target]),
         estimate=replace(cost, seconds=cost.seconds * (1 + _SHARE_OF_COMPILER * (len(targets) - 1))),

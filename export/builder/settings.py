@@ -38,6 +38,9 @@ class LowerSettings(Config):
     precision: Precision
     keep_fp32: tuple[str, ...]
     weight_bits: Mapping[str, int] = {}
+    to_compile: bool = Field(
+        False, description="Whether another target's compiler reads the result, and nothing runs it."
+    )
 
 
 class ProveSettings(Config):

@@ -20,7 +20,7 @@ from pocketcrafter.export.lower.qnn_context import QnnContextLowering
 from pocketcrafter.export.lower.xnnpack import XnnpackLowering
 from pocketcrafter.runtime.targets import COREML_PACKAGES, QNN_CONTEXTS, QNN_PROGRAMS, VENDOR_PROGRAMS, TargetKind
 
-__all__ = ["LOWERINGS", "LoweredArtifact", "Lowering"]
+__all__ = ["LOWERINGS", "TO_COMPILE", "LoweredArtifact", "Lowering"]
 
 LOWERINGS: Final[Mapping[TargetKind, Lowering]] = {
     TargetKind.EXECUTORCH_XNNPACK: XnnpackLowering(),
@@ -32,3 +32,6 @@ LOWERINGS: Final[Mapping[TargetKind, Lowering]] = {
     TargetKind.EXECUTORCH_VULKAN: VulkanLowering(),
     **{target: VendorLowering(target) for target in VENDOR_PROGRAMS},
 }
+
+TO_COMPILE: Final[Mapping[TargetKind, Lowering]] = {TargetKind.ONNX: OnnxLowering(for_cpu=False)}
+"""How a target is lowered whose artifact another one's compiler reads."""

@@ -9,7 +9,7 @@ import numpy as np
 from pocketcrafter.export.builder.settings import LoweringRecord, LowerSettings
 from pocketcrafter.export.builder.stage import Progress
 from pocketcrafter.export.builder.steps.names import CALIBRATION, COMPILED, MOMENTS, RECORD, lowered_to
-from pocketcrafter.export.lower import LOWERINGS
+from pocketcrafter.export.lower import LOWERINGS, TO_COMPILE
 from pocketcrafter.export.lower.base import Compiling, Guided, LoweredArtifact, Lowering, Together
 from pocketcrafter.export.lower.quick import quicken
 from pocketcrafter.export.models import load_component
@@ -58,7 +58,7 @@ def _lower(
     spec, precision, target = POCKET_SPECS[settings.component], settings.precision, settings.targets[0]
     model = load_component(settings.component, inputs["weights"])
     calibration = read_calibration(inputs["examples"] / CALIBRATION)
-    lowering = LOWERINGS[target]
+    lowering = (TO_COMPILE if settings.to_compile else LOWERINGS)[target]
     if COMPILED in inputs and isinstance(lowering, Compiling):
         source = _read_lowered(lowered_to(inputs[COMPILED], COMPILED_FROM[target], compiled_precision(precision)))
         return [lowering.compile(source, model, spec, calibration, precision, outs[target])]
