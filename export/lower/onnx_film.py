@@ -1,6 +1,6 @@
 """FiLM inside INT8 convolutions: a condition scales their weights' steps and shifts their bias, not their output."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -46,8 +46,7 @@ def film_in_convolutions(model: ModelProto) -> ModelProto:
     made.CopyFrom(model)
     graph = made.graph
     makers, readers = makers_of(graph), readers_of(graph)
-    by_channel = {name for name in makers if _is_by_channel(name, graph, makers)}
-    found = [film for node in graph.node if (film := _film(node, makers, readers, by_channel)) is not None]
+    found = [film for node in graph.node if (film := _film(node, graph, makers, readers)) is not None]
     if not found:
         return made
     constants = {_SMALLEST: np.array(_LEAST, np.float32), _CHANNELS: np.array([-1], np.int64)}
@@ -57,9 +56,7 @@ def film_in_convolutions(model: ModelProto) -> ModelProto:
     return made
 
 
-def _film(
-    node: NodeProto, makers: Mapping[str, NodeProto], readers: Readers, by_channel: Collection[str]
-) -> _Film | None:
+def _film(node: NodeProto, graph: GraphProto, makers: Mapping[str, NodeProto], readers: Readers) -> _Film | None:
     if node.op_type != "Conv" or len(node.input) != 3:
         return None
     sources = [makers.get(name) for name in node.input]
@@ -68,7 +65,9 @@ def _film(
     factor = _joined(_rounded(node, readers), "Mul", readers)
     shift = None if factor is None else _joined(_rounded(factor[0], readers), "Add", readers)
     result = None if shift is None else only_reader(shift[0], "QuantizeLinear", readers)
-    if factor is None or shift is None or result is None or not {factor[1], shift[1]} <= set(by_channel):
+    if factor is None or shift is None or result is None:
+        return None
+    if not all(_is_by_channel(operand, graph, makers) for _, operand in (factor, shift)):
         return None
     data, weight, bias = (source for source in sources if source is not None)
     return _Film(data, weight, bias, node, factor[1], shift[1], result)

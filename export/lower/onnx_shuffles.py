@@ -9,7 +9,7 @@ from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 from onnx.shape_inference import infer_shapes
 
 from pocketcrafter.export.lower.onnx_coverage import shapes_of
-from pocketcrafter.export.lower.onnx_graph import keep_needed, makers_of, only_reader, readers_of
+from pocketcrafter.export.lower.onnx_graph import Readers, keep_needed, makers_of, only_reader, readers_of
 
 _UNSHUFFLED: Final = [0, 1, 3, 5, 2, 4]
 """How torch's exporter orders axes where it spells out a pixel unshuffle: two sides of a pixel behind its channels."""
@@ -34,14 +34,18 @@ def shuffled_whole(model: ModelProto) -> ModelProto:
     for node in graph.node:
         if node.op_type == "DepthToSpace" and helper.get_node_attr_value(node, "mode") == b"CRD":
             source, factor = makers.get(node.input[0]), helper.get_node_attr_value(node, "blocksize")
-            if source is not None and only_reader(source, node.op_type, readers) and _reorder(graph, source, 0, factor):
+            if (
+                source is not None
+                and only_reader(source, node.op_type, readers)
+                and _reorder(graph, readers, source, 0, factor)
+            ):
                 new[node.output[0]] = _together(graph, node, shapes[node.output[0]], factor)
         elif node.op_type == "Transpose" and helper.get_node_attr_value(node, "perm") == _UNSHUFFLED:
             before, behind = makers.get(node.input[0]), only_reader(node, "Reshape", readers)
             reader = only_reader(behind, "Conv", readers)
             factor = shapes[node.input[0]][3]
             square = factor == shapes[node.input[0]][5]
-            if before and behind and reader and square and _reorder(graph, reader, 1, factor):
+            if before and behind and reader and square and _reorder(graph, readers, reader, 1, factor):
                 whole = helper.make_node(
                     "SpaceToDepth", [before.input[0]], list(behind.output), name=behind.name, blocksize=factor
                 )
@@ -52,7 +56,7 @@ def shuffled_whole(model: ModelProto) -> ModelProto:
     return inferred
 
 
-def _reorder(graph: GraphProto, convolution: NodeProto, axis: int, factor: int) -> bool:
+def _reorder(graph: GraphProto, readers: Readers, convolution: NodeProto, axis: int, factor: int) -> bool:
     """Put a convolution's output channels (axis 0 of its weight) or input channels (1) in the order of whole pixels.
 
     From ``(channel, row, column)`` to ``(row, column, channel)``. Returns whether that could be done.
@@ -60,8 +64,7 @@ def _reorder(graph: GraphProto, convolution: NodeProto, axis: int, factor: int) 
     constants = {tensor.name: tensor for tensor in graph.initializer}
     changed = convolution.input[1:] if axis == 0 else convolution.input[1:2]
     group = next((attribute.i for attribute in convolution.attribute if attribute.name == "group"), 1)
-    shared = {name for node in graph.node if node is not convolution for name in node.input}
-    if convolution.op_type != "Conv" or group != 1 or any(n not in constants or n in shared for n in changed):
+    if convolution.op_type != "Conv" or group != 1 or any(n not in constants or len(readers[n]) > 1 for n in changed):
         return False
     for name in changed:
         values = numpy_helper.to_array(constants[name])
