@@ -10,6 +10,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from pocketcrafter.quantize.blocks import BLOCK, Blocks, nearest
+from pocketcrafter.quantize.onnx_graph import drop_unused, makers_of
 from pocketcrafter.quantize.packing import packed, unpacked
 from pocketcrafter.quantize.qdq import inside, module_of
 from pocketcrafter.runtime.arrays import FloatArray
@@ -68,7 +69,7 @@ def quantize_linears(
     chosen = [node for node in linear_nodes(made) if not inside(node, keep_fp32)]
     if not chosen:
         raise ConfigError("No linear layer is left to quantize: keep fewer modules in float32, or build it in fp32.")
-    makers = {name: node for node in graph.node for name in node.output}
+    makers = makers_of(graph)
     dear = next((node.name for node in chosen if _reads_product(node, makers, weights)), None)
     alike: dict[tuple[object, ...], list[tuple[onnx.NodeProto, Blocks]]] = defaultdict(list)
     for node in chosen:
@@ -193,11 +194,3 @@ def _is_linear(node: onnx.NodeProto, weights: Mapping[str, onnx.TensorProto]) ->
     facts = {a.name: a for a in node.attribute}
     plain = ("alpha" not in facts or facts["alpha"].f == 1) and not ("transA" in facts and facts["transA"].i)
     return plain and "transB" in facts and facts["transB"].i == 1 and weights[node.input[1]].dims[1] % BLOCK == 0
-
-
-def drop_unused(graph: onnx.GraphProto) -> None:
-    """Remove the initializers that no node reads."""
-    used = {name for node in graph.node for name in node.input}
-    kept = [tensor for tensor in graph.initializer if tensor.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)

@@ -12,6 +12,7 @@ from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
 
 from pocketcrafter.quantize.modules import is_within
 from pocketcrafter.quantize.observers import SHIPPED, Range
+from pocketcrafter.quantize.onnx_graph import makers_of
 from pocketcrafter.quantize.onnx_ranges import activation_ranges, activation_sizes
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.errors import ConfigError
@@ -91,7 +92,7 @@ def _write_ranges(
     progress: Callable[[int, int], None] | None,
 ) -> None:
     """Write what the activations of a stored model range over, where ONNX Runtime's own calibration would."""
-    makers = {name: node for node in model.graph.node for name in node.output}
+    makers = makers_of(model.graph)
     inputs = {value.name for value in model.graph.input}
     sizes = activation_sizes(model)
     # What a constant was reshaped to is its own origin.
@@ -105,7 +106,7 @@ def _write_ranges(
 
 def int8_nodes(model: onnx.ModelProto, keep_fp32: tuple[str, ...]) -> list[str]:
     """Return the names of the nodes that become INT8, in graph order."""
-    makers = {name: node for node in model.graph.node for name in node.output}
+    makers = makers_of(model.graph)
     constants = {tensor.name for tensor in model.graph.initializer}
     chosen: set[str] = set()
     names: list[str] = []

@@ -26,8 +26,8 @@ from pocketcrafter.export.lower.base import (
     run_torch,
 )
 from pocketcrafter.export.lower.onnx_coverage import onnx_coverage
-from pocketcrafter.export.lower.onnx_film import film_in_convolutions
 from pocketcrafter.export.lower.onnx_fusions import fused
+from pocketcrafter.export.lower.onnx_scales import scales_in_convolutions
 from pocketcrafter.export.lower.onnx_shuffles import shuffled_whole
 from pocketcrafter.export.precisions import WEIGHT_BITS
 from pocketcrafter.quantize.blocks import Blocks
@@ -95,9 +95,10 @@ class OnnxLowering:
         """Export, quantize to QDQ, run; see :meth:`pocketcrafter.export.lower.base.Lowering.lower`.
 
         ONNX Runtime, not torch, is what simulates here: without graph optimization it runs each QDQ pair as it is
-        written and everything between in float32. With optimization the same pairs run on INT8 kernels: rung 2. FiLM is
-        simulated with its own roundings, which the artifact, where convolutions do it, has fewer of. Of
-        16-bit activations it has no kernels: such a file is what QNN compiles, run in float32 between its pairs.
+        written and everything between in float32. With optimization the same pairs run on INT8 kernels: rung 2. A
+        condition's factors are simulated as products of their own, whose roundings the artifact, where convolutions
+        take them, does not have. Of 16-bit activations ONNX Runtime has no kernels: such a file is what QNN compiles,
+        run in float32 between its pairs.
         """
         check_precision(TargetKind.ONNX, precision)
         used, held = hold_back(calibration, spec)
@@ -105,8 +106,6 @@ class OnnxLowering:
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
             exported = Path(folder) / "fp32.onnx"
             export_onnx(eager, as_tensors(used[0], spec), spec, exported)
-            if self.for_cpu and precision is Precision.INT8:
-                onnx.save(shuffled_whole(onnx.load(exported)), exported)
             rounded = None
             if precision in WEIGHT_BITS:
                 rounded = blocks_of(eager, WEIGHT_BITS[precision], self.guidance, keep_fp32, brief=True)
@@ -165,10 +164,14 @@ def _lowered(
     made = folder / "made.onnx"
     simulation = None
     if precision in STATIC:
-        quantize_static(precision, source.graph, used, made, keep_fp32=keep_fp32, progress=progress)
+        shaped = source.for_cpu and precision is Precision.INT8
+        graph = folder / "shuffled.onnx" if shaped else source.graph
+        if shaped:
+            onnx.save(shuffled_whole(onnx.load(source.graph)), graph)
+        quantize_static(precision, graph, used, made, keep_fp32=keep_fp32, progress=progress)
         simulation = Simulation(simulate(made, held, spec), SIMULATED)
-        if source.for_cpu and precision is Precision.INT8:
-            onnx.save(film_in_convolutions(onnx.load(made)), made)
+        if shaped:
+            onnx.save(scales_in_convolutions(onnx.load(made)), made)
     elif precision is Precision.W8A8_DYNAMIC:
         quantize_onnx_dynamic(source.graph, made, keep_fp32=keep_fp32)
         simulation = Simulation(simulate(made, held, spec), _UNFUSED)

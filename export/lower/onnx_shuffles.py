@@ -4,22 +4,26 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 from onnx.shape_inference import infer_shapes
 
 from pocketcrafter.export.lower.onnx_coverage import shapes_of
-from pocketcrafter.export.lower.onnx_graph import Readers, keep_needed, makers_of, only_reader, readers_of
+from pocketcrafter.quantize.onnx_graph import Readers, keep_needed, makers_of, only_reader, readers_of
 
 _UNSHUFFLED: Final = [0, 1, 3, 5, 2, 4]
 """How torch's exporter orders axes where it spells out a pixel unshuffle: two sides of a pixel behind its channels."""
+
+_WHOLE: Final = 4
+"""A pixel is filled up to a multiple of as many channels. ONNX Runtime's kernels take columns by sixteens, so that a
+convolution with 12 outputs costs twice what one with 16 does, and it moves three bytes one by one."""
 
 
 def shuffled_whole(model: ModelProto) -> ModelProto:
     """Return an equal model whose pixel shuffles move a pixel's channels together.
 
     What a convolution's output channel means is its own affair: in another order of its weights, what becomes one
-    pixel lies together, and a shuffle copies rows of bytes where it picked single ones.
+    pixel lies together, and a shuffle copies rows of bytes where it picked single ones. Where pixels are filled up,
+    the channels behind theirs are cut off at the end, where they lie behind the picture.
 
     Parameters
     ----------
@@ -52,6 +56,8 @@ def shuffled_whole(model: ModelProto) -> ModelProto:
                 whole.metadata_props.extend(behind.metadata_props)
                 new[behind.output[0]] = [whole]
     keep_needed(graph, [one for node in graph.node for one in new.get(node.output[0], [node])])
+    # Filled pixels have other shapes.
+    del graph.value_info[:]
     inferred: ModelProto = infer_shapes(made)
     return inferred
 
@@ -59,7 +65,8 @@ def shuffled_whole(model: ModelProto) -> ModelProto:
 def _reorder(graph: GraphProto, readers: Readers, convolution: NodeProto, axis: int, factor: int) -> bool:
     """Put a convolution's output channels (axis 0 of its weight) or input channels (1) in the order of whole pixels.
 
-    From ``(channel, row, column)`` to ``(row, column, channel)``. Returns whether that could be done.
+    From ``(channel, row, column)`` to ``(row, column, channel)``, output channels filled up with zeros. Returns whether
+    that could be done.
     """
     constants = {tensor.name: tensor for tensor in graph.initializer}
     changed = convolution.input[1:] if axis == 0 else convolution.input[1:2]
@@ -68,34 +75,46 @@ def _reorder(graph: GraphProto, readers: Readers, convolution: NodeProto, axis: 
         return False
     for name in changed:
         values = numpy_helper.to_array(constants[name])
-        count = values.shape[axis]
-        order: npt.NDArray[np.int64] = np.arange(count).reshape(-1, factor**2).T.reshape(-1)
-        constants[name].CopyFrom(numpy_helper.from_array(np.take(values, order, axis), name))
+        pixels = np.moveaxis(values, axis, 0).reshape(-1, factor**2, *np.delete(values.shape, axis)).swapaxes(0, 1)
+        if axis == 0:
+            more = _filled(pixels.shape[1]) - pixels.shape[1]
+            pixels = np.pad(pixels, [(0, 0), (0, more), *[(0, 0)] * (pixels.ndim - 2)])
+        made = np.moveaxis(pixels.reshape(-1, *pixels.shape[2:]), 0, axis)
+        constants[name].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(made), name))
     return True
+
+
+def _filled(channels: int) -> int:
+    return -(-channels // _WHOLE) * _WHOLE
 
 
 def _together(graph: GraphProto, node: NodeProto, shape: Sequence[int], factor: int) -> list[NodeProto]:
     """Return a shuffle as moves with channels last; what turns the picture so and back meets its like, and goes."""
     batch, channels, rows, columns = shape
-    views = {
-        "parts": (batch, rows // factor, columns // factor, factor, factor * channels),
-        "whole": (batch, rows, columns, channels),
+    moved = _filled(channels)
+    constants = {
+        "parts": [batch, rows // factor, columns // factor, factor, factor * moved],
+        "whole": [batch, rows, columns, moved],
     }
-    for name, view in views.items():
-        graph.initializer.append(numpy_helper.from_array(np.array(view, np.int64), f"{node.name}.{name}.shape"))
     steps: list[tuple[str, list[str], list[int] | None]] = [
         ("Transpose", [], [0, 2, 3, 1]),
-        ("Reshape", [f"{node.name}.parts.shape"], None),
+        ("Reshape", ["parts"], None),
         ("Transpose", [], [0, 1, 3, 2, 4]),
-        ("Reshape", [f"{node.name}.whole.shape"], None),
+        ("Reshape", ["whole"], None),
         ("Transpose", [], [0, 3, 1, 2]),
     ]
+    if moved > channels:
+        constants |= {"first": [0], "behind": [channels], "axis": [1]}
+        steps.append(("Slice", ["first", "behind", "axis"], None))
+    for name, values in constants.items():
+        graph.initializer.append(numpy_helper.from_array(np.array(values, np.int64), f"{node.name}.{name}"))
     made: list[NodeProto] = []
     last = node.input[0]
     for number, (operator, others, order) in enumerate(steps):
         output = node.output[0] if number == len(steps) - 1 else f"{node.name}.{number}"
+        inputs = [last, *(f"{node.name}.{name}" for name in others)]
         settings = {} if order is None else {"perm": order}
-        made.append(helper.make_node(operator, [last, *others], [output], name=f"{node.name}.{number}", **settings))
+        made.append(helper.make_node(operator, inputs, [output], name=f"{node.name}.{number}", **settings))
         made[-1].metadata_props.extend(node.metadata_props)
         last = output
     return made

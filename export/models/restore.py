@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pocketcrafter.export.models.blocks import FilmBlock
+from pocketcrafter.export.models.blocks import ScaledBlock
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.plan import RESTORATION
@@ -124,7 +124,7 @@ class Restore(nn.Module):
 
 
 def _level(width: int, blocks: int) -> nn.ModuleList:
-    return nn.ModuleList(FilmBlock(width, _CONDITION, nn.ReLU()) for _ in range(blocks))
+    return nn.ModuleList(ScaledBlock(width, _CONDITION, nn.ReLU()) for _ in range(blocks))
 
 
 def _through(level: nn.Module, x: Tensor, condition: Tensor) -> Tensor:

@@ -19,11 +19,11 @@ from pocketcrafter.runtime.components import Component, ComponentSpec, TensorSpe
 class _Shuffled(nn.Module):
     """Folds a picture, convolves it, and folds it out again."""
 
-    def __init__(self, fold: int, groups: int = 1) -> None:
+    def __init__(self, fold: int, channels: int = 4, groups: int = 1) -> None:
         super().__init__()
         self.fold = fold
         self.inward = nn.Conv2d(3 * fold**2, 8, 3, padding=1)
-        self.outward = nn.Conv2d(8, 4 * fold**2, 1, groups=groups)
+        self.outward = nn.Conv2d(8, channels * fold**2, 1, groups=groups)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.pixel_shuffle(self.outward(self.inward(F.pixel_unshuffle(x, self.fold))), self.fold)
@@ -37,8 +37,9 @@ class _Twice(_Shuffled):
         return F.pixel_shuffle(y, self.fold) + y.mean((2, 3))[:, :4, None, None]
 
 
-def _exported(network: nn.Module, folder: Path) -> onnx.ModelProto:
-    tensors = [TensorSpec(name=n, shape=(1, c, 12, 24), semantics=n) for n, c in (("x", 3), ("y", 4))]
+def _exported(network: _Shuffled, folder: Path) -> onnx.ModelProto:
+    channels = network.outward.out_channels // network.fold**2
+    tensors = [TensorSpec(name=n, shape=(1, c, 12, 24), semantics=n) for n, c in (("x", 3), ("y", channels))]
     spec = ComponentSpec(component=Component.RESTORE, inputs=(tensors[0],), outputs=(tensors[1],))
     export_onnx(network.eval(), (torch.zeros(1, 3, 12, 24),), spec, folder / "model.onnx")
     return onnx.load(folder / "model.onnx")
@@ -55,10 +56,11 @@ def _operators(model: onnx.ModelProto) -> Counter[str]:
     return Counter(node.op_type for node in model.graph.node)
 
 
+@pytest.mark.parametrize("channels", [3, 4, 5])
 @pytest.mark.parametrize("fold", [2, 3])
-def test_the_picture_is_the_same(tmp_path: Path, fold: int) -> None:
+def test_the_picture_is_the_same(tmp_path: Path, fold: int, channels: int) -> None:
     torch.manual_seed(fold)
-    model = _exported(_Shuffled(fold), tmp_path)
+    model = _exported(_Shuffled(fold, channels), tmp_path)
     before = model.SerializeToString()
     made = shuffled_whole(model)
     assert model.SerializeToString() == before
@@ -69,7 +71,7 @@ def test_the_picture_is_the_same(tmp_path: Path, fold: int) -> None:
 
 
 @pytest.mark.parametrize("network", [_Shuffled(2, groups=2), _Twice(2)])
-def test_channels_that_something_else_depends_on_keep_their_order(tmp_path: Path, network: nn.Module) -> None:
+def test_channels_that_something_else_depends_on_keep_their_order(tmp_path: Path, network: _Shuffled) -> None:
     model = _exported(network, tmp_path)
     made = shuffled_whole(model)
     assert _operators(made)["DepthToSpace"] == 1

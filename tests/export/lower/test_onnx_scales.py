@@ -1,4 +1,4 @@
-"""FiLM in INT8 convolutions: nearer to full precision than its own passes, and nothing else is taken for one."""
+"""Factors in INT8 convolutions: no further from full precision than as passes of their own; nothing else is one."""
 
 from collections import Counter
 from pathlib import Path
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from pocketcrafter.export.lower.onnx import export_onnx
-from pocketcrafter.export.lower.onnx_film import film_in_convolutions
-from pocketcrafter.export.models.blocks import FilmBlock
+from pocketcrafter.export.lower.onnx_scales import scales_in_convolutions
+from pocketcrafter.export.models.blocks import ScaledBlock
 from pocketcrafter.quantize.qdq import quantize_onnx
 from pocketcrafter.runtime.components import Component, ComponentSpec, TensorSpec
 from pocketcrafter.runtime.fidelity import sqnr_db
@@ -20,18 +20,17 @@ CHANNELS = 8
 
 
 class _Net(nn.Module):
-    """A FiLM block behind a layer, so that all of it is INT8; some factors are negative, and one is 0."""
+    """A block behind a layer, so that all of it is INT8; some factors are negative, and one is 0."""
 
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.first = nn.Conv2d(3, CHANNELS, 3, padding=1)
         self.embed = nn.Linear(2, 4)
-        self.block = FilmBlock(CHANNELS, 4, nn.ReLU())
+        self.block = ScaledBlock(CHANNELS, 4, nn.ReLU())
         with torch.no_grad():
             self.block.project.weight.normal_(0, 0.5)
             self.block.scale.weight.normal_(0, 0.5)
-            self.block.shift.weight.normal_(0, 0.5)
             self.block.scale.weight[3] = self.block.scale.bias[3] = 0
 
     def forward(self, x: Tensor, amounts: Tensor) -> Tensor:
@@ -39,13 +38,42 @@ class _Net(nn.Module):
         return result
 
 
+class _Two(_Net):
+    """Two factors in a row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.second = ScaledBlock(CHANNELS, 4, nn.ReLU())
+        with torch.no_grad():
+            for layer in (self.second.project, self.second.scale):
+                layer.weight.normal_(0, 0.5)
+
+    def condition(self, said: Tensor, y: Tensor) -> Tensor:
+        """Return what the second one is conditioned by."""
+        del y
+        return said
+
+    def forward(self, x: Tensor, amounts: Tensor) -> Tensor:
+        said = self.embed(amounts)
+        y = self.block(self.first(x), said)
+        result: Tensor = self.second(y, self.condition(said, y))
+        return result
+
+
+class _InTurn(_Two):
+    """The second one depends on what the first one made of the picture."""
+
+    def condition(self, said: Tensor, y: Tensor) -> Tensor:
+        return said + y.mean((2, 3))[:, :4]
+
+
 class _Gated(_Net):
-    """Multiplied and shifted by pictures: not FiLM."""
+    """Multiplied by pictures, not by channel."""
 
     def forward(self, x: Tensor, amounts: Tensor) -> Tensor:
         y = self.first(x)
         block = self.block
-        z = block.depthwise(block.expand(y)) * block.expand(y) + block.expand(y)
+        z = block.depthwise(block.expand(y)) * block.expand(y)
         return block.project(z) + self.embed(amounts).sum()
 
 
@@ -78,11 +106,11 @@ def _operators(model: onnx.ModelProto) -> Counter[str]:
     return Counter(node.op_type for node in model.graph.node)
 
 
-def test_a_convolution_that_does_its_film_is_no_further_from_full_precision(tmp_path: Path) -> None:
+def test_a_convolution_that_takes_its_factor_is_no_further_from_full_precision(tmp_path: Path) -> None:
     network = _Net()
     model = _quantized(network, tmp_path)
     before = model.SerializeToString()
-    made = film_in_convolutions(model)
+    made = scales_in_convolutions(model)
     assert model.SerializeToString() == before
     assert _operators(made)["QLinearConv"] == 1
     onnx.checker.check_model(made)
@@ -91,13 +119,31 @@ def test_a_convolution_that_does_its_film_is_no_further_from_full_precision(tmp_
     assert _worst_db(network, made) > _worst_db(network, model) - 0.5
 
 
+def test_several_are_computed_together(tmp_path: Path) -> None:
+    network = _Two()
+    model = _quantized(network, tmp_path)
+    made = scales_in_convolutions(model)
+    onnx.checker.check_model(made)
+    assert (_operators(made)["QLinearConv"], _operators(made)["Mul"]) == (2, 1)
+    assert _worst_db(network, made) > _worst_db(network, model) - 0.5
+
+
+def test_a_factor_that_depends_on_another_is_left(tmp_path: Path) -> None:
+    network = _InTurn()
+    model = _quantized(network, tmp_path)
+    made = scales_in_convolutions(model)
+    onnx.checker.check_model(made)
+    assert _operators(made)["QLinearConv"] == 1
+    assert _worst_db(network, made) > _worst_db(network, model) - 0.5
+
+
 def test_what_nobody_needs_any_more_is_gone(tmp_path: Path) -> None:
     """ONNX Runtime would run it: a dead dequantization of a whole picture takes as long as the pass that was saved."""
-    made = film_in_convolutions(_quantized(_Net(), tmp_path))
+    made = scales_in_convolutions(_quantized(_Net(), tmp_path))
     read = {name for node in made.graph.node for name in node.input} | {output.name for output in made.graph.output}
     assert all(read.intersection(node.output) for node in made.graph.node)
 
 
 def test_products_of_pictures_are_left(tmp_path: Path) -> None:
     model = _quantized(_Gated(), tmp_path)
-    assert film_in_convolutions(model) == model
+    assert scales_in_convolutions(model) == model

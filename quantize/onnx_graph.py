@@ -5,8 +5,6 @@ from collections.abc import Sequence
 
 from onnx import GraphProto, NodeProto
 
-from pocketcrafter.quantize.nbits import drop_unused
-
 Readers = dict[str, list[NodeProto]]
 
 
@@ -48,3 +46,11 @@ def keep_needed(graph: GraphProto, nodes: Sequence[NodeProto]) -> None:
     del graph.value_info[:]
     graph.value_info.extend(known)
     drop_unused(graph)
+
+
+def drop_unused(graph: GraphProto) -> None:
+    """Remove the initializers that no node reads."""
+    used = {name for node in graph.node for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)

@@ -1,0 +1,132 @@
+"""Factors inside INT8 convolutions: what a condition multiplies channels by scales their weights' steps instead."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
+
+from pocketcrafter.quantize.onnx_graph import Readers, keep_needed, makers_of, only_reader, readers_of
+
+_ROUNDING: Final = frozenset({"QuantizeLinear", "DequantizeLinear"})
+_AXES: Final = 4
+_STEM: Final = "conditioned"
+
+
+@dataclass(frozen=True)
+class _Scaled:
+    """``quantize(convolution(x) * factor)``, the convolution's input and weights quantized."""
+
+    data: NodeProto
+    weight: NodeProto
+    bias: NodeProto
+    convolution: NodeProto
+    factor: str
+    result: NodeProto
+
+
+def scales_in_convolutions(model: ModelProto) -> ModelProto:
+    """Return a QDQ model in which convolutions do the products by channel behind them.
+
+    ONNX Runtime takes the step of each output channel's weights while it runs, and with it a factor: a pass over every
+    value goes, with its rounding to 8 bits. A bias that is not constant would cost as much again, as ONNX Runtime
+    keeps its fast kernels from it. All steps are computed together: each by itself, small operators take longer than
+    what they compute. A factor that is itself computed behind another one is left.
+
+    Parameters
+    ----------
+    model
+        As :func:`pocketcrafter.quantize.qdq.quantize_onnx` writes it; left as it is.
+    """
+    made = ModelProto()
+    made.CopyFrom(model)
+    graph = made.graph
+    makers, readers = makers_of(graph), readers_of(graph)
+    found = [scaled for node in graph.node if (scaled := _scaled(node, graph, makers, readers)) is not None]
+    results = {scaled.result.output[0] for scaled in found}
+    sources = [_sources(scaled.factor, makers) for scaled in found]
+    alone = [(scaled, before) for scaled, before in zip(found, sources, strict=True) if not before & results]
+    if not alone:
+        return made
+    conditions = set().union(*(before for _, before in alone))
+    first = [node for node in graph.node if conditions.intersection(node.output)]
+    rest = [node for node in graph.node if not conditions.intersection(node.output)]
+    chosen = [scaled for scaled, _ in alone]
+    convolutions = {scaled.result.output[0]: _convolution(scaled) for scaled in chosen}
+    new = [*first, *_steps(graph, chosen), *(convolutions.get(node.output[0], node) for node in rest)]
+    keep_needed(graph, new)
+    return made
+
+
+def _scaled(node: NodeProto, graph: GraphProto, makers: Mapping[str, NodeProto], readers: Readers) -> _Scaled | None:
+    if node.op_type != "Conv" or len(node.input) != 3:
+        return None
+    sources = [makers.get(name) for name in node.input]
+    if any(source is None or source.op_type != "DequantizeLinear" for source in sources):
+        return None
+    rounded = only_reader(only_reader(node, "QuantizeLinear", readers), "DequantizeLinear", readers)
+    product = only_reader(rounded, "Mul", readers)
+    result = only_reader(product, "QuantizeLinear", readers)
+    if rounded is None or product is None or result is None:
+        return None
+    (factor,) = (name for name in product.input if name != rounded.output[0])
+    if not _is_by_channel(factor, graph, makers):
+        return None
+    data, weight, bias = (source for source in sources if source is not None)
+    return _Scaled(data, weight, bias, node, factor, result)
+
+
+def _is_by_channel(name: str, graph: GraphProto, makers: Mapping[str, NodeProto]) -> bool:
+    """Whether a value is a vector, made into one number for each channel of a picture and rounded or not."""
+    node = makers.get(name)
+    while node is not None and node.op_type in _ROUNDING:
+        node = makers.get(node.input[0])
+    if node is None or node.op_type != "Reshape":
+        return False
+    shapes = [numpy_helper.to_array(tensor).tolist() for tensor in graph.initializer if tensor.name == node.input[1]]
+    return bool(shapes) and len(shapes[0]) == _AXES and shapes[0][0] in (1, -1) and shapes[0][2:] == [1, 1]
+
+
+def _sources(name: str, makers: Mapping[str, NodeProto]) -> set[str]:
+    """Return a value and all that it is computed from, apart from inputs and constants."""
+    seen: set[str] = set()
+    waiting = [name]
+    while waiting:
+        name = waiting.pop()
+        if name in makers and name not in seen:
+            seen.update(makers[name].output)
+            waiting.extend(makers[name].input)
+    return seen
+
+
+def _steps(graph: GraphProto, found: Sequence[_Scaled]) -> list[NodeProto]:
+    """Return nodes that compute the steps of all weights from their factors."""
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    trained = [constants[scaled.weight.input[1]] for scaled in found]
+    names = {part: f"{_STEM}.{part}" for part in ("factors", "vector", "factor", "lengths", "trained", "steps")}
+    values: dict[str, npt.NDArray[np.generic]] = {
+        "vector": np.array([-1], np.int64),
+        "lengths": np.array([len(steps) for steps in trained], np.int64),
+        "trained": np.concatenate(trained),
+    }
+    graph.initializer.extend(numpy_helper.from_array(value, names[part]) for part, value in values.items())
+    return [
+        helper.make_node("Concat", [scaled.factor for scaled in found], [names["factors"]], names["factors"], axis=1),
+        helper.make_node("Reshape", [names["factors"], names["vector"]], [names["factor"]], names["factor"]),
+        helper.make_node("Mul", [names["trained"], names["factor"]], [names["steps"]], names["steps"]),
+        helper.make_node("Split", [names["steps"], names["lengths"]], [_step_of(s) for s in found], f"{_STEM}.split"),
+    ]
+
+
+def _convolution(scaled: _Scaled) -> NodeProto:
+    levels, _, zeros = scaled.weight.input
+    inputs = [*scaled.data.input, levels, _step_of(scaled), zeros, *scaled.result.input[1:], scaled.bias.input[0]]
+    made = helper.make_node("QLinearConv", inputs, scaled.result.output, scaled.convolution.name)
+    made.attribute.extend(scaled.convolution.attribute)
+    return made
+
+
+def _step_of(scaled: _Scaled) -> str:
+    return f"{scaled.convolution.name}/step"
