@@ -12,6 +12,7 @@ from onnxruntime.quantization.calibrate import create_calibrator, save_tensors_d
 from onnxruntime.quantization.execution_providers.qnn import get_qnn_qdq_config
 
 from pocketcrafter.quantize.calibration import HEADROOM, widened
+from pocketcrafter.quantize.onnx_graph import constants_of
 from pocketcrafter.quantize.qdq import inside, save_stripped
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.errors import ConfigError
@@ -117,7 +118,7 @@ def _part_constants(model: onnx.ModelProto, kept: set[str]) -> None:
     The HTP refuses a `Clip` whose bounds come out of a `DequantizeLinear`.
     """
     graph = model.graph
-    constants = {tensor.name: tensor for tensor in graph.initializer}
+    constants = constants_of(graph)
     shared = {name for node in graph.node if node.name not in kept for name in node.input if name in constants}
     copies: dict[str, str] = {}
     for node in graph.node:

@@ -10,7 +10,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from pocketcrafter.quantize.blocks import BLOCK, Blocks, nearest
-from pocketcrafter.quantize.onnx_graph import drop_unused, makers_of
+from pocketcrafter.quantize.onnx_graph import constants_of, drop_unused, makers_of
 from pocketcrafter.quantize.packing import packed, unpacked
 from pocketcrafter.quantize.qdq import inside, module_of
 from pocketcrafter.runtime.arrays import FloatArray
@@ -65,7 +65,7 @@ def quantize_linears(
     made = onnx.ModelProto()
     made.CopyFrom(model)
     graph = made.graph
-    weights = {tensor.name: tensor for tensor in graph.initializer}
+    weights = constants_of(graph)
     chosen = [node for node in linear_nodes(made) if not inside(node, keep_fp32)]
     if not chosen:
         raise ConfigError("No linear layer is left to quantize: keep fewer modules in float32, or build it in fp32.")
@@ -183,7 +183,7 @@ def matrices_of(model: onnx.ModelProto) -> dict[str, FloatArray]:
 
 def linear_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     """Return the nodes that `quantize_linears` takes: layers without bias, with constant weights of whole blocks."""
-    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    weights = constants_of(model.graph)
     return [node for node in model.graph.node if _is_linear(node, weights)]
 
 

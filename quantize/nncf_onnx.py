@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pocketcrafter.quantize.blocks import BLOCK
 from pocketcrafter.quantize.nbits import linear_nodes, matrices_of
+from pocketcrafter.quantize.onnx_graph import constants_of
 from pocketcrafter.quantize.qdq import WEIGHTED, inside, module_of, save_stripped
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.errors import BackendError, ConfigError
@@ -190,7 +191,7 @@ def compress_nncf(
 
 def _turn_over(model: onnx.ModelProto, names: set[str]) -> None:
     """Write layers as products with their weights turned over: NNCF 3.4 estimates no scales of transposed ones."""
-    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    weights = constants_of(model.graph)
     for node in model.graph.node:
         if node.name in names:
             data, name = node.input

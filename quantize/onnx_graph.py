@@ -3,9 +3,14 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from onnx import GraphProto, NodeProto
+from onnx import GraphProto, NodeProto, TensorProto
 
 Readers = dict[str, list[NodeProto]]
+
+
+def constants_of(graph: GraphProto) -> dict[str, TensorProto]:
+    """Return the graph's constants by name, themselves and no copies."""
+    return {tensor.name: tensor for tensor in graph.initializer}
 
 
 def makers_of(graph: GraphProto) -> dict[str, NodeProto]:

@@ -63,8 +63,7 @@ def _factors(reach: Tensor) -> Tensor:
 
 
 def _make_smaller(layer: nn.Module, factors: Tensor) -> None:
-    weight = layer.get_parameter("weight")
-    weight.div_(factors.reshape(-1, *[1] * (weight.ndim - 1)))
+    layer.get_parameter("weight").div_(factors.reshape(-1, 1, 1, 1))
     layer.get_parameter("bias").div_(factors)
 
 

@@ -6,9 +6,9 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from pocketcrafter.quantize.onnx_graph import Readers, keep_needed, makers_of, only_reader, readers_of
+from pocketcrafter.quantize.onnx_graph import Readers, constants_of, keep_needed, makers_of, only_reader, readers_of
 
 _ROUNDING: Final = frozenset({"QuantizeLinear", "DequantizeLinear"})
 _AXES: Final = 4
@@ -43,8 +43,8 @@ def scales_in_convolutions(model: ModelProto) -> ModelProto:
     made = ModelProto()
     made.CopyFrom(model)
     graph = made.graph
-    makers, readers = makers_of(graph), readers_of(graph)
-    found = [scaled for node in graph.node if (scaled := _scaled(node, graph, makers, readers)) is not None]
+    constants, makers, readers = constants_of(graph), makers_of(graph), readers_of(graph)
+    found = [scaled for node in graph.node if (scaled := _scaled(node, constants, makers, readers)) is not None]
     results = {scaled.result.output[0] for scaled in found}
     sources = [_sources(scaled.factor, makers) for scaled in found]
     alone = [(scaled, before) for scaled, before in zip(found, sources, strict=True) if not before & results]
@@ -55,12 +55,14 @@ def scales_in_convolutions(model: ModelProto) -> ModelProto:
     rest = [node for node in graph.node if not conditions.intersection(node.output)]
     chosen = [scaled for scaled, _ in alone]
     convolutions = {scaled.result.output[0]: _convolution(scaled) for scaled in chosen}
-    new = [*first, *_steps(graph, chosen), *(convolutions.get(node.output[0], node) for node in rest)]
+    new = [*first, *_steps(graph, constants, chosen), *(convolutions.get(node.output[0], node) for node in rest)]
     keep_needed(graph, new)
     return made
 
 
-def _scaled(node: NodeProto, graph: GraphProto, makers: Mapping[str, NodeProto], readers: Readers) -> _Scaled | None:
+def _scaled(
+    node: NodeProto, constants: Mapping[str, TensorProto], makers: Mapping[str, NodeProto], readers: Readers
+) -> _Scaled | None:
     if node.op_type != "Conv" or len(node.input) != 3:
         return None
     sources = [makers.get(name) for name in node.input]
@@ -72,21 +74,21 @@ def _scaled(node: NodeProto, graph: GraphProto, makers: Mapping[str, NodeProto],
     if rounded is None or product is None or result is None:
         return None
     (factor,) = (name for name in product.input if name != rounded.output[0])
-    if not _is_by_channel(factor, graph, makers):
+    if not _is_by_channel(factor, constants, makers):
         return None
     data, weight, bias = (source for source in sources if source is not None)
     return _Scaled(data, weight, bias, node, factor, result)
 
 
-def _is_by_channel(name: str, graph: GraphProto, makers: Mapping[str, NodeProto]) -> bool:
+def _is_by_channel(name: str, constants: Mapping[str, TensorProto], makers: Mapping[str, NodeProto]) -> bool:
     """Whether a value is a vector, made into one number for each channel of a picture and rounded or not."""
     node = makers.get(name)
     while node is not None and node.op_type in _ROUNDING:
         node = makers.get(node.input[0])
-    if node is None or node.op_type != "Reshape":
+    if node is None or node.op_type != "Reshape" or node.input[1] not in constants:
         return False
-    shapes = [numpy_helper.to_array(tensor).tolist() for tensor in graph.initializer if tensor.name == node.input[1]]
-    return bool(shapes) and len(shapes[0]) == _AXES and shapes[0][0] in (1, -1) and shapes[0][2:] == [1, 1]
+    shape = numpy_helper.to_array(constants[node.input[1]]).tolist()
+    return len(shape) == _AXES and shape[0] in (1, -1) and shape[2:] == [1, 1]
 
 
 def _sources(name: str, makers: Mapping[str, NodeProto]) -> set[str]:
@@ -101,10 +103,9 @@ def _sources(name: str, makers: Mapping[str, NodeProto]) -> set[str]:
     return seen
 
 
-def _steps(graph: GraphProto, found: Sequence[_Scaled]) -> list[NodeProto]:
+def _steps(graph: GraphProto, constants: Mapping[str, TensorProto], found: Sequence[_Scaled]) -> list[NodeProto]:
     """Return nodes that compute the steps of all weights from their factors."""
-    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    trained = [constants[scaled.weight.input[1]] for scaled in found]
+    trained = [numpy_helper.to_array(constants[scaled.weight.input[1]]) for scaled in found]
     names = {part: f"{_STEM}.{part}" for part in ("factors", "vector", "factor", "lengths", "trained", "steps")}
     values: dict[str, npt.NDArray[np.generic]] = {
         "vector": np.array([-1], np.int64),

@@ -8,7 +8,7 @@ from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 from onnx.shape_inference import infer_shapes
 
 from pocketcrafter.export.lower.onnx_coverage import shapes_of
-from pocketcrafter.quantize.onnx_graph import Readers, keep_needed, makers_of, only_reader, readers_of
+from pocketcrafter.quantize.onnx_graph import Readers, constants_of, keep_needed, makers_of, only_reader, readers_of
 
 _UNSHUFFLED: Final = [0, 1, 3, 5, 2, 4]
 """How torch's exporter orders axes where it spells out a pixel unshuffle: two sides of a pixel behind its channels."""
@@ -68,7 +68,7 @@ def _reorder(graph: GraphProto, readers: Readers, convolution: NodeProto, axis: 
     From ``(channel, row, column)`` to ``(row, column, channel)``, output channels filled up with zeros. Returns whether
     that could be done.
     """
-    constants = {tensor.name: tensor for tensor in graph.initializer}
+    constants = constants_of(graph)
     changed = convolution.input[1:] if axis == 0 else convolution.input[1:2]
     group = next((attribute.i for attribute in convolution.attribute if attribute.name == "group"), 1)
     if convolution.op_type != "Conv" or group != 1 or any(n not in constants or len(readers[n]) > 1 for n in changed):

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime as ort
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -119,21 +120,15 @@ def test_a_convolution_that_takes_its_factor_is_no_further_from_full_precision(t
     assert _worst_db(network, made) > _worst_db(network, model) - 0.5
 
 
-def test_several_are_computed_together(tmp_path: Path) -> None:
-    network = _Two()
+@pytest.mark.parametrize(("kind", "convolutions", "products"), [(_Two, 2, 1), (_InTurn, 1, 2)])
+def test_several_are_computed_together_and_what_depends_on_another_is_left(
+    tmp_path: Path, kind: type[_Two], convolutions: int, products: int
+) -> None:
+    network = kind()
     model = _quantized(network, tmp_path)
     made = scales_in_convolutions(model)
     onnx.checker.check_model(made)
-    assert (_operators(made)["QLinearConv"], _operators(made)["Mul"]) == (2, 1)
-    assert _worst_db(network, made) > _worst_db(network, model) - 0.5
-
-
-def test_a_factor_that_depends_on_another_is_left(tmp_path: Path) -> None:
-    network = _InTurn()
-    model = _quantized(network, tmp_path)
-    made = scales_in_convolutions(model)
-    onnx.checker.check_model(made)
-    assert _operators(made)["QLinearConv"] == 1
+    assert (_operators(made)["QLinearConv"], _operators(made)["Mul"]) == (convolutions, products)
     assert _worst_db(network, made) > _worst_db(network, model) - 0.5
 
 
