@@ -113,7 +113,7 @@ def enhance_command(
             except PhotoError as error:
                 report.fail(error, path)
             else:
-                report.add(done.summary(), f"{path} -> {done.target}: {describe(done.enhanced.plan)}")
+                report.add(done.summary(), done.told())
                 if sheet is not None:
                     pairs.append(pair_of(done.photo, done.enhanced.photo, done.enhanced.plan, path.name))
             bar.n = number + 1
@@ -134,6 +134,12 @@ class _Done:
     enhanced: Enhanced
     overlay: Path | None
     seconds: Mapping[str, float]
+    notes: tuple[str, ...]
+
+    def told(self) -> str:
+        """One line of what was done, and one of what was left out."""
+        line = f"{self.source} -> {self.target}: {describe(self.enhanced.plan)}"
+        return line if not self.notes else f"{line}\n  note: {' '.join(self.notes)}"
 
     def summary(self) -> dict[str, Any]:
         composed = self.enhanced.composed
@@ -145,6 +151,7 @@ class _Done:
             "critique": self.enhanced.critique.model_dump(mode="json"),
             "geometry": None if composed is None else composed.model_dump(mode="json"),
             "overlay": None if self.overlay is None else str(self.overlay),
+            "notes": list(self.notes),
             "seconds": {stage: round(seconds, 4) for stage, seconds in self.seconds.items()},
         }
 
@@ -190,14 +197,15 @@ class _Job:
         make_folder(target.parent)
         if enhanced.photo is photo and kind is photo.source_format:
             copy(path, target)
+            notes: tuple[str, ...] = ()  # a copy lacks nothing
         else:
-            encode(enhanced.photo, target, threads=self.threads)
+            notes = encode(enhanced.photo, target, threads=self.threads)
         if overlay is not None and enhanced.composed is not None:
             make_folder(overlay.parent)
             write_overlay(photo, enhanced.composed, overlay)
         drawn = overlay if enhanced.composed is not None else None
         seconds = {"decode": decoded - start, **enhanced.timings, "encode": time.perf_counter() - done}
-        return _Done(photo, path, target, enhanced, drawn, seconds)
+        return _Done(photo, path, target, enhanced, drawn, seconds, notes)
 
     def claim(self, target: Path) -> None:
         """Reserve a file name for one result; refuse the inputs and the names of other results."""

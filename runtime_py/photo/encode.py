@@ -26,7 +26,7 @@ _JPEG_MAX_SIDE: Final = 65_500
 _WEBP_MAX_SIDE: Final = 16_383
 
 
-def encode(photo: Photo, path: Path, *, threads: int = 2) -> None:
+def encode(photo: Photo, path: Path, *, threads: int = 2) -> tuple[str, ...]:
     """Write a photo in the format that the suffix of ``path`` asks for.
 
     PNG keeps 16-bit pixels and alpha; WebP and HEIC keep alpha; JPEG is laid over white. The file appears under its
@@ -41,6 +41,11 @@ def encode(photo: Photo, path: Path, *, threads: int = 2) -> None:
     threads
         Threads for PNG compression.
 
+    Returns
+    -------
+    tuple of str
+        The photo's notes, then what the format does not hold of it, one short sentence each.
+
     Raises
     ------
     PhotoError
@@ -52,6 +57,7 @@ def encode(photo: Photo, path: Path, *, threads: int = 2) -> None:
         raise PhotoError(f"{path}: {kind} holds at most {limit} px a side, not {photo.width}×{photo.height}; use .png.")
     with _appearing(path) as file:
         _write(photo, kind, file, threads)
+    return (*photo.notes, *_left_out(photo, kind))
 
 
 def copy(source: Path, path: Path) -> None:
@@ -117,6 +123,13 @@ def _with_alpha(pixels: PixelArray, alpha: PixelArray) -> PixelArray:
     stacked: PixelArray = np.empty((*alpha.shape, 4), dtype=pixels.dtype)
     stacked[..., :3], stacked[..., 3] = pixels, alpha
     return stacked
+
+
+def _left_out(photo: Photo, kind: PhotoFormat) -> tuple[str, ...]:
+    notes = []
+    if photo.alpha is not None and kind is PhotoFormat.JPEG:
+        notes.append("JPEG holds no transparency: it was laid over white.")
+    return tuple(notes)
 
 
 def _metadata(photo: Photo, kind: PhotoFormat) -> Mapping[str, Any]:

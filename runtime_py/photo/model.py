@@ -52,6 +52,8 @@ class Photo:
         Pillow's subsampling code of a JPEG source (0 4:4:4, 1 4:2:2, 2 4:2:0); 0 for other sources.
     path
         Where it was read from, if from a file.
+    notes
+        What of the source is not in here (other frames, a gain map…), one short sentence each, in the order found.
     """
 
     pixels: PixelArray
@@ -62,6 +64,7 @@ class Photo:
     source_format: PhotoFormat = PhotoFormat.JPEG
     chroma_subsampling: int = 0
     path: Path | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def height(self) -> int:

@@ -48,6 +48,19 @@ def test_a_photo_that_needs_nothing_is_copied_byte_for_byte(photos: Path, bundle
     assert (photos / "fine.enhanced.png").read_bytes() == (photos / "fine.png").read_bytes()
 
 
+def test_what_a_format_cannot_hold_is_told_once_and_in_json(
+    photos: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(np.dstack([DARK, DARK[..., 0]])).save(photos / "clear.png")
+    assert enhance(bundle, photos / "clear.png", "-o", photos / "clear.jpg") == 0
+    assert "\n  note: JPEG holds no transparency: it was laid over white.\n" in capsys.readouterr().out
+    assert enhance(bundle, photos / "clear.png", photos / "dark.jpg", "-o", photos / "out", "--json") == 0
+    clear, dark = json.loads(capsys.readouterr().out)["photos"]
+    assert clear["notes"] == dark["notes"] == []
+    assert enhance(bundle, photos / "clear.png", "-o", photos / "clear.jpg", "--json") == 0
+    assert len(json.loads(capsys.readouterr().out)["photos"][0]["notes"]) == 1
+
+
 def test_strength_zero_copies_everything(photos: Path, bundle: Path) -> None:
     assert enhance(bundle, photos / "dark.jpg", "--strength", 0) == 0
     assert (photos / "dark.enhanced.jpg").read_bytes() == (photos / "dark.jpg").read_bytes()
