@@ -1,1 +1,1 @@
-"""Quantisation: recipes, calibration and one file a toolchain."""
+"""Quantization of torch modules and ONNX models: pure numerics, and how each toolchain is told of them."""

@@ -11,15 +11,6 @@ from pocketcrafter.runtime.errors import CalibrationError
 LEAST_SAMPLES: Final = 4
 """Fewer photos do not show what others look like; 32 are usual."""
 
-HEADROOM: Final = 2.0
-"""How far 16-bit ranges reach beyond what calibration saw: of 16 bits it costs one.
-
-A value beyond its range is clipped, and a decoder meets such values in any text that is longer than those seen.
-"""
-
-_FEW: Final = 1024
-_ROOM: Final = 1.5
-
 _SHARE: Final = 4
 _MOST: Final = 8
 
@@ -27,31 +18,6 @@ _MOST: Final = 8
 def held_back(samples: int) -> int:
     """Return how many samples, the last ones, are not calibrated with: a quarter, one to eight; they measure."""
     return min(max(1, samples // _SHARE), _MOST)
-
-
-def room_for(values: int) -> float:
-    """Return how much wider than what was seen the range of an 8-bit activation must be.
-
-    A map of features shows tens of thousands of values in each sample, and few of the next photo's lie beyond them. A
-    vector that conditions a network shows dozens: the next photo's are often beyond, and are clipped for all of the
-    picture. Half as much again costs such a vector less than a bit, and maps do without it: they would pay as much.
-
-    Parameters
-    ----------
-    values
-        Elements of the activation in one sample.
-
-    Returns
-    -------
-    float
-        What both ends of its range are multiplied by: 1.5 below 1024 values, else 1.
-    """
-    return _ROOM if values < _FEW else 1.0
-
-
-def widened(low: float, high: float, room: float) -> tuple[float, float]:
-    """Return a range that holds 0, each end ``room`` times as far from it."""
-    return min(low, 0) * room, max(high, 0) * room
 
 
 def check_samples(calibration: Sequence[Mapping[str, AnyFloatArray]]) -> None:

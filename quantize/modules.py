@@ -1,6 +1,8 @@
 """Which torch modules a recipe keeps in float32: names, and what lies below them."""
 
-from torch import nn
+from typing import Any
+
+from torch import Tensor, nn
 
 from pocketcrafter.runtime.errors import ConfigError
 
@@ -21,3 +23,8 @@ def check_modules(model: nn.Module, names: tuple[str, ...], key: str = "keep_fp3
     known = {name for name, _ in model.named_modules()} - {""}
     if unknown := [name for name in names if name not in known]:
         raise ConfigError(f"{key} names no module of {type(model).__name__}: {', '.join(unknown)}.")
+
+
+def outputs_of(result: Any) -> tuple[Tensor, ...]:  # noqa: ANN401 - whatever a forward returns
+    """Return a forward's result, a tensor or a (named) tuple or list of tensors, as a tuple."""
+    return (result,) if isinstance(result, Tensor) else tuple(result)

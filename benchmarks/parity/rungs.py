@@ -11,7 +11,7 @@ from pocketcrafter.benchmarks.parity.results import NetworkParity
 from pocketcrafter.export.backend import TorchBackend
 from pocketcrafter.export.lower.base import compare
 from pocketcrafter.export.lower.onnx import SIMULATED, simulate
-from pocketcrafter.quantize.nbits import decoded
+from pocketcrafter.quantize.onnx.matmul_nbits import decoded
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.registry import usable_backend, why_unusable
 from pocketcrafter.runtime.bundle.goldens import read_tensors

@@ -16,7 +16,7 @@ import onnxruntime as ort
 from pocketcrafter.benchmarks.profile.engine import Profiled, Subject
 from pocketcrafter.benchmarks.profile.layers import Layer, LayerKind
 from pocketcrafter.benchmarks.profile.results import OpProfile
-from pocketcrafter.quantize.nbits import JOINED
+from pocketcrafter.quantize.onnx.matmul_nbits import JOINED
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.errors import BackendError
 

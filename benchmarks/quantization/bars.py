@@ -22,7 +22,7 @@ from pocketcrafter.export.data.sources import NOISE_FILE
 from pocketcrafter.export.distill.qat import WeightBits, bits_in
 from pocketcrafter.export.models import decoder_network
 from pocketcrafter.export.recipe import DEFAULT, load_recipe, resolve
-from pocketcrafter.quantize.rounding import NEAREST, Guidance, blocks_of
+from pocketcrafter.quantize.algorithms.rounding import NEAREST, Guidance, blocks_of
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.config import Config
@@ -157,7 +157,7 @@ def _words(settings: TrialSettings, schemes: Mapping[Path, WeightBits], subject:
     for path, bits in schemes.items():
         recipe = load_recipe(path)
         own = decoder_network(resolve(path, recipe.components[Component.DECODER].weights))
-        rounded = blocks_of(own, bits.usual, Guidance(guidance.moments, bits.special), brief=True)
+        rounded = blocks_of(own, bits.usual, Guidance(guidance.hessians, bits.special), brief=True)
         few = WordsTrial(own, rounded, None, subject)
         size = few.size(few.units) / whole
         yield _row(f"decoder {recipe.name}", few.damage(few.units), INT4_BARS, size_share=size)

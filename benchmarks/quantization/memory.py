@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from pocketcrafter.benchmarks.quality.tables import markdown
-from pocketcrafter.quantize.stream import quantize_file
+from pocketcrafter.quantize.torch.streaming import quantize_file
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import BackendError
 from pocketcrafter.runtime.memory import resident_mib

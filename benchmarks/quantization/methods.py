@@ -33,11 +33,11 @@ from pocketcrafter.export.lower.base import as_tensors, frozen
 from pocketcrafter.export.lower.onnx import export_onnx
 from pocketcrafter.export.models import decoder_network, load_component
 from pocketcrafter.export.models.decoder import Decoder
-from pocketcrafter.quantize.nncf_onnx import compress_nncf, quantize_nncf, quantize_nncf_controlled
-from pocketcrafter.quantize.observers import Range
-from pocketcrafter.quantize.qdq import quantize_onnx
-from pocketcrafter.quantize.rounding import NEAREST, Guidance, blocks_of
-from pocketcrafter.quantize.smoothing import smoothed
+from pocketcrafter.quantize.algorithms.ranges import Range
+from pocketcrafter.quantize.algorithms.rounding import NEAREST, Guidance, blocks_of
+from pocketcrafter.quantize.algorithms.smoothing import smoothed
+from pocketcrafter.quantize.onnx.nncf import compress_nncf, quantize_nncf, quantize_nncf_controlled
+from pocketcrafter.quantize.onnx.qdq import quantize_onnx
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.components import POCKET_SPECS, PROSE_LAYERS, Component, ComponentSpec
 from pocketcrafter.runtime.config import Config
@@ -179,10 +179,10 @@ def _of_words(settings: TrialSettings, progress: Progress) -> list[MethodRow]:
     decoder, guidance = decoder_network(settings.weights / "decoder.safetensors"), decoder_guidance(settings)
     variants = [("to the nearest level", decoder, NEAREST), ("GPTQ", decoder, guidance)]
     for strength in _STRENGTHS:
-        model, moments = smoothed(decoder, DECODER_PAIRS, guidance.moments, strength)
+        model, hessians = smoothed(decoder, DECODER_PAIRS, guidance.hessians, strength)
         variants += [
             (f"smoothed by {strength:g}, nearest", model, NEAREST),
-            (f"smoothed by {strength:g}, GPTQ", model, Guidance(moments)),
+            (f"smoothed by {strength:g}, GPTQ", model, Guidance(hessians)),
         ]
     rows = []
     jobs = [(bits, *variant) for bits in _BITS for variant in variants]

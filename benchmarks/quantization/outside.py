@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from pocketcrafter.benchmarks.quality.tables import markdown, plain
 from pocketcrafter.benchmarks.quantization.workers import Progress
-from pocketcrafter.quantize.moments import Watcher
-from pocketcrafter.quantize.rounding import NEAREST, Guidance, blocks_of
-from pocketcrafter.quantize.switchboard import Switchboard
+from pocketcrafter.quantize.algorithms.hessians import HessianCollector
+from pocketcrafter.quantize.algorithms.rounding import NEAREST, Guidance, blocks_of
+from pocketcrafter.quantize.torch.fake_quant_switches import FakeQuantSwitches
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.fidelity import cosine, sqnr_db
 
@@ -140,15 +140,15 @@ def outside_table(rows: list[OutsideRow]) -> str:
 
 
 def _schemes(model: nn.Module, calibration: list[tuple[Tensor, ...]]) -> dict[str, Callable[..., Tensor]]:
-    board = Switchboard(model, calibration)
+    board = FakeQuantSwitches(model, calibration)
     found: dict[str, Callable[..., Tensor]] = {"INT8 static": lambda *inputs: board.run(inputs)[0]}
-    watcher = Watcher()
-    with watcher.watching(model):
+    collector = HessianCollector()
+    with collector.attached(model):
         for inputs in calibration:
             model(*inputs)
     if not any(isinstance(m, nn.Linear) and m.in_features % 32 == 0 for m in model.modules()):
         return found
-    guidance = Guidance(watcher.moments())
+    guidance = Guidance(collector.hessians())
     for scheme, bits, how in (("W8", 8, NEAREST), ("W4", 4, NEAREST), ("W4 GPTQ", 4, guidance)):
         found[scheme] = _with_blocks(model, bits, how)
     return found

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pocketcrafter.export.backend import TorchBackend
-from pocketcrafter.quantize.pt2e import outputs_of
+from pocketcrafter.quantize.modules import outputs_of
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs

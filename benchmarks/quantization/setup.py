@@ -23,10 +23,10 @@ from pocketcrafter.export.lower.base import as_tensors, frozen, hold_back
 from pocketcrafter.export.models import decoder_network, load_component
 from pocketcrafter.export.names import TOKENIZER
 from pocketcrafter.export.recipe import DEFAULT, load_recipe, resolve
-from pocketcrafter.quantize.moments import Watcher
-from pocketcrafter.quantize.observers import SHIPPED, Range
-from pocketcrafter.quantize.rounding import NEAREST, Guidance, blocks_of
-from pocketcrafter.quantize.switchboard import Switchboard
+from pocketcrafter.quantize.algorithms.hessians import HessianCollector
+from pocketcrafter.quantize.algorithms.ranges import SHIPPED, Range
+from pocketcrafter.quantize.algorithms.rounding import NEAREST, Guidance, blocks_of
+from pocketcrafter.quantize.torch.fake_quant_switches import FakeQuantSwitches
 from pocketcrafter.runtime.components import POCKET_SPECS, Component
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
@@ -89,15 +89,15 @@ def picture_trial(
     model = frozen(load_component(component, settings.weights / f"{component}.safetensors"), ())
     used, _ = hold_back(drawn_as_built(settings), spec)
     calibration = [as_tensors(sample, spec) for sample in used]
-    board = Switchboard(model, calibration, keep_fp32=keep_fp32, ranges=settings.ranges)
+    board = FakeQuantSwitches(model, calibration, keep_fp32=keep_fp32, ranges=settings.ranges)
     return PictureTrial(component, model, board, subject)
 
 
-def drawn_as_built(settings: TrialSettings, watcher: Watcher | None = None) -> list[Sample]:
+def drawn_as_built(settings: TrialSettings, collector: HessianCollector | None = None) -> list[Sample]:
     """Draw the samples that a build of the shipped recipe draws, where as many are asked for."""
     drawn = load_recipe(DEFAULT).calibration
     photos = photos_in(resolve(DEFAULT, drawn.photos))
-    return samples(settings.component, photos, settings.weights, settings.samples, drawn.seed, watcher)
+    return samples(settings.component, photos, settings.weights, settings.samples, drawn.seed, collector)
 
 
 def picture_subject(settings: TrialSettings, gate: GateSettings) -> PictureSubject:
@@ -118,9 +118,9 @@ def words_trial(settings: TrialSettings, subject: WordsSubject | None = None) ->
 
 def decoder_guidance(settings: TrialSettings) -> Guidance:
     """Let the decoder write its calibration critiques, and return what its layers saw."""
-    watcher = Watcher()
-    drawn_as_built(settings.model_copy(update={"component": Component.DECODER}), watcher)
-    return Guidance(watcher.moments())
+    collector = HessianCollector()
+    drawn_as_built(settings.model_copy(update={"component": Component.DECODER}), collector)
+    return Guidance(collector.hessians())
 
 
 def words_subject(settings: TrialSettings, gate: GateSettings) -> WordsSubject:

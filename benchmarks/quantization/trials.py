@@ -11,9 +11,9 @@ from pocketcrafter.benchmarks.quantization.pictures import PictureSubject
 from pocketcrafter.benchmarks.quantization.sessions import TriedSession
 from pocketcrafter.benchmarks.quantization.words import WordsSubject
 from pocketcrafter.export.models.decoder import Decoder
-from pocketcrafter.quantize.blocks import Blocks
+from pocketcrafter.quantize.algorithms.blocks import Blocks
 from pocketcrafter.quantize.modules import is_within
-from pocketcrafter.quantize.switchboard import Switchboard
+from pocketcrafter.quantize.torch.fake_quant_switches import FakeQuantSwitches
 from pocketcrafter.runtime.components import Component
 
 
@@ -49,7 +49,9 @@ class PictureTrial:
         The switches.
     """
 
-    def __init__(self, component: Component, model: nn.Module, board: Switchboard, subject: PictureSubject) -> None:
+    def __init__(
+        self, component: Component, model: nn.Module, board: FakeQuantSwitches, subject: PictureSubject
+    ) -> None:
         self.board = board
         self._component, self._model, self._subject = component, model, subject
         self.units = blocks_of_modules(board.modules)

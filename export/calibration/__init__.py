@@ -17,8 +17,8 @@ from pocketcrafter.export.data.sampling import Focus, cut_square
 from pocketcrafter.export.models import load_component
 from pocketcrafter.export.models.critic import Judgement
 from pocketcrafter.export.train.evidence import FRAME_PX, critic_inputs, to_batch
+from pocketcrafter.quantize.algorithms.hessians import HessianCollector
 from pocketcrafter.quantize.calibration import held_back
-from pocketcrafter.quantize.moments import Watcher
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import ConfigError
@@ -54,7 +54,7 @@ def samples(
     weights: Path,
     count: int,
     seed: int,
-    watcher: Watcher | None = None,
+    collector: HessianCollector | None = None,
 ) -> list[Sample]:
     """Return inputs of a component, by name, made from photos.
 
@@ -68,7 +68,7 @@ def samples(
         Folder of the full-precision weights; the tone network's and the decoder's inputs come from the critic.
     count, seed
         How many samples, and what their faults are drawn from, evenly over attributes, signs and amounts.
-    watcher
+    collector
         Sees the component's own network, where that runs to make samples (the decoder writes its prefixes itself), but
         for the samples that will be held back.
 
@@ -79,12 +79,12 @@ def samples(
     """
     if not photos:
         raise ConfigError("Calibration needs photos: the folder holds none. Put at least eight into it.")
-    watcher = watcher or Watcher()
-    make = _MAKERS[component](weights, watcher)
+    collector = collector or HessianCollector()
+    make = _MAKERS[component](weights, collector)
     pixels = [_read(path) for path in photos]
     drawn = []
     for index, faults in enumerate(_faults(component, count, seed)):
-        watcher.awake = index < count - held_back(count)
+        collector.enabled = index < count - held_back(count)
         rng = np.random.default_rng([seed, index])
         drawn.append(make(degrade(cut_square(pixels[index % len(pixels)], FRAME_PX, rng), faults, rng)))
     return drawn
@@ -120,7 +120,7 @@ def _restore_sample(frame: Frame) -> Sample:
     return {"tile": _network_input(frame.degraded[None]), "amounts": amounts[None]}
 
 
-def _tone_samples(weights: Path, _watcher: Watcher) -> Callable[[Frame], Sample]:
+def _tone_samples(weights: Path, _collector: HessianCollector) -> Callable[[Frame], Sample]:
     judge, turns = _judge(weights), count(1)
 
     def make(frame: Frame) -> Sample:
@@ -154,10 +154,10 @@ def _network_input(pictures: ByteImage) -> FloatArray:
     return array
 
 
-_MAKERS: Final[Mapping[Component, Callable[[Path, Watcher], Callable[[Frame], Sample]]]] = {
-    Component.CRITIC: lambda _weights, _watcher: _critic_sample,
+_MAKERS: Final[Mapping[Component, Callable[[Path, HessianCollector], Callable[[Frame], Sample]]]] = {
+    Component.CRITIC: lambda _weights, _collector: _critic_sample,
     Component.TONE: _tone_samples,
-    Component.RESTORE: lambda _weights, _watcher: _restore_sample,
-    Component.DECODER: lambda weights, watcher: decoder_samples(weights, _judge(weights), watcher),
-    Component.COMPOSITION: lambda _weights, _watcher: _composition_sample,
+    Component.RESTORE: lambda _weights, _collector: _restore_sample,
+    Component.DECODER: lambda weights, collector: decoder_samples(weights, _judge(weights), collector),
+    Component.COMPOSITION: lambda _weights, _collector: _composition_sample,
 }

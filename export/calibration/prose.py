@@ -12,7 +12,7 @@ from pocketcrafter.export.backend import TorchBackend
 from pocketcrafter.export.data.degrade import Frame
 from pocketcrafter.export.models.critic import Judgement
 from pocketcrafter.export.names import TOKENIZER
-from pocketcrafter.quantize.moments import Watcher
+from pocketcrafter.quantize.algorithms.hessians import HessianCollector
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.components import POCKET_SPECS, TOKENS, Component
@@ -31,7 +31,7 @@ _EVERY: Final = 8
 
 
 def decoder_samples(
-    weights: Path, judge: Callable[[Frame], Judgement], watcher: Watcher
+    weights: Path, judge: Callable[[Frame], Judgement], collector: HessianCollector
 ) -> Callable[[Frame], Mapping[str, FloatArray]]:
     """Return what makes a sample of a frame.
 
@@ -41,7 +41,7 @@ def decoder_samples(
         Folder with the decoder's weights and tokenizer.
     judge
         The critic.
-    watcher
+    collector
         Sees every step that the decoder takes until a sample is there.
     """
     network = TorchBackend().open(weights / "decoder.safetensors", POCKET_SPECS[Component.DECODER], threads=1)
@@ -54,7 +54,7 @@ def decoder_samples(
         plan = apply_gate(said.plan[0].numpy(), said.presence[0].numpy(), said.confidence[0].numpy(), _GATE)
         session.wait_for(_step_of(turn))
         mode = Mode.SHORT if turn % 2 else Mode.FULL
-        with suppress(_EnoughError), watcher.watching(network.model):
+        with suppress(_EnoughError), collector.attached(network.model):
             writer.write(said.tokens.numpy(), stated_plan(plan, _GATE), 100 * float(said.score[0, 0]), mode)
         return session.kept
 

@@ -28,10 +28,10 @@ from pocketcrafter.export.train.prose.facts import measure_facts
 from pocketcrafter.export.train.prose.sampling import Judged
 from pocketcrafter.export.train.restore import Patches
 from pocketcrafter.export.train.tone import judge_store
+from pocketcrafter.quantize.algorithms.rounding import bits_for
 from pocketcrafter.quantize.modules import check_modules
-from pocketcrafter.quantize.rounding import bits_for
-from pocketcrafter.quantize.switchboard import Switchboard
-from pocketcrafter.quantize.trainable import SwitchedStudent, round_while_training, settled
+from pocketcrafter.quantize.torch.fake_quant_switches import FakeQuantSwitches
+from pocketcrafter.quantize.torch.qat import SwitchedStudent, round_while_training, settled
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.targets import TargetKind
@@ -85,7 +85,7 @@ def weights_facts(weights: Path) -> dict[str, str]:
 def network_task(network: nn.Module, batches: Batches) -> tuple[Task, Convert]:
     """Return the training of a network through INT8, and what turns its result into the network again."""
     calibration = [batches(_CALIBRATION_STEP + index) for index in range(_CALIBRATION_BATCHES)]
-    student = SwitchedStudent(Switchboard(network, calibration))
+    student = SwitchedStudent(FakeQuantSwitches(network, calibration))
 
     def convert(trained: nn.Module) -> nn.Module:
         if not isinstance(trained, SwitchedStudent):

@@ -16,7 +16,7 @@ from pocketcrafter.export.models.llama import ProseLlama
 from pocketcrafter.export.train.decoder import encode
 from pocketcrafter.export.train.fit import FitSettings
 from pocketcrafter.export.train.prose.sampling import Judged, draw_subject
-from pocketcrafter.quantize.trainable import SwitchedStudent
+from pocketcrafter.quantize.torch.qat import SwitchedStudent
 
 Batches = Callable[[int], tuple[Tensor, ...]]
 """From a step to the inputs of its batch, always of one shape."""

@@ -13,11 +13,10 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from pocketcrafter.export.precisions import ON_THE_CPU, refusal
+from pocketcrafter.quantize.algorithms.rounding import Guidance
 from pocketcrafter.quantize.calibration import held_back
-from pocketcrafter.quantize.folding import fold_batchnorm
-from pocketcrafter.quantize.modules import check_modules
-from pocketcrafter.quantize.pt2e import outputs_of
-from pocketcrafter.quantize.rounding import Guidance
+from pocketcrafter.quantize.modules import check_modules, outputs_of
+from pocketcrafter.quantize.torch.folding import fold_batchnorm
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Backend
 from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs

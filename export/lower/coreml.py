@@ -30,7 +30,7 @@ from pocketcrafter.export.lower.coreml_coverage import coreml_coverage
 from pocketcrafter.export.lower.coreml_functions import StatefulForm, convert_functions, stateful_form
 from pocketcrafter.export.lower.coreml_session import open_package
 from pocketcrafter.export.lower.mil_interpreter import Mode, read_package
-from pocketcrafter.quantize.weights import Grid, quantize_weights
+from pocketcrafter.quantize.torch.coreml_weights import Grid, quantize_weights
 from pocketcrafter.runtime.bundle.results import Fidelity, Precision
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import GateError
@@ -77,7 +77,7 @@ class CoremlLowering:
         First the network is converted in float32 and must be itself, which finds what a converter breaks silently; that
         package is thrown away, but for ``fp32``, which is it: the phone's CPU or graphics processor runs that, not the
         Neural Engine. ``fp16`` computes in float16. ``int8``, ``w4`` and the palettes store the weights of convolutions
-        and linear layers in fewer bits besides (see `pocketcrafter.quantize.weights`); modules in ``keep_fp32`` keep
+        and linear layers in fewer bits besides (see `quantize.torch.coreml_weights`); modules in ``keep_fp32`` keep
         float16 weights. Activations are float16 either way, and nothing is calibrated. From iOS 18 on, what a network
         hands from call to call stays inside the package (see `coreml_functions`).
 

@@ -20,9 +20,9 @@ from torch.export import ExportedProgram
 
 from pocketcrafter.export.lower.pools import spell_out_pools
 from pocketcrafter.export.lower.quick import rarely_validated
-from pocketcrafter.quantize.blocks import BLOCK
-from pocketcrafter.quantize.palettes import PALETTE_GROUP
-from pocketcrafter.quantize.weights import Grid, has_groups
+from pocketcrafter.quantize.algorithms.blocks import BLOCK
+from pocketcrafter.quantize.algorithms.palettes import PALETTE_GROUP
+from pocketcrafter.quantize.torch.coreml_weights import Grid, has_groups
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError
 
@@ -90,7 +90,7 @@ def convert(
         Compute in float16, as the Neural Engine does; else in float32, which it does not run.
     grids
         Weights that are stored in fewer bits, by their qualified names, and the grid that each lies on already
-        (:func:`pocketcrafter.quantize.weights.quantize_weights`): nothing is rounded here.
+        (:func:`pocketcrafter.quantize.torch.coreml_weights.quantize_weights`): nothing is rounded here.
 
     Raises
     ------

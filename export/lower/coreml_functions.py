@@ -17,7 +17,7 @@ from pocketcrafter.export.lower.decoder_state import StatefulDecoder, rehearse
 from pocketcrafter.export.lower.mil_interpreter import Interpreter, Mode, Program
 from pocketcrafter.export.lower.quick import rarely_validated
 from pocketcrafter.export.models.decoder import Decoder
-from pocketcrafter.quantize.weights import Grid
+from pocketcrafter.quantize.torch.coreml_weights import Grid
 from pocketcrafter.runtime.bundle.manifest import ArtifactFunction
 from pocketcrafter.runtime.bundle.results import Fidelity
 from pocketcrafter.runtime.components import POCKET_SPECS, Component, ComponentSpec, TensorSpec

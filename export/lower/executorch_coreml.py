@@ -36,8 +36,8 @@ from pocketcrafter.export.lower.executorch_coreml_package import extract_package
 from pocketcrafter.export.lower.mil_interpreter import Mode, read_package
 from pocketcrafter.export.lower.pools import spell_out_pools
 from pocketcrafter.export.lower.quick import rarely_validated
-from pocketcrafter.quantize.blocks import BLOCK
-from pocketcrafter.quantize.weights import SMALLEST, quantize_weights
+from pocketcrafter.quantize.algorithms.blocks import BLOCK
+from pocketcrafter.quantize.torch.coreml_weights import SMALLEST, quantize_weights
 from pocketcrafter.runtime.bundle.results import Coverage, Precision
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError, ConfigError

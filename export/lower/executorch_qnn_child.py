@@ -28,8 +28,8 @@ from torch.export import ExportedProgram
 from pocketcrafter.export.lower.coverage import torch_coverage
 from pocketcrafter.export.lower.qnn_context import SOC_ID_AT
 from pocketcrafter.export.lower.quick import quicken
-from pocketcrafter.quantize.pt2e import outputs_of
-from pocketcrafter.quantize.qnn import QnnScheme, quantize_qnn
+from pocketcrafter.quantize.modules import outputs_of
+from pocketcrafter.quantize.torch.qnn import QnnScheme, quantize_qnn
 from pocketcrafter.runtime.backends import executorch_qnn_child as emulator
 from pocketcrafter.runtime.backends.processes import JOB, Told, in_a_fork, run_job
 from pocketcrafter.runtime.backends.qnn_child import inputs_file, outputs_file, read_values, write_values

@@ -30,13 +30,14 @@ from pocketcrafter.export.lower.onnx_fusions import fused
 from pocketcrafter.export.lower.onnx_scales import scales_in_convolutions
 from pocketcrafter.export.lower.onnx_shuffles import shuffled_whole
 from pocketcrafter.export.precisions import WEIGHT_BITS
-from pocketcrafter.quantize.blocks import Blocks
-from pocketcrafter.quantize.dynamic import quantize_onnx_dynamic
-from pocketcrafter.quantize.halves import stored_in_halves
-from pocketcrafter.quantize.htp import quantize_sixteen
-from pocketcrafter.quantize.nbits import decoded, quantize_linears
-from pocketcrafter.quantize.qdq import quantize_onnx, strip_metadata
-from pocketcrafter.quantize.rounding import NEAREST, Guidance, blocks_of
+from pocketcrafter.quantize.algorithms.blocks import Blocks
+from pocketcrafter.quantize.algorithms.rounding import NEAREST, Guidance, blocks_of
+from pocketcrafter.quantize.onnx.dynamic import quantize_onnx_dynamic
+from pocketcrafter.quantize.onnx.float16_storage import stored_in_halves
+from pocketcrafter.quantize.onnx.graph import strip_metadata
+from pocketcrafter.quantize.onnx.matmul_nbits import decoded, quantize_linears
+from pocketcrafter.quantize.onnx.qdq import quantize_onnx
+from pocketcrafter.quantize.onnx.qdq_int16 import quantize_sixteen
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs

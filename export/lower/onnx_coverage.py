@@ -7,8 +7,8 @@ from typing import Final
 
 import onnx
 
-from pocketcrafter.quantize.dynamic import TURNED
-from pocketcrafter.quantize.qdq import WEIGHTED, module_of
+from pocketcrafter.quantize.onnx.dynamic import TURNED
+from pocketcrafter.quantize.onnx.graph import WEIGHTED, module_of
 from pocketcrafter.runtime.bundle.results import Coverage, Fallback
 from pocketcrafter.runtime.errors import ConfigError
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from pocketcrafter.quantize.onnx_graph import Readers, constants_of, keep_needed, makers_of, only_reader, readers_of
+from pocketcrafter.quantize.onnx.graph import Readers, constants_of, keep_needed, makers_of, only_reader, readers_of
 
 _ROUNDING: Final = frozenset({"QuantizeLinear", "DequantizeLinear"})
 _AXES: Final = 4
@@ -38,7 +38,7 @@ def scales_in_convolutions(model: ModelProto) -> ModelProto:
     Parameters
     ----------
     model
-        As :func:`pocketcrafter.quantize.qdq.quantize_onnx` writes it; left as it is.
+        As :func:`pocketcrafter.quantize.onnx.qdq.quantize_onnx` writes it; left as it is.
     """
     made = ModelProto()
     made.CopyFrom(model)

@@ -26,9 +26,9 @@ from pocketcrafter.export.lower.base import (
     run_torch,
 )
 from pocketcrafter.export.lower.coverage import torch_coverage
-from pocketcrafter.quantize.pt2e import quantize_static
-from pocketcrafter.quantize.rounding import NEAREST, Guidance
-from pocketcrafter.quantize.weight_int import quantize_linears
+from pocketcrafter.quantize.algorithms.rounding import NEAREST, Guidance
+from pocketcrafter.quantize.torch.dynamic import quantize_linears
+from pocketcrafter.quantize.torch.pt2e import quantize_static
 from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
 from pocketcrafter.runtime.bundle.results import Coverage, Precision
 from pocketcrafter.runtime.components import ComponentSpec

@@ -8,7 +8,7 @@ import torch
 from onnx import ModelProto
 from torch import nn
 
-from pocketcrafter.quantize.pt2e import outputs_of
+from pocketcrafter.quantize.modules import outputs_of
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.components import Component, ComponentSpec, TensorSpec
 from pocketcrafter.runtime.errors import ConfigError

@@ -10,10 +10,10 @@ import numpy as np
 from pocketcrafter.export.backend import TorchBackend
 from pocketcrafter.export.builder.settings import CalibrationRecord, ExamplesSettings
 from pocketcrafter.export.builder.stage import Progress, content_hash
-from pocketcrafter.export.builder.steps.names import CALIBRATED_WITH, CALIBRATION, MOMENTS, TOKENIZER_INPUT
+from pocketcrafter.export.builder.steps.names import CALIBRATED_WITH, CALIBRATION, HESSIANS, TOKENIZER_INPUT
 from pocketcrafter.export.calibration import frames_in_strata, samples
 from pocketcrafter.export.names import TOKENIZER
-from pocketcrafter.quantize.moments import Watcher, write_moments
+from pocketcrafter.quantize.algorithms.hessians import HessianCollector, write_hessians
 from pocketcrafter.runtime.bundle.goldens import read_tensors, write_tensors
 from pocketcrafter.runtime.components import POCKET_SPECS
 
@@ -28,7 +28,7 @@ def photos_in(folder: Path) -> list[Path]:
 
 
 def run(inputs: Mapping[str, Path], settings: ExamplesSettings, out: Path, progress: Progress) -> None:
-    """Write `calibration.npz` and `.json`, `moments.npz` and, for each golden, `inputs_<n>.npz` and `outputs_<n>.npz`.
+    """Write `calibration.npz` and `.json`, `hessians.npz` and, for each golden, `inputs_<n>.npz` and `outputs_<n>.npz`.
 
     Inputs: ``photos`` (a folder), ``weights`` (the component's own), those of other components by their names,
     and the decoder's ``tokenizer``.
@@ -43,9 +43,9 @@ def run(inputs: Mapping[str, Path], settings: ExamplesSettings, out: Path, progr
         elif name != "photos":
             target = settings.component if name == "weights" else name
             shutil.copyfile(path, folder / f"{target}.safetensors")
-    watcher = Watcher()
-    drawn = samples(settings.component, photos, folder, settings.samples, settings.seed, watcher)
-    write_moments(out / MOMENTS, watcher.moments())
+    collector = HessianCollector()
+    drawn = samples(settings.component, photos, folder, settings.samples, settings.seed, collector)
+    write_hessians(out / HESSIANS, collector.hessians())
     progress(1, 2)
     np.savez(
         out / CALIBRATION,

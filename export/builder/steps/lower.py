@@ -8,15 +8,15 @@ import numpy as np
 
 from pocketcrafter.export.builder.settings import LoweringRecord, LowerSettings
 from pocketcrafter.export.builder.stage import Progress
-from pocketcrafter.export.builder.steps.names import CALIBRATION, COMPILED, MOMENTS, RECORD, lowered_to
+from pocketcrafter.export.builder.steps.names import CALIBRATION, COMPILED, HESSIANS, RECORD, lowered_to
 from pocketcrafter.export.lower import LOWERINGS, TO_COMPILE
 from pocketcrafter.export.lower.base import Compiling, Guided, LoweredArtifact, Lowering, Together
 from pocketcrafter.export.lower.quick import quicken
 from pocketcrafter.export.models import load_component
 from pocketcrafter.export.precisions import COMPILED_FROM, compiled_precision
+from pocketcrafter.quantize.algorithms.hessians import read_hessians
+from pocketcrafter.quantize.algorithms.rounding import Guidance
 from pocketcrafter.quantize.calibration import check_samples
-from pocketcrafter.quantize.moments import read_moments
-from pocketcrafter.quantize.rounding import Guidance
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import POCKET_SPECS
@@ -75,7 +75,7 @@ def _lower(
 
 def _guided(lowering: Lowering, examples: Path, settings: LowerSettings) -> Lowering:
     if isinstance(lowering, Guided):
-        return lowering.guided(Guidance(read_moments(examples / MOMENTS), settings.weight_bits))
+        return lowering.guided(Guidance(read_hessians(examples / HESSIANS), settings.weight_bits))
     if settings.weight_bits:
         target = settings.targets[0]
         raise ConfigError(f"weight_bits of the {settings.component}: {target} has no weights of other bits.")

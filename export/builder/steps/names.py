@@ -9,7 +9,7 @@ from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.targets import ARTIFACT_SUFFIX, TargetKind
 
 CALIBRATION: Final = "calibration.npz"
-MOMENTS: Final = "moments.npz"
+HESSIANS: Final = "hessians.npz"
 CALIBRATED_WITH: Final = "calibration.json"
 COMPILED: Final = "compiled"
 """Input of a lowering whose compiler starts from another target's artifact."""

@@ -32,8 +32,8 @@ from pocketcrafter.export.builder.steps.names import CALIBRATION
 from pocketcrafter.export.models import MODELS, decoder_network, save_component
 from pocketcrafter.export.names import TOKENIZER
 from pocketcrafter.export.recipe import DEFAULT, load_recipe, resolve
-from pocketcrafter.quantize.rounding import NEAREST, blocks_of
-from pocketcrafter.quantize.switchboard import Switchboard
+from pocketcrafter.quantize.algorithms.rounding import NEAREST, blocks_of
+from pocketcrafter.quantize.torch.fake_quant_switches import FakeQuantSwitches
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import POCKET_SPECS, Component
 from pocketcrafter.runtime.errors import ConfigError, GateError
@@ -217,7 +217,7 @@ def test_pictures_go_through_the_whole_pipeline(random_pair: Path) -> None:
     model = MODELS[Component.TONE]()
     model.load_state_dict(TorchBackend().open(random_pair / "tone.safetensors", spec, 1).model.state_dict())
     calibration = [tuple(torch.from_numpy(rng.random(t.shape, np.float32)) for t in spec.inputs) for _ in range(4)]
-    trial = PictureTrial(Component.TONE, model.eval(), Switchboard(model.eval(), calibration), subject)
+    trial = PictureTrial(Component.TONE, model.eval(), FakeQuantSwitches(model.eval(), calibration), subject)
     none, some, everything = (trial.damage(cheap) for cheap in ((), ("grid",), trial.units))
     assert none.delta_e == 0
     assert none.sqnr_db is None or none.sqnr_db > 100

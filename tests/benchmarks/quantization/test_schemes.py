@@ -10,8 +10,8 @@ from pocketcrafter.benchmarks.quantization.cli import quantize
 from pocketcrafter.export.distill.qat import bits_in
 from pocketcrafter.export.models import decoder_network
 from pocketcrafter.export.recipe import DEFAULT, load_recipe, resolve
-from pocketcrafter.quantize.blocks import Blocks
-from pocketcrafter.quantize.rounding import NEAREST, Guidance, blocks_of
+from pocketcrafter.quantize.algorithms.blocks import Blocks
+from pocketcrafter.quantize.algorithms.rounding import NEAREST, Guidance, blocks_of
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.targets import TargetKind

@@ -12,7 +12,7 @@ from pocketcrafter.export.backend import WEIGHTS
 from pocketcrafter.export.calibration import PHOTOS, samples
 from pocketcrafter.export.models import MODELS, save_component
 from pocketcrafter.export.names import TOKENIZER
-from pocketcrafter.quantize.moments import Watcher
+from pocketcrafter.quantize.algorithms.hessians import HessianCollector
 from pocketcrafter.runtime.components import POCKET_SPECS, Component
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.plan import Attribute, EditPlan
@@ -89,11 +89,11 @@ def test_no_photo_or_a_small_one_is_refused_by_name(weights: Path, tmp_path: Pat
 
 def test_the_decoder_is_calibrated_with_tokens_and_words(photos: list[Path], weights: Path) -> None:
     """A range read from words alone would leave the plan tokens none: the prose would be about nothing."""
-    watcher = Watcher()
-    made = samples(Component.DECODER, photos[:1], weights, count=8, seed=0, watcher=watcher)
+    collector = HessianCollector()
+    made = samples(Component.DECODER, photos[:1], weights, count=8, seed=0, collector=collector)
     assert sum(sample["soft"].any() for sample in made) == 1
     assert sum(sample["word"].any() for sample in made) == 7
-    moments = watcher.moments()
-    assert moments["word"].diagonal().sum() > 0.5
-    assert moments["soft"].diagonal().sum() > 0
-    assert {"logits", "blocks.0.query", "blocks.3.down"} <= set(moments)
+    hessians = collector.hessians()
+    assert hessians["word"].diagonal().sum() > 0.5
+    assert hessians["soft"].diagonal().sum() > 0
+    assert {"logits", "blocks.0.query", "blocks.3.down"} <= set(hessians)

@@ -18,7 +18,7 @@ from pocketcrafter.export.lower.base import as_tensors
 from pocketcrafter.export.models import restore_network
 from pocketcrafter.export.models.blocks import ScaledBlock
 from pocketcrafter.export.models.restore import Restore, RestoreConfig
-from pocketcrafter.quantize.switchboard import Switchboard
+from pocketcrafter.quantize.torch.fake_quant_switches import FakeQuantSwitches
 from pocketcrafter.runtime.components import POCKET_SPECS, Component
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.fidelity import sqnr_db
@@ -80,7 +80,7 @@ def test_int8_rounds_it_less(tiles: list[tuple[Tensor, ...]]) -> None:
     def gain(network: Restore) -> float:
         right = (network(tile, amounts) - tile).numpy()
         before, after = (
-            Switchboard(model, tiles[:4]).run((tile, amounts))[0] - tile
+            FakeQuantSwitches(model, tiles[:4]).run((tile, amounts))[0] - tile
             for model in (network, equalized(network, tiles[:4]))
         )
         return sqnr_db(right, after.numpy()) - sqnr_db(right, before.numpy())

@@ -20,9 +20,9 @@ from pocketcrafter.export.train.evidence import EvidenceStore
 from pocketcrafter.export.train.fit import FitSettings, fit
 from pocketcrafter.export.train.prose.facts import measure_facts
 from pocketcrafter.export.train.prose.sampling import Judged
-from pocketcrafter.quantize.blocks import nearest
-from pocketcrafter.quantize.rounding import Guidance, blocks_of
-from pocketcrafter.quantize.trainable import round_while_training, settled
+from pocketcrafter.quantize.algorithms.blocks import nearest
+from pocketcrafter.quantize.algorithms.rounding import Guidance, blocks_of
+from pocketcrafter.quantize.torch.qat import round_while_training, settled
 from pocketcrafter.runtime.errors import ConfigError
 
 

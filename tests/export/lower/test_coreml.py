@@ -16,7 +16,7 @@ from pocketcrafter.export.lower import LOWERINGS, LoweredArtifact
 from pocketcrafter.export.lower.base import Sample, run_torch
 from pocketcrafter.export.lower.coreml_convert import CoremlOs, convert, exported
 from pocketcrafter.export.models import load_component
-from pocketcrafter.quantize.weights import quantize_weights
+from pocketcrafter.quantize.torch.coreml_weights import quantize_weights
 from pocketcrafter.runtime.backends.base import LayerwiseBackend
 from pocketcrafter.runtime.backends.names import BACKEND_OF
 from pocketcrafter.runtime.backends.registry import usable_backend

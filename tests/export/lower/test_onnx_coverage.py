@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from pocketcrafter.export.lower.onnx_coverage import onnx_coverage
-from pocketcrafter.quantize.qdq import quantize_onnx
+from pocketcrafter.quantize.onnx.qdq import quantize_onnx
 
 _LEVEL = ort.GraphOptimizationLevel
 

@@ -14,7 +14,7 @@ from pocketcrafter.export.backend import WEIGHTS
 from pocketcrafter.export.lower.onnx import export_onnx
 from pocketcrafter.export.lower.onnx_fusions import fused
 from pocketcrafter.export.models import decoder_network
-from pocketcrafter.quantize.nbits import quantize_linears
+from pocketcrafter.quantize.onnx.matmul_nbits import quantize_linears
 from pocketcrafter.runtime.components import POCKET_SPECS, Component, ComponentSpec, TensorSpec
 from pocketcrafter.runtime.fidelity import sqnr_db
 

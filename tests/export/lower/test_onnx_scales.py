@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pocketcrafter.export.lower.onnx import export_onnx
 from pocketcrafter.export.lower.onnx_scales import scales_in_convolutions
 from pocketcrafter.export.models.blocks import ScaledBlock
-from pocketcrafter.quantize.qdq import quantize_onnx
+from pocketcrafter.quantize.onnx.qdq import quantize_onnx
 from pocketcrafter.runtime.components import Component, ComponentSpec, TensorSpec
 from pocketcrafter.runtime.fidelity import sqnr_db
 

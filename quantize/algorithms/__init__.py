@@ -1,0 +1,1 @@
+"""Numerics of quantization on tensors, without any toolchain: ranges, scales, rounding, equivalent rewrites."""

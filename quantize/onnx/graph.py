@@ -1,0 +1,111 @@
+"""What rewriting an ONNX graph needs: who makes a value, who reads it, and what nobody needs any more."""
+
+import ast
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import onnx
+from onnx import GraphProto, NodeProto, TensorProto
+
+from pocketcrafter.quantize.modules import is_within
+from pocketcrafter.runtime.files import replacing
+
+WEIGHTED: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+"""The operators that multiply by weights."""
+_SCOPES: Final = "pkg.torch.onnx.name_scopes"
+
+Readers = dict[str, list[NodeProto]]
+
+
+def constants_of(graph: GraphProto) -> dict[str, TensorProto]:
+    """Return the graph's constants by name, themselves and no copies."""
+    return {tensor.name: tensor for tensor in graph.initializer}
+
+
+def makers_of(graph: GraphProto) -> dict[str, NodeProto]:
+    """Return the node that makes each value."""
+    return {name: node for node in graph.node for name in node.output}
+
+
+def readers_of(graph: GraphProto) -> Readers:
+    """Return the nodes that read each value, in order; none for what only leaves the graph."""
+    readers: Readers = defaultdict(list)
+    for node in graph.node:
+        for name in node.input:
+            readers[name].append(node)
+    return readers
+
+
+def only_reader(node: NodeProto | None, kind: str, readers: Readers) -> NodeProto | None:
+    """Return the one node that reads another's output, if it is of a kind; nothing for no node."""
+    found = [] if node is None else readers[node.output[0]]
+    return found[0] if len(found) == 1 and found[0].op_type == kind else None
+
+
+def keep_needed(graph: GraphProto, nodes: Sequence[NodeProto]) -> None:
+    """Put nodes, in order, in the place of a graph's, without those that lead to none of its outputs.
+
+    ONNX Runtime would run them: it takes every node for one that somebody wants.
+    """
+    needed = {output.name for output in graph.output}
+    kept: list[NodeProto] = []
+    for node in reversed(nodes):
+        if needed.intersection(node.output):
+            kept.append(node)
+            needed.update(node.input)
+    del graph.node[:]
+    graph.node.extend(reversed(kept))
+    made = makers_of(graph)
+    known = [value for value in graph.value_info if value.name in made]
+    del graph.value_info[:]
+    graph.value_info.extend(known)
+    drop_unused(graph)
+
+
+def drop_unused(graph: GraphProto) -> None:
+    """Remove the initializers that no node reads."""
+    used = {name for node in graph.node for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+
+
+def save_stripped(model: onnx.ModelProto, out: Path) -> None:
+    """Write a model without the exporter's metadata, whole or not at all."""
+    strip_metadata(model)
+    with replacing(out) as temporary:
+        onnx.save(model, temporary)
+
+
+def strip_metadata(model: onnx.ModelProto) -> None:
+    """Remove what exporters note beside the computation: stack traces, source paths, module names."""
+    for node in model.graph.node:
+        node.doc_string = ""
+        del node.metadata_props[:]
+    for value in [*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer]:
+        value.doc_string = ""
+        del value.metadata_props[:]
+    model.graph.doc_string = model.doc_string = ""
+    del model.graph.metadata_props[:]
+    del model.metadata_props[:]
+
+
+def module_of(node: onnx.NodeProto) -> str:
+    """Return the qualified name of the torch module that a node comes from; empty for the root or an unknown one."""
+    scopes = _scopes(node)
+    return scopes[-2] if len(scopes) > 1 else ""
+
+
+def _scopes(node: onnx.NodeProto) -> list[str]:
+    for entry in node.metadata_props:
+        if entry.key == _SCOPES:
+            return list(ast.literal_eval(entry.value))
+    return []
+
+
+def inside(node: onnx.NodeProto, modules: tuple[str, ...]) -> bool:
+    """Whether a node comes from one of the torch modules, or from one below them."""
+    scopes = _scopes(node)[:-1]
+    return any(is_within(scope, modules) for scope in scopes)

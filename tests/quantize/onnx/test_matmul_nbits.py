@@ -1,0 +1,146 @@
+"""Blocks: what ONNX Runtime computes from them, in integers, is near what they decode to, and that near the weights."""
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from pocketcrafter.quantize.onnx.matmul_nbits import decoded, quantize_linears
+from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.fidelity import sqnr_db
+
+ROWS, COLUMNS = 48, 96
+
+
+@pytest.fixture
+def weight() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(ROWS, COLUMNS)).astype(np.float32)
+
+
+def linear(weight: np.ndarray, bias: bool = False) -> onnx.ModelProto:
+    """A linear layer as torch's exporter writes it."""
+    initializers = [numpy_helper.from_array(weight, "w")]
+    names = ["x", "w"]
+    if bias:
+        initializers.append(numpy_helper.from_array(np.zeros(len(weight), np.float32), "b"))
+        names.append("b")
+    node = helper.make_node("Gemm", names, ["y"], name="node_linear", transB=1)
+    node.metadata_props.add(key="pkg.torch.onnx.name_scopes", value="['', 'head', 'linear']")
+    ends = [
+        helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, s])
+        for n, s in zip("xy", weight.shape[::-1], strict=True)
+    ]
+    graph = helper.make_graph([node], "linear", ends[:1], ends[1:], initializers)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+def run(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    result: np.ndarray = session.run(None, {"x": x})[0]
+    return result
+
+
+@pytest.mark.parametrize(("bits", "least_db", "size"), [(8, 40, 0.27), (4, 18, 0.145), (2, 6, 0.08)])
+def test_blocks_compute_what_they_decode_to(weight: np.ndarray, bits: int, least_db: float, size: float) -> None:
+    model, x = linear(weight), np.random.default_rng(1).normal(size=(1, COLUMNS)).astype(np.float32)
+    quantized = quantize_linears(model, bits)
+    assert [n.op_type for n in quantized.graph.node] == ["Cast", "MatMulNBits"]
+    assert [n.op_type for n in decoded(quantized).graph.node] == ["MatMul"]
+    # 8 bits of normally distributed activations, rounded block by block.
+    assert sqnr_db(run(decoded(quantized), x), run(quantized, x)) > 42
+    assert sqnr_db(run(model, x), run(quantized, x)) > least_db
+    stored = sum(len(t.raw_data) for t in quantized.graph.initializer)
+    assert stored < size * weight.nbytes
+
+
+def test_a_product_of_activations_stays_in_floating_point(weight: np.ndarray) -> None:
+    """Behind a gate few values are large: one INT8 step for a whole block would lose the others."""
+    gated = linear(weight)
+    product = [helper.make_node("Sigmoid", ["x"], ["open"]), helper.make_node("Mul", ["x", "open"], ["product"])]
+    rest = [*product, *gated.graph.node]
+    rest[-1].input[0] = "product"
+    del gated.graph.node[:]
+    gated.graph.node.extend(rest)
+    x = np.random.default_rng(1).normal(size=(1, COLUMNS)).astype(np.float32) ** 9
+    quantized = quantize_linears(gated, 8)
+    assert sqnr_db(run(decoded(quantized), x), run(quantized, x)) > 100
+
+
+def test_layers_that_read_one_vector_are_one_product(weight: np.ndarray) -> None:
+    model = linear(weight)
+    other = linear(weight[:16] * 2).graph
+    node, constant = other.node[0], other.initializer[0]
+    node.name, node.input[1], node.output[0], constant.name = "node_linear_1", "w_1", "y_1", "w_1"
+    node.metadata_props[0].value = "['', 'tail', 'linear']"
+    model.graph.node.append(node)
+    model.graph.initializer.append(constant)
+    model.graph.output.append(helper.make_tensor_value_info("y_1", TensorProto.FLOAT, [1, 16]))
+    x = {"x": np.random.default_rng(1).normal(size=(1, COLUMNS)).astype(np.float32)}
+    joined = quantize_linears(model, 4)
+    products = [n.name for n in joined.graph.node if n.op_type == "MatMulNBits"]
+    assert products == ["node_linear+node_linear_1"]
+    for made in (joined, decoded(joined)):
+        both = ort.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, x)
+        apart = [run(decoded(quantize_linears(linear(w), 4)), x["x"]) for w in (weight, weight[:16] * 2)]
+        assert [sqnr_db(wanted, found) > 40 for wanted, found in zip(apart, both, strict=True)] == [True, True]
+    assert len([n for n in quantize_linears(model, 4, ("tail",)).graph.node if n.op_type == "Gemm"]) == 1
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_activations_become_integers_block_by_block(weight: np.ndarray, bits: int) -> None:
+    """Decoding every weight to float32 for every word takes three times as long, and nothing else would tell."""
+    quantized = quantize_linears(linear(weight), bits)
+    levels = [a.i for node in quantized.graph.node for a in node.attribute if a.name == "accuracy_level"]
+    assert levels == [4]
+    # One scale for all would leave nothing of the small block beside the large one.
+    x = np.random.default_rng(1).normal(size=(1, COLUMNS)).astype(np.float32)
+    x[0, :32] *= 1000
+    weight[:, :32] = 0
+    quantized = quantize_linears(linear(weight), bits)
+    assert sqnr_db(run(decoded(quantized), x), run(quantized, x)) > 30
+
+
+def test_scales_that_16_bits_cannot_hold_stay_float32(weight: np.ndarray) -> None:
+    weight[:, :32] *= 1e-12
+    quantized = quantize_linears(linear(weight), 4)
+    assert [n.op_type for n in quantized.graph.node] == ["MatMulNBits"]
+    x = np.zeros((1, COLUMNS), np.float32)
+    x[0, 0] = 1e12
+    assert np.abs(run(quantized, x)).max() > 0.1
+
+
+def test_a_block_of_zeros_stays_zero(weight: np.ndarray) -> None:
+    weight[:, :32] = 0
+    x = np.zeros((1, COLUMNS), np.float32)
+    x[0, :32] = 1000
+    assert not run(quantize_linears(linear(weight), 4), x).any()
+
+
+def test_outliers_keep_their_size(weight: np.ndarray) -> None:
+    """Clipping may cost an outlier a fifth of its size, never more."""
+    weight[3, 5] = 100
+    x = np.zeros((1, COLUMNS), np.float32)
+    x[0, 5] = 1
+    assert 80 <= run(quantize_linears(linear(weight), 4), x)[0, 3] <= 105
+
+
+def test_the_model_itself_is_left_alone(weight: np.ndarray) -> None:
+    model = linear(weight)
+    before = model.SerializeToString()
+    quantize_linears(model, 4)
+    assert model.SerializeToString() == before
+
+
+@pytest.mark.parametrize(
+    "model_of", [lambda w: linear(w, bias=True), lambda w: linear(w[:, :50])], ids=["with bias", "no whole blocks"]
+)
+def test_nothing_to_quantize_is_an_error(weight: np.ndarray, model_of: object) -> None:
+    assert callable(model_of)
+    with pytest.raises(ConfigError, match="No linear layer"):
+        quantize_linears(model_of(weight), 4)
+
+
+def test_kept_modules_stay_float(weight: np.ndarray) -> None:
+    with pytest.raises(ConfigError, match="No linear layer"):
+        quantize_linears(linear(weight), 8, keep_fp32=("head",))
