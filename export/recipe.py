@@ -18,7 +18,6 @@ from pocketcrafter.runtime.targets import TargetKind
 
 DEFAULT: Final = Path(__file__).parent / "recipes" / "default.yaml"
 _PACKAGE: Final = Path(__file__).parent
-_MAX_BYTES: Final = 1 << 20
 _EXTENDS: Final = "extends"
 _MOST_EXTENDED: Final = 4
 WEIGHT_ONLY: Final = frozenset({Precision.W8, Precision.W4, Precision.A8W4_DYNAMIC})
@@ -127,14 +126,10 @@ def load_recipe(path: Path) -> Recipe:
 
 
 def _read(path: Path, extended: int = 0) -> Any:  # noqa: ANN401 - whatever the file holds
-    import yaml  # noqa: PLC0415 - part of the extra `build`; preflight has told who lacks it
+    # PyYAML is part of the extra `build`; preflight has told who lacks it.
+    from pocketcrafter.export.yaml_file import read_yaml  # noqa: PLC0415
 
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ConfigError(f"{path}: larger than any recipe ({_MAX_BYTES} bytes).")
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
+    raw = read_yaml(path)
     if not isinstance(raw, dict) or _EXTENDS not in raw:
         return raw
     named = raw.pop(_EXTENDS)

@@ -8,7 +8,7 @@ class PocketCrafterError(Exception):
 
 
 class GateError(PocketCrafterError):
-    """A quality, parity or integrity gate was not met."""
+    """A quality or parity gate was not met."""
 
     exit_code = 1
 
@@ -21,7 +21,7 @@ class PhotoError(PocketCrafterError):
     """A photo cannot be read, is too large, or cannot be written."""
 
 
-class BundleError(GateError):
+class BundleError(PocketCrafterError):
     """A bundle is damaged, incomplete, or not what its manifest says."""
 
 

@@ -53,3 +53,9 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write text in UTF-8; see `write_bytes`."""
     write_bytes(path, text.encode())
+
+
+def user_cache() -> Path:
+    """Return the user's folder for what can be made again; it need not be there."""
+    chosen = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(chosen) if Path(chosen).is_absolute() else Path("~/.cache").expanduser()) / "pocketcrafter"

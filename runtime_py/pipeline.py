@@ -12,7 +12,6 @@ import numpy as np
 from pocketcrafter.runtime.arrays import FloatArray, PixelArray
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.backends.names import BackendName
-from pocketcrafter.runtime.bundle.manifest import TOKENIZER
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.critique import Critique, critique_from, with_tilt
@@ -126,7 +125,7 @@ class PhotoPipeline:
             raise ConfigError(f"No backend is called '{backend}'; use auto, {', '.join(BackendName)}.")
         name = None if backend == "auto" else BackendName(backend)
         opened = Bundle.open(Path(bundle))
-        return cls(BundleSource(opened, name, threads), threads=threads, tokenizer=opened.root / TOKENIZER)
+        return cls(BundleSource(opened, name, threads), threads=threads, tokenizer=opened.tokenizer())
 
     def critique(self, photo: Photo) -> Critique:
         """Diagnose a photo; its horizon too, where the bundle has the composition network.

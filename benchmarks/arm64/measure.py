@@ -77,11 +77,11 @@ def _jobs(bundle: Bundle, targets: Sequence[str], components: Sequence[Component
 def _network(bundle: Bundle, entry: ComponentEntry, target: str, system: ArmSystem) -> ArmNetwork:
     artifact, kind = entry.artifacts[target], bundle.manifest.targets[target].kind
     session = bundle.target_session(entry.spec.component, 1, target)
-    samples = [read_tensors(bundle.root / golden.inputs, entry.spec.inputs) for golden in entry.goldens]
-    expected = [read_tensors(bundle.root / golden.outputs, entry.spec.outputs) for golden in entry.goldens]
+    samples = [read_tensors(bundle.file(golden.inputs), entry.spec.inputs) for golden in entry.goldens]
+    expected = [read_tensors(bundle.file(golden.outputs), entry.spec.outputs) for golden in entry.goldens]
     host = [session.run(sample) for sample in samples]
     start = time.perf_counter()
-    emulated = [run_emulated(system, kind, bundle.root / artifact.path, entry.spec, sample) for sample in samples]
+    emulated = [run_emulated(system, kind, bundle.artifact(entry, target), entry.spec, sample) for sample in samples]
     return ArmNetwork(
         component=entry.spec.component,
         target=target,

@@ -84,7 +84,7 @@ def run_on_farm(
         raise BundleError(f"{bundle.path}: no target `{target}`; it has {', '.join(bundle.manifest.targets)}.")
     entries = bundle.manifest.components
     for entry in entries:
-        _check(bundle.root / entry.artifacts[target].path, target)
+        _check(bundle.artifact(entry, target), target)
     hub = _client_package()
     try:
         client = hub.Client()
@@ -148,9 +148,9 @@ def case_of(
 
 def _case(client: Any, device: Any, bundle: Bundle, entry: ComponentEntry, target: str) -> FarmCase:  # noqa: ANN401 - the farm's client is untyped here
     golden = entry.goldens[0]
-    inputs = read_tensors(bundle.root / golden.inputs, entry.spec.inputs)
+    inputs = read_tensors(bundle.file(golden.inputs), entry.spec.inputs)
     job = client.submit_inference_job(
-        str(bundle.root / entry.artifacts[target].path),
+        str(bundle.artifact(entry, target)),
         device,
         {name: [array] for name, array in inputs.items()},
         f"{bundle.manifest.name} {entry.spec.component} {target}"[:100],
@@ -158,7 +158,7 @@ def _case(client: Any, device: Any, bundle: Bundle, entry: ComponentEntry, targe
     status = job.wait()
     if not status.success:
         raise FarmError(f"{job.url}: the job for `{entry.spec.component}` failed: {status.message}")
-    expected = read_tensors(bundle.root / golden.outputs, entry.spec.outputs)
+    expected = read_tensors(bundle.file(golden.outputs), entry.spec.outputs)
     return case_of(entry, target, job.url, job.download_profile(), job.download_output_data() or {}, expected)
 
 

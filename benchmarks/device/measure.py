@@ -156,8 +156,8 @@ def _golden(
     for golden in entry.goldens:
         outputs, _ = _run(bundle, entry, golden, device, folder, threads, 0)
         actual.append(outputs)
-        host.append(session.run(read_tensors(bundle.root / golden.inputs, entry.spec.inputs)))
-        expected.append(read_tensors(bundle.root / golden.outputs, entry.spec.outputs))
+        host.append(session.run(read_tensors(bundle.file(golden.inputs), entry.spec.inputs)))
+        expected.append(read_tensors(bundle.file(golden.outputs), entry.spec.outputs))
     against_host, against_golden = compare(host, actual, entry.spec), compare(expected, actual, entry.spec)
     gate = entry.artifacts[target].golden_sqnr_db
     passed = all(f.reaches(HOST_GATE_DB) for f in against_host) and all(f.reaches(gate) for f in against_golden)
@@ -188,7 +188,7 @@ def _run(
     """Run one golden in a folder below ``folder``; outputs that do not fit the spec are the runner's fault."""
     spec = entry.spec
     run = f"{folder}/run-{spec.component}"
-    inputs = read_tensors(bundle.root / golden.inputs, spec.inputs)
+    inputs = read_tensors(bundle.file(golden.inputs), spec.inputs)
     device.remove(run)
     device.make_folder(run)
     arguments = ["--model", f"{spec.component}.pte", "--out", run, "--threads", str(threads), "--repeats", str(repeats)]

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
-import yaml
 from pydantic import Field, PositiveFloat, TypeAdapter, ValidationError
 
 from pocketcrafter.benchmarks.profile.layers import Layer
+from pocketcrafter.export.yaml_file import read_yaml
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.config import Config
@@ -75,8 +75,8 @@ def load_socs(path: Path = SOCS_FILE) -> dict[str, Soc]:
         If it is not what it should be.
     """
     try:
-        return TypeAdapter(dict[str, Soc]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError, ValidationError) as error:
+        return TypeAdapter(dict[str, Soc]).validate_python(read_yaml(path))
+    except ValidationError as error:
         raise ConfigError(f"{path}: no table of chips: {error}") from error
 
 

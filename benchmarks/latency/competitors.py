@@ -158,7 +158,7 @@ def _samples(entry: ComponentEntry) -> Sequence[Mapping[str, FloatArray]]:
 
 
 def _golden(bundle: Bundle, entry: ComponentEntry) -> Mapping[str, FloatArray]:
-    return read_tensors(bundle.root / entry.goldens[0].inputs, entry.spec.inputs)
+    return read_tensors(bundle.file(entry.goldens[0].inputs), entry.spec.inputs)
 
 
 def _exported(bundle: Bundle, entry: ComponentEntry, folder: Path) -> Path:

@@ -180,10 +180,10 @@ def _target_job(bundle: Bundle, entry: ComponentEntry, target: str) -> NetworkJo
         component=entry.spec.component,
         threads=1,
         backend=bundle.manifest.targets[target].backend,
-        artifact=bundle.root / artifact.path,
+        artifact=bundle.artifact(entry, target),
         spec=entry.spec,
-        golden_inputs=bundle.root / entry.goldens[0].inputs,
-        golden_outputs=bundle.root / entry.goldens[0].outputs,
+        golden_inputs=bundle.file(entry.goldens[0].inputs),
+        golden_outputs=bundle.file(entry.goldens[0].outputs),
         gate_db=artifact.golden_sqnr_db,
     )
 
@@ -210,8 +210,8 @@ def _competing_jobs(
             backend=contender.backend,
             artifact=contender.artifact,
             spec=entry.spec,
-            golden_inputs=bundle.root / entry.goldens[0].inputs,
-            golden_outputs=bundle.root / entry.goldens[0].outputs,
+            golden_inputs=bundle.file(entry.goldens[0].inputs),
+            golden_outputs=bundle.file(entry.goldens[0].outputs),
             gate_db=_competitors_gate(entry, contender.precision),
         )
 

@@ -31,7 +31,7 @@ def write_scene(bundle: Bundle, megapixels: float, path: Path) -> Path:
         If the bundle has no `restore`, or its golden is damaged.
     """
     entry = bundle.manifest.entry(Component.RESTORE)
-    tile = read_tensors(bundle.root / entry.goldens[0].inputs, entry.spec.inputs)[_TILE][0]
+    tile = read_tensors(bundle.file(entry.goldens[0].inputs), entry.spec.inputs)[_TILE][0]
     picture = np.rint(tile.transpose(1, 2, 0) * 255).astype(np.uint8)
     height = round((megapixels * 1e6 * 3 / 4) ** 0.5)
     width = round(height * 4 / 3)

@@ -48,7 +48,7 @@ def compare_photos(
     BackendError
         If a network fails.
     """
-    words = Words.read(reference.bundle.root / TOKENIZER) if reference.has(Component.DECODER) else None
+    words = Words.read(reference.bundle.file(TOKENIZER)) if reference.has(Component.DECODER) else None
     pipelines = [_pipeline(source) for source in (reference, target)]
     found = []
     for number, path in enumerate(photos):
@@ -107,7 +107,7 @@ def mean_delta_e(first: ByteImage, second: ByteImage) -> float:
 
 
 def _pipeline(source: NetworkSource) -> PhotoPipeline:
-    return PhotoPipeline(source, threads=source.threads, tokenizer=source.bundle.root / TOKENIZER)
+    return PhotoPipeline(source, threads=source.threads, tokenizer=source.bundle.tokenizer())
 
 
 def _tokens(

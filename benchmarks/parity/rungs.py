@@ -63,10 +63,10 @@ def network_parity(bundle: Bundle, entry: ComponentEntry, target: str, weights: 
     backend = bundle.manifest.targets[target].backend
     if reason := why_unusable(backend):
         return NetworkParity.model_validate(facts | {"not_run": reason})
-    path = bundle.root / artifact.path
+    path = bundle.artifact(entry, target)
     session = usable_backend(backend).open(path, entry.spec, threads)
-    samples = [read_tensors(bundle.root / golden.inputs, entry.spec.inputs) for golden in entry.goldens]
-    expected = [read_tensors(bundle.root / golden.outputs, entry.spec.outputs) for golden in entry.goldens]
+    samples = [read_tensors(bundle.file(golden.inputs), entry.spec.inputs) for golden in entry.goldens]
+    expected = [read_tensors(bundle.file(golden.outputs), entry.spec.outputs) for golden in entry.goldens]
     actual = [session.run(sample) for sample in samples]
     again: tuple[RungResult, ...] = ()
     if kind in SIMULATIONS and artifact.precision not in _EXACT:

@@ -131,9 +131,9 @@ def _profiled(
 ) -> NetworkProfile:
     artifact = entry.artifacts[target]
     subject = Subject(
-        artifact=bundle.root / artifact.path,
+        artifact=bundle.artifact(entry, target),
         precision=artifact.precision,
-        inputs=read_tensors(bundle.root / entry.goldens[0].inputs, entry.spec.inputs),
+        inputs=read_tensors(bundle.file(entry.goldens[0].inputs), entry.spec.inputs),
         layers=layers,
         threads=threads,
         runs=runs,

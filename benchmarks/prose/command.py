@@ -74,7 +74,7 @@ def prose(
     chosen = None if backend == "auto" else BackendName(backend)
     critic, decoder = (opened.session(c, threads, chosen) for c in (Component.CRITIC, Component.DECODER))
     other = opened.session(Component.DECODER, threads, BackendName(against)) if against else None
-    words, tokenizer = Words.read(opened.root / TOKENIZER), Tokenizer.from_file(str(opened.root / TOKENIZER))
+    words, tokenizer = Words.read(opened.file(TOKENIZER)), Tokenizer.from_file(str(opened.file(TOKENIZER)))
     _, photos = photos_of(data, split, most_photos)
     frames = measured_frames(photos, data / NOISE_FILE, _KINDS, per_photo, SEED)
     total = len(photos) * len(_KINDS) * per_photo * len(Mode) * len(PlanKind)

@@ -12,6 +12,7 @@ from typing import Final
 
 from pocketcrafter.runtime.backends.qnn import WHEEL_VERSION, why_no_qnn
 from pocketcrafter.runtime.errors import BackendError
+from pocketcrafter.runtime.files import user_cache
 
 _LIBRARIES: Final = Path("lib") / "x86_64-linux-clang"
 _NEEDED: Final = ("libQnnHtp.so", "libQnnSystem.so", "libHtpPrepare.so")
@@ -45,7 +46,7 @@ def sdk_folder() -> Path:
         raise BackendError(f"QNN cannot run: {reason}")
     wheel = _wheel()
     mark = hashlib.sha256(str(wheel).encode()).hexdigest()[:12]
-    folder = _cache() / f"qnn-{WHEEL_VERSION}-{mark}"
+    folder = user_cache() / f"qnn-{WHEEL_VERSION}-{mark}"
     try:
         (folder / _LIBRARIES).mkdir(parents=True, exist_ok=True)
         for library in sorted(wheel.iterdir()):
@@ -65,11 +66,6 @@ def _wheel() -> Path:
     spec = importlib.util.find_spec("onnxruntime_qnn")
     folders = [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec else []
     return next(folder.resolve() for folder in folders if (folder / _NEEDED[0]).is_file())
-
-
-def _cache() -> Path:
-    chosen = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(chosen) if Path(chosen).is_absolute() else Path.home() / ".cache") / "pocketcrafter"
 
 
 def _link(link: Path, to: Path) -> None:

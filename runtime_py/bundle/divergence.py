@@ -59,9 +59,9 @@ def first_divergences(
         backend, golden = backends[name], entry.goldens[0]
         if not isinstance(backend, LayerwiseBackend):
             raise BackendError(f"The backend {targets[name]} sees no layers; update the package that provides it.")
-        inputs = read_tensors(bundle.root / golden.inputs, entry.spec.inputs)
-        student = read_tensors(bundle.root / golden.outputs, entry.spec.outputs)
-        exact, found = backend.first_divergence(bundle.root / entry.artifacts[name].path, entry.spec, inputs)
+        inputs = read_tensors(bundle.file(golden.inputs), entry.spec.inputs)
+        student = read_tensors(bundle.file(golden.outputs), entry.spec.outputs)
+        exact, found = backend.first_divergence(bundle.artifact(entry, name), entry.spec, inputs)
         reports.append(
             DivergenceReport(
                 target=name,

@@ -3,12 +3,15 @@
 import hashlib
 import stat
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Final
 
 from pocketcrafter.runtime.bundle.manifest import DIGEST, MANIFEST, MAX_MANIFEST_BYTES, RESERVED, FileEntry
 from pocketcrafter.runtime.errors import BundleError
 
 _BLOCK = 1 << 20
+_CLUTTER: Final = frozenset({"__macosx", ".ds_store", "thumbs.db", "desktop.ini"})
+_APPLE_DOUBLE: Final = "._"
 
 
 class DamagedBundleError(BundleError):
@@ -70,16 +73,27 @@ def structure_problems(root: Path, files: tuple[FileEntry, ...]) -> list[str]:
     return problems
 
 
+def is_clutter(path: str) -> bool:
+    """Whether a path in a bundle is one that Finder or Explorer leaves behind; such files are never looked at."""
+    return any(p.casefold() in _CLUTTER or p.startswith(_APPLE_DOUBLE) for p in PurePosixPath(path).parts)
+
+
 def extra_files(root: Path, files: tuple[FileEntry, ...]) -> list[str]:
-    """Return a sentence for everything in the bundle that the manifest does not list."""
+    """Return a sentence for everything in the bundle that the manifest does not list, but for clutter."""
     listed = {f.path for f in files} | RESERVED
-    return [f"`{path}` is not in the manifest." for path in sorted(_walk(root)) if path not in listed]
+    extra = (path for path in sorted(_walk(root)) if path not in listed and not is_clutter(path))
+    return [f"`{path}` is not in the manifest." for path in extra]
 
 
 def content_problems(root: Path, files: tuple[FileEntry, ...], progress: Callable[[int], None]) -> list[str]:
     """Return the files whose content does not hash to what the manifest says; ``progress`` is told the bytes read."""
     changed = [f for f in files if sha256_of(root / f.path, progress) != f.sha256]
-    return [f"`{f.path}` was changed: its SHA-256 is not the manifest's." for f in changed]
+    return [changed_file(f.path) for f in changed]
+
+
+def changed_file(path: str) -> str:
+    """Return the sentence for a file whose content is not the manifest's."""
+    return f"`{path}` was changed: its SHA-256 is not the manifest's."
 
 
 def _not_plain(root: Path, path: str) -> str | None:

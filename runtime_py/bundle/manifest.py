@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pocketcrafter.runtime.backends.names import BACKEND_OF, BackendName
 from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, LadderGates, Precision, RungResult
 from pocketcrafter.runtime.components import Component, ComponentSpec, TensorSpec
-from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.config import Config, parse_json
 from pocketcrafter.runtime.errors import BundleError
 from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.targets import TargetKind, artifact_suffixes
@@ -233,7 +233,7 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
     if len(data) > MAX_MANIFEST_BYTES:
         raise BundleError(f"{where}: {len(data)} bytes; a manifest has at most {MAX_MANIFEST_BYTES}.")
     try:
-        raw = json.loads(data)
+        raw = parse_json(data)
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{where}: not JSON: {error}") from error
     version = raw.get("schema_version") if isinstance(raw, dict) else None

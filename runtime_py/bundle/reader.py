@@ -2,7 +2,7 @@
 
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -13,13 +13,22 @@ from pocketcrafter.runtime.backends.registry import WeightsBackend, usable_backe
 from pocketcrafter.runtime.bundle.archive import unpack
 from pocketcrafter.runtime.bundle.integrity import (
     DamagedBundleError,
+    changed_file,
     content_problems,
     extra_files,
     read_manifest_bytes,
     sha256_of,
     structure_problems,
 )
-from pocketcrafter.runtime.bundle.manifest import MANIFEST, ComponentEntry, Manifest, parse_manifest
+from pocketcrafter.runtime.bundle.known_hashes import KnownHashes, Stamp
+from pocketcrafter.runtime.bundle.manifest import (
+    MANIFEST,
+    TOKENIZER,
+    ComponentEntry,
+    FileEntry,
+    Manifest,
+    parse_manifest,
+)
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import BackendError, BundleError
 
@@ -35,6 +44,7 @@ class Bundle:
     path: Path
     root: Path
     manifest: Manifest
+    _hashes: KnownHashes = field(repr=False)
     _unpacked: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
 
     @classmethod
@@ -44,7 +54,7 @@ class Bundle:
         Raises
         ------
         BundleError
-            If it is not a bundle, damaged, or written by a newer version.
+            If it is not a bundle, damaged, or written by a newer version; or if there is no room to unpack it.
         """
         if path.is_dir():
             return cls._open_directory(path, path, None)
@@ -52,7 +62,13 @@ class Bundle:
             raise BundleError(f"{path}: no such bundle. `pocketcrafter build` makes one.")
         if not zipfile.is_zipfile(path):
             raise BundleError(f"{path}: neither a bundle directory nor a zip of one.")
-        unpacked = tempfile.TemporaryDirectory(prefix="pcbundle-")
+        try:
+            unpacked = tempfile.TemporaryDirectory(prefix="pcbundle-")
+        except OSError as error:
+            raise BundleError(
+                f"{path}: there is no temporary folder to unpack it to ({error}). Set TMPDIR to one that can be "
+                "written to and has room, or unpack the bundle yourself and open its folder."
+            ) from error
         try:
             unpack(path, Path(unpacked.name))
             return cls._open_directory(path, Path(unpacked.name), unpacked)
@@ -65,7 +81,8 @@ class Bundle:
         manifest = parse_manifest(read_manifest_bytes(root), f"{shown}/{MANIFEST}")
         if problems := structure_problems(root, manifest.files):
             raise DamagedBundleError(shown, problems)
-        return cls(shown, root, manifest, unpacked)
+        # A folder that is removed at the end is never met again: its hashes are not kept.
+        return cls(shown, root, manifest, KnownHashes(keep=unpacked is None), unpacked)
 
     def check_integrity(self, progress: Callable[[int], None] = lambda _: None) -> None:
         """Hash every file again and look for files that do not belong.
@@ -87,6 +104,67 @@ class Bundle:
         problems += extra_files(self.root, files)
         if problems:
             raise DamagedBundleError(self.path, problems)
+
+    def file(self, path: str) -> Path:
+        """Return where a file of the manifest lies, or a package, once its content is known to be the manifest's.
+
+        Parameters
+        ----------
+        path
+            As the manifest has it; for a package, its folder.
+
+        Raises
+        ------
+        BundleError
+            If the manifest has no such file.
+        DamagedBundleError
+            If it is not what the manifest says.
+        """
+        entries = [f for f in self.manifest.files if f.path == path or f.path.startswith(f"{path}/")]
+        if not entries:
+            raise BundleError(f"{self.path}: the bundle has no `{path}`.")
+        self._intact(entries)
+        return self.root / path
+
+    def tokenizer(self) -> Path | None:
+        """Return where the decoder's vocabulary lies, `None` where there is no decoder; raises as :meth:`file` does."""
+        return self.file(TOKENIZER) if self.has(Component.DECODER) else None
+
+    def artifact(self, entry: ComponentEntry, target: str) -> Path:
+        """Return where a component's artifact lies, once it and what it may read are known to be the manifest's.
+
+        Raises
+        ------
+        BundleError
+            As :meth:`file` does, and if the bundle has no such target.
+        """
+        return self._artifact(entry, target)[0]
+
+    def _artifact(self, entry: ComponentEntry, target: str) -> tuple[Path, dict[str, Stamp]]:
+        """Return an artifact and the stamps of all it may read: files beside it, too, which are no other artifact's."""
+        if target not in entry.artifacts:
+            raise BundleError(f"{self.path}: no target `{target}`; it has {', '.join(entry.artifacts)}.")
+        own = entry.artifacts[target].path
+        others = {a.path for component in self.manifest.components for a in component.artifacts.values()} - {own}
+        folder = f"{own.rpartition('/')[0]}/"
+        beside = [f for f in self.manifest.files if f.path.startswith(folder)]
+        # A model may keep its weights in a file of any name in its own folder.
+        read = [f for f in beside if not any(f.path == other or f.path.startswith(f"{other}/") for other in others)]
+        return self.root / own, self._intact(read)
+
+    def _intact(self, entries: Iterable[FileEntry]) -> dict[str, Stamp]:
+        """Return files' stamps by path; raises `DamagedBundleError` unless every content is the manifest's."""
+        problems, stamps = [], {}
+        for entry in entries:
+            try:
+                digest, stamps[entry.path] = self._hashes.sha256(self.root / entry.path)
+            except OSError as error:
+                problems.append(f"`{entry.path}` cannot be read: {error.strerror}.")
+            else:
+                problems += [changed_file(entry.path)] * (digest != entry.sha256)
+        if problems:
+            raise DamagedBundleError(self.path, problems)
+        return stamps
 
     def target_for(self, backend: BackendName | None = None) -> str:
         """Return the name of the target that a backend runs; without one, of the first in `AUTO_ORDER`.
@@ -122,7 +200,7 @@ class Bundle:
         Raises
         ------
         BundleError
-            If the bundle lacks the component or a target for the backend.
+            If the bundle lacks the component or a target for the backend, or a file of the artifact was changed.
         BackendError
             If the backend cannot run here, with the command that mends it.
         """
@@ -134,10 +212,13 @@ class Bundle:
     def target_session(self, component: Component, threads: int, target: str) -> Session:
         """Open a component's artifact for one of the bundle's targets; raises as :meth:`session` does."""
         entry = self.manifest.entry(component)
-        if target not in entry.artifacts:
-            raise BundleError(f"{self.path}: no target `{target}`; it has {', '.join(entry.artifacts)}.")
+        path, stamps = self._artifact(entry, target)
         backend = usable_backend(BACKEND_OF[self.manifest.targets[target].kind])
-        return backend.open(self.root / entry.artifacts[target].path, entry.spec, threads)
+        session = backend.open(path, entry.spec, threads)
+        # The backend, or a process of its own, read the files again: what it read must be what was hashed.
+        if changed := [name for name, stamp in stamps.items() if Stamp.of(self.root / name) != stamp]:
+            raise DamagedBundleError(self.path, [f"`{name}` was changed while it was opened." for name in changed])
+        return session
 
     def _student_session(self, entry: ComponentEntry, threads: int) -> Session:
         backend = usable_backend(BackendName.TORCH)

@@ -111,7 +111,7 @@ def _golden_run(bundle: Bundle, entry: ComponentEntry, target: str, threads: int
         return run(Outcome.NOT_RUN, reason)
     try:
         session = bundle.target_session(entry.spec.component, threads, target)
-        pairs = [(bundle.root / golden.inputs, bundle.root / golden.outputs) for golden in entry.goldens]
+        pairs = [(bundle.file(golden.inputs), bundle.file(golden.outputs)) for golden in entry.goldens]
         fidelity = tuple(f for pair in pairs for f in compare_golden(*pair, entry.spec, session))
     except PocketCrafterError as error:
         return run(Outcome.FAILED, str(error))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from pocketcrafter.runtime.bundle.integrity import digest_text, sha256_of
+from pocketcrafter.runtime.bundle.integrity import digest_text, is_clutter, sha256_of
 from pocketcrafter.runtime.bundle.manifest import (
     DIGEST,
     MANIFEST,
@@ -39,7 +39,7 @@ def seal(
     Parameters
     ----------
     root
-        The directory; every file in it goes into the manifest.
+        The directory; every file in it goes into the manifest, but for what Finder or Explorer left there.
     name, components, targets, gate, licenses, training_data, tools, ladder
         As in :class:`~pocketcrafter.runtime.bundle.manifest.Manifest`.
 
@@ -81,7 +81,7 @@ def _entries(root: Path) -> tuple[FileEntry, ...]:
     return tuple(
         FileEntry(path=path, sha256=sha256_of(file), size=file.stat().st_size)
         for path, file in paths.items()
-        if path not in RESERVED
+        if path not in RESERVED and not is_clutter(path)
     )
 
 

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from pocketcrafter.export.recipe import DEFAULT, Recipe, load_recipe, resolve
+from pocketcrafter.export.yaml_file import read_yaml
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import ConfigError
@@ -132,3 +133,22 @@ def test_a_recipe_is_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         recipe.name = "x"  # type: ignore[misc]
     assert isinstance(recipe, Recipe)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("extends: default.yaml\ngates:\n  coverage: 0.5\n  coverage: 0.9\n", "line 4: the key `coverage` .* line 3"),
+        ("extends: default.yaml\nname: a\n'name': b\n", "line 3: the key `name` .* line 2"),
+        ("gates: {coverage: 0.5, coverage: 0.9}", "line 1: the key `coverage`"),
+    ],
+)
+def test_a_key_given_twice_is_an_error(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=f"r.yaml: cannot be read as YAML: {told}"):
+        load_recipe(tmp_path / "r.yaml")
+
+
+def test_a_key_of_a_merged_mapping_may_be_given_anew(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text("a: {b: &b {x: 1, y: 2}, c: &c {<<: *b, x: 3}}\nd: {<<: *c, <<: *b, x: 4}\n")
+    assert read_yaml(tmp_path / "r.yaml")["d"] == {"x": 4, "y": 2}

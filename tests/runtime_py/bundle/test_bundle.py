@@ -1,8 +1,11 @@
 """Opening a bundle: what is legal, what is refused, and that nothing that changed gets past."""
 
+import os
 import shutil
 import stat
+import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -12,8 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pocketcrafter.runtime.backends.names import BackendName
-from pocketcrafter.runtime.bundle.integrity import DamagedBundleError
+from pocketcrafter.runtime.bundle.archive import pack
+from pocketcrafter.runtime.bundle.integrity import DamagedBundleError, digest_text
+from pocketcrafter.runtime.bundle.manifest import DIGEST, MANIFEST
 from pocketcrafter.runtime.bundle.reader import Bundle
+from pocketcrafter.runtime.bundle.writer import reseal
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import BundleError
 
@@ -65,7 +71,7 @@ def test_one_flipped_bit_in_any_file_is_caught(bundle_dir: Path, name: str, data
     finally:
         path.write_bytes(content)
     assert name in str(caught.value) or "manifest" in name
-    assert caught.value.exit_code == 1
+    assert caught.value.exit_code == 2
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -217,3 +223,71 @@ def test_a_backend_without_a_target_is_an_error_not_a_fallback(bundle_dir: Path)
 def test_an_absent_component_is_named_with_those_there_are(bundle_dir: Path) -> None:
     with pytest.raises(BundleError, match="no component `critic`; it has restore"):
         Bundle.open(bundle_dir).session(Component.CRITIC, threads=1)
+
+
+CLUTTER = (".DS_Store", "Thumbs.db", "targets/Desktop.ini", "targets/onnx/._restore.onnx", "__MACOSX/._manifest.json")
+
+
+def test_what_finder_and_explorer_leave_behind_is_not_looked_at(bundle_dir: Path, tmp_path: Path) -> None:
+    packed = zip_of(bundle_dir, tmp_path / "finder.zip", prefix="tiny.pcbundle/")
+    with zipfile.ZipFile(packed, "a") as zipped:
+        for name in CLUTTER:
+            zipped.writestr(name if name.startswith("__MACOSX") else f"tiny.pcbundle/{name}", b"\0\5\x16\7")
+        zipped.writestr("__MACOSX/tiny.pcbundle/._manifest.json", b"\0\5\x16\7")
+    unpacked = open_fully(packed)
+    assert sorted(p.relative_to(unpacked.root).as_posix() for p in unpacked.root.rglob("*") if p.is_file()) == sorted(
+        FILES
+    )
+    for name in CLUTTER:
+        (bundle_dir / name).parent.mkdir(exist_ok=True)
+        (bundle_dir / name).write_bytes(b"\0\5\x16\7")
+    open_fully(bundle_dir)
+    assert [f.path for f in reseal(bundle_dir, Bundle.open(bundle_dir).manifest).files] == FILES[2:]
+    pack(bundle_dir, tmp_path / "again.zip")
+    with zipfile.ZipFile(tmp_path / "again.zip") as zipped:
+        assert sorted(zipped.namelist()) == sorted(FILES)
+    (bundle_dir / "extra").write_text("x")
+    with pytest.raises(DamagedBundleError, match="`extra` is not in the manifest"):
+        open_fully(bundle_dir)
+
+
+def test_a_full_temporary_folder_is_told_as_such(bundle_dir: Path, tmp_path: Path) -> None:
+    """A limit on the size of files fails as a full disk does: in the middle of a write."""
+    resource = pytest.importorskip("resource")
+    packed = zip_of(bundle_dir, tmp_path / "tiny.zip")
+    code = (
+        f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (512, {resource.RLIM_INFINITY}))\n"
+        "from pocketcrafter.runtime.cli import run\n"
+        f"raise SystemExit(run(['inspect', {str(packed)!r}]))"
+    )
+    (room := tmp_path / "room").mkdir()
+    told = subprocess.run(  # noqa: S603 - Python itself
+        [sys.executable, "-c", code],
+        env=os.environ | {"TMPDIR": str(room)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 2, told.stderr
+    assert f"the temporary folder {room}" in told.stderr
+    assert "set TMPDIR" in told.stderr
+    assert "damaged" not in told.stderr
+    assert not list(room.glob("pcbundle-*"))
+
+
+def test_no_temporary_folder_at_all_is_told_as_such(
+    bundle_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    with pytest.raises(BundleError, match="no temporary folder to unpack it to"):
+        Bundle.open(zip_of(bundle_dir, tmp_path / "tiny.zip"))
+
+
+def test_a_key_given_twice_in_a_manifest_is_an_error(bundle_dir: Path) -> None:
+    content = (
+        (bundle_dir / MANIFEST).read_bytes().replace(b'{\n "components"', b'{\n "name": "other",\n "components"', 1)
+    )
+    (bundle_dir / MANIFEST).write_bytes(content)
+    (bundle_dir / DIGEST).write_bytes(digest_text(content))
+    with pytest.raises(BundleError, match=r"manifest\.json: not JSON: the key 'name' is there twice"):
+        Bundle.open(bundle_dir)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -280,3 +281,20 @@ def test_folders_are_read_by_suffix(name: str, tmp_path: Path) -> None:
     for other in (name, "notes.txt", "old.enhanced.jpg"):
         (tmp_path / other).touch()
     assert inputs.find_photos([str(tmp_path)]) == ([tmp_path / name], [])
+
+
+def test_a_flipped_bit_in_a_network_ends_the_run_before_anything_is_written(
+    photos: Path, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = tmp_path / "damaged.pcbundle"
+    shutil.copytree(bundle, damaged)
+    victim = damaged / "targets/onnx/critic.onnx"
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 1
+    victim.write_bytes(content)
+    before = sorted(photos.iterdir())
+    assert enhance(damaged, photos / "dark.jpg") == 2
+    told = capsys.readouterr().err
+    assert "`targets/onnx/critic.onnx` was changed" in told
+    assert "Copy the bundle again" in told
+    assert sorted(photos.iterdir()) == before
