@@ -77,8 +77,8 @@ def enhance_command(
 ) -> None:
     r"""Enhance photos at their own resolution; photos that need nothing are copied as they are.
 
-    PHOTO is a JPEG, PNG, WebP or HEIC file, a folder of them or a glob pattern. An input is never overwritten, and one
-    bad file does not stop the others (exit code 2).
+    PHOTO is a JPEG, PNG, WebP, HEIC or AVIF file, a folder of them or a glob pattern. An input is never overwritten,
+    and one bad file does not stop the others (exit code 2).
 
     \b
     Example:

@@ -6,14 +6,18 @@ from typing import Final, Literal
 import numpy as np
 from PIL import Image, ImageCms
 
-from pocketcrafter.runtime.arrays import FloatArray, PixelArray
+from pocketcrafter.runtime.arrays import AnyFloatArray, FloatArray, PixelArray
 from pocketcrafter.runtime.errors import PhotoError
+from pocketcrafter.runtime.photo.code_points import BT709, SRGB_CURVE
+from pocketcrafter.runtime.photo.icc import Curve, colorants_of, curve_tag, grey_profile, tags_of
+from pocketcrafter.runtime.render import linear_to_srgb
 
 Handling = Literal["srgb", "native", "convert"]
 
 NATIVE_CURVE_TOLERANCE: Final = 9
 """Largest distance in 8-bit levels between a grey in the profile and the same grey in sRGB at which the profile's
 tone curve counts as sRGB's. Adobe RGB's gamma of 2.2 is within 8 (in the deepest shadows), ProPhoto's 1.8 is 20 off."""
+_STRIP_PIXELS: Final = 1 << 18
 
 
 def handling_of(icc: bytes | None) -> Handling:
@@ -52,32 +56,47 @@ def color_space_of(icc: bytes) -> str | None:
         return None
 
 
+def name_of(icc: bytes) -> str:
+    """Return what a profile calls itself."""
+    try:
+        return str(ImageCms.getProfileDescription(_profile(icc))).strip() or "an unnamed profile"
+    except (PhotoError, ImageCms.PyCMSError):
+        return "an unnamed profile"
+
+
 def convert_to_srgb(image: Image.Image, icc: bytes) -> Image.Image:
-    """Convert an 8-bit Pillow picture (RGB, L or CMYK) in a profile to sRGB, relative colorimetric.
+    """Convert an 8-bit Pillow picture (RGB or CMYK) in a profile to sRGB, relative colorimetric.
 
     Raises
     ------
     PhotoError
         If the profile cannot be read or is not of the picture's color model.
     """
-    try:
-        converted = ImageCms.profileToProfile(
-            image,
-            _profile(icc),
-            ImageCms.createProfile("sRGB"),
-            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-            outputMode="RGB",
-            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-        )
-    except (ImageCms.PyCMSError, ValueError, OSError) as error:
-        raise PhotoError(f"its {image.mode} pixels cannot be converted from its ICC profile: {error}") from error
-    if converted is None:
-        raise PhotoError("the color conversion gave no picture")
-    return converted
+    return _converted(image, icc, ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")), "RGB")
+
+
+def grey_to_srgb(samples: PixelArray, icc: bytes) -> PixelArray:
+    """Convert grey samples, any shape, uint8 or uint16, from a grey profile to sRGB's curve, at their own precision.
+
+    Raises
+    ------
+    PhotoError
+        If the profile cannot be read or is not one of grey.
+    """
+    levels = int(np.iinfo(samples.dtype).max)
+    table = _grey_ramp(icc, SRGB_CURVE)[:: 65535 // levels]
+    return table[samples] if samples.dtype == np.uint16 else to_eight_bits(table)[samples]
 
 
 def pixels_to_srgb(pixels: PixelArray, icc: bytes) -> PixelArray:
-    """Convert pixels ``(H, W, 3)`` from an RGB profile to sRGB; 16-bit ones keep their dtype, at 8-bit precision."""
+    """Convert pixels ``(H, W, 3)`` from an RGB profile to sRGB; they keep their dtype.
+
+    16-bit pixels keep their precision in matrix profiles, and have that of 8 bits after lookup-table ones.
+    """
+    if pixels.dtype == np.uint16 and "A2B0" not in {tag.decode("latin-1") for tag in tags_of(icc)}:
+        colorants = colorants_of(icc)
+        if colorants is not None:
+            return _sixteen_bits_to_srgb(pixels, icc, colorants)
     eight = pixels if pixels.dtype == np.uint8 else to_eight_bits(pixels)
     converted = np.asarray(convert_to_srgb(Image.fromarray(np.ascontiguousarray(eight)), icc))
     return converted if pixels.dtype == np.uint8 else converted.astype(np.uint16) * np.uint16(257)
@@ -96,6 +115,55 @@ def to_eight_bits(values: PixelArray) -> np.ndarray[tuple[int, ...], np.dtype[np
     if values.dtype == np.uint8:
         return values.astype(np.uint8, copy=False)
     return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def to_full_range(pixels: PixelArray) -> PixelArray:
+    """Stretch narrow-range samples (black 16/255, white 235/255 of H.273) to the whole of their dtype."""
+    levels = int(np.iinfo(pixels.dtype).max)
+    unit = (levels + 1) / 256
+    table = np.rint(np.clip((np.arange(levels + 1) - 16 * unit) * (levels / (219 * unit)), 0, levels))
+    return table.astype(np.uint8)[pixels] if pixels.dtype == np.uint8 else table.astype(np.uint16)[pixels]
+
+
+def _sixteen_bits_to_srgb(pixels: PixelArray, icc: bytes, colorants: AnyFloatArray) -> PixelArray:
+    """Convert through linear light: Pillow's interface to littlecms has no 16-bit RGB."""
+    tags = tags_of(icc)
+    linear = Curve(1.0)
+    curves = [_grey_ramp(grey_profile(tags[f"{c}TRC".encode()]), linear) / np.float32(65535) for c in "rgb"]
+    matrix = np.linalg.solve(BT709.to_pcs(), colorants).T.astype(np.float32)
+    flat = pixels.reshape(-1, 3)
+    out = np.empty(flat.shape, dtype=np.uint16)
+    for start in range(0, len(flat), _STRIP_PIXELS):
+        strip = flat[start : start + _STRIP_PIXELS]
+        light = np.stack([np.take(curve, strip[:, c]) for c, curve in enumerate(curves)], axis=1)
+        out[start : start + len(strip)] = np.rint(linear_to_srgb(np.clip(light @ matrix, 0, 1)) * 65535)
+    return out.reshape(pixels.shape)
+
+
+def _grey_ramp(icc: bytes, curve: Curve) -> np.ndarray[tuple[int, ...], np.dtype[np.uint16]]:
+    """Return what the 65536 levels of a grey profile are in a grey space with this curve."""
+    ramp = Image.fromarray(np.arange(65536, dtype=np.uint16)[None])
+    out = _converted(ramp, icc, _profile(grey_profile(curve_tag(curve))), "I;16")
+    levels: np.ndarray[tuple[int, ...], np.dtype[np.uint16]] = np.asarray(out, dtype=np.uint16)[0]
+    return levels
+
+
+def _converted(image: Image.Image, icc: bytes, target: ImageCms.ImageCmsProfile, mode: str) -> Image.Image:
+    try:
+        converted = ImageCms.profileToProfile(
+            image,
+            _profile(icc),
+            target,
+            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            outputMode=mode,
+            # Optimized curves have 4096 points, which 16-bit shadows would show.
+            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION | (ImageCms.Flags.NOOPTIMIZE if mode == "I;16" else 0),
+        )
+    except (ImageCms.PyCMSError, ValueError, OSError) as error:
+        raise PhotoError(f"its {image.mode} pixels cannot be converted from its ICC profile: {error}") from error
+    if converted is None:
+        raise PhotoError("the color conversion gave no picture")
+    return converted
 
 
 def _profile(icc: bytes) -> ImageCms.ImageCmsProfile:

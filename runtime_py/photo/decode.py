@@ -1,4 +1,4 @@
-"""Reading photos: JPEG, PNG (8 and 16 bit), WebP and HEIC, checked before they are trusted."""
+"""Reading photos: JPEG, PNG (8 and 16 bit), WebP, HEIC and AVIF, checked before they are trusted."""
 
 import io
 import struct
@@ -15,7 +15,17 @@ from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
 from pocketcrafter.runtime.arrays import PixelArray
 from pocketcrafter.runtime.errors import PhotoError
-from pocketcrafter.runtime.photo.color import color_space_of, convert_to_srgb, handling_of, pixels_to_srgb
+from pocketcrafter.runtime.photo.color import (
+    color_space_of,
+    convert_to_srgb,
+    grey_to_srgb,
+    handling_of,
+    name_of,
+    pixels_to_srgb,
+    to_full_range,
+)
+from pocketcrafter.runtime.photo.declared import declared_color, item_properties
+from pocketcrafter.runtime.photo.hdr import tone_mapped
 from pocketcrafter.runtime.photo.metadata import normalized_exif, normalized_xmp
 from pocketcrafter.runtime.photo.model import Photo, PhotoFormat
 from pocketcrafter.runtime.photo.png import is_sixteen_bit, read_sixteen_bit
@@ -29,6 +39,7 @@ _FORMATS: Final = {
     "PNG": PhotoFormat.PNG,
     "WEBP": PhotoFormat.WEBP,
     "HEIF": PhotoFormat.HEIC,
+    "AVIF": PhotoFormat.AVIF,
 }
 _TRANSPOSED: Final[dict[int, Callable[[PixelArray], PixelArray]]] = {
     2: lambda a: a[:, ::-1],
@@ -40,7 +51,10 @@ _TRANSPOSED: Final[dict[int, Callable[[PixelArray], PixelArray]]] = {
     8: lambda a: a[:, ::-1].swapaxes(0, 1),
 }
 
-_Planes = tuple[PixelArray, PixelArray | None, bytes | None]
+_JPEG_GAIN_MAP: Final = (b"hdrgm:Version", b"urn:iso:std:iso:ts:21496:-1")
+_APPLE_GAIN_MAP: Final = b"urn:com:apple:photo:2020:aux:hdrgainmap"
+
+_Planes = tuple[PixelArray, PixelArray | None, bytes | None, tuple[str, ...]]
 
 
 def decode(source: Path | bytes) -> Photo:
@@ -54,8 +68,11 @@ def decode(source: Path | bytes) -> Photo:
     Returns
     -------
     Photo
-        With the orientation applied. Grey, palette and CMYK pictures become RGB; pixels in profiles that cannot be
-        edited in place (CMYK, lookup tables, ProPhoto and the like) become sRGB, others keep their profile.
+        With the orientation applied. Grey, palette and CMYK pictures become RGB; HEIC of 10 and 12 bits and PNG of 16
+        become uint16. Colors are read as the file declares them: by ICC profile, code points (cICP, nclx), gamma and
+        chromaticities, or EXIF's Adobe RGB. Pixels in spaces that cannot be edited in place (CMYK, grey profiles,
+        lookup tables, ProPhoto, linear light and the like) become sRGB; others keep their profile, which is built where
+        the file holds none. PQ and HLG are tone-mapped to Display P3 (BT.2390). `notes` tells each of these.
 
     Raises
     ------
@@ -69,11 +86,32 @@ def decode(source: Path | bytes) -> Photo:
             # Pillow warns of large photos; MAX_PIXELS is checked below, on the header.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             pillow_heif.register_heif_opener()
-            with Image.open(io.BytesIO(data), formats=tuple(_FORMATS)) as image:
+            with _opened(data) as image:
                 if image.width * image.height > MAX_PIXELS:
                     size = f"{image.width}×{image.height}"
                     raise PhotoError(f"{size} is over the limit of {MAX_PIXELS / 1e6:.0f} MP; scale it down first")
                 return _decoded(image, data, path)
+
+
+def _opened(data: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data), formats=tuple(_FORMATS))
+    except UnidentifiedImageError:
+        bits = _jpeg_bits(data)
+        if bits in {None, 8}:
+            raise
+        raise PhotoError(f"this JPEG has {bits} bits a sample, and only those of 8 can be read") from None
+
+
+def _jpeg_bits(data: bytes) -> int | None:
+    """Bits a sample that a JPEG's frame header names."""
+    offset = 2
+    while data[:2] == b"\xff\xd8" and offset + 5 <= len(data) and data[offset] == 0xFF:
+        marker = data[offset + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC}:
+            return data[offset + 4]
+        offset += 2 + struct.unpack_from(">H", data, offset + 2)[0]
+    return None
 
 
 def _read(source: Path | bytes) -> bytes:
@@ -101,7 +139,7 @@ def _described(name: str) -> Iterator[None]:
     except PhotoError as error:
         raise PhotoError(f"{name}: {error}") from error.__cause__
     except UnidentifiedImageError as error:
-        raise PhotoError(f"{name}: not a JPEG, PNG, WebP or HEIC photo, whatever its name says") from error
+        raise PhotoError(f"{name}: not a JPEG, PNG, WebP, HEIC or AVIF photo, whatever its name says") from error
     except Image.DecompressionBombError as error:
         raise PhotoError(f"{name}: its header announces far more than {MAX_PIXELS / 1e6:.0f} MP") from error
     except (OSError, ValueError, SyntaxError, EOFError, RuntimeError, struct.error, zlib.error) as error:
@@ -114,8 +152,8 @@ def _decoded(image: Image.Image, data: bytes, path: Path | None) -> Photo:
     # Pillow's JPEG reader names JPEGs that hold more pictures, as phones write them, MPO; the first one is the photo.
     source_format = PhotoFormat.JPEG if image.format == "MPO" else _FORMATS[str(image.format)]
     sampling = _chroma_subsampling(image)
-    icc = _fitting_profile(image)
-    pixels, alpha, icc = _sixteen_bit(image, data, icc) if is_sixteen_bit(image) else _eight_bit(image, icc)
+    bits = int(image.info.get("bit_depth", 16))
+    pixels, alpha, icc, notes = _in_rgb(image, data)
     # Only now: a PNG may hold its EXIF after the pixels, so that asking for it decodes them.
     exif, xmp = image.info.get("exif"), image.info.get("xmp")
     # HEIC containers rotate by themselves; their EXIF orientation is a copy that must not be applied twice.
@@ -128,7 +166,9 @@ def _decoded(image: Image.Image, data: bytes, path: Path | None) -> Photo:
         xmp=normalized_xmp(xmp) if isinstance(xmp, bytes) else None,
         source_format=source_format,
         chroma_subsampling=sampling,
+        significant_bits=bits,
         path=path,
+        notes=(*notes, *_lost_bits(image, data), *_gain_map(image, data)),
     )
 
 
@@ -137,42 +177,103 @@ def _upright(pixels: PixelArray, orientation: int) -> PixelArray:
     return turned if turned.flags.c_contiguous else turned.copy(order="C")
 
 
-def _eight_bit(image: Image.Image, icc: bytes | None) -> _Planes:
-    if image.mode in {"CMYK", "L"} and icc is not None:
-        return np.asarray(convert_to_srgb(image, icc)), None, None
+def _in_rgb(image: Image.Image, data: bytes) -> _Planes:
+    """Decode to pixels that can be edited, their opacity and profile, and what was converted or left out."""
+    if image.mode == "CMYK":
+        color = declared_color(image, data, "CMYK")
+        if color.icc is None:
+            note = "Its CMYK pixels have no profile and were converted to sRGB by formula."
+            return np.asarray(image.convert("RGB")), None, None, (*color.notes, note)
+        return np.asarray(convert_to_srgb(image, color.icc)), None, None, (*color.notes, _conversion(color.icc))
+    if is_sixteen_bit(image):
+        samples, alpha = _sixteen_bit(image, data)
+    elif image.format == "HEIF" and image.info["bit_depth"] > 8:
+        samples, alpha = _deep_heif(data, image.info["bit_depth"])
+    else:
+        samples, alpha = _eight_bit(image)
+    grey = samples.shape[2] == 1
+    color = declared_color(image, data, "GRAY" if grey else "RGB")
+    if grey and color.icc is not None and color_space_of(color.icc) == "GRAY":
+        samples = grey_to_srgb(samples, color.icc)
+        notes, icc = (*color.notes, _conversion(color.icc)), None
+    else:
+        notes, icc = color.notes, color.icc
+    pixels = _in_three_channels(samples) if grey else samples
+    if not color.full_range:
+        pixels = to_full_range(pixels)
+    if color.hdr is not None:
+        pixels, icc, note = tone_mapped(pixels, color.hdr)
+        return pixels, alpha, icc, (*notes, note)
+    if icc is not None and handling_of(icc) == "convert":
+        return pixels_to_srgb(pixels, icc), alpha, None, (*notes, _conversion(icc))
+    return pixels, alpha, icc, notes
+
+
+def _in_three_channels(grey: PixelArray) -> PixelArray:
+    pixels: PixelArray = np.empty((*grey.shape[:2], 3), dtype=grey.dtype)
+    pixels[...] = grey
+    return pixels
+
+
+def _conversion(icc: bytes) -> str:
+    return f"Its colors were converted from {name_of(icc)} to sRGB."
+
+
+def _eight_bit(image: Image.Image) -> tuple[PixelArray, PixelArray | None]:
+    grey = image.mode in {"1", "L", "LA", "La"}
     if image.has_transparency_data:
-        both = np.asarray(image.convert("RGBA"))
-        alpha = both[..., 3]
-        return _editable(both[..., :3], None if alpha.min() == 255 else alpha, icc)
-    return _editable(np.asarray(image if image.mode == "RGB" else image.convert("RGB")), None, icc)
+        both = np.asarray(image.convert("LA" if image.mode == "La" else "RGBA"))
+        alpha = both[..., -1]
+        return both[..., : 1 if grey else 3], None if alpha.min() == 255 else alpha
+    if grey:
+        return np.asarray(image if image.mode == "L" else image.convert("L"))[..., None], None
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB")), None
 
 
-def _sixteen_bit(image: Image.Image, data: bytes, icc: bytes | None) -> _Planes:
+def _sixteen_bit(image: Image.Image, data: bytes) -> tuple[PixelArray, PixelArray | None]:
     key = image.info.get("transparency")
     samples = read_sixteen_bit(image, io.BytesIO(data))
-    alpha: PixelArray | None = None
     if samples.shape[2] in {2, 4}:
-        samples, alpha = samples[..., :-1], samples[..., -1]
-    elif key is not None:
-        alpha = np.where((samples == np.asarray(key, np.uint16)).all(axis=2), 0, 65535).astype(np.uint16)
-    if samples.shape[2] == 1:
-        samples = np.dstack([samples] * 3).astype(np.uint16, copy=False)
-    return _editable(samples, alpha, icc)
+        return samples[..., :-1], samples[..., -1]
+    if key is not None:
+        return samples, np.where((samples == np.asarray(key, np.uint16)).all(axis=2), 0, 65535).astype(np.uint16)
+    return samples, None
 
 
-def _editable(pixels: PixelArray, alpha: PixelArray | None, icc: bytes | None) -> _Planes:
-    if icc is None or color_space_of(icc) != "RGB":
-        return pixels, alpha, None
-    if handling_of(icc) != "convert":
-        return pixels, alpha, icc
-    return pixels_to_srgb(pixels, icc), alpha, None
+def _deep_heif(data: bytes, bits: int) -> tuple[PixelArray, PixelArray | None]:
+    """Decode a HEIC of 10 or 12 bits to 16: Pillow's plugin gives the high 8."""
+    file = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False, hdr_to_16bit=False)
+    levels = (1 << bits) - 1
+    table = np.rint(np.arange(levels + 1) * (65535 / levels)).astype(np.uint16)
+    samples = np.take(table, np.asarray(file), mode="clip")
+    if samples.ndim == 2:
+        return samples[..., None], None
+    if samples.shape[2] == 3:
+        return samples, None
+    alpha = samples[..., 3]
+    if file.premultiplied_alpha:
+        share = np.maximum(alpha, 1)[..., None].astype(np.float32) / 65535
+        samples = np.minimum(np.rint(samples[..., :3] / share), 65535).astype(np.uint16)
+    return samples[..., :3], None if alpha.min() == 65535 else alpha
 
 
-def _fitting_profile(image: Image.Image) -> bytes | None:
-    """Return the picture's profile unless damaged or of another color model; like viewers, we then assume sRGB."""
-    icc = image.info.get("icc_profile")
-    space = {"CMYK": "CMYK", "L": "GRAY", "LA": "GRAY", "I;16": "GRAY"}.get(image.mode, "RGB")
-    return icc if isinstance(icc, bytes) and color_space_of(icc) == space else None
+def _lost_bits(image: Image.Image, data: bytes) -> tuple[str, ...]:
+    """Say where the decoder gives 8 bits and the file holds more."""
+    configuration = next(item_properties(data, b"av1C"), b"") if image.format == "AVIF" else b""
+    if len(configuration) < 3 or not configuration[2] & 0x40:
+        return ()
+    return (f"Its {12 if configuration[2] & 0x20 else 10}-bit AVIF pixels were read as 8 bits.",)
+
+
+def _gain_map(image: Image.Image, data: bytes) -> tuple[str, ...]:
+    """Say that the photo has a gain map, which brightens it on HDR displays and does not fit other pixels."""
+    if image.format in {"JPEG", "MPO"}:
+        segments = [body for name, body in getattr(image, "applist", ()) if name in {"APP1", "APP2"}]
+        found = any(sign in body for body in segments for sign in _JPEG_GAIN_MAP)
+        found = found or (image.format == "MPO" and _APPLE_GAIN_MAP in data)
+    else:
+        found = _APPLE_GAIN_MAP.decode() in image.info.get("aux", {}) or b"tmap" in data[8:64]
+    return ("Its HDR gain map is left out, as it fits the unchanged photo only.",) if found else ()
 
 
 def _chroma_subsampling(image: Image.Image) -> int:

@@ -17,6 +17,7 @@ class PhotoFormat(StrEnum):
     PNG = "png"
     WEBP = "webp"
     HEIC = "heic"
+    AVIF = "avif"
 
 
 SUFFIXES: Final[Mapping[str, PhotoFormat]] = {
@@ -26,6 +27,7 @@ SUFFIXES: Final[Mapping[str, PhotoFormat]] = {
     ".webp": PhotoFormat.WEBP,
     ".heic": PhotoFormat.HEIC,
     ".heif": PhotoFormat.HEIC,
+    ".avif": PhotoFormat.AVIF,
 }
 """File name suffixes, in lower case, and the format each one asks for."""
 
@@ -41,7 +43,7 @@ class Photo:
     alpha
         Opacity, shape ``(H, W)``, of the pixels' dtype; `None` when the photo is opaque.
     icc
-        ICC profile of `pixels`; `None` means sRGB.
+        ICC profile of `pixels`, from the file or built from what it says in another way; `None` means sRGB.
     exif
         TIFF-structured EXIF block without the ``Exif`` prefix, its orientation reset to 1.
     xmp
@@ -50,10 +52,13 @@ class Photo:
         What the photo was read from.
     chroma_subsampling
         Pillow's subsampling code of a JPEG source (0 4:4:4, 1 4:2:2, 2 4:2:0); 0 for other sources.
+    significant_bits
+        How many bits of a sample the source filled: 10 or 12 of uint16 from HEIC; otherwise no less than the dtype's.
     path
         Where it was read from, if from a file.
     notes
-        What of the source is not in here (other frames, a gain map…), one short sentence each, in the order found.
+        What of the source is not in here (other frames, a gain map…) or was converted (HDR, CMYK…), one short sentence
+        each, in the order found.
     """
 
     pixels: PixelArray
@@ -63,6 +68,7 @@ class Photo:
     xmp: bytes | None = None
     source_format: PhotoFormat = PhotoFormat.JPEG
     chroma_subsampling: int = 0
+    significant_bits: int = 16
     path: Path | None = None
     notes: tuple[str, ...] = ()
 

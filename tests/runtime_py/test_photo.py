@@ -157,7 +157,7 @@ def bomb() -> bytes:
 JPEG = stored(Image.fromarray(PIXELS), "JPEG")
 BAD = {
     "empty": (b"", "empty"),
-    "text": (b"this is not a photo\n" * 20, "not a JPEG, PNG, WebP or HEIC"),
+    "text": (b"this is not a photo\n" * 20, "not a JPEG, PNG, WebP, HEIC or AVIF"),
     "gif": (stored(Image.fromarray(PIXELS), "GIF"), "not a JPEG"),
     "half a jpeg": (JPEG[: len(JPEG) // 2], "damaged"),
     "half a png": (stored(Image.fromarray(PIXELS), "PNG")[:5000], "damaged"),
