@@ -18,7 +18,11 @@ class ShapeMismatchError(PocketCrafterError):
 
 
 class PhotoError(PocketCrafterError):
-    """A photo cannot be read, is too large, or cannot be written."""
+    """A photo cannot be read, or is not of what its format can hold."""
+
+
+class StorageError(PocketCrafterError):
+    """A file or folder cannot be written: no room, no right, or a device that fails."""
 
 
 class BundleError(PocketCrafterError):

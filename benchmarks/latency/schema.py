@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from pocketcrafter.benchmarks.latency.results import LatencyReport
+from pocketcrafter.runtime.files import write_text
 
 SCHEMA_FILE: Final = Path(__file__).with_name("latency.schema.json")
 
@@ -17,4 +18,4 @@ def schema_text() -> str:
 
 
 if __name__ == "__main__":
-    SCHEMA_FILE.write_text(schema_text(), encoding="utf-8")
+    write_text(SCHEMA_FILE, schema_text())

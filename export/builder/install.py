@@ -1,13 +1,12 @@
 """Puts a finished bundle where it was asked for, at once, and never over something else."""
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from pocketcrafter.runtime.bundle.manifest import DIGEST, MANIFEST
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.errors import BundleError, ConfigError
+from pocketcrafter.runtime.files import replacing, writing
 
 
 def install(made: Path, out: Path) -> bool:
@@ -29,33 +28,15 @@ def install(made: Path, out: Path) -> bool:
     ------
     ConfigError
         If something other than a bundle lies there.
+    StorageError
+        If it cannot be written; what was there is left as it was.
     """
     check_free(out)
     if _is_same(made, out):
         return False
-    with replacing_folder(out) as fresh:
+    with replacing(out) as fresh, writing(out):
         shutil.copytree(made, fresh)
     return True
-
-
-@contextmanager
-def replacing_folder(out: Path) -> Iterator[Path]:
-    """Give the name of a folder to make; it takes the place of ``out`` when the block ends well, and is removed if not.
-
-    What is there already stays until the end, and whole.
-    """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    fresh, old = out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old")
-    for left in (fresh, old):
-        shutil.rmtree(left, ignore_errors=True)
-    try:
-        yield fresh
-        if out.exists():
-            out.replace(old)
-        fresh.replace(out)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def check_free(out: Path, mark: str = MANIFEST, what: str = "a bundle") -> None:

@@ -5,10 +5,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from pocketcrafter.export.builder.install import check_free, replacing_folder
+from pocketcrafter.export.builder.install import check_free
 from pocketcrafter.export.outside import Rung, climb, faults, load_folder
 from pocketcrafter.export.recipe import Gates
 from pocketcrafter.runtime.errors import GateError
+from pocketcrafter.runtime.files import replacing, write_text
 from pocketcrafter.runtime.targets import TargetKind
 
 LADDER: Final = "ladder.json"
@@ -49,7 +50,7 @@ def build_outside(
     check_free(out, LADDER, "such a build")
     jobs = [(part, target) for part in load_folder(folder) for target in targets]
     rungs = []
-    with replacing_folder(out) as fresh:
+    with replacing(out) as fresh:
         for done, (part, target) in enumerate(jobs):
             progress(f"{part.name} on {target}", done, len(jobs))
             rungs.append(climb(part, target, fresh / target.value.replace(":", "-")))
@@ -57,7 +58,7 @@ def build_outside(
         if missed := [fault for rung in rungs for fault in faults(rung, gates)]:
             raise GateError(f"{folder}: nothing was written.\n" + "\n".join(missed))
         said = {"folder": folder.name, "gates": gates.model_dump(mode="json"), "rungs": [_said(r) for r in rungs]}
-        (fresh / LADDER).write_text(json.dumps(said, indent=1), encoding="utf-8")
+        write_text(fresh / LADDER, json.dumps(said, indent=1))
     return rungs
 
 

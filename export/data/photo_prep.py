@@ -12,7 +12,7 @@ from pillow_heif import register_heif_opener
 
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import PhotoError
-from pocketcrafter.runtime.files import replacing
+from pocketcrafter.runtime.files import write_bytes
 
 RECIPE_VERSION: Final = 1
 MAX_PIXELS: Final = 150_000_000
@@ -62,6 +62,8 @@ def prepare_photo(original: Path, target: Path) -> PreparedSize:
     ------
     PhotoError
         If the photo cannot be read, is too small or too large, is partly transparent, or has no color at all.
+    StorageError
+        If the prepared photo cannot be written.
     """
     try:
         with warnings.catch_warnings():
@@ -78,8 +80,9 @@ def prepare_photo(original: Path, target: Path) -> PreparedSize:
         image = image.resize(size, Image.Resampling.LANCZOS)
     if _mean_chroma(image) < MIN_CHROMA:
         raise PhotoError("has no color, so that no color attribute could be learned or measured on it")
-    with replacing(target) as temporary:
-        image.save(temporary, "PNG", compress_level=4)
+    content = io.BytesIO()
+    image.save(content, "PNG", compress_level=4)
+    write_bytes(target, content.getvalue())
     return PreparedSize(width=image.width, height=image.height, scale=factor)
 
 

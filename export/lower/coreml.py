@@ -34,6 +34,7 @@ from pocketcrafter.quantize.torch.coreml_weights import Grid, quantize_weights
 from pocketcrafter.runtime.bundle.results import Fidelity, Precision
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import GateError
+from pocketcrafter.runtime.files import move
 from pocketcrafter.runtime.targets import TargetKind
 
 CONVERSION_GATE_DB: Final = 100.0
@@ -123,9 +124,7 @@ class CoremlLowering:
             more = _other_functions(source.form, made, simulated, used, Mode.DECLARED)
             functions = tuple(function.about for function in source.form.functions) if source.form else ()
             result = replace(result, rung2=(*result.rung2, *more), functions=functions)
-            if out.exists():
-                out.replace(Path(name) / "replaced.mlpackage")
-            made.replace(out)
+            move(made, out)
             _tell(progress, 3)
         return result
 

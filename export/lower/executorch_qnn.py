@@ -37,6 +37,7 @@ from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError, ConfigError
+from pocketcrafter.runtime.files import move
 from pocketcrafter.runtime.targets import SOC_OF, TargetKind
 
 _CHILD: Final = "pocketcrafter.export.lower.executorch_qnn_child"
@@ -136,7 +137,7 @@ class ExecutorchQnnLowering:
                 how = f"The .pte for {soc} in ExecuTorch on QNN's HTP emulator (x86, no device)"
                 made[target] = measured(out, compiled.coverage, spec, reference, simulation, emulated, how)
             for soc, out in socs.items():
-                (folder / soc / LOWERED).replace(out)
+                move(folder / soc / LOWERED, out)
         return made
 
 

@@ -43,6 +43,7 @@ from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import Component, ComponentSpec
+from pocketcrafter.runtime.files import move
 from pocketcrafter.runtime.targets import TargetKind
 
 _OPSET: Final = 20
@@ -191,7 +192,7 @@ def _lowered(
     coverage = onnx_coverage(onnx.load(source.graph), onnx.load(ran))
     actual = run_artifact(OnnxRuntimeBackend(), made, held, spec)
     result = measured(out, coverage, spec, source.reference, simulation, actual, _ARTIFACT_HOW, source.how)
-    made.replace(out)
+    move(made, out)
     return result
 
 

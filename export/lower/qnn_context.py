@@ -28,6 +28,7 @@ from pocketcrafter.runtime.backends.qnn import run_qnn, why_no_qnn
 from pocketcrafter.runtime.bundle.results import Coverage, Precision
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError, GateError
+from pocketcrafter.runtime.files import move, replacing
 from pocketcrafter.runtime.targets import SOC_OF, Soc, TargetKind
 
 SOC_IDS: Final[Mapping[Soc, int]] = {Soc.SM8650: 57, Soc.SM8750: 69, Soc.SM8850: 87}
@@ -144,7 +145,7 @@ class QnnContextLowering:
             how = f"The binary for {self._soc} on QNN's HTP emulator (x86, no device)"
             eager = run_torch(frozen(model, ()), held, spec)
             result = measured(out, coverage, spec, eager, simulation, emulated, how)
-            made.replace(out)
+            move(made, out)
         # Rung 1 is the source's, on all samples held back: the emulator has time for few.
         return replace(result, rung1=source.rung1, rung1_how=source.rung1_how)
 
@@ -174,8 +175,7 @@ def compile_context(quantized: Path, soc: Soc, out: Path) -> ContextFacts:
     BackendError
         If QNN is missing or fails otherwise.
     """
-    temporary = out.with_name(f".{out.name}.tmp")
-    try:
+    with replacing(out) as temporary:
         try:
             run_qnn(quantized, soc_id=SOC_IDS[soc], context=temporary)
         except BackendError:
@@ -185,9 +185,6 @@ def compile_context(quantized: Path, soc: Soc, out: Path) -> ContextFacts:
             raise
         facts = read_context(temporary)
         check_context(facts, soc, quantized)
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)
     return facts
 
 

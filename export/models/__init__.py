@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from pocketcrafter.export.models.composition import Composition
@@ -17,7 +17,7 @@ from pocketcrafter.export.models.restore import Restore, RestoreConfig
 from pocketcrafter.export.models.tone import Tone
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import ConfigError
-from pocketcrafter.runtime.files import replacing
+from pocketcrafter.runtime.files import write_bytes
 
 MODELS: Final[Mapping[Component, type[nn.Module]]] = {
     Component.CRITIC: Critic,
@@ -101,5 +101,4 @@ def save_component(model: nn.Module, weights: Path, facts: Mapping[str, str] | N
     header = dict(facts or {})
     if isinstance(model, Restore | Critic):
         header[_CONFIG] = model.config.model_dump_json()
-    with replacing(weights) as temporary:
-        save_file(state, temporary, header)
+    write_bytes(weights, save(state, header))

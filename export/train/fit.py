@@ -9,12 +9,12 @@ from typing import Final, Protocol
 import torch
 from pydantic import Field, PositiveInt
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
-from pocketcrafter.runtime.files import replacing
+from pocketcrafter.runtime.files import write_bytes
 
 _CHECKPOINT: Final = "checkpoint.safetensors"
 _PARTS: Final = ("weight", "average", "first", "second")
@@ -145,8 +145,7 @@ def _save(
         values = (parameter.detach(), average[name], state["exp_avg"], state["exp_avg_sq"])
         for part, value in zip(_PARTS, values, strict=True):
             tensors[f"{part}/{name}"] = value.contiguous().cpu()
-    with replacing(path) as temporary:
-        save_file(tensors, temporary, {"step": str(step), "settings": settings.model_dump_json()})
+    write_bytes(path, save(tensors, {"step": str(step), "settings": settings.model_dump_json()}))
 
 
 def _restore(

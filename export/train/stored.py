@@ -1,5 +1,6 @@
 """Arrays of training frames on disk: memory-mapped, tied to one configuration, made in units that are kept."""
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import fields
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
-from pocketcrafter.runtime.files import write_text
+from pocketcrafter.runtime.files import allocate, write_bytes, write_text, writing
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance as _Dataclass
@@ -59,6 +60,8 @@ def open_progress(
     ------
     ConfigError
         If the folder holds a store of another configuration.
+    StorageError
+        If there is no room for it.
     """
     done_path, config_path = folder / "done.npy", folder / "store.json"
     if config_path.exists():
@@ -71,8 +74,13 @@ def open_progress(
     else:
         folder.mkdir(parents=True, exist_ok=True)
         for name, (dtype, shape) in layout.items():
-            np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, (rows, *shape))  # type: ignore[no-untyped-call] # numpy's
-        np.save(done_path, np.zeros(units, dtype=bool))
+            path = folder / f"{name}.npy"
+            with writing(path):
+                array = np.lib.format.open_memmap(path, "w+", dtype, (rows, *shape))  # type: ignore[no-untyped-call] # numpy's
+            allocate(path, array.offset + array.nbytes)
+        empty = io.BytesIO()
+        np.save(empty, np.zeros(units, dtype=bool))
+        write_bytes(done_path, empty.getvalue())
         # Last, so that a store with a configuration is whole.
         write_text(config_path, json.dumps(config.model_dump()))
     done: np.memmap[Any, np.dtype[np.bool_]] = np.load(done_path, "r+")

@@ -5,6 +5,7 @@ Hessian of that error with respect to a row of ``Ŵ`` is ``2·XXᵀ``; as in GPT
 the calibration data is stored in its place: the scale factor changes no result.
 """
 
+import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.files import write_bytes
 
 Hessians = Mapping[str, Tensor]
 """Mean of ``x·xᵀ`` over the calibration data, ``(K, K)`` float64, by the qualified name of a linear layer."""
@@ -85,7 +87,9 @@ class HessianCollector:
 
 def write_hessians(path: Path, hessians: Hessians) -> None:
     """Write Hessians as float32 `.npz`."""
-    np.savez(path, allow_pickle=False, **{name: hessian.float().numpy() for name, hessian in hessians.items()})
+    archive = io.BytesIO()
+    np.savez(archive, allow_pickle=False, **{name: hessian.float().numpy() for name, hessian in hessians.items()})
+    write_bytes(path, archive.getvalue())
 
 
 def read_hessians(path: Path) -> dict[str, Tensor]:

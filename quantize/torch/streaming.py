@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pocketcrafter.quantize.algorithms.blocks import BLOCK, nearest, packed
 from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.files import replacing
 
 _SLICE: Final = 1 << 20
 """Weights that are rounded at a time."""
@@ -43,7 +44,7 @@ def quantize_file(
     source
         Safetensors.
     out
-        Where the quantized file goes; written under a temporary name first.
+        Where the quantized file goes, whole or not at all.
     bits
         2, 4 or 8.
     progress
@@ -58,8 +59,9 @@ def quantize_file(
     ------
     ConfigError
         If the file is damaged, holds nothing to quantize, or a weight is not finite.
+    StorageError
+        If the quantized file cannot be written.
     """
-    temporary = out.with_name(f".{out.name}.tmp")
     try:
         with safe_open(source, framework="pt") as file:
             names = sorted(file.keys())
@@ -67,9 +69,8 @@ def quantize_file(
             chosen = tuple(name for name, s in facts.items() if _is_chosen(s))
             if not chosen:
                 raise ConfigError(f"{source}: no matrix of whole blocks of {BLOCK} to quantize.")
-            header = _header(facts, set(chosen), bits)
-            with temporary.open("wb") as stream:
-                encoded = json.dumps(header).encode()
+            encoded = json.dumps(_header(facts, set(chosen), bits)).encode()
+            with replacing(out) as temporary, temporary.open("wb") as stream:
                 stream.write(struct.pack("<Q", len(encoded)) + encoded)
                 for done, name in enumerate(names):
                     progress(done, len(names))
@@ -83,11 +84,8 @@ def quantize_file(
                         scales.append(blocks.scales)
                     stream.write(_bytes(torch.cat(scales)))
         progress(len(names), len(names))
-        temporary.replace(out)
     except (OSError, SafetensorError) as error:
         raise ConfigError(f"{source}: cannot be quantized ({error}).") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return chosen
 
 

@@ -9,7 +9,7 @@ from pocketcrafter.runtime.bundle.archive import pack
 from pocketcrafter.runtime.bundle.manifest import Manifest, safe_path
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.writer import reseal
-from pocketcrafter.runtime.errors import BundleError
+from pocketcrafter.runtime.files import replacing, write_bytes, writing
 
 
 def amend(path: Path, change: Callable[[Manifest], Manifest], reports: Mapping[str, bytes]) -> Manifest:
@@ -32,38 +32,28 @@ def amend(path: Path, change: Callable[[Manifest], Manifest], reports: Mapping[s
     Raises
     ------
     BundleError
-        If it is no bundle or damaged, or cannot be written; it is left as it was.
+        If it is no bundle or damaged.
+    StorageError
+        If it cannot be written; it is left as it was.
     """
     path = path.resolve()
     bundle = Bundle.open(path)
     bundle.check_integrity()
-    fresh = path.with_name(f".{path.name}.new")
-    try:
-        _remove(fresh)
-        folder = fresh if path.is_dir() else bundle.root
-        if path.is_dir():
-            shutil.copytree(bundle.root, fresh, copy_function=_link)
-        for name, content in reports.items():
-            _put(folder / safe_path(name), content)
-        for name in ("manifest.json", "manifest.sha256"):
-            (folder / name).unlink()  # the linked files are the old bundle's own
-        manifest = reseal(folder, change(bundle.manifest))
-        if path.is_dir():
-            _swap(fresh, path)
-        else:
-            pack(folder, fresh)
-            fresh.replace(path)
-    except OSError as error:
-        raise BundleError(f"{path}: the results cannot be written into the bundle: {error}") from error
-    finally:
-        _remove(fresh)
-    return manifest
+    if not path.is_dir():
+        manifest = _amended(bundle.root, bundle.manifest, change, reports)
+        pack(bundle.root, path)
+        return manifest
+    with replacing(path) as fresh, writing(path):
+        shutil.copytree(bundle.root, fresh, copy_function=_link)
+        return _amended(fresh, bundle.manifest, change, reports)
 
 
-def _put(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    path.write_bytes(content)
+def _amended(
+    folder: Path, manifest: Manifest, change: Callable[[Manifest], Manifest], reports: Mapping[str, bytes]
+) -> Manifest:
+    for name, content in reports.items():
+        write_bytes(folder / safe_path(name), content)
+    return reseal(folder, change(manifest))
 
 
 def _link(source: str, target: str) -> None:
@@ -71,22 +61,3 @@ def _link(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:  # another file system, or one without links
         shutil.copyfile(source, target)
-
-
-def _swap(fresh: Path, path: Path) -> None:
-    old = path.with_name(f".{path.name}.old")
-    _remove(old)
-    path.replace(old)
-    try:
-        fresh.replace(path)
-    except OSError:
-        old.replace(path)
-        raise
-    _remove(old)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

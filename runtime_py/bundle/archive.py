@@ -16,6 +16,7 @@ from pocketcrafter.runtime.bundle.manifest import (
     safe_path,
 )
 from pocketcrafter.runtime.errors import BundleError
+from pocketcrafter.runtime.files import replacing
 
 _MAX_RATIO = 100
 _FREE_BYTES = 1 << 20  # small archives may compress as well as they like
@@ -25,16 +26,23 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def pack(root: Path, archive: Path) -> None:
-    """Zip a bundle's directory; the same files give the same bytes, whenever they were written. Clutter stays out.
+    """Zip a bundle's directory, whole or not at all; the same files give the same bytes, whenever they were written.
+
+    Clutter stays out.
 
     Parameters
     ----------
     root
         The directory.
     archive
-        The zip; written in place, so name a temporary one.
+        The zip.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written.
     """
-    with zipfile.ZipFile(archive, "w") as zipped:
+    with replacing(archive) as temporary, zipfile.ZipFile(temporary, "w") as zipped:
         for file in sorted(p for p in root.rglob("*") if p.is_file()):
             name = file.relative_to(root).as_posix()
             if is_clutter(name):

@@ -1,5 +1,6 @@
 """Goldens: small recorded inputs and expected outputs of a component, read without trusting the file."""
 
+import io
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.components import TensorSpec
 from pocketcrafter.runtime.errors import BundleError
+from pocketcrafter.runtime.files import write_bytes
 
 _HEADER_BYTES: Final = 4096
 _BYTE_IS_UNIT: Final = 255.0
@@ -30,7 +32,9 @@ def write_tensors(path: Path, arrays: Mapping[str, FloatArray], specs: Sequence[
         would overflow.
     """
     stored = {t.name: _packed(arrays[t.name], t) for t in specs}
-    np.savez_compressed(path, allow_pickle=False, **stored)
+    archive = io.BytesIO()
+    np.savez_compressed(archive, allow_pickle=False, **stored)
+    write_bytes(path, archive.getvalue())
 
 
 def read_tensors(path: Path, specs: Sequence[TensorSpec]) -> dict[str, FloatArray]:

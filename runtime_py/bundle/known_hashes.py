@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from pocketcrafter.runtime.bundle.integrity import sha256_of
-from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.errors import StorageError
 from pocketcrafter.runtime.files import user_cache, write_text
 
 LARGE_BYTES: Final = 32 << 20
@@ -92,5 +92,5 @@ def _stored() -> dict[str, str]:
 
 def _store(key: str, digest: str) -> None:
     entries = [*((k, v) for k, v in _stored().items() if k != key), (key, digest)]
-    with contextlib.suppress(ConfigError):  # without the cache the file is hashed again
+    with contextlib.suppress(StorageError):  # without the cache the file is hashed again
         write_text(user_cache() / _STORE, json.dumps(dict(entries[-_MOST_KEPT:])))

@@ -12,7 +12,8 @@ from pocketcrafter.runtime.bundle.ort_format import to_ort_format
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.verify import Outcome, verify
 from pocketcrafter.runtime.bundle.writer import reseal
-from pocketcrafter.runtime.errors import BundleError, GateError
+from pocketcrafter.runtime.errors import GateError
+from pocketcrafter.runtime.files import writing
 
 
 def split(
@@ -44,7 +45,9 @@ def split(
     Raises
     ------
     BundleError
-        If it is no bundle or damaged, or the parts cannot be written; no part is ever half written.
+        If it is no bundle or damaged.
+    StorageError
+        If a part cannot be written; none is ever half written.
     GateError
         If a golden is missed in the other format.
     """
@@ -54,15 +57,11 @@ def split(
     for done, target in enumerate(targets := sorted(bundle.manifest.targets)):
         progress(target, done, len(targets))
         part = out / f"{bundle.manifest.name}-{target.replace(':', '-')}.pcbundle"
-        try:
+        with writing(part):
             out.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=out, prefix=".split-") as name:
-                folder, fresh = Path(name) / "bundle", Path(name) / part.name
-                _write_part(bundle, target, folder, ort_format=ort_format)
-                pack(folder, fresh)
-                fresh.replace(part)
-        except OSError as error:
-            raise BundleError(f"{part}: cannot be written: {error}") from error
+                _write_part(bundle, target, Path(name) / "bundle", ort_format=ort_format)
+                pack(Path(name) / "bundle", part)
         written[target] = part
     progress("done", len(targets), len(targets))
     return written

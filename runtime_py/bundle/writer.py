@@ -17,6 +17,7 @@ from pocketcrafter.runtime.bundle.manifest import (
     TrainingData,
 )
 from pocketcrafter.runtime.bundle.results import LadderGates
+from pocketcrafter.runtime.files import write_bytes
 from pocketcrafter.runtime.gate import GateSettings
 
 
@@ -52,6 +53,8 @@ def seal(
     ------
     pydantic.ValidationError
         If the facts contradict each other or the files.
+    StorageError
+        If the manifest cannot be written.
     """
     return _write(
         root,
@@ -87,6 +90,6 @@ def _entries(root: Path) -> tuple[FileEntry, ...]:
 
 def _write(root: Path, manifest: Manifest) -> Manifest:
     data = manifest.to_bytes()
-    (root / MANIFEST).write_bytes(data)
-    (root / DIGEST).write_bytes(digest_text(data))
+    write_bytes(root / MANIFEST, data)
+    write_bytes(root / DIGEST, digest_text(data))
     return manifest

@@ -1,38 +1,59 @@
 """The command line: ``pocketcrafter``."""
 
-import os
 import sys
+from collections.abc import Callable
 
 import click
 
 from pocketcrafter.runtime.cli.group import root
+from pocketcrafter.runtime.cli.streams import OutputError, ReaderLeftError, open_streams, silence
 from pocketcrafter.runtime.errors import PocketCrafterError
+from pocketcrafter.runtime.files import FAILURES, storage_error
 
 INTERRUPTED = 130
+READER_LEFT = 141
+"""What a shell reports of a program that ends because its output was closed."""
 
 
 def main() -> None:
     """Run the command line and exit: 0 ok, 1 a gate failed, 2 bad input or usage, 130 interrupted."""
+    open_streams()
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; errors meant for people go to stderr without a traceback."""
+    code = _code_of(lambda: root.main(args=arguments, prog_name="pocketcrafter", standalone_mode=False))
+    # What was printed is part of the result, and may not fit where it goes.
+    printed = _code_of(sys.stdout.flush)
+    return code or printed
+
+
+def _code_of(command: Callable[[], object]) -> int:
     try:
-        code = root.main(args=arguments, prog_name="pocketcrafter", standalone_mode=False)
-    except click.Abort:
+        code = command()
+    except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return INTERRUPTED
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except PocketCrafterError as error:
-        click.echo(f"error: {error}", err=True)
-        return error.exit_code
-    except BrokenPipeError:
-        # Whoever read our output has left; Python would complain once more while flushing at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    except ReaderLeftError:
+        silence()
+        return READER_LEFT
+    except (PocketCrafterError, OSError) as error:
+        return _told(error)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
     return code if isinstance(code, int) else 0
+
+
+def _told(error: PocketCrafterError | OSError) -> int:
+    if isinstance(error, OSError):
+        if error.errno not in FAILURES:
+            raise error
+        error = storage_error(str(error.filename or "a file"), error)
+    if isinstance(error, OutputError):
+        silence()
+    click.echo(f"error: {error}", err=True)
+    return error.exit_code

@@ -45,26 +45,26 @@ def critique_command(
     """
     paths, errors = find_photos(photos)
     pipeline = PhotoPipeline.open(bundle_or_default(bundle), backend, threads)
-    report = PhotoReport(as_json=as_json, failures=errors)
-    for path in paths:
-        try:
-            photo = decode(path)
-        except PhotoError as error:
-            report.fail(error, path)
-            continue
-        told = pipeline.prose(photo, Mode(prose)) if prose else None
-        critique = told.critique if told else pipeline.critique(photo)
-        result = {
-            "photo": str(path),
-            "words": describe(critique.plan),
-            "critique": critique.model_dump(mode="json"),
-        }
-        lines = _told(path, critique)
-        if told:
-            result["prose"] = _prose_result(told.written)
-            lines += ["", told.written.prose.text, ""]
-        report.add(result, "\n".join(lines))
-    report.finish()
+    with PhotoReport(as_json=as_json, failures=errors) as report:
+        for path in paths:
+            try:
+                photo = decode(path)
+            except PhotoError as error:
+                report.fail(error, path)
+                continue
+            told = pipeline.prose(photo, Mode(prose)) if prose else None
+            critique = told.critique if told else pipeline.critique(photo)
+            result = {
+                "photo": str(path),
+                "words": describe(critique.plan),
+                "critique": critique.model_dump(mode="json"),
+                "notes": list(photo.notes),
+            }
+            lines = _told(path, critique)
+            if told:
+                result["prose"] = _prose_result(told.written)
+                lines += ["", told.written.prose.text, ""]
+            report.add(result, "\n".join(lines))
 
 
 def _prose_result(written: Written) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from pocketcrafter.runtime.cli.inputs import bundle_or_default, find_photos, is_folder, make_folder, place_result
+from pocketcrafter.runtime.cli.inputs import Names, bundle_or_default, find_photos, is_folder, make_folder, place_result
 from pocketcrafter.runtime.cli.options import (
     backend_option,
     bundle_option,
@@ -20,7 +20,8 @@ from pocketcrafter.runtime.cli.options import (
 )
 from pocketcrafter.runtime.cli.report import PhotoReport
 from pocketcrafter.runtime.critique import describe
-from pocketcrafter.runtime.errors import PhotoError
+from pocketcrafter.runtime.errors import PhotoError, StorageError
+from pocketcrafter.runtime.files import printable
 from pocketcrafter.runtime.geometry.overlay import write_overlay
 from pocketcrafter.runtime.photo import copy, decode, encode
 from pocketcrafter.runtime.photo.model import Photo, format_of
@@ -90,7 +91,7 @@ def enhance_command(
     paths, errors = find_photos(photos)
     drawing = None if overlay is None else _Drawing(overlay, is_folder(overlay, len(paths), "--overlay"))
     job = _Job(
-        inputs=frozenset(p.resolve() for p in paths),
+        names=Names(paths),
         out=out,
         out_is_folder=is_folder(out, len(paths)),
         strength=strength,
@@ -98,30 +99,33 @@ def enhance_command(
         crop=crop,
         drawing=drawing,
         threads=threads,
-        taken=set(),
     )
     for page in page_paths(sheet, len(paths)) if sheet else ():
-        job.claim(page)
+        job.names.claim(page)
     pipeline = PhotoPipeline.open(bundle_or_default(bundle), backend, threads)
-    report = PhotoReport(as_json=as_json, failures=errors)
     pairs: list[Pair] = []
-    with tqdm(total=len(paths), bar_format=_BAR, file=sys.stderr, leave=False, disable=None) as bar:
-        for number, path in enumerate(paths):
-            bar.set_description(path.name, refresh=False)
-            try:
-                done = job.run(pipeline, path, _tiles(bar, number))
-            except PhotoError as error:
-                report.fail(error, path)
-            else:
-                report.add(done.summary(), done.told())
-                if sheet is not None:
-                    pairs.append(pair_of(done.photo, done.enhanced.photo, done.enhanced.plan, path.name))
-            bar.n = number + 1
-            bar.refresh()
-    pages = write_sheet(pairs, sheet) if sheet is not None and pairs else []
-    for page in pages:
-        report.say(f"before/after: {page}")
-    report.finish(sheet=[str(page) for page in pages])
+    with PhotoReport(as_json=as_json, failures=errors) as report:
+        report.tell(sheet=[])
+        with tqdm(total=len(paths), bar_format=_BAR, file=sys.stderr, leave=False, disable=None) as bar:
+            for number, path in enumerate(paths):
+                bar.set_description(printable(path.name), refresh=False)
+                try:
+                    done = job.run(pipeline, path, _tiles(bar, number))
+                except (PhotoError, StorageError) as error:
+                    report.fail(error, path)
+                except MemoryError:
+                    report.fail(PhotoError(f"{path}: not enough memory for a photo of this size"), path)
+                else:
+                    report.add(done.summary(), done.told())
+                    if sheet is not None:
+                        name = printable(path.name)
+                        pairs.append(pair_of(done.photo, done.enhanced.photo, done.enhanced.plan, name))
+                bar.n = number + 1
+                bar.refresh()
+        pages = write_sheet(pairs, sheet) if sheet is not None and pairs else []
+        for page in pages:
+            report.say(f"before/after: {page}")
+        report.tell(sheet=[str(page) for page in pages])
 
 
 @dataclass(frozen=True)
@@ -171,7 +175,7 @@ class _Drawing:
 class _Job:
     """What is the same for every photo of one call."""
 
-    inputs: frozenset[Path]
+    names: Names
     out: Path | None
     out_is_folder: bool
     strength: float
@@ -179,18 +183,17 @@ class _Job:
     crop: bool
     drawing: _Drawing | None
     threads: int
-    taken: set[Path]
 
     def run(self, pipeline: PhotoPipeline, path: Path, progress: Progress) -> _Done:
         start = time.perf_counter()
         photo = decode(path)
         target = place_result(photo, path, self.out, out_is_folder=self.out_is_folder)
         kind = format_of(target)
-        self.claim(target)
+        self.names.claim(target)
         overlay = None if self.drawing is None else self.drawing.target(path)
         if overlay is not None:
             format_of(overlay)
-            self.claim(overlay)
+            self.names.claim(overlay)
         decoded = time.perf_counter()
         enhanced = pipeline.enhance(photo, self.strength, progress, geometry=self.geometry, crop=self.crop)
         done = time.perf_counter()
@@ -206,17 +209,6 @@ class _Job:
         drawn = overlay if enhanced.composed is not None else None
         seconds = {"decode": decoded - start, **enhanced.timings, "encode": time.perf_counter() - done}
         return _Done(photo, path, target, enhanced, drawn, seconds, notes)
-
-    def claim(self, target: Path) -> None:
-        """Reserve a file name for one result; refuse the inputs and the names of other results."""
-        resolved = target.resolve()
-        if resolved in self.inputs or any(
-            resolved.exists() and p.exists() and p.samefile(resolved) for p in self.inputs
-        ):
-            raise PhotoError(f"{target}: this is one of the inputs, which are never overwritten; use another -o.")
-        if resolved in self.taken:
-            raise PhotoError(f"{target}: another photo's result of this call already has this name; enhance it apart.")
-        self.taken.add(resolved)
 
 
 def _tiles(bar: "tqdm[Any]", number: int) -> Progress:

@@ -1,7 +1,8 @@
 """Which photos a command line names, and where their results go."""
 
 import glob
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,19 +19,20 @@ _PREFERRED_SUFFIX: Final = {kind: suffix for suffix, kind in reversed(tuple(SUFF
 def find_photos(arguments: Sequence[str]) -> tuple[list[Path], list[PhotoError]]:
     """Turn files, folders and glob patterns into photos, each once and in the order given.
 
-    A folder stands for the photos directly in it, by suffix, without earlier results (``*.enhanced.*``). A named
-    file is taken whatever it is called.
+    A folder stands for the photos directly in it, by suffix, without hidden files, as macOS puts beside photos on
+    foreign disks (``._*.jpg``), and without earlier results (``*.enhanced.*``). A named file is taken whatever it is
+    called.
 
     Returns
     -------
     tuple
         The files, and one error for each argument that names none.
     """
-    photos: dict[Path, Path] = {}
+    photos: dict[str, Path] = {}
     errors = []
     for argument in arguments:
         try:
-            found = {path.resolve(): path for path in _named(argument)}
+            found = {os.path.realpath(path): path for path in _named(argument)}
         except OSError as error:
             errors.append(PhotoError(f"{argument}: {error.strerror}"))
             continue
@@ -51,6 +53,50 @@ def place_result(photo: Photo, source: Path, out: Path | None, *, out_is_folder:
     if out is not None:
         return out / f"{source.stem}{suffix}"
     return source.with_name(f"{source.stem}{_MARK}{suffix}")
+
+
+class Names:
+    """The file names of one call: inputs are never overwritten, and no result takes the name of another.
+
+    Files are told apart by what they are, not by what they are called: links and foldings of case included.
+    """
+
+    def __init__(self, inputs: Iterable[Path]) -> None:
+        inputs = list(inputs)
+        self._inputs = {os.path.realpath(path) for path in inputs} | set(filter(None, map(_identity, inputs)))
+        self._results: set[_Identity | str] = set()
+        self._claimed: list[Path] = []
+
+    def claim(self, result: Path) -> None:
+        """Reserve a file name for one result.
+
+        Raises
+        ------
+        PhotoError
+            If it is that of an input or of another result.
+        """
+        # A file that was claimed by name alone may be there by now, and be found under other names.
+        self._results |= set(filter(None, map(_identity, self._claimed)))
+        self._claimed.clear()
+        keys = {os.path.realpath(result), _identity(result)} - {None}
+        if not keys.isdisjoint(self._inputs):
+            raise PhotoError(f"{result}: this is one of the inputs, which are never overwritten; use another -o.")
+        if not keys.isdisjoint(self._results):
+            raise PhotoError(f"{result}: another photo's result of this call already has this name; enhance it apart.")
+        self._results.add(os.path.realpath(result))
+        self._claimed.append(result)
+
+
+_Identity = tuple[int, int]
+
+
+def _identity(path: Path) -> _Identity | None:
+    """Return a file's device and number, or `None` where there is no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def is_folder(out: Path | None, photos: int, option: str = "-o") -> bool:
@@ -114,4 +160,5 @@ def _named(argument: str) -> list[Path]:
 
 
 def _is_photo(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.stem.endswith(_MARK) and path.is_file()
+    named = path.suffix.lower() in SUFFIXES and not path.stem.endswith(_MARK) and not path.name.startswith(".")
+    return named and path.is_file()

@@ -4,22 +4,36 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tqdm import tqdm
 
-from pocketcrafter.runtime.errors import PhotoError
+from pocketcrafter.runtime.errors import PhotoError, PocketCrafterError
 
 
 class PhotoReport:
-    """Collects results and failures; people read each at once, programs read all of it at the end."""
+    """Collects results and failures; people read each at once, programs read all of it at the end.
+
+    A context: the JSON document is printed when it ends, with the results there are and the error where it ends in one.
+    """
 
     def __init__(self, *, as_json: bool, failures: Iterable[PhotoError] = ()) -> None:
         self._as_json = as_json
         self._photos: list[dict[str, Any]] = []
+        self._more: dict[str, object] = {}
         self._failed = False
         for error in failures:
             self.fail(error)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if self._as_json:
+            ended = {} if error is None else {"error": str(error) or type(error).__name__}
+            tqdm.write(json.dumps({"photos": self._photos, **self._more, **ended}, indent=1), file=sys.stdout)
+        if error is None and self._failed:
+            sys.exit(PhotoError.exit_code)
 
     def say(self, text: str) -> None:
         """Print for people; above a progress bar, if there is one."""
@@ -31,15 +45,12 @@ class PhotoReport:
         self._photos.append(result)
         self.say(text)
 
-    def fail(self, error: PhotoError, photo: Path | None = None) -> None:
-        """Record that a photo could not be handled; the others go on."""
+    def tell(self, **more: object) -> None:
+        """Record what goes beside the photos in the JSON document."""
+        self._more |= more
+
+    def fail(self, error: PocketCrafterError, photo: Path | None = None) -> None:
+        """Record that a photo could not be handled; the others go on, and the exit code will be 2."""
         self._failed = True
         self._photos.append(({"photo": str(photo)} if photo else {}) | {"error": str(error)})
         tqdm.write(f"error: {error}", file=sys.stderr)
-
-    def finish(self, **more: object) -> None:
-        """Print the JSON document, with ``more`` beside the photos, and exit with 2 if anything failed."""
-        if self._as_json:
-            tqdm.write(json.dumps({"photos": self._photos, **more}, indent=1, ensure_ascii=False), file=sys.stdout)
-        if self._failed:
-            sys.exit(PhotoError.exit_code)

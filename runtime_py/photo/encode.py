@@ -1,12 +1,9 @@
 """Writing photos with the metadata they came with, whole or not at all."""
 
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import io
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import numpy as np
 import pillow_heif
@@ -14,6 +11,7 @@ from PIL import Image
 
 from pocketcrafter.runtime.arrays import PixelArray
 from pocketcrafter.runtime.errors import PhotoError
+from pocketcrafter.runtime.files import write_bytes
 from pocketcrafter.runtime.photo.color import to_eight_bits
 from pocketcrafter.runtime.photo.model import Photo, PhotoFormat, format_of
 from pocketcrafter.runtime.photo.png import write_png
@@ -53,14 +51,19 @@ def encode(photo: Photo, path: Path, *, threads: int = 2) -> tuple[str, ...]:
     Raises
     ------
     PhotoError
-        If the suffix is unknown, the photo is too large for the format, or the file cannot be written.
+        If the suffix is unknown, or the photo is too large for the format or for memory.
+    StorageError
+        If the file cannot be written.
     """
     kind = format_of(path)
     limit = {PhotoFormat.JPEG: _JPEG_MAX_SIDE, PhotoFormat.WEBP: _WEBP_MAX_SIDE}.get(kind)
     if limit is not None and max(photo.width, photo.height) > limit:
         raise PhotoError(f"{path}: {kind} holds at most {limit} px a side, not {photo.width}×{photo.height}; use .png.")
-    with _appearing(path) as file:
-        _write(photo, kind, file, threads)
+    try:
+        content = _encoded(photo, kind, threads)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise PhotoError(f"{path}: the photo cannot be encoded as {kind} ({error})") from error
+    write_bytes(path, content)
     return (*photo.notes, *_left_out(photo, kind))
 
 
@@ -70,36 +73,23 @@ def copy(source: Path, path: Path) -> None:
     Raises
     ------
     PhotoError
-        If the source cannot be read or the copy not written.
+        If the source cannot be read.
+    StorageError
+        If the copy cannot be written.
     """
-    with _appearing(path) as file, source.open("rb") as original:
-        shutil.copyfileobj(original, file)
-
-
-@contextmanager
-def _appearing(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that takes its name when the block ends well, and leaves nothing behind when it does not."""
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}-", suffix=path.suffix, dir=path.parent)
+        content = source.read_bytes()
     except OSError as error:
-        raise PhotoError(f"{path}: cannot write there ({error.strerror})") from error
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise PhotoError(f"{path}: the photo could not be written ({error})") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise PhotoError(f"{source}: it cannot be read ({error.strerror})") from error
+    write_bytes(path, content)
 
 
-def _write(photo: Photo, kind: PhotoFormat, file: BinaryIO, threads: int) -> None:
+def _encoded(photo: Photo, kind: PhotoFormat, threads: int) -> bytes:
+    file = io.BytesIO()
     if kind is PhotoFormat.PNG:
         stacked = photo.pixels if photo.alpha is None else _with_alpha(photo.pixels, photo.alpha)
         write_png(file, stacked, icc=photo.icc, exif=photo.exif, xmp=photo.xmp, threads=threads)
-        return
+        return file.getvalue()
     if kind is PhotoFormat.HEIC:
         _write_heic(photo, file)
         return
@@ -110,6 +100,7 @@ def _write(photo: Photo, kind: PhotoFormat, file: BinaryIO, threads: int) -> Non
     }
     name, options = formats[kind]
     Image.fromarray(_picture(photo, kind)).save(file, name, **options, **_metadata(photo, kind))
+    return file.getvalue()
 
 
 def _write_heic(photo: Photo, file: BinaryIO) -> None:
@@ -173,9 +164,3 @@ def _metadata(photo: Photo, kind: PhotoFormat) -> Mapping[str, Any]:
         if blocks["exif"] is not None:
             blocks["exif"] = b"Exif\x00\x00" + blocks["exif"]
     return {name: block for name, block in blocks.items() if block is not None}
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

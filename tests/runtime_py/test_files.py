@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.errors import StorageError
 from pocketcrafter.runtime.files import replacing, write_bytes, write_text
 
 
@@ -43,8 +43,8 @@ def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match=r"cannot be written: (Not a directory|File exists)"):
+    with pytest.raises(StorageError, match=r"cannot be written: (Not a directory|File exists)"):
         write_bytes(tmp_path / "file/a.txt", b"")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(ConfigError, match="cannot be written: Is a directory"):
+    with pytest.raises(StorageError, match="cannot be written: Is a directory"):
         write_bytes(tmp_path / "folder", b"")

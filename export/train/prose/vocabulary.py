@@ -10,7 +10,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from pocketcrafter.export.train.prose.compose import compose
 from pocketcrafter.export.train.prose.sampling import random_subject
 from pocketcrafter.runtime.components import PROSE_WORDS
-from pocketcrafter.runtime.files import replacing
+from pocketcrafter.runtime.files import write_text
 from pocketcrafter.runtime.prose.tokenizer import SPECIAL_WORDS
 
 _SPECIAL: Final = re.compile("|".join(map(re.escape, SPECIAL_WORDS)))
@@ -33,6 +33,5 @@ def build_tokenizer(path: Path) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    with replacing(path) as temporary:
-        tokenizer.save(str(temporary))
+    write_text(path, tokenizer.to_str(pretty=True))
     return tokenizer

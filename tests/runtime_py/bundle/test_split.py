@@ -14,7 +14,7 @@ from pocketcrafter.runtime.bundle.split import split
 from pocketcrafter.runtime.bundle.verify import verify
 from pocketcrafter.runtime.bundle.writer import reseal
 from pocketcrafter.runtime.cli import run
-from pocketcrafter.runtime.errors import BundleError, GateError
+from pocketcrafter.runtime.errors import GateError, StorageError
 from pocketcrafter.runtime.targets import TargetKind
 
 PACKAGE = "targets/coreml-ios18/restore.mlpackage"
@@ -94,7 +94,7 @@ def test_a_damaged_bundle_is_not_cut(two_targets: Path, tmp_path: Path) -> None:
 
 def test_parts_that_cannot_be_written_are_told(two_targets: Path, tmp_path: Path) -> None:
     (tmp_path / "parts").write_text("a file")
-    with pytest.raises(BundleError, match="cannot be written"):
+    with pytest.raises(StorageError, match="cannot be written"):
         split(two_targets, tmp_path / "parts")
 
 
