@@ -3,7 +3,7 @@
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import pillow_heif
@@ -92,7 +92,7 @@ def _encoded(photo: Photo, kind: PhotoFormat, threads: int) -> bytes:
         return file.getvalue()
     if kind is PhotoFormat.HEIC:
         _write_heic(photo, file)
-        return
+        return file.getvalue()
     formats: dict[PhotoFormat, tuple[str, dict[str, Any]]] = {
         PhotoFormat.JPEG: ("JPEG", {"quality": JPEG_QUALITY, "subsampling": photo.chroma_subsampling}),
         PhotoFormat.WEBP: ("WEBP", {"quality": WEBP_QUALITY, "method": 4}),

@@ -23,10 +23,13 @@ class PhotoFormat(StrEnum):
 SUFFIXES: Final[Mapping[str, PhotoFormat]] = {
     ".jpg": PhotoFormat.JPEG,
     ".jpeg": PhotoFormat.JPEG,
+    ".jpe": PhotoFormat.JPEG,
+    ".jfif": PhotoFormat.JPEG,
     ".png": PhotoFormat.PNG,
     ".webp": PhotoFormat.WEBP,
     ".heic": PhotoFormat.HEIC,
     ".heif": PhotoFormat.HEIC,
+    ".hif": PhotoFormat.HEIC,
     ".avif": PhotoFormat.AVIF,
 }
 """File name suffixes, in lower case, and the format each one asks for."""
