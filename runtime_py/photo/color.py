@@ -13,10 +13,13 @@ from pocketcrafter.runtime.photo.icc import Curve, colorants_of, curve_tag, grey
 from pocketcrafter.runtime.render import linear_to_srgb
 
 Handling = Literal["srgb", "native", "convert"]
+Channels = Literal["RGB", "GRAY", "CMYK"]
 
 NATIVE_CURVE_TOLERANCE: Final = 9
 """Largest distance in 8-bit levels between a grey in the profile and the same grey in sRGB at which the profile's
 tone curve counts as sRGB's. Adobe RGB's gamma of 2.2 is within 8 (in the deepest shadows), ProPhoto's 1.8 is 20 off."""
+_LOOKUP_TAGS: Final = {b"A2B0", b"A2B1", b"D2B0", b"D2B1"}
+"""Lookup tables, which go before a matrix."""
 _STRIP_PIXELS: Final = 1 << 18
 
 
@@ -56,6 +59,16 @@ def color_space_of(icc: bytes) -> str | None:
         return None
 
 
+def is_usable(icc: bytes, channels: Channels) -> bool:
+    """Whether a profile of these channels is whole enough to convert a pixel with."""
+    mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}[channels]
+    try:
+        convert_to_srgb(Image.new(mode, (1, 1)), icc)
+    except PhotoError:
+        return False
+    return True
+
+
 def name_of(icc: bytes) -> str:
     """Return what a profile calls itself."""
     try:
@@ -65,7 +78,7 @@ def name_of(icc: bytes) -> str:
 
 
 def convert_to_srgb(image: Image.Image, icc: bytes) -> Image.Image:
-    """Convert an 8-bit Pillow picture (RGB or CMYK) in a profile to sRGB, relative colorimetric.
+    """Convert an 8-bit Pillow picture (RGB, L or CMYK) in a profile to sRGB, relative colorimetric.
 
     Raises
     ------
@@ -93,7 +106,7 @@ def pixels_to_srgb(pixels: PixelArray, icc: bytes) -> PixelArray:
 
     16-bit pixels keep their precision in matrix profiles, and have that of 8 bits after lookup-table ones.
     """
-    if pixels.dtype == np.uint16 and "A2B0" not in {tag.decode("latin-1") for tag in tags_of(icc)}:
+    if pixels.dtype == np.uint16 and not _LOOKUP_TAGS & tags_of(icc).keys():
         colorants = colorants_of(icc)
         if colorants is not None:
             return _sixteen_bits_to_srgb(pixels, icc, colorants)

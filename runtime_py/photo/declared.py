@@ -3,15 +3,13 @@
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from PIL import ExifTags, Image
 
 from pocketcrafter.runtime.photo.code_points import BT709, SRGB_CURVE, UNSPECIFIED, CodePoints
-from pocketcrafter.runtime.photo.color import color_space_of
+from pocketcrafter.runtime.photo.color import Channels, color_space_of, is_usable
 from pocketcrafter.runtime.photo.icc import Chromaticities, Curve, matrix_profile
-
-Channels = Literal["RGB", "GRAY", "CMYK"]
 
 ADOBE_RGB: Final = Chromaticities((0.64, 0.33), (0.21, 0.71), (0.15, 0.06))
 _ADOBE_RGB_GAMMA: Final = 563 / 256
@@ -71,16 +69,21 @@ def declared_color(image: Image.Image, data: bytes, channels: Channels) -> Decla
         return _by_code_points(points)
     if icc is not None:
         space = color_space_of(icc)
-        if space == channels:
+        if space == channels and is_usable(icc, channels):
             points = CodePoints.of_profile(icc)
             hdr = points if points is not None and points.is_known and points.is_hdr else None
             return DeclaredColor(None if hdr else icc, hdr, notes=tuple(notes))
-        why = "is damaged" if space is None else f"is for {space} pixels, which these are not"
+        why = "is damaged" if space in {None, channels} else f"is for {space} pixels, which these are not"
         notes.append(f"Its ICC profile {why}: it was left out.")
     if b"sRGB" not in chunks and channels != "CMYK":
-        icc = _by_gamma(chunks, notes) or (_adobe_rgb() if _is_adobe_rgb_by_exif(image) else None)
+        icc = _by_gamma(chunks, notes) or (_adobe_rgb() if is_adobe_rgb_by_exif(image) else None)
         return DeclaredColor(icc, notes=tuple(notes))
     return DeclaredColor(notes=tuple(notes))
+
+
+def srgb_profile() -> bytes:
+    """Build a profile of sRGB, for files whose EXIF would be read as another space where there is none."""
+    return matrix_profile("sRGB", BT709, SRGB_CURVE, code_points=bytes([1, 13, 0, 1]))
 
 
 def _by_code_points(points: CodePoints) -> DeclaredColor:
@@ -145,7 +148,7 @@ def _adobe_rgb() -> bytes:
     return matrix_profile("Adobe RGB (1998)", ADOBE_RGB, Curve(_ADOBE_RGB_GAMMA))
 
 
-def _is_adobe_rgb_by_exif(image: Image.Image) -> bool:
+def is_adobe_rgb_by_exif(image: Image.Image) -> bool:
     """Whether EXIF names Adobe RGB: by interoperability index R03 (DCF 2.0), or the 2 that cameras write."""
     try:
         exif = image.getexif()
@@ -172,6 +175,8 @@ def item_properties(data: bytes, wanted: bytes, start: int = 0, end: int | None 
     end = len(data) if end is None else end
     while start + 8 <= end:
         size, kind = struct.unpack_from(">I4s", data, start)
+        if size == 1 and start + 16 <= end:
+            (size,) = struct.unpack_from(">Q", data, start + 8)
         if not 8 <= size <= end - start:
             return
         if kind == wanted:

@@ -24,7 +24,7 @@ from pocketcrafter.runtime.photo.color import (
     pixels_to_srgb,
     to_full_range,
 )
-from pocketcrafter.runtime.photo.declared import declared_color, item_properties
+from pocketcrafter.runtime.photo.declared import declared_color, is_adobe_rgb_by_exif, item_properties, srgb_profile
 from pocketcrafter.runtime.photo.hdr import tone_mapped
 from pocketcrafter.runtime.photo.metadata import normalized_exif, normalized_xmp
 from pocketcrafter.runtime.photo.model import Photo, PhotoFormat
@@ -38,8 +38,9 @@ _FORMATS: Final = {
     "JPEG": PhotoFormat.JPEG,
     "PNG": PhotoFormat.PNG,
     "WEBP": PhotoFormat.WEBP,
-    "HEIF": PhotoFormat.HEIC,
+    # Before HEIF, whose plugin also takes AVIF of the general brand mif1, which it cannot decode.
     "AVIF": PhotoFormat.AVIF,
+    "HEIF": PhotoFormat.HEIC,
 }
 _TRANSPOSED: Final[dict[int, Callable[[PixelArray], PixelArray]]] = {
     2: lambda a: a[:, ::-1],
@@ -156,6 +157,8 @@ def _decoded(image: Image.Image, data: bytes, path: Path | None) -> Photo:
     pixels, alpha, icc, notes = _in_rgb(image, data)
     # Only now: a PNG may hold its EXIF after the pixels, so that asking for it decodes them.
     exif, xmp = image.info.get("exif"), image.info.get("xmp")
+    if icc is None and is_adobe_rgb_by_exif(image):
+        icc = srgb_profile()
     # HEIC containers rotate by themselves; their EXIF orientation is a copy that must not be applied twice.
     orientation = 1 if source_format is PhotoFormat.HEIC else image.getexif().get(0x0112, 1)
     return Photo(

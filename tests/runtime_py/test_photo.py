@@ -43,6 +43,14 @@ def png16(pixels: np.ndarray) -> bytes:
     return bytes(data)
 
 
+def ten_bit_pq_heic(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    color = {"color_primaries": 9, "transfer_characteristics": 16, "matrix_coefficients": 9, "full_range_flag": 1}
+    size = (pixels.shape[1], pixels.shape[0])
+    pillow_heif.encode("RGB;10", size, (pixels.astype(np.uint16) * 4).tobytes(), file, bit_depth=10, **color)
+    return file.getvalue()
+
+
 def tags(photo: Photo) -> Image.Exif:
     block = Image.Exif()
     assert photo.exif is not None
@@ -54,7 +62,7 @@ def tags(photo: Photo) -> Image.Exif:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF"])
 def test_orientation_is_applied_once_and_reset(kind: str, orientation: int) -> None:
     quadrants = np.zeros((32, 48, 3), np.uint8)
     quadrants[:16, :24], quadrants[16:, 24:] = (250, 0, 0), (0, 0, 250)
@@ -192,7 +200,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.sampled_from(["JPEG", "PNG", "WEBP", "PNG16", "HEIF"]), st.data())
+@given(st.sampled_from(["JPEG", "PNG", "WEBP", "PNG16", "HEIF", "AVIF", "HEIF10"]), st.data())
 def test_damage_gives_a_photo_or_a_typed_error(kind: str, data: st.DataObject) -> None:
     raw = bytearray(SMALL[kind])
     for _ in range(data.draw(st.integers(1, 6))):
@@ -206,8 +214,9 @@ def test_damage_gives_a_photo_or_a_typed_error(kind: str, data: st.DataObject) -
 
 pillow_heif.register_heif_opener()
 _TINY = Image.fromarray(PIXELS[:24, :24])
-SMALL = {k: stored(_TINY, k, exif=exif(6)) for k in ("JPEG", "PNG", "WEBP", "HEIF")} | {
-    "PNG16": png16(PIXELS[:24, :24].astype(np.uint16) * 257)
+SMALL = {k: stored(_TINY, k, exif=exif(6)) for k in ("JPEG", "PNG", "WEBP", "HEIF", "AVIF")} | {
+    "PNG16": png16(PIXELS[:24, :24].astype(np.uint16) * 257),
+    "HEIF10": ten_bit_pq_heic(PIXELS[:24, :24]),
 }
 
 
@@ -241,7 +250,7 @@ def test_xmp_orientation_is_reset() -> None:
 # Encoding
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".heic"])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".heic", ".avif"])
 def test_metadata_and_looks_survive_a_round_trip(
     suffix: str, tmp_path: Path, rgb_profile: Callable[[str], bytes]
 ) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 from pocketcrafter.runtime.errors import PhotoError
 from pocketcrafter.runtime.photo import Photo, decode, encode
 from pocketcrafter.runtime.photo.code_points import BT2020, CURVES, CodePoints
-from pocketcrafter.runtime.photo.color import pixels_to_srgb
+from pocketcrafter.runtime.photo.color import handling_of, pixels_to_srgb
 from pocketcrafter.runtime.photo.icc import Curve, curve_tag, grey_profile, matrix_profile
 
 Profile = Callable[[str], bytes]
@@ -220,6 +220,13 @@ def test_a_profile_of_another_model_is_left_out_with_a_word(rgb_profile: Profile
     assert "damaged" in decode(png(deep(COLORS), iccp(b"no profile" * 20))).notes[0]
 
 
+@pytest.mark.parametrize("tag", [b"rTRC", b"gXYZ"])
+def test_a_profile_without_its_curves_or_colorants_is_left_out(tag: bytes, rgb_profile: Profile) -> None:
+    photo = decode(png(deep(COLORS), iccp(rgb_profile("prophoto").replace(tag, b"none"))))
+    assert "damaged" in photo.notes[0]
+    np.testing.assert_array_equal(photo.pixels, deep(COLORS))
+
+
 # 16 bits in profiles that are converted
 
 
@@ -269,6 +276,22 @@ def test_deep_heic_keeps_every_level(bits: int, channels: int) -> None:
     if channels == 4:
         np.testing.assert_array_equal(photo.alpha, expected[..., 3])
     assert photo.significant_bits == bits
+
+
+@pytest.mark.parametrize("mode", ["RGBa", "RGBa;10"])
+def test_premultiplied_alpha_is_undone(mode: str) -> None:
+    most, dtype = (1023, np.uint16) if mode.endswith("10") else (255, np.uint8)
+    samples = np.full((32, 32, 4), most // 4, dtype)
+    samples[..., 3] = most // 2
+    photo = decode(heic(samples, mode, color_primaries=1, **({"bit_depth": 10} if most == 1023 else {})))
+    assert abs(photo.pixels.mean() / np.iinfo(dtype).max - (most // 4) / (most // 2)) < 0.002
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
+def test_the_general_brand_is_read_by_the_right_decoder(kind: str) -> None:
+    data = bytearray(saved(Image.new("RGB", (32, 32), (90, 90, 90)), kind))
+    data[8:12] = b"mif1"
+    assert abs(int(decode(bytes(data)).pixels.mean()) - 90) <= 1
 
 
 def test_ten_bits_come_out_as_ten_bits(tmp_path: Path) -> None:
@@ -337,6 +360,18 @@ def test_a_profile_goes_before_exif(rgb_profile: Profile) -> None:
     icc = rgb_profile("display-p3")
     data = saved(Image.new("RGB", (16, 16)), "JPEG", exif=exif(0xFFFF, "R03"), icc_profile=icc)
     assert decode(data).icc == icc
+
+
+def test_pixels_converted_to_srgb_say_so_against_exif(rgb_profile: Profile, tmp_path: Path) -> None:
+    """Without a profile, the EXIF that is carried along would make Adobe RGB of them."""
+    data = saved(
+        Image.new("RGB", (16, 16), (200, 90, 60)), "JPEG", exif=exif(0xFFFF, "R03"), icc_profile=rgb_profile("prophoto")
+    )
+    photo = decode(data)
+    encode(photo, tmp_path / "out.png")
+    again = decode(tmp_path / "out.png")
+    assert handling_of(again.icc) == "srgb"
+    np.testing.assert_array_equal(again.pixels, photo.pixels)
 
 
 # HDR
