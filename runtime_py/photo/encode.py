@@ -1,6 +1,7 @@
 """Writing photos with the metadata they came with, whole or not at all."""
 
 import io
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -23,6 +24,7 @@ AVIF_QUALITY: Final = 90
 _JPEG_SEGMENT_BYTES: Final = 65_500
 _JPEG_MAX_SIDE: Final = 65_500
 _WEBP_MAX_SIDE: Final = 16_383
+_ORIENTATION_TAG: Final = 0x0112
 _BITS: Final = {PhotoFormat.PNG: 16, PhotoFormat.HEIC: 10} | dict.fromkeys(
     (PhotoFormat.JPEG, PhotoFormat.WEBP, PhotoFormat.AVIF), 8
 )
@@ -153,6 +155,24 @@ def _left_out(photo: Photo, kind: PhotoFormat) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def _without_orientation(exif: bytes) -> bytes:
+    """Take the orientation, which is 1, out of a block: where there is one, Pillow writes AVIF's EXIF anew.
+
+    That would move maker notes, which hold offsets; so the entries after it move up, and everything else stays.
+    """
+    data = bytearray(exif)
+    order = "<" if data[:2] == b"II" else ">"
+    (start,) = struct.unpack_from(f"{order}I", data, 4)
+    (count,) = struct.unpack_from(f"{order}H", data, start)
+    for entry in range(start + 2, start + 2 + 12 * count, 12):
+        if struct.unpack_from(f"{order}H", data, entry)[0] == _ORIENTATION_TAG:
+            end = start + 2 + 12 * count + 4
+            data[entry : end - 12] = data[entry + 12 : end]
+            struct.pack_into(f"{order}H", data, start, count - 1)
+            break
+    return bytes(data)
+
+
 def _metadata(photo: Photo, kind: PhotoFormat) -> Mapping[str, Any]:
     blocks = {"icc_profile": photo.icc, "exif": photo.exif, "xmp": photo.xmp}
     if kind is PhotoFormat.JPEG:
@@ -163,4 +183,6 @@ def _metadata(photo: Photo, kind: PhotoFormat) -> Mapping[str, Any]:
                 blocks[name] = None
         if blocks["exif"] is not None:
             blocks["exif"] = b"Exif\x00\x00" + blocks["exif"]
+    elif kind is PhotoFormat.AVIF and blocks["exif"] is not None:
+        blocks["exif"] = _without_orientation(blocks["exif"])
     return {name: block for name, block in blocks.items() if block is not None}

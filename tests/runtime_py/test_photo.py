@@ -71,7 +71,7 @@ def test_orientation_is_applied_once_and_reset(kind: str, orientation: int) -> N
     expected = np.asarray(ImageOps.exif_transpose(image))
     assert photo.pixels.shape == expected.shape
     assert np.abs(photo.pixels.astype(int) - expected).mean() < 12
-    assert tags(photo)[0x0112] == 1
+    assert tags(photo).get(0x0112, 1) == 1
     assert tags(photo)[0x010F] == "Maker"
     assert tags(photo).get_ifd(0x8825)[1] == "N"
 
@@ -263,6 +263,22 @@ def test_metadata_and_looks_survive_a_round_trip(
     assert back.xmp == normalized_xmp(XMP)
     assert np.abs(back.pixels.astype(int) - PIXELS).mean() < 4
     assert [p.name for p in tmp_path.iterdir()] == [f"out{suffix}"]
+
+
+def test_avif_leaves_maker_notes_where_they_are(tmp_path: Path) -> None:
+    """They hold offsets into the block."""
+    block = Image.Exif()
+    block[0x0112], block[0x010F], block[0x0132] = 1, "Maker of cameras", "2026:01:01 00:00:00"
+    block.get_ifd(0x8769)[0x927C] = bytes(range(100))
+    told = normalized_exif(block.tobytes())
+    assert told is not None
+    encode(Photo(pixels=PIXELS, exif=told), tmp_path / "out.avif")
+    photo = decode(tmp_path / "out.avif")
+    assert photo.exif is not None
+    assert len(photo.exif) == len(told)
+    assert photo.exif.index(bytes(range(100))) == told.index(bytes(range(100)))
+    assert tags(photo)[0x010F] == "Maker of cameras"
+    assert tags(photo).get_ifd(0x8769)[0x927C] == bytes(range(100))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
