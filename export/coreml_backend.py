@@ -36,7 +36,7 @@ class MilBackend:
         self._check()
         import torch  # noqa: PLC0415
 
-        from pocketcrafter.export.lower.coreml_session import open_package  # noqa: PLC0415
+        from pocketcrafter.export.lower.coreml.session import open_package  # noqa: PLC0415
         from pocketcrafter.export.lower.mil_interpreter import Mode  # noqa: PLC0415
 
         torch.set_num_threads(threads)
@@ -47,7 +47,7 @@ class MilBackend:
     ) -> tuple[dict[str, FloatArray], LayerDivergence | None]:
         """See :class:`pocketcrafter.runtime.backends.base.LayerwiseBackend`."""
         self._check()
-        from pocketcrafter.export.lower.coreml_session import divergence  # noqa: PLC0415
+        from pocketcrafter.export.lower.coreml.session import divergence  # noqa: PLC0415
 
         return divergence(artifact, spec, inputs)
 

@@ -14,12 +14,15 @@ from pocketcrafter.runtime.bundle.results import LadderGates, Precision
 from pocketcrafter.runtime.components import POCKET_SPECS, Component
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
-from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.targets import TARGETS, TargetKind
 
 DEFAULT: Final = Path(__file__).parent / "recipes" / "default.yaml"
 _PACKAGE: Final = Path(__file__).parent
 _EXTENDS: Final = "extends"
 _MOST_EXTENDED: Final = 4
+_PRECISION: Final = "precision"
+_FAMILY: Final = ":*"
+"""What keys end in that name all targets of a family."""
 WEIGHT_ONLY: Final = frozenset({Precision.W8, Precision.W4, Precision.A8W4_DYNAMIC})
 """Precisions whose weights have bits of their own; single modules may have others."""
 
@@ -32,7 +35,8 @@ class ComponentRecipe(Config):
     card: str | None = Field(None, description="Model card, copied into the bundle's reports.")
     license: str = Field("Apache-2.0", description="SPDX expression of the weights.")
     precision: Mapping[TargetKind, Precision] = Field(
-        description="Precision on each target; those beside the recipe's targets are built when they are asked for."
+        description="Precision on each target, or as `<family>:*` on all of a family that have no key of their own; "
+        "targets beside the recipe's are built when they are asked for."
     )
     keep_fp32: tuple[str, ...] = Field((), description="Modules that stay float32, with all below them.")
     weight_bits: Mapping[str, Literal[2, 4, 8]] = Field(
@@ -86,12 +90,12 @@ class Recipe(Config):
     @property
     def buildable(self) -> tuple[TargetKind, ...]:
         """Its targets, and those beside them that every component has a precision for."""
-        return tuple(t for t in TargetKind if all(t in made.precision for made in self.components.values()))
+        return tuple(t for t in TARGETS if all(t in made.precision for made in self.components.values()))
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
         for component, made in self.components.items():
-            if absent := [t.value for t in self.targets if t not in made.precision]:
+            if absent := [t for t in self.targets if t not in made.precision]:
                 raise ValueError(f"components.{component}.precision says nothing about {', '.join(absent)}")
             for target, precision in made.precision.items():
                 if reason := refusal(target, precision):
@@ -130,7 +134,10 @@ def _read(path: Path, extended: int = 0) -> Any:  # noqa: ANN401 - whatever the 
     from pocketcrafter.export.yaml_file import read_yaml  # noqa: PLC0415
 
     raw = read_yaml(path)
-    if not isinstance(raw, dict) or _EXTENDS not in raw:
+    if not isinstance(raw, dict):
+        return raw
+    _spell_out_families(raw.get("components"), path)
+    if _EXTENDS not in raw:
         return raw
     named = raw.pop(_EXTENDS)
     # A name alone: what the other recipe names lies beside it, and so beside this one.
@@ -142,6 +149,28 @@ def _read(path: Path, extended: int = 0) -> Any:  # noqa: ANN401 - whatever the 
     if other is None:
         raise ConfigError(f"{path}: {_EXTENDS}: there is no {path.parent / named}; shipped recipes are {_shipped()}.")
     return _merged(_read(other, extended + 1), raw)
+
+
+def _spell_out_families(components: Any, path: Path) -> None:  # noqa: ANN401 - likewise
+    """Put the targets of a family in place of keys such as ``coreml:*``; a target's own key has precedence.
+
+    In each recipe before it is laid over another one: there, a family says of its targets what the other recipe's keys
+    no longer do.
+    """
+    for component, made in components.items() if isinstance(components, dict) else ():
+        precisions = made.get(_PRECISION) if isinstance(made, dict) else None
+        if not isinstance(precisions, dict):
+            continue
+        for key in [key for key in precisions if isinstance(key, str) and key.endswith(_FAMILY)]:
+            precision, family = precisions.pop(key), key.removesuffix(_FAMILY)
+            targets = [target for target in TARGETS if target.partition(":")[:2] == (family, ":")]
+            if not targets:
+                families = sorted({f"{target.family}{_FAMILY}" for target in TARGETS if ":" in target})
+                near = difflib.get_close_matches(key, families, n=1, cutoff=0.7)
+                hint = f"did you mean `{near[0]}`?" if near else f"families of targets are {', '.join(families)}"
+                where = f"components.{component}.{_PRECISION}"
+                raise ConfigError(f"{path}: not a valid recipe:\n  {where}: `{key}` matches no target; {hint}")
+            made[_PRECISION] = precisions = dict.fromkeys(map(str, targets), precision) | precisions
 
 
 def _shipped() -> str:

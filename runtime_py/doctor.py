@@ -11,11 +11,12 @@ from typing import Final
 
 from pydantic import Field
 
-from pocketcrafter.runtime.backends.names import BACKEND_OF, BackendName
+from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.backends.registry import why_unusable
-from pocketcrafter.runtime.capabilities import CAPABILITIES, why_not_buildable
+from pocketcrafter.runtime.capabilities import why_not_buildable
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.memory import memory_mib
+from pocketcrafter.runtime.targets import TARGETS
 
 _DISTRIBUTION: Final = "pocketcrafter"
 _EXTRAS: Final = ("build", "qnn", "coreml")
@@ -77,7 +78,7 @@ class Diagnosis(Config):
 def diagnose() -> Diagnosis:
     """Look at this machine; imports nothing heavy."""
     ram, free = memory_mib()
-    kinds = {name: tuple(kind.value for kind, by in BACKEND_OF.items() if by is name) for name in BackendName}
+    kinds = {name: tuple(row.kind for row in TARGETS.values() if row.backend is name) for name in BackendName}
     return Diagnosis(
         version=version(_DISTRIBUTION),
         python=platform.python_version(),
@@ -89,8 +90,8 @@ def diagnose() -> Diagnosis:
         extras=(extra_state(None), *(extra_state(extra) for extra in _EXTRAS)),
         backends=tuple(BackendState(name=n, targets=kinds[n], reason=why_unusable(n)) for n in BackendName),
         targets=tuple(
-            TargetState(name=t, computes=c.computes, proof=c.proof, reason=why_not_buildable(t))
-            for t, c in CAPABILITIES.items()
+            TargetState(name=t, computes=row.computes, proof=row.proof, reason=why_not_buildable(t))
+            for t, row in TARGETS.items()
         ),
     )
 

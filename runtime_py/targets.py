@@ -1,28 +1,46 @@
-"""The targets a bundle can hold, and how each one's artifacts are named."""
+"""The targets a bundle can hold, one row each: what its artifacts are called, what runs and proves them, what it needs.
 
+A row is all that the runtime knows of a target. How artifacts are made for it stands beside its lowering, in the
+profile that `pocketcrafter.export.lower` keeps for the target's family.
+"""
+
+import difflib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from pocketcrafter.runtime.backends.names import BackendName
+from pocketcrafter.runtime.vendor_sdk import MEDIATEK_SDK, SAMSUNG_SDK, VendorSdk
 
 
-class TargetKind(StrEnum):
-    """A target; where artifacts fit one system-on-chip or OS only, it ends in ``:<soc or OS>``."""
+class TargetKind(str):
+    """The name of a target: ``<family>``, or ``<family>:<soc or OS>`` where artifacts fit one chip or system only.
 
-    EXECUTORCH_XNNPACK = "executorch-xnnpack"
-    ONNX = "onnx"
-    QNN_SM8650 = "qnn-context:sm8650"
-    QNN_SM8750 = "qnn-context:sm8750"
-    QNN_SM8850 = "qnn-context:sm8850"
-    COREML_IOS17 = "coreml:ios17"
-    COREML_IOS18 = "coreml:ios18"
-    COREML_IOS26 = "coreml:ios26"
-    EXECUTORCH_QNN_SM8650 = "executorch-qnn:sm8650"
-    EXECUTORCH_QNN_SM8750 = "executorch-qnn:sm8750"
-    EXECUTORCH_QNN_SM8850 = "executorch-qnn:sm8850"
-    EXECUTORCH_COREML = "executorch-coreml"
-    EXECUTORCH_VULKAN = "executorch-vulkan"
-    EXECUTORCH_MEDIATEK = "executorch-mediatek"
-    EXECUTORCH_SAMSUNG = "executorch-samsung"
+    Names are open: a target is legal when it has a row in `TARGETS`. Models check that where they are validated; the
+    constructor does not, because rows are made with it.
+    """
+
+    __slots__ = ()
+
+    @property
+    def family(self) -> str:
+        """What it shares with targets that differ in the chip or system alone: the name up to the colon."""
+        return self.partition(":")[0]
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: type[Any], handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Take the names of `TARGETS` and no others."""
+        return core_schema.no_info_after_validator_function(_known, core_schema.str_schema())
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """List the names that this version knows."""
+        return {"type": "string", "title": cls.__name__, "enum": list(TARGETS)}
 
 
 class Soc(StrEnum):
@@ -33,52 +51,106 @@ class Soc(StrEnum):
     SM8850 = "SM8850"
 
 
-QNN_CONTEXTS: Final[Mapping[TargetKind, Soc]] = {
-    TargetKind.QNN_SM8650: Soc.SM8650,
-    TargetKind.QNN_SM8750: Soc.SM8750,
-    TargetKind.QNN_SM8850: Soc.SM8850,
-}
-"""Targets of ONNX Runtime's QNN provider, and their systems-on-chip."""
+@dataclass(frozen=True)
+class Target:
+    """One target.
 
-QNN_PROGRAMS: Final[Mapping[TargetKind, Soc]] = {
-    TargetKind.EXECUTORCH_QNN_SM8650: Soc.SM8650,
-    TargetKind.EXECUTORCH_QNN_SM8750: Soc.SM8750,
-    TargetKind.EXECUTORCH_QNN_SM8850: Soc.SM8850,
-}
-"""Targets of ExecuTorch's QNN backend, and their systems-on-chip."""
+    Attributes
+    ----------
+    kind
+        Its name.
+    suffix
+        What artifacts' names end in as they are built.
+    backend
+        What runs its artifacts on this side of a device.
+    computes
+        Arithmetic of its accelerator, in words.
+    proof
+        What ``backend`` is, in words.
+    soc
+        The only system-on-chip that runs its artifacts; `None` where any does.
+    min_os
+        The oldest system that runs its artifacts; `None` where none is named.
+    state
+        Whether artifacts can keep tensors from call to call.
+    sdk
+        The vendor's toolchain that it is built with, where no package registry carries it.
+    converted_suffix
+        What names end in of artifacts that were converted for an app after they were built.
+    """
 
-SOC_OF: Final[Mapping[TargetKind, Soc]] = {**QNN_CONTEXTS, **QNN_PROGRAMS}
-"""The only system-on-chip that runs a target's artifacts; targets that run on any are not listed."""
+    kind: TargetKind
+    suffix: str
+    backend: BackendName
+    computes: str
+    proof: str
+    soc: Soc | None = None
+    min_os: str | None = None
+    state: bool = False
+    sdk: VendorSdk | None = None
+    converted_suffix: str | None = None
 
-COREML_PACKAGES: Final[Mapping[TargetKind, str]] = {
-    TargetKind.COREML_IOS17: "iOS 17",
-    TargetKind.COREML_IOS18: "iOS 18",
-    TargetKind.COREML_IOS26: "iOS 26",
-}
-"""Targets of Core ML itself, and the oldest systems that run them."""
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """What names of its artifacts may end in."""
+        return (self.suffix, *filter(None, (self.converted_suffix,)))
 
-VENDOR_PROGRAMS: Final = (TargetKind.EXECUTORCH_MEDIATEK, TargetKind.EXECUTORCH_SAMSUNG)
-"""Targets of ExecuTorch that need a vendor's SDK, which no registry carries."""
 
-DEVICE_PROGRAMS: Final = (TargetKind.EXECUTORCH_VULKAN, *VENDOR_PROGRAMS)
-"""Targets of ExecuTorch whose artifacts nothing but a device runs."""
-
-OS_OF: Final[Mapping[TargetKind, str]] = {**COREML_PACKAGES, TargetKind.EXECUTORCH_COREML: "iOS 17"}
-"""The oldest system that runs a target's artifacts, where one is named."""
-
-ARTIFACT_SUFFIX: Final[Mapping[TargetKind, str]] = {
-    TargetKind.EXECUTORCH_XNNPACK: ".pte",
-    TargetKind.ONNX: ".onnx",
-    **dict.fromkeys(QNN_CONTEXTS, ".onnx"),
-    **dict.fromkeys((*QNN_PROGRAMS, TargetKind.EXECUTORCH_COREML, *DEVICE_PROGRAMS), ".pte"),
-    **dict.fromkeys(COREML_PACKAGES, ".mlpackage"),
-}
-"""What artifacts' names end in as they are built."""
-
+ONNX: Final = TargetKind("onnx")
+XNNPACK: Final = TargetKind("executorch-xnnpack")
+AUTO_ORDER: Final = (ONNX, XNNPACK)
+"""The target that `auto` takes: the first one that a bundle has."""
 ORT_SUFFIX: Final = ".ort"
 """What the name of an `onnx` artifact ends in that was written in ONNX Runtime's own format."""
 
 
-def artifact_suffixes(target: TargetKind) -> tuple[str, ...]:
-    """Return what names of a target's artifacts may end in."""
-    return (ARTIFACT_SUFFIX[target], *((ORT_SUFFIX,) if target is TargetKind.ONNX else ()))
+def _qnn_context(soc: Soc) -> Target:
+    kind = TargetKind(f"qnn-context:{soc.lower()}")
+    return Target(kind, ".onnx", BackendName.QNN_EMULATOR, *_HTP, soc=soc)
+
+
+def _qnn_program(soc: Soc) -> Target:
+    kind = TargetKind(f"executorch-qnn:{soc.lower()}")
+    return Target(kind, ".pte", BackendName.EXECUTORCH_QNN_EMULATOR, *_HTP, soc=soc)
+
+
+def _coreml(version: int) -> Target:
+    # Systems before iOS 18 keep nothing between calls.
+    kind, state = TargetKind(f"coreml:ios{version}"), version >= 18
+    return Target(kind, ".mlpackage", BackendName.MIL_INTERPRETER, *_MIL, min_os=f"iOS {version}", state=state)
+
+
+def _on_device(name: str, sdk: VendorSdk | None = None) -> Target:
+    return Target(TargetKind(name), ".pte", BackendName.DEVICE, "float16", "nothing but a device", sdk=sdk)
+
+
+_CPU: Final = "float32, INT8"
+_HTP: Final = ("INT8, INT16, float16", "QNN's HTP emulator")
+_MIL: Final = ("float16", "the MIL interpreter")
+
+_ROWS: Final = (
+    Target(XNNPACK, ".pte", BackendName.EXECUTORCH, _CPU, "ExecuTorch on the CPU", state=True),
+    Target(ONNX, ".onnx", BackendName.ONNXRUNTIME, _CPU, "ONNX Runtime on the CPU", converted_suffix=ORT_SUFFIX),
+    *map(_qnn_context, Soc),
+    *map(_coreml, (17, 18, 26)),
+    *map(_qnn_program, Soc),
+    Target(TargetKind("executorch-coreml"), ".pte", BackendName.MIL_INTERPRETER, *_MIL, min_os="iOS 17"),
+    _on_device("executorch-vulkan"),
+    _on_device("executorch-mediatek", MEDIATEK_SDK),
+    _on_device("executorch-samsung", SAMSUNG_SDK),
+)
+
+TARGETS: Final[Mapping[TargetKind, Target]] = {row.kind: row for row in _ROWS}
+"""Every target, by its name."""
+
+
+def nearest_target(name: str) -> str:
+    """Return what to say of a name that no target has: the nearest one, or all of them."""
+    near = difflib.get_close_matches(name, TARGETS, n=1, cutoff=0.5)
+    return f"did you mean `{near[0]}`?" if near else f"targets are {', '.join(TARGETS)}"
+
+
+def _known(name: str) -> TargetKind:
+    if name not in TARGETS:
+        raise ValueError(f"there is no target `{name}`; {nearest_target(name)}")
+    return TargetKind(name)

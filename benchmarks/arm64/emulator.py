@@ -17,7 +17,7 @@ from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError
-from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.targets import ONNX, XNNPACK, TargetKind
 
 PROCESSOR: Final = "neoverse-n1"
 """ARMv8.2 with dot products, as in phones since 2018. QEMU's default, `max`, computes INT8 wrongly (QEMU 7.2)."""
@@ -84,7 +84,7 @@ def _program(
 
 Engine = Callable[[ArmSystem, Path, ComponentSpec, Mapping[str, FloatArray], Path], dict[str, FloatArray]]
 
-ENGINES: Final[Mapping[TargetKind, Engine]] = {TargetKind.ONNX: _onnx, TargetKind.EXECUTORCH_XNNPACK: _program}
+ENGINES: Final[Mapping[TargetKind, Engine]] = {ONNX: _onnx, XNNPACK: _program}
 """Targets whose artifacts run on a CPU."""
 
 

@@ -11,10 +11,10 @@ from pocketcrafter.benchmarks.device.adb import AdbDevice
 from pocketcrafter.benchmarks.device.errors import DeviceError, RunnerError, RunnerKilledError, WrongAbiError
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.errors import ConfigError
-from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.targets import XNNPACK
 
 RUNNER: Final = "runner"
-RUNNER_TARGETS: Final = frozenset({TargetKind.EXECUTORCH_XNNPACK})
+RUNNER_TARGETS: Final = frozenset({XNNPACK})
 """Targets whose artifacts the runner can run as it is built here."""
 
 _SPARE_BYTES: Final = 4 << 20

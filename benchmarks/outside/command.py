@@ -12,9 +12,9 @@ from pocketcrafter.export.builder.preflight import check_packages, check_targets
 from pocketcrafter.export.outside import Rung, climb, load_folder
 from pocketcrafter.runtime.bundle.results import Fidelity, Precision
 from pocketcrafter.runtime.cli.bars import Bars
-from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.targets import ONNX, TARGETS, XNNPACK, TargetKind
 
-_USUAL: Final = (TargetKind.ONNX, TargetKind.EXECUTORCH_XNNPACK, TargetKind.COREML_IOS18, TargetKind.QNN_SM8750)
+_USUAL: Final = (ONNX, XNNPACK, TargetKind("coreml:ios18"), TargetKind("qnn-context:sm8750"))
 _HEAD: Final = (
     f"{'network':<16} {'part':<9} {'target':<20} {'as':<6} "
     f"{'rung 1 dB':>9} {'rung 2 dB':>9} {'whole dB':>9} {'MACs':>7}  remarks"
@@ -26,7 +26,7 @@ _HEAD: Final = (
 @click.option(
     "--target",
     "targets",
-    type=click.Choice([t.value for t in TargetKind]),
+    type=click.Choice(list(TARGETS)),
     multiple=True,
     help=f"Lower for this target; may be given again. Without: {', '.join(_USUAL)}.",
 )

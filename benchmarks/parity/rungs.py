@@ -10,7 +10,7 @@ import onnx
 from pocketcrafter.benchmarks.parity.results import NetworkParity
 from pocketcrafter.export.backend import TorchBackend
 from pocketcrafter.export.lower.base import compare
-from pocketcrafter.export.lower.onnx import SIMULATED, simulate
+from pocketcrafter.export.lower.onnx.lowering import SIMULATED, simulate
 from pocketcrafter.quantize.onnx.matmul_nbits import decoded
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.registry import usable_backend, why_unusable
@@ -18,7 +18,7 @@ from pocketcrafter.runtime.bundle.goldens import read_tensors
 from pocketcrafter.runtime.bundle.manifest import ComponentEntry
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Fidelity, Precision, RungResult
-from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.targets import ONNX, TargetKind
 
 Tensors = dict[str, FloatArray]
 Simulate = Callable[[Path, ComponentEntry, list[Tensors]], list[Tensors]]
@@ -86,7 +86,7 @@ def _simulate_onnx(path: Path, entry: ComponentEntry, samples: list[Tensors]) ->
         return simulate(plain, samples, entry.spec)
 
 
-SIMULATIONS: Final[Mapping[TargetKind, Simulate]] = {TargetKind.ONNX: _simulate_onnx}
+SIMULATIONS: Final[Mapping[TargetKind, Simulate]] = {ONNX: _simulate_onnx}
 """Targets whose artifacts hold their own simulation."""
 
 _AGAIN: Final = (

@@ -3,8 +3,8 @@
 from pocketcrafter.benchmarks.profile.engine import Profiled, Subject
 from pocketcrafter.benchmarks.profile.layers import LayerKind
 from pocketcrafter.benchmarks.profile.results import OpProfile
-from pocketcrafter.export.lower.coreml_coverage import macs_of_op
-from pocketcrafter.export.lower.coreml_lint import computing, types_of
+from pocketcrafter.export.lower.coreml.coverage import macs_of_op
+from pocketcrafter.export.lower.coreml.lint import computing, types_of
 from pocketcrafter.export.lower.mil_interpreter import read_package
 
 

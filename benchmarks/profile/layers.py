@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.fx import Node
 
-from pocketcrafter.export.lower.coverage import macs_of
+from pocketcrafter.export.lower.executorch.coverage import macs_of
 from pocketcrafter.runtime.components import ComponentSpec
 
 

@@ -27,11 +27,11 @@ from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.gate import GateSettings
-from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.targets import XNNPACK
 
 _KINDS: Final = (FrameKind.DEGRADED, FrameKind.CLEAN, FrameKind.NOISE)
 _ARTIST: Final = (Component.TONE, Component.RESTORE)
-_SHIPPED_FOR: Final = TargetKind.EXECUTORCH_XNNPACK
+_SHIPPED_FOR: Final = XNNPACK
 """Whose precisions the pair has together: what is float32 there has a row of its own in INT8, and no part in that."""
 
 

@@ -30,7 +30,7 @@ from pocketcrafter.benchmarks.quantization.words import WordsSubject
 from pocketcrafter.benchmarks.quantization.workers import Progress
 from pocketcrafter.export.calibration import Sample
 from pocketcrafter.export.lower.base import as_tensors, frozen
-from pocketcrafter.export.lower.onnx import export_onnx
+from pocketcrafter.export.lower.onnx.lowering import export_onnx
 from pocketcrafter.export.models import decoder_network, load_component
 from pocketcrafter.export.models.decoder import Decoder
 from pocketcrafter.quantize.algorithms.ranges import Range

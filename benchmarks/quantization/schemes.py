@@ -5,14 +5,15 @@ import json
 import click
 
 from pocketcrafter.benchmarks.quality.tables import markdown
-from pocketcrafter.export.precisions import PRECISIONS_OF, WHY_NOT, nearest_precision
+from pocketcrafter.export.lower.profiles import profile_of
+from pocketcrafter.export.precisions import nearest_precision
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.cli.options import json_option
-from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.targets import TARGETS, TargetKind
 
 
 @click.command()
-@click.option("--target", type=click.Choice([t.value for t in TargetKind]), help="This target alone, with reasons.")
+@click.option("--target", type=click.Choice(list(TARGETS)), help="This target alone, with reasons.")
 @json_option
 def schemes(target: str | None, *, as_json: bool) -> None:
     r"""Show which precisions a recipe may ask of each target, and why not the others.
@@ -21,26 +22,26 @@ def schemes(target: str | None, *, as_json: bool) -> None:
     Example:
       pocketcrafter quantize schemes --target executorch-xnnpack
     """
-    targets = tuple(TargetKind) if target is None else (TargetKind(target),)
+    targets = tuple(TARGETS) if target is None else (TargetKind(target),)
     if as_json:
-        click.echo(json.dumps({t.value: {p.value: _answer(t, p) for p in Precision} for t in targets}, indent=1))
+        click.echo(json.dumps({t: {p.value: _answer(t, p) for p in Precision} for t in targets}, indent=1))
     elif target is None:
-        rows = [(t.value, *("yes" if p in PRECISIONS_OF[t] else "–" for p in Precision)) for t in targets]
+        rows = [(t, *("yes" if p in profile_of(t).precisions else "–" for p in Precision)) for t in targets]
         click.echo(markdown(("target", *(p.value for p in Precision)), rows))
     else:
         only = targets[0]
         rows = [(p.value, *_words(only, p)) for p in Precision]
-        click.echo(markdown((only.value, "", "nearest"), rows))
+        click.echo(markdown((only, "", "nearest"), rows))
 
 
 def _answer(target: TargetKind, precision: Precision) -> dict[str, object]:
-    if precision in PRECISIONS_OF[target]:
+    if precision in profile_of(target).precisions:
         return {"possible": True}
     near = nearest_precision(target, precision)
-    return {"possible": False, "reason": WHY_NOT[target][precision], "nearest": near.value}
+    return {"possible": False, "reason": profile_of(target).refusals[precision], "nearest": near.value}
 
 
 def _words(target: TargetKind, precision: Precision) -> tuple[str, str]:
-    if precision in PRECISIONS_OF[target]:
+    if precision in profile_of(target).precisions:
         return "yes", ""
-    return WHY_NOT[target][precision], nearest_precision(target, precision).value
+    return profile_of(target).refusals[precision], nearest_precision(target, precision).value

@@ -15,7 +15,7 @@ from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError, GateError
 from pocketcrafter.runtime.files import write_text
-from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.targets import ONNX
 
 Positive = Annotated[float, Field(gt=0)]
 _MEBI: Final = 1 << 20
@@ -125,9 +125,9 @@ def overlay(report: SearchReport, extends: Path | str) -> dict[str, Any]:
     facts: dict[str, Any] = {"extends": str(extends), "name": "searched"}
     if trial.component is Component.DECODER:
         # What has 2 bits runs on ONNX Runtime alone.
-        facts["targets"] = [TargetKind.ONNX.value]
+        facts["targets"] = [str(ONNX)]
         own = trial.dear_bits or max(trial.bits, 4)
-        made = {"precision": {TargetKind.ONNX.value: f"w{own}"}}
+        made = {"precision": {str(ONNX): f"w{own}"}}
         if trial.bits != own:
             made["weight_bits"] = dict.fromkeys(report.chosen.cheap, trial.bits)
     if report.dear and not (trial.component is Component.DECODER and trial.dear_bits):

@@ -18,7 +18,7 @@ from pocketcrafter.export.builder.store import Store
 from pocketcrafter.export.recipe import DEFAULT, Gates, load_recipe
 from pocketcrafter.runtime.capabilities import with_sdk
 from pocketcrafter.runtime.cli.bars import Bars
-from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.targets import TARGETS, TargetKind
 
 _BUNDLE: Final = Path("build/default.pcbundle")
 
@@ -34,7 +34,7 @@ _BUNDLE: Final = Path("build/default.pcbundle")
 @click.option(
     "--target",
     "targets",
-    type=click.Choice([t.value for t in TargetKind]),
+    type=click.Choice(list(TARGETS)),
     multiple=True,
     help="Build only this target; may be given again.",
 )

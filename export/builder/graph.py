@@ -16,13 +16,14 @@ from pocketcrafter.export.builder.settings import (
 )
 from pocketcrafter.export.builder.stage import Estimate, Stage
 from pocketcrafter.export.builder.steps.names import COMPILED, TOKENIZER_INPUT
+from pocketcrafter.export.lower.profiles import profile_of
 from pocketcrafter.export.names import CRITIC_SHA256, TOKENIZER_SHA256
-from pocketcrafter.export.precisions import COMPILED_FROM, TOGETHER, compiled_precision, runs_as
+from pocketcrafter.export.precisions import compiled_precision, runs_as
 from pocketcrafter.export.recipe import WEIGHT_ONLY, Recipe, resolve
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import ConfigError
-from pocketcrafter.runtime.targets import COREML_PACKAGES, DEVICE_PROGRAMS, QNN_CONTEXTS, QNN_PROGRAMS, TargetKind
+from pocketcrafter.runtime.targets import TargetKind
 
 _STEPS: Final = "pocketcrafter.export.builder.steps"
 _TORCH: Final = ("torch", "safetensors", "numpy")
@@ -33,26 +34,10 @@ _NEEDS: Final[Mapping[Component, tuple[Component, ...]]] = {
 }
 """Components whose outputs are another one's inputs."""
 
-_TOOLS: Final[Mapping[TargetKind, tuple[str, ...]]] = {
-    TargetKind.ONNX: ("onnx", "onnxscript", "onnxruntime", "nncf"),
-    TargetKind.EXECUTORCH_XNNPACK: ("executorch", "torchao"),
-    **dict.fromkeys(QNN_CONTEXTS, ("onnx", "onnxscript", "onnxruntime", "onnxruntime-qnn")),
-    **dict.fromkeys(QNN_PROGRAMS, ("executorch", "torchao", "onnxruntime-qnn")),
-    **dict.fromkeys(COREML_PACKAGES, ("coremltools",)),
-    TargetKind.EXECUTORCH_COREML: ("executorch", "coremltools"),
-    **dict.fromkeys(DEVICE_PROGRAMS, ("executorch",)),
-}
-
 # On a core with AVX512, for networks of about three million parameters. The decoder writes its samples itself.
 _EXAMPLES_SECONDS: Final[Mapping[Component, float]] = {Component.DECODER: 20}
-_LOWER_SECONDS: Final[Mapping[TargetKind, float]] = {
-    TargetKind.EXECUTORCH_XNNPACK: 60,
-    **dict.fromkeys(QNN_PROGRAMS, 80),
-    TargetKind.EXECUTORCH_COREML: 30,
-}
 _SHARE_OF_COMPILER: Final = 0.3
 """What each further target costs of those that are lowered together."""
-_PROVE_SECONDS: Final[Mapping[TargetKind, float]] = dict.fromkeys((*QNN_CONTEXTS, *QNN_PROGRAMS), 15)
 _EXAMPLES_COST: Final = Estimate(seconds=8, ram_mib=1000, disk_mib=150)
 _LOWER_COST: Final = Estimate(seconds=20, ram_mib=1700, disk_mib=15)
 _PROVE_COST: Final = Estimate(seconds=3, ram_mib=800, disk_mib=1)
@@ -76,7 +61,7 @@ def bundle_stage(recipe: Recipe, recipe_path: Path, targets: tuple[TargetKind, .
         there.
     """
     chosen = targets or recipe.targets
-    if absent := [t.value for t in chosen if t not in recipe.buildable]:
+    if absent := [t for t in chosen if t not in recipe.buildable]:
         has = ", ".join(recipe.buildable)
         raise ConfigError(f"{recipe_path}: the recipe has no target {', '.join(absent)}; it has {has}.")
     weights = {c: resolve(recipe_path, made.weights) for c, made in recipe.components.items()}
@@ -100,7 +85,7 @@ def bundle_stage(recipe: Recipe, recipe_path: Path, targets: tuple[TargetKind, .
             inputs[f"{component}.{target}.proof"] = _proved(recipe, component, target, lowered, examples)
     for index, text in enumerate(recipe.licenses):
         inputs[f"license.{index}"] = resolve(recipe_path, text.path)
-    tools = {tool for target in chosen for tool in _TOOLS[target]} | set(_TORCH) | {"pocketcrafter"}
+    tools = {tool for target in chosen for tool in profile_of(target).tools} | set(_TORCH) | {"pocketcrafter"}
     settings = BundleSettings(
         name=recipe.name,
         targets=chosen,
@@ -137,7 +122,7 @@ def _examples(recipe: Recipe, recipe_path: Path, component: Component, weights: 
             goldens=recipe.calibration.goldens,
         ),
         tools=(*_TORCH, *_PHOTOS),
-        estimate=_cost(_EXAMPLES_COST, _EXAMPLES_SECONDS.get(component)),
+        estimate=replace(_EXAMPLES_COST, seconds=_EXAMPLES_SECONDS.get(component, _EXAMPLES_COST.seconds)),
     )
 
 
@@ -152,9 +137,11 @@ def _lowered(
     precision = precisions[asked]
     # What an accelerator leaves to the CPU is the same for each of them: it is lowered once.
     target = runs_as(asked, precision)
-    siblings = next((group for group in TOGETHER if target in group), frozenset())
-    together = sorted(t for t in siblings.intersection(chosen) if precisions[t] is precision)
-    return _lowering(recipe, component, tuple(together) or (target,), precision, inputs)
+    targets: tuple[TargetKind, ...] = (target,)
+    if profile_of(target).together:
+        siblings = (t for t in chosen if t.family == target.family and precisions[t] is precision)
+        targets = tuple(sorted(siblings))
+    return _lowering(recipe, component, targets, precision, inputs)
 
 
 def _lowering(
@@ -168,13 +155,14 @@ def _lowering(
 ) -> Stage:
     made = recipe.components[component]
     target = targets[0]
+    profile = profile_of(target)
     same = not to_compile and made.precision.get(target) is precision
     compiled = {}
-    if target in COMPILED_FROM:
+    if profile.compiled_from:
         wanted = compiled_precision(precision)
-        compiled[COMPILED] = _lowering(recipe, component, (COMPILED_FROM[target],), wanted, inputs, to_compile=True)
+        compiled[COMPILED] = _lowering(recipe, component, (profile.compiled_from,), wanted, inputs, to_compile=True)
     what = f"lower {component} for {', '.join(targets)}"
-    cost = _cost(_LOWER_COST, _LOWER_SECONDS.get(target))
+    seconds = profile.lower_seconds * (1 + _SHARE_OF_COMPILER * (len(targets) - 1))
     return Stage(
         name=what if same else f"{what} in {precision}{', to be compiled' if to_compile else ''}",
         run=f"{_STEPS}.lower:run",
@@ -187,13 +175,13 @@ def _lowering(
             weight_bits=made.weight_bits if precision in WEIGHT_ONLY else {},
             to_compile=to_compile,
         ),
-        tools=(*_TORCH, *_TOOLS[target]),
-        estimate=replace(cost, seconds=cost.seconds * (1 + _SHARE_OF_COMPILER * (len(targets) - 1))),
+        tools=(*_TORCH, *profile.tools),
+        estimate=replace(_LOWER_COST, seconds=seconds),
     )
 
 
 def _proved(recipe: Recipe, component: Component, target: TargetKind, lowered: Stage, examples: Stage) -> Stage:
-    made, gates = recipe.components[component], recipe.gates
+    made, gates, profile = recipe.components[component], recipe.gates, profile_of(target)
     return Stage(
         name=f"verify {component} for {target}",
         run=f"{_STEPS}.prove:run",
@@ -209,10 +197,6 @@ def _proved(recipe: Recipe, component: Component, target: TargetKind, lowered: S
             fallbacks=gates.fallbacks,
             pictures=made.pictures,
         ),
-        tools=_TOOLS[target],
-        estimate=_cost(_PROVE_COST, _PROVE_SECONDS.get(target)),
+        tools=profile.tools,
+        estimate=replace(_PROVE_COST, seconds=profile.prove_seconds),
     )
-
-
-def _cost(usual: Estimate, seconds: float | None) -> Estimate:
-    return usual if seconds is None else replace(usual, seconds=seconds)

@@ -53,7 +53,7 @@ def build_outside(
     with replacing(out) as fresh:
         for done, (part, target) in enumerate(jobs):
             progress(f"{part.name} on {target}", done, len(jobs))
-            rungs.append(climb(part, target, fresh / target.value.replace(":", "-")))
+            rungs.append(climb(part, target, fresh / target.replace(":", "-")))
         progress(folder.name, len(jobs), len(jobs))
         if missed := [fault for rung in rungs for fault in faults(rung, gates)]:
             raise GateError(f"{folder}: nothing was written.\n" + "\n".join(missed))

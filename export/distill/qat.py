@@ -34,7 +34,7 @@ from pocketcrafter.quantize.torch.fake_quant_switches import FakeQuantSwitches
 from pocketcrafter.quantize.torch.qat import SwitchedStudent, round_while_training, settled
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import ConfigError
-from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.targets import ONNX
 
 Convert = Callable[[nn.Module], nn.Module]
 
@@ -61,7 +61,7 @@ def bits_in(recipe: Path) -> WeightBits:
         If the recipe is not valid, or quantizes something else than the weights there.
     """
     decoder = load_recipe(recipe).components.get(Component.DECODER)
-    precision = None if decoder is None else decoder.precision.get(TargetKind.ONNX)
+    precision = None if decoder is None else decoder.precision.get(ONNX)
     if decoder is None or precision is None or precision not in WEIGHT_BITS:
         raise ConfigError(f"{recipe}: the decoder's precision for onnx is none of {', '.join(WEIGHT_BITS)}.")
     return WeightBits(WEIGHT_BITS[precision], dict(decoder.weight_bits))

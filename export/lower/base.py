@@ -148,7 +148,7 @@ class Lowering(Protocol):
 
 @runtime_checkable
 class Compiling(Protocol):
-    """A lowering whose compiler starts from another target's artifact; see ``COMPILED_FROM`` in `export.precisions`."""
+    """A lowering whose compiler starts from another target's artifact; see `Profile.compiled_from`."""
 
     def compile(
         self,
@@ -164,7 +164,7 @@ class Compiling(Protocol):
 
 @runtime_checkable
 class Together(Protocol):
-    """A lowering that does most of its work once for several targets; see ``TOGETHER`` in `export.precisions`."""
+    """A lowering that does most of its work once for several targets; see `Profile.together`."""
 
     def lower_together(
         self,

@@ -1,7 +1,7 @@
 """Networks of other people: folders in Hugging Face's layout, as parts that every target's lowering takes."""
 
 from pocketcrafter.export.outside.folder import load_folder
-from pocketcrafter.export.outside.ladder import PRECISION, Rung, climb, faults
+from pocketcrafter.export.outside.ladder import Rung, climb, faults
 from pocketcrafter.export.outside.part import OutsideError, Part
 
-__all__ = ["PRECISION", "OutsideError", "Part", "Rung", "climb", "faults", "load_folder"]
+__all__ = ["OutsideError", "Part", "Rung", "climb", "faults", "load_folder"]

@@ -1,6 +1,6 @@
 """Takes the parts of a foreign network up the ladder of each target, and tells where one refuses."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -8,45 +8,22 @@ from typing import Final
 from pydantic import Field
 from torch import nn
 
-from pocketcrafter.export.lower import LOWERINGS
 from pocketcrafter.export.lower.base import LoweredArtifact, Sample, as_tensors, compare, run_torch
-from pocketcrafter.export.lower.onnx import OnnxLowering
-from pocketcrafter.export.lower.plain import plainly
+from pocketcrafter.export.lower.decompositions import plainly
+from pocketcrafter.export.lower.onnx.lowering import OnnxLowering
+from pocketcrafter.export.lower.profiles import profile_of
+from pocketcrafter.export.lower.registry import LOWERINGS
 from pocketcrafter.export.outside.part import GraphPart, OutsideError, Part, draw_samples
 from pocketcrafter.export.recipe import Gates
 from pocketcrafter.runtime.bundle.results import Fallback, Fidelity, Precision
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import GateError
-from pocketcrafter.runtime.targets import (
-    ARTIFACT_SUFFIX,
-    COREML_PACKAGES,
-    QNN_CONTEXTS,
-    QNN_PROGRAMS,
-    VENDOR_PROGRAMS,
-    TargetKind,
-)
+from pocketcrafter.runtime.targets import ONNX, TARGETS, TargetKind
 
 _SAMPLES: Final = 4
 _CALIBRATED: Final = 8
 """Samples where activations have ranges."""
 _SEED: Final = 0
-
-# In floating point where a target has it: what quantization costs foreign weights is another table.
-PRECISION: Final[Mapping[TargetKind, Precision]] = {
-    TargetKind.ONNX: Precision.FP32,
-    TargetKind.EXECUTORCH_XNNPACK: Precision.FP32,
-    **dict.fromkeys(QNN_CONTEXTS, Precision.FP16),
-    **dict.fromkeys(QNN_PROGRAMS, Precision.FP16),
-    **dict.fromkeys((*COREML_PACKAGES, TargetKind.EXECUTORCH_COREML), Precision.FP16),
-    TargetKind.EXECUTORCH_VULKAN: Precision.FP16,
-    **dict.fromkeys(VENDOR_PROGRAMS, Precision.FP16),
-}
-"""What foreign networks are lowered to."""
-
-PLAINLY: Final = frozenset(
-    {TargetKind.EXECUTORCH_XNNPACK, TargetKind.EXECUTORCH_VULKAN, *QNN_CONTEXTS, *QNN_PROGRAMS, *VENDOR_PROGRAMS}
-)
-"""Targets that take few operators; ONNX Runtime and Core ML have fused ones of their own for what is rewritten."""
 
 _REWRITTEN_DB: Final = 90.0
 """Rewritten, a network must be itself up to float rounding."""
@@ -80,12 +57,14 @@ def climb(part: Part | GraphPart, target: TargetKind, out: Path, precision: Prec
     out
         Folder of the artifact, which is named after the part; made where there is none.
     precision
-        That of `PRECISION` where none is given.
+        That of the target's own arithmetic where none is given: what quantization costs foreign weights is another
+        table.
     """
-    precision, path = precision or PRECISION[target], out / f"{part.name}{ARTIFACT_SUFFIX[target]}"
+    own = profile_of(target).native_float
+    precision, path = precision or own, out / f"{part.name}{TARGETS[target].suffix}"
     out.mkdir(parents=True, exist_ok=True)
     try:
-        count = _SAMPLES if precision is PRECISION[target] else _CALIBRATED
+        count = _SAMPLES if precision is own else _CALIBRATED
         samples = draw_samples(part.spec, count, _SEED)
         made = _lowered(part, target, samples, precision, path)
     except Exception as error:  # a toolchain raises whatever it meets
@@ -111,9 +90,9 @@ def _lowered(
     part: Part | GraphPart, target: TargetKind, samples: Sequence[Sample], precision: Precision, path: Path
 ) -> LoweredArtifact:
     if isinstance(part, Part):
-        network = _written_plainly(part) if target in PLAINLY else part.module
+        network = _written_plainly(part) if profile_of(target).decomposed else part.module
         return LOWERINGS[target].lower(network, part.spec, samples, precision, path)
-    if target is not TargetKind.ONNX:
+    if target != ONNX:
         raise OutsideError(f"{part.name} comes as ONNX from optimum, which {target} does not read; lower it for onnx.")
     return OnnxLowering().lower_graph(part.graph, part.spec, samples, precision, path)
 

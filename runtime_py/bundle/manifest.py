@@ -8,13 +8,13 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from pocketcrafter.runtime.backends.names import BACKEND_OF, BackendName
+from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, LadderGates, Precision, RungResult
 from pocketcrafter.runtime.components import Component, ComponentSpec, TensorSpec
 from pocketcrafter.runtime.config import Config, parse_json
 from pocketcrafter.runtime.errors import BundleError
 from pocketcrafter.runtime.gate import GateSettings
-from pocketcrafter.runtime.targets import TargetKind, artifact_suffixes
+from pocketcrafter.runtime.targets import TARGETS, TargetKind
 
 SCHEMA_VERSION: Final = 1
 MANIFEST: Final = "manifest.json"
@@ -122,8 +122,8 @@ class TargetEntry(Config):
 
     @model_validator(mode="after")
     def _backend_runs_kind(self) -> Self:
-        if self.backend is not BACKEND_OF[self.kind]:
-            raise ValueError(f"`{self.kind}` is run by {BACKEND_OF[self.kind]}, not by {self.backend}")
+        if self.backend is not TARGETS[self.kind].backend:
+            raise ValueError(f"`{self.kind}` is run by {TARGETS[self.kind].backend}, not by {self.backend}")
         return self
 
 
@@ -260,6 +260,6 @@ def _check_targets(component: ComponentEntry, targets: Mapping[str, TargetEntry]
         has, wants = ", ".join(sorted(component.artifacts)), ", ".join(sorted(targets))
         raise ValueError(f"`{name}` has artifacts for {has}; the bundle's targets are {wants}")
     for target, artifact in component.artifacts.items():
-        suffixes = artifact_suffixes(targets[target].kind)
+        suffixes = TARGETS[targets[target].kind].suffixes
         if PurePosixPath(artifact.path).suffix not in suffixes:
             raise ValueError(f"`{name}` for {target} is {artifact.path}; it must end in {' or '.join(suffixes)}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from pocketcrafter.runtime.backends.base import Session
-from pocketcrafter.runtime.backends.names import AUTO_ORDER, BACKEND_OF, BackendName
+from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.backends.registry import WeightsBackend, usable_backend
 from pocketcrafter.runtime.bundle.archive import unpack
 from pocketcrafter.runtime.bundle.integrity import (
@@ -31,6 +31,7 @@ from pocketcrafter.runtime.bundle.manifest import (
 )
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import BackendError, BundleError
+from pocketcrafter.runtime.targets import AUTO_ORDER, TARGETS
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ class Bundle:
         """
         for kind in AUTO_ORDER:
             for name, target in self.manifest.targets.items():
-                if target.kind is kind and backend in {None, target.backend}:
+                if target.kind == kind and backend in {None, target.backend}:
                     return name
         has = ", ".join(f"{name} ({t.backend})" for name, t in self.manifest.targets.items())
         raise BundleError(f"{self.path}: no target for the backend {backend or 'auto'}; the bundle has {has}.")
@@ -213,7 +214,7 @@ class Bundle:
         """Open a component's artifact for one of the bundle's targets; raises as :meth:`session` does."""
         entry = self.manifest.entry(component)
         path, stamps = self._artifact(entry, target)
-        backend = usable_backend(BACKEND_OF[self.manifest.targets[target].kind])
+        backend = usable_backend(TARGETS[self.manifest.targets[target].kind].backend)
         session = backend.open(path, entry.spec, threads)
         # The backend, or a process of its own, read the files again: what it read must be what was hashed.
         if changed := [name for name, stamp in stamps.items() if Stamp.of(self.root / name) != stamp]:

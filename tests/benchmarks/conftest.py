@@ -38,7 +38,7 @@ from pocketcrafter.runtime.critique import AttributeOpinion
 from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.grid import IDENTITY
 from pocketcrafter.runtime.plan import Attribute, EditPlan
-from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.targets import ONNX
 
 HOSTILE = '</script><img src="https://example.com/x.png" onerror="alert(1)">'
 
@@ -74,7 +74,7 @@ def write_bundle(
         root,
         name="small",
         components=tuple(_entry(root, POCKET_SPECS[c], rungs(second_passed), text) for c in networks),
-        targets={"onnx": TargetEntry(kind=TargetKind.ONNX, backend=BackendName.ONNXRUNTIME)},
+        targets={"onnx": TargetEntry(kind=ONNX, backend=BackendName.ONNXRUNTIME)},
         gate=GateSettings.uniform(presence=0.5, confidence=0.5, dead_zone=0.1),
         licenses=(LicenseEntry(spdx="Apache-2.0", path="LICENSES/Apache-2.0.txt", covers=text),),
         training_data=TrainingData(summary=text),

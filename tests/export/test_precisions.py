@@ -5,29 +5,30 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pocketcrafter.export.precisions import PRECISIONS_OF, WHY_NOT, nearest_precision, refusal
+from pocketcrafter.export.lower.profiles import profile_of
+from pocketcrafter.export.precisions import nearest_precision, refusal
 from pocketcrafter.export.recipe import load_recipe
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.errors import ConfigError
-from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.targets import TARGETS, TargetKind
 
 
-@pytest.mark.parametrize("target", TargetKind)
+@pytest.mark.parametrize("target", TARGETS)
 def test_every_precision_is_there_or_has_a_reason(target: TargetKind) -> None:
-    lacking = set(Precision) - set(PRECISIONS_OF[target])
-    assert lacking <= set(WHY_NOT[target])
+    lacking = set(Precision) - set(profile_of(target).precisions)
+    assert lacking <= set(profile_of(target).refusals)
     for precision in Precision:
         near, why = nearest_precision(target, precision), refusal(target, precision)
-        assert near in PRECISIONS_OF[target]
+        assert near in profile_of(target).precisions
         assert (near == precision) == (why is None) == (precision not in lacking)
         if why is not None:
-            assert WHY_NOT[target][precision] in why
+            assert profile_of(target).refusals[precision] in why
             assert f"The nearest is {near}" in why
 
 
 def test_what_is_nearest_has_as_few_bits() -> None:
     four = {Precision.W4, Precision.A8W4_DYNAMIC, Precision.A16W4, Precision.PALETTE4}
-    able = [target for target in TargetKind if four & set(PRECISIONS_OF[target])]
+    able = [target for target in TARGETS if four & set(profile_of(target).precisions)]
     assert len(able) >= 11
     for target in able:
         assert {nearest_precision(target, precision) for precision in four} <= four

@@ -9,7 +9,6 @@ from pocketcrafter.export.builder.report import parity_report
 from pocketcrafter.export.builder.settings import BundleSettings, CalibrationRecord, LoweringRecord
 from pocketcrafter.export.builder.stage import Progress, content_hash, tool_versions
 from pocketcrafter.export.builder.steps.names import BUNDLE, CALIBRATED_WITH, PROOF, RECORD, lowered_to
-from pocketcrafter.runtime.backends.names import BACKEND_OF
 from pocketcrafter.runtime.bundle.manifest import (
     TOKENIZER,
     Artifact,
@@ -22,7 +21,7 @@ from pocketcrafter.runtime.bundle.manifest import (
 from pocketcrafter.runtime.bundle.writer import seal
 from pocketcrafter.runtime.components import POCKET_SPECS, Component
 from pocketcrafter.runtime.gate import GateSettings
-from pocketcrafter.runtime.targets import OS_OF, SOC_OF
+from pocketcrafter.runtime.targets import TARGETS
 
 
 def run(inputs: Mapping[str, Path], settings: BundleSettings, out: Path, progress: Progress) -> None:
@@ -52,10 +51,8 @@ def run(inputs: Mapping[str, Path], settings: BundleSettings, out: Path, progres
         name=settings.name,
         components=tuple(entries),
         targets={
-            kind.value: TargetEntry(
-                kind=kind, backend=BACKEND_OF[kind], soc=SOC_OF.get(kind), minimum_os=OS_OF.get(kind)
-            )
-            for kind in settings.targets
+            row.kind: TargetEntry(kind=row.kind, backend=row.backend, soc=row.soc, minimum_os=row.min_os)
+            for row in map(TARGETS.__getitem__, settings.targets)
         },
         gate=GateSettings.model_validate_json(inputs["gate"].read_bytes()),
         licenses=tuple(licenses),
@@ -85,7 +82,7 @@ def _component(
         lowered = lowered_to(inputs[f"{component}.{target}.lowered"], target, artifact.precision)
         record = LoweringRecord.model_validate_json((lowered / RECORD).read_bytes())
         _copy(lowered / record.artifact, root, artifact.path)
-        artifacts[target.value] = artifact
+        artifacts[target] = artifact
     if card := inputs.get(f"{component}.card"):
         _copy(card, root, f"reports/{component}.md")
     if tokenizer := inputs.get(f"{component}.tokenizer"):

@@ -9,11 +9,12 @@ import numpy as np
 from pocketcrafter.export.builder.settings import LoweringRecord, LowerSettings
 from pocketcrafter.export.builder.stage import Progress
 from pocketcrafter.export.builder.steps.names import CALIBRATION, COMPILED, HESSIANS, RECORD, lowered_to
-from pocketcrafter.export.lower import LOWERINGS, TO_COMPILE
 from pocketcrafter.export.lower.base import Compiling, Guided, LoweredArtifact, Lowering, Together
-from pocketcrafter.export.lower.quick import quicken
+from pocketcrafter.export.lower.fx_patches import quicken
+from pocketcrafter.export.lower.profiles import profile_of
+from pocketcrafter.export.lower.registry import LOWERINGS, TO_COMPILE
 from pocketcrafter.export.models import load_component
-from pocketcrafter.export.precisions import COMPILED_FROM, compiled_precision
+from pocketcrafter.export.precisions import compiled_precision
 from pocketcrafter.quantize.algorithms.hessians import read_hessians
 from pocketcrafter.quantize.algorithms.rounding import Guidance
 from pocketcrafter.quantize.calibration import check_samples
@@ -21,7 +22,7 @@ from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import POCKET_SPECS
 from pocketcrafter.runtime.errors import ConfigError
-from pocketcrafter.runtime.targets import ARTIFACT_SUFFIX, TargetKind
+from pocketcrafter.runtime.targets import TARGETS, TargetKind
 
 _CALIBRATED: Final = frozenset({Precision.INT8, Precision.A16W8, Precision.A16W4})
 """Precisions whose activation ranges are read from the samples, on one target at least."""
@@ -38,7 +39,7 @@ def run(inputs: Mapping[str, Path], settings: LowerSettings, out: Path, progress
     for target in settings.targets:
         folder = lowered_to(out, target, settings.precision)
         folder.mkdir()
-        outs[target] = folder / f"{settings.component}{ARTIFACT_SUFFIX[target]}"
+        outs[target] = folder / f"{settings.component}{TARGETS[target].suffix}"
     for lowered in _lower(inputs, settings, outs, progress):
         record = LoweringRecord(
             artifact=lowered.path.name,
@@ -59,8 +60,9 @@ def _lower(
     model = load_component(settings.component, inputs["weights"])
     calibration = read_calibration(inputs["examples"] / CALIBRATION)
     lowering = (TO_COMPILE if settings.to_compile else LOWERINGS)[target]
-    if COMPILED in inputs and isinstance(lowering, Compiling):
-        source = _read_lowered(lowered_to(inputs[COMPILED], COMPILED_FROM[target], compiled_precision(precision)))
+    compiled_from = profile_of(target).compiled_from
+    if compiled_from and COMPILED in inputs and isinstance(lowering, Compiling):
+        source = _read_lowered(lowered_to(inputs[COMPILED], compiled_from, compiled_precision(precision)))
         return [lowering.compile(source, model, spec, calibration, precision, outs[target])]
     if precision in _CALIBRATED:
         check_samples(calibration)

@@ -6,7 +6,7 @@ from typing import Final
 from pocketcrafter.export.precisions import runs_as
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import Component
-from pocketcrafter.runtime.targets import ARTIFACT_SUFFIX, TargetKind
+from pocketcrafter.runtime.targets import TARGETS, TargetKind
 
 CALIBRATION: Final = "calibration.npz"
 HESSIANS: Final = "hessians.npz"
@@ -27,7 +27,7 @@ def lowered_to(result: Path, target: TargetKind, precision: Precision) -> Path:
 
 def artifact_path(component: Component, target: TargetKind) -> str:
     """Return where an artifact lies in a bundle."""
-    return f"targets/{_named(target)}/{component}{ARTIFACT_SUFFIX[target]}"
+    return f"targets/{_named(target)}/{component}{TARGETS[target].suffix}"
 
 
 def _named(target: TargetKind) -> str:

@@ -8,13 +8,14 @@ from pocketcrafter.export.builder.settings import LoweringRecord, ProveSettings
 from pocketcrafter.export.builder.stage import Progress
 from pocketcrafter.export.builder.steps.names import PROOF, RECORD, artifact_path, lowered_to
 from pocketcrafter.export.precisions import ON_THE_CPU, runs_as
-from pocketcrafter.runtime.backends.names import BACKEND_OF, BackendName
+from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.backends.registry import usable_backend
 from pocketcrafter.runtime.bundle.manifest import Artifact
 from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, Precision, RungResult
 from pocketcrafter.runtime.bundle.verify import compare_golden
 from pocketcrafter.runtime.components import POCKET_SPECS
 from pocketcrafter.runtime.errors import GateError
+from pocketcrafter.runtime.targets import TARGETS
 
 _THREADS: Final = 1
 
@@ -33,7 +34,7 @@ def run(inputs: Mapping[str, Path], settings: ProveSettings, out: Path, progress
     record = LoweringRecord.model_validate_json((lowered / RECORD).read_bytes())
     spec = POCKET_SPECS[settings.component]
     goldens: list[Fidelity] = []
-    runner = BACKEND_OF[runs_as(settings.target, settings.precision)]
+    runner = TARGETS[runs_as(settings.target, settings.precision)].backend
     if runner is BackendName.DEVICE:
         _write(judge(record, goldens, settings), out)
         return
@@ -61,7 +62,7 @@ def judge(record: LoweringRecord, goldens: Sequence[Fidelity], settings: ProveSe
         With every gate that was missed.
     """
     quantized = settings.precision not in {Precision.FP32, Precision.FP16}
-    ran = BACKEND_OF[runs_as(settings.target, settings.precision)] is not BackendName.DEVICE
+    ran = TARGETS[runs_as(settings.target, settings.precision)].backend is not BackendName.DEVICE
     golden_gate_db = settings.rung1_sqnr_db if quantized else settings.rung2_sqnr_db
     coverage = _with_permissions(record.coverage, settings.fallbacks)
     missed = [
@@ -93,7 +94,7 @@ def _rungs(record: LoweringRecord, settings: ProveSettings, *, quantized: bool, 
         gate=gate1,
         fidelity=record.rung1 if quantized else (),
     )
-    own = runs_as(settings.target, settings.precision) is settings.target
+    own = runs_as(settings.target, settings.precision) == settings.target
     how = record.rung2_how if own else f"{ON_THE_CPU}{record.rung2_how}"
     rung2 = RungResult(rung=2, passed=True if ran else None, how=how, gate=gate2, fidelity=record.rung2)
     return (

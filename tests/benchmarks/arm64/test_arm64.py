@@ -22,7 +22,7 @@ from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Fidelity, Precision
 from pocketcrafter.runtime.components import POCKET_SPECS, Component
 from pocketcrafter.runtime.errors import BackendError
-from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.targets import XNNPACK
 
 TONE = POCKET_SPECS[Component.TONE]
 needs_qemu = pytest.mark.skipif(shutil.which(EMULATOR) is None, reason="no QEMU for ARM64 here")
@@ -68,7 +68,7 @@ def test_a_program_for_another_processor_is_an_error_that_names_the_artifact(tmp
     system, artifact = _system(tmp_path), tmp_path / "tone.pte"
     shutil.copy(sys.executable, system.root / RUNNER)
     with pytest.raises(BackendError, match=r"tone\.pte: on emulated ARM64 .* ended with code"):
-        run_emulated(system, TargetKind.EXECUTORCH_XNNPACK, artifact, TONE, _zeros())
+        run_emulated(system, XNNPACK, artifact, TONE, _zeros())
 
 
 @needs_qemu
@@ -80,7 +80,7 @@ def test_a_runner_that_leaves_nothing_is_an_error(tmp_path: Path, body: str) -> 
     compiler = ["aarch64-linux-gnu-g++", "-static", str(source), "-o", str(system.root / RUNNER)]
     subprocess.run(compiler, check=True)  # noqa: S603 - our own source
     with pytest.raises(BackendError, match=r"left no outputs|ended with code 3 and said: no memory"):
-        run_emulated(system, TargetKind.EXECUTORCH_XNNPACK, tmp_path / "tone.pte", TONE, _zeros())
+        run_emulated(system, XNNPACK, tmp_path / "tone.pte", TONE, _zeros())
 
 
 @pytest.mark.parametrize(("host_db", "golden_db"), [(39.0, 60.0), (80.0, 29.0)])

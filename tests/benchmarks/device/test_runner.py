@@ -38,7 +38,7 @@ from pocketcrafter.runtime.bundle.results import Coverage, Precision
 from pocketcrafter.runtime.bundle.writer import seal
 from pocketcrafter.runtime.components import Component, ComponentSpec, TensorSpec
 from pocketcrafter.runtime.gate import GateSettings
-from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.targets import XNNPACK
 
 SPEC = ComponentSpec(
     component=Component.RESTORE,
@@ -94,7 +94,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         root,
         name="tiny",
         components=(entry,),
-        targets={"executorch-xnnpack": TargetEntry(kind=TargetKind.EXECUTORCH_XNNPACK, backend=BackendName.EXECUTORCH)},
+        targets={"executorch-xnnpack": TargetEntry(kind=XNNPACK, backend=BackendName.EXECUTORCH)},
         gate=GateSettings.uniform(presence=0.5, confidence=0.5, dead_zone=0.05),
         licenses=(LicenseEntry(spdx="Apache-2.0", path="LICENSES/Apache-2.0.txt", covers="everything"),),
         training_data=TrainingData(),

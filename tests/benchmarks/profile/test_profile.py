@@ -22,7 +22,7 @@ from pocketcrafter.benchmarks.profile.peak import Peaks, measure_peaks
 from pocketcrafter.benchmarks.profile.rest import where_time_goes
 from pocketcrafter.benchmarks.profile.results import NetworkProfile, OpProfile, ProfileReport, read_profile
 from pocketcrafter.benchmarks.profile.table import as_csv, as_trace, profile_lines
-from pocketcrafter.export.lower.onnx import export_onnx
+from pocketcrafter.export.lower.onnx.lowering import export_onnx
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import Component, ComponentSpec, TensorSpec

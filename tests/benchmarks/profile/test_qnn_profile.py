@@ -14,7 +14,7 @@ from pocketcrafter.benchmarks.profile.layers import LayerKind, layers_of
 from pocketcrafter.benchmarks.profile.qnn_engine import profile_qnn
 from pocketcrafter.benchmarks.profile.results import NetworkProfile, ProfileReport
 from pocketcrafter.benchmarks.profile.table import profile_lines
-from pocketcrafter.export.lower.onnx import export_onnx
+from pocketcrafter.export.lower.onnx.lowering import export_onnx
 from pocketcrafter.quantize.onnx.qdq import quantize_onnx
 from pocketcrafter.runtime.backends.qnn import run_qnn, why_no_qnn
 from pocketcrafter.runtime.bundle.results import Precision

@@ -41,7 +41,7 @@ from pocketcrafter.runtime.plan import Attribute
 from pocketcrafter.runtime.prose.prompt import Mode
 from pocketcrafter.runtime.prose.tokenizer import Words
 from pocketcrafter.runtime.prose.writer import Writer
-from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.targets import ONNX
 
 HARM = {"a": 0.1, "b": 3.0, "c": 0.5}
 BYTES = {"a": 100, "b": 100, "c": 1000}
@@ -181,8 +181,8 @@ def test_a_mixture_of_bits_is_a_recipe_for_onnx(tmp_path: Path) -> None:
     found = search(head, Laboratory(settings, Layers(), Journal(None, head)), Budget.parse("gate=0.02"))
     write_overlay(found, DEFAULT, tmp_path / "mixed.yaml")
     recipe = load_recipe(tmp_path / "mixed.yaml")
-    assert recipe.targets == (TargetKind.ONNX,)
-    assert recipe.components[Component.DECODER].precision[TargetKind.ONNX] is Precision.W4
+    assert recipe.targets == (ONNX,)
+    assert recipe.components[Component.DECODER].precision[ONNX] is Precision.W4
     assert recipe.components[Component.DECODER].weight_bits == {"word": 2}
 
 

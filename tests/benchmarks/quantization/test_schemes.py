@@ -14,7 +14,7 @@ from pocketcrafter.quantize.algorithms.blocks import Blocks
 from pocketcrafter.quantize.algorithms.rounding import NEAREST, Guidance, blocks_of
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import Component
-from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.targets import ONNX, TARGETS
 
 _MIXED = DEFAULT.with_name("mixed.yaml")
 _LEAST_INT8_BITS = 8
@@ -29,7 +29,7 @@ def test_every_pair_is_told() -> None:
     result = CliRunner().invoke(quantize, ["schemes", "--json"])
     assert result.exit_code == 0, result.output
     told = json.loads(result.output)
-    assert set(told) == {t.value for t in TargetKind}
+    assert set(told) == set(TARGETS)
     assert all(set(answers) == {p.value for p in Precision} for answers in told.values())
     assert told["coreml:ios17"]["w4"]["nearest"] == "palette4"
     one = CliRunner().invoke(quantize, ["schemes", "--target", "executorch-xnnpack"])
@@ -47,4 +47,4 @@ def test_the_mixed_recipe_is_a_third_of_int8_and_is_not_rounded_again() -> None:
     original = decoder_network(resolve(DEFAULT, load_recipe(DEFAULT).components[Component.DECODER].weights))
     assert _size(rounded) <= 0.35 * _size(blocks_of(original, 8, NEAREST, brief=True))
     assert _size(rounded) <= 0.35 * sum(b.levels.numel() for b in rounded.values()) * _LEAST_INT8_BITS / 8
-    assert recipe.targets == (TargetKind.ONNX,), "no other target has weights of 2 bits"
+    assert recipe.targets == (ONNX,), "no other target has weights of 2 bits"

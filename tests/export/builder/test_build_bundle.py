@@ -31,12 +31,12 @@ from pocketcrafter.runtime.bundle.verify import verify  # noqa: E402
 from pocketcrafter.runtime.components import POCKET_SPECS, Component  # noqa: E402
 from pocketcrafter.runtime.errors import ConfigError, GateError  # noqa: E402
 from pocketcrafter.runtime.gate import GateSettings  # noqa: E402
-from pocketcrafter.runtime.targets import TargetKind  # noqa: E402
+from pocketcrafter.runtime.targets import ONNX  # noqa: E402
 
 RESTORE = Component.RESTORE
 PROVE = ProveSettings(
     component=RESTORE,
-    target=TargetKind.ONNX,
+    target=ONNX,
     precision=Precision.FP32,
     rung1_sqnr_db=30,
     rung1_psnr_db=40,
@@ -100,7 +100,7 @@ def assembled(parts: dict[str, Path], out: Path) -> Path:
     text.write_text("licence text")
     settings = BundleSettings(
         name="small",
-        targets=(TargetKind.ONNX,),
+        targets=(ONNX,),
         components={RESTORE: ComponentFacts(weights="restore.safetensors", license="Apache-2.0")},
         goldens=1,
         licenses=tuple(LicenseFacts(input="text", spdx="Apache-2.0", covers=what) for what in ("code", "weights")),

@@ -4,15 +4,15 @@ import pytest
 
 from pocketcrafter.export.builder.settings import LoweringRecord, ProveSettings
 from pocketcrafter.export.builder.steps.prove import judge
-from pocketcrafter.export.precisions import LEFT_TO
+from pocketcrafter.export.lower.profiles import profile_of
 from pocketcrafter.runtime.bundle.results import Coverage, Fallback, Fidelity, Precision
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import GateError
-from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.targets import ONNX, TARGETS, TargetKind
 
 SETTINGS = ProveSettings(
     component=Component.RESTORE,
-    target=TargetKind.ONNX,
+    target=ONNX,
     precision=Precision.INT8,
     rung1_sqnr_db=30,
     rung1_psnr_db=40,
@@ -105,7 +105,7 @@ def test_full_precision_has_no_rung_1_and_the_higher_golden_gate() -> None:
 
 def test_what_only_a_device_runs_is_told_as_not_run_and_never_as_passed() -> None:
     made = record().model_copy(update={"rung1": (), "rung2": (), "rung2_how": "a phone must"})
-    vulkan = SETTINGS.model_copy(update={"target": TargetKind.EXECUTORCH_VULKAN, "precision": Precision.FP16})
+    vulkan = SETTINGS.model_copy(update={"target": TargetKind("executorch-vulkan"), "precision": Precision.FP16})
     artifact = judge(made, [], vulkan)
     assert [(r.rung, r.passed) for r in artifact.rungs] == [(0, None), (1, None), (2, None), (3, None), (4, None)]
     assert artifact.rungs[2].how == "a phone must"
@@ -116,7 +116,7 @@ def test_what_only_a_device_runs_is_told_as_not_run_and_never_as_passed() -> Non
         judge(made.model_copy(update={"coverage": FULL.model_copy(update={"macs_delegated": 949})}), [], vulkan)
 
 
-@pytest.mark.parametrize("target", LEFT_TO)
+@pytest.mark.parametrize("target", [t for t in TARGETS if profile_of(t).fp32_runs_on])
 def test_what_an_accelerator_leaves_to_the_cpu_is_judged_there_and_says_so(target: TargetKind) -> None:
     settings = SETTINGS.model_copy(update={"target": target, "precision": Precision.FP32})
     rung2 = judge(record(), [fidelity(60, 70)], settings).rungs[2]

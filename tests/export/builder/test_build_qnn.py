@@ -20,7 +20,7 @@ from pocketcrafter.runtime.bundle.manifest import TargetName, safe_path
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import BackendError, ConfigError
-from pocketcrafter.runtime.targets import QNN_PROGRAMS, TargetKind
+from pocketcrafter.runtime.targets import ONNX, TARGETS, TargetKind
 
 _LIBRARIES = ("libonnxruntime_providers_qnn.so", "libQnnHtp.so", "libHtpPrepare.so", "libQnnSystem.so")
 
@@ -47,7 +47,7 @@ def install(site: Path, version: str, libraries: tuple[str, ...] = _LIBRARIES) -
 def test_the_right_wheel_is_taken(site: Path) -> None:
     install(site, "2.5.0")
     assert why_no_qnn() is None
-    check_targets([TargetKind.QNN_SM8750])
+    check_targets([TargetKind("qnn-context:sm8750")])
 
 
 @pytest.mark.usefixtures("site")
@@ -56,7 +56,7 @@ def test_without_the_wheel_the_extra_is_named_before_any_work() -> None:
         "onnxruntime-qnn is not installed: pip install 'pocketcrafter[qnn]'"
     )
     with pytest.raises(PreflightError, match=r"qnn-context:sm8850: .*pip install 'pocketcrafter\[qnn\]'"):
-        check_targets([TargetKind.ONNX, TargetKind.QNN_SM8850])
+        check_targets([ONNX, TargetKind("qnn-context:sm8850")])
     with pytest.raises(BackendError, match=r"pip install 'pocketcrafter\[qnn\]'"):
         run_qnn(Path("any.onnx"))
 
@@ -91,7 +91,7 @@ def test_other_machines_are_told_that_there_is_no_emulator_for_them(
 
 def test_a_target_beside_the_recipes_own_is_built_when_it_is_asked_for() -> None:
     recipe = load_recipe(DEFAULT)
-    asked = {stage.name for stage in bundle_stage(recipe, DEFAULT, (TargetKind.QNN_SM8750,)).ancestors()}
+    asked = {stage.name for stage in bundle_stage(recipe, DEFAULT, (TargetKind("qnn-context:sm8750"),)).ancestors()}
     assert "lower restore for qnn-context:sm8750" in asked
     assert not [name for name in asked if name.startswith("verify") and "onnx" in name]
     default = {stage.name for stage in bundle_stage(recipe, DEFAULT).ancestors()}
@@ -100,7 +100,7 @@ def test_a_target_beside_the_recipes_own_is_built_when_it_is_asked_for() -> None
 
 def test_what_accelerators_leave_to_the_cpu_is_lowered_once() -> None:
     recipe = load_recipe(DEFAULT)
-    asked = (TargetKind.ONNX, TargetKind.QNN_SM8650, TargetKind.QNN_SM8750)
+    asked = (ONNX, TargetKind("qnn-context:sm8650"), TargetKind("qnn-context:sm8750"))
     composition = recipe.components[Component.COMPOSITION]
     assert {composition.precision[target] for target in asked} == {Precision.FP32}
     stages = in_order(bundle_stage(recipe, DEFAULT, asked))
@@ -110,13 +110,13 @@ def test_what_accelerators_leave_to_the_cpu_is_lowered_once() -> None:
 
 def test_programs_for_several_socs_are_lowered_together_where_their_precision_is_one() -> None:
     recipe = load_recipe(DEFAULT)
-    asked = tuple(QNN_PROGRAMS)
+    asked = tuple(t for t in TARGETS if t.family == "executorch-qnn")
     names = {stage.name for stage in bundle_stage(recipe, DEFAULT, asked).ancestors()}
     together = "executorch-qnn:sm8650, executorch-qnn:sm8750, executorch-qnn:sm8850"
     assert f"lower tone for {together}" in names
     assert {f"verify tone for {target}" for target in asked} <= names
     tone = recipe.components[Component.TONE]
-    other = {**tone.precision, TargetKind.EXECUTORCH_QNN_SM8750: Precision.A16W8}
+    other = {**tone.precision, TargetKind("executorch-qnn:sm8750"): Precision.A16W8}
     components = {**recipe.components, Component.TONE: tone.model_copy(update={"precision": other})}
     names = {
         s.name for s in bundle_stage(recipe.model_copy(update={"components": components}), DEFAULT, asked).ancestors()
@@ -128,9 +128,9 @@ def test_programs_for_several_socs_are_lowered_together_where_their_precision_is
 def test_what_is_left_to_the_cpu_is_not_what_the_cpu_has_in_another_precision() -> None:
     recipe = load_recipe(DEFAULT)
     made = recipe.components[Component.COMPOSITION]
-    other = made.model_copy(update={"precision": {**made.precision, TargetKind.ONNX: Precision.INT8}})
+    other = made.model_copy(update={"precision": {**made.precision, ONNX: Precision.INT8}})
     recipe = recipe.model_copy(update={"components": {**recipe.components, Component.COMPOSITION: other}})
-    stages = {s.name: s for s in bundle_stage(recipe, DEFAULT, (TargetKind.ONNX, TargetKind.QNN_SM8650)).ancestors()}
+    stages = {s.name: s for s in bundle_stage(recipe, DEFAULT, (ONNX, TargetKind("qnn-context:sm8650"))).ancestors()}
     found = {
         name: stage.settings.precision
         for name, stage in stages.items()
@@ -144,17 +144,15 @@ def test_what_is_left_to_the_cpu_is_not_what_the_cpu_has_in_another_precision() 
 
 def test_a_target_that_a_component_has_no_precision_for_is_refused() -> None:
     recipe = load_recipe(DEFAULT)
-    tone = recipe.components[Component.TONE].model_copy(update={"precision": {TargetKind.ONNX: Precision.INT8}})
-    recipe = recipe.model_copy(
-        update={"components": {**recipe.components, Component.TONE: tone}, "targets": (TargetKind.ONNX,)}
-    )
+    tone = recipe.components[Component.TONE].model_copy(update={"precision": {ONNX: Precision.INT8}})
+    recipe = recipe.model_copy(update={"components": {**recipe.components, Component.TONE: tone}, "targets": (ONNX,)})
     with pytest.raises(ConfigError, match="has no target qnn-context:sm8750; it has onnx"):
-        bundle_stage(recipe, DEFAULT, (TargetKind.QNN_SM8750,))
+        bundle_stage(recipe, DEFAULT, (TargetKind("qnn-context:sm8750"),))
 
 
 def test_a_manifest_takes_the_target_with_its_soc_and_a_path_that_windows_takes() -> None:
-    path = artifact_path(Component.RESTORE, TargetKind.QNN_SM8750)
+    path = artifact_path(Component.RESTORE, TargetKind("qnn-context:sm8750"))
     assert safe_path(path) == "targets/qnn-context-sm8750/restore.onnx"
-    assert TypeAdapter(TargetName).validate_python("qnn-context:sm8750") == TargetKind.QNN_SM8750
+    assert TypeAdapter(TargetName).validate_python("qnn-context:sm8750") == TargetKind("qnn-context:sm8750")
     with pytest.raises(ValidationError):
         TypeAdapter(TargetName).validate_python("qnn-context:")

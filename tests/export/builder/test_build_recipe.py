@@ -10,7 +10,7 @@ from pocketcrafter.export.yaml_file import read_yaml
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import ConfigError
-from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.targets import ONNX, TARGETS, TargetKind
 
 
 def write(path: Path, **changes: object) -> Path:
@@ -22,7 +22,7 @@ def test_the_shipped_recipe_makes_every_component_for_every_target() -> None:
     recipe = load_recipe(DEFAULT)
     assert set(recipe.components) == set(Component)
     assert set(recipe.targets) <= set(recipe.buildable)
-    assert set(recipe.buildable) == set(TargetKind)
+    assert set(recipe.buildable) == set(TARGETS)
 
 
 def test_every_shipped_recipe_is_valid() -> None:
@@ -38,7 +38,46 @@ def test_a_recipe_may_say_only_what_is_other(tmp_path: Path) -> None:
     assert recipe.gates == default.gates.model_copy(update={"coverage": 0.5})
     assert recipe.components[Component.CRITIC] == default.components[Component.CRITIC]
     changed = recipe.components[Component.TONE].precision
-    assert changed == {**default.components[Component.TONE].precision, TargetKind.ONNX: Precision.FP32}
+    assert changed == {**default.components[Component.TONE].precision, ONNX: Precision.FP32}
+
+
+def test_a_family_names_its_targets_but_those_with_a_key_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    precision = {"qnn-context:*": "fp16", "qnn-context:sm8750": "a16w8"}
+    path.write_text(yaml.safe_dump({"extends": "default.yaml", "components": {"tone": {"precision": precision}}}))
+    made = load_recipe(path).components[Component.TONE].precision
+    own = {target: made[target] for target in TARGETS if target.family == "qnn-context"}
+    assert own.pop(TargetKind("qnn-context:sm8750")) is Precision.A16W8
+    assert len(own) > 1
+    assert set(own.values()) == {Precision.FP16}
+
+
+def test_a_family_says_what_the_extended_recipe_says_of_single_targets_no_more(tmp_path: Path) -> None:
+    target = "coreml:ios18"
+    for name, under, key, precision in (("a", "default.yaml", target, "w4"), ("b", "a.yaml", "coreml:*", "fp16")):
+        made = {"extends": under, "components": {"decoder": {"precision": {key: precision}}}}
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(made))
+    of = {name: load_recipe(tmp_path / f"{name}.yaml").components[Component.DECODER].precision for name in "ab"}
+    assert of["a"][TargetKind(target)] is Precision.W4
+    assert of["b"][TargetKind(target)] is Precision.FP16
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("qnn-contxt:*", r"precision: `qnn-contxt:\*` matches no target; did you mean `qnn-context:\*`\?"),
+        (
+            "onnx:*",
+            r"`onnx:\*` matches no target; families of targets are coreml:\*, executorch-qnn:\*, qnn-context:\*",
+        ),
+        ("coreml:ios81", "there is no target `coreml:ios81`; did you mean `coreml:ios18`"),
+    ],
+)
+def test_a_key_that_matches_no_target_is_told_with_the_nearest(tmp_path: Path, key: str, words: str) -> None:
+    made = {"extends": "default.yaml", "components": {"tone": {"precision": {key: "fp16"}}}}
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(made))
+    with pytest.raises(ConfigError, match=words):
+        load_recipe(tmp_path / "r.yaml")
 
 
 @pytest.mark.parametrize(
@@ -73,7 +112,7 @@ def test_bits_of_modules_need_a_precision_of_weights(tmp_path: Path) -> None:
         ({"gatess": {}}, "gatess: unknown key; did you mean `gates`"),
         ({"gates": {"coverige": 1}}, "gates.coverige: unknown key; did you mean `coverage`"),
         ({"gates": {"zzz": 1}}, "gates.zzz: unknown key; valid keys are rung1_sqnr_db"),
-        ({"targets": ["onnxx"]}, "targets.0: Input should be"),
+        ({"targets": ["onnxx"]}, "there is no target `onnxx`; did you mean `onnx`?"),
         ({"targets": []}, "targets"),
         ({"components": {"critic": {"weight": "x"}}}, "components.critic.weight: unknown key; did you mean `weights`"),
         (

@@ -12,13 +12,12 @@ import torch
 from click.testing import CliRunner
 from torch import Tensor, nn
 
-from pocketcrafter.export.lower import LOWERINGS, LoweredArtifact
-from pocketcrafter.export.lower.base import Sample, run_torch
-from pocketcrafter.export.lower.coreml_convert import CoremlOs, convert, exported
+from pocketcrafter.export.lower.base import LoweredArtifact, Sample, run_torch
+from pocketcrafter.export.lower.coreml.convert import CoremlOs, convert, exported
+from pocketcrafter.export.lower.registry import LOWERINGS
 from pocketcrafter.export.models import load_component
 from pocketcrafter.quantize.torch.coreml_weights import quantize_weights
 from pocketcrafter.runtime.backends.base import LayerwiseBackend
-from pocketcrafter.runtime.backends.names import BACKEND_OF
 from pocketcrafter.runtime.backends.registry import usable_backend
 from pocketcrafter.runtime.bundle.goldens import write_tensors
 from pocketcrafter.runtime.bundle.manifest import (
@@ -36,11 +35,11 @@ from pocketcrafter.runtime.cli.bundle import inspect_command
 from pocketcrafter.runtime.components import POCKET_SPECS, Component, ComponentSpec
 from pocketcrafter.runtime.errors import BackendError, ConfigError
 from pocketcrafter.runtime.gate import GateSettings
-from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.targets import TARGETS, TargetKind
 
 pytest.importorskip("coremltools")
 
-_IOS18 = TargetKind.COREML_IOS18
+_IOS18 = TargetKind("coreml:ios18")
 _WEIGHTS = Path(importlib.import_module("pocketcrafter.export").__file__ or "").parent / "weights"
 
 
@@ -67,7 +66,7 @@ def test_fp16_package_is_the_network_up_to_float16(
     assert not fp16.rung2[0].reaches(100), "nothing was computed in float16"
     assert fp16.coverage.share == 1
     assert [p.name for p in fp16.path.parent.iterdir()] == [fp16.path.name]
-    session = usable_backend(BACKEND_OF[_IOS18]).open(fp16.path, spec, 1)
+    session = usable_backend(TARGETS[_IOS18].backend).open(fp16.path, spec, 1)
     assert np.abs(session.run(samples[0])["restored"] - samples[0]["tile"]).max() > 0.01
 
 
@@ -80,7 +79,7 @@ def test_the_same_network_gives_the_same_bytes_that_name_no_path(
     assert not any(str(Path(__file__).parents[3]).encode() in content for content in first.values())
 
 
-@pytest.mark.parametrize("target", [TargetKind.COREML_IOS17, TargetKind.COREML_IOS26])
+@pytest.mark.parametrize("target", [TargetKind("coreml:ios17"), TargetKind("coreml:ios26")])
 def test_older_and_newer_systems_get_the_same_network(
     target: TargetKind, restore: nn.Module, spec: ComponentSpec, samples: list[Sample], tmp_path: Path
 ) -> None:
@@ -148,7 +147,7 @@ def test_the_backend_names_the_layer_that_float16_cannot_hold(
         def forward(self, tile: Tensor, amounts: Tensor) -> Tensor:
             return torch.relu(tile * 3e5 + amounts.reshape(1, 3, 1, 1)) * 1e-5
 
-    backend = usable_backend(BACKEND_OF[_IOS18])
+    backend = usable_backend(TARGETS[_IOS18].backend)
     assert isinstance(backend, LayerwiseBackend)
     exact, found = backend.first_divergence(fp16.path, spec, samples[0])
     assert found is None
@@ -176,12 +175,12 @@ def test_inspect_names_it_for_a_whole_bundle(
     artifact = Artifact(path=package, precision=Precision.FP16, coverage=fp16.coverage, rungs=(), golden_sqnr_db=40)
     golden = Golden(inputs="goldens/restore/inputs_0.npz", outputs="goldens/restore/outputs_0.npz")
     source = Source(weights="restore.safetensors", sha256="0" * 64, license="Apache-2.0")
-    entry = ComponentEntry(spec=spec, source=source, goldens=(golden,), artifacts={_IOS18.value: artifact})
+    entry = ComponentEntry(spec=spec, source=source, goldens=(golden,), artifacts={_IOS18: artifact})
     seal(
         root,
         name="tiny",
         components=(entry,),
-        targets={_IOS18.value: TargetEntry(kind=_IOS18, backend=BACKEND_OF[_IOS18], minimum_os="iOS 18")},
+        targets={_IOS18: TargetEntry(kind=_IOS18, backend=TARGETS[_IOS18].backend, minimum_os="iOS 18")},
         gate=GateSettings.uniform(presence=0.5, confidence=0.5, dead_zone=0.05),
         licenses=(LicenseEntry(spdx="Apache-2.0", path="LICENSES/Apache-2.0.txt", covers="everything"),),
         training_data=TrainingData(summary="none"),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pocketcrafter.export.lower.coreml import CONVERSION_GATE_DB
+from pocketcrafter.export.lower.coreml.lowering import CONVERSION_GATE_DB
 from pocketcrafter.export.lower.mil_interpreter import Interpreter, Mode
 from pocketcrafter.runtime.fidelity import sqnr_db
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from pocketcrafter.export.backend import WEIGHTS
-from pocketcrafter.export.lower.coreml_convert import CoremlOs
-from pocketcrafter.export.lower.coreml_functions import PREFILL_STEPS, convert_functions, stateful_form
-from pocketcrafter.export.lower.coreml_session import open_package
-from pocketcrafter.export.lower.decoder_state import StatefulDecoder, rehearse
+from pocketcrafter.export.lower.coreml.convert import CoremlOs
+from pocketcrafter.export.lower.coreml.functions import PREFILL_STEPS, convert_functions, stateful_form
+from pocketcrafter.export.lower.coreml.session import open_package
+from pocketcrafter.export.lower.coreml.stateful_decoder import StatefulDecoder, rehearse
 from pocketcrafter.export.lower.mil_interpreter import Interpreter, MilError, Mode, first_divergence, read_package
 from pocketcrafter.export.models import load_component
 from pocketcrafter.export.models.decoder import Decoder

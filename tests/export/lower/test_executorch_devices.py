@@ -10,21 +10,20 @@ from torch.nn import functional as F
 
 from pocketcrafter.export.builder.preflight import PreflightError, check_targets
 from pocketcrafter.export.coreml_backend import MilBackend
-from pocketcrafter.export.lower import LOWERINGS, LoweredArtifact
-from pocketcrafter.export.lower.base import Sample
-from pocketcrafter.export.lower.executorch_vendor import VendorSdkError
-from pocketcrafter.runtime.backends.names import BACKEND_OF
+from pocketcrafter.export.lower.base import LoweredArtifact, Sample
+from pocketcrafter.export.lower.executorch.vendor import VendorSdkError
+from pocketcrafter.export.lower.registry import LOWERINGS
 from pocketcrafter.runtime.backends.registry import get_backend, why_unusable
 from pocketcrafter.runtime.bundle.results import Precision
-from pocketcrafter.runtime.capabilities import CAPABILITIES, why_not_buildable
+from pocketcrafter.runtime.capabilities import why_not_buildable
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError, ConfigError, GateError
-from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.targets import TARGETS, XNNPACK, TargetKind
 
-_COREML, _VULKAN = TargetKind.EXECUTORCH_COREML, TargetKind.EXECUTORCH_VULKAN
+_COREML, _VULKAN = TargetKind("executorch-coreml"), TargetKind("executorch-vulkan")
 _VENDORS = (
-    (TargetKind.EXECUTORCH_MEDIATEK, "NeuroPilot Express", "NEUROPILOT_SDK_ROOT"),
-    (TargetKind.EXECUTORCH_SAMSUNG, "Exynos AI LiteCore", "EXYNOS_AI_LITECORE_ROOT"),
+    (TargetKind("executorch-mediatek"), "NeuroPilot Express", "NEUROPILOT_SDK_ROOT"),
+    (TargetKind("executorch-samsung"), "Exynos AI LiteCore", "EXYNOS_AI_LITECORE_ROOT"),
 )
 
 
@@ -76,9 +75,7 @@ def test_a_program_of_another_contract_or_backend_is_refused(
     other = spec.model_copy(update={"inputs": spec.inputs[:1]})
     with pytest.raises(BackendError, match="contract of `restore`"):
         MilBackend().open(coreml.path, other, 1)
-    made = LOWERINGS[TargetKind.EXECUTORCH_XNNPACK].lower(
-        restore, spec, samples[:2], Precision.FP32, tmp_path / "restore.pte"
-    )
+    made = LOWERINGS[XNNPACK].lower(restore, spec, samples[:2], Precision.FP32, tmp_path / "restore.pte")
     with pytest.raises(BackendError, match="XnnpackBackend; the interpreter runs CoreMLBackend alone"):
         MilBackend().open(made.path, spec, 1)
     (tmp_path / "noise.pte").write_bytes(bytes(range(256)))
@@ -102,9 +99,9 @@ def test_vulkan_takes_all_and_says_that_nothing_ran_it(
     assert (made.rung1, made.rung2) == ((), ())
     assert "a phone must" in made.rung2_how
     assert made.path.stat().st_size > 1000
-    assert why_unusable(BACKEND_OF[_VULKAN]) == "its artifacts run on a phone only: re-run the goldens there"
+    assert why_unusable(TARGETS[_VULKAN].backend) == "its artifacts run on a phone only: re-run the goldens there"
     with pytest.raises(BackendError, match="on a phone only"):
-        get_backend(BACKEND_OF[_VULKAN]).open(made.path, spec, 1)
+        get_backend(TARGETS[_VULKAN].backend).open(made.path, spec, 1)
     assert why_not_buildable(_VULKAN) is None
 
 
@@ -160,4 +157,4 @@ def test_a_folder_that_holds_no_sdk_is_told_from_the_real_backend(
 
 
 def test_every_target_tells_what_it_can_do() -> None:
-    assert set(CAPABILITIES) == set(TargetKind) == set(LOWERINGS)
+    assert set(TARGETS) == set(LOWERINGS)

@@ -7,21 +7,21 @@ import numpy as np
 import pytest
 from torch import nn
 
-from pocketcrafter.export.lower import LOWERINGS, LoweredArtifact
-from pocketcrafter.export.lower.base import Sample, Together
-from pocketcrafter.export.lower.qnn_context import WrongSocError, check_socs
+from pocketcrafter.export.lower.base import LoweredArtifact, Sample, Together
+from pocketcrafter.export.lower.qnn.soc import WrongSocError, check_socs
+from pocketcrafter.export.lower.registry import LOWERINGS
 from pocketcrafter.runtime.backends.executorch_qnn import ExecutorchQnnBackend, why_no_executorch_qnn
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError, ConfigError
-from pocketcrafter.runtime.targets import SOC_OF, Soc, TargetKind
+from pocketcrafter.runtime.targets import TARGETS, Soc, TargetKind
 
 needs_qnn = pytest.mark.skipif(
     why_no_executorch_qnn() is not None, reason=f"the extra `qnn` is not here: {why_no_executorch_qnn()}"
 )
 
-_SM8650 = TargetKind.EXECUTORCH_QNN_SM8650
-_SM8850 = TargetKind.EXECUTORCH_QNN_SM8850
+_SM8650 = TargetKind("executorch-qnn:sm8650")
+_SM8850 = TargetKind("executorch-qnn:sm8850")
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def together(
     folder: Path, make_restore: Callable[[], nn.Module], spec: ComponentSpec, samples: list[Sample]
 ) -> dict[TargetKind, LoweredArtifact]:
-    outs = {target: folder / f"{SOC_OF[target]}.pte" for target in (_SM8650, _SM8850)}
+    outs = {target: folder / f"{TARGETS[target].soc}.pte" for target in (_SM8650, _SM8850)}
     lowering = LOWERINGS[_SM8850]
     assert isinstance(lowering, Together)
     return lowering.lower_together(make_restore(), spec, samples, Precision.A16W8, outs)

@@ -12,14 +12,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pocketcrafter.export.lower import LOWERINGS, LoweredArtifact
-from pocketcrafter.export.lower.base import SLOWLY, Sample, frozen, hold_back
-from pocketcrafter.runtime.backends.names import BACKEND_OF
+from pocketcrafter.export.lower.base import SLOWLY, LoweredArtifact, Sample, frozen, hold_back
+from pocketcrafter.export.lower.registry import LOWERINGS
 from pocketcrafter.runtime.backends.registry import usable_backend
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import POCKET_SPECS, Component, ComponentSpec
 from pocketcrafter.runtime.errors import ConfigError
-from pocketcrafter.runtime.targets import ARTIFACT_SUFFIX, TargetKind
+from pocketcrafter.runtime.targets import ONNX, TARGETS, XNNPACK, TargetKind
 
 _HEAD_MACS = 16 * 12 * 9 * 16 * 16
 
@@ -30,13 +29,13 @@ def _all_macs() -> int:
     return _HEAD_MACS + fine * (2 * 16 * 32 + 32 * 9 + 16 * 12 * 9) + fine // 4 * (16 * 4 * 24 + 24 * 64) + film
 
 
-@pytest.fixture(params=[TargetKind.EXECUTORCH_XNNPACK, TargetKind.ONNX], scope="module")
+@pytest.fixture(params=[XNNPACK, ONNX], scope="module")
 def target(request: pytest.FixtureRequest) -> TargetKind:
     return TargetKind(request.param)
 
 
 def _out(folder: Path, target: TargetKind, name: str = "restore") -> Path:
-    return folder / f"{name}{ARTIFACT_SUFFIX[target]}"
+    return folder / f"{name}{TARGETS[target].suffix}"
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def test_int8_artifact_climbs_the_ladder_wholly_delegated(
     assert lowered.coverage.macs_total == lowered.coverage.macs_delegated == _all_macs()
     assert not [f for f in lowered.coverage.fallbacks if not f.allowed]
     assert lowered.coverage.subgraphs == 1
-    session = usable_backend(BACKEND_OF[target]).open(lowered.path, spec, 1)
+    session = usable_backend(TARGETS[target].backend).open(lowered.path, spec, 1)
     assert np.abs(session.run(samples[0])["restored"] - samples[0]["tile"]).max() > 0.01
 
 
@@ -88,7 +87,7 @@ def test_running_a_program_does_not_import_the_compiler(
     make_restore: Callable[[], nn.Module], spec: ComponentSpec, samples: list[Sample], tmp_path: Path
 ) -> None:
     out = tmp_path / "restore.pte"
-    LOWERINGS[TargetKind.EXECUTORCH_XNNPACK].lower(make_restore(), spec, samples, Precision.FP32, out)
+    LOWERINGS[XNNPACK].lower(make_restore(), spec, samples, Precision.FP32, out)
     (tmp_path / "spec.json").write_text(spec.model_dump_json())
     ran = """
 import sys
@@ -119,7 +118,7 @@ def test_a_correction_that_is_always_zero_leaves_the_picture_bit_by_bit(
     for parameter in restore.get_submodule("tail").parameters():
         nn.init.zeros_(parameter)
     lowered = LOWERINGS[target].lower(restore, spec, samples, Precision.INT8, _out(tmp_path, target))
-    session = usable_backend(BACKEND_OF[target]).open(lowered.path, spec, 1)
+    session = usable_backend(TARGETS[target].backend).open(lowered.path, spec, 1)
     np.testing.assert_array_equal(session.run(samples[0])["restored"], samples[0]["tile"])
 
 
@@ -153,9 +152,7 @@ def test_a_failure_leaves_nothing_behind(
 def test_kept_layers_are_listed_on_onnx(
     restore: nn.Module, spec: ComponentSpec, samples: list[Sample], tmp_path: Path
 ) -> None:
-    lowered = LOWERINGS[TargetKind.ONNX].lower(
-        restore, spec, samples, Precision.INT8, _out(tmp_path, TargetKind.ONNX), keep_fp32=("head",)
-    )
+    lowered = LOWERINGS[ONNX].lower(restore, spec, samples, Precision.INT8, _out(tmp_path, ONNX), keep_fp32=("head",))
     (kept,) = lowered.coverage.fallbacks
     assert kept.allowed
     assert kept.count == 1
@@ -176,9 +173,7 @@ def test_what_xnnpack_refuses_is_named_with_its_layer_and_a_way_out(
             mixed: Tensor = self.mix(left * right)
             return mixed * amounts.reshape(1, 3, 1, 1)
 
-    lowered = LOWERINGS[TargetKind.EXECUTORCH_XNNPACK].lower(
-        Splitting().eval(), spec, samples, Precision.INT8, _out(tmp_path, TargetKind.EXECUTORCH_XNNPACK)
-    )
+    lowered = LOWERINGS[XNNPACK].lower(Splitting().eval(), spec, samples, Precision.INT8, _out(tmp_path, XNNPACK))
     (refused,) = [f for f in lowered.coverage.fallbacks if not f.allowed]
     assert refused.op == "aten.split_with_sizes_copy.default"
     assert "slices" in refused.reason
@@ -206,9 +201,9 @@ def test_state_in_a_buffer_is_refused_since_a_program_would_start_with_zeros(
     spec: ComponentSpec, samples: list[Sample], tmp_path: Path
 ) -> None:
     """Guards two silent traps of ExecuTorch: buffers that lose what they hold, and that methods write over."""
-    out = _out(tmp_path, TargetKind.EXECUTORCH_XNNPACK)
+    out = _out(tmp_path, XNNPACK)
     with pytest.raises(ConfigError, match="_Counting writes into `runs` while it runs"):
-        LOWERINGS[TargetKind.EXECUTORCH_XNNPACK].lower(_Counting(), spec, samples, Precision.FP32, out)
+        LOWERINGS[XNNPACK].lower(_Counting(), spec, samples, Precision.FP32, out)
     assert not any(tmp_path.iterdir())
 
 

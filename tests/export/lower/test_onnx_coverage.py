@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from pocketcrafter.export.lower.onnx_coverage import onnx_coverage
+from pocketcrafter.export.lower.onnx.coverage import onnx_coverage
 from pocketcrafter.quantize.onnx.qdq import quantize_onnx
 
 _LEVEL = ort.GraphOptimizationLevel

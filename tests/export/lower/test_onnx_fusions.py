@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from pocketcrafter.export.backend import WEIGHTS
-from pocketcrafter.export.lower.onnx import export_onnx
-from pocketcrafter.export.lower.onnx_fusions import fused
+from pocketcrafter.export.lower.onnx.fusions import fused
+from pocketcrafter.export.lower.onnx.lowering import export_onnx
 from pocketcrafter.export.models import decoder_network
 from pocketcrafter.quantize.onnx.matmul_nbits import quantize_linears
 from pocketcrafter.runtime.components import POCKET_SPECS, Component, ComponentSpec, TensorSpec

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pocketcrafter.export.lower.onnx import export_onnx
-from pocketcrafter.export.lower.onnx_scales import scales_in_convolutions
+from pocketcrafter.export.lower.onnx.lowering import export_onnx
+from pocketcrafter.export.lower.onnx.scales import scales_in_convolutions
 from pocketcrafter.export.models.blocks import ScaledBlock
 from pocketcrafter.quantize.onnx.qdq import quantize_onnx
 from pocketcrafter.runtime.components import Component, ComponentSpec, TensorSpec

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pocketcrafter.export.lower.onnx import export_onnx
-from pocketcrafter.export.lower.onnx_shuffles import shuffled_whole
+from pocketcrafter.export.lower.onnx.lowering import export_onnx
+from pocketcrafter.export.lower.onnx.shuffles import shuffled_whole
 from pocketcrafter.runtime.components import Component, ComponentSpec, TensorSpec
 
 

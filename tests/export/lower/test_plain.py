@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pocketcrafter.export.lower.plain import plainly
+from pocketcrafter.export.lower.decompositions import plainly
 
 
 class _Of(nn.Module):

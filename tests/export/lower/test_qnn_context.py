@@ -11,26 +11,26 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from pocketcrafter.export.lower import LOWERINGS, LoweredArtifact
-from pocketcrafter.export.lower.base import Sample
-from pocketcrafter.export.lower.qnn_context import (
+from pocketcrafter.export.lower.base import LoweredArtifact, Sample
+from pocketcrafter.export.lower.qnn.context import (
     CpuFallbackError,
-    WrongSocError,
     check_context,
     compile_context,
     read_context,
 )
-from pocketcrafter.runtime.backends.names import BACKEND_OF
+from pocketcrafter.export.lower.qnn.soc import WrongSocError
+from pocketcrafter.export.lower.registry import LOWERINGS
 from pocketcrafter.runtime.backends.qnn import QnnEmulatorBackend, run_qnn, why_no_qnn
 from pocketcrafter.runtime.backends.registry import usable_backend
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError, ConfigError
-from pocketcrafter.runtime.targets import ARTIFACT_SUFFIX, SOC_OF, Soc, TargetKind
+from pocketcrafter.runtime.targets import TARGETS, Soc, TargetKind
 
 needs_qnn = pytest.mark.skipif(why_no_qnn() is not None, reason=f"the extra `qnn` is not here: {why_no_qnn()}")
 
-_SM8750 = TargetKind.QNN_SM8750
+_SM8650 = TargetKind("qnn-context:sm8650")
+_SM8750 = TargetKind("qnn-context:sm8750")
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_16_bit_activations_are_closer_and_take_weights_of_4(
     least_db: float,
     emulated_db: float,
 ) -> None:
-    made = LOWERINGS[TargetKind.QNN_SM8650].lower(make_restore(), spec, samples, precision, tmp_path / "restore.onnx")
+    made = LOWERINGS[_SM8650].lower(make_restore(), spec, samples, precision, tmp_path / "restore.onnx")
     assert made.rung1[0].reaches(least_db)
     assert made.rung2[0].reaches(emulated_db)
     assert read_context(made.path).soc_ids == (57,)
@@ -124,11 +124,11 @@ def test_16_bit_activations_are_closer_and_take_weights_of_4(
 
 @needs_qnn
 def test_every_soc_gets_its_own_binary_that_no_other_is_taken_for(tmp_path: Path) -> None:
-    for soc in set(SOC_OF.values()):
+    for soc in set(Soc):
         made = tmp_path / f"{soc}.onnx"
         facts = compile_context(convolution(tmp_path / "float.onnx"), soc, made)
         check_context(facts, soc, made)
-        for other in set(SOC_OF.values()) - {soc}:
+        for other in set(Soc) - {soc}:
             with pytest.raises(WrongSocError, match=f"compiled for {soc}, not for {other}"):
                 check_context(facts, other, made)
 
@@ -216,7 +216,7 @@ def convolution(path: Path, then: str | None = None) -> Path:
 
 
 @needs_qnn
-@pytest.mark.parametrize("target", [_SM8750, TargetKind.EXECUTORCH_QNN_SM8750])
+@pytest.mark.parametrize("target", [_SM8750, TargetKind("executorch-qnn:sm8750")])
 def test_what_needs_float32_runs_on_the_cpu_and_says_so(
     target: TargetKind,
     make_restore: Callable[[], nn.Module],
@@ -224,9 +224,9 @@ def test_what_needs_float32_runs_on_the_cpu_and_says_so(
     samples: list[Sample],
     tmp_path: Path,
 ) -> None:
-    out = tmp_path / f"restore{ARTIFACT_SUFFIX[target]}"
+    out = tmp_path / f"restore{TARGETS[target].suffix}"
     made = LOWERINGS[target].lower(make_restore(), spec, samples, Precision.FP32, out)
     assert made.rung2[0].reaches(100)
     assert made.rung2_how.startswith("On the CPU beside the accelerator, as float32 was asked for")
-    restored = usable_backend(BACKEND_OF[target]).open(out, spec, 1).run(samples[0])["restored"]
+    restored = usable_backend(TARGETS[target].backend).open(out, spec, 1).run(samples[0])["restored"]
     assert 0.01 < np.abs(restored - samples[0]["tile"]).max() < 1

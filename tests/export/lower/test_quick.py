@@ -8,7 +8,7 @@ import torch
 from torch import fx, nn
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 from executorch.exir import to_edge_transform_and_lower
-from pocketcrafter.export.lower.quick import quicken
+from pocketcrafter.export.lower.fx_patches import quicken
 
 if sys.argv[1] == "quick":
     quicken()

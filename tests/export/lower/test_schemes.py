@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pocketcrafter.export.lower import LOWERINGS, LoweredArtifact
-from pocketcrafter.export.lower.base import Sample
+from pocketcrafter.export.lower.base import LoweredArtifact, Sample
+from pocketcrafter.export.lower.registry import LOWERINGS
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import ComponentSpec
-from pocketcrafter.runtime.targets import ARTIFACT_SUFFIX, TargetKind
+from pocketcrafter.runtime.targets import ONNX, TARGETS, TargetKind
 
 
 class Wide(nn.Module):
@@ -40,7 +40,7 @@ def _lowered(
     target: TargetKind, precision: Precision, model: nn.Module, spec: ComponentSpec, samples: list[Sample], folder: Path
 ) -> LoweredArtifact:
     folder.mkdir(exist_ok=True)
-    out = folder / f"wide{ARTIFACT_SUFFIX[target]}"
+    out = folder / f"wide{TARGETS[target].suffix}"
     return LOWERINGS[target].lower(model, spec, samples, precision, out)
 
 
@@ -51,10 +51,10 @@ def _size(path: Path) -> int:
 @pytest.mark.parametrize(
     ("target", "precision", "least_db", "bits"),
     [
-        (TargetKind.COREML_IOS18, Precision.W4, 35, 4.6),
-        (TargetKind.COREML_IOS18, Precision.PALETTE4, 30, 4.2),
-        (TargetKind.COREML_IOS17, Precision.PALETTE6, 45, 6.2),
-        (TargetKind.EXECUTORCH_COREML, Precision.W4, 35, 4.6),
+        (TargetKind("coreml:ios18"), Precision.W4, 35, 4.6),
+        (TargetKind("coreml:ios18"), Precision.PALETTE4, 30, 4.2),
+        (TargetKind("coreml:ios17"), Precision.PALETTE6, 45, 6.2),
+        (TargetKind("executorch-coreml"), Precision.W4, 35, 4.6),
     ],
 )
 def test_core_ml_packages_hold_few_bits_and_compute_what_torch_does(
@@ -94,7 +94,7 @@ def test_onnx_has_wide_activations_and_ranges_as_they_come(
     samples: list[Sample],
     tmp_path: Path,
 ) -> None:
-    made = _lowered(TargetKind.ONNX, precision, wide, spec, samples, tmp_path)
+    made = _lowered(ONNX, precision, wide, spec, samples, tmp_path)
     assert made.rung1[0].reaches(least_db)
     assert not made.rung1[0].reaches(100), "nothing was rounded"
     assert made.rung2[0].reaches(40)

@@ -21,7 +21,7 @@ from pocketcrafter.export.outside.part import GraphPart, Part, draw_samples
 from pocketcrafter.export.recipe import Gates
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.errors import ConfigError, GateError
-from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.targets import ONNX, XNNPACK, TargetKind
 
 _VISION = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
 _TEXT = {"model_type": "llama", **_VISION, "num_key_value_heads": 1, "vocab_size": 128, "pad_token_id": 0}
@@ -185,24 +185,24 @@ def _graph(part: Part | GraphPart) -> Callable[[Sequence[Any]], list[Any]]:
 def test_optimums_graphs_are_quantized_like_any_other(save: Callable[[str, Any], Path], tmp_path: Path) -> None:
     eye, _prompt, step = load_folder(save("captioner", _captioner()))
     for part, precision, least in ((eye, Precision.INT8, 25), (step, Precision.W8A8_DYNAMIC, 25), (step, None, 100)):
-        found = climb(part, TargetKind.ONNX, tmp_path / f"{part.name}-{precision}", precision)
+        found = climb(part, ONNX, tmp_path / f"{part.name}-{precision}", precision)
         assert found.refusal is None
         assert found.coverage > 0.8
         assert all(f.reaches(least) for f in (*found.rung1, *found.rung2))
-    refused = climb(eye, TargetKind.EXECUTORCH_XNNPACK, tmp_path / "refused")
+    refused = climb(eye, XNNPACK, tmp_path / "refused")
     assert "comes as ONNX from optimum" in (refused.refusal or "")
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_qwens_parts_lower_to_onnx(save: Callable[[str, Any], Path], tmp_path: Path, number: int) -> None:
-    found = climb(load_folder(save("qwen", _qwen()))[number], TargetKind.ONNX, tmp_path / "out")
+    found = climb(load_folder(save("qwen", _qwen()))[number], ONNX, tmp_path / "out")
     assert found.refusal is None
     assert found.rung2[0].reaches(80)
 
 
 def test_a_language_models_prompt_lies_wholly_on_xnnpack(save: Callable[[str, Any], Path], tmp_path: Path) -> None:
     _eye, prompt, _step = load_folder(save("smolvlm", _smolvlm()))
-    found = climb(prompt, TargetKind.EXECUTORCH_XNNPACK, tmp_path / "out")
+    found = climb(prompt, XNNPACK, tmp_path / "out")
     assert found.refusal is None
     assert found.rung2[0].reaches(80)
     assert all(fallback.allowed for fallback in found.fallbacks)
@@ -238,7 +238,7 @@ def test_integers_are_as_near_to_full_precision_as_their_simulation(
     save: Callable[[str, Any], Path], tmp_path: Path
 ) -> None:
     encoder, _decoder = load_folder(save("kl", _autoencoder()))
-    found = climb(encoder, TargetKind.EXECUTORCH_XNNPACK, tmp_path / "out", Precision.INT8)
+    found = climb(encoder, XNNPACK, tmp_path / "out", Precision.INT8)
     simulated, computed = (fidelity[0].sqnr_db or 0 for fidelity in (found.rung1, found.whole))
     assert simulated > 20
     assert computed > simulated - 2, "roundings may go apart on the way, but to results as good"
@@ -249,7 +249,7 @@ def test_a_refusal_is_a_finding(
 ) -> None:
     monkeypatch.delenv("NEUROPILOT_SDK_ROOT", raising=False)
     (part,) = load_folder(save("unet", _unet()))
-    found = climb(part, TargetKind.EXECUTORCH_MEDIATEK, tmp_path / "out")
+    found = climb(part, TargetKind("executorch-mediatek"), tmp_path / "out")
     assert found.refusal is not None
     assert found.refusal.startswith("VendorSdkError: executorch-mediatek needs the vendor SDK NeuroPilot Express")
 
@@ -288,12 +288,12 @@ def test_a_folder_is_built_with_its_ladder(save: Callable[[str, Any], Path], tmp
 def test_a_folder_that_misses_a_gate_leaves_nothing(save: Callable[[str, Any], Path], tmp_path: Path) -> None:
     folder, out = save("kl", _autoencoder()), tmp_path / "built"
     with pytest.raises(GateError, match=r"encoder on onnx: rung 2, output \w+: [0-9.]+ dB, needed: 900 dB"):
-        build_outside(folder, [TargetKind.ONNX], out, Gates(rung2_sqnr_db=900))
+        build_outside(folder, [ONNX], out, Gates(rung2_sqnr_db=900))
     assert {path.name for path in tmp_path.iterdir()} == {"kl"}
 
 
 def test_a_folder_is_never_built_over_something_else(save: Callable[[str, Any], Path]) -> None:
     folder = save("kl", _autoencoder())
     with pytest.raises(ConfigError, match="choose another --out"):
-        build_outside(folder, [TargetKind.ONNX], folder, Gates())
+        build_outside(folder, [ONNX], folder, Gates())
     assert load_folder(folder)

@@ -25,7 +25,7 @@ from pocketcrafter.runtime.bundle.results import Coverage, Precision, RungResult
 from pocketcrafter.runtime.bundle.writer import seal
 from pocketcrafter.runtime.components import Component, ComponentSpec, TensorSpec
 from pocketcrafter.runtime.gate import GateSettings
-from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.targets import ONNX
 
 SPEC = ComponentSpec(
     component=Component.RESTORE,
@@ -100,7 +100,7 @@ def make_bundle(root: Path) -> Path:
                 },
             ),
         ),
-        targets={"onnx": TargetEntry(kind=TargetKind.ONNX, backend=BackendName.ONNXRUNTIME)},
+        targets={"onnx": TargetEntry(kind=ONNX, backend=BackendName.ONNXRUNTIME)},
         gate=GateSettings.uniform(presence=0.5, confidence=0.5, dead_zone=0.05),
         licenses=(LicenseEntry(spdx="Apache-2.0", path="LICENSES/Apache-2.0.txt", covers="everything"),),
         training_data=TrainingData(summary="none"),

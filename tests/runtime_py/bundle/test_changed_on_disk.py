@@ -9,7 +9,6 @@ import pytest
 
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
-from pocketcrafter.runtime.backends.names import BACKEND_OF
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.bundle import known_hashes
 from pocketcrafter.runtime.bundle.integrity import DamagedBundleError, sha256_of
@@ -20,7 +19,7 @@ from pocketcrafter.runtime.bundle.writer import reseal
 from pocketcrafter.runtime.components import Component, ComponentSpec
 from pocketcrafter.runtime.errors import BundleError
 from pocketcrafter.runtime.files import user_cache
-from pocketcrafter.runtime.targets import TargetKind, artifact_suffixes
+from pocketcrafter.runtime.targets import ONNX, TARGETS, TargetKind
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +39,7 @@ def with_target(root: Path, kind: TargetKind, files: dict[str, bytes]) -> str:
     """Give a bundle an artifact for one target alone; return the artifact's path."""
     manifest = Bundle.open(root).manifest
     folder = f"targets/{kind.replace(':', '-')}"
-    path = f"{folder}/restore{sorted(artifact_suffixes(kind))[0]}"
+    path = f"{folder}/restore{sorted(TARGETS[kind].suffixes)[0]}"
     for name, content in files.items():
         file = (
             root / path / name
@@ -55,22 +54,22 @@ def with_target(root: Path, kind: TargetKind, files: dict[str, bytes]) -> str:
         root,
         manifest.model_copy(
             update={
-                "components": (entry.model_copy(update={"artifacts": {kind.value: artifact}}),),
-                "targets": {kind.value: TargetEntry(kind=kind, backend=BACKEND_OF[kind])},
+                "components": (entry.model_copy(update={"artifacts": {kind: artifact}}),),
+                "targets": {kind: TargetEntry(kind=kind, backend=TARGETS[kind].backend)},
             }
         ),
     )
     return path
 
 
-@pytest.mark.parametrize("kind", list(TargetKind))
+@pytest.mark.parametrize("kind", list(TARGETS))
 def test_a_flipped_bit_is_found_before_any_backend_sees_the_artifact(bundle_dir: Path, kind: TargetKind) -> None:
     path = with_target(bundle_dir, kind, {"own": b"any artifact"})
     file = bundle_dir / path
     flip(next(file.iterdir()) if file.is_dir() else file)
     bundle = Bundle.open(bundle_dir)
     with pytest.raises(DamagedBundleError, match=r"was changed: its SHA-256(.|\n)*Copy the bundle again") as caught:
-        bundle.target_session(Component.RESTORE, 1, kind.value)
+        bundle.target_session(Component.RESTORE, 1, kind)
     assert path in str(caught.value)
     assert caught.value.exit_code == 2
 
@@ -82,7 +81,7 @@ def test_weights_beside_a_model_are_held_against_the_manifest_too(
     inputs: dict[str, FloatArray],
 ) -> None:
     model = external_model("restore.weights").read_bytes()
-    with_target(bundle_dir, TargetKind.ONNX, {"own": model, "restore.weights": kernel.tobytes()})
+    with_target(bundle_dir, ONNX, {"own": model, "restore.weights": kernel.tobytes()})
     bundle = Bundle.open(bundle_dir)
     assert np.isfinite(bundle.session(Component.RESTORE, 1).run(inputs)["restored"]).all()
     flip(bundle_dir / "targets/onnx/restore.weights")

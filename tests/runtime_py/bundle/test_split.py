@@ -30,7 +30,7 @@ def two_targets(bundle_dir: Path) -> Path:
     (entry,) = manifest.components
     coreml = entry.artifacts["onnx"].model_copy(update={"path": PACKAGE})
     components = (entry.model_copy(update={"artifacts": {**entry.artifacts, "coreml:ios18": coreml}}),)
-    target = TargetEntry(kind=TargetKind.COREML_IOS18, backend=BackendName.MIL_INTERPRETER, minimum_os="iOS 18")
+    target = TargetEntry(kind=TargetKind("coreml:ios18"), backend=BackendName.MIL_INTERPRETER, minimum_os="iOS 18")
     targets = {**manifest.targets, "coreml:ios18": target}
     reseal(bundle_dir, manifest.model_copy(update={"components": components, "targets": targets}))
     return bundle_dir

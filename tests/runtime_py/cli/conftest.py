@@ -28,7 +28,7 @@ from pocketcrafter.runtime.components import POCKET_SPECS, PROSE_KEYS, PROSE_ROW
 from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.grid import IDENTITY
 from pocketcrafter.runtime.plan import Attribute
-from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.targets import ONNX
 
 _MEAN_GAIN = 2.0
 """The critic asks for 4·(0.5 − mean) EV: nothing near mid-grey, where the dead zone closes the gate."""
@@ -56,7 +56,7 @@ def _bundle(root: Path, without: Component) -> Path:
         root,
         name="arithmetic",
         components=tuple(_entry(root, component) for component in _GRAPHS if component is not without),
-        targets={"onnx": TargetEntry(kind=TargetKind.ONNX, backend=BackendName.ONNXRUNTIME)},
+        targets={"onnx": TargetEntry(kind=ONNX, backend=BackendName.ONNXRUNTIME)},
         gate=GateSettings.uniform(presence=0.5, confidence=0.5, dead_zone=0.1),
         licenses=(LicenseEntry(spdx="Apache-2.0", path="LICENSES/Apache-2.0.txt", covers="everything"),),
         training_data=TrainingData(summary="none"),

@@ -25,9 +25,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from pocketcrafter.export.lower.coverage import torch_coverage
-from pocketcrafter.export.lower.qnn_context import SOC_ID_AT
-from pocketcrafter.export.lower.quick import quicken
+from pocketcrafter.export.lower.executorch.coverage import torch_coverage
+from pocketcrafter.export.lower.fx_patches import quicken
+from pocketcrafter.export.lower.qnn.soc import SOC_ID_AT
 from pocketcrafter.quantize.modules import outputs_of
 from pocketcrafter.quantize.torch.qnn import QnnScheme, quantize_qnn
 from pocketcrafter.runtime.backends import executorch_qnn_child as emulator

@@ -27,15 +27,15 @@ from pocketcrafter.export.lower.base import (
     run_artifact,
     run_torch,
 )
-from pocketcrafter.export.lower.coreml import GRIDS, ROUNDED, check_conversion
-from pocketcrafter.export.lower.coreml_convert import coremltools, quiet
-from pocketcrafter.export.lower.coreml_coverage import coreml_coverage
-from pocketcrafter.export.lower.coreml_session import open_package
-from pocketcrafter.export.lower.coverage import torch_coverage
-from pocketcrafter.export.lower.executorch_coreml_package import extract_package
+from pocketcrafter.export.lower.coreml.convert import coremltools, quiet
+from pocketcrafter.export.lower.coreml.coverage import coreml_coverage
+from pocketcrafter.export.lower.coreml.executorch_package import extract_package
+from pocketcrafter.export.lower.coreml.lowering import GRIDS, ROUNDED, check_conversion
+from pocketcrafter.export.lower.coreml.session import open_package
+from pocketcrafter.export.lower.executorch.coverage import torch_coverage
+from pocketcrafter.export.lower.fx_patches import rarely_validated
 from pocketcrafter.export.lower.mil_interpreter import Mode, read_package
 from pocketcrafter.export.lower.pools import spell_out_pools
-from pocketcrafter.export.lower.quick import rarely_validated
 from pocketcrafter.quantize.algorithms.blocks import BLOCK
 from pocketcrafter.quantize.torch.coreml_weights import SMALLEST, quantize_weights
 from pocketcrafter.runtime.bundle.results import Coverage, Precision
@@ -44,7 +44,7 @@ from pocketcrafter.runtime.errors import BackendError, ConfigError
 from pocketcrafter.runtime.files import replacing
 from pocketcrafter.runtime.targets import TargetKind
 
-_TARGET: Final = TargetKind.EXECUTORCH_COREML
+_TARGET: Final = TargetKind("executorch-coreml")
 _ARTIFACT_HOW: Final = (
     "The .mlpackage out of the .pte in the MIL interpreter, every layer rounded to its declared type "
     "(the package, not Apple's kernels)"

@@ -24,8 +24,8 @@ from pocketcrafter.export.lower.base import (
     on_the_cpu,
     run_torch,
 )
-from pocketcrafter.export.lower.coverage import torch_coverage
-from pocketcrafter.export.lower.xnnpack import XnnpackLowering
+from pocketcrafter.export.lower.executorch.coverage import torch_coverage
+from pocketcrafter.export.lower.executorch.xnnpack import XnnpackLowering
 from pocketcrafter.runtime.bundle.results import Coverage, Precision
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import GateError
@@ -68,7 +68,7 @@ class VulkanLowering:
         GateError
             If the cut-up graph is not the network.
         """
-        check_precision(TargetKind.EXECUTORCH_VULKAN, precision)
+        check_precision(TargetKind("executorch-vulkan"), precision)
         if precision is Precision.FP32:
             return on_the_cpu(XnnpackLowering().lower(model, spec, calibration, precision, out, progress=progress))
         used, held = hold_back(calibration, spec)
@@ -94,7 +94,7 @@ def _ratio_db(eager: nn.Module, cut: nn.Module, samples: Sequence[Sample], spec:
     for fidelity in compare(run_torch(eager, samples, spec), run_torch(cut, samples, spec), spec):
         if not fidelity.reaches(PARTITION_GATE_DB):
             raise GateError(
-                f"{spec.component} for {TargetKind.EXECUTORCH_VULKAN}: cut up for Vulkan, `{fidelity.output}` is "
+                f"{spec.component} for {TargetKind('executorch-vulkan')}: cut up for Vulkan, `{fidelity.output}` is "
                 f"{fidelity.sqnr_db:.1f} dB from the network (needed: {PARTITION_GATE_DB:.0f} dB)."
             )
         if fidelity.sqnr_db is not None:

@@ -7,7 +7,7 @@ import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 from onnx.shape_inference import infer_shapes
 
-from pocketcrafter.export.lower.onnx_coverage import shapes_of
+from pocketcrafter.export.lower.onnx.coverage import shapes_of
 from pocketcrafter.quantize.onnx.graph import Readers, constants_of, keep_needed, makers_of, only_reader, readers_of
 
 _UNSHUFFLED: Final = [0, 1, 3, 5, 2, 4]

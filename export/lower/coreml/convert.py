@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from pocketcrafter.export.lower.fx_patches import rarely_validated
 from pocketcrafter.export.lower.pools import spell_out_pools
-from pocketcrafter.export.lower.quick import rarely_validated
 from pocketcrafter.quantize.algorithms.blocks import BLOCK
 from pocketcrafter.quantize.algorithms.palettes import PALETTE_GROUP
 from pocketcrafter.quantize.torch.coreml_weights import Grid, has_groups

@@ -1,7 +1,7 @@
 """ONNX Runtime context models (EPContext) for Snapdragon's Hexagon processors: compiled by QNN, run on its emulator."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -22,28 +22,20 @@ from pocketcrafter.export.lower.base import (
     on_the_cpu,
     run_torch,
 )
-from pocketcrafter.export.lower.onnx import SIMULATED, OnnxLowering, simulate
+from pocketcrafter.export.lower.onnx.lowering import SIMULATED, OnnxLowering, simulate
+from pocketcrafter.export.lower.qnn.soc import SOC_ID_AT, SOC_IDS, check_socs, soc_of
 from pocketcrafter.export.precisions import compiled_precision
 from pocketcrafter.runtime.backends.qnn import run_qnn, why_no_qnn
 from pocketcrafter.runtime.bundle.results import Coverage, Precision
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError, GateError
 from pocketcrafter.runtime.files import move, replacing
-from pocketcrafter.runtime.targets import SOC_OF, Soc, TargetKind
-
-SOC_IDS: Final[Mapping[Soc, int]] = {Soc.SM8650: 57, Soc.SM8750: 69, Soc.SM8850: 87}
-"""QNN's numbers of the systems-on-chip."""
-SOC_ID_AT: Final = slice(188, 192)
-"""Where a context binary of QNN 2.49 to 2.51 keeps the system-on-chip's number, a little-endian u32."""
+from pocketcrafter.runtime.targets import Soc, TargetKind
 
 _SOURCE: Final = "source.onnx"
 _CONTEXT: Final = "EPContext"
 _BINARY: Final = "ep_cache_context"
 _PAIRS: Final = frozenset({"QuantizeLinear", "DequantizeLinear"})
-
-
-class WrongSocError(GateError):
-    """A context binary was compiled for another system-on-chip than was asked for."""
 
 
 class CpuFallbackError(GateError):
@@ -66,7 +58,7 @@ class QnnContextLowering:
 
     def __init__(self, target: TargetKind) -> None:
         self._target = target
-        self._soc = SOC_OF[target]
+        self._soc = soc_of(target)
 
     def lower(
         self,
@@ -217,13 +209,3 @@ def check_context(facts: ContextFacts, soc: Soc, model: Path) -> None:
             f"would cut the network into {facts.subgraphs} parts: {', '.join(facts.outside)}. Write them otherwise."
         )
     check_socs(facts.soc_ids, soc, model)
-
-
-def check_socs(soc_ids: Sequence[int], soc: Soc, model: Path) -> None:
-    """Raise `WrongSocError` where a context binary is for another system-on-chip."""
-    if wrong := sorted(set(soc_ids) - {SOC_IDS[soc]}):
-        names = {number: name for name, number in SOC_IDS.items()}
-        found = ", ".join(names.get(number, f"QNN's number {number}") for number in wrong)
-        raise WrongSocError(
-            f"{model.name} was compiled for {found}, not for {soc} (QNN's number {SOC_IDS[soc]}); nothing was kept."
-        )

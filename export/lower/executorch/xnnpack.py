@@ -25,7 +25,7 @@ from pocketcrafter.export.lower.base import (
     run_artifact,
     run_torch,
 )
-from pocketcrafter.export.lower.coverage import torch_coverage
+from pocketcrafter.export.lower.executorch.coverage import torch_coverage
 from pocketcrafter.quantize.algorithms.rounding import NEAREST, Guidance
 from pocketcrafter.quantize.torch.dynamic import quantize_linears
 from pocketcrafter.quantize.torch.pt2e import quantize_static
@@ -33,7 +33,7 @@ from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
 from pocketcrafter.runtime.bundle.results import Coverage, Precision
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.files import replacing
-from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.targets import XNNPACK
 
 _WEIGHT_BITS: Final[Mapping[Precision, int]] = {Precision.W8A8_DYNAMIC: 8, Precision.A8W4_DYNAMIC: 4}
 _TORCHAO: Final = "the torchao fake-quantized model in torch"
@@ -62,7 +62,7 @@ class XnnpackLowering:
         progress: Progress | None = None,
     ) -> LoweredArtifact:
         """Quantize with PT2E, lower, run; see :meth:`pocketcrafter.export.lower.base.Lowering.lower`."""
-        check_precision(TargetKind.EXECUTORCH_XNNPACK, precision)
+        check_precision(XNNPACK, precision)
         used, held = hold_back(calibration, spec)
         eager = frozen(model, keep_fp32)
         simulated, how = eager, "the PT2E fake-quantized model in torch"

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from pocketcrafter.export.lower.coreml_lint import computing, lint, types_of
+from pocketcrafter.export.lower.coreml.lint import computing, lint, types_of
 from pocketcrafter.export.lower.mil_interpreter.program import Function, Name, Op
 from pocketcrafter.export.lower.mil_interpreter.types import TensorType
 from pocketcrafter.runtime.bundle.results import Coverage, Fallback

@@ -21,14 +21,13 @@ from pocketcrafter.export.lower.base import (
     frozen,
     hold_back,
 )
-from pocketcrafter.export.lower.coverage import torch_coverage
+from pocketcrafter.export.lower.executorch.coverage import torch_coverage
 from pocketcrafter.export.lower.pools import spell_out_pools
 from pocketcrafter.runtime.bundle.results import Coverage, Precision
-from pocketcrafter.runtime.capabilities import CAPABILITIES
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError
 from pocketcrafter.runtime.files import replacing
-from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.targets import TARGETS, TargetKind
 
 _DIMENSITY_9300: Final = b"mt6989"
 _EXYNOS_2500: Final = "E9955"
@@ -82,11 +81,11 @@ class VendorLowering:
 
     def missing(self) -> str | None:
         """Return which SDK to get and which variable to set, or `None` when the variable leads to a folder."""
-        sdk = CAPABILITIES[self._target].sdk
+        sdk = TARGETS[self._target].sdk
         return sdk.missing() if sdk else None
 
     def _write(self, model: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> Coverage:
-        sdk = CAPABILITIES[self._target].sdk
+        sdk = TARGETS[self._target].sdk
         folder = sdk.folder() if sdk else None
         if sdk is None or folder is None:
             raise VendorSdkError(f"{self._target} has no SDK.")
@@ -123,6 +122,6 @@ def _samsung(_: Path) -> Any:  # noqa: ANN401 - the vendor's class
 
 
 _PARTITIONERS: Final[Mapping[TargetKind, Callable[[Path], Any]]] = {
-    TargetKind.EXECUTORCH_MEDIATEK: _mediatek,
-    TargetKind.EXECUTORCH_SAMSUNG: _samsung,
+    TargetKind("executorch-mediatek"): _mediatek,
+    TargetKind("executorch-samsung"): _samsung,
 }

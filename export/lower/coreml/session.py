@@ -9,7 +9,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from pocketcrafter.export.lower.executorch_coreml_package import extract_package
+from pocketcrafter.export.lower.coreml.executorch_package import extract_package
 from pocketcrafter.export.lower.mil_interpreter import Interpreter, Mode, first_divergence, read_package
 from pocketcrafter.export.lower.mil_interpreter.program import Port, Program
 from pocketcrafter.runtime.arrays import FloatArray

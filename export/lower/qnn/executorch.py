@@ -23,10 +23,10 @@ from pocketcrafter.export.lower.base import (
     on_the_cpu,
     run_torch,
 )
-from pocketcrafter.export.lower.executorch_qnn_child import COMPILED, EXPORTED, LOWERED, Compiled, LowerJob
+from pocketcrafter.export.lower.executorch.xnnpack import XnnpackLowering
 from pocketcrafter.export.lower.pools import spell_out_pools
-from pocketcrafter.export.lower.qnn_context import check_socs
-from pocketcrafter.export.lower.xnnpack import XnnpackLowering
+from pocketcrafter.export.lower.qnn.executorch_child import COMPILED, EXPORTED, LOWERED, Compiled, LowerJob
+from pocketcrafter.export.lower.qnn.soc import check_socs, soc_of
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.executorch_qnn import why_no_executorch_qnn
 from pocketcrafter.runtime.backends.executorch_qnn_child import QnnProgramJob
@@ -38,9 +38,9 @@ from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError, ConfigError
 from pocketcrafter.runtime.files import move
-from pocketcrafter.runtime.targets import SOC_OF, TargetKind
+from pocketcrafter.runtime.targets import TargetKind
 
-_CHILD: Final = "pocketcrafter.export.lower.executorch_qnn_child"
+_CHILD: Final = "pocketcrafter.export.lower.qnn.executorch_child"
 _SIMULATED: Final = "the PT2E fake-quantized model in torch"
 
 
@@ -49,7 +49,7 @@ class ExecutorchQnnLowering:
 
     def __init__(self, target: TargetKind) -> None:
         self._target = target
-        self._soc = SOC_OF[target]
+        self._soc = soc_of(target)
 
     def lower(
         self,
@@ -116,7 +116,7 @@ class ExecutorchQnnLowering:
                 "leaves float layers of an integer graph to the CPU. Build this component in fp16, or for "
                 f"qnn-context:{self._soc.lower()}."
             )
-        socs = {SOC_OF[target]: out for target, out in outs.items()}
+        socs = {soc_of(target): out for target, out in outs.items()}
         job = LowerJob(socs=tuple(socs), precision=precision, calibration=len(used), held=len(held))
         first = outs[self._target]
         with tempfile.TemporaryDirectory(dir=first.parent, prefix=f".{first.name}.") as name:
@@ -130,7 +130,7 @@ class ExecutorchQnnLowering:
             reference = run_torch(eager, held, spec)
             made = {}
             for target, out in outs.items():
-                soc, room = SOC_OF[target], folder / SOC_OF[target]
+                soc, room = soc_of(target), folder / soc_of(target)
                 compiled = Compiled.model_validate_json((room / COMPILED).read_bytes())
                 check_socs(compiled.soc_ids, soc, out)
                 emulated = _said(room, range(len(held)), spec)

@@ -25,10 +25,10 @@ from pocketcrafter.export.lower.base import (
     measured,
     run_torch,
 )
-from pocketcrafter.export.lower.coreml_convert import CoremlOs, convert, coremltools, exported
-from pocketcrafter.export.lower.coreml_coverage import coreml_coverage
-from pocketcrafter.export.lower.coreml_functions import StatefulForm, convert_functions, stateful_form
-from pocketcrafter.export.lower.coreml_session import open_package
+from pocketcrafter.export.lower.coreml.convert import CoremlOs, convert, coremltools, exported
+from pocketcrafter.export.lower.coreml.coverage import coreml_coverage
+from pocketcrafter.export.lower.coreml.functions import StatefulForm, convert_functions, stateful_form
+from pocketcrafter.export.lower.coreml.session import open_package
 from pocketcrafter.export.lower.mil_interpreter import Mode, read_package
 from pocketcrafter.quantize.torch.coreml_weights import Grid, quantize_weights
 from pocketcrafter.runtime.bundle.results import Fidelity, Precision

@@ -12,10 +12,10 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from pocketcrafter.export.lower.base import Sample
-from pocketcrafter.export.lower.coreml_convert import CoremlOs, convert, coremltools, exported, quiet, settle
-from pocketcrafter.export.lower.decoder_state import StatefulDecoder, rehearse
+from pocketcrafter.export.lower.coreml.convert import CoremlOs, convert, coremltools, exported, quiet, settle
+from pocketcrafter.export.lower.coreml.stateful_decoder import StatefulDecoder, rehearse
+from pocketcrafter.export.lower.fx_patches import rarely_validated
 from pocketcrafter.export.lower.mil_interpreter import Interpreter, Mode, Program
-from pocketcrafter.export.lower.quick import rarely_validated
 from pocketcrafter.export.models.decoder import Decoder
 from pocketcrafter.quantize.torch.coreml_weights import Grid
 from pocketcrafter.runtime.bundle.manifest import ArtifactFunction

@@ -25,10 +25,10 @@ from pocketcrafter.export.lower.base import (
     run_artifact,
     run_torch,
 )
-from pocketcrafter.export.lower.onnx_coverage import onnx_coverage
-from pocketcrafter.export.lower.onnx_fusions import fused
-from pocketcrafter.export.lower.onnx_scales import scales_in_convolutions
-from pocketcrafter.export.lower.onnx_shuffles import shuffled_whole
+from pocketcrafter.export.lower.onnx.coverage import onnx_coverage
+from pocketcrafter.export.lower.onnx.fusions import fused
+from pocketcrafter.export.lower.onnx.scales import scales_in_convolutions
+from pocketcrafter.export.lower.onnx.shuffles import shuffled_whole
 from pocketcrafter.export.precisions import WEIGHT_BITS
 from pocketcrafter.quantize.algorithms.blocks import Blocks
 from pocketcrafter.quantize.algorithms.rounding import NEAREST, Guidance, blocks_of
@@ -44,7 +44,7 @@ from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import Component, ComponentSpec
 from pocketcrafter.runtime.files import move
-from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.targets import ONNX
 
 _OPSET: Final = 20
 _PROVIDERS: Final = ["CPUExecutionProvider"]
@@ -102,7 +102,7 @@ class OnnxLowering:
         take them, does not have. Of 16-bit activations ONNX Runtime has no kernels: such a file is what QNN compiles,
         run in float32 between its pairs.
         """
-        check_precision(TargetKind.ONNX, precision)
+        check_precision(ONNX, precision)
         used, held = hold_back(calibration, spec)
         eager = frozen(model, keep_fp32)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
@@ -131,7 +131,7 @@ class OnnxLowering:
         spec, calibration, precision, out
             As in :meth:`lower`.
         """
-        check_precision(TargetKind.ONNX, precision)
+        check_precision(ONNX, precision)
         used, held = hold_back(calibration, spec)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
             exported = Path(folder) / "fp32.onnx"

@@ -1,0 +1,20 @@
+"""What the target `onnx` takes."""
+
+from pocketcrafter.export.lower.profile import NO_PALETTES, SIXTEEN_BITS, WEIGHTS_ALONE, Profile, because
+from pocketcrafter.runtime.bundle.results import Precision
+from pocketcrafter.runtime.targets import Target
+
+
+def onnx_profile(_: Target) -> Profile:
+    """Return the profile of ``onnx``."""
+    return Profile(
+        precisions=(Precision.FP32, Precision.INT8, *WEIGHTS_ALONE, Precision.W8A8_DYNAMIC, *SIXTEEN_BITS),
+        refusals=because(
+            ((Precision.FP16,), "ONNX Runtime's CPU kernels compute no float16"),
+            ((Precision.A8W4_DYNAMIC,), "ONNX Runtime multiplies INT4 weights by floats"),
+            NO_PALETTES,
+        ),
+        tools=("onnx", "onnxscript", "onnxruntime", "nncf"),
+        native_float=Precision.FP32,
+        guided=True,
+    )

@@ -1,0 +1,67 @@
+"""What a target's toolchain takes: its precisions, why it lacks others, its tools and what lowering for it costs.
+
+A profile is data. Recipes are validated and builds are planned with it, so it imports no toolchain.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from pocketcrafter.runtime.bundle.results import Precision
+from pocketcrafter.runtime.targets import TargetKind
+
+FLOATS: Final = (Precision.FP32, Precision.FP16)
+SIXTEEN_BITS: Final = (Precision.A16W8, Precision.A16W4)
+DYNAMIC: Final = (Precision.W8A8_DYNAMIC, Precision.A8W4_DYNAMIC)
+WEIGHTS_ALONE: Final = (Precision.W8, Precision.W4)
+PALETTES: Final = (Precision.PALETTE6, Precision.PALETTE4)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How artifacts are made for a target.
+
+    Attributes
+    ----------
+    precisions
+        What it has, in the order in which people are told.
+    refusals
+        Why it lacks a precision; every one that is not in ``precisions`` has a reason.
+    tools
+        Distributions whose versions its artifacts depend on.
+    native_float
+        The floating-point precision that the target's own processor computes in; foreign networks come in it.
+    fp32_runs_on
+        The target whose artifact the phone's CPU runs where float32 is asked for; `None` where the target has float32.
+    compiled_from
+        The target whose artifact its compiler reads, which is then quantized once for all targets of the family.
+    together
+        Whether the targets of its family are lowered at once, because they differ in the compiler's last steps alone.
+    guided
+        Whether its weights of few bits are rounded by GPTQ where moments are known, and single modules may have others.
+    decomposed
+        Whether foreign networks are written in plain operators first, because the toolchain leaves fused ones outside.
+    lower_seconds, prove_seconds
+        What lowering and proving take on a core with AVX512, for a network of about three million parameters.
+    """
+
+    precisions: tuple[Precision, ...]
+    refusals: Mapping[Precision, str]
+    tools: tuple[str, ...]
+    native_float: Precision = Precision.FP16
+    fp32_runs_on: TargetKind | None = None
+    compiled_from: TargetKind | None = None
+    together: bool = False
+    guided: bool = False
+    decomposed: bool = False
+    lower_seconds: float = 20.0
+    prove_seconds: float = 3.0
+
+
+def because(*reasons: tuple[Iterable[Precision], str]) -> dict[Precision, str]:
+    """Return the refusals of a profile: each reason under every precision that it is given for."""
+    return {precision: reason for precisions, reason in reasons for precision in precisions}
+
+
+NO_PALETTES: Final = (PALETTES, "only Core ML keeps palettes")
+NO_SIXTEEN_BITS: Final = "has no 16-bit integers"

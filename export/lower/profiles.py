@@ -1,0 +1,29 @@
+"""The registry of profiles: one line for each family of targets."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from pocketcrafter.export.lower.coreml.profile import coreml_profile, executorch_coreml_profile
+from pocketcrafter.export.lower.executorch.profile import vendor_profile, vulkan_profile, xnnpack_profile
+from pocketcrafter.export.lower.onnx.profile import onnx_profile
+from pocketcrafter.export.lower.profile import Profile
+from pocketcrafter.export.lower.qnn.profile import executorch_qnn_profile, qnn_context_profile
+from pocketcrafter.runtime.targets import TARGETS, Target, TargetKind
+
+PROFILES: Final[Mapping[str, Callable[[Target], Profile]]] = {
+    "onnx": onnx_profile,
+    "executorch-xnnpack": xnnpack_profile,
+    "qnn-context": qnn_context_profile,
+    "coreml": coreml_profile,
+    "executorch-qnn": executorch_qnn_profile,
+    "executorch-coreml": executorch_coreml_profile,
+    "executorch-vulkan": vulkan_profile,
+    "executorch-mediatek": vendor_profile,
+    "executorch-samsung": vendor_profile,
+}
+"""What makes a target's profile from its row, by family."""
+
+
+def profile_of(kind: TargetKind) -> Profile:
+    """Return how artifacts are made for a target of `TARGETS`."""
+    return PROFILES[kind.family](TARGETS[kind])

@@ -1,0 +1,1 @@
+"""Binaries for Qualcomm's HTP: ONNX Runtime context models and ExecuTorch programs, compiled by QNN."""
