@@ -275,7 +275,9 @@ def _gain_map(image: Image.Image, data: bytes) -> tuple[str, ...]:
         found = any(sign in body for body in segments for sign in _JPEG_GAIN_MAP)
         found = found or (image.format == "MPO" and _APPLE_GAIN_MAP in data)
     else:
-        found = _APPLE_GAIN_MAP.decode() in image.info.get("aux", {}) or b"tmap" in data[8:64]
+        # ISO 21496-1 in HEIC and AVIF: the file type box names the brand of tone maps.
+        brands = data[8 : int.from_bytes(data[:4], "big")] if image.format in {"HEIF", "AVIF"} else b""
+        found = _APPLE_GAIN_MAP.decode() in image.info.get("aux", {}) or b"tmap" in brands
     return ("Its HDR gain map is left out, as it fits the unchanged photo only.",) if found else ()
 
 

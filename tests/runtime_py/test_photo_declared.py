@@ -324,6 +324,16 @@ def test_avif_code_points_are_read() -> None:
     assert decode(told).icc == CodePoints(12, 13).profile()
 
 
+@pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
+def test_narrow_range_video_levels_are_stretched_by_the_decoder(kind: str) -> None:
+    block = np.rint(COLORS * 255).astype(np.uint8).repeat(16, axis=0)[None].repeat(16, axis=0)
+    if kind == "AVIF":
+        data = saved(Image.fromarray(block), kind, quality=100, subsampling="4:4:4", range="limited")
+    else:
+        data = heic(block, "RGB", matrix_coefficients=1, full_range_flag=0, color_primaries=1)
+    np.testing.assert_allclose(decode(data).pixels[8, 8::16].astype(int), block[8, 8::16], atol=3)
+
+
 def test_ten_bit_avif_says_that_eight_are_read(tmp_path: Path) -> None:
     path = tmp_path / "deep.avif"
     cv2.imwrite(str(path), np.full((64, 64, 3), 700, np.uint16), [cv2.IMWRITE_AVIF_DEPTH, 10])
@@ -478,6 +488,13 @@ def test_apples_gain_map_in_heic_is_told(rgb_profile: Profile) -> None:
     photo = decode(data)
     assert photo.icc == icc[:-longer]
     assert "gain map" in photo.notes[0]
+
+
+def test_the_brand_of_tone_maps_is_told_and_the_word_bitmap_is_not() -> None:
+    data = saved(Image.new("RGB", (32, 32)), "HEIF")
+    assert decode(data).notes == ()
+    assert "gain map" in decode(data.replace(b"miaf", b"tmap", 1)).notes[0]
+    assert decode(png(deep(COLORS), (b"tEXt", b"Software\0Bitmap"))).notes == ()
 
 
 def test_cmyk_without_a_profile_is_told() -> None:
