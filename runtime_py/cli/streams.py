@@ -59,7 +59,7 @@ class _Errors(io.FileIO):
 
 def _text(raw: type[io.FileIO], stream: Any) -> TextIO:  # noqa: ANN401 - typeshed does not know closed streams
     if stream is None:  # closed before the process began
-        return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123
+        return open(os.devnull, "w", encoding="utf-8", errors=_ESCAPES)  # noqa: PTH123
     return io.TextIOWrapper(
         io.BufferedWriter(raw(stream.fileno(), "wb", closefd=False)),
         stream.encoding,

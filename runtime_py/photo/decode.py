@@ -25,6 +25,7 @@ from pocketcrafter.runtime.photo.color import (
     to_full_range,
 )
 from pocketcrafter.runtime.photo.declared import declared_color, is_adobe_rgb_by_exif, item_properties, srgb_profile
+from pocketcrafter.runtime.photo.end_marker import lacks_end_marker, with_end_marker
 from pocketcrafter.runtime.photo.hdr import tone_mapped
 from pocketcrafter.runtime.photo.metadata import normalized_exif, normalized_xmp
 from pocketcrafter.runtime.photo.model import Photo, PhotoFormat
@@ -33,6 +34,8 @@ from pocketcrafter.runtime.photo.png import is_sixteen_bit, read_sixteen_bit
 MAX_PIXELS: Final = 105_000_000
 """Largest photo: sensors sold as 100 MP have up to 102 million pixels."""
 MAX_FILE_BYTES: Final = 1 << 30
+_APPLE_DOUBLE: Final = b"\x00\x05\x16\x07"
+_MP_ENTRIES: Final = 0xB002
 
 _FORMATS: Final = {
     "JPEG": PhotoFormat.JPEG,
@@ -96,12 +99,20 @@ def decode(source: Path | bytes) -> Photo:
 
 def _opened(data: bytes) -> Image.Image:
     try:
-        return Image.open(io.BytesIO(data), formats=tuple(_FORMATS))
+        image = Image.open(io.BytesIO(data), formats=tuple(_FORMATS))
     except UnidentifiedImageError:
+        if data.startswith(_APPLE_DOUBLE):
+            raise PhotoError(
+                "this is what macOS keeps beside a photo on foreign disks (AppleDouble), not the photo itself, whose "
+                "name has no `._`"
+            ) from None
         bits = _jpeg_bits(data)
         if bits in {None, 8}:
             raise
         raise PhotoError(f"this JPEG has {bits} bits a sample, and only those of 8 can be read") from None
+    if image.format == "JPEG" and lacks_end_marker(data) and (closed := with_end_marker(data)) is not None:
+        return Image.open(io.BytesIO(closed), formats=("JPEG",))
+    return image
 
 
 def _jpeg_bits(data: bytes) -> int | None:
@@ -171,7 +182,7 @@ def _decoded(image: Image.Image, data: bytes, path: Path | None) -> Photo:
         chroma_subsampling=sampling,
         significant_bits=bits,
         path=path,
-        notes=(*notes, *_lost_bits(image, data), *_gain_map(image, data)),
+        notes=(*notes, *_lost_bits(image, data), *_gain_map(image, data), *_not_taken(image, data)),
     )
 
 
@@ -279,6 +290,22 @@ def _gain_map(image: Image.Image, data: bytes) -> tuple[str, ...]:
         brands = data[8 : int.from_bytes(data[:4], "big")] if image.format in {"HEIF", "AVIF"} else b""
         found = _APPLE_GAIN_MAP.decode() in image.info.get("aux", {}) or b"tmap" in brands
     return ("Its HDR gain map is left out, as it fits the unchanged photo only.",) if found else ()
+
+
+def _not_taken(image: Image.Image, data: bytes) -> tuple[str, ...]:
+    """Tell the frames of an animation or burst that are left out, and that the file ends too early."""
+    frames = int(getattr(image, "n_frames", 1))
+    if image.format == "MPO":
+        # Previews and the gain map, which is told apart, are no pictures of their own.
+        kinds = [entry["Attribute"]["MPType"] for entry in getattr(image, "mpinfo", {}).get(_MP_ENTRIES, ())]
+        frames -= sum(kind.startswith("Large Thumbnail") for kind in kinds) + len(_gain_map(image, data))
+    notes = []
+    if frames > 1:
+        first = "the primary one" if image.format == "HEIF" else "the first"
+        notes.append(f"Of its {frames} frames {first} was taken; the others are left out.")
+    if image.format == "JPEG" and lacks_end_marker(data):
+        notes.append("The file ends without JPEG's end marker; all of its pixels were there.")
+    return tuple(notes)
 
 
 def _chroma_subsampling(image: Image.Image) -> int:

@@ -199,6 +199,40 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
         decode(tmp_path)
 
 
+@pytest.mark.parametrize("lost", [1, 2])
+@pytest.mark.parametrize(
+    "how", [{}, {"progressive": True}, {"restart_marker_blocks": 5}], ids=["baseline", "progressive", "restarts"]
+)
+def test_a_jpeg_without_its_end_marker_is_shown_and_one_without_pixels_is_not(how: dict[str, int], lost: int) -> None:
+    whole = stored(Image.fromarray(PIXELS[:96, :128]), "JPEG", quality=80, **how)
+    photo = decode(whole[:-lost])
+    np.testing.assert_array_equal(photo.pixels, decode(whole).pixels)
+    assert photo.notes == ("The file ends without JPEG's end marker; all of its pixels were there.",)
+    for cut in range(8, len(whole) - 600, 29):
+        with pytest.raises(PhotoError):
+            decode(whole[:-cut])
+
+
+def animated(kind: str, **options: object) -> bytes:
+    frames = [Image.fromarray(np.roll(PIXELS[:48, :64], 9 * shift, axis=1)) for shift in range(3)]
+    return stored(frames[0], kind, save_all=True, append_images=frames[1:], **options)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "AVIF", "MPO", "HEIF"])
+def test_frames_that_are_left_out_are_told(kind: str) -> None:
+    photo = decode(animated(kind))
+    assert np.abs(photo.pixels.astype(int) - PIXELS[:48, :64]).mean() < 12
+    assert [note for note in photo.notes if "frames" in note] == [
+        f"Of its 3 frames {'the primary one' if kind == 'HEIF' else 'the first'} was taken; the others are left out."
+    ]
+    assert not decode(stored(Image.fromarray(PIXELS[:48, :64]), "JPEG" if kind == "MPO" else kind)).notes
+
+
+def test_what_macos_keeps_beside_a_photo_is_told_apart_from_it() -> None:
+    with pytest.raises(PhotoError, match="AppleDouble"):
+        decode(b"\0\5\x16\7\0\2\0\0Mac OS X        " + bytes(64))
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(["JPEG", "PNG", "WEBP", "PNG16", "HEIF", "AVIF", "HEIF10"]), st.data())
 def test_damage_gives_a_photo_or_a_typed_error(kind: str, data: st.DataObject) -> None:

@@ -276,9 +276,9 @@ main()
     assert Image.open(photos / "out/dark.jpg").convert("RGB").size == DARK.shape[1::-1]
 
 
-@pytest.mark.parametrize("name", ["a.jpg", "b.JPG", "c.heic", "d.webp", "e.png"])
+@pytest.mark.parametrize("name", ["a.jpg", "b.JPG", "c.heic", "d.webp", "e.png", "f.jfif", "g.jpe", "h.hif", "i.avif"])
 def test_folders_are_read_by_suffix(name: str, tmp_path: Path) -> None:
-    for other in (name, "notes.txt", "old.enhanced.jpg"):
+    for other in (name, "notes.txt", "old.enhanced.jpg", f"._{name}", f".{name}"):
         (tmp_path / other).touch()
     assert inputs.find_photos([str(tmp_path)]) == ([tmp_path / name], [])
 
