@@ -1,6 +1,7 @@
 """What a photo's file says about its colors: by ICC profile, code points, gamma and chromaticities, or EXIF."""
 
 import struct
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -151,9 +152,12 @@ def _adobe_rgb() -> bytes:
 def is_adobe_rgb_by_exif(image: Image.Image) -> bool:
     """Whether EXIF names Adobe RGB: by interoperability index R03 (DCF 2.0), or the 2 that cameras write."""
     try:
-        exif = image.getexif()
-        space = exif.get_ifd(ExifTags.IFD.Exif).get(_COLOR_SPACE_TAG)
-        index = exif.get_ifd(ExifTags.IFD.Interop).get(ExifTags.Interop.InteropIndex)
+        with warnings.catch_warnings():
+            # Of damaged entries, beside which the color may be whole.
+            warnings.simplefilter("ignore")
+            exif = image.getexif()
+            space = exif.get_ifd(ExifTags.IFD.Exif).get(_COLOR_SPACE_TAG)
+            index = exif.get_ifd(ExifTags.IFD.Interop).get(ExifTags.Interop.InteropIndex)
     except (OSError, ValueError, SyntaxError, KeyError, TypeError, struct.error):
         return False
     return space == _EXIF_ADOBE_RGB or (space in {None, _EXIF_UNCALIBRATED} and str(index).startswith("R03"))
