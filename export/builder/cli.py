@@ -18,6 +18,7 @@ from pocketcrafter.export.builder.store import Store
 from pocketcrafter.export.recipe import DEFAULT, Gates, load_recipe
 from pocketcrafter.runtime.capabilities import with_sdk
 from pocketcrafter.runtime.cli.bars import Bars
+from pocketcrafter.runtime.lock import only_writer
 from pocketcrafter.runtime.targets import TARGETS, TargetKind
 
 _BUNDLE: Final = Path("build/default.pcbundle")
@@ -115,9 +116,10 @@ def build_command(
     machine = Budget.of_machine()
     budget = Budget(jobs=jobs or machine.jobs, ram_mib=ram_mib or machine.ram_mib)
     started = time.monotonic()
-    with Bars() as bars:
-        made = run(last, store, bars.update, budget) / BUNDLE
-    written = install(made, out)
+    with only_writer(out):
+        with Bars() as bars:
+            made = run(last, store, bars.update, budget) / BUNDLE
+        written = install(made, out)
     seconds = time.monotonic() - started
     result = {
         "bundle": str(out),

@@ -10,6 +10,7 @@ from pocketcrafter.export.outside import Rung, climb, faults, load_folder
 from pocketcrafter.export.recipe import Gates
 from pocketcrafter.runtime.errors import GateError
 from pocketcrafter.runtime.files import replacing, write_text
+from pocketcrafter.runtime.lock import only_writer
 from pocketcrafter.runtime.targets import TargetKind
 
 LADDER: Final = "ladder.json"
@@ -40,13 +41,26 @@ def build_outside(
 
     Raises
     ------
+    BusyError
+        If another build writes to ``out``.
     ConfigError
         If something else lies at ``out``.
     OutsideError
-        If the folder is not a checkpoint that is known.
+        If the folder is not a checkpoint that is known, or its files are not whole.
     GateError
         If a target refuses a part or a part misses a gate; nothing is written then, and the error names all of them.
     """
+    with only_writer(out):
+        return _build(folder, targets, out, gates, progress)
+
+
+def _build(
+    folder: Path,
+    targets: Sequence[TargetKind],
+    out: Path,
+    gates: Gates,
+    progress: Callable[[str, int, int], object],
+) -> list[Rung]:
     check_free(out, LADDER, "such a build")
     jobs = [(part, target) for part in load_folder(folder) for target in targets]
     rungs = []

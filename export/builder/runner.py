@@ -4,31 +4,22 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import IO, Final, Self, cast
+from typing import Final, Self, cast
 
 from pocketcrafter.export.builder.child import Child, Ended, warm_up
 from pocketcrafter.export.builder.stage import Stage
 from pocketcrafter.export.builder.store import Store
-from pocketcrafter.runtime.errors import GateError, PocketCrafterError
+from pocketcrafter.runtime.errors import GateError
+from pocketcrafter.runtime.lock import only_writer
 from pocketcrafter.runtime.memory import memory_mib
-
-try:
-    import fcntl
-except ImportError:  # no advisory locks on this system
-    fcntl = None  # type: ignore[assignment]
 
 _SHARE_OF_FREE: Final = 0.8
 _LATE: Final[Mapping[str, str]] = {"coremltools": "coremltools", "onnxscript": "torch.onnx._internal.exporter._compat"}
 """Modules of distributions that the stages import when they need them."""
-
-
-class BuildBusyError(PocketCrafterError):
-    """Another build works in the same directory."""
 
 
 def in_order(last: Stage) -> list[Stage]:
@@ -109,7 +100,7 @@ def run(
     PocketCrafterError
         If a stage failed otherwise, or another build is at work here.
     """
-    with _alone(store.root):
+    with only_writer(store.root, store.lock):
         store.clear_scratch()
         return _Crew(last, store, progress, budget or Budget.of_machine()).run()
 
@@ -223,20 +214,3 @@ class _Crew:
     def _tell(self, name: str) -> None:
         done = self._finished + sum(running.done for running in self._at_work.values())
         self._progress(name, min(self._total, int(done)), self._total)
-
-
-@contextmanager
-def _alone(root: Path) -> Iterator[None]:
-    root.mkdir(parents=True, exist_ok=True)
-    with (root / ".lock").open("w") as lock:
-        _lock(lock, root)
-        yield
-
-
-def _lock(lock: IO[str], root: Path) -> None:
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise BuildBusyError(f"Another build is at work in {root}; wait for it, or end it.") from error

@@ -34,6 +34,11 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    @property
+    def lock(self) -> Path:
+        """The file whose lock says that a build is at work here."""
+        return self.root / ".lock"
+
     def record(self, stage: Stage) -> Record | None:
         """Return what is noted of a stage's result, or `None` where there is none."""
         return _read(self.root / stage.key() / _RECORD)

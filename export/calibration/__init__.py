@@ -101,8 +101,13 @@ def _faults(component: Component, count: int, seed: int) -> list[Faults]:
 
 
 def _read(path: Path) -> ByteImage:
-    with Image.open(path) as image:
-        pixels = np.asarray(image.convert("RGB"))
+    try:
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("RGB"))
+    except Exception as error:  # Pillow's readers raise whatever a damaged file makes them
+        raise ConfigError(
+            f"{path}: this calibration photo cannot be read ({error}); repair it, or take it out of the folder."
+        ) from error
     if min(pixels.shape[:2]) < FRAME_PX:
         raise ConfigError(
             f"{path}: calibration photos need {FRAME_PX} px on both sides; this one has {pixels.shape[:2]}."

@@ -9,13 +9,13 @@ from typing import Any, Final
 import numpy as np
 import onnx
 import onnxruntime as ort
-import torch
 from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
 from onnxruntime.tools.onnx_model_utils import make_dim_param_fixed
 from torch import nn
 
 from pocketcrafter.export.outside.language import MASKED, PROMPT
 from pocketcrafter.export.outside.part import GraphPart, tensor
+from pocketcrafter.export.outside.vision_language import load_pretrained
 from pocketcrafter.runtime.components import Component, ComponentSpec, TensorSpec
 
 _TASK: Final = "image-to-text-with-past"
@@ -27,13 +27,13 @@ _PIXELS: Final = "pixel_values"
 _PROVIDERS: Final = ["CPUExecutionProvider"]
 
 
-def load(folder: Path) -> nn.Module:
+UNREAD: Final = ("encoder.pooler.",)
+"""The decoder reads the last hidden states: many checkpoints, TrOCR's among them, have no pooler for the network's."""
+
+
+def load(folder: Path, variant: str | None) -> nn.Module:
     """Load the model, with attention that optimum's exporter takes apart."""
-    kind = importlib.import_module("transformers").VisionEncoderDecoderModel
-    model: nn.Module = kind.from_pretrained(
-        folder, local_files_only=True, use_safetensors=True, attn_implementation="eager", dtype=torch.float32
-    )
-    return model
+    return load_pretrained("VisionEncoderDecoderModel", folder, variant)
 
 
 def parts(model: nn.Module, config: Mapping[str, Any]) -> list[GraphPart]:

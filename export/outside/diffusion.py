@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 from torch import Tensor, nn
 
-from pocketcrafter.export.outside.part import OutsideError, Part, make_part, tensor
+from pocketcrafter.export.outside.checkpoint import OutsideError
+from pocketcrafter.export.outside.part import Part, make_part, tensor
 from pocketcrafter.runtime.components import Component
 
 _TEXT_TOKENS: Final = 77
@@ -16,11 +18,18 @@ _LATENT_PX: Final = 64
 _LAST_STEP: Final = 999.0
 
 
-def load(folder: Path) -> nn.Module:
-    """Load the class that the configuration names."""
+def load(folder: Path, variant: str | None) -> nn.Module:
+    """Load the class that the configuration names, in float32; tensors of another shape are left for the audit."""
     name = json.loads((folder / "config.json").read_text(encoding="utf-8"))["_class_name"]
     kind = getattr(importlib.import_module("diffusers"), name)
-    model: nn.Module = kind.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+    model: nn.Module = kind.from_pretrained(
+        folder,
+        local_files_only=True,
+        use_safetensors=True,
+        variant=variant,
+        ignore_mismatched_sizes=True,
+        torch_dtype=torch.float32,
+    )
     return model
 
 

@@ -13,7 +13,8 @@ from pocketcrafter.export.lower.decompositions import plainly
 from pocketcrafter.export.lower.onnx.lowering import OnnxLowering
 from pocketcrafter.export.lower.profiles import profile_of
 from pocketcrafter.export.lower.registry import LOWERINGS
-from pocketcrafter.export.outside.part import GraphPart, OutsideError, Part, draw_samples
+from pocketcrafter.export.outside.checkpoint import OutsideError
+from pocketcrafter.export.outside.part import GraphPart, Part, draw_samples
 from pocketcrafter.export.recipe import Gates
 from pocketcrafter.runtime.bundle.results import Fallback, Fidelity, Precision
 from pocketcrafter.runtime.config import Config

@@ -11,11 +11,6 @@ from torch import nn
 from pocketcrafter.quantize.modules import outputs_of
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.components import Component, ComponentSpec, TensorSpec
-from pocketcrafter.runtime.errors import ConfigError
-
-
-class OutsideError(ConfigError):
-    """A folder does not hold a network that can be taken."""
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,24 @@ from pocketcrafter.export.outside.part import Part, make_part, tensor
 from pocketcrafter.runtime.components import Component
 
 
-def load(folder: Path) -> nn.Module:
+def load(folder: Path, variant: str | None) -> nn.Module:
     """Load the class that the configuration names, with attention that every exporter takes apart."""
-    kind = importlib.import_module("transformers").AutoModelForImageTextToText
-    model: nn.Module = kind.from_pretrained(
-        folder, local_files_only=True, use_safetensors=True, attn_implementation="eager", dtype=torch.float32
+    return load_pretrained("AutoModelForImageTextToText", folder, variant)
+
+
+def load_pretrained(kind: str, folder: Path, variant: str | None) -> nn.Module:
+    """Load a class of transformers from disk alone, in float32, with attention that every exporter takes apart.
+
+    Tensors of another shape are left for the audit to name, all of them.
+    """
+    model: nn.Module = getattr(importlib.import_module("transformers"), kind).from_pretrained(
+        folder,
+        local_files_only=True,
+        use_safetensors=True,
+        variant=variant,
+        ignore_mismatched_sizes=True,
+        attn_implementation="eager",
+        dtype=torch.float32,
     )
     return model
 

@@ -10,6 +10,7 @@ from pocketcrafter.runtime.bundle.manifest import Manifest, safe_path
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.writer import reseal
 from pocketcrafter.runtime.files import replacing, write_bytes, writing
+from pocketcrafter.runtime.lock import only_writer
 
 
 def amend(path: Path, change: Callable[[Manifest], Manifest], reports: Mapping[str, bytes]) -> Manifest:
@@ -33,19 +34,22 @@ def amend(path: Path, change: Callable[[Manifest], Manifest], reports: Mapping[s
     ------
     BundleError
         If it is no bundle or damaged.
+    BusyError
+        If another process writes to it, which may be a build.
     StorageError
         If it cannot be written; it is left as it was.
     """
     path = path.resolve()
-    bundle = Bundle.open(path)
-    bundle.check_integrity()
-    if not path.is_dir():
-        manifest = _amended(bundle.root, bundle.manifest, change, reports)
-        pack(bundle.root, path)
-        return manifest
-    with replacing(path) as fresh, writing(path):
-        shutil.copytree(bundle.root, fresh, copy_function=_link)
-        return _amended(fresh, bundle.manifest, change, reports)
+    with only_writer(path):
+        bundle = Bundle.open(path)
+        bundle.check_integrity()
+        if not path.is_dir():
+            manifest = _amended(bundle.root, bundle.manifest, change, reports)
+            pack(bundle.root, path)
+            return manifest
+        with replacing(path) as fresh, writing(path):
+            shutil.copytree(bundle.root, fresh, copy_function=_link)
+            return _amended(fresh, bundle.manifest, change, reports)
 
 
 def _amended(

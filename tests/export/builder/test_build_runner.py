@@ -13,10 +13,11 @@ from types import ModuleType
 import pytest
 
 from pocketcrafter.export.builder.child import StageError
-from pocketcrafter.export.builder.runner import BuildBusyError, in_order, missing_stages, run
+from pocketcrafter.export.builder.runner import in_order, missing_stages, run
 from pocketcrafter.export.builder.stage import Estimate, Stage
 from pocketcrafter.export.builder.store import Store
 from pocketcrafter.runtime.errors import GateError, PocketCrafterError
+from pocketcrafter.runtime.lock import BusyError
 
 MakeStage = Callable[..., Stage]
 
@@ -217,7 +218,7 @@ def test_two_builds_in_one_store_do_not_mix(make: MakeStage, store: Store) -> No
     store.root.mkdir(parents=True)
     with (store.root / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(BuildBusyError, match="Another build"):
+        with pytest.raises(BusyError, match="another process"):
             run(make("it"), store)
 
 

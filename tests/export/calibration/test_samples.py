@@ -97,3 +97,14 @@ def test_the_decoder_is_calibrated_with_tokens_and_words(photos: list[Path], wei
     assert hessians["word"].diagonal().sum() > 0.5
     assert hessians["soft"].diagonal().sum() > 0
     assert {"logits", "blocks.0.query", "blocks.3.down"} <= set(hessians)
+
+
+@pytest.mark.parametrize("content", [b"", b"no photo", "half"])
+def test_a_broken_calibration_photo_is_named(
+    photos: list[Path], weights: Path, tmp_path: Path, content: bytes | str
+) -> None:
+    broken = tmp_path / "broken.jpg"
+    whole = photos[0].read_bytes()
+    broken.write_bytes(whole[: len(whole) // 2] if isinstance(content, str) else content)
+    with pytest.raises(ConfigError, match=r"broken\.jpg: this calibration photo cannot be read"):
+        samples(Component.RESTORE, [photos[0], broken], weights, count=1, seed=0)

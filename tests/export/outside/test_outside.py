@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,22 @@ import onnxruntime as ort
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from pocketcrafter.benchmarks.outside.command import outside
 from pocketcrafter.export.builder.cli import build_command
 from pocketcrafter.export.builder.outside import build_outside
 from pocketcrafter.export.outside import OutsideError, climb, load_folder
+from pocketcrafter.export.outside.audit import check_loaded
+from pocketcrafter.export.outside.checkpoint import read_checkpoint
 from pocketcrafter.export.outside.language import PROMPT
 from pocketcrafter.export.outside.part import GraphPart, Part, draw_samples
 from pocketcrafter.export.recipe import Gates
 from pocketcrafter.runtime.bundle.results import Precision
+from pocketcrafter.runtime.cli import run
 from pocketcrafter.runtime.errors import ConfigError, GateError
+from pocketcrafter.runtime.lock import BusyError, only_writer
 from pocketcrafter.runtime.targets import ONNX, XNNPACK, TargetKind
 
 _VISION = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -266,9 +273,136 @@ def test_folders_that_hold_something_else_are_refused(tmp_path: Path, save: Call
         load_folder(tmp_path)
     folder = save("unet", _unet())
     (weights,) = folder.glob("*.safetensors")
-    weights.write_bytes(weights.read_bytes()[:100])
-    with pytest.raises(OutsideError, match="UNet2DConditionModel cannot be loaded"):
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(OutsideError, match=r"diffusion_pytorch_model\.safetensors: is truncated"):
         load_folder(folder)
+
+
+def _edited(folder: Path, edit: Callable[[dict[str, Tensor]], None]) -> Path:
+    """Change a checkpoint's one file of weights."""
+    (file,) = folder.glob("*.safetensors")
+    tensors = load_file(file)
+    edit(tensors)
+    save_file(tensors, file, {"format": "pt"})
+    return folder
+
+
+_LAYERS: dict[str, tuple[Callable[[], Any], str]] = {
+    "unet": (_unet, "conv_out.weight"),
+    "autoencoder": (_autoencoder, "decoder.conv_out.weight"),
+    "smolvlm": (_smolvlm, "model.text_model.layers.0.mlp.up_proj.weight"),
+    "qwen": (_qwen, "lm_head.weight"),
+    "captioner": (_captioner, "decoder.transformer.h.0.attn.c_attn.weight"),
+}
+
+
+@pytest.mark.parametrize("name", _LAYERS)
+def test_weights_that_are_not_the_files_own_are_named_for_every_loader(
+    save: Callable[[str, Any], Path], name: str
+) -> None:
+    make, layer = _LAYERS[name]
+    folder = save(name, make())
+    (file,) = folder.glob("*.safetensors")
+    whole = file.read_bytes()
+    assert load_folder(folder)
+
+    def refused(edit: Callable[[dict[str, Tensor]], None], told: str) -> None:
+        file.write_bytes(whole)
+        with pytest.raises(OutsideError, match=told):
+            load_folder(_edited(folder, edit))
+
+    there = re.escape(layer)
+    refused(lambda t: t.update({"other": t.pop(layer) + 1}), f"{there}: missing(.|\n)*other: unexpected")
+    refused(lambda t: t.update({layer: t[layer][:-1].clone()}), f"{there}: .* in the file, .* in the network")
+    refused(lambda t: t[layer].view(-1)[3:4].fill_(torch.nan), f"{there}: has values that are not finite")
+    refused(lambda t: t[layer].view(-1)[3:4].fill_(torch.inf), f"{there}: has values that are not finite")
+    refused(lambda t: t.update(more=torch.ones(3)), "more: unexpected; the network has no place for it")
+
+
+def test_a_loader_that_takes_other_values_than_the_file_has_is_found_out(save: Callable[[str, Any], Path]) -> None:
+    folder = save("kl", _autoencoder())
+    model = _autoencoder()
+    with pytest.raises(OutsideError, match=r"conv_in\.weight: the loader took other values(.|\n)* and \d+ more"):
+        check_loaded(model, read_checkpoint(folder, "diffusion_pytorch_model"))
+
+
+def test_tied_weights_need_be_there_once(save: Callable[[str, Any], Path]) -> None:
+    model = _smolvlm()
+    model.config.text_config.tie_word_embeddings = model.config.tie_word_embeddings = True
+    model.tie_weights()
+    folder = save("tied", model)
+    (file,) = folder.glob("*.safetensors")
+    assert "lm_head.weight" not in load_file(file)
+    assert load_folder(folder)
+    # Both there and different: one of the two would be lost.
+    _edited(folder, lambda t: t.update({"lm_head.weight": torch.ones(128, 32)}))
+    with pytest.raises(OutsideError, match=r"lm_head\.weight: the loader took other values"):
+        load_folder(folder)
+
+
+def test_names_of_an_older_library_are_no_fault(save: Callable[[str, Any], Path]) -> None:
+    """Qwen2.5-VL's published checkpoints have names that transformers changes when it loads them."""
+
+    def older(tensors: dict[str, Tensor]) -> None:
+        for name in list(tensors):
+            old = name.replace("model.language_model.", "model.").replace("model.visual.", "visual.")
+            tensors[old] = tensors.pop(name)
+
+    folder = _edited(save("qwen", _qwen()), older)
+    assert len(load_folder(folder)) == 3
+    _edited(folder, lambda t: t.pop("model.layers.0.mlp.up_proj.weight"))
+    with pytest.raises(OutsideError, match=r"language_model\.layers\.0\.mlp\.up_proj\.weight: missing"):
+        load_folder(folder)
+
+
+def test_what_no_part_reads_may_be_missing(save: Callable[[str, Any], Path]) -> None:
+    """TrOCR's checkpoints have no pooler, which the decoder would not read."""
+    folder = save("captioner", _captioner())
+    _edited(folder, lambda t: [t.pop(f"encoder.pooler.dense.{name}") for name in ("weight", "bias")] and None)
+    assert len(load_folder(folder)) == 3
+
+
+@pytest.mark.parametrize("name", ["unet", "smolvlm"])
+def test_a_folder_with_nothing_but_half_precision_is_taken_as_it_is(tmp_path: Path, name: str) -> None:
+    model = _LAYERS[name][0]().half()
+    model.save_pretrained(tmp_path, variant="fp16")
+    assert [p.name.split(".")[1] for p in tmp_path.glob("*.safetensors")] == ["fp16"]
+    parts = _torch_parts(tmp_path)
+    assert all(p.dtype == torch.float32 for part in parts for p in part.module.parameters())
+
+
+def test_a_pipelines_networks_are_named_with_the_command_that_builds_them(tmp_path: Path) -> None:
+    index = {
+        "_class_name": "StableDiffusionPipeline",
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "safety_checker": [None, None],
+    }
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    with pytest.raises(OutsideError, match=r"pocketcrafter build \S+/unet \(UNet2DConditionModel\); ") as caught:
+        load_folder(tmp_path)
+    assert f"{tmp_path / 'vae'} (AutoencoderKL)" in str(caught.value)
+
+
+def test_an_adapter_without_its_base_is_named(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(OutsideError, match=r"adapter_config\.json belongs to an adapter \(LoRA\)"):
+        load_folder(tmp_path)
+
+
+def test_a_checkpoint_without_its_last_layer_builds_nothing(save: Callable[[str, Any], Path], tmp_path: Path) -> None:
+    folder = save("kl", _autoencoder())
+    _edited(folder, lambda t: [t.pop(f"decoder.conv_out.{name}") for name in ("weight", "bias")] and None)
+    code = run(["build", str(folder), "--target", "onnx", "--out", str(tmp_path / "built")])
+    assert code == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"kl"}
+
+
+def test_two_builds_do_not_share_an_output(save: Callable[[str, Any], Path], tmp_path: Path) -> None:
+    folder, out = save("kl", _autoencoder()), tmp_path / "built"
+    with only_writer(out), pytest.raises(BusyError, match="another process"):
+        build_outside(folder, [ONNX], out, Gates())
 
 
 def test_a_folder_is_built_with_its_ladder(save: Callable[[str, Any], Path], tmp_path: Path) -> None:
