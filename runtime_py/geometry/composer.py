@@ -15,7 +15,6 @@ from pocketcrafter.runtime.geometry.proposals import proposals
 from pocketcrafter.runtime.geometry.salience import FrameFacts, frame_facts, salience
 from pocketcrafter.runtime.geometry.turn import cut, inscribed_box
 from pocketcrafter.runtime.geometry.view import letterboxed, working_copy
-from pocketcrafter.runtime.photo.metadata import resized_exif, resized_xmp
 from pocketcrafter.runtime.photo.model import Photo
 from pocketcrafter.runtime.plan import CropBox
 
@@ -104,8 +103,7 @@ def apply(photo: Photo, composed: Composed) -> Photo:
         photo,
         pixels=pixels,
         alpha=alpha,
-        exif=None if photo.exif is None else resized_exif(photo.exif, width, height),
-        xmp=None if photo.xmp is None else resized_xmp(photo.xmp, width, height),
+        metadata=photo.metadata.cropped(width, height),
     )
 
 

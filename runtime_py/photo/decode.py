@@ -27,7 +27,8 @@ from pocketcrafter.runtime.photo.color import (
 from pocketcrafter.runtime.photo.declared import declared_color, is_adobe_rgb_by_exif, item_properties, srgb_profile
 from pocketcrafter.runtime.photo.end_marker import lacks_end_marker, with_end_marker
 from pocketcrafter.runtime.photo.hdr import tone_mapped
-from pocketcrafter.runtime.photo.metadata import normalized_exif, normalized_xmp
+from pocketcrafter.runtime.photo.metadata import Metadata
+from pocketcrafter.runtime.photo.metadata.containers import read, read_items
 from pocketcrafter.runtime.photo.model import Photo, PhotoFormat
 from pocketcrafter.runtime.photo.png import is_sixteen_bit, read_sixteen_bit
 
@@ -85,16 +86,18 @@ def decode(source: Path | bytes) -> Photo:
     """
     path = source if isinstance(source, Path) else None
     with _described(str(path) if path else "photo"):
-        data = _read(source)
+        beside, data = read(_read(source))
         with warnings.catch_warnings():
-            # Pillow warns of large photos; MAX_PIXELS is checked below, on the header.
+            # Pillow warns of large photos; MAX_PIXELS is checked below, on the header. It warns of damage beside the
+            # pixels too, which the photo's metadata tells of.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore", UserWarning)
             pillow_heif.register_heif_opener()
             with _opened(data) as image:
                 if image.width * image.height > MAX_PIXELS:
                     size = f"{image.width}×{image.height}"
                     raise PhotoError(f"{size} is over the limit of {MAX_PIXELS / 1e6:.0f} MP; scale it down first")
-                return _decoded(image, data, path)
+                return _decoded(image, data, beside, path)
 
 
 def _opened(data: bytes) -> Image.Image:
@@ -160,24 +163,24 @@ def _described(name: str) -> Iterator[None]:
         raise PhotoError(f"{name}: the photo does not fit in memory") from error
 
 
-def _decoded(image: Image.Image, data: bytes, path: Path | None) -> Photo:
+def _decoded(image: Image.Image, data: bytes, beside: Metadata | None, path: Path | None) -> Photo:
     # Pillow's JPEG reader names JPEGs that hold more pictures, as phones write them, MPO; the first one is the photo.
     source_format = PhotoFormat.JPEG if image.format == "MPO" else _FORMATS[str(image.format)]
     sampling = _chroma_subsampling(image)
     bits = int(image.info.get("bit_depth", 16))
     pixels, alpha, icc, notes = _in_rgb(image, data)
-    # Only now: a PNG may hold its EXIF after the pixels, so that asking for it decodes them.
-    exif, xmp = image.info.get("exif"), image.info.get("xmp")
     if icc is None and is_adobe_rgb_by_exif(image):
         icc = srgb_profile()
+    metadata = read_items(data, image.info) if beside is None else beside
     # HEIC containers rotate by themselves; their EXIF orientation is a copy that must not be applied twice.
-    orientation = 1 if source_format is PhotoFormat.HEIC else image.getexif().get(0x0112, 1)
+    is_upright = source_format is PhotoFormat.HEIC
+    orientation = image.info.get("original_orientation") or 1 if is_upright else metadata.orientation
+    pixels = _upright(pixels, 1 if is_upright else orientation)
     return Photo(
-        pixels=_upright(pixels, orientation),
-        alpha=None if alpha is None else _upright(alpha, orientation),
+        pixels=pixels,
+        alpha=None if alpha is None else _upright(alpha, 1 if is_upright else orientation),
         icc=icc,
-        exif=normalized_exif(exif) if isinstance(exif, bytes) else None,
-        xmp=normalized_xmp(xmp) if isinstance(xmp, bytes) else None,
+        metadata=metadata.of_edited(orientation, pixels.shape[1], pixels.shape[0]),
         source_format=source_format,
         chroma_subsampling=sampling,
         significant_bits=bits,

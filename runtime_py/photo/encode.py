@@ -1,8 +1,6 @@
 """Writing photos with the metadata they came with, whole or not at all."""
 
 import io
-import struct
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -14,6 +12,11 @@ from pocketcrafter.runtime.arrays import PixelArray
 from pocketcrafter.runtime.errors import PhotoError
 from pocketcrafter.runtime.files import write_bytes
 from pocketcrafter.runtime.photo.color import to_eight_bits
+from pocketcrafter.runtime.photo.metadata.containers import exif_and_xmp
+from pocketcrafter.runtime.photo.metadata.exif import without_orientation
+from pocketcrafter.runtime.photo.metadata.jpeg import jpeg_segments, with_metadata
+from pocketcrafter.runtime.photo.metadata.png import png_chunks
+from pocketcrafter.runtime.photo.metadata.words import sentence
 from pocketcrafter.runtime.photo.model import Photo, PhotoFormat, format_of
 from pocketcrafter.runtime.photo.png import write_png
 
@@ -21,10 +24,8 @@ JPEG_QUALITY: Final = 95
 WEBP_QUALITY: Final = 92
 HEIC_QUALITY: Final = 90
 AVIF_QUALITY: Final = 90
-_JPEG_SEGMENT_BYTES: Final = 65_500
 _JPEG_MAX_SIDE: Final = 65_500
 _WEBP_MAX_SIDE: Final = 16_383
-_ORIENTATION_TAG: Final = 0x0112
 _BITS: Final = {PhotoFormat.PNG: 16, PhotoFormat.HEIC: 10} | dict.fromkeys(
     (PhotoFormat.JPEG, PhotoFormat.WEBP, PhotoFormat.AVIF), 8
 )
@@ -39,7 +40,7 @@ def encode(photo: Photo, path: Path, *, threads: int = 2) -> tuple[str, ...]:
     Parameters
     ----------
     photo
-        What to write; its ICC profile, EXIF and XMP go along where the format holds them.
+        What to write; its ICC profile and metadata go along where the format holds them.
     path
         Where; an existing file is replaced.
     threads
@@ -90,7 +91,7 @@ def _encoded(photo: Photo, kind: PhotoFormat, threads: int) -> bytes:
     file = io.BytesIO()
     if kind is PhotoFormat.PNG:
         stacked = photo.pixels if photo.alpha is None else _with_alpha(photo.pixels, photo.alpha)
-        write_png(file, stacked, icc=photo.icc, exif=photo.exif, xmp=photo.xmp, threads=threads)
+        write_png(file, stacked, icc=photo.icc, chunks=png_chunks(photo.metadata)[0], threads=threads)
         return file.getvalue()
     if kind is PhotoFormat.HEIC:
         _write_heic(photo, file)
@@ -101,8 +102,12 @@ def _encoded(photo: Photo, kind: PhotoFormat, threads: int) -> bytes:
         PhotoFormat.AVIF: ("AVIF", {"quality": AVIF_QUALITY, "speed": 8}),
     }
     name, options = formats[kind]
-    Image.fromarray(_picture(photo, kind)).save(file, name, **options, **_metadata(photo, kind))
-    return file.getvalue()
+    blocks = {} if kind is PhotoFormat.JPEG else exif_and_xmp(photo.metadata)[0]
+    if kind is PhotoFormat.AVIF and "exif" in blocks:
+        # Pillow writes a block with an orientation anew for AVIF, which would move maker notes.
+        blocks["exif"] = without_orientation(blocks["exif"])
+    Image.fromarray(_picture(photo, kind)).save(file, name, **options, **_profile(photo), **blocks)
+    return with_metadata(file.getvalue(), photo.metadata) if kind is PhotoFormat.JPEG else file.getvalue()
 
 
 def _write_heic(photo: Photo, file: BinaryIO) -> None:
@@ -120,12 +125,17 @@ def _write_heic(photo: Photo, file: BinaryIO) -> None:
         # x265's own preset takes six times as long for 0.9 dB, at 54 dB.
         enc_params={"preset": "ultrafast"},
         bit_depth=depth,
-        **_metadata(photo, PhotoFormat.HEIC),
+        **_profile(photo),
+        **exif_and_xmp(photo.metadata)[0],
     )
 
 
 def _ten_bits(values: PixelArray) -> PixelArray:
     return ((values.astype(np.uint32) * 1023 + 32767) // 65535).astype(np.uint16)
+
+
+def _profile(photo: Photo) -> dict[str, bytes]:
+    return {} if photo.icc is None else {"icc_profile": photo.icc}
 
 
 def _picture(photo: Photo, kind: PhotoFormat) -> PixelArray:
@@ -152,37 +162,10 @@ def _left_out(photo: Photo, kind: PhotoFormat) -> tuple[str, ...]:
     held = _BITS[kind]
     if photo.pixels.dtype == np.uint16 and photo.significant_bits > held:
         notes.append(f"Its {photo.significant_bits} bits a sample became {held}, which is what {kind.upper()} holds.")
-    return tuple(notes)
-
-
-def _without_orientation(exif: bytes) -> bytes:
-    """Take the orientation, which is 1, out of a block: where there is one, Pillow writes AVIF's EXIF anew.
-
-    That would move maker notes, which hold offsets; so the entries after it move up, and everything else stays.
-    """
-    data = bytearray(exif)
-    order = "<" if data[:2] == b"II" else ">"
-    (start,) = struct.unpack_from(f"{order}I", data, 4)
-    (count,) = struct.unpack_from(f"{order}H", data, start)
-    for entry in range(start + 2, start + 2 + 12 * count, 12):
-        if struct.unpack_from(f"{order}H", data, entry)[0] == _ORIENTATION_TAG:
-            end = start + 2 + 12 * count + 4
-            data[entry : end - 12] = data[entry + 12 : end]
-            struct.pack_into(f"{order}H", data, start, count - 1)
-            break
-    return bytes(data)
-
-
-def _metadata(photo: Photo, kind: PhotoFormat) -> Mapping[str, Any]:
-    blocks = {"icc_profile": photo.icc, "exif": photo.exif, "xmp": photo.xmp}
     if kind is PhotoFormat.JPEG:
-        # One APP1 segment holds 64 KiB; an ICC profile is split over several by Pillow.
-        for name in ("exif", "xmp"):
-            block = blocks[name]
-            if block is not None and len(block) > _JPEG_SEGMENT_BYTES:
-                blocks[name] = None
-        if blocks["exif"] is not None:
-            blocks["exif"] = b"Exif\x00\x00" + blocks["exif"]
-    elif kind is PhotoFormat.AVIF and blocks["exif"] is not None:
-        blocks["exif"] = _without_orientation(blocks["exif"])
-    return {name: block for name, block in blocks.items() if block is not None}
+        words = jpeg_segments(photo.metadata)[1]
+    elif kind is PhotoFormat.PNG:
+        words = png_chunks(photo.metadata)[1]
+    else:
+        words = exif_and_xmp(photo.metadata)[1]
+    return (*notes, *sentence(words))

@@ -1,13 +1,14 @@
 """What a decoded photo is."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, Self
 
 from pocketcrafter.runtime.arrays import PixelArray
 from pocketcrafter.runtime.errors import PhotoError
+from pocketcrafter.runtime.photo.metadata import Metadata
 
 
 class PhotoFormat(StrEnum):
@@ -47,10 +48,8 @@ class Photo:
         Opacity, shape ``(H, W)``, of the pixels' dtype; `None` when the photo is opaque.
     icc
         ICC profile of `pixels`, from the file or built from what it says in another way; `None` means sRGB.
-    exif
-        TIFF-structured EXIF block without the ``Exif`` prefix, its orientation reset to 1.
-    xmp
-        XMP packet, its orientation reset to 1.
+    metadata
+        What stands beside the pixels, as it holds for an edited photo: upright, of this size, no thumbnails.
     source_format
         What the photo was read from.
     chroma_subsampling
@@ -67,8 +66,7 @@ class Photo:
     pixels: PixelArray
     alpha: PixelArray | None = None
     icc: bytes | None = None
-    exif: bytes | None = None
-    xmp: bytes | None = None
+    metadata: Metadata = field(default_factory=Metadata)
     source_format: PhotoFormat = PhotoFormat.JPEG
     chroma_subsampling: int = 0
     significant_bits: int = 16

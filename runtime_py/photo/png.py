@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO, Final
 
@@ -10,6 +11,7 @@ from PIL import Image, PngImagePlugin
 
 from pocketcrafter.runtime.arrays import PixelArray
 from pocketcrafter.runtime.errors import PhotoError
+from pocketcrafter.runtime.photo.metadata.png import Chunk
 
 _STRIP_BYTES: Final = 4 << 20
 _ZLIB_LEVEL: Final = 4
@@ -57,8 +59,7 @@ def write_png(
     pixels: PixelArray,
     *,
     icc: bytes | None = None,
-    exif: bytes | None = None,
-    xmp: bytes | None = None,
+    chunks: Iterable[Chunk] = (),
     threads: int = 2,
 ) -> None:
     """Write an RGB or RGBA PNG of the pixels' bit depth.
@@ -69,8 +70,10 @@ def write_png(
         Where to write.
     pixels
         Shape ``(H, W, 3)`` or ``(H, W, 4)``, uint8 or uint16.
-    icc, exif, xmp
-        Metadata blocks to keep.
+    icc
+        ICC profile.
+    chunks
+        What else stands before the pixels, in this order.
     threads
         Strips are filtered and compressed on this many threads.
     """
@@ -80,10 +83,8 @@ def write_png(
     _chunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, depth, _COLOR_TYPE[channels], 0, 0, 0))
     if icc is not None:
         _chunk(file, b"iCCP", b"ICC profile\x00\x00" + zlib.compress(icc))
-    if exif is not None:
-        _chunk(file, b"eXIf", exif)
-    if xmp is not None:
-        _chunk(file, b"iTXt", b"XML:com.adobe.xmp\x00\x00\x00\x00\x00" + xmp)
+    for kind, body in chunks:
+        _chunk(file, kind, body)
 
     rows = max(1, _STRIP_BYTES // (width * channels * depth // 8))
     starts = range(0, height, rows)
