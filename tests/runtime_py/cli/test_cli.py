@@ -61,6 +61,20 @@ def test_what_a_format_cannot_hold_is_told_once_and_in_json(
     assert len(json.loads(capsys.readouterr().out)["photos"][0]["notes"]) == 1
 
 
+def test_what_stood_beside_the_pixels_is_told_only_where_the_file_is_a_new_one(
+    photos: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video = b"\x00\x00\x00\x18ftypmp42" + bytes(40)
+    for name in ("dark.jpg", "fine.jpg"):
+        Image.fromarray(DARK if name == "dark.jpg" else MID).save(photos / name, comment=b"a comment")
+        (photos / name).write_bytes((photos / name).read_bytes() + video)
+    assert enhance(bundle, photos / "dark.jpg", "-o", photos / "dark.webp") == 0
+    assert "\n  note: Left out: motion video, JPEG comment.\n" in capsys.readouterr().out
+    assert enhance(bundle, photos / "dark.jpg", photos / "fine.jpg", "--strength", "0", "--json") == 0
+    assert [photo["notes"] for photo in json.loads(capsys.readouterr().out)["photos"]] == [[], []]
+    assert (photos / "dark.enhanced.jpg").read_bytes().endswith(video)
+
+
 def test_strength_zero_copies_everything(photos: Path, bundle: Path) -> None:
     assert enhance(bundle, photos / "dark.jpg", "--strength", 0) == 0
     assert (photos / "dark.enhanced.jpg").read_bytes() == (photos / "dark.jpg").read_bytes()
