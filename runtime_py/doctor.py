@@ -12,9 +12,11 @@ from typing import Final
 from pydantic import Field
 
 from pocketcrafter.runtime.backends.names import BackendName
+from pocketcrafter.runtime.backends.ort_sessions import saturates
 from pocketcrafter.runtime.backends.registry import why_unusable
 from pocketcrafter.runtime.capabilities import why_not_buildable
 from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.instruction_set import InstructionSet, instruction_set
 from pocketcrafter.runtime.memory import memory_mib
 from pocketcrafter.runtime.targets import TARGETS
 
@@ -62,6 +64,10 @@ class Diagnosis(Config):
     python: str
     system: str
     cores: int
+    instruction_set: InstructionSet = Field(description="Vector instructions of the processor.")
+    saturating_products: bool = Field(
+        description="Whether ONNX Runtime's 8-bit products saturate here, so that sessions store weights unsigned."
+    )
     ram_mib: int
     free_ram_mib: int
     free_disk_mib: int
@@ -84,6 +90,8 @@ def diagnose() -> Diagnosis:
         python=platform.python_version(),
         system=f"{platform.system()} {platform.machine()}",
         cores=os.cpu_count() or 1,
+        instruction_set=instruction_set(),
+        saturating_products=saturates(),
         ram_mib=ram,
         free_ram_mib=free,
         free_disk_mib=free_disk_mib(Path.cwd()),

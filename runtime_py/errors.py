@@ -33,6 +33,10 @@ class BackendError(PocketCrafterError):
     """A backend is missing, or cannot run what it was asked to."""
 
 
+class NotExactHereError(BackendError):
+    """An artifact runs here, but this processor's integer arithmetic would not give its numbers."""
+
+
 class ConfigError(PocketCrafterError):
     """A configuration file or option is not valid."""
 

@@ -1,6 +1,9 @@
 """What tests of several packages share: a few real photos, and measurements of a camera and a lens."""
 
 import json
+import platform
+import shutil
+import sys
 from pathlib import Path
 
 import cv2
@@ -13,6 +16,16 @@ from PIL import Image
 # Wall-clock deadlines fail on a busy machine, and say nothing of the code.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
+
+
+@pytest.fixture(scope="session")
+def avx2_python() -> tuple[str, ...]:
+    """Python on an emulated processor with AVX2 and without VNNI, where 8-bit products saturate."""
+    if platform.machine() != "x86_64":
+        pytest.skip("the installed packages are not x86-64's")
+    if (emulator := shutil.which("qemu-x86_64-static")) is None:
+        pytest.skip("qemu-x86_64-static is missing: apt-get install qemu-user-static")
+    return emulator, "-cpu", "Haswell", sys.executable
 
 
 @pytest.fixture(scope="session")

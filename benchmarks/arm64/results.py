@@ -49,7 +49,7 @@ class ArmReport(Config):
 
 def arm_lines(report: ArmReport) -> Iterator[str]:
     """Yield the lines of a report."""
-    yield f"{report.bundle} on {report.processor}, against {report.machine.cpu}; no device is involved"
+    yield f"{report.bundle} on {report.processor}, against {report.machine.processor}; no device is involved"
     yield ""
     head = ("network", "on", "precision", "result", "against this machine", "largest difference", "against the goldens")
     yield markdown(head, [_row(network) for network in report.networks])

@@ -10,6 +10,7 @@ from typing import Final
 from pydantic import Field
 
 from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.instruction_set import InstructionSet, instruction_set
 from pocketcrafter.runtime.memory import memory_mib
 
 _TOOLS: Final = ("executorch", "numpy", "onnxruntime", "pocketcrafter", "torch")
@@ -22,6 +23,7 @@ class Machine(Config):
     """Where a measurement ran. Never a phone: a phone's figures come from the phone."""
 
     cpu: str = Field(max_length=200, description="The CPU's name as the system tells it.")
+    instruction_set: InstructionSet = Field(description="What its vector instructions are: INT8 hangs on them.")
     cores: int = Field(ge=1, description="Cores of the machine.")
     usable_cores: int = Field(ge=1, description="Cores that the measurement was allowed to use.")
     ram_mib: int = Field(ge=0)
@@ -30,9 +32,15 @@ class Machine(Config):
     load_before: float = Field(ge=0, description="Mean number of busy or waiting processes in the minute before.")
 
     @property
+    def processor(self) -> str:
+        """The CPU with its instruction set."""
+        return f"{self.cpu} ({self.instruction_set})"
+
+    @property
     def label(self) -> str:
         """How a figure of this machine must be labelled."""
-        return f"host figure, not a phone's: {self.cpu}, {self.usable_cores} of {self.cores} cores, {self.system}"
+        cores = f"{self.usable_cores} of {self.cores} cores"
+        return f"host figure, not a phone's: {self.processor}, {cores}, {self.system}"
 
 
 def this_machine() -> Machine:
@@ -40,6 +48,7 @@ def this_machine() -> Machine:
     cores = os.cpu_count() or 1
     return Machine(
         cpu=_cpu_name()[:200],
+        instruction_set=instruction_set(),
         cores=cores,
         usable_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores,
         ram_mib=memory_mib()[0],

@@ -120,7 +120,7 @@ def measure_latency(path: Path, options: LatencyOptions, progress: Progress = la
         reasons = "".join(f"\n  {s.what}: {s.reason}" for s in skipped)
         raise BackendError(f"{path}: nothing could be measured here:{reasons}")
     return LatencyReport(
-        schema_version=3,
+        schema_version=4,
         bundle=bundle.manifest.name,
         manifest_sha256=hashlib.sha256(read_manifest_bytes(bundle.root)).hexdigest(),
         machine=machine,

@@ -191,7 +191,7 @@ class SustainedCurve(Config):
 class LatencyReport(Config):
     """Everything that one `pocketcrafter bench latency` measured."""
 
-    schema_version: Literal[3]
+    schema_version: Literal[4]
     bundle: Name = Field(description="The name in the bundle's manifest.")
     manifest_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     machine: Machine

@@ -17,10 +17,10 @@ from pocketcrafter.benchmarks.profile.engine import Profiled, Subject
 from pocketcrafter.benchmarks.profile.layers import Layer, LayerKind
 from pocketcrafter.benchmarks.profile.results import OpProfile
 from pocketcrafter.quantize.onnx.matmul_nbits import JOINED
+from pocketcrafter.runtime.backends.ort_sessions import open_session, run_options
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.errors import BackendError
 
-_PROVIDERS: Final = ["CPUExecutionProvider"]
 _KERNEL: Final = "_kernel_time"
 _RUN: Final = "model_run"
 _ADDED: Final = re.compile(r"(_token_\d+|_nchwc)+$")
@@ -52,14 +52,12 @@ def profile_onnx(subject: Subject) -> Profiled:
         If ONNX Runtime cannot run it.
     """
     with tempfile.TemporaryDirectory(prefix="pocketcrafter-profile-") as folder:
-        options = ort.SessionOptions()
+        options = run_options(subject.threads)
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
         options.optimized_model_filepath = str(Path(folder) / "optimized.onnx")
-        options.intra_op_num_threads, options.inter_op_num_threads = subject.threads, 1
-        options.log_severity_level = 3  # that the optimized model fits this machine only is known
         try:
-            session = ort.InferenceSession(subject.artifact, options, providers=_PROVIDERS)
+            session = open_session(subject.artifact, options)
             for _ in range(subject.runs + 1):
                 session.run(None, dict(subject.inputs))
         except Exception as error:  # onnxruntime's exceptions share no base class

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
-import onnxruntime as ort
 from onnx import TensorProto, helper
 from pydantic import Field
 
+from pocketcrafter.runtime.backends.ort_sessions import open_session, run_options
 from pocketcrafter.runtime.config import Config
 
 _SIDE: Final = 1024
@@ -63,9 +63,7 @@ def _gmacs(op: str, types: tuple[int, int], left: _Matrix, right: _Matrix, threa
         [constant],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = open_session(model.SerializeToString(), run_options(threads))
     seconds = _median(lambda: session.run(None, {"left": left}))
     return _SIDE**3 / seconds / 1e9
 

@@ -16,6 +16,7 @@ from torch import nn
 from pocketcrafter.export.outside.language import MASKED, PROMPT
 from pocketcrafter.export.outside.part import GraphPart, tensor
 from pocketcrafter.export.outside.vision_language import load_pretrained
+from pocketcrafter.runtime.backends.ort_sessions import open_session, write_options
 from pocketcrafter.runtime.components import Component, ComponentSpec, TensorSpec
 
 _TASK: Final = "image-to-text-with-past"
@@ -24,7 +25,6 @@ _FILES: Final = {"encoder_model": "eye", "decoder_model": "prompt", "decoder_wit
 
 _WORDS: Final = "input_ids"
 _PIXELS: Final = "pixel_values"
-_PROVIDERS: Final = ["CPUExecutionProvider"]
 
 
 UNREAD: Final = ("encoder.pooler.",)
@@ -68,12 +68,9 @@ def _fixed(path: Path, sizes: Mapping[str, int]) -> ModelProto:
     # As they were noted before: shape inference would hold what it finds against them.
     del model.graph.value_info[:]
     onnx.save(model, path)
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.optimized_model_filepath = str(path.with_suffix(".static.onnx"))
-    options.log_severity_level = 3
-    ort.InferenceSession(path, options, providers=_PROVIDERS)
-    return onnx.load(options.optimized_model_filepath)
+    made = path.with_suffix(".static.onnx")
+    open_session(path, write_options(made, ort.GraphOptimizationLevel.ORT_ENABLE_BASIC))
+    return onnx.load(made)
 
 
 def _part(name: str, model: ModelProto, words: int) -> GraphPart:
@@ -90,7 +87,7 @@ def _part(name: str, model: ModelProto, words: int) -> GraphPart:
     for value in (*graph.input, *graph.output):
         _rename(graph, value, _plain(value.name))
     zeros = {spec.name: np.zeros(spec.shape, np.float32) for spec in inputs}
-    made = ort.InferenceSession(model.SerializeToString(), providers=_PROVIDERS).run(None, zeros)
+    made = open_session(model.SerializeToString()).run(None, zeros)
     outputs = [tensor(value.name, array.shape) for value, array in zip(graph.output, made, strict=True)]
     for value, spec in zip(graph.output, outputs, strict=True):
         value.type.CopyFrom(helper.make_tensor_type_proto(TensorProto.FLOAT, spec.shape))

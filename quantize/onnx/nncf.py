@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import onnx
-import onnxruntime as ort
 import torch
 from onnx import helper, numpy_helper
 from torch import Tensor
@@ -19,6 +18,7 @@ from pocketcrafter.quantize.algorithms.blocks import BLOCK
 from pocketcrafter.quantize.onnx.graph import WEIGHTED, constants_of, inside, module_of, save_stripped
 from pocketcrafter.quantize.onnx.matmul_nbits import linear_nodes, matrices_of
 from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.backends.ort_sessions import open_session
 from pocketcrafter.runtime.errors import BackendError, ConfigError
 from pocketcrafter.runtime.fidelity import sqnr_db
 
@@ -109,7 +109,7 @@ def quantize_nncf_controlled(
     numbered = [{**sample, _NUMBER: number} for number, sample in enumerate(calibration[-judged:])]
 
     def nearness(tried: onnx.ModelProto, samples: Iterable[Mapping[str, Any]]) -> tuple[float, list[float]]:
-        session = ort.InferenceSession(tried.SerializeToString(), providers=["CPUExecutionProvider"])
+        session = open_session(tried.SerializeToString())
         ratios = []
         for sample in samples:
             said = session.run(None, {name: value for name, value in sample.items() if name != _NUMBER})

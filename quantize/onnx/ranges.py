@@ -7,15 +7,14 @@ from typing import Final
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from pocketcrafter.quantize.algorithms.ranges import KEPT, Range, places, range_of
 from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.backends.ort_sessions import open_session, unoptimized_options
 
 _DRAWN: Final = ".drawn"
-_CORE: Final = "CPUExecutionProvider"
 
 
 def activation_ranges(
@@ -46,9 +45,7 @@ def activation_ranges(
     sizes = activation_sizes(model)
     drawing = stored.with_name(f"{stored.stem}.drawing.onnx")
     onnx.save(_with_drawing(model, [name for name in choose if sizes[name] > KEPT], sizes), drawing)
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = ort.InferenceSession(drawing, options, providers=[_CORE])
+    session = open_session(drawing, unoptimized_options())
     asked = [out.name for out in session.get_outputs()]
     kept: dict[str, list[torch.Tensor]] = {name: [] for name in choose}
     for done, sample in enumerate(calibration, start=1):

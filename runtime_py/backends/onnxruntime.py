@@ -7,11 +7,12 @@ import onnxruntime as ort
 
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
+from pocketcrafter.runtime.backends.ort_sessions import SIGNED_WEIGHTS, open_session, run_options, saturates
 from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
 from pocketcrafter.runtime.components import ComponentSpec
-from pocketcrafter.runtime.errors import BackendError
+from pocketcrafter.runtime.errors import BackendError, NotExactHereError
+from pocketcrafter.runtime.targets import ORT_SUFFIX
 
-_PROVIDERS = ["CPUExecutionProvider"]
 # Weights kept outside the model file may only come from its own folder: ONNX Runtime refuses every other path.
 _WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 
@@ -30,14 +31,19 @@ class OnnxRuntimeBackend:
         ------
         BackendError
             If the file is not a model that runs here, or does not keep the spec.
+        NotExactHereError
+            If its integers would come out wrong on this processor.
         """
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        model = artifact.read_bytes()
+        if artifact.suffix == ORT_SUFFIX and saturates() and any(name.encode() in model for name in SIGNED_WEIGHTS):
+            raise NotExactHereError(
+                f"{artifact}: in ORT format its 8-bit products would saturate on this processor and come out wrong. "
+                "Run the .onnx that it was made of, or run it on a phone or with VNNI; `pocketcrafter doctor` tells more."
+            )
+        options = run_options(threads)
         options.add_session_config_entry(_WEIGHTS_FOLDER, str(artifact.parent.resolve()))
         try:
-            session = ort.InferenceSession(artifact.read_bytes(), options, providers=_PROVIDERS)
+            session = open_session(model, options)
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise BackendError(f"{artifact}: ONNX Runtime cannot open it: {error}") from error
         for kind, has, wants in (
@@ -54,7 +60,7 @@ class OnnxRuntimeBackend:
 
 
 class _OnnxRuntimeSession:
-    def __init__(self, session: ort.InferenceSession, spec: ComponentSpec) -> None:
+    def __init__(self, session: ort.InferenceSession, spec: ComponentSpec) -> None:  # noqa: TID251 - the type
         self._session = session
         self._spec = spec
 

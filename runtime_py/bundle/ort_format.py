@@ -4,6 +4,7 @@ from pathlib import Path
 
 import onnxruntime as ort
 
+from pocketcrafter.runtime.backends.ort_sessions import open_session, write_options
 from pocketcrafter.runtime.errors import BundleError
 from pocketcrafter.runtime.files import replacing
 from pocketcrafter.runtime.targets import ORT_SUFFIX
@@ -31,14 +32,11 @@ def to_ort_format(model: Path) -> Path:
         If ONNX Runtime cannot open or write it; the ONNX file is still there then.
     """
     made = model.with_suffix(ORT_SUFFIX)
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-    options.add_session_config_entry("session.save_model_format", "ORT")
-    options.log_severity_level = 3
     try:
         with replacing(made) as temporary:
-            options.optimized_model_filepath = str(temporary)
-            ort.InferenceSession(model.read_bytes(), options, providers=["CPUExecutionProvider"])
+            options = write_options(temporary, ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED)
+            options.add_session_config_entry("session.save_model_format", "ORT")
+            open_session(model.read_bytes(), options)
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise BundleError(f"{model.name}: ONNX Runtime cannot write it in its own format: {error}") from error
     model.unlink()

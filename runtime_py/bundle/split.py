@@ -86,9 +86,11 @@ def _write_part(bundle: Bundle, target: str, folder: Path, *, ort_format: bool) 
         for entry in bundle.manifest.components
     )
     reseal(folder, bundle.manifest.model_copy(update={"components": components, "targets": targets}))
-    if rewritten and not (report := verify(folder, threads=1)).ok:
+    if rewritten:
+        report = verify(folder, threads=1)
         missed = [f"{run.component}: {run.reason}" for run in report.goldens if run.outcome is Outcome.FAILED]
-        raise GateError("In ORT format goldens are missed:\n" + "\n".join((*report.problems, *missed)))
+        if report.problems or missed:
+            raise GateError("In ORT format goldens are missed:\n" + "\n".join((*report.problems, *missed)))
 
 
 def _in_ort_format(artifact: Artifact, folder: Path) -> Artifact:

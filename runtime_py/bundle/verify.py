@@ -15,7 +15,7 @@ from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Fidelity
 from pocketcrafter.runtime.components import Component, ComponentSpec
 from pocketcrafter.runtime.config import Config
-from pocketcrafter.runtime.errors import BundleError, PocketCrafterError
+from pocketcrafter.runtime.errors import BundleError, NotExactHereError, PocketCrafterError
 
 
 class Outcome(StrEnum):
@@ -113,6 +113,8 @@ def _golden_run(bundle: Bundle, entry: ComponentEntry, target: str, threads: int
         session = bundle.target_session(entry.spec.component, threads, target)
         pairs = [(bundle.file(golden.inputs), bundle.file(golden.outputs)) for golden in entry.goldens]
         fidelity = tuple(f for pair in pairs for f in compare_golden(*pair, entry.spec, session))
+    except NotExactHereError as error:
+        return run(Outcome.NOT_RUN, str(error))
     except PocketCrafterError as error:
         return run(Outcome.FAILED, str(error))
     if below := [f"{f.output} {f.sqnr_db:.1f} dB" for f in fidelity if not f.reaches(gate)]:

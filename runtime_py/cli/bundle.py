@@ -172,6 +172,12 @@ def _health(diagnosis: Diagnosis) -> list[str]:
         f"pocketcrafter {diagnosis.version}, Python {diagnosis.python}",
         f"{diagnosis.system}, {diagnosis.cores} cores, "
         f"{diagnosis.ram_mib} MiB RAM ({diagnosis.free_ram_mib} free), {diagnosis.free_disk_mib} MiB disk free here",
+        f"{diagnosis.instruction_set}: "
+        + (
+            "8-bit products saturate; ONNX Runtime runs them with unsigned weights, exact and slower than with VNNI"
+            if diagnosis.saturating_products
+            else "ONNX Runtime's 8-bit products are exact"
+        ),
         "",
     ]
     for extra in diagnosis.extras:

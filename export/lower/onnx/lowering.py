@@ -38,8 +38,10 @@ from pocketcrafter.quantize.onnx.graph import strip_metadata
 from pocketcrafter.quantize.onnx.matmul_nbits import decoded, quantize_linears
 from pocketcrafter.quantize.onnx.qdq import quantize_onnx
 from pocketcrafter.quantize.onnx.qdq_int16 import quantize_sixteen
+from pocketcrafter.quantize.onnx.unsigned_weights import store_unsigned
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
+from pocketcrafter.runtime.backends.ort_sessions import open_session, unoptimized_options, write_options
 from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import Component, ComponentSpec
@@ -47,7 +49,6 @@ from pocketcrafter.runtime.files import move
 from pocketcrafter.runtime.targets import ONNX
 
 _OPSET: Final = 20
-_PROVIDERS: Final = ["CPUExecutionProvider"]
 SIMULATED: Final = "the QDQ graph in float32 (ONNX Runtime without graph optimization)"
 """What :func:`simulate` does, in words."""
 
@@ -232,19 +233,20 @@ def export_onnx(model: nn.Module, inputs: tuple[Tensor, ...], spec: ComponentSpe
 
 
 def simulate(path: Path, samples: Sequence[Sample], spec: ComponentSpec) -> list[dict[str, FloatArray]]:
-    """Run a QDQ model as it is written: each pair rounds, and everything between is float32."""
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1
-    session = ort.InferenceSession(path, options, providers=_PROVIDERS)
+    """Run a QDQ model as it is written: each pair rounds, and everything between is float32.
+
+    Products that it has in integers are exact on every processor: their weights are stored unsigned, as without graph
+    optimization ONNX Runtime does not do so itself where signed ones would saturate.
+    """
+    model = onnx.load(path)
+    stored = model.SerializeToString() if store_unsigned(model) else path
+    session = open_session(stored, unoptimized_options())
     names = [t.name for t in spec.outputs]
     return [named_outputs(session.run(names, checked_inputs(sample, spec)), spec) for sample in samples]
 
 
 def _optimized(path: Path, folder: Path) -> Path:
     """Write the graph that ONNX Runtime makes of a model, before it lays memory out for this machine's CPU."""
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-    options.optimized_model_filepath = str(folder / "optimized.onnx")
-    ort.InferenceSession(path, options, providers=_PROVIDERS)
-    return folder / "optimized.onnx"
+    made = folder / "optimized.onnx"
+    open_session(path, write_options(made, ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED))
+    return made

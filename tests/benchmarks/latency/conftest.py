@@ -9,6 +9,7 @@ from pocketcrafter.benchmarks.latency.machine import Machine
 from pocketcrafter.benchmarks.latency.results import CaseResult, LatencyReport, Timing
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.instruction_set import InstructionSet
 
 
 def make_report(samples: dict[str, Sequence[float]], *, cpu: str = "One", peak_rss_mib: float = 100) -> LatencyReport:
@@ -33,11 +34,18 @@ def make_report(samples: dict[str, Sequence[float]], *, cpu: str = "One", peak_r
         for runner, values in samples.items()
     )
     return LatencyReport(
-        schema_version=3,
+        schema_version=4,
         bundle="small",
         manifest_sha256="0" * 64,
         machine=Machine(
-            cpu=cpu, cores=2, usable_cores=2, ram_mib=8192, system="Linux", tools={"torch": "2"}, load_before=0.1
+            cpu=cpu,
+            instruction_set=InstructionSet.AVX2,
+            cores=2,
+            usable_cores=2,
+            ram_mib=8192,
+            system="Linux",
+            tools={"torch": "2"},
+            load_before=0.1,
         ),
         started="2026-01-01T00:00:00+00:00",
         repeats=30,

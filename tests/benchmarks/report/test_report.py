@@ -60,7 +60,7 @@ def latency_of(runner: str) -> LatencyReport:
         seconds=60, inferences=9, median_ms=12, rss_mib=80, frequency_mhz=None, temperature_celsius=None
     )
     return LatencyReport(
-        schema_version=3,
+        schema_version=4,
         bundle="small",
         manifest_sha256="0" * 64,
         machine=this_machine(),

@@ -9,6 +9,7 @@ from torch import nn
 
 from pocketcrafter.export.lower.onnx.coverage import onnx_coverage
 from pocketcrafter.quantize.onnx.qdq import quantize_onnx
+from pocketcrafter.runtime.backends.ort_sessions import open_session, write_options
 
 _LEVEL = ort.GraphOptimizationLevel
 
@@ -28,10 +29,7 @@ def test_quantized_layers_that_run_in_float_are_refused_by_name(
         [{"x": np.random.default_rng(0).random((1, 3, 10, 10), np.float32)}],
         tmp_path / "q.onnx",
     )
-    options = ort.SessionOptions()
-    options.graph_optimization_level = level
-    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
-    ort.InferenceSession(tmp_path / "q.onnx", options, providers=["CPUExecutionProvider"])
+    open_session(tmp_path / "q.onnx", write_options(tmp_path / "optimized.onnx", level))
     coverage = onnx_coverage(onnx.load(tmp_path / "fp32.onnx"), onnx.load(tmp_path / "optimized.onnx"))
     assert coverage.macs_total == 64 * 8 * 27 + 64 * 4 * 8
     assert coverage.share == share

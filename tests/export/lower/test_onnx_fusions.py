@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 import torch
 from torch import Tensor, nn
@@ -15,6 +14,7 @@ from pocketcrafter.export.lower.onnx.fusions import fused
 from pocketcrafter.export.lower.onnx.lowering import export_onnx
 from pocketcrafter.export.models import decoder_network
 from pocketcrafter.quantize.onnx.matmul_nbits import quantize_linears
+from pocketcrafter.runtime.backends.ort_sessions import open_session
 from pocketcrafter.runtime.components import POCKET_SPECS, Component, ComponentSpec, TensorSpec
 from pocketcrafter.runtime.fidelity import sqnr_db
 
@@ -60,7 +60,7 @@ def _exported(module: nn.Module, spec: ComponentSpec, folder: Path) -> onnx.Mode
 
 
 def _run(model: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
-    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = open_session(model.SerializeToString())
     return list(session.run(None, inputs))
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 import torch
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from pocketcrafter.export.lower.onnx.lowering import export_onnx
 from pocketcrafter.export.lower.onnx.scales import scales_in_convolutions
 from pocketcrafter.export.models.blocks import ScaledBlock
 from pocketcrafter.quantize.onnx.qdq import quantize_onnx
+from pocketcrafter.runtime.backends.ort_sessions import open_session
 from pocketcrafter.runtime.components import Component, ComponentSpec, TensorSpec
 from pocketcrafter.runtime.fidelity import sqnr_db
 
@@ -97,7 +97,7 @@ def _quantized(network: nn.Module, folder: Path) -> onnx.ModelProto:
 
 
 def _worst_db(network: nn.Module, model: onnx.ModelProto) -> float:
-    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = open_session(model.SerializeToString())
     with torch.no_grad():
         wanted = [network(*(torch.from_numpy(sample[t.name]) for t in SPEC.inputs)).numpy() for sample in SAMPLES]
     return min(sqnr_db(want, session.run(None, sample)[0]) for want, sample in zip(wanted, SAMPLES, strict=True))

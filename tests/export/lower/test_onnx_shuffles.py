@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 import torch
 from torch import Tensor, nn
@@ -13,6 +12,7 @@ from torch.nn import functional as F
 
 from pocketcrafter.export.lower.onnx.lowering import export_onnx
 from pocketcrafter.export.lower.onnx.shuffles import shuffled_whole
+from pocketcrafter.runtime.backends.ort_sessions import open_session
 from pocketcrafter.runtime.components import Component, ComponentSpec, TensorSpec
 
 
@@ -46,7 +46,7 @@ def _exported(network: _Shuffled, folder: Path) -> onnx.ModelProto:
 
 
 def _run(model: onnx.ModelProto) -> np.ndarray:
-    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = open_session(model.SerializeToString())
     x = np.random.default_rng(0).standard_normal((1, 3, 12, 24), np.float32)
     result: np.ndarray = session.run(None, {"x": x})[0]
     return result

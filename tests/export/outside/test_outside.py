@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import pytest
 import torch
 from click.testing import CliRunner
@@ -24,6 +23,7 @@ from pocketcrafter.export.outside.checkpoint import read_checkpoint
 from pocketcrafter.export.outside.language import PROMPT
 from pocketcrafter.export.outside.part import GraphPart, Part, draw_samples
 from pocketcrafter.export.recipe import Gates
+from pocketcrafter.runtime.backends.ort_sessions import open_session
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.cli import run
 from pocketcrafter.runtime.errors import ConfigError, GateError
@@ -183,7 +183,7 @@ def test_a_captioners_parts_are_optimums_graphs_and_follow_each_other(save: Call
 
 def _graph(part: Part | GraphPart) -> Callable[[Sequence[Any]], list[Any]]:
     assert isinstance(part, GraphPart)
-    session = ort.InferenceSession(part.graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = open_session(part.graph.SerializeToString())
     assert [(t.name, tuple(t.shape)) for t in session.get_inputs()] == [(t.name, t.shape) for t in part.spec.inputs]
     names = [t.name for t in part.spec.inputs]
     return lambda arrays: list(session.run(None, dict(zip(names, arrays, strict=True))))

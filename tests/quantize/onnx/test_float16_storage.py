@@ -2,12 +2,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 import torch
 from torch import nn
 
 from pocketcrafter.quantize.onnx.float16_storage import stored_in_halves
+from pocketcrafter.runtime.backends.ort_sessions import open_session, unoptimized_options
 
 
 @pytest.fixture
@@ -22,10 +22,7 @@ def network(tmp_path: Path) -> onnx.ModelProto:
 
 
 def _said(model: onnx.ModelProto, optimized: bool) -> np.ndarray:
-    options = ort.SessionOptions()
-    if not optimized:
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = open_session(model.SerializeToString(), None if optimized else unoptimized_options())
     picture = np.random.default_rng(0).random((1, 3, 16, 16), np.float32)
     return session.run(None, {session.get_inputs()[0].name: picture})[0]
 

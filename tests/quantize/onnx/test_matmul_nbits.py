@@ -2,11 +2,11 @@
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pocketcrafter.quantize.onnx.matmul_nbits import decoded, quantize_linears
+from pocketcrafter.runtime.backends.ort_sessions import open_session
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.fidelity import sqnr_db
 
@@ -36,7 +36,7 @@ def linear(weight: np.ndarray, bias: bool = False) -> onnx.ModelProto:
 
 
 def run(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
-    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = open_session(model.SerializeToString())
     result: np.ndarray = session.run(None, {"x": x})[0]
     return result
 
@@ -81,7 +81,7 @@ def test_layers_that_read_one_vector_are_one_product(weight: np.ndarray) -> None
     products = [n.name for n in joined.graph.node if n.op_type == "MatMulNBits"]
     assert products == ["node_linear+node_linear_1"]
     for made in (joined, decoded(joined)):
-        both = ort.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, x)
+        both = open_session(made.SerializeToString()).run(None, x)
         apart = [run(decoded(quantize_linears(linear(w), 4)), x["x"]) for w in (weight, weight[:16] * 2)]
         assert [sqnr_db(wanted, found) > 40 for wanted, found in zip(apart, both, strict=True)] == [True, True]
     assert len([n for n in quantize_linears(model, 4, ("tail",)).graph.node if n.op_type == "Gemm"]) == 1

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 import torch
 from torch import nn
 
 from pocketcrafter.quantize.onnx.nncf import compress_nncf, quantize_nncf, quantize_nncf_controlled
 from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.backends.ort_sessions import open_session
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.fidelity import sqnr_db
 
@@ -31,7 +31,7 @@ def exported(tmp_path: Path) -> Path:
 
 
 def _run(path: Path, sample: dict[str, FloatArray]) -> FloatArray:
-    result: FloatArray = ort.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, sample)[0]
+    result: FloatArray = open_session(path).run(None, sample)[0]
     return result
 
 

@@ -2,7 +2,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 import torch
 from onnx import TensorProto, numpy_helper
@@ -11,6 +10,7 @@ from torch.nn import functional as F
 
 from pocketcrafter.quantize.onnx.qdq_int16 import quantize_sixteen
 from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.backends.ort_sessions import open_session, unoptimized_options
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.fidelity import sqnr_db
 
@@ -55,9 +55,7 @@ def samples() -> list[dict[str, FloatArray]]:
 
 
 def run(path: Path, sample: dict[str, FloatArray]) -> FloatArray:
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    result: FloatArray = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"]).run(None, sample)[0]
+    result: FloatArray = open_session(path, unoptimized_options()).run(None, sample)[0]
     return result
 
 

@@ -12,7 +12,9 @@ from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
+from pocketcrafter.runtime.backends.ort_sessions import saturates
 from pocketcrafter.runtime.backends.registry import usable_backend, why_unusable
+from pocketcrafter.runtime.bundle.ort_format import to_ort_format
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError, ShapeMismatchError
 from pocketcrafter.runtime.fidelity import sqnr_db
@@ -103,6 +105,51 @@ def test_any_memory_layout_gives_what_contiguous_float32_gives(
     laid_out = {key: STRIDED[layout](array) for key, array in inputs.items()}
     plain = {key: np.array(array, dtype=np.float32, order="C") for key, array in laid_out.items()}
     np.testing.assert_array_equal(session.run(laid_out)["restored"], session.run(plain)["restored"])
+
+
+@pytest.fixture
+def int8_in_ort_format(tmp_path: Path) -> Path:
+    """A convolution in integers, of the same contract."""
+    onnx, helper = pytest.importorskip("onnx"), pytest.importorskip("onnx.helper")
+    ends = [("tile", (1, 3, 16, 16)), ("amounts", (1, 3)), ("restored", (1, 3, 16, 16))]
+    values = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in ends]
+    constants = {
+        "step": np.float32(0.01), "zero": np.uint8(0), "kernel": np.full((3, 3, 1, 1), 127, np.int8),
+        "steps": np.full(3, 0.01, np.float32), "zeros": np.zeros(3, np.int8), "shape": np.array([1, 3, 1, 1]),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("QuantizeLinear", ["tile", "step", "zero"], ["levels"]),
+        helper.make_node(
+            "QLinearConv", ["levels", "step", "zero", "kernel", "steps", "zeros", "step", "zero"], ["sum"]
+        ),
+        helper.make_node("DequantizeLinear", ["sum", "step", "zero"], ["floats"]),
+        helper.make_node("Reshape", ["amounts", "shape"], ["offsets"]),
+        helper.make_node("Add", ["floats", "offsets"], ["restored"]),
+    ]
+    stored = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "int8", values[:2], values[2:], stored)
+    path = tmp_path / "int8.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+    return to_ort_format(path)
+
+
+def test_integers_in_ort_format_are_refused_where_they_would_saturate(
+    int8_in_ort_format: Path, spec: ComponentSpec, avx2_python: tuple[str, ...]
+) -> None:
+    """ONNX Runtime no longer optimizes such a model, and so cannot store its weights unsigned."""
+    if not saturates():
+        OnnxRuntimeBackend().open(int8_in_ort_format, spec, 1)
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend\n"
+        "from pocketcrafter.runtime.components import ComponentSpec\n"
+        "OnnxRuntimeBackend().open(Path(sys.argv[1]), ComponentSpec.model_validate_json(sys.argv[2]), 1)\n"
+    )
+    command = [*avx2_python, "-c", program, int8_in_ort_format, spec.model_dump_json()]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    assert refused.returncode == 1
+    assert "NotExactHereError" in refused.stderr
+    assert "Run the .onnx that it was made of" in refused.stderr
 
 
 def test_a_model_of_another_contract_is_refused_on_opening(onnx_model: Path, spec: ComponentSpec) -> None:

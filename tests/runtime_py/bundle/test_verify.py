@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 from onnx import numpy_helper
 
+from pocketcrafter.runtime.backends.ort_sessions import saturates
 from pocketcrafter.runtime.bundle.goldens import read_tensors, write_tensors
 from pocketcrafter.runtime.bundle.integrity import digest_text, sha256_of
 from pocketcrafter.runtime.bundle.manifest import DIGEST, MANIFEST
@@ -115,6 +116,10 @@ def test_doctor_finds_the_backend_that_the_runtime_depends_on() -> None:
     diagnosis = json.loads(result.stdout)
     assert result.exit_code == 0
     assert diagnosis["cores"] >= 1
+    assert diagnosis["saturating_products"] is saturates()
+    products = "saturate" if saturates() else "are exact"
+    assert f"{diagnosis['instruction_set']}: " in (text := CliRunner().invoke(doctor_command).stdout)
+    assert products in text
     assert next(b for b in diagnosis["backends"] if b["name"] == "onnxruntime")["reason"] is None
     assert {"numpy", "onnxruntime", "pydantic"} <= diagnosis["extras"][0]["packages"].keys()
     targets = {t["name"]: t for t in diagnosis["targets"]}
