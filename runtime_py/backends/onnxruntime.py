@@ -38,7 +38,7 @@ class OnnxRuntimeBackend:
         if artifact.suffix == ORT_SUFFIX and saturates() and any(name.encode() in model for name in SIGNED_WEIGHTS):
             raise NotExactHereError(
                 f"{artifact}: in ORT format its 8-bit products would saturate on this processor and come out wrong. "
-                "Run the .onnx that it was made of, or run it on a phone or with VNNI; `pocketcrafter doctor` tells more."
+                "Run the .onnx that it was made of, or it on a phone or with VNNI; `pocketcrafter doctor` tells more."
             )
         options = run_options(threads)
         options.add_session_config_entry(_WEIGHTS_FOLDER, str(artifact.parent.resolve()))
