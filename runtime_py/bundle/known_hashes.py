@@ -9,13 +9,14 @@ from typing import Final, Self
 
 from pocketcrafter.runtime.bundle.integrity import sha256_of
 from pocketcrafter.runtime.errors import StorageError
-from pocketcrafter.runtime.files import user_cache, write_text
+from pocketcrafter.runtime.files import write_text
 
 LARGE_BYTES: Final = 32 << 20
 """From here on a hash is kept for later processes; below, hashing costs less than looking it up is worth."""
-_STORE: Final = "hashes.json"
+HASHES: Final = "hashes.json"
+"""In the user's cache."""
 _MOST_KEPT: Final = 256
-_SETTLED_NS: Final = 2_000_000_000
+SETTLED_NS: Final = 2_000_000_000
 """Clocks of file systems tick as slowly as this: a younger file may change without its times telling it."""
 
 
@@ -38,7 +39,7 @@ class Stamp:
     @property
     def settled(self) -> bool:
         """Whether a later change is sure to leave another stamp."""
-        return time.time_ns() - max(self.modified_ns, self.changed_ns) > _SETTLED_NS
+        return time.time_ns() - max(self.modified_ns, self.changed_ns) > SETTLED_NS
 
     @property
     def key(self) -> str:
@@ -51,12 +52,13 @@ class KnownHashes:
 
     Parameters
     ----------
-    keep
-        Whether the user's cache is read and written. What is in it may be lost at any time, and need not be writable.
+    store
+        The file that keeps them, `HASHES` in the user's cache, or `None` to keep none. It may be lost at any time, and
+        need not be writable.
     """
 
-    def __init__(self, *, keep: bool) -> None:
-        self._keep = keep
+    def __init__(self, store: Path | None) -> None:
+        self._store = store
         self._seen: dict[Stamp, str] = {}
 
     def sha256(self, path: Path) -> tuple[str, Stamp]:
@@ -68,21 +70,21 @@ class KnownHashes:
             If it cannot be read.
         """
         stamp = Stamp.of(path)
-        kept = self._keep and stamp.size > LARGE_BYTES
-        if (known := self._seen.get(stamp)) or (kept and (known := _stored().get(stamp.key))):
+        store = self._store if stamp.size > LARGE_BYTES else None
+        if (known := self._seen.get(stamp)) or (store and (known := _read(store).get(stamp.key))):
             self._seen[stamp] = known
             return known, stamp
         digest = sha256_of(path)
         if stamp.settled and Stamp.of(path) == stamp:
             self._seen[stamp] = digest
-            if kept:
-                _store(stamp.key, digest)
+            if store:
+                _add(store, stamp.key, digest)
         return digest, stamp
 
 
-def _stored() -> dict[str, str]:
+def _read(store: Path) -> dict[str, str]:
     try:
-        found = json.loads((user_cache() / _STORE).read_bytes())
+        found = json.loads(store.read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(found, dict):
@@ -90,7 +92,7 @@ def _stored() -> dict[str, str]:
     return {key: value for key, value in found.items() if isinstance(value, str)}
 
 
-def _store(key: str, digest: str) -> None:
-    entries = [*((k, v) for k, v in _stored().items() if k != key), (key, digest)]
+def _add(store: Path, key: str, digest: str) -> None:
+    entries = [*((k, v) for k, v in _read(store).items() if k != key), (key, digest)]
     with contextlib.suppress(StorageError):  # without the cache the file is hashed again
-        write_text(user_cache() / _STORE, json.dumps(dict(entries[-_MOST_KEPT:])))
+        write_text(store, json.dumps(dict(entries[-_MOST_KEPT:])))

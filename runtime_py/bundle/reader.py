@@ -20,7 +20,7 @@ from pocketcrafter.runtime.bundle.integrity import (
     sha256_of,
     structure_problems,
 )
-from pocketcrafter.runtime.bundle.known_hashes import KnownHashes, Stamp
+from pocketcrafter.runtime.bundle.known_hashes import HASHES, KnownHashes, Stamp
 from pocketcrafter.runtime.bundle.manifest import (
     MANIFEST,
     TOKENIZER,
@@ -31,6 +31,7 @@ from pocketcrafter.runtime.bundle.manifest import (
 )
 from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import BackendError, BundleError
+from pocketcrafter.runtime.files import user_cache
 from pocketcrafter.runtime.targets import AUTO_ORDER, TARGETS
 
 
@@ -83,7 +84,8 @@ class Bundle:
         if problems := structure_problems(root, manifest.files):
             raise DamagedBundleError(shown, problems)
         # A folder that is removed at the end is never met again: its hashes are not kept.
-        return cls(shown, root, manifest, KnownHashes(keep=unpacked is None), unpacked)
+        hashes = KnownHashes(user_cache() / HASHES if unpacked is None else None)
+        return cls(shown, root, manifest, hashes, unpacked)
 
     def check_integrity(self, progress: Callable[[int], None] = lambda _: None) -> None:
         """Hash every file again and look for files that do not belong.

@@ -12,7 +12,7 @@ from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.bundle import known_hashes
 from pocketcrafter.runtime.bundle.integrity import DamagedBundleError, sha256_of
-from pocketcrafter.runtime.bundle.known_hashes import KnownHashes
+from pocketcrafter.runtime.bundle.known_hashes import HASHES, KnownHashes
 from pocketcrafter.runtime.bundle.manifest import TOKENIZER, TargetEntry
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.writer import reseal
@@ -119,21 +119,21 @@ def test_a_file_that_changes_while_it_is_opened_is_not_run(bundle_dir: Path, mon
 @pytest.fixture
 def every_file_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(known_hashes, "LARGE_BYTES", 0)
-    monkeypatch.setattr(known_hashes, "_SETTLED_NS", -1)
+    monkeypatch.setattr(known_hashes, "SETTLED_NS", -1)
 
 
 @pytest.mark.usefixtures("every_file_is_large")
 def test_a_large_files_hash_is_kept_for_later_processes_until_the_file_changes(tmp_path: Path, cache: Path) -> None:
     file = tmp_path / "large.bin"
     file.write_bytes(b"weights")
-    assert KnownHashes(keep=True).sha256(file)[0] == sha256_of(file)
+    assert KnownHashes(user_cache() / HASHES).sha256(file)[0] == sha256_of(file)
     (kept,) = cache.iterdir()
     # What nobody could have worked out shows that the file was not read again.
     kept.write_text(json.dumps(dict.fromkeys(json.loads(kept.read_text()), "kept")))
-    assert KnownHashes(keep=True).sha256(file)[0] == "kept"
-    assert KnownHashes(keep=False).sha256(file)[0] == sha256_of(file)
+    assert KnownHashes(user_cache() / HASHES).sha256(file)[0] == "kept"
+    assert KnownHashes(None).sha256(file)[0] == sha256_of(file)
     flip(file)
-    assert KnownHashes(keep=True).sha256(file)[0] == sha256_of(file)
+    assert KnownHashes(user_cache() / HASHES).sha256(file)[0] == sha256_of(file)
     assert len(json.loads(kept.read_text())) == 2
 
 
@@ -144,7 +144,7 @@ def test_a_damaged_cache_costs_time_alone(tmp_path: Path, cache: Path, content: 
     file.write_bytes(b"weights")
     cache.mkdir(parents=True)
     (cache / "hashes.json").write_text(content)
-    assert KnownHashes(keep=True).sha256(file)[0] == sha256_of(file)
+    assert KnownHashes(user_cache() / HASHES).sha256(file)[0] == sha256_of(file)
 
 
 @pytest.mark.usefixtures("every_file_is_large")
@@ -152,14 +152,14 @@ def test_no_cache_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     file = tmp_path / "large.bin"
     file.write_bytes(b"weights")
     monkeypatch.setenv("XDG_CACHE_HOME", str(file))
-    assert KnownHashes(keep=True).sha256(file)[0] == sha256_of(file)
+    assert KnownHashes(user_cache() / HASHES).sha256(file)[0] == sha256_of(file)
 
 
 def test_a_file_that_was_written_just_now_is_hashed_again(tmp_path: Path, cache: Path) -> None:
     """Its times may not tell of a second change within one tick of the clock."""
     file = tmp_path / "new.bin"
     file.write_bytes(b"weights")
-    hashes = KnownHashes(keep=True)
+    hashes = KnownHashes(user_cache() / HASHES)
     hashes.sha256(file)
     assert not hashes._seen
     assert not cache.exists()

@@ -1,0 +1,1 @@
+"""What opening a network costs, and how much of that is knowing that it is unchanged."""
