@@ -7,7 +7,7 @@ from pocketcrafter.runtime.photo.metadata.exif import states_density
 from pocketcrafter.runtime.photo.metadata.jpeg import read_jpeg
 from pocketcrafter.runtime.photo.metadata.model import Metadata
 from pocketcrafter.runtime.photo.metadata.png import read_png
-from pocketcrafter.runtime.photo.metadata.words import Word
+from pocketcrafter.runtime.photo.metadata.words import Word, of_text
 
 _WEBP_PICTURE: Final = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP"})
 _C2PA_BOX: Final = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
@@ -23,7 +23,7 @@ def read(data: bytes) -> tuple[Metadata | None, bytes]:
         when they are open. And the file for the decoder, without chunks that it might stumble over.
     """
     if data.startswith(b"\xff\xd8"):
-        return read_jpeg(data), data
+        return read_jpeg(data)
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return read_png(data)
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
@@ -86,7 +86,7 @@ def exif_and_xmp(metadata: Metadata) -> tuple[dict[str, bytes], tuple[str, ...]]
         "JPEG comment": bool(metadata.comments),
         f"{metadata.density}": metadata.density is not None
         and not (metadata.exif is not None and states_density(metadata.exif)),
-    } | {f"PNG text '{text.keyword}'": True for text in metadata.texts}
+    } | {of_text(text.keyword): True for text in metadata.texts}
     words = (what for what, is_lost in lost.items() if is_lost)
     blocks = {"exif": metadata.exif, "xmp": metadata.xmp}
     held = {name: block for name, block in blocks.items() if block is not None}

@@ -12,7 +12,7 @@ from pocketcrafter.runtime.photo.metadata.model import Density, Metadata
 from pocketcrafter.runtime.photo.metadata.photoshop import SIGNATURE as PHOTOSHOP
 from pocketcrafter.runtime.photo.metadata.photoshop import iptc_of
 from pocketcrafter.runtime.photo.metadata.stated import extension_id
-from pocketcrafter.runtime.photo.metadata.words import Word
+from pocketcrafter.runtime.photo.metadata.words import Word, of_text
 from pocketcrafter.runtime.photo.metadata.xmp import NOTE, properties
 
 SEGMENT_BYTES: Final = 65_533
@@ -21,18 +21,25 @@ _EXTENSION: Final = b"http://ns.adobe.com/xmp/extension/\x00"
 _EXTENSION_HEADER: Final = struct.Struct(">32sII")
 _EXTENSION_CHUNK: Final = 65_400
 _JFIF: Final = b"JFIF\x00"
+_INDEX: Final = b"MPF\x00"
 _CM_PER_INCH: Final = 2.54
 
 _END, _SCAN, _COMMENT = 0xD9, 0xDA, 0xFE
-_APP0, _APP1, _APP13 = 0xE0, 0xE1, 0xED
+_APP0, _APP1, _APP2, _APP13 = 0xE0, 0xE1, 0xE2, 0xED
 _ALONE: Final = frozenset({0x01, *range(0xD0, 0xD8)})
 """Markers without a length."""
-_READ_ELSEWHERE: Final = ((0xE2, b"ICC_PROFILE\x00"), (0xEE, b"Adobe"), (0xE0, b"JFXX\x00"), (0xE0, _JFIF))
-"""Color, which decoders look after, and JFIF's own thumbnail, which shows the old photo."""
+_READ_ELSEWHERE: Final = (
+    (_APP2, b"ICC_PROFILE\x00"),
+    (0xEE, b"Adobe"),
+    (_APP0, b"JFXX\x00"),
+    (_APP0, _JFIF),
+    (_APP2, _INDEX),
+)
+"""Color and further frames, which decoders look after, and JFIF's own thumbnail, which shows the old photo."""
+_SHORTEST: Final = ((_APP0, _JFIF, 14), (_APP2, b"ICC_PROFILE\x00", 14), (0xEE, b"Adobe", 12))
 _NAMED: Final = (
-    (0xE2, b"MPF\x00", Word.FURTHER_PICTURES),
-    (0xE2, b"urn:iso:std:iso:ts:21496:-1\x00", Word.GAIN_MAP),
-    (0xE2, b"FPXR\x00", "FlashPix streams"),
+    (_APP2, b"urn:iso:std:iso:ts:21496:-1\x00", Word.GAIN_MAP),
+    (_APP2, b"FPXR\x00", "FlashPix streams"),
     (0xEB, b"JP", Word.JUMBF),
 )
 _AFTER_SCAN: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
@@ -45,9 +52,18 @@ class Segment(NamedTuple):
     body: bytes
 
 
-def read_jpeg(data: bytes) -> Metadata:
-    """Read what stands beside a JPEG's picture; of damaged segments, what is whole."""
-    segments, scan = _header(data)
+def read_jpeg(data: bytes) -> tuple[Metadata, bytes]:
+    """Read what stands beside a JPEG's picture; of damaged segments, what is whole.
+
+    Returns
+    -------
+    tuple[Metadata, bytes]
+        What was read; and the JPEG without segments that are too short for what they claim to be, over which a decoder
+        might stumble.
+    """
+    every, scan = _header(data)
+    segments = [s for s in every if not _is_cut_off(s)]
+    damaged = [f"APP{s.marker - 0xE0} segment (damaged)" for s in every if _is_cut_off(s)]
     found = Metadata(
         exif=_exif(segments),
         xmp=next((s.body[len(_XMP) :].rstrip(b"\x00") for s in _app1(segments, _XMP)), None),
@@ -58,14 +74,16 @@ def read_jpeg(data: bytes) -> Metadata:
         s.body[len(PHOTOSHOP) :] for s in segments if s.marker == _APP13 and s.body.startswith(PHOTOSHOP)
     )
     iptc, left_out = iptc_of(resources)
-    words = [*left_out, *(word for s in segments if (word := _left_out(s)) is not None)]
+    words = [*damaged, *left_out, *(word for s in segments if (word := _left_out(s)) is not None)]
     if any(s.marker == 0xEB and b"c2pa" in s.body for s in segments):
         words = [Word.CONTENT_CREDENTIALS if word == Word.JUMBF else word for word in words]
     trailer = data[_picture_end(data, scan) :].strip(b"\x00\xff")
-    if trailer and Word.FURTHER_PICTURES not in words:
+    if trailer and not any(s.marker == _APP2 and s.body.startswith(_INDEX) for s in segments):
         words.append(Word.MOTION if b"ftyp" in trailer[:64] or b"MotionPhoto_Data" in trailer else Word.TRAILER)
     found = replace(found, iptc=iptc or None, extended_xmp=_extension(segments, found.xmp))
-    return found.leaving_out(*words)
+    if damaged:
+        data = b"".join([data[:2], *(_written(*s) for s in segments), data[scan:]])
+    return found.leaving_out(*words), data
 
 
 def with_metadata(jpeg: bytes, metadata: Metadata) -> bytes:
@@ -79,7 +97,7 @@ def with_metadata(jpeg: bytes, metadata: Metadata) -> bytes:
 
 def jpeg_segments(metadata: Metadata) -> tuple[list[bytes], tuple[str, ...]]:
     """Give the segments that hold metadata in a JPEG, behind JFIF's, and what is left out, in words."""
-    words = [f"PNG text '{text.keyword}'" for text in metadata.texts if text.keyword != "Comment"]
+    words = [of_text(text.keyword) for text in metadata.texts if text.keyword != "Comment"]
     exif = None if metadata.exif is None else EXIF_PREFIX + metadata.exif
     if exif is not None and len(exif) > SEGMENT_BYTES:
         words.append(f"EXIF ({len(exif) >> 10} KiB, of which JPEG holds 64)")
@@ -98,8 +116,18 @@ def jpeg_segments(metadata: Metadata) -> tuple[list[bytes], tuple[str, ...]]:
     if any(len(comment) > SEGMENT_BYTES for comment in comments):
         words.append("a comment over 64 KiB")
     bodies += [(_COMMENT, comment) for comment in comments if len(comment) <= SEGMENT_BYTES]
-    segments = [struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body for marker, body in bodies]
-    return segments, metadata.leaving_out(*words).left_out
+    return [_written(marker, body) for marker, body in bodies], metadata.leaving_out(*words).left_out
+
+
+def _written(marker: int, body: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
+
+
+def _is_cut_off(segment: Segment) -> bool:
+    return any(
+        segment.marker == marker and segment.body.startswith(start) and len(segment.body) < size
+        for marker, start, size in _SHORTEST
+    )
 
 
 def _header(data: bytes) -> tuple[list[Segment], int]:

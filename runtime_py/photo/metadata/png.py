@@ -79,11 +79,13 @@ class _Reader:
 
     def __init__(self) -> None:
         self._found = Metadata()
+        self._texts: list[Text] = []
+        self._left_out: list[str] = []
         self._raw_profiles: dict[str, bytes] = {}
         self._budget = _MAX_TEXT_BYTES
 
     def leave_out(self, word: str) -> None:
-        self._found = self._found.leaving_out(word)
+        self._left_out.append(word)
 
     def read(self, kind: bytes, body: bytes | None) -> None:
         """Take a chunk in; one without a body is damaged."""
@@ -113,7 +115,7 @@ class _Reader:
             else:
                 self._raw_profiles[text.keyword.removeprefix(_RAW_PROFILE).lower()] = profile
         else:
-            self._found = replace(self._found, texts=(*self._found.texts, text))
+            self._texts.append(text)
 
     def metadata(self) -> Metadata:
         """Return everything; chunks of their own go before the raw profiles of the same thing."""
@@ -129,7 +131,8 @@ class _Reader:
             exif=exif if found.exif is None else found.exif,
             xmp=xmp if found.xmp is None else found.xmp,
             iptc=iptc or None,
-        ).leaving_out(*words, *others)
+            texts=tuple(self._texts),
+        ).leaving_out(*self._left_out, *words, *others)
 
 
 _PROFILES: Final = frozenset({"exif", "app1", "xmp", "iptc", "8bim"})

@@ -2,6 +2,9 @@
 
 from collections.abc import Collection
 from enum import StrEnum
+from typing import Final
+
+_LONGEST: Final = 12
 
 
 class Word(StrEnum):
@@ -30,4 +33,10 @@ def sentence(words: Collection[str]) -> tuple[str, ...]:
     told = [word for word in words if word != Word.GAIN_MAP]
     if Word.GAIN_MAP in words or Word.MOTION in words:
         told = [word for word in told if word not in {Word.FURTHER_PICTURES, Word.TRAILER}]
-    return (f"Left out: {', '.join(told)}.",) if told else ()
+    more = [f"{len(told) - _LONGEST} more"] if len(told) > _LONGEST else []
+    return (f"Left out: {', '.join([*told[:_LONGEST], *more])}.",) if told else ()
+
+
+def of_text(keyword: str) -> str:
+    """Call a PNG's text by its keyword, without what a terminal would obey."""
+    return f"PNG text '{''.join(c if c.isprintable() else '?' for c in keyword)}'"

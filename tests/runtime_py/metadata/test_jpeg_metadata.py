@@ -153,15 +153,16 @@ def test_what_cannot_be_carried_is_named(name: str, tmp_path: Path) -> None:
     assert note == (f"Left out: {what}." if what else "")
     for trace in (b"MotionPhoto", b"ftyp", b"c2pa", b"FPXR", b"SCALADO"):
         assert trace not in out
-    assert read_jpeg(out).left_out == ()
+    assert read_jpeg(out)[0].left_out == ()
 
 
-def test_further_pictures_of_an_mpf_index_are_named_and_the_index_goes(tmp_path: Path) -> None:
+def test_an_index_of_further_pictures_goes_with_them(tmp_path: Path) -> None:
+    """The frames themselves are told by whoever decodes the first."""
     file = io.BytesIO()
     small = Image.fromarray(PIXELS[:12])
     Image.fromarray(PIXELS).save(file, "MPO", save_all=True, append_images=[small])
     out, note = edited(file.getvalue(), tmp_path)
-    assert "further pictures" in note
+    assert "Left out" not in note
     assert b"MPF" not in out
     with Image.open(io.BytesIO(out)) as image:
         assert (image.format, getattr(image, "n_frames", 1)) == ("JPEG", 1)
@@ -247,7 +248,7 @@ def test_exif_split_over_segments_is_joined() -> None:
     exif[0x010F] = "Maker" * 40
     block = exif.tobytes()
     data = photo_with(segment(0xE1, block[:60]), segment(0xE1, b"Exif\x00\x00" + block[60:]))
-    assert read_jpeg(data).exif == block[6:]
+    assert read_jpeg(data)[0].exif == block[6:]
 
 
 # Damage
@@ -264,6 +265,22 @@ def test_the_best_pixels_are_found_behind_any_segment(tmp_path: Path) -> None:
     out, note = edited(data, tmp_path)
     assert note == "Left out: Photoshop resources (damaged), EXIF (damaged), XMP (damaged)."
     np.testing.assert_array_equal(decode(out).pixels, PIXELS)
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [(0xE0, b"JFIF\x00\x01"), (0xE2, b"ICC_PROFILE\x00"), (0xEE, b"Adobe\x00d"), (0xE0, b"JFIF\x00")],
+)
+def test_a_segment_too_short_for_its_name_costs_itself_alone(cut: tuple[int, bytes], tmp_path: Path) -> None:
+    out, note = edited(photo_with(segment(*cut), segment(0xFE, b"a comment")), tmp_path)
+    assert note == f"Left out: APP{cut[0] - 0xE0} segment (damaged)."
+    assert decode(out).metadata.comments == (b"a comment",)
+    np.testing.assert_array_equal(decode(out).pixels, PIXELS)
+
+
+@pytest.mark.parametrize("body", [b"", b"garbage", b"MM\x00*\x00\x00\x00\x08\x00\x03", b"II*\x00" + b"\xff" * 60])
+def test_a_damaged_index_of_pictures_costs_itself_alone(body: bytes) -> None:
+    np.testing.assert_array_equal(decode(photo_with(segment(0xE2, b"MPF\x00" + body))).pixels, PIXELS)
 
 
 WHOLE = photo_with(
@@ -284,10 +301,10 @@ def test_any_bytes_are_read_without_an_error(damage: list[tuple[int, int]], size
     raw = bytearray(WHOLE)
     for at, value in damage:
         raw[at] = value
-    metadata = read_jpeg(bytes(raw[:size])).of_edited(orientation, 24, 32)
-    assert read_jpeg(with_metadata(plain(), metadata)).iptc == metadata.iptc
+    metadata = read_jpeg(bytes(raw[:size]))[0].of_edited(orientation, 24, 32)
+    assert read_jpeg(with_metadata(plain(), metadata))[0].iptc == metadata.iptc
 
 
 @given(st.binary(max_size=300))
 def test_what_is_no_jpeg_has_no_metadata_to_speak_of(data: bytes) -> None:
-    assert read_jpeg(data).exif is None or b"Exif" in data
+    assert read_jpeg(data)[0].exif is None or b"Exif" in data

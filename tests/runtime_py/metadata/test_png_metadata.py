@@ -163,6 +163,18 @@ def test_many_texts_together_are_bounded() -> None:
     assert metadata.left_out == ("zTXt chunk (damaged)",)
 
 
+def test_very_many_chunks_take_linear_time_and_one_line(tmp_path: Path) -> None:
+    """Sixty thousand texts and as many unknown chunks: quadratic bookkeeping would take minutes."""
+    texts = [chunk(b"tEXt", b"k\x1b[31m%d\x00" % number) for number in range(60_000)]
+    names = (bytes([97 + n // 2197, 97 + n // 169 % 13, 65 + n // 13 % 13, 97 + n % 13]) for n in range(20_000))
+    photo = decode(photo_with(*texts, *(chunk(name, b"") for name in names)))
+    assert len(photo.metadata.texts) == 60_000
+    (note,) = encode(photo, tmp_path / "out.jpg")
+    assert note.isprintable()
+    assert note.endswith("more.")
+    assert len(note) < 400
+
+
 def test_data_behind_the_end_is_named(tmp_path: Path) -> None:
     assert edited(photo_with(behind=b"more"), tmp_path)[1] == "Left out: data behind the picture."
     assert edited(photo_with(behind=bytes(8)), tmp_path)[1] == ""
