@@ -36,6 +36,13 @@ class Stamp:
         found = path.stat()
         return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev)
 
+    def is_of(self, path: Path) -> bool:
+        """Whether a file still is the one that had this stamp, unchanged."""
+        try:
+            return Stamp.of(path) == self
+        except OSError:
+            return False
+
     @property
     def settled(self) -> bool:
         """Whether a later change is sure to leave another stamp."""
@@ -75,7 +82,7 @@ class KnownHashes:
             self._seen[stamp] = known
             return known, stamp
         digest = sha256_of(path)
-        if stamp.settled and Stamp.of(path) == stamp:
+        if stamp.settled and stamp.is_of(path):
             self._seen[stamp] = digest
             if store:
                 _add(store, stamp.key, digest)

@@ -219,7 +219,7 @@ class Bundle:
         backend = usable_backend(TARGETS[self.manifest.targets[target].kind].backend)
         session = backend.open(path, entry.spec, threads)
         # The backend, or a process of its own, read the files again: what it read must be what was hashed.
-        if changed := [name for name, stamp in stamps.items() if Stamp.of(self.root / name) != stamp]:
+        if changed := [name for name, stamp in stamps.items() if not stamp.is_of(self.root / name)]:
             raise DamagedBundleError(self.path, [f"`{name}` was changed while it was opened." for name in changed])
         return session
 

@@ -104,14 +104,18 @@ def test_goldens_and_tokenizer_are_held_against_the_manifest(bundle_dir: Path) -
         Bundle.open(bundle_dir).file("goldens/other.npz")
 
 
-def test_a_file_that_changes_while_it_is_opened_is_not_run(bundle_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("change", [lambda path: path.write_bytes(path.read_bytes()), lambda path: path.unlink()])
+def test_a_file_that_changes_while_it_is_opened_is_not_run(
+    bundle_dir: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], object]
+) -> None:
     right = OnnxRuntimeBackend.open
 
-    def after_a_change(self: OnnxRuntimeBackend, artifact: Path, spec: ComponentSpec, threads: int) -> Session:
-        artifact.write_bytes(artifact.read_bytes())
-        return right(self, artifact, spec, threads)
+    def before_a_change(self: OnnxRuntimeBackend, artifact: Path, spec: ComponentSpec, threads: int) -> Session:
+        session = right(self, artifact, spec, threads)
+        change(artifact)
+        return session
 
-    monkeypatch.setattr(OnnxRuntimeBackend, "open", after_a_change)
+    monkeypatch.setattr(OnnxRuntimeBackend, "open", before_a_change)
     with pytest.raises(DamagedBundleError, match=r"restore\.onnx` was changed while it was opened"):
         Bundle.open(bundle_dir).session(Component.RESTORE, 1)
 
