@@ -39,7 +39,7 @@ class TorchBackend:
     def open(self, artifact: Path, spec: ComponentSpec, threads: int) -> "TorchSession":
         """Load a component's weights; ``threads`` holds for the whole process, as torch has it."""
         torch.set_num_threads(threads)
-        return TorchSession(load_component(spec.component, artifact), spec)
+        return TorchSession(load_component(spec.name, artifact), spec)
 
 
 class TorchSession:

@@ -11,9 +11,9 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from pocketcrafter.export.precisions import refusal
 from pocketcrafter.runtime.bundle.manifest import TrainingData
 from pocketcrafter.runtime.bundle.results import LadderGates, Precision
-from pocketcrafter.runtime.components import POCKET_SPECS, Component
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
 from pocketcrafter.runtime.targets import TARGETS, TargetKind
 
 DEFAULT: Final = Path(__file__).parent / "recipes" / "default.yaml"
@@ -80,7 +80,7 @@ class Recipe(Config):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     targets: tuple[TargetKind, ...] = Field(min_length=1)
-    components: Mapping[Component, ComponentRecipe] = Field(min_length=1)
+    components: Mapping[str, ComponentRecipe] = Field(min_length=1)
     calibration: Calibration = Calibration()
     gates: Gates = Gates()
     gate_settings: str = Field("weights/gate.json", description="The critic's gate, as training tuned it.")
@@ -100,7 +100,7 @@ class Recipe(Config):
             for target, precision in made.precision.items():
                 if reason := refusal(target, precision):
                     raise ValueError(f"components.{component}.precision: {reason}")
-            if (made.tokenizer is not None) != (component is Component.DECODER):
+            if (made.tokenizer is not None) != (component == Pocket.DECODER):
                 raise ValueError(f"components.{component}.tokenizer: the decoder needs one, nothing else has one")
             if made.weight_bits and not WEIGHT_ONLY & set(made.precision.values()):
                 only = ", ".join(sorted(WEIGHT_ONLY))

@@ -1,26 +1,42 @@
-"""The components of a bundle and the tensors that go in and out of them.
+"""What a component is: a separately lowered network with a name, a role, and the tensors that go in and out of it.
 
-The contract between models, quantization, lowering, the manifest and the pipeline.
+The contract between models, quantization, lowering, the manifest and the pipelines. Which components there are is the
+business of a family (`pocketcrafter.runtime.families`); nothing here knows any by name.
 """
 
-from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pocketcrafter.runtime.config import Config
-from pocketcrafter.runtime.plan import RESTORATION, Attribute
+from pocketcrafter.runtime.errors import ConfigError
+
+ComponentName = Annotated[
+    str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$", description="A component's name, and its artifacts' file name.")
+]
+FunctionName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$", description="As the artifact calls it.")]
 
 
-class Component(StrEnum):
-    """A separately lowered network of a bundle."""
+class Role(StrEnum):
+    """What a component does in a pair, whatever its family."""
 
-    CRITIC = "critic"
-    TONE = "tone"
-    RESTORE = "restore"
-    COMPOSITION = "composition"
-    DECODER = "decoder"
+    VISION = "vision"
+    """Reads a picture: tokens, judgements or an embedding come out."""
+    EMBEDDING = "embedding"
+    """A table of vectors that the runtime gathers from."""
+    LANGUAGE = "language"
+    """Runs once for each position of a text; its caches are handed in and out."""
+    BRIDGE = "bridge"
+    """Turns the critic's hidden states into what the artist reads."""
+    EDIT = "edit"
+    """Makes a picture, or what turns one picture into another."""
+    ENCODE = "encode"
+    """Turns a picture into latents."""
+    DECODE = "decode"
+    """Turns latents into a picture."""
+    DENOISE = "denoise"
+    """Predicts one step of a few-step artist from latents and conditions."""
 
 
 class TensorSpec(Config):
@@ -33,157 +49,44 @@ class TensorSpec(Config):
     semantics: str = Field(min_length=1, max_length=300, description="What the values mean, with units.")
 
 
-class ComponentSpec(Config):
-    """The inputs and outputs of one component, in calling order."""
+class FunctionSpec(Config):
+    """A further function of a component: other inputs and outputs over the same weights, as `prefill` beside a step."""
 
-    component: Component
+    name: FunctionName
     inputs: tuple[TensorSpec, ...] = Field(min_length=1)
     outputs: tuple[TensorSpec, ...] = Field(min_length=1)
 
 
-VIEW_PX: Final = 256
-CROP_PX: Final = 128
-CROPS: Final = 4
-TILE_PX: Final = 512
-TOKENS: Final = 4
-TOKEN_DIM: Final = 64
-SCENE_DIM: Final = 64
-GRID: Final = (12, 8, 16, 16)
-"""Bilateral grid: 3×4 affine coefficients (row-major, output channel first), luma bins, rows, columns."""
+class ComponentSpec(Config):
+    """The contract of one component: its name, its role, and its inputs and outputs in calling order."""
 
-PROSE_WORDS: Final = 1280
-"""Size of the decoder's vocabulary."""
-PROSE_LENGTH: Final = 384
-"""Most tokens of a prompt and its critique together."""
-PROSE_LAYERS: Final = 4
-"""Layers of the decoder; each has a key cache and a value cache."""
-PROSE_CACHE: Final = (4, PROSE_LENGTH, 48)
-"""A cache of the decoder: heads, positions, channels of a head."""
-PROSE_KEYS: Final = tuple(f"keys_{layer}" for layer in range(PROSE_LAYERS))
-PROSE_VALUES: Final = tuple(f"values_{layer}" for layer in range(PROSE_LAYERS))
-PROSE_ROWS: Final = (PROSE_LAYERS, PROSE_CACHE[0], 1, PROSE_CACHE[2])
-"""What one position adds to all key caches, or to all value caches."""
+    name: ComponentName
+    role: Role
+    inputs: tuple[TensorSpec, ...] = Field(min_length=1, description="Of the function that is called by default.")
+    outputs: tuple[TensorSpec, ...] = Field(min_length=1, description="Of the function that is called by default.")
+    functions: tuple[FunctionSpec, ...] = Field(
+        (), max_length=7, description="Further functions on the same weights; most components have none."
+    )
 
-_A: Final = len(Attribute)
-_RGB: Final = "RGB, sRGB-encoded"
-_VIEW: Final = f"{_RGB}; the whole photo resized (antialiased, aspect not kept)"
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        names = [function.name for function in self.functions]
+        if len(set(names)) != len(names):
+            raise ValueError(f"`{self.name}` lists a function twice: {', '.join(names)}")
+        return self
 
-POCKET_SPECS: Final[Mapping[Component, ComponentSpec]] = {
-    Component.CRITIC: ComponentSpec(
-        component=Component.CRITIC,
-        inputs=(
-            TensorSpec(name="view", shape=(1, 3, VIEW_PX, VIEW_PX), minimum=0, maximum=1, semantics=_VIEW),
-            TensorSpec(
-                name="crops",
-                shape=(CROPS, 3, CROP_PX, CROP_PX),
-                minimum=0,
-                maximum=1,
-                semantics=f"{_RGB}; native-resolution crops whose corners are multiples of 8 px in the source",
-            ),
-        ),
-        outputs=(
-            TensorSpec(name="plan", shape=(1, _A), semantics="EditPlan.vector() before the gate"),
-            TensorSpec(name="presence", shape=(1, _A), minimum=0, maximum=1, semantics="P(attribute needs a change)"),
-            TensorSpec(
-                name="confidence",
-                shape=(1, _A),
-                minimum=0,
-                maximum=1,
-                semantics="P(predicted amount is near the truth)",
-            ),
-            TensorSpec(name="score", shape=(1, 1), minimum=0, maximum=1, semantics="Photo score / 100"),
-            TensorSpec(name="tokens", shape=(1, TOKENS, TOKEN_DIM), semantics="Plan tokens the artist reads"),
-            TensorSpec(name="scene", shape=(1, SCENE_DIM), semantics="Scene embedding, unit length"),
-        ),
-    ),
-    Component.TONE: ComponentSpec(
-        component=Component.TONE,
-        inputs=(
-            TensorSpec(name="view", shape=(1, 3, VIEW_PX, VIEW_PX), minimum=0, maximum=1, semantics=_VIEW),
-            TensorSpec(
-                name="rendered",
-                shape=(1, 3, VIEW_PX, VIEW_PX),
-                minimum=0,
-                maximum=1,
-                semantics="The view after the analytic render of the gated plan",
-            ),
-            TensorSpec(name="plan", shape=(1, _A), semantics="EditPlan.vector() after the gate"),
-            TensorSpec(name="tokens", shape=(1, TOKENS, TOKEN_DIM), semantics="The critic's plan tokens"),
-        ),
-        outputs=(
-            TensorSpec(
-                name="grid",
-                shape=(1, *GRID),
-                semantics="Bilateral grid of affine transforms of rendered RGB: 3x4 row-major, bins, rows, columns; "
-                "bin and cell centres span the whole range (align corners)",
-            ),
-        ),
-    ),
-    Component.RESTORE: ComponentSpec(
-        component=Component.RESTORE,
-        inputs=(
-            TensorSpec(
-                name="tile",
-                shape=(1, 3, TILE_PX, TILE_PX),
-                minimum=0,
-                maximum=1,
-                semantics=f"{_RGB}; a native-resolution tile",
-            ),
-            TensorSpec(
-                name="amounts",
-                shape=(1, len(RESTORATION)),
-                minimum=0,
-                maximum=1,
-                semantics="denoise, deblur, dejpeg of the gated plan",
-            ),
-        ),
-        outputs=(TensorSpec(name="restored", shape=(1, 3, TILE_PX, TILE_PX), semantics=f"{_RGB}; clip to [0, 1]"),),
-    ),
-    Component.COMPOSITION: ComponentSpec(
-        component=Component.COMPOSITION,
-        inputs=(
-            TensorSpec(
-                name="view",
-                shape=(1, 3, VIEW_PX, VIEW_PX),
-                minimum=0,
-                maximum=1,
-                semantics=f"{_RGB}; the photo or a box of it, resized with its aspect kept, centered on 0.5",
-            ),
-            TensorSpec(
-                name="inside", shape=(1, 1, VIEW_PX, VIEW_PX), minimum=0, maximum=1, semantics="1 where the picture is"
-            ),
-        ),
-        outputs=(
-            TensorSpec(name="tilt", shape=(1, 1), semantics="Clockwise turn that levels it, degrees"),
-            TensorSpec(
-                name="confidence", shape=(1, 1), minimum=0, maximum=1, semantics="P(tilt is right to 1.5 degrees)"
-            ),
-            TensorSpec(name="score", shape=(1, 1), semantics="Log-odds; differences rank boxes of one photo and size"),
-        ),
-    ),
-    Component.DECODER: ComponentSpec(
-        component=Component.DECODER,
-        inputs=(
-            TensorSpec(
-                name="word",
-                shape=(1, PROSE_WORDS),
-                minimum=0,
-                maximum=1,
-                semantics="One-hot word; zeros where a plan token goes in",
-            ),
-            TensorSpec(name="soft", shape=(1, TOKEN_DIM), semantics="A plan token of the critic; zeros with a word"),
-            TensorSpec(name="position", shape=(1, PROSE_LENGTH), minimum=0, maximum=1, semantics="One-hot position"),
-            *(
-                TensorSpec(name=name, shape=PROSE_CACHE, semantics=f"A layer's {what} of earlier positions")
-                for what, names in (("keys", PROSE_KEYS), ("values", PROSE_VALUES))
-                for name in names
-            ),
-        ),
-        outputs=(
-            TensorSpec(name="logits", shape=(1, PROSE_WORDS), semantics="Log-odds of the next word"),
-            TensorSpec(name="key", shape=PROSE_ROWS, semantics="Each layer's key of this position, for its cache"),
-            TensorSpec(name="value", shape=PROSE_ROWS, semantics="Each layer's value of this position, for its cache"),
-        ),
-    ),
-}
-"""The default pair's contract."""
+    def of(self, function: str | None) -> "ComponentSpec":
+        """Return the contract of one function alone: this one's by default, or a further one's by its name.
+
+        Raises
+        ------
+        ConfigError
+            If there is no function of that name.
+        """
+        if function is None:
+            return self.model_copy(update={"functions": ()}) if self.functions else self
+        for known in self.functions:
+            if known.name == function:
+                return ComponentSpec(name=self.name, role=self.role, inputs=known.inputs, outputs=known.outputs)
+        has = ", ".join(f"`{known.name}`" for known in self.functions) or "none beside the default one"
+        raise ConfigError(f"The component `{self.name}` has no function `{function}`; it has {has}.")

@@ -12,8 +12,8 @@ import numpy as np
 
 from pocketcrafter.runtime import tone_math as tm
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.components import GRID
 from pocketcrafter.runtime.errors import BackendError, ShapeMismatchError
+from pocketcrafter.runtime.pocket import GRID
 
 _COEFFICIENTS, _BINS, _ROWS, _COLUMNS = GRID
 _MAX_STEP: Final = 16

@@ -13,7 +13,6 @@ from pocketcrafter.runtime.arrays import FloatArray, PixelArray
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.bundle.reader import Bundle
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.critique import Critique, critique_from, with_tilt
 from pocketcrafter.runtime.develop import develop
 from pocketcrafter.runtime.errors import ConfigError
@@ -23,6 +22,7 @@ from pocketcrafter.runtime.grid import blended
 from pocketcrafter.runtime.photo.color import handling_of, view_to_srgb
 from pocketcrafter.runtime.photo.model import Photo
 from pocketcrafter.runtime.plan import RESTORATION, TONAL, EditPlan
+from pocketcrafter.runtime.pocket import Pocket
 from pocketcrafter.runtime.prose.prompt import Mode, stated_plan
 from pocketcrafter.runtime.prose.tokenizer import Words
 from pocketcrafter.runtime.prose.writer import Writer, Written
@@ -40,10 +40,10 @@ class SessionSource(Protocol):
     def gate(self) -> GateSettings:
         """The gate that the networks were tuned with."""
 
-    def has(self, component: Component) -> bool:
+    def has(self, component: str) -> bool:
         """Whether the component is there; critic, tone and restore always are."""
 
-    def session(self, component: Component) -> Session:
+    def session(self, component: str) -> Session:
         """Open a component; called once for each that is needed."""
 
 
@@ -98,7 +98,7 @@ class PhotoPipeline:
         self._source = source
         self._threads = threads
         self._tokenizer = tokenizer
-        self._sessions: dict[Component, Session] = {}
+        self._sessions: dict[str, Session] = {}
         self._writer: Writer | None = None
 
     @classmethod
@@ -158,7 +158,7 @@ class PhotoPipeline:
         BackendError
             If a network fails.
         """
-        if self._tokenizer is None or not self._source.has(Component.DECODER):
+        if self._tokenizer is None or not self._source.has(Pocket.DECODER):
             raise ConfigError(
                 "This bundle has no decoder, which writes the prose. Build one with a recipe that has the component "
                 "`decoder` (the default recipe does), or leave --prose out."
@@ -166,7 +166,7 @@ class PhotoPipeline:
         seen = self._look(photo)
         plan = stated_plan(seen.critique.plan, self._source.gate)
         if self._writer is None:
-            self._writer = Writer(self._session(Component.DECODER), Words.read(self._tokenizer))
+            self._writer = Writer(self._session(Pocket.DECODER), Words.read(self._tokenizer))
         written = self._writer.write(seen.tokens, plan, seen.critique.score, mode)
         return Told(self._diagnosed(photo, seen.critique), written)
 
@@ -203,7 +203,7 @@ class PhotoPipeline:
         """
         if not 0 <= strength <= MAX_STRENGTH:
             raise ConfigError(f"The strength is from 0 to {MAX_STRENGTH:g}, not {strength:g}.")
-        if geometry and not self._source.has(Component.COMPOSITION):
+        if geometry and not self._source.has(Pocket.COMPOSITION):
             raise ConfigError(
                 "This bundle has no composition network, which levelling needs. Build one from a recipe with the "
                 "component `composition`, as the default recipe is, or leave --geometry out."
@@ -225,7 +225,7 @@ class PhotoPipeline:
         result = photo if pixels is photo.pixels else photo.with_pixels(pixels)
         if geometry:
             with clock.stage("compose"):
-                composed = compose(self._session(Component.COMPOSITION), photo, crop=crop)
+                composed = compose(self._session(Pocket.COMPOSITION), photo, crop=crop)
             critique = with_tilt(critique, composed.tilt if composed else None)
         if composed is not None and composed.box is not None:
             plan = plan.model_copy(update={"tilt_degrees": composed.turn_degrees, "crop": composed.box})
@@ -235,23 +235,23 @@ class PhotoPipeline:
 
     def _diagnosed(self, photo: Photo, critique: Critique) -> Critique:
         """Add what the composition network finds, where there is one."""
-        if not self._source.has(Component.COMPOSITION):
+        if not self._source.has(Pocket.COMPOSITION):
             return critique
-        return with_tilt(critique, tilt_of(self._session(Component.COMPOSITION), photo))
+        return with_tilt(critique, tilt_of(self._session(Pocket.COMPOSITION), photo))
 
     def _look(self, photo: Photo) -> "_Seen":
         native = global_view(photo.pixels)
         view, crops = native, native_crops(photo.pixels)
         if photo.icc is not None and handling_of(photo.icc) != "srgb":
             view, crops = view_to_srgb(view, photo.icc), view_to_srgb(crops, photo.icc)
-        out = self._session(Component.CRITIC).run({"view": view, "crops": crops})
+        out = self._session(Pocket.CRITIC).run({"view": view, "crops": crops})
         critique = critique_from(
             out["plan"][0], out["presence"][0], out["confidence"][0], float(out["score"][0, 0]), self._source.gate
         )
         return _Seen(critique, out["tokens"], native)
 
     def _restored(self, pixels: PixelArray, plan: EditPlan, progress: Progress | None) -> PixelArray:
-        session = self._session(Component.RESTORE)
+        session = self._session(Pocket.RESTORE)
         amounts = np.array([[getattr(plan, a) for a in RESTORATION]], dtype=np.float32)
         return map_tiles(
             pixels, lambda tile: session.run({"tile": tile, "amounts": amounts})["restored"], progress=progress
@@ -267,10 +267,10 @@ class PhotoPipeline:
             "plan": plan.vector()[None],
             "tokens": np.ascontiguousarray(seen.tokens),
         }
-        grids: FloatArray = self._session(Component.TONE).run(inputs)["grid"]
+        grids: FloatArray = self._session(Pocket.TONE).run(inputs)["grid"]
         return grids.reshape(grids.shape[1:])
 
-    def _session(self, component: Component) -> Session:
+    def _session(self, component: str) -> Session:
         if component not in self._sessions:
             self._sessions[component] = self._source.session(component)
         return self._sessions[component]
@@ -298,11 +298,11 @@ class BundleSource:
         """The gate that the manifest holds."""
         return self.bundle.manifest.gate
 
-    def has(self, component: Component) -> bool:
+    def has(self, component: str) -> bool:
         """Whether the bundle has the component."""
         return self.bundle.has(component)
 
-    def session(self, component: Component) -> Session:
+    def session(self, component: str) -> Session:
         """Open a component's artifact."""
         return self.bundle.session(component, self.threads, self.backend)
 

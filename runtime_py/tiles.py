@@ -6,8 +6,8 @@ from typing import Final
 import numpy as np
 
 from pocketcrafter.runtime.arrays import FloatArray, PixelArray
-from pocketcrafter.runtime.components import TILE_PX
 from pocketcrafter.runtime.errors import BackendError, ShapeMismatchError
+from pocketcrafter.runtime.pocket import TILE_PX
 
 OVERLAP_PX: Final = 32
 """Neighboring tiles share this many pixels; the stride of 480 keeps every tile on JPEG's 8 px lattice."""

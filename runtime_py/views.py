@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 
 from pocketcrafter.runtime.arrays import FloatArray, PixelArray
-from pocketcrafter.runtime.components import CROP_PX, VIEW_PX
+from pocketcrafter.runtime.pocket import CROP_PX, VIEW_PX
 
 _ALIGN_PX: Final = 8
 _QUADRANTS: Final = ((0, 0), (0, 1), (1, 0), (1, 1))

@@ -10,7 +10,6 @@ from pocketcrafter.benchmarks.arm64.results import arm_lines
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.cli.options import json_option
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import GateError
 
 
@@ -28,8 +27,8 @@ from pocketcrafter.runtime.errors import GateError
     "--component",
     "components",
     multiple=True,
-    type=click.Choice([c.value for c in Component]),
-    help="Only this network; may be given again.",
+    metavar="NAME",
+    help="Only this network of the bundle; may be given again.",
 )
 @json_option
 def arm64(bundle: Path, system: Path, targets: tuple[str, ...], components: tuple[str, ...], *, as_json: bool) -> None:
@@ -43,9 +42,7 @@ def arm64(bundle: Path, system: Path, targets: tuple[str, ...], components: tupl
       pocketcrafter bench arm64 build/default.pcbundle --component critic
     """
     with Bars() as bars:
-        report = run_arm64(
-            Bundle.open(bundle), system, targets, [Component(c) for c in dict.fromkeys(components)], bars.update
-        )
+        report = run_arm64(Bundle.open(bundle), system, targets, components, bars.update)
     click.echo(report.model_dump_json(indent=1) if as_json else "\n".join(arm_lines(report)))
     if report.failures:
         click.echo(f"missed: {', '.join(report.failures)}", err=True)

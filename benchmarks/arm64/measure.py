@@ -13,7 +13,6 @@ from pocketcrafter.export.lower.base import compare
 from pocketcrafter.runtime.bundle.goldens import read_tensors
 from pocketcrafter.runtime.bundle.manifest import ComponentEntry
 from pocketcrafter.runtime.bundle.reader import Bundle
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import ConfigError
 
 Progress = Callable[[str, int, int], None]
@@ -23,7 +22,7 @@ def run_arm64(
     bundle: Bundle,
     folder: Path,
     targets: Sequence[str] = (),
-    components: Sequence[Component] = (),
+    components: Sequence[str] = (),
     progress: Progress = lambda *_: None,
 ) -> ArmReport:
     """Run a bundle's goldens on an emulated ARM64 processor.
@@ -52,7 +51,7 @@ def run_arm64(
     system = open_system(folder, progress)
     networks = []
     for done, (entry, target) in enumerate(jobs):
-        progress(f"{entry.spec.component} on {target}", done, len(jobs))
+        progress(f"{entry.spec.name} on {target}", done, len(jobs))
         networks.append(_network(bundle, entry, target, system))
     progress("networks", len(jobs), len(jobs))
     return ArmReport(
@@ -64,26 +63,26 @@ def run_arm64(
     )
 
 
-def _jobs(bundle: Bundle, targets: Sequence[str], components: Sequence[Component]) -> list[tuple[ComponentEntry, str]]:
+def _jobs(bundle: Bundle, targets: Sequence[str], components: Sequence[str]) -> list[tuple[ComponentEntry, str]]:
     has = [name for name, target in bundle.manifest.targets.items() if target.kind in ENGINES]
     if strange := [name for name in targets if name not in has]:
         raise ConfigError(f"{bundle.path}: `{strange[0]}` is no target of it for a CPU; it has {', '.join(has)}.")
     if not has:
         raise ConfigError(f"{bundle.path}: none of its targets is for a CPU ({', '.join(ENGINES)}).")
-    entries = [bundle.manifest.entry(c) for c in components] or bundle.manifest.components
+    entries = bundle.chosen_components(components)
     return [(entry, target) for target in targets or has for entry in entries]
 
 
 def _network(bundle: Bundle, entry: ComponentEntry, target: str, system: ArmSystem) -> ArmNetwork:
     artifact, kind = entry.artifacts[target], bundle.manifest.targets[target].kind
-    session = bundle.target_session(entry.spec.component, 1, target)
+    session = bundle.target_session(entry.spec.name, 1, target)
     samples = [read_tensors(bundle.file(golden.inputs), entry.spec.inputs) for golden in entry.goldens]
     expected = [read_tensors(bundle.file(golden.outputs), entry.spec.outputs) for golden in entry.goldens]
     host = [session.run(sample) for sample in samples]
     start = time.perf_counter()
     emulated = [run_emulated(system, kind, bundle.artifact(entry, target), entry.spec, sample) for sample in samples]
     return ArmNetwork(
-        component=entry.spec.component,
+        component=entry.spec.name,
         target=target,
         precision=artifact.precision,
         against_host=compare(host, emulated, entry.spec),

@@ -8,14 +8,14 @@ from pydantic import Field
 from pocketcrafter.benchmarks.latency.machine import Machine
 from pocketcrafter.benchmarks.quality.tables import markdown
 from pocketcrafter.runtime.bundle.results import Fidelity, Precision
-from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.components import ComponentName
 from pocketcrafter.runtime.config import Config
 
 
 class ArmNetwork(Config):
     """One artifact's goldens."""
 
-    component: Component
+    component: ComponentName
     target: str
     precision: Precision
     against_host: tuple[Fidelity, ...] = Field(description="Against the same artifact on this machine's processor.")
@@ -57,7 +57,7 @@ def arm_lines(report: ArmReport) -> Iterator[str]:
 
 def _row(network: ArmNetwork) -> tuple[str, ...]:
     return (
-        network.component.value,
+        network.component,
         network.target,
         network.precision.value,
         "passed" if network.passed else "FAILED",

@@ -13,13 +13,13 @@ from pocketcrafter.benchmarks.quality.metrics import Reference, psnr_db
 from pocketcrafter.benchmarks.quality.pictures import Name
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.photo.model import Photo, PhotoFormat
 from pocketcrafter.runtime.pipeline import PhotoPipeline, SessionSource
 from pocketcrafter.runtime.plan import TONAL, EditPlan
+from pocketcrafter.runtime.pocket import Pocket
 
 _OPEN_GATE: Final = GateSettings.uniform(presence=0, confidence=0, dead_zone=0)
 
@@ -164,15 +164,15 @@ class _SwappedSource:
     def gate(self) -> GateSettings:
         return self.source.gate if self.swaps.plan is None else _OPEN_GATE
 
-    def has(self, component: Component) -> bool:
+    def has(self, component: str) -> bool:
         return self.source.has(component)
 
-    def session(self, component: Component) -> Session:
+    def session(self, component: str) -> Session:
         session = self.source.session(component)
         match component:
-            case Component.CRITIC:
+            case Pocket.CRITIC:
                 return _SwappedCritic(session, self.swaps)
-            case Component.TONE:
+            case Pocket.TONE:
                 return _SwappedTone(session, self.swaps)
             case _:
                 return session

@@ -10,8 +10,8 @@ from pocketcrafter.benchmarks.options import SEED, data_option, photos_of, split
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.cli.options import backend_option, json_option, threads_option
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import GateError
+from pocketcrafter.runtime.pocket import Pocket
 
 
 @click.command()
@@ -32,7 +32,7 @@ def composition(
       pocketcrafter bench composition build/default.pcbundle --data data --split validation
     """
     name = None if backend == "auto" else BackendName(backend)
-    session = Bundle.open(bundle).session(Component.COMPOSITION, threads, name)
+    session = Bundle.open(bundle).session(Pocket.COMPOSITION, threads, name)
     _, photos = photos_of(data, split)
     measured = measure(session, tqdm(photos, desc="composition", unit="photo"), per_photo, SEED)
     figures = summarize(measured)

@@ -89,7 +89,7 @@ def run_on_farm(
     try:
         client = hub.Client()
         for done, entry in enumerate(entries):
-            progress(f"{entry.spec.component} on {device}", done, len(entries))
+            progress(f"{entry.spec.name} on {device}", done, len(entries))
             yield _case(client, hub.Device(device), bundle, entry, target)
         progress(device, len(entries), len(entries))
     except hub.Error as error:
@@ -135,7 +135,7 @@ def case_of(
     times = summary.all_inference_times or (summary.estimated_inference_time,)
     peak = summary.estimated_inference_peak_memory
     return FarmCase(
-        component=entry.spec.component,
+        component=entry.spec.name,
         precision=entry.artifacts[target].precision,
         job=url,
         load_ms=summary.first_load_time / 1e3,
@@ -153,11 +153,11 @@ def _case(client: Any, device: Any, bundle: Bundle, entry: ComponentEntry, targe
         str(bundle.artifact(entry, target)),
         device,
         {name: [array] for name, array in inputs.items()},
-        f"{bundle.manifest.name} {entry.spec.component} {target}"[:100],
+        f"{bundle.manifest.name} {entry.spec.name} {target}"[:100],
     )
     status = job.wait()
     if not status.success:
-        raise FarmError(f"{job.url}: the job for `{entry.spec.component}` failed: {status.message}")
+        raise FarmError(f"{job.url}: the job for `{entry.spec.name}` failed: {status.message}")
     expected = read_tensors(bundle.file(golden.outputs), entry.spec.outputs)
     return case_of(entry, target, job.url, job.download_profile(), job.download_output_data() or {}, expected)
 

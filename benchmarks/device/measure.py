@@ -80,7 +80,7 @@ def run_goldens(
     entries = bundle.manifest.components
     with staged(device, folder, {**part_of(bundle, target), RUNNER: runner}, keep=keep):
         for done, entry in enumerate(entries):
-            progress(f"{entry.spec.component} on {facts.model or device.serial}", done, len(entries))
+            progress(f"{entry.spec.name} on {facts.model or device.serial}", done, len(entries))
             found.append(_golden(bundle, entry, target, device, folder, threads, facts))
     progress("goldens", len(entries), len(entries))
     return _report(bundle, target, facts, goldens=found)
@@ -121,13 +121,13 @@ def run_latency(
     entries = bundle.manifest.components
     with staged(device, folder, {**part_of(bundle, target), RUNNER: runner}, keep=keep):
         for done, entry in enumerate(entries):
-            progress(f"{entry.spec.component} on {facts.model or device.serial}", done, len(entries))
+            progress(f"{entry.spec.name} on {facts.model or device.serial}", done, len(entries))
             time.sleep(cool_down_s)
             before = _state(device)
             _, result = _run(bundle, entry, entry.goldens[0], device, folder, threads, repeats)
             found.append(
                 DeviceCase(
-                    component=entry.spec.component,
+                    component=entry.spec.name,
                     precision=entry.artifacts[target].precision,
                     threads=result.threads,
                     load_ms=result.load_ms,
@@ -151,7 +151,7 @@ def _golden(
     threads: int,
     facts: DeviceFacts,
 ) -> DeviceGolden:
-    session = bundle.target_session(entry.spec.component, threads, target)
+    session = bundle.target_session(entry.spec.name, threads, target)
     host, expected, actual = [], [], []
     for golden in entry.goldens:
         outputs, _ = _run(bundle, entry, golden, device, folder, threads, 0)
@@ -162,7 +162,7 @@ def _golden(
     gate = entry.artifacts[target].golden_sqnr_db
     passed = all(f.reaches(HOST_GATE_DB) for f in against_host) and all(f.reaches(gate) for f in against_golden)
     return DeviceGolden(
-        component=entry.spec.component,
+        component=entry.spec.name,
         against_host=against_host,
         against_golden=against_golden,
         rung=RungResult(
@@ -187,11 +187,11 @@ def _run(
 ) -> tuple[dict[str, FloatArray], RunnerResult]:
     """Run one golden in a folder below ``folder``; outputs that do not fit the spec are the runner's fault."""
     spec = entry.spec
-    run = f"{folder}/run-{spec.component}"
+    run = f"{folder}/run-{spec.name}"
     inputs = read_tensors(bundle.file(golden.inputs), spec.inputs)
     device.remove(run)
     device.make_folder(run)
-    arguments = ["--model", f"{spec.component}.pte", "--out", run, "--threads", str(threads), "--repeats", str(repeats)]
+    arguments = ["--model", f"{spec.name}.pte", "--out", run, "--threads", str(threads), "--repeats", str(repeats)]
     device.require_room(run, sum(a.nbytes for a in inputs.values()))
     for number, tensor in enumerate(spec.inputs):
         name = f"{run}/input_{number}.bin"

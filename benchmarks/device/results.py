@@ -6,7 +6,7 @@ from pydantic import Field
 
 from pocketcrafter.benchmarks.latency.results import Milliseconds, Name, Timing
 from pocketcrafter.runtime.bundle.results import Fidelity, Precision, RungResult
-from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.components import ComponentName
 from pocketcrafter.runtime.config import Config
 
 DEVICE_REPORT: Final = "reports/device-{target}.json"
@@ -43,7 +43,7 @@ class RunnerResult(Config):
 class DeviceCase(Config):
     """One network's speed."""
 
-    component: Component
+    component: ComponentName
     precision: Precision
     threads: int = Field(ge=1)
     load_ms: Milliseconds
@@ -57,7 +57,7 @@ class DeviceCase(Config):
 class DeviceGolden(Config):
     """One network's goldens."""
 
-    component: Component
+    component: ComponentName
     against_host: tuple[Fidelity, ...] = Field(description="Against the same artifact on this machine.")
     against_golden: tuple[Fidelity, ...] = Field(description="Against the full-precision goldens.")
     rung: RungResult = Field(description="Rung 4, as it goes into the manifest.")
@@ -66,7 +66,7 @@ class DeviceGolden(Config):
 class FarmCase(Config):
     """One network on a device of a farm; the farm's own figures."""
 
-    component: Component
+    component: ComponentName
     precision: Precision
     job: str = Field(max_length=400, description="Address of the job's page.")
     load_ms: Milliseconds = Field(description="First load.")
@@ -102,4 +102,4 @@ class DeviceReport(Config):
     @property
     def failures(self) -> list[str]:
         """Components that failed rung 4."""
-        return [g.component.value for g in self.goldens if not g.rung.passed]
+        return [g.component for g in self.goldens if not g.rung.passed]

@@ -67,7 +67,7 @@ def part_of(bundle: Bundle, target: str) -> dict[str, Path]:
         raise ConfigError(f"{bundle.path}: no target `{target}`; it has {', '.join(targets)}.")
     if targets[target].kind not in RUNNER_TARGETS:
         raise ConfigError(f"The runner runs {', '.join(sorted(RUNNER_TARGETS))}; `{target}` is run by the demo apps.")
-    return {f"{entry.spec.component}.pte": bundle.artifact(entry, target) for entry in bundle.manifest.components}
+    return {f"{entry.spec.name}.pte": bundle.artifact(entry, target) for entry in bundle.manifest.components}
 
 
 @contextmanager

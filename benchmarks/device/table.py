@@ -17,7 +17,7 @@ def device_lines(report: DeviceReport) -> Iterator[str]:
             ("network", "rung 4", "against the host", "against the goldens"),
             [
                 (
-                    g.component.value,
+                    g.component,
                     "passed" if g.rung.passed else "FAILED",
                     _lowest(g.against_host),
                     _lowest(g.against_golden),
@@ -31,7 +31,7 @@ def device_lines(report: DeviceReport) -> Iterator[str]:
             ("network", "threads", "load", "first", "median (95 %)", "p90", "peak RSS", "spread", "before", "after"),
             [
                 (
-                    c.component.value,
+                    c.component,
                     str(c.threads),
                     f"{c.load_ms:.1f} ms",
                     f"{c.first_ms:.1f} ms",
@@ -56,7 +56,7 @@ def farm_lines(report: FarmReport) -> Iterator[str]:
         ("network", "load", "median", "p90", "peak memory", "layers", "against the golden", "job"),
         [
             (
-                c.component.value,
+                c.component,
                 f"{c.load_ms:.1f} ms",
                 f"{c.warm.median_ms:.2f} ms",
                 f"{c.warm.p90_ms:.2f} ms",

@@ -50,14 +50,14 @@ def estimate_command(bundle: Path, soc: str, precision: str | None, weights: Pat
     entries = opened.manifest.components
     with Bars() as bars:
         for done, entry in enumerate(entries):
-            bars.update(entry.spec.component, done, len(entries))
+            bars.update(entry.spec.name, done, len(entries))
             if not (layers := source_layers(opened, entry, weights)):
                 raise ConfigError(
                     f"{entry.source.weights}: the weights that the bundle was built from are not here, and its layers "
                     "are counted from them; name their folder with --weights."
                 )
             chosen = Precision(precision) if precision else _precision(opened, entry, soc)
-            networks.append(estimate(entry.spec.component, layers, chosen, peaks))
+            networks.append(estimate(entry.spec.name, layers, chosen, peaks))
     report = EstimateReport(bundle=opened.manifest.name, soc=soc.upper(), peaks=peaks, networks=tuple(networks))
     click.echo(report.model_dump_json(indent=1) if as_json else "\n".join(_lines(report)))
 
@@ -76,7 +76,7 @@ def _lines(report: EstimateReport) -> Iterator[str]:
     yield ""
     rows = [
         (
-            n.component.value,
+            n.component,
             n.precision.value,
             f"{n.macs / 1e6:.1f}",
             f"{n.weight_bytes / 2**20:.2f} MiB",

@@ -9,7 +9,7 @@ from pydantic import Field, PositiveFloat, TypeAdapter, ValidationError
 from pocketcrafter.benchmarks.profile.layers import Layer
 from pocketcrafter.export.yaml_file import read_yaml
 from pocketcrafter.runtime.bundle.results import Precision
-from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.components import ComponentName
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
 
@@ -46,7 +46,7 @@ class NetworkEstimate(Config):
     """One network's lower bounds."""
 
     label: Literal["estimate"] = "estimate"
-    component: Component
+    component: ComponentName
     precision: Precision
     macs: int
     weight_bytes: float
@@ -80,7 +80,7 @@ def load_socs(path: Path = SOCS_FILE) -> dict[str, Soc]:
         raise ConfigError(f"{path}: no table of chips: {error}") from error
 
 
-def estimate(component: Component, layers: Sequence[Layer], precision: Precision, soc: Soc) -> NetworkEstimate:
+def estimate(component: str, layers: Sequence[Layer], precision: Precision, soc: Soc) -> NetworkEstimate:
     """Return a network's roofline (Williams et al., CACM 2009), layer by layer, one after the other.
 
     Parameters

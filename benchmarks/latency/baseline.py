@@ -10,7 +10,7 @@ from pocketcrafter.benchmarks.latency.intervals import paired_ratio, spread
 from pocketcrafter.benchmarks.latency.results import CaseResult, Interval, LatencyReport, Name
 from pocketcrafter.benchmarks.result_files import read_result
 from pocketcrafter.runtime.bundle.results import Precision
-from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.components import ComponentName
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
 
@@ -25,7 +25,7 @@ class RelativeCase(Config):
     """One network by one runner, in times of eager torch in the same rounds."""
 
     runner: Name
-    component: Component
+    component: ComponentName
     precision: Precision
     threads: int = Field(ge=1)
     ratio: _Ratio = Field(description="Median over rounds of this runner's time in eager torch's; below 1 is faster.")
@@ -36,7 +36,7 @@ class RelativeCase(Config):
     noisy: bool = Field(description="Whether this runner or eager torch was noisy even when repeated.")
 
     @property
-    def key(self) -> tuple[Component, str, int]:
+    def key(self) -> tuple[str, str, int]:
         """What two runs have in common."""
         return self.component, self.runner, self.threads
 

@@ -14,7 +14,6 @@ from pocketcrafter.benchmarks.latency.measure import LatencyOptions, measure_lat
 from pocketcrafter.benchmarks.latency.results import read_latency
 from pocketcrafter.benchmarks.latency.table import latency_lines
 from pocketcrafter.runtime.cli.bars import Bars
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import GateError
 from pocketcrafter.runtime.files import write_text
 
@@ -41,9 +40,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result a
 @click.command("latency")
 @click.argument("bundle", type=click.Path(exists=True, path_type=Path))
 @click.option("--target", "targets", multiple=True, help="Only this target; may be given again.")
-@click.option(
-    "--component", "components", type=click.Choice([c.value for c in Component]), multiple=True, help="Only this one."
-)
+@click.option("--component", "components", metavar="NAME", multiple=True, help="Only this one of the bundle's.")
 @click.option(
     "--threads", type=click.IntRange(1, 256), multiple=True, default=(1,), show_default=True, help="May be given again."
 )
@@ -98,7 +95,7 @@ def latency(
     chosen = [CompetitorName(c) for c in competitors if c != _NO_COMPETITOR] if competitors else list(CompetitorName)
     options = LatencyOptions(
         targets=targets,
-        components=tuple(Component(c) for c in components),
+        components=components,
         threads=threads,
         competitors=tuple(chosen),
         repeats=repeats,

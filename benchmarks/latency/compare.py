@@ -11,7 +11,7 @@ from pocketcrafter.benchmarks.latency.baseline import Baseline, RelativeCase, ba
 from pocketcrafter.benchmarks.latency.competitors import REFERENCE
 from pocketcrafter.benchmarks.latency.intervals import ratio_of_medians
 from pocketcrafter.benchmarks.latency.results import CaseResult, Interval, LatencyReport, in_threads
-from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.components import ComponentName
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
 
@@ -47,7 +47,7 @@ class Comparison(Config):
     """One case in both runs."""
 
     runner: str
-    component: Component
+    component: ComponentName
     threads: int
     ratio: float = Field(gt=0, description="Later over earlier median; above 1 is slower.")
     interval: Interval | None

@@ -70,7 +70,7 @@ def weights_of(bundle: Bundle, entry: ComponentEntry) -> Path:
     weights = TorchBackend().weights(entry.source.weights)
     if sha256_of(weights) != entry.source.sha256:
         raise BackendError(
-            f"{weights.name}: the installed weights are not those that `{entry.spec.component}` in {bundle.path} was "
+            f"{weights.name}: the installed weights are not those that `{entry.spec.name}` in {bundle.path} was "
             "built from; a ratio between different weights says nothing. Build the bundle again: pocketcrafter build"
         )
     return weights
@@ -95,7 +95,7 @@ def _onnxruntime_dynamic(bundle: Bundle, entry: ComponentEntry, folder: Path) ->
     from optimum.onnxruntime import ORTQuantizer  # noqa: PLC0415 - slow, and only this needs it
     from optimum.onnxruntime.configuration import AutoQuantizationConfig  # noqa: PLC0415
 
-    made = folder / f"dynamic-{entry.spec.component}"
+    made = folder / f"dynamic-{entry.spec.name}"
     made.mkdir()
     model = onnx.load(_exported(bundle, entry, folder))
     # The quantizer transposes weights, and then stumbles over the shapes that the exporter noted.
@@ -107,7 +107,7 @@ def _onnxruntime_dynamic(bundle: Bundle, entry: ComponentEntry, folder: Path) ->
         )
         (artifact,) = made.glob("*_quantized.onnx")
     except Exception as error:  # its exceptions and onnx's share no base class
-        raise BackendError(f"optimum-onnx cannot quantize `{entry.spec.component}`: {error}") from error
+        raise BackendError(f"optimum-onnx cannot quantize `{entry.spec.name}`: {error}") from error
     return Contender(BackendName.ONNXRUNTIME, artifact, Precision.W8A8_DYNAMIC)
 
 
@@ -118,7 +118,7 @@ def _openvino(bundle: Bundle, entry: ComponentEntry, folder: Path) -> Contender:
     import nncf  # noqa: PLC0415 - slow, and only this needs it
     import openvino  # noqa: PLC0415
 
-    exported, component = _exported(bundle, entry, folder), entry.spec.component
+    exported, component = _exported(bundle, entry, folder), entry.spec.name
     drawn: list[Any] = list(_samples(entry))
     artifact = folder / f"{component}.xml"
     try:
@@ -144,9 +144,9 @@ def _litert_int8(bundle: Bundle, entry: ComponentEntry, folder: Path) -> Contend
 
 def _converted(bundle: Bundle, entry: ComponentEntry, folder: Path) -> Path:
     """Return a component as float32 LiteRT, converted once a folder."""
-    artifact = folder / f"{entry.spec.component}.tflite"
+    artifact = folder / f"{entry.spec.name}.tflite"
     if not artifact.exists():
-        model = load_component(entry.spec.component, weights_of(bundle, entry))
+        model = load_component(entry.spec.name, weights_of(bundle, entry))
         litert.convert(model, list(_golden(bundle, entry).values()), artifact)
     return artifact
 
@@ -154,7 +154,7 @@ def _converted(bundle: Bundle, entry: ComponentEntry, folder: Path) -> Path:
 def _samples(entry: ComponentEntry) -> Sequence[Mapping[str, FloatArray]]:
     """Draw a component's inputs from the photos that this package ships for calibration."""
     photos = sorted((Path(calibration.__file__).parent / "photos").glob("*.jpg"))
-    return calibration.samples(entry.spec.component, photos, WEIGHTS, _SAMPLES, _SEED)
+    return calibration.samples(entry.spec.name, photos, WEIGHTS, _SAMPLES, _SEED)
 
 
 def _golden(bundle: Bundle, entry: ComponentEntry) -> Mapping[str, FloatArray]:
@@ -163,9 +163,9 @@ def _golden(bundle: Bundle, entry: ComponentEntry) -> Mapping[str, FloatArray]:
 
 def _exported(bundle: Bundle, entry: ComponentEntry, folder: Path) -> Path:
     """Return a component as float32 ONNX, exported once a folder, without what our own lowering then makes of it."""
-    artifact = folder / f"{entry.spec.component}.onnx"
+    artifact = folder / f"{entry.spec.name}.onnx"
     if not artifact.exists():
-        model = frozen(load_component(entry.spec.component, weights_of(bundle, entry)), ())
+        model = frozen(load_component(entry.spec.name, weights_of(bundle, entry)), ())
         export_onnx(model, as_tensors(_golden(bundle, entry), entry.spec), entry.spec, artifact)
     return artifact
 

@@ -18,11 +18,12 @@ from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.bundle.goldens import read_tensors
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Fidelity, Precision
-from pocketcrafter.runtime.components import Component, ComponentSpec
+from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.photo import decode, encode
 from pocketcrafter.runtime.pipeline import PhotoPipeline
 from pocketcrafter.runtime.plan import EditPlan
+from pocketcrafter.runtime.pocket import Pocket
 
 Run = Callable[[], Mapping[str, float]]
 """Does the work once; returns seconds by stage, or nothing where there are no stages."""
@@ -42,7 +43,7 @@ _EVERYTHING: Final = _TONE_ONLY.model_copy(update={"denoise": 0.5, "dejpeg": 0.3
 _WIDE_OPEN: Final = GateSettings.uniform(presence=0, confidence=0, dead_zone=0)
 
 
-_IN_A_ROW: Final[Mapping[Component, int]] = {Component.DECODER: 128}
+_IN_A_ROW: Final[Mapping[str, int]] = {Pocket.DECODER: 128}
 """Networks that no one runs once: words follow each other, and each finds in the processor what the last one left."""
 
 
@@ -82,7 +83,7 @@ class NetworkJob:
     runner: str
     ours: bool
     precision: Precision
-    component: Component
+    component: str
     threads: int
     backend: BackendName | EngineName
     artifact: Path
@@ -201,12 +202,12 @@ class _FixedPlanSource:
     def gate(self) -> GateSettings:
         return _WIDE_OPEN
 
-    def has(self, component: Component) -> bool:
+    def has(self, component: str) -> bool:
         return self.bundle.has(component)
 
-    def session(self, component: Component) -> Session:
+    def session(self, component: str) -> Session:
         session = self.bundle.target_session(component, self.threads, self.target)
-        return _FixedPlanCritic(session, self.plan) if component is Component.CRITIC else session
+        return _FixedPlanCritic(session, self.plan) if component == Pocket.CRITIC else session
 
 
 @dataclass(frozen=True)

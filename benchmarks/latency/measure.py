@@ -34,7 +34,6 @@ from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
 from pocketcrafter.runtime.bundle.manifest import ComponentEntry
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Precision
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import BackendError, ConfigError, PocketCrafterError
 
 
@@ -59,7 +58,7 @@ class LatencyOptions:
     """
 
     targets: tuple[str, ...] = ()
-    components: tuple[Component, ...] = ()
+    components: tuple[str, ...] = ()
     threads: tuple[int, ...] = (1,)
     competitors: tuple[CompetitorName, ...] = tuple(CompetitorName)
     repeats: int = 30
@@ -139,9 +138,7 @@ def measure_latency(path: Path, options: LatencyOptions, progress: Progress = la
 def _runnable(bundle: Bundle, options: LatencyOptions, skipped: list[Skipped]) -> Iterator[str]:
     """Yield the targets that compute on this machine, of those that were asked for."""
     has = bundle.manifest.targets
-    if unknown := [t for t in options.targets if t not in has]:
-        raise ConfigError(f"{bundle.path}: no target `{unknown[0]}`; it has {', '.join(has)}.")
-    for target in options.targets or has:
+    for target in bundle.chosen_targets(options.targets):
         if has[target].backend not in ENGINES:
             skipped.append(Skipped(what=target, reason=f"{has[target].backend} emulates: its time is no device's"))
         elif reason := why_unusable(has[target].backend):
@@ -161,9 +158,7 @@ def _sizes(bundle: Bundle, skipped: list[Skipped]) -> tuple[TargetSize, ...]:
 def _network_jobs(
     bundle: Bundle, targets: Sequence[str], options: LatencyOptions, folder: Path, skipped: list[Skipped]
 ) -> Iterator[NetworkJob]:
-    components = options.components or [c.spec.component for c in bundle.manifest.components]
-    for component in dict.fromkeys(components):
-        entry = bundle.manifest.entry(component)
+    for entry in bundle.chosen_components(options.components):
         alone = [_target_job(bundle, entry, target) for target in targets]
         alone += _competing_jobs(bundle, entry, options.competitors, folder, skipped) if alone else []
         for threads in dict.fromkeys(options.threads):
@@ -177,7 +172,7 @@ def _target_job(bundle: Bundle, entry: ComponentEntry, target: str) -> NetworkJo
         runner=target,
         ours=True,
         precision=artifact.precision,
-        component=entry.spec.component,
+        component=entry.spec.name,
         threads=1,
         backend=bundle.manifest.targets[target].backend,
         artifact=bundle.artifact(entry, target),
@@ -199,13 +194,13 @@ def _competing_jobs(
         try:
             contender = COMPETITORS[name](bundle, entry, folder)
         except PocketCrafterError as error:
-            skipped.append(Skipped(what=f"{entry.spec.component} on {name}", reason=str(error)[:2000]))
+            skipped.append(Skipped(what=f"{entry.spec.name} on {name}", reason=str(error)[:2000]))
             continue
         yield NetworkJob(
             runner=name.value,
             ours=False,
             precision=contender.precision,
-            component=entry.spec.component,
+            component=entry.spec.name,
             threads=1,
             backend=contender.backend,
             artifact=contender.artifact,

@@ -11,8 +11,9 @@ from pocketcrafter.benchmarks.latency.intervals import median_interval, spread
 from pocketcrafter.benchmarks.latency.machine import Machine
 from pocketcrafter.benchmarks.result_files import read_result
 from pocketcrafter.runtime.bundle.results import Precision
-from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.components import ComponentName
 from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.pocket import Pocket
 
 NOISE_LIMIT: Final = 0.2
 """A run whose (p90 − p10) / median is above this is noisy."""
@@ -89,7 +90,7 @@ class CaseResult(Config):
     runner: Name = Field(description="A target of the bundle, or the name of a competitor.")
     ours: bool = Field(description="Whether it is a target of the bundle.")
     precision: Precision
-    component: Component
+    component: ComponentName
     threads: int = Field(ge=1)
     load_ms: Samples = Field(description="Opening the artifact in a new process, one value a process.")
     first_ms: Samples = Field(description="The first inference after that.")
@@ -110,7 +111,7 @@ class CaseResult(Config):
     @property
     def tokens_per_s(self) -> float | None:
         """Tokens a second of the decoder, which reads and writes one in each inference; `None` for other networks."""
-        return 1e3 / self.warm.median_ms if self.component is Component.DECODER else None
+        return 1e3 / self.warm.median_ms if self.component == Pocket.DECODER else None
 
 
 class PhotoResult(Config):
@@ -147,7 +148,7 @@ class TargetSize(Config):
 class Ratio(Config):
     """How many times as long a competitor takes as a target of the bundle; above 1 the bundle is faster."""
 
-    component: Component
+    component: ComponentName
     threads: int = Field(ge=1)
     ours: Name
     competitor: Name
@@ -178,7 +179,7 @@ class SustainedCurve(Config):
     """One network run without a pause."""
 
     runner: Name
-    component: Component
+    component: ComponentName
     threads: int = Field(ge=1)
     points: tuple[SustainedPoint, ...] = Field(min_length=1)
 

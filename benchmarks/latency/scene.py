@@ -7,8 +7,8 @@ import numpy as np
 
 from pocketcrafter.runtime.bundle.goldens import read_tensors
 from pocketcrafter.runtime.bundle.reader import Bundle
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.photo import Photo, encode
+from pocketcrafter.runtime.pocket import Pocket
 
 _TILE: Final = "tile"
 
@@ -30,7 +30,7 @@ def write_scene(bundle: Bundle, megapixels: float, path: Path) -> Path:
     BundleError
         If the bundle has no `restore`, or its golden is damaged.
     """
-    entry = bundle.manifest.entry(Component.RESTORE)
+    entry = bundle.manifest.entry(Pocket.RESTORE)
     tile = read_tensors(bundle.file(entry.goldens[0].inputs), entry.spec.inputs)[_TILE][0]
     picture = np.rint(tile.transpose(1, 2, 0) * 255).astype(np.uint8)
     height = round((megapixels * 1e6 * 3 / 4) ** 0.5)

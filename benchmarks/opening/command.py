@@ -18,14 +18,16 @@ from pocketcrafter.benchmarks.latency.machine import Machine, this_machine
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.bundle.known_hashes import HASHES, LARGE_BYTES, SETTLED_NS, KnownHashes
 from pocketcrafter.runtime.cli.options import json_option
-from pocketcrafter.runtime.components import Component, ComponentSpec, TensorSpec
+from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import GateError
+from pocketcrafter.runtime.pocket import Pocket
 
 _WIDTH: Final = 1024
 _LAYER_MIB: Final = _WIDTH * _WIDTH * 4 >> 20
 _SPEC: Final = ComponentSpec(
-    component=Component.RESTORE,
+    name=Pocket.RESTORE,
+    role=Role.EDIT,
     inputs=(TensorSpec(name="x", shape=(1, _WIDTH), semantics="a row"),),
     outputs=(TensorSpec(name="y", shape=(1, _WIDTH), semantics="a row"),),
 )

@@ -18,21 +18,20 @@ from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.cli.inputs import find_photos
 from pocketcrafter.runtime.cli.options import json_option, threads_option
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import GateError
 
 _PHOTOS: Final = "tests/photos"
 
 
-def _studio_files(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> dict[Component, Path]:
+def _studio_files(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> dict[str, Path]:
     """Read ``COMPONENT=FILE`` pairs."""
-    found: dict[Component, Path] = {}
+    found: dict[str, Path] = {}
     for value in values:
         name, _, file = value.partition("=")
-        if name not in STUDIO_COMPONENTS or Component(name) in found or not Path(file).is_file():
+        if name not in STUDIO_COMPONENTS or name in found or not Path(file).is_file():
             names = ", ".join(STUDIO_COMPONENTS)
             raise click.BadParameter(f"{value!r}: give COMPONENT=FILE, each once, of {names}.", ctx, param)
-        found[Component(name)] = Path(file)
+        found[name] = Path(file)
     return found
 
 
@@ -69,7 +68,7 @@ def parity(
     targets: tuple[str, ...],
     photos: tuple[str, ...],
     weights: Path | None,
-    studio: dict[Component, Path],
+    studio: dict[str, Path],
     data: Path,
     split: str,
     most_photos: int | None,

@@ -13,8 +13,6 @@ from pocketcrafter.benchmarks.parity.studio import compare_with_studio
 from pocketcrafter.runtime.backends.registry import why_unusable
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import LadderGates, RungResult
-from pocketcrafter.runtime.components import Component
-from pocketcrafter.runtime.errors import ConfigError
 
 Progress = Callable[[str, int, int], None]
 _REASON_CHARS = 500
@@ -26,7 +24,7 @@ def climb(
     photos: Sequence[Path],
     *,
     weights: Path | None = None,
-    studio: Mapping[Component, Path] | None = None,
+    studio: Mapping[str, Path] | None = None,
     frames: Sequence[MeasuredFrame] = (),
     split: str = "",
     threads: int = 2,
@@ -59,16 +57,14 @@ def climb(
         If the full-precision weights are not here, or a network fails.
     """
     manifest = bundle.manifest
-    if unknown := [t for t in targets if t not in manifest.targets]:
-        raise ConfigError(f"{bundle.path}: no target `{unknown[0]}`; it has {', '.join(manifest.targets)}.")
-    chosen = list(targets or manifest.targets)
-    student = {e.spec.component: student_weights(bundle, e, weights) for e in manifest.components}
+    chosen = bundle.chosen_targets(targets)
+    student = {e.spec.name: student_weights(bundle, e, weights) for e in manifest.components}
     reference = NetworkSource(bundle, threads, weights=student)
     networks: list[NetworkParity] = []
     jobs = [(entry, target) for target in chosen for entry in manifest.components]
     for done, (entry, target) in enumerate(jobs):
-        progress(f"{entry.spec.component} on {target}", done, len(jobs))
-        networks.append(network_parity(bundle, entry, target, student[entry.spec.component], threads))
+        progress(f"{entry.spec.name} on {target}", done, len(jobs))
+        networks.append(network_parity(bundle, entry, target, student[entry.spec.name], threads))
     progress("networks", len(jobs), len(jobs))
     ends = [_target(bundle, reference, target, photos, threads, progress) for target in chosen]
     compared: StudioParity | None = None

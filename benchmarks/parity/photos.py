@@ -13,11 +13,11 @@ from pocketcrafter.benchmarks.prose.greedy import Asked, agreeing_choices
 from pocketcrafter.export.data.degrade import ByteImage
 from pocketcrafter.runtime.bundle.manifest import TOKENIZER
 from pocketcrafter.runtime.bundle.results import Figure, LadderGates, RungResult
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.photo import Photo, decode
 from pocketcrafter.runtime.photo.color import handling_of, pixels_to_srgb, to_eight_bits
 from pocketcrafter.runtime.pipeline import Enhanced, PhotoPipeline
 from pocketcrafter.runtime.plan import RESTORATION
+from pocketcrafter.runtime.pocket import Pocket
 from pocketcrafter.runtime.prose.prompt import Mode, stated_plan
 from pocketcrafter.runtime.prose.tokenizer import Words
 
@@ -48,7 +48,7 @@ def compare_photos(
     BackendError
         If a network fails.
     """
-    words = Words.read(reference.bundle.file(TOKENIZER)) if reference.has(Component.DECODER) else None
+    words = Words.read(reference.bundle.file(TOKENIZER)) if reference.has(Pocket.DECODER) else None
     pipelines = [_pipeline(source) for source in (reference, target)]
     found = []
     for number, path in enumerate(photos):
@@ -114,11 +114,11 @@ def _tokens(
     pipeline: PhotoPipeline, reference: NetworkSource, target: NetworkSource, photo: Photo, words: Words
 ) -> tuple[int, int]:
     # The target's critic has just seen the photo; its plan tokens go in, under the reference's prompt.
-    tokens = np.ascontiguousarray(target.session(Component.CRITIC).said["tokens"])
+    tokens = np.ascontiguousarray(target.session(Pocket.CRITIC).said["tokens"])
     told = pipeline.prose(photo, Mode.FULL)
     plan = stated_plan(told.critique.plan, reference.gate)
     asked = Asked(tokens, plan, told.critique.score, Mode.FULL)
-    return agreeing_choices(asked, told.written.ids, target.session(Component.DECODER), words, GREEDY_TOKENS)
+    return agreeing_choices(asked, told.written.ids, target.session(Pocket.DECODER), words, GREEDY_TOKENS)
 
 
 def _compared(name: str, photo: Photo, expected: Enhanced, actual: Enhanced, same: int, compared: int) -> PhotoParity:

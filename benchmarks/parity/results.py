@@ -6,7 +6,7 @@ from pydantic import Field
 
 from pocketcrafter.benchmarks.latency.machine import Machine
 from pocketcrafter.runtime.bundle.results import Fidelity, Figure, Precision, RungResult
-from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.components import ComponentName
 from pocketcrafter.runtime.config import Config
 
 PARITY_REPORT: Final = "reports/parity.json"
@@ -16,7 +16,7 @@ PARITY_REPORT: Final = "reports/parity.json"
 class NetworkParity(Config):
     """One component on one target."""
 
-    component: Component
+    component: ComponentName
     target: str
     precision: Precision
     recorded: tuple[RungResult, ...] = Field(description="Rungs 1 and 2 as the build measured them.")
@@ -55,7 +55,7 @@ class TargetParity(Config):
 class StudioParity(Config):
     """Rung 0: the student's pipeline beside the studio's, both in full precision, on frames with known truth."""
 
-    studio: dict[Component, str] = Field(description="SHA-256 of each studio network that took a student's place.")
+    studio: dict[str, str] = Field(description="SHA-256 of each studio network that took a student's place.")
     frames: int = Field(ge=1)
     split: str
     student: tuple[Figure, ...]

@@ -54,7 +54,7 @@ def network_parity(bundle: Bundle, entry: ComponentEntry, target: str, weights: 
     artifact, kind = entry.artifacts[target], bundle.manifest.targets[target].kind
     recorded = tuple(r for r in artifact.rungs if r.rung in {1, 2})
     facts = {
-        "component": entry.spec.component,
+        "component": entry.spec.name,
         "target": target,
         "precision": artifact.precision,
         "recorded": recorded,

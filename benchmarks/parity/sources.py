@@ -10,7 +10,6 @@ from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.bundle.integrity import sha256_of
 from pocketcrafter.runtime.bundle.manifest import ComponentEntry
 from pocketcrafter.runtime.bundle.reader import Bundle
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import BackendError
 from pocketcrafter.runtime.gate import GateSettings
 
@@ -35,7 +34,7 @@ def student_weights(bundle: Bundle, entry: ComponentEntry, folder: Path | None) 
     weights = beside if beside and beside.is_file() else TorchBackend().weights(name)
     if sha256_of(weights) != entry.source.sha256:
         raise BackendError(
-            f"{weights}: not the weights that `{entry.spec.component}` in {bundle.path} was built from. Name the "
+            f"{weights}: not the weights that `{entry.spec.name}` in {bundle.path} was built from. Name the "
             "folder that has them with --weights, or build the bundle again: pocketcrafter build"
         )
     return weights
@@ -70,19 +69,19 @@ class NetworkSource:
     bundle: Bundle
     threads: int
     target: str = ""
-    weights: Mapping[Component, Path] = field(default_factory=dict)
-    _open: dict[Component, RememberingSession] = field(default_factory=dict)
+    weights: Mapping[str, Path] = field(default_factory=dict)
+    _open: dict[str, RememberingSession] = field(default_factory=dict)
 
     @property
     def gate(self) -> GateSettings:
         """The bundle's gate."""
         return self.bundle.manifest.gate
 
-    def has(self, component: Component) -> bool:
+    def has(self, component: str) -> bool:
         """Whether the bundle has the component."""
         return self.bundle.has(component)
 
-    def session(self, component: Component) -> RememberingSession:
+    def session(self, component: str) -> RememberingSession:
         """Open a network, or return it if it is open."""
         if component not in self._open:
             spec = self.bundle.manifest.entry(component).spec

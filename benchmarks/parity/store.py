@@ -10,11 +10,10 @@ from pocketcrafter.runtime.bundle.amend import amend
 from pocketcrafter.runtime.bundle.manifest import Artifact, ComponentEntry, Manifest
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import RungResult
-from pocketcrafter.runtime.components import Component
 
 PARITY_TEXT: Final = "reports/parity.md"
 
-Rungs = Mapping[tuple[Component, str], tuple[RungResult, ...]]
+Rungs = Mapping[tuple[str, str], tuple[RungResult, ...]]
 """New rungs by component and target."""
 
 
@@ -26,7 +25,7 @@ def store(path: Path, report: ParityReport) -> Manifest:
     BundleError
         If the bundle is damaged or cannot be written; it is left as it was.
     """
-    rungs: dict[tuple[Component, str], tuple[RungResult, ...]] = {}
+    rungs: dict[tuple[str, str], tuple[RungResult, ...]] = {}
     ran = {t.target: t.rung for t in report.targets if not t.not_run}
     for network in report.networks:
         found = [ran[network.target]] if network.target in ran else []
@@ -59,7 +58,7 @@ def with_rungs(manifest: Manifest, rungs: Rungs) -> tuple[ComponentEntry, ...]:
         entry.model_copy(
             update={
                 "artifacts": {
-                    target: _replaced(artifact, rungs.get((entry.spec.component, target), ()))
+                    target: _replaced(artifact, rungs.get((entry.spec.name, target), ()))
                     for target, artifact in entry.artifacts.items()
                 }
             }

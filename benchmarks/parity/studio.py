@@ -18,14 +18,14 @@ from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.bundle.integrity import sha256_of
 from pocketcrafter.runtime.bundle.results import Figure, LadderGates, RungResult
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.pipeline import PhotoPipeline, SessionSource
+from pocketcrafter.runtime.pocket import Pocket
 
 STUDIO_KINDS: Final = (FrameKind.DEGRADED, FrameKind.CLEAN, FrameKind.NOISE)
 """Frames that students and studios are compared on."""
 
-STUDIO_COMPONENTS: Final = (Component.CRITIC, Component.TONE, Component.RESTORE)
+STUDIO_COMPONENTS: Final = (Pocket.CRITIC, Pocket.TONE, Pocket.RESTORE)
 """Components that take part in a picture, and may have a studio."""
 
 _OPINION: Final = ("plan", "presence", "confidence", "score")
@@ -36,7 +36,7 @@ _Measured = tuple[PictureFigures, float]
 
 def compare_with_studio(
     student: NetworkSource,
-    studio: Mapping[Component, Path],
+    studio: Mapping[str, Path],
     frames: Sequence[MeasuredFrame],
     split: str,
     progress: Callable[[str, int, int], None],
@@ -90,20 +90,20 @@ def compare_with_studio(
 class _StudioSource:
     """The student's networks with a studio's in the place of some."""
 
-    def __init__(self, student: NetworkSource, studio: Mapping[Component, Path]) -> None:
+    def __init__(self, student: NetworkSource, studio: Mapping[str, Path]) -> None:
         self._student, self._studio = student, studio
-        others: dict[Component, Path] = {c: path for c, path in studio.items() if c is not Component.CRITIC}
+        others: dict[str, Path] = {c: path for c, path in studio.items() if c != Pocket.CRITIC}
         self._larger = NetworkSource(student.bundle, student.threads, weights={**student.weights, **others})
 
     @property
     def gate(self) -> GateSettings:
         return self._student.gate
 
-    def has(self, component: Component) -> bool:
+    def has(self, component: str) -> bool:
         return self._student.has(component)
 
-    def session(self, component: Component) -> Session:
-        if component is Component.CRITIC and component in self._studio:
+    def session(self, component: str) -> Session:
+        if component == Pocket.CRITIC and component in self._studio:
             return _StudioCritic(self._student.session(component), critic_network(self._studio[component]))
         return self._larger.session(component)
 

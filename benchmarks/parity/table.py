@@ -6,7 +6,6 @@ from pocketcrafter.benchmarks.parity.results import NetworkParity, ParityReport
 from pocketcrafter.benchmarks.quality.tables import markdown
 from pocketcrafter.runtime.bundle.manifest import Manifest
 from pocketcrafter.runtime.bundle.results import Fidelity, RungResult
-from pocketcrafter.runtime.components import Component
 
 _STATE = {True: "passed", False: "FAILED", None: "not run"}
 _HEAD = ("network", "on", "precision", "0 studio", "1 fake-quantized", "2 host", "goldens here", "3 photos", "4 device")
@@ -51,7 +50,7 @@ def _row(network: NetworkParity, report: ParityReport, manifest: Manifest) -> tu
     if ends[network.target].passed is not None:
         stored[3] = ends[network.target]
     return (
-        Component(network.component).value,
+        network.component,
         network.target,
         network.precision.value,
         _cell(stored.get(0)),

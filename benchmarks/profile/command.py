@@ -9,7 +9,6 @@ from pocketcrafter.benchmarks.profile.table import as_csv, as_trace, profile_lin
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.cli.options import json_option
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.files import write_text
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -18,9 +17,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.command("profile")
 @click.argument("bundle", type=click.Path(exists=True, path_type=Path))
 @click.option("--target", "targets", multiple=True, help="Only this target; may be given again.")
-@click.option(
-    "--component", "components", type=click.Choice([c.value for c in Component]), multiple=True, help="Only this one."
-)
+@click.option("--component", "components", metavar="NAME", multiple=True, help="Only this one of the bundle's.")
 @click.option(
     "--weights",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -62,7 +59,7 @@ def profile(
         report = profile_bundle(
             Bundle.open(bundle),
             targets,
-            [Component(c) for c in components],
+            components,
             weights=weights,
             runs=runs,
             threads=threads,

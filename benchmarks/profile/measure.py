@@ -24,8 +24,7 @@ from pocketcrafter.runtime.bundle.goldens import read_tensors
 from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
 from pocketcrafter.runtime.bundle.manifest import ComponentEntry
 from pocketcrafter.runtime.bundle.reader import Bundle
-from pocketcrafter.runtime.components import Component
-from pocketcrafter.runtime.errors import BackendError, ConfigError
+from pocketcrafter.runtime.errors import BackendError
 
 Progress = Callable[[str, int, int], None]
 
@@ -41,7 +40,7 @@ PROFILERS: Final[Mapping[BackendName, Profile]] = {
 def profile_bundle(
     bundle: Bundle,
     targets: Sequence[str] = (),
-    components: Sequence[Component] = (),
+    components: Sequence[str] = (),
     *,
     weights: Path | None = None,
     runs: int = 10,
@@ -72,22 +71,20 @@ def profile_bundle(
     Raises
     ------
     ConfigError
-        If the bundle lacks a target that was asked for.
+        If the bundle lacks a target or component that was asked for.
     BundleError
-        If it lacks a component, or a golden is damaged.
+        If a golden is damaged.
     BackendError
         If nothing could be profiled, with every reason.
     """
     manifest = bundle.manifest
-    if unknown := [t for t in targets if t not in manifest.targets]:
-        raise ConfigError(f"{bundle.path}: no target `{unknown[0]}`; it has {', '.join(manifest.targets)}.")
-    entries = [manifest.entry(c) for c in components] or list(manifest.components)
-    jobs = [(entry, target) for entry in entries for target in targets or manifest.targets]
+    chosen = bundle.chosen_targets(targets)
+    jobs = [(entry, target) for entry in bundle.chosen_components(components) for target in chosen]
     roof = measure_peaks(threads) if peaks else None
     networks, skipped = [], []
-    layers: dict[Component, list[Layer]] = {}
+    layers: dict[str, list[Layer]] = {}
     for done, (entry, target) in enumerate(jobs):
-        name = f"{entry.spec.component} on {target}"
+        name = f"{entry.spec.name} on {target}"
         progress(name, done, len(jobs))
         backend = manifest.targets[target].backend
         if backend not in PROFILERS:
@@ -96,10 +93,10 @@ def profile_bundle(
         if reason := why_unusable(backend):
             skipped.append(Skipped(what=name, reason=reason[:2000]))
             continue
-        if entry.spec.component not in layers:
-            layers[entry.spec.component] = source_layers(bundle, entry, weights)
+        if entry.spec.name not in layers:
+            layers[entry.spec.name] = source_layers(bundle, entry, weights)
         try:
-            networks.append(_profiled(bundle, entry, target, layers[entry.spec.component], runs, threads))
+            networks.append(_profiled(bundle, entry, target, layers[entry.spec.name], runs, threads))
         except BackendError as error:
             skipped.append(Skipped(what=name, reason=str(error)[:2000]))
     progress("profiles", len(jobs), len(jobs))
@@ -123,7 +120,7 @@ def source_layers(bundle: Bundle, entry: ComponentEntry, weights: Path | None) -
         path = student_weights(bundle, entry, weights)
     except BackendError:
         return []
-    return layers_of(frozen(load_component(entry.spec.component, path), ()), entry.spec)
+    return layers_of(frozen(load_component(entry.spec.name, path), ()), entry.spec)
 
 
 def _profiled(
@@ -140,7 +137,7 @@ def _profiled(
     )
     found = PROFILERS[bundle.manifest.targets[target].backend](subject)
     return NetworkProfile(
-        component=entry.spec.component,
+        component=entry.spec.name,
         target=target,
         precision=artifact.precision,
         engine=found.engine,

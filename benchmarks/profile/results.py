@@ -12,7 +12,7 @@ from pocketcrafter.benchmarks.profile.layers import LayerKind
 from pocketcrafter.benchmarks.profile.peak import Peaks
 from pocketcrafter.benchmarks.result_files import read_result
 from pocketcrafter.runtime.bundle.results import Precision
-from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.components import ComponentName
 from pocketcrafter.runtime.config import Config
 
 MAX_RESULT_BYTES: Final = 64 << 20
@@ -36,7 +36,7 @@ class OpProfile(Config):
 class NetworkProfile(Config):
     """One network on one target; operators in running order."""
 
-    component: Component
+    component: ComponentName
     target: str
     precision: Precision
     engine: str = Field(max_length=200, description="What ran it, and what its clock is, in words.")

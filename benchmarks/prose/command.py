@@ -31,8 +31,8 @@ from pocketcrafter.export.data.sources import NOISE_FILE
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.bundle.manifest import TOKENIZER
 from pocketcrafter.runtime.bundle.reader import Bundle
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import GateError
+from pocketcrafter.runtime.pocket import Pocket
 from pocketcrafter.runtime.prose.prompt import Mode
 from pocketcrafter.runtime.prose.tokenizer import Words
 from pocketcrafter.runtime.prose.writer import Writer
@@ -72,8 +72,8 @@ def prose(
     """
     opened = Bundle.open(bundle)
     chosen = None if backend == "auto" else BackendName(backend)
-    critic, decoder = (opened.session(c, threads, chosen) for c in (Component.CRITIC, Component.DECODER))
-    other = opened.session(Component.DECODER, threads, BackendName(against)) if against else None
+    critic, decoder = (opened.session(c, threads, chosen) for c in (Pocket.CRITIC, Pocket.DECODER))
+    other = opened.session(Pocket.DECODER, threads, BackendName(against)) if against else None
     words, tokenizer = Words.read(opened.file(TOKENIZER)), Tokenizer.from_file(str(opened.file(TOKENIZER)))
     _, photos = photos_of(data, split, most_photos)
     frames = measured_frames(photos, data / NOISE_FILE, _KINDS, per_photo, SEED)

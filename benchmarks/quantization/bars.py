@@ -24,13 +24,13 @@ from pocketcrafter.export.models import decoder_network
 from pocketcrafter.export.recipe import DEFAULT, load_recipe, resolve
 from pocketcrafter.quantize.algorithms.rounding import NEAREST, Guidance, blocks_of
 from pocketcrafter.runtime.bundle.results import Precision
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.gate import GateSettings
+from pocketcrafter.runtime.pocket import Pocket
 from pocketcrafter.runtime.targets import XNNPACK
 
 _KINDS: Final = (FrameKind.DEGRADED, FrameKind.CLEAN, FrameKind.NOISE)
-_ARTIST: Final = (Component.TONE, Component.RESTORE)
+_ARTIST: Final = (Pocket.TONE, Pocket.RESTORE)
 _SHIPPED_FOR: Final = XNNPACK
 """Whose precisions the pair has together: what is float32 there has a row of its own in INT8, and no part in that."""
 
@@ -97,7 +97,7 @@ def measure_bars(
     right_db = subject.nearness_db(clean)
     rows = []
     shipped = load_recipe(DEFAULT).components
-    tried: dict[Component, TriedSession] = {}
+    tried: dict[str, TriedSession] = {}
     for done, component in enumerate(_ARTIST):
         progress(done, 5)
         made = shipped[component]
@@ -156,7 +156,7 @@ def _words(settings: TrialSettings, schemes: Mapping[Path, WeightBits], subject:
     yield _row("decoder INT8", eight.damage(eight.units), INT8_BARS, size_share=1.0)
     for path, bits in schemes.items():
         recipe = load_recipe(path)
-        own = decoder_network(resolve(path, recipe.components[Component.DECODER].weights))
+        own = decoder_network(resolve(path, recipe.components[Pocket.DECODER].weights))
         rounded = blocks_of(own, bits.usual, Guidance(guidance.hessians, bits.special), brief=True)
         few = WordsTrial(own, rounded, None, subject)
         size = few.size(few.units) / whole

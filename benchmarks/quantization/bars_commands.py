@@ -18,10 +18,10 @@ from pocketcrafter.export.data.manifest import Split
 from pocketcrafter.export.recipe import DEFAULT
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.cli.options import json_option
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import GateError
 from pocketcrafter.runtime.gate import GateSettings
+from pocketcrafter.runtime.pocket import Pocket
 
 _SHIPPED: Final = tuple(DEFAULT.with_name(f"{name}.yaml") for name in ("int4", "mixed"))
 
@@ -57,7 +57,7 @@ def quantization(
       pocketcrafter bench quantization --data data --split validation
     """
     settings = TrialSettings(
-        component=Component.DECODER,
+        component=Pocket.DECODER,
         weights=weights,
         data=data,
         split=Split(split),

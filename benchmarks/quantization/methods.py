@@ -39,9 +39,10 @@ from pocketcrafter.quantize.algorithms.smoothing import smoothed
 from pocketcrafter.quantize.onnx.nncf import compress_nncf, quantize_nncf, quantize_nncf_controlled
 from pocketcrafter.quantize.onnx.qdq import quantize_onnx
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
-from pocketcrafter.runtime.components import POCKET_SPECS, PROSE_LAYERS, Component, ComponentSpec
+from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.fidelity import sqnr_db
+from pocketcrafter.runtime.pocket import POCKET_SPECS, PROSE_LAYERS, Pocket
 
 DECODER_PAIRS: Final[Mapping[str, Sequence[str]]] = {
     **{
@@ -84,9 +85,7 @@ class MethodsReport(Config):
 
 def compare_methods(settings: TrialSettings, progress: Progress) -> MethodsReport:
     """Measure a component with each method that applies to it, wholly quantized."""
-    rows = (
-        _of_words(settings, progress) if settings.component is Component.DECODER else _of_pictures(settings, progress)
-    )
+    rows = _of_words(settings, progress) if settings.component == Pocket.DECODER else _of_pictures(settings, progress)
     return MethodsReport(trial=settings, rows=tuple(rows))
 
 
@@ -140,7 +139,7 @@ def _of_onnx(settings: TrialSettings, subject: PictureSubject) -> list[MethodRow
 
 def _tried(
     subject: PictureSubject,
-    component: Component,
+    component: str,
     what: str,
     quantize: Callable[[Path, Sequence[Sample], Path], None],
     exported: Path,
@@ -197,7 +196,7 @@ def _of_words(settings: TrialSettings, progress: Progress) -> list[MethodRow]:
 
 def _of_compressed(settings: TrialSettings, decoder: Decoder, subject: WordsSubject) -> list[MethodRow]:
     """Try the weights that NNCF makes of the exported decoder, in the network that critiques are compared with."""
-    spec = POCKET_SPECS[Component.DECODER]
+    spec = POCKET_SPECS[Pocket.DECODER]
     drawn = drawn_as_built(settings)
     rows = []
     with tempfile.TemporaryDirectory(prefix="pocketcrafter-methods-") as name:

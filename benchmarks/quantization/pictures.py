@@ -9,7 +9,6 @@ from pocketcrafter.benchmarks.quality.metrics import psnr_db
 from pocketcrafter.benchmarks.quantization.damage import Damage, PictureDamage
 from pocketcrafter.benchmarks.quantization.sessions import Networks, TriedSession
 from pocketcrafter.export.data.degrade import ByteImage
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.photo.model import Photo, PhotoFormat
 from pocketcrafter.runtime.pipeline import Enhanced, PhotoPipeline
 
@@ -35,13 +34,13 @@ class PictureSubject:
         """Pictures that full precision changes; the others say nothing of the artist."""
         return sum(not np.array_equal(r.photo.pixels, p.pixels) for r, p in zip(self._right, self._photos, strict=True))
 
-    def nearness_db(self, clean: Sequence[ByteImage], tried: Mapping[Component, TriedSession] | None = None) -> float:
+    def nearness_db(self, clean: Sequence[ByteImage], tried: Mapping[str, TriedSession] | None = None) -> float:
         """Return the mean PSNR of the pipeline's pictures against clean ones; in full precision if nothing is tried."""
         said = self._right if tried is None else self._enhanced(self.networks.with_tried(tried))
         pairs = zip(said, clean, strict=True)
         return float(np.mean([psnr_db(np.asarray(s.photo.pixels, np.uint8), c) for s, c in pairs]))
 
-    def damage(self, tried: Mapping[Component, TriedSession]) -> Damage:
+    def damage(self, tried: Mapping[str, TriedSession]) -> Damage:
         """Enhance every picture with quantized networks in their components' place.
 
         Pictures that neither pipeline changes say nothing of the networks: they are left out of the means.

@@ -11,10 +11,10 @@ from pocketcrafter.benchmarks.quantization.journal import Head, Measured
 from pocketcrafter.benchmarks.quantization.sensitivity import sensitivity
 from pocketcrafter.benchmarks.quantization.workers import Laboratory, Progress
 from pocketcrafter.export.recipe import DEFAULT
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError, GateError
 from pocketcrafter.runtime.files import write_text
+from pocketcrafter.runtime.pocket import Pocket
 from pocketcrafter.runtime.targets import ONNX
 
 Positive = Annotated[float, Field(gt=0)]
@@ -123,16 +123,16 @@ def overlay(report: SearchReport, extends: Path | str) -> dict[str, Any]:
     trial = report.head.trial
     made: dict[str, Any] = {}
     facts: dict[str, Any] = {"extends": str(extends), "name": "searched"}
-    if trial.component is Component.DECODER:
+    if trial.component == Pocket.DECODER:
         # What has 2 bits runs on ONNX Runtime alone.
         facts["targets"] = [str(ONNX)]
         own = trial.dear_bits or max(trial.bits, 4)
         made = {"precision": {str(ONNX): f"w{own}"}}
         if trial.bits != own:
             made["weight_bits"] = dict.fromkeys(report.chosen.cheap, trial.bits)
-    if report.dear and not (trial.component is Component.DECODER and trial.dear_bits):
+    if report.dear and not (trial.component == Pocket.DECODER and trial.dear_bits):
         made["keep_fp32"] = list(report.dear)
-    return {**facts, "components": {trial.component.value: made}}
+    return {**facts, "components": {trial.component: made}}
 
 
 def search_table(report: SearchReport) -> str:

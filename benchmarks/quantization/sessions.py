@@ -14,8 +14,8 @@ from pocketcrafter.quantize.modules import outputs_of
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
-from pocketcrafter.runtime.components import POCKET_SPECS, Component
 from pocketcrafter.runtime.gate import GateSettings
+from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
 
 Arrays = Mapping[str, FloatArray]
 
@@ -51,9 +51,7 @@ class TriedSession:
         The same in full precision.
     """
 
-    def __init__(
-        self, network: Callable[[tuple[Tensor, ...]], object], component: Component, reference: Session
-    ) -> None:
+    def __init__(self, network: Callable[[tuple[Tensor, ...]], object], component: str, reference: Session) -> None:
         self._network, self._reference = network, reference
         self._spec = POCKET_SPECS[component]
         self._signal = {t.name: 0.0 for t in self._spec.outputs}
@@ -80,23 +78,23 @@ class TriedSession:
 class Networks:
     """What a pipeline is made of."""
 
-    sessions: Mapping[Component, Session]
+    sessions: Mapping[str, Session]
     gate: GateSettings
 
-    def has(self, component: Component) -> bool:
+    def has(self, component: str) -> bool:
         """Whether the component is there."""
         return component in self.sessions
 
-    def session(self, component: Component) -> Session:
+    def session(self, component: str) -> Session:
         """Return a component."""
         return self.sessions[component]
 
-    def with_tried(self, tried: Mapping[Component, Session]) -> "Networks":
+    def with_tried(self, tried: Mapping[str, Session]) -> "Networks":
         """Return the same pipeline with other networks in their components' place."""
         return Networks({**self.sessions, **tried}, self.gate)
 
 
-PICTURES = (Component.CRITIC, Component.TONE, Component.RESTORE)
+PICTURES = (Pocket.CRITIC, Pocket.TONE, Pocket.RESTORE)
 """What a picture goes through."""
 
 

@@ -27,10 +27,11 @@ from pocketcrafter.quantize.algorithms.hessians import HessianCollector
 from pocketcrafter.quantize.algorithms.ranges import SHIPPED, Range
 from pocketcrafter.quantize.algorithms.rounding import NEAREST, Guidance, blocks_of
 from pocketcrafter.quantize.torch.fake_quant_switches import FakeQuantSwitches
-from pocketcrafter.runtime.components import POCKET_SPECS, Component
+from pocketcrafter.runtime.components import ComponentName
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.gate import GateSettings
+from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
 from pocketcrafter.runtime.prose.prompt import Mode
 from pocketcrafter.runtime.prose.tokenizer import Words
 from pocketcrafter.runtime.prose.writer import Writer
@@ -38,7 +39,7 @@ from pocketcrafter.runtime.prose.writer import Writer
 OPEN_GATE: Final = GateSettings.uniform(presence=0.5, confidence=0.0, dead_zone=0.0)
 """Lets more through than what people get: a network behind a closed gate would seem to do no harm."""
 
-TRIED: Final = (*PICTURES, Component.DECODER)
+TRIED: Final = (*PICTURES, Pocket.DECODER)
 """Components that can be tried; nothing is built of the composition network but float."""
 
 _KINDS: Final = (FrameKind.DEGRADED, FrameKind.NOISE)
@@ -47,7 +48,7 @@ _KINDS: Final = (FrameKind.DEGRADED, FrameKind.NOISE)
 class TrialSettings(Config):
     """What is tried, and on what."""
 
-    component: Component
+    component: ComponentName
     weights: Path = Field(description="Folder of the full-precision weights.")
     data: Path
     split: Split
@@ -74,7 +75,7 @@ def make_trial(settings: TrialSettings) -> Trial:
     torch.set_num_threads(1)
     if settings.component not in TRIED:
         raise ConfigError(f"`{settings.component}` is built in float everywhere; choose from {', '.join(TRIED)}.")
-    if settings.component is Component.DECODER:
+    if settings.component == Pocket.DECODER:
         return words_trial(settings)
     return picture_trial(settings)
 
@@ -119,7 +120,7 @@ def words_trial(settings: TrialSettings, subject: WordsSubject | None = None) ->
 def decoder_guidance(settings: TrialSettings) -> Guidance:
     """Let the decoder write its calibration critiques, and return what its layers saw."""
     collector = HessianCollector()
-    drawn_as_built(settings.model_copy(update={"component": Component.DECODER}), collector)
+    drawn_as_built(settings.model_copy(update={"component": Pocket.DECODER}), collector)
     return Guidance(collector.hessians())
 
 
@@ -127,11 +128,11 @@ def words_subject(settings: TrialSettings, gate: GateSettings) -> WordsSubject:
     """Return critiques of frames of the photos: at length and in short, of gated plans and of any."""
     _, photos = photos_of(settings.data, settings.split, settings.photos)
     frames = measured_frames(photos, settings.data / NOISE_FILE, _KINDS[:1], 1, SEED)
-    backend, spec = TorchBackend(), POCKET_SPECS[Component.DECODER]
+    backend, spec = TorchBackend(), POCKET_SPECS[Pocket.DECODER]
     networks: Networks = full_precision(settings.weights, gate, threads=1)
     words = Words.read(settings.weights / TOKENIZER)
     writer = Writer(backend.open(settings.weights / "decoder.safetensors", spec, threads=1), words)
-    told = cases(frames, networks.session(Component.CRITIC), gate, tuple(Mode), SEED)
+    told = cases(frames, networks.session(Pocket.CRITIC), gate, tuple(Mode), SEED)
     asked = [Asked(c.tokens, c.plan, c.score, c.mode) for c in told]
     return WordsSubject(
         decoder_network(settings.weights / "decoder.safetensors"), [traced(a, writer, words) for a in asked]

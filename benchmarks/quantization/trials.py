@@ -14,7 +14,6 @@ from pocketcrafter.export.models.decoder import Decoder
 from pocketcrafter.quantize.algorithms.blocks import Blocks
 from pocketcrafter.quantize.modules import is_within
 from pocketcrafter.quantize.torch.fake_quant_switches import FakeQuantSwitches
-from pocketcrafter.runtime.components import Component
 
 
 class Trial(Protocol):
@@ -49,9 +48,7 @@ class PictureTrial:
         The switches.
     """
 
-    def __init__(
-        self, component: Component, model: nn.Module, board: FakeQuantSwitches, subject: PictureSubject
-    ) -> None:
+    def __init__(self, component: str, model: nn.Module, board: FakeQuantSwitches, subject: PictureSubject) -> None:
         self.board = board
         self._component, self._model, self._subject = component, model, subject
         self.units = blocks_of_modules(board.modules)

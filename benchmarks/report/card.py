@@ -12,7 +12,6 @@ from pocketcrafter.benchmarks.quality.results import QualityReport
 from pocketcrafter.benchmarks.report.facts import DELTA_E, State, TargetFacts
 from pocketcrafter.benchmarks.result_files import read_result
 from pocketcrafter.runtime.bundle.manifest import Manifest
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.config import Config
 
 _MAX_BYTES = 4 << 20
@@ -25,7 +24,7 @@ class TargetCard(Config):
     verdict: str = Field(max_length=4000)
     mib: float = Field(ge=0)
     delta_e: float | None = Field(description="Rung 3: mean ΔE2000 to full precision; null where it was not run.")
-    median_ms: dict[Component, float] = Field(description="By network, with the fewest threads measured; host figures.")
+    median_ms: dict[str, float] = Field(description="By network, with the fewest threads measured; host figures.")
 
 
 class BundleCard(Config):
@@ -101,6 +100,6 @@ def read_card(path: Path) -> BundleCard:
     return read_result(path, BundleCard, "card", "report --json", _MAX_BYTES)
 
 
-def _medians(latency: LatencyReport, target: str) -> Mapping[Component, float]:
+def _medians(latency: LatencyReport, target: str) -> Mapping[str, float]:
     cases = sorted((c for c in latency.cases if c.runner == target), key=lambda c: -c.threads)
     return {case.component: case.warm.median_ms for case in cases}

@@ -7,7 +7,6 @@ from typing import Final
 
 from pocketcrafter.runtime.bundle.manifest import Artifact, Manifest
 from pocketcrafter.runtime.bundle.results import Fallback, Fidelity, Precision, RungResult
-from pocketcrafter.runtime.components import Component
 
 RUNGS: Final[Mapping[int, str]] = {
     0: "student",
@@ -44,7 +43,7 @@ class Step:
 class ComponentFacts:
     """One component on one target."""
 
-    component: Component
+    component: str
     precision: str
     mib: float
     ladder: tuple[Step, ...]
@@ -88,7 +87,7 @@ def target_facts(manifest: Manifest) -> tuple[TargetFacts, ...]:
     found = []
     for name, target in manifest.targets.items():
         components = tuple(
-            _component(entry.spec.component, entry.artifacts[name], manifest) for entry in manifest.components
+            _component(entry.spec.name, entry.artifacts[name], manifest) for entry in manifest.components
         )
         state, verdict = _judged(components)
         needs = ", ".join(x for x in (target.soc, target.minimum_os) if x) or "no minimum"
@@ -96,7 +95,7 @@ def target_facts(manifest: Manifest) -> tuple[TargetFacts, ...]:
     return tuple(found)
 
 
-def _component(component: Component, artifact: Artifact, manifest: Manifest) -> ComponentFacts:
+def _component(component: str, artifact: Artifact, manifest: Manifest) -> ComponentFacts:
     recorded = {rung.rung: rung for rung in artifact.rungs}
     return ComponentFacts(
         component=component,

@@ -12,7 +12,6 @@ from pocketcrafter.benchmarks.report.card import BundleCard, TargetCard, read_ca
 from pocketcrafter.benchmarks.report.facts import State
 from pocketcrafter.benchmarks.report.page import html_environment, style_text
 from pocketcrafter.runtime.cli.options import json_option
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.files import write_text
 
 _RANK: Final = (State.PASSED, State.PARTLY, State.NOT_NEEDED, State.NOT_RUN, State.FAILED)
@@ -44,14 +43,14 @@ def leaderboard(cards: tuple[Path, ...], out: Path, *, as_json: bool) -> None:
 def leaderboard_page(cards: Sequence[BundleCard]) -> str:
     """Return the page of several bundles as HTML, without a reference to anything outside it."""
     rows = ranked(cards)
-    measured = {network for _, _, target in rows for network in target.median_ms}
+    measured = list(dict.fromkeys(network for _, _, target in rows for network in target.median_ms))
     return (
         html_environment()
         .get_template("leaderboard.html.j2")
         .render(
             cards=cards,
             rows=rows,
-            networks=[component for component in Component if component in measured],
+            networks=measured,
             machines=sorted({card.machine for card in cards if card.machine}),
             style=Markup(style_text()),  # noqa: S704 - our own file
         )

@@ -21,21 +21,21 @@ from pocketcrafter.export.names import CRITIC_SHA256, TOKENIZER_SHA256
 from pocketcrafter.export.precisions import compiled_precision, runs_as
 from pocketcrafter.export.recipe import WEIGHT_ONLY, Recipe, resolve
 from pocketcrafter.runtime.bundle.results import Precision
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.pocket import Pocket
 from pocketcrafter.runtime.targets import TargetKind
 
 _STEPS: Final = "pocketcrafter.export.builder.steps"
 _TORCH: Final = ("torch", "safetensors", "numpy")
 _PHOTOS: Final = ("pillow", "opencv-python-headless")
-_NEEDS: Final[Mapping[Component, tuple[Component, ...]]] = {
-    Component.TONE: (Component.CRITIC,),
-    Component.DECODER: (Component.CRITIC,),
+_NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
+    Pocket.TONE: (Pocket.CRITIC,),
+    Pocket.DECODER: (Pocket.CRITIC,),
 }
 """Components whose outputs are another one's inputs."""
 
 # On a core with AVX512, for networks of about three million parameters. The decoder writes its samples itself.
-_EXAMPLES_SECONDS: Final[Mapping[Component, float]] = {Component.DECODER: 20}
+_EXAMPLES_SECONDS: Final[Mapping[str, float]] = {Pocket.DECODER: 20}
 _SHARE_OF_COMPILER: Final = 0.3
 """What each further target costs of those that are lowered together."""
 _EXAMPLES_COST: Final = Estimate(seconds=8, ram_mib=1000, disk_mib=150)
@@ -67,13 +67,13 @@ def bundle_stage(recipe: Recipe, recipe_path: Path, targets: tuple[TargetKind, .
     weights = {c: resolve(recipe_path, made.weights) for c, made in recipe.components.items()}
     inputs: dict[str, Path | Stage] = {"gate": resolve(recipe_path, recipe.gate_settings)}
     for component, made in recipe.components.items():
-        if lacking := [n.value for n in _NEEDS.get(component, ()) if n not in weights]:
+        if lacking := [n for n in _NEEDS.get(component, ()) if n not in weights]:
             raise ConfigError(f"{recipe_path}: `{component}` needs {', '.join(lacking)}, which is not in the recipe.")
         inputs[f"{component}.weights"] = weights[component]
         if made.tokenizer is not None:
             tokenizer = inputs[f"{component}.tokenizer"] = resolve(recipe_path, made.tokenizer)
             # Its prose would describe what another critic's tokens mean, in words that are not these.
-            trained_with = {CRITIC_SHA256: weights[Component.CRITIC], TOKENIZER_SHA256: tokenizer}
+            trained_with = {CRITIC_SHA256: weights[Pocket.CRITIC], TOKENIZER_SHA256: tokenizer}
             check_trained_with(weights[component], trained_with, "pocketcrafter train decoder")
         if made.card is not None:
             inputs[f"{component}.card"] = resolve(recipe_path, made.card)
@@ -104,7 +104,7 @@ def bundle_stage(recipe: Recipe, recipe_path: Path, targets: tuple[TargetKind, .
     return Stage("bundle", f"{_STEPS}.assemble:run", inputs, settings, settings.tools, _BUNDLE_COST)
 
 
-def _examples(recipe: Recipe, recipe_path: Path, component: Component, weights: Mapping[Component, Path]) -> Stage:
+def _examples(recipe: Recipe, recipe_path: Path, component: str, weights: Mapping[str, Path]) -> Stage:
     tokenizer = recipe.components[component].tokenizer
     return Stage(
         name=f"examples of {component}",
@@ -112,7 +112,7 @@ def _examples(recipe: Recipe, recipe_path: Path, component: Component, weights: 
         inputs={
             "photos": resolve(recipe_path, recipe.calibration.photos),
             "weights": weights[component],
-            **{needed.value: weights[needed] for needed in _NEEDS.get(component, ())},
+            **{needed: weights[needed] for needed in _NEEDS.get(component, ())},
             **({} if tokenizer is None else {TOKENIZER_INPUT: resolve(recipe_path, tokenizer)}),
         },
         settings=ExamplesSettings(
@@ -128,7 +128,7 @@ def _examples(recipe: Recipe, recipe_path: Path, component: Component, weights: 
 
 def _lowered(
     recipe: Recipe,
-    component: Component,
+    component: str,
     asked: TargetKind,
     chosen: tuple[TargetKind, ...],
     inputs: Mapping[str, Path | Stage],
@@ -146,7 +146,7 @@ def _lowered(
 
 def _lowering(
     recipe: Recipe,
-    component: Component,
+    component: str,
     targets: tuple[TargetKind, ...],
     precision: Precision,
     inputs: Mapping[str, Path | Stage],
@@ -180,7 +180,7 @@ def _lowering(
     )
 
 
-def _proved(recipe: Recipe, component: Component, target: TargetKind, lowered: Stage, examples: Stage) -> Stage:
+def _proved(recipe: Recipe, component: str, target: TargetKind, lowered: Stage, examples: Stage) -> Stage:
     made, gates, profile = recipe.components[component], recipe.gates, profile_of(target)
     return Stage(
         name=f"verify {component} for {target}",

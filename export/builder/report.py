@@ -14,7 +14,7 @@ def parity_report(name: str, components: Sequence[ComponentEntry]) -> str:
     for component in components:
         for target, artifact in component.artifacts.items():
             coverage = artifact.coverage
-            lines += [f"## {component.spec.component} on {target}, {artifact.precision}", ""]
+            lines += [f"## {component.spec.name} on {target}, {artifact.precision}", ""]
             lines += ["| rung | state | gate | how |", "|---|---|---|---|"]
             lines += [f"| {r.rung} | {_STATE[r.passed]} | {r.gate} | {r.how} |" for r in artifact.rungs]
             lines += [f"- rung {r.rung}: {', '.join(map(str, r.figures))}" for r in artifact.rungs if r.figures]

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from pocketcrafter.runtime.bundle.manifest import ArtifactFunction, TrainingData
 from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, LadderGates, Precision
-from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.components import ComponentName
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.targets import TargetKind
 
@@ -14,7 +14,7 @@ from pocketcrafter.runtime.targets import TargetKind
 class ExamplesSettings(Config):
     """How a component's calibration samples and goldens are drawn."""
 
-    component: Component
+    component: ComponentName
     samples: int
     seed: int
     goldens: int
@@ -33,7 +33,7 @@ class CalibrationRecord(Config):
 class LowerSettings(Config):
     """What one component is lowered to."""
 
-    component: Component
+    component: ComponentName
     targets: tuple[TargetKind, ...] = Field(min_length=1, description="More than one where most of the work is shared.")
     precision: Precision
     keep_fp32: tuple[str, ...]
@@ -46,7 +46,7 @@ class LowerSettings(Config):
 class ProveSettings(Config):
     """What one lowered component must reach."""
 
-    component: Component
+    component: ComponentName
     target: TargetKind
     precision: Precision
     rung1_sqnr_db: float
@@ -77,7 +77,7 @@ class BundleSettings(Config):
 
     name: str
     targets: tuple[TargetKind, ...]
-    components: Mapping[Component, ComponentFacts]
+    components: Mapping[str, ComponentFacts]
     goldens: int
     licenses: tuple[LicenseFacts, ...]
     training_data: TrainingData

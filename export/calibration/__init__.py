@@ -20,10 +20,10 @@ from pocketcrafter.export.train.evidence import FRAME_PX, critic_inputs, to_batc
 from pocketcrafter.quantize.algorithms.hessians import HessianCollector
 from pocketcrafter.quantize.calibration import held_back
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.geometry.view import letterboxed
 from pocketcrafter.runtime.plan import RESTORATION, Attribute, CropBox, EditPlan
+from pocketcrafter.runtime.pocket import Pocket
 from pocketcrafter.runtime.render import render
 
 PHOTOS: Final = Path(__file__).parent / "photos"
@@ -49,7 +49,7 @@ _RESTORATION_COLUMNS: Final = [list(Attribute).index(a) for a in RESTORATION]
 
 
 def samples(
-    component: Component,
+    component: str,
     photos: Sequence[Path],
     weights: Path,
     count: int,
@@ -90,13 +90,13 @@ def samples(
     return drawn
 
 
-def frames_in_strata(component: Component, count: int, seed: int) -> dict[str, int]:
+def frames_in_strata(component: str, count: int, seed: int) -> dict[str, int]:
     """Return how many of the frames that `samples` makes lie in each stratum of faults."""
     return covered(faults.plan for faults in _faults(component, count, seed))
 
 
-def _faults(component: Component, count: int, seed: int) -> list[Faults]:
-    focus = Focus.RESTORATION if component is Component.RESTORE else Focus.EVERYTHING
+def _faults(component: str, count: int, seed: int) -> list[Faults]:
+    focus = Focus.RESTORATION if component == Pocket.RESTORE else Focus.EVERYTHING
     return stratified_faults(count, seed, focus, [SENSOR])
 
 
@@ -145,7 +145,7 @@ def _composition_sample(frame: Frame) -> Sample:
 
 
 def _judge(weights: Path) -> Callable[[Frame], Judgement]:
-    critic = load_component(Component.CRITIC, weights / "critic.safetensors")
+    critic = load_component(Pocket.CRITIC, weights / "critic.safetensors")
 
     def judge(frame: Frame) -> Judgement:
         with torch.inference_mode():
@@ -159,10 +159,10 @@ def _network_input(pictures: ByteImage) -> FloatArray:
     return array
 
 
-_MAKERS: Final[Mapping[Component, Callable[[Path, HessianCollector], Callable[[Frame], Sample]]]] = {
-    Component.CRITIC: lambda _weights, _collector: _critic_sample,
-    Component.TONE: _tone_samples,
-    Component.RESTORE: lambda _weights, _collector: _restore_sample,
-    Component.DECODER: lambda weights, collector: decoder_samples(weights, _judge(weights), collector),
-    Component.COMPOSITION: lambda _weights, _collector: _composition_sample,
+_MAKERS: Final[Mapping[str, Callable[[Path, HessianCollector], Callable[[Frame], Sample]]]] = {
+    Pocket.CRITIC: lambda _weights, _collector: _critic_sample,
+    Pocket.TONE: _tone_samples,
+    Pocket.RESTORE: lambda _weights, _collector: _restore_sample,
+    Pocket.DECODER: lambda weights, collector: decoder_samples(weights, _judge(weights), collector),
+    Pocket.COMPOSITION: lambda _weights, _collector: _composition_sample,
 }

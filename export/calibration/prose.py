@@ -15,8 +15,8 @@ from pocketcrafter.export.names import TOKENIZER
 from pocketcrafter.quantize.algorithms.hessians import HessianCollector
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
-from pocketcrafter.runtime.components import POCKET_SPECS, TOKENS, Component
 from pocketcrafter.runtime.gate import GateSettings, apply_gate
+from pocketcrafter.runtime.pocket import POCKET_SPECS, TOKENS, Pocket
 from pocketcrafter.runtime.prose.prompt import Mode, stated_plan
 from pocketcrafter.runtime.prose.tokenizer import Words
 from pocketcrafter.runtime.prose.writer import Writer
@@ -44,7 +44,7 @@ def decoder_samples(
     collector
         Sees every step that the decoder takes until a sample is there.
     """
-    network = TorchBackend().open(weights / "decoder.safetensors", POCKET_SPECS[Component.DECODER], threads=1)
+    network = TorchBackend().open(weights / "decoder.safetensors", POCKET_SPECS[Pocket.DECODER], threads=1)
     session = _Recorder(network)
     writer, turns = Writer(session, Words.read(weights / TOKENIZER)), count()
 

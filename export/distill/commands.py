@@ -36,9 +36,9 @@ from pocketcrafter.export.train.restore import Patches
 from pocketcrafter.export.train.tone import judge_store
 from pocketcrafter.runtime.bundle.integrity import sha256_of
 from pocketcrafter.runtime.cli.options import json_option
-from pocketcrafter.runtime.components import POCKET_SPECS, Component
 from pocketcrafter.runtime.errors import ConfigError, GateError
 from pocketcrafter.runtime.fidelity import sqnr_db
+from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
 
 _file = click.Path(dir_okay=False, path_type=Path)
 _SEED: Final = 20
@@ -75,7 +75,7 @@ def critic(options: TrainOptions, *, teacher: Path, student: Path | None, keep_t
     task = DistillCriticTask(truth, judge_store(teaching.judge, store), kept)
     digest = sha256_of(teacher)
     train_and_save(
-        Component.CRITIC,
+        Pocket.CRITIC,
         task,
         settings,
         options,
@@ -125,13 +125,11 @@ def artist(
     task = DistillArtistTask(model, stored, settings, device)
     folder = options.run / f"distill-restore-{teaching.config.steps}-{student_steps}-{digest[:8]}"
     facts = {"teacher_sha256": digest}
-    train_and_save(Component.RESTORE, task, settings, options, folder=folder, facts=facts)
+    train_and_save(Pocket.RESTORE, task, settings, options, folder=folder, facts=facts)
 
 
 @click.command(epilog="Example: pocketcrafter distill qat decoder --bits 4 --data data --steps 300 --threads 1")
-@click.argument(
-    "component", type=click.Choice([c.value for c in (Component.TONE, Component.RESTORE, Component.DECODER)])
-)
+@click.argument("component", type=click.Choice([c.value for c in (Pocket.TONE, Pocket.RESTORE, Pocket.DECODER)]))
 @click.option("--bits", type=click.Choice(["2", "4", "8"]), default="4", show_default=True, help="Of the decoder.")
 @click.option("--recipe", type=_file, help="Give each of the decoder's layers the bits that it has in this recipe.")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), default=2e-4, show_default=True, help="Learning.")
@@ -144,11 +142,11 @@ def qat(options: TrainOptions, *, component: str, bits: str, recipe: Path | None
     that building them changes nothing.
     """
     settings = options.fit_settings(steps=300, batch=8).model_copy(update={"learning_rate": rate})
-    name = Component(component)
-    if recipe is not None and name is not Component.DECODER:
+    name = component
+    if recipe is not None and name != Pocket.DECODER:
         raise ConfigError(f"--recipe says how the decoder's weights are rounded; the {name} is trained through INT8.")
     wanted = WeightBits(int(bits)) if recipe is None else bits_in(recipe)
-    precision = "int8" if name is not Component.DECODER else f"int{wanted.usual}" if recipe is None else recipe.stem
+    precision = "int8" if name != Pocket.DECODER else f"int{wanted.usual}" if recipe is None else recipe.stem
     source = options.weights / f"{name}.safetensors"
     task, convert = QAT_TASKS[name](options, settings, wanted)
     digest = sha256_of(source)
@@ -177,8 +175,8 @@ def equalize(*, weights: Path, out: Path, samples: int, as_json: bool) -> None:
     It computes what it did in full precision. Run it after training: INT8 artifacts lose less of it then.
     """
     network = restore_network(weights)
-    spec = POCKET_SPECS[Component.RESTORE]
-    drawn = calibration_samples(Component.RESTORE, sorted(PHOTOS.glob("*.jpg")), weights.parent, samples, _SEED)
+    spec = POCKET_SPECS[Pocket.RESTORE]
+    drawn = calibration_samples(Pocket.RESTORE, sorted(PHOTOS.glob("*.jpg")), weights.parent, samples, _SEED)
     inputs = [as_tensors(sample, spec) for sample in drawn]
     # As files of weights keep it.
     made = equalized(network, inputs).half().float()

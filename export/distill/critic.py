@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from pocketcrafter.export.models.critic import Judge, Judgement
 from pocketcrafter.export.train.critic import CriticTask
-from pocketcrafter.runtime.components import TOKEN_DIM, TOKENS
+from pocketcrafter.runtime.pocket import TOKEN_DIM, TOKENS
 
 _PLAN_WEIGHT: Final = 1.0
 _PRESENCE_WEIGHT: Final = 0.05

@@ -32,8 +32,8 @@ from pocketcrafter.quantize.algorithms.rounding import bits_for
 from pocketcrafter.quantize.modules import check_modules
 from pocketcrafter.quantize.torch.fake_quant_switches import FakeQuantSwitches
 from pocketcrafter.quantize.torch.qat import SwitchedStudent, round_while_training, settled
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.pocket import Pocket
 from pocketcrafter.runtime.targets import ONNX
 
 Convert = Callable[[nn.Module], nn.Module]
@@ -60,7 +60,7 @@ def bits_in(recipe: Path) -> WeightBits:
     ConfigError
         If the recipe is not valid, or quantizes something else than the weights there.
     """
-    decoder = load_recipe(recipe).components.get(Component.DECODER)
+    decoder = load_recipe(recipe).components.get(Pocket.DECODER)
     precision = None if decoder is None else decoder.precision.get(ONNX)
     if decoder is None or precision is None or precision not in WEIGHT_BITS:
         raise ConfigError(f"{recipe}: the decoder's precision for onnx is none of {', '.join(WEIGHT_BITS)}.")
@@ -151,7 +151,7 @@ def _tone(options: TrainOptions, settings: FitSettings, _bits: WeightBits) -> tu
         with torch.no_grad():
             return view, render(plan, view).contiguous(), plan, judged.tokens[rows]
 
-    return network_task(load_component(Component.TONE, options.weights / "tone.safetensors"), batch)
+    return network_task(load_component(Pocket.TONE, options.weights / "tone.safetensors"), batch)
 
 
 def _decoder(options: TrainOptions, settings: FitSettings, bits: WeightBits) -> tuple[Task, Convert]:
@@ -163,9 +163,9 @@ def _decoder(options: TrainOptions, settings: FitSettings, bits: WeightBits) -> 
     return decoder_task(teacher, subjects, tokenizer, settings, bits)
 
 
-QAT_TASKS: Final[Mapping[Component, Callable[[TrainOptions, FitSettings, WeightBits], tuple[Task, Convert]]]] = {
-    Component.TONE: _tone,
-    Component.RESTORE: _restore,
-    Component.DECODER: _decoder,
+QAT_TASKS: Final[Mapping[str, Callable[[TrainOptions, FitSettings, WeightBits], tuple[Task, Convert]]]] = {
+    Pocket.TONE: _tone,
+    Pocket.RESTORE: _restore,
+    Pocket.DECODER: _decoder,
 }
 """From the command's options to the training of each component that can be trained through its rounding."""

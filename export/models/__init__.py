@@ -15,23 +15,23 @@ from pocketcrafter.export.models.critic import Critic, CriticConfig
 from pocketcrafter.export.models.decoder import Decoder
 from pocketcrafter.export.models.restore import Restore, RestoreConfig
 from pocketcrafter.export.models.tone import Tone
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.files import write_bytes
+from pocketcrafter.runtime.pocket import Pocket
 
-MODELS: Final[Mapping[Component, type[nn.Module]]] = {
-    Component.CRITIC: Critic,
-    Component.TONE: Tone,
-    Component.RESTORE: Restore,
-    Component.COMPOSITION: Composition,
-    Component.DECODER: Decoder,
+MODELS: Final[Mapping[str, type[nn.Module]]] = {
+    Pocket.CRITIC: Critic,
+    Pocket.TONE: Tone,
+    Pocket.RESTORE: Restore,
+    Pocket.COMPOSITION: Composition,
+    Pocket.DECODER: Decoder,
 }
 
 _CONFIG: Final = "config"
 _Network = TypeVar("_Network", bound=nn.Module)
 
 
-def load_component(component: Component, weights: Path) -> nn.Module:
+def load_component(component: str, weights: Path) -> nn.Module:
     """Build a component with its weights: float32, in evaluation mode, on the CPU, nothing trainable.
 
     Parameters
@@ -58,17 +58,17 @@ def load_component(component: Component, weights: Path) -> nn.Module:
 
 def critic_network(weights: Path) -> Critic:
     """Load a critic of any size; arguments and errors as in `load_component`."""
-    return _expect(Critic, load_component(Component.CRITIC, weights))
+    return _expect(Critic, load_component(Pocket.CRITIC, weights))
 
 
 def restore_network(weights: Path) -> Restore:
     """Load a restoration network of any size; arguments and errors as in `load_component`."""
-    return _expect(Restore, load_component(Component.RESTORE, weights))
+    return _expect(Restore, load_component(Pocket.RESTORE, weights))
 
 
 def decoder_network(weights: Path) -> Decoder:
     """Load a decoder; arguments and errors as in `load_component`."""
-    return _expect(Decoder, load_component(Component.DECODER, weights))
+    return _expect(Decoder, load_component(Pocket.DECODER, weights))
 
 
 def _expect(kind: type[_Network], model: nn.Module) -> _Network:
@@ -77,12 +77,12 @@ def _expect(kind: type[_Network], model: nn.Module) -> _Network:
     return model
 
 
-def _build(component: Component, weights: Path) -> nn.Module:
+def _build(component: str, weights: Path) -> nn.Module:
     with safe_open(weights, framework="pt") as file:
         config = (file.metadata() or {}).get(_CONFIG, "{}")
-    if component is Component.RESTORE:
+    if component == Pocket.RESTORE:
         return Restore(RestoreConfig.model_validate_json(config))
-    if component is Component.CRITIC:
+    if component == Pocket.CRITIC:
         return Critic(CriticConfig.model_validate_json(config))
     return MODELS[component]()
 

@@ -14,9 +14,9 @@ from torch.nn import functional as F
 
 from pocketcrafter.export.models.backbone import TAP_CHANNELS, MobileNetV2
 from pocketcrafter.export.models.statistics import CropStatistics, ViewStatistics
-from pocketcrafter.runtime.components import CROPS, SCENE_DIM, TOKEN_DIM, TOKENS
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.plan import Attribute
+from pocketcrafter.runtime.pocket import CROPS, SCENE_DIM, TOKEN_DIM, TOKENS
 
 _TAPS: Final = 2
 VECTOR_DIM: Final = ViewStatistics.features + 2 * CropStatistics.features + 3 * 2 * sum(TAP_CHANNELS[:_TAPS])
@@ -36,7 +36,7 @@ STUDIO: Final = CriticConfig(hidden=512, judges=5)
 
 
 class Judgement(NamedTuple):
-    """What the critic says; shapes and ranges are those of ``POCKET_SPECS[Component.CRITIC]`` with a batch axis."""
+    """What the critic says; shapes and ranges are those of ``POCKET_SPECS[Pocket.CRITIC]`` with a batch axis."""
 
     plan: Tensor
     presence: Tensor

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pocketcrafter.runtime.components import PROSE_CACHE, PROSE_LAYERS, PROSE_LENGTH, PROSE_WORDS, TOKEN_DIM
+from pocketcrafter.runtime.pocket import PROSE_CACHE, PROSE_LAYERS, PROSE_LENGTH, PROSE_WORDS, TOKEN_DIM
 
 HEADS, _, HEAD_DIM = PROSE_CACHE
 WIDTH: Final = HEADS * HEAD_DIM

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from pocketcrafter.export.models.decoder import HEAD_DIM, HEADS, HIDDEN, NORM_EPSILON, ROPE_BASE, WIDTH, Decoder
-from pocketcrafter.runtime.components import PROSE_LAYERS, PROSE_LENGTH, PROSE_WORDS, TOKEN_DIM
 from pocketcrafter.runtime.plan import Attribute
+from pocketcrafter.runtime.pocket import PROSE_LAYERS, PROSE_LENGTH, PROSE_WORDS, TOKEN_DIM
 from pocketcrafter.runtime.prose.prompt import LADDERS, plan_word
 from pocketcrafter.runtime.prose.tokenizer import SPECIAL_WORDS
 from pocketcrafter.runtime.prose.wording import strength_of

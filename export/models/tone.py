@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from pocketcrafter.export.models.blocks import FilmBlock
 from pocketcrafter.runtime import tone_math as tm
-from pocketcrafter.runtime.components import GRID, TOKEN_DIM, TOKENS
 from pocketcrafter.runtime.plan import Attribute
+from pocketcrafter.runtime.pocket import GRID, TOKEN_DIM, TOKENS
 
 _CONDITION: Final = 64
 _WIDTHS: Final = (16, 32, 64, 96)

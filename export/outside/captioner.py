@@ -17,7 +17,7 @@ from pocketcrafter.export.outside.language import MASKED, PROMPT
 from pocketcrafter.export.outside.part import GraphPart, tensor
 from pocketcrafter.export.outside.vision_language import load_pretrained
 from pocketcrafter.runtime.backends.ort_sessions import open_session, write_options
-from pocketcrafter.runtime.components import Component, ComponentSpec, TensorSpec
+from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
 
 _TASK: Final = "image-to-text-with-past"
 _FILES: Final = {"encoder_model": "eye", "decoder_model": "prompt", "decoder_with_past_model": "step"}
@@ -93,8 +93,8 @@ def _part(name: str, model: ModelProto, words: int) -> GraphPart:
         value.type.CopyFrom(helper.make_tensor_type_proto(TensorProto.FLOAT, spec.shape))
     # Quantization asks for the shape of everything between.
     model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
-    role = Component.CRITIC if name == "eye" else Component.DECODER
-    return GraphPart(name, model, ComponentSpec(component=role, inputs=tuple(inputs), outputs=tuple(outputs)))
+    role = Role.VISION if name == "eye" else Role.LANGUAGE
+    return GraphPart(name, model, ComponentSpec(name=name, role=role, inputs=tuple(inputs), outputs=tuple(outputs)))
 
 
 def _described(name: str, shape: Sequence[int], words: int) -> TensorSpec:

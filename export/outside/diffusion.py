@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pocketcrafter.export.outside.checkpoint import OutsideError
 from pocketcrafter.export.outside.part import Part, make_part, tensor
-from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.components import Role
 
 _TEXT_TOKENS: Final = 77
 _LATENT_PX: Final = 64
@@ -83,7 +83,7 @@ def unet_parts(model: nn.Module, config: Mapping[str, Any]) -> list[Part]:
         tensor("timestep", (1,), 0.0, _LAST_STEP),
         tensor("text", (1, _TEXT_TOKENS, width[-1] if isinstance(width, list) else width)),
     )
-    return [make_part("unet", _UNet(model), Component.RESTORE, inputs, "prediction")]
+    return [make_part("unet", _UNet(model), Role.DENOISE, inputs, "prediction")]
 
 
 def autoencoder_parts(model: nn.Module, config: Mapping[str, Any]) -> list[Part]:
@@ -91,7 +91,7 @@ def autoencoder_parts(model: nn.Module, config: Mapping[str, Any]) -> list[Part]
     pixels = config.get("sample_size") or 8 * _LATENT_PX
     encoder = _Encoder(model)
     image = tensor("image", (1, config["in_channels"], pixels, pixels), -1.0, 1.0)
-    first = make_part("encoder", encoder, Component.RESTORE, [image], "latents")
+    first = make_part("encoder", encoder, Role.ENCODE, [image], "latents")
     side = first.spec.outputs[0].shape[-1]
     latents = tensor("latents", (1, config["latent_channels"], side, side))
-    return [first, make_part("decoder", _Decoder(model), Component.RESTORE, [latents], "image")]
+    return [first, make_part("decoder", _Decoder(model), Role.DECODE, [latents], "image")]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pocketcrafter.export.outside.part import Part, make_part, tensor
-from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.components import Role
 
 PROMPT: Final = 32
 """Positions of the language model as it is lowered: a whole prompt; a step is the one that follows."""
@@ -117,12 +117,12 @@ def language_parts(text: nn.Module, head: nn.Module) -> list[Part]:
     """
     known: Any = text.config
     embeddings = tensor("embeddings", (1, PROMPT, known.hidden_size))
-    prompt = make_part("prompt", Prompt(text, head), Component.DECODER, [embeddings], "logits", "keys", "values")
+    prompt = make_part("prompt", Prompt(text, head), Role.LANGUAGE, [embeddings], "logits", "keys", "values")
     cache = prompt.spec.outputs[1].shape
     inputs = [tensor("embedding", (1, 1, known.hidden_size)), tensor("keys", cache), tensor("values", cache)]
     return [
         prompt,
-        make_part("step", Step(text, head), Component.DECODER, inputs, "logits", "next_keys", "next_values"),
+        make_part("step", Step(text, head), Role.LANGUAGE, inputs, "logits", "next_keys", "next_values"),
     ]
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from pocketcrafter.quantize.modules import outputs_of
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.components import Component, ComponentSpec, TensorSpec
+from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def draw_samples(spec: ComponentSpec, count: int, seed: int) -> list[dict[str, F
     return [{t.name: _draw(t, generator) for t in spec.inputs} for _ in range(count)]
 
 
-def make_part(name: str, module: nn.Module, role: Component, inputs: Sequence[TensorSpec], *outputs: str) -> Part:
+def make_part(name: str, module: nn.Module, role: Role, inputs: Sequence[TensorSpec], *outputs: str) -> Part:
     """Describe a part by its outputs' names; their shapes are found by running it once."""
     with torch.no_grad():
         made = outputs_of(module(*(torch.zeros(t.shape) for t in inputs)))
@@ -47,7 +47,7 @@ def make_part(name: str, module: nn.Module, role: Component, inputs: Sequence[Te
         TensorSpec(name=output, shape=tuple(value.shape), semantics=f"{output.replace('_', ' ')} of {name}")
         for output, value in zip(outputs, made, strict=True)
     )
-    return Part(name, module.eval(), ComponentSpec(component=role, inputs=tuple(inputs), outputs=found))
+    return Part(name, module.eval(), ComponentSpec(name=name, role=role, inputs=tuple(inputs), outputs=found))
 
 
 def tensor(name: str, shape: Sequence[int], low: float | None = None, high: float | None = None) -> TensorSpec:

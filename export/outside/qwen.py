@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from pocketcrafter.export.outside.language import language_parts
 from pocketcrafter.export.outside.part import Part, make_part, tensor
-from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.components import Role
 
 _WINDOWS: Final = 2
 """Windows along each side of the picture: 224 pixels for the published checkpoints."""
@@ -85,5 +85,5 @@ def parts(model: nn.Module, config: Mapping[str, Any]) -> list[Part]:
     side = _WINDOWS * vision.window_size // vision.patch_size
     pixels = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
     patches = tensor("patches", (side**2, pixels))
-    eye = make_part("eye", _Eye(inner.get_submodule("visual"), vision), Component.CRITIC, [patches], "tokens")
+    eye = make_part("eye", _Eye(inner.get_submodule("visual"), vision), Role.VISION, [patches], "tokens")
     return [eye, *language_parts(inner.get_submodule("language_model"), model.get_submodule("lm_head"))]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pocketcrafter.export.outside.language import language_parts
 from pocketcrafter.export.outside.part import Part, make_part, tensor
-from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.components import Role
 
 
 def load(folder: Path, variant: str | None) -> nn.Module:
@@ -64,6 +64,6 @@ def parts(model: nn.Module, config: Mapping[str, Any]) -> list[Part]:
     known: Any = model.config
     pixels = known.vision_config.image_size
     picture = tensor("pixels", (1, known.vision_config.num_channels, pixels, pixels), -1.0, 1.0)
-    eye = make_part("eye", _Eye(model, torch.zeros(picture.shape)), Component.CRITIC, [picture], "tokens")
+    eye = make_part("eye", _Eye(model, torch.zeros(picture.shape)), Role.VISION, [picture], "tokens")
     text = model.get_submodule("model").get_submodule("text_model")
     return [eye, *language_parts(text, model.get_submodule("lm_head"))]

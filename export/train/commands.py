@@ -48,8 +48,8 @@ from pocketcrafter.export.train.prose.vocabulary import build_tokenizer
 from pocketcrafter.export.train.restore import Patches, RestoreTask
 from pocketcrafter.export.train.tone import ToneTask, judge_store
 from pocketcrafter.runtime.bundle.integrity import sha256_of
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.files import write_text
+from pocketcrafter.runtime.pocket import Pocket
 
 _GATE_FRAMES: Final = 4
 """Frames of each photo and kind that the gate is tuned on."""
@@ -74,7 +74,7 @@ def critic(options: TrainOptions, *, studio: bool) -> None:
     for number, judge in enumerate(judges):
         # Judges of an ensemble see other batches.
         own = settings.model_copy(update={"seed": settings.seed + number})
-        name = f"studio-critic-{number}" if studio else Component.CRITIC.value
+        name = f"studio-critic-{number}" if studio else Pocket.CRITIC.value
         _, losses = train_network(name, CriticTask(_judge(judge), store, own, device), own, options.run / name)
     path = options.run / STUDIO_CRITIC if studio else options.weights / "critic.safetensors"
     save_component(model, path)
@@ -90,8 +90,8 @@ def tone(options: TrainOptions, *, start: Path | None) -> None:
     trained = critic_network(options.weights / "critic.safetensors")
     store = stored_frames(options, Split.TRAIN)
     judged = judge_store(trained.judge, store)
-    model = load_component(Component.TONE, start).requires_grad_(requires_grad=True) if start is not None else Tone()
-    train_and_save(Component.TONE, ToneTask(model, store, judged, settings, device), settings, options)
+    model = load_component(Pocket.TONE, start).requires_grad_(requires_grad=True) if start is not None else Tone()
+    train_and_save(Pocket.TONE, ToneTask(model, store, judged, settings, device), settings, options)
 
 
 @click.command(epilog="Example: pocketcrafter train restore --data data --device cuda")
@@ -104,9 +104,9 @@ def restore(options: TrainOptions, *, studio: bool, start: Path | None) -> None:
     config = STUDIO if studio else POCKET
     model = widened(restore_network(start), config) if start is not None else Restore(config)
     task = RestoreTask(model, Patches(photos_of(options, Split.TRAIN), options.data), settings, device)
-    folder = options.run / (f"studio-{Component.RESTORE}" if studio else Component.RESTORE)
+    folder = options.run / (f"studio-{Pocket.RESTORE}" if studio else Pocket.RESTORE)
     weights = options.run / STUDIO_RESTORE if studio else None
-    train_and_save(Component.RESTORE, task, settings, options, folder=folder, weights=weights)
+    train_and_save(Pocket.RESTORE, task, settings, options, folder=folder, weights=weights)
 
 
 @click.command(epilog="Example: pocketcrafter train decoder --data data --threads 1")
@@ -135,7 +135,7 @@ def decoder(options: TrainOptions, *, rate: float, start: Path | None) -> None:
     origin = () if start is None else (sha256_of(start),)
     name = "-".join(["decoder", *(digest[:8] for digest in (*facts.values(), *origin))])
     folder = options.run / name
-    train_and_save(Component.DECODER, task, settings, options, folder=folder, convert=as_step, facts=facts)
+    train_and_save(Pocket.DECODER, task, settings, options, folder=folder, convert=as_step, facts=facts)
 
 
 @click.command(epilog="Example: pocketcrafter train composition --data data --run runs")
@@ -148,7 +148,7 @@ def composition(options: TrainOptions) -> None:
     with tqdm(total=groups * GROUP, desc="frames", unit="frame") as bar:
         folder = options.run / "composition_frames" / Split.TRAIN.value
         frames = build_frames(folder, photos_of(options, Split.TRAIN), backbone, groups, options.seed, bar.update)
-    train_and_save(Component.COMPOSITION, CompositionTask(frames, backbone, settings, device), settings, options)
+    train_and_save(Pocket.COMPOSITION, CompositionTask(frames, backbone, settings, device), settings, options)
 
 
 @click.command(epilog="Example: pocketcrafter train gate --data data --run runs")

@@ -13,8 +13,8 @@ from pocketcrafter.export.models.llama import ProseLlama, as_decoder
 from pocketcrafter.export.train.fit import FitSettings
 from pocketcrafter.export.train.prose.compose import Subject, compose
 from pocketcrafter.export.train.prose.sampling import Judged, draw_subject
-from pocketcrafter.runtime.components import PROSE_LENGTH, TOKENS
 from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.pocket import PROSE_LENGTH, TOKENS
 from pocketcrafter.runtime.prose.prompt import PROMPT_LENGTH, PROMPT_WORDS, worded_prompt
 from pocketcrafter.runtime.prose.tokenizer import SPECIAL_WORDS, Mark
 

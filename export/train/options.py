@@ -17,7 +17,6 @@ from pocketcrafter.export.models import save_component
 from pocketcrafter.export.models.pretrained import imagenet_backbone
 from pocketcrafter.export.train.evidence import EvidenceStore, build_store
 from pocketcrafter.export.train.fit import FitSettings, Task, fit
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import ConfigError
 
 WEIGHTS: Final = Path(__file__).parents[1] / "weights"
@@ -149,7 +148,7 @@ def train_network(name: str, task: Task, settings: FitSettings, folder: Path) ->
 
 
 def train_and_save(
-    component: Component,
+    component: str,
     task: Task,
     settings: FitSettings,
     options: TrainOptions,
@@ -160,8 +159,8 @@ def train_and_save(
     facts: Mapping[str, str] | None = None,
 ) -> None:
     """Fit, write the averaged weights as the component that is lowered, and say where."""
-    model, losses = train_network(component.value, task, settings, folder or options.run / component.value)
-    path = weights or options.weights / f"{component.value}.safetensors"
+    model, losses = train_network(component, task, settings, folder or options.run / component)
+    path = weights or options.weights / f"{component}.safetensors"
     save_component(convert(model), path, facts)
     tell(path, settings.steps, losses, as_json=options.as_json)
 

@@ -66,7 +66,7 @@ class _ExecutorchSession:
         try:
             outputs = self._method(tensors)
         except Exception as error:  # as above
-            raise BackendError(f"ExecuTorch failed in `{self._spec.component}`: {error}") from error
+            raise BackendError(f"ExecuTorch failed in `{self._spec.name}`: {error}") from error
         # An output may alias the program's memory.
         return named_outputs([o.numpy().copy() for o in outputs], self._spec)
 
@@ -76,6 +76,6 @@ def check_contract(artifact: Path, has: tuple[Shapes, Shapes], spec: ComponentSp
     wants = tuple(t.shape for t in spec.inputs), tuple(t.shape for t in spec.outputs)
     if has != wants:
         raise BackendError(
-            f"{artifact}: the program maps {has[0]} to {has[1]}; the contract of `{spec.component}` maps "
+            f"{artifact}: the program maps {has[0]} to {has[1]}; the contract of `{spec.name}` maps "
             f"{wants[0]} to {wants[1]}."
         )

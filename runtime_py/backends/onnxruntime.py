@@ -53,9 +53,7 @@ class OnnxRuntimeBackend:
             found = {t.name: tuple(t.shape) for t in has}
             wanted = {t.name: t.shape for t in wants}
             if found != wanted:
-                raise BackendError(
-                    f"{artifact}: its {kind} are {found}; the contract of `{spec.component}` is {wanted}."
-                )
+                raise BackendError(f"{artifact}: its {kind} are {found}; the contract of `{spec.name}` is {wanted}.")
         return _OnnxRuntimeSession(session, spec)
 
 
@@ -69,5 +67,5 @@ class _OnnxRuntimeSession:
         try:
             values = self._session.run([t.name for t in self._spec.outputs], feeds)
         except Exception as error:  # as above
-            raise BackendError(f"ONNX Runtime failed in `{self._spec.component}`: {error}") from error
+            raise BackendError(f"ONNX Runtime failed in `{self._spec.name}`: {error}") from error
         return named_outputs(values, self._spec)

@@ -140,9 +140,7 @@ class QnnEmulatorBackend:
             ("outputs", session.interface.outputs, spec.outputs),
         ):
             if found != (wanted := _shapes(wants)):
-                raise BackendError(
-                    f"{artifact}: its {kind} are {found}; the contract of `{spec.component}` is {wanted}."
-                )
+                raise BackendError(f"{artifact}: its {kind} are {found}; the contract of `{spec.name}` is {wanted}.")
         return session
 
 

@@ -20,11 +20,11 @@ def checked_inputs(inputs: Mapping[str, FloatArray], spec: ComponentSpec) -> dic
     wanted = {t.name: t.shape for t in spec.inputs}
     if inputs.keys() != wanted.keys():
         raise ShapeMismatchError(
-            f"`{spec.component}` takes the inputs {', '.join(wanted)}; it was given {', '.join(inputs) or 'none'}."
+            f"`{spec.name}` takes the inputs {', '.join(wanted)}; it was given {', '.join(inputs) or 'none'}."
         )
     for name, shape in wanted.items():
         if inputs[name].shape != shape:
-            raise ShapeMismatchError(f"`{spec.component}.{name}` has shape {shape}, not {inputs[name].shape}.")
+            raise ShapeMismatchError(f"`{spec.name}.{name}` has shape {shape}, not {inputs[name].shape}.")
     return {name: np.ascontiguousarray(inputs[name], dtype=np.float32) for name in wanted}
 
 
@@ -38,5 +38,5 @@ def named_outputs(values: Sequence[AnyFloatArray], spec: ComponentSpec) -> dict[
     """
     shapes, wanted = [v.shape for v in values], [t.shape for t in spec.outputs]
     if shapes != wanted:
-        raise BackendError(f"`{spec.component}` returned tensors of shapes {shapes}; its contract says {wanted}.")
+        raise BackendError(f"`{spec.name}` returned tensors of shapes {shapes}; its contract says {wanted}.")
     return {t.name: np.asarray(v, dtype=np.float32) for t, v in zip(spec.outputs, values, strict=True)}

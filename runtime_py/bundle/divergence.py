@@ -12,7 +12,7 @@ from pocketcrafter.runtime.backends.registry import usable_backend
 from pocketcrafter.runtime.bundle.goldens import read_tensors
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Fidelity
-from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.components import ComponentName
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import BackendError, ConfigError
 
@@ -23,7 +23,7 @@ class DivergenceReport(Config):
     """What one artifact makes of its first golden."""
 
     target: str
-    component: Component
+    component: ComponentName
     unrounded: tuple[Fidelity, ...] = Field(
         description="Run without rounding, against the student: what is far off was converted wrongly. Weights that "
         "were quantized count, and so does the golden's float16."
@@ -55,7 +55,7 @@ def first_divergences(
         )
     reports = []
     for done, (entry, name) in enumerate(jobs):
-        progress(f"{entry.spec.component} on {name}", done, len(jobs))
+        progress(f"{entry.spec.name} on {name}", done, len(jobs))
         backend, golden = backends[name], entry.goldens[0]
         if not isinstance(backend, LayerwiseBackend):
             raise BackendError(f"The backend {targets[name]} sees no layers; update the package that provides it.")
@@ -65,7 +65,7 @@ def first_divergences(
         reports.append(
             DivergenceReport(
                 target=name,
-                component=entry.spec.component,
+                component=entry.spec.name,
                 unrounded=tuple(Fidelity.between(output, student[output], exact[output]) for output in student),
                 layer=found.layer if found else None,
                 operator=found.kind if found else None,

@@ -10,13 +10,14 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, LadderGates, Precision, RungResult
-from pocketcrafter.runtime.components import Component, ComponentSpec, TensorSpec
+from pocketcrafter.runtime.components import ComponentSpec, TensorSpec
 from pocketcrafter.runtime.config import Config, parse_json
 from pocketcrafter.runtime.errors import BundleError
 from pocketcrafter.runtime.gate import GateSettings
+from pocketcrafter.runtime.pocket import Pocket
 from pocketcrafter.runtime.targets import TARGETS, TargetKind
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 MANIFEST: Final = "manifest.json"
 DIGEST: Final = "manifest.sha256"
 """``<sha256 of manifest.json>  manifest.json``: `sha256sum -c manifest.sha256` reads it too."""
@@ -153,7 +154,7 @@ class TrainingData(Config):
 class Manifest(Config):
     """The whole contract of a bundle; the same file is read by Python, Kotlin and Swift."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     components: tuple[ComponentEntry, ...] = Field(min_length=1)
     targets: Mapping[TargetName, TargetEntry] = Field(min_length=1)
@@ -172,10 +173,10 @@ class Manifest(Config):
         _refuse_repeats("file", folded)
         if reserved := RESERVED & set(folded):
             raise ValueError(f"`files` lists {', '.join(sorted(reserved))}, which hold the list itself")
-        _refuse_repeats("component", [c.spec.component for c in self.components])
+        _refuse_repeats("component", [c.spec.name for c in self.components])
         for component in self.components:
             _check_targets(component, self.targets)
-        if any(c.spec.component is Component.DECODER for c in self.components) and TOKENIZER not in paths:
+        if any(c.spec.name == Pocket.DECODER for c in self.components) and TOKENIZER not in paths:
             raise ValueError(f"the decoder needs {TOKENIZER}, which is not in `files`")
         # A Core ML package is a folder: its files are listed, it is not.
         packages = {str(parent) for p in paths for parent in PurePosixPath(p).parents if parent.suffix == _PACKAGE}
@@ -190,7 +191,7 @@ class Manifest(Config):
             paths += [artifact.path for artifact in component.artifacts.values()]
         return paths
 
-    def entry(self, component: Component) -> ComponentEntry:
+    def entry(self, component: str) -> ComponentEntry:
         """Return a component's entry.
 
         Raises
@@ -199,9 +200,9 @@ class Manifest(Config):
             If the bundle has no such component.
         """
         for candidate in self.components:
-            if candidate.spec.component is component:
+            if candidate.spec.name == component:
                 return candidate
-        has = ", ".join(c.spec.component for c in self.components)
+        has = ", ".join(c.spec.name for c in self.components)
         raise BundleError(f"The bundle `{self.name}` has no component `{component}`; it has {has}.")
 
     def artifact_bytes(self, artifact: Artifact) -> int:
@@ -237,10 +238,14 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{where}: not JSON: {error}") from error
     version = raw.get("schema_version") if isinstance(raw, dict) else None
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise BundleError(
-            f"{where}: written in schema version {version}; this program reads version {SCHEMA_VERSION}. "
+    if isinstance(version, int) and version != SCHEMA_VERSION:
+        mend = (
             "Upgrade it: pip install -U pocketcrafter"
+            if version > SCHEMA_VERSION
+            else "Build the bundle again from its recipe: pocketcrafter build --recipe RECIPE --out BUNDLE"
+        )
+        raise BundleError(
+            f"{where}: written in schema version {version}; this program reads version {SCHEMA_VERSION}. {mend}"
         )
     try:
         return Manifest.model_validate_json(data)
@@ -255,7 +260,7 @@ def _refuse_repeats(what: str, names: list[str]) -> None:
 
 
 def _check_targets(component: ComponentEntry, targets: Mapping[str, TargetEntry]) -> None:
-    name = component.spec.component
+    name = component.spec.name
     if component.artifacts.keys() != targets.keys():
         has, wants = ", ".join(sorted(component.artifacts)), ", ".join(sorted(targets))
         raise ValueError(f"`{name}` has artifacts for {has}; the bundle's targets are {wants}")

@@ -2,7 +2,7 @@
 
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -29,9 +29,9 @@ from pocketcrafter.runtime.bundle.manifest import (
     Manifest,
     parse_manifest,
 )
-from pocketcrafter.runtime.components import Component
-from pocketcrafter.runtime.errors import BackendError, BundleError
+from pocketcrafter.runtime.errors import BackendError, BundleError, ConfigError
 from pocketcrafter.runtime.files import user_cache
+from pocketcrafter.runtime.pocket import Pocket
 from pocketcrafter.runtime.targets import AUTO_ORDER, TARGETS
 
 
@@ -131,7 +131,7 @@ class Bundle:
 
     def tokenizer(self) -> Path | None:
         """Return where the decoder's vocabulary lies, `None` where there is no decoder; raises as :meth:`file` does."""
-        return self.file(TOKENIZER) if self.has(Component.DECODER) else None
+        return self.file(TOKENIZER) if self.has(Pocket.DECODER) else None
 
     def artifact(self, entry: ComponentEntry, target: str) -> Path:
         """Return where a component's artifact lies, once it and what it may read are known to be the manifest's.
@@ -184,11 +184,37 @@ class Bundle:
         has = ", ".join(f"{name} ({t.backend})" for name, t in self.manifest.targets.items())
         raise BundleError(f"{self.path}: no target for the backend {backend or 'auto'}; the bundle has {has}.")
 
-    def has(self, component: Component) -> bool:
-        """Whether the bundle holds a component."""
-        return any(entry.spec.component is component for entry in self.manifest.components)
+    def chosen_targets(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return the targets that a person named, each once; all of them where none was named.
 
-    def session(self, component: Component, threads: int, backend: BackendName | None = None) -> Session:
+        Raises
+        ------
+        ConfigError
+            If the bundle has no target of a name.
+        """
+        return self._chosen("target", names, tuple(self.manifest.targets))
+
+    def chosen_components(self, names: Sequence[str]) -> tuple[ComponentEntry, ...]:
+        """Return the components that a person named, each once; all of them where none was named.
+
+        Raises
+        ------
+        ConfigError
+            If the bundle has no component of a name.
+        """
+        has = tuple(entry.spec.name for entry in self.manifest.components)
+        return tuple(self.manifest.entry(name) for name in self._chosen("component", names, has))
+
+    def _chosen(self, what: str, names: Sequence[str], has: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [name for name in names if name not in has]:
+            raise ConfigError(f"{self.path}: no {what} `{unknown[0]}`; it has {', '.join(has)}.")
+        return tuple(dict.fromkeys(names)) or has
+
+    def has(self, component: str) -> bool:
+        """Whether the bundle holds a component."""
+        return any(entry.spec.name == component for entry in self.manifest.components)
+
+    def session(self, component: str, threads: int, backend: BackendName | None = None) -> Session:
         """Open a component on one backend; never falls back to another.
 
         Parameters
@@ -212,7 +238,7 @@ class Bundle:
             return self._student_session(entry, threads)
         return self.target_session(component, threads, self.target_for(backend))
 
-    def target_session(self, component: Component, threads: int, target: str) -> Session:
+    def target_session(self, component: str, threads: int, target: str) -> Session:
         """Open a component's artifact for one of the bundle's targets; raises as :meth:`session` does."""
         entry = self.manifest.entry(component)
         path, stamps = self._artifact(entry, target)
@@ -230,7 +256,7 @@ class Bundle:
         weights = backend.weights(entry.source.weights)
         if sha256_of(weights) != entry.source.sha256:
             raise BackendError(
-                f"{weights}: not the weights that `{entry.spec.component}` in {self.path} was built from. "
+                f"{weights}: not the weights that `{entry.spec.name}` in {self.path} was built from. "
                 "Build the bundle again: pocketcrafter build"
             )
         return backend.open(weights, entry.spec, threads)

@@ -78,11 +78,11 @@ def _write_part(bundle: Bundle, target: str, folder: Path, *, ort_format: bool) 
             shutil.copyfile(bundle.root / entry.path, folder / entry.path)
     targets = {target: bundle.manifest.targets[target]}
     rewritten = ort_format and targets[target].backend is BackendName.ONNXRUNTIME
-    artifacts = {entry.spec.component: entry.artifacts[target] for entry in bundle.manifest.components}
+    artifacts = {entry.spec.name: entry.artifacts[target] for entry in bundle.manifest.components}
     if rewritten:
         artifacts = {component: _in_ort_format(artifact, folder) for component, artifact in artifacts.items()}
     components = tuple(
-        entry.model_copy(update={"artifacts": {target: artifacts[entry.spec.component]}})
+        entry.model_copy(update={"artifacts": {target: artifacts[entry.spec.name]}})
         for entry in bundle.manifest.components
     )
     reseal(folder, bundle.manifest.model_copy(update={"components": components, "targets": targets}))

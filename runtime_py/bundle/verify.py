@@ -13,7 +13,7 @@ from pocketcrafter.runtime.bundle.integrity import DamagedBundleError
 from pocketcrafter.runtime.bundle.manifest import ComponentEntry
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Fidelity
-from pocketcrafter.runtime.components import Component, ComponentSpec
+from pocketcrafter.runtime.components import ComponentName, ComponentSpec
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import BundleError, NotExactHereError, PocketCrafterError
 
@@ -30,7 +30,7 @@ class GoldenRun(Config):
     """One component's goldens on one target."""
 
     target: str
-    component: Component
+    component: ComponentName
     outcome: Outcome
     reason: str = Field("", description="Why it failed or was not run.")
     gate_db: float = Field(description="Lowest ratio in dB that passes.")
@@ -80,7 +80,7 @@ def verify(path: Path, threads: int, progress: Callable[[str, int, int], None] =
     runs = []
     jobs = [(entry, target) for target in bundle.manifest.targets for entry in bundle.manifest.components]
     for done, (entry, target) in enumerate(jobs):
-        progress(f"{entry.spec.component} on {target}", done, len(jobs))
+        progress(f"{entry.spec.name} on {target}", done, len(jobs))
         runs.append(_golden_run(bundle, entry, target, threads))
     progress("goldens", len(jobs), len(jobs))
     files = bundle.manifest.files
@@ -102,7 +102,7 @@ def _golden_run(bundle: Bundle, entry: ComponentEntry, target: str, threads: int
     gate = entry.artifacts[target].golden_sqnr_db
 
     def run(outcome: Outcome, reason: str = "", fidelity: tuple[Fidelity, ...] = ()) -> GoldenRun:
-        component = entry.spec.component
+        component = entry.spec.name
         return GoldenRun(
             target=target, component=component, outcome=outcome, reason=reason, gate_db=gate, fidelity=fidelity
         )
@@ -110,7 +110,7 @@ def _golden_run(bundle: Bundle, entry: ComponentEntry, target: str, threads: int
     if reason := why_unusable(bundle.manifest.targets[target].backend):
         return run(Outcome.NOT_RUN, reason)
     try:
-        session = bundle.target_session(entry.spec.component, threads, target)
+        session = bundle.target_session(entry.spec.name, threads, target)
         pairs = [(bundle.file(golden.inputs), bundle.file(golden.outputs)) for golden in entry.goldens]
         fidelity = tuple(f for pair in pairs for f in compare_golden(*pair, entry.spec, session))
     except NotExactHereError as error:

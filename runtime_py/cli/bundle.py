@@ -118,7 +118,7 @@ def _contents(manifest: Manifest) -> list[str]:
     for entry in manifest.components:
         for target_name, artifact in entry.artifacts.items():
             lines.append(
-                f"{entry.spec.component:<10} {target_name:<20} {artifact.precision:<9} "
+                f"{entry.spec.name:<10} {target_name:<20} {artifact.precision:<9} "
                 f"{_mib(manifest.artifact_bytes(artifact)):>9} {artifact.coverage.share:>9.1%}  "
                 + ", ".join(_rung(r) for r in artifact.rungs)
             )

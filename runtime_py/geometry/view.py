@@ -6,10 +6,10 @@ import numpy as np
 from PIL import Image
 
 from pocketcrafter.runtime.arrays import FloatArray, PixelArray
-from pocketcrafter.runtime.components import VIEW_PX
 from pocketcrafter.runtime.photo.color import handling_of, pixels_to_srgb, to_eight_bits
 from pocketcrafter.runtime.photo.model import Photo
 from pocketcrafter.runtime.plan import CropBox
+from pocketcrafter.runtime.pocket import VIEW_PX
 
 WORKING_PX: Final = 768
 """Longer side of the copy that boxes are cut from: a box of a third of it still fills a view."""

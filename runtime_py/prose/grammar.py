@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from pocketcrafter.runtime.components import PROSE_LENGTH, TOKENS
 from pocketcrafter.runtime.plan import Attribute
+from pocketcrafter.runtime.pocket import PROSE_LENGTH, TOKENS
 from pocketcrafter.runtime.prose.prompt import PROMPT_LENGTH, STOPS_WORD, Outline, Topic
 from pocketcrafter.runtime.prose.spelling import Spelling, sentences_of
 from pocketcrafter.runtime.prose.tokenizer import Mark, Words

@@ -5,8 +5,8 @@ from typing import Final
 
 import numpy as np
 
-from pocketcrafter.runtime.components import PROSE_LENGTH
 from pocketcrafter.runtime.plan import Attribute
+from pocketcrafter.runtime.pocket import PROSE_LENGTH
 from pocketcrafter.runtime.prose.prompt import AMOUNT, LADDERS, Sentence, plan_word
 from pocketcrafter.runtime.prose.tokenizer import Words
 from pocketcrafter.runtime.prose.wording import INSTRUCTIONS, NO_CHANGE

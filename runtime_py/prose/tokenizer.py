@@ -10,9 +10,9 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from pocketcrafter.runtime.components import PROSE_WORDS
 from pocketcrafter.runtime.errors import BundleError
 from pocketcrafter.runtime.plan import Attribute
+from pocketcrafter.runtime.pocket import PROSE_WORDS
 from pocketcrafter.runtime.prose.prompt import (
     AMOUNT,
     HIDDEN_WORDS,

@@ -7,7 +7,8 @@ import numpy as np
 
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
-from pocketcrafter.runtime.components import (
+from pocketcrafter.runtime.errors import ShapeMismatchError
+from pocketcrafter.runtime.pocket import (
     PROSE_CACHE,
     PROSE_KEYS,
     PROSE_LAYERS,
@@ -17,7 +18,6 @@ from pocketcrafter.runtime.components import (
     TOKEN_DIM,
     TOKENS,
 )
-from pocketcrafter.runtime.errors import ShapeMismatchError
 from pocketcrafter.runtime.prose.grammar import Grammar, State
 from pocketcrafter.runtime.prose.parse import Prose, parse_prose
 from pocketcrafter.runtime.prose.prompt import Mode, StatedPlan, outline, prompt_words, voice_of

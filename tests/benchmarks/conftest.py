@@ -33,17 +33,18 @@ from pocketcrafter.runtime.bundle.manifest import (
 )
 from pocketcrafter.runtime.bundle.results import Coverage, Fallback, Fidelity, Precision, RungResult
 from pocketcrafter.runtime.bundle.writer import seal
-from pocketcrafter.runtime.components import POCKET_SPECS, Component, ComponentSpec
+from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.critique import AttributeOpinion
 from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.grid import IDENTITY
 from pocketcrafter.runtime.plan import Attribute, EditPlan
+from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
 from pocketcrafter.runtime.targets import ONNX
 
 HOSTILE = '</script><img src="https://example.com/x.png" onerror="alert(1)">'
 
 NOTHING = EditPlan()
-PICTURE_NETWORKS = (Component.CRITIC, Component.TONE, Component.RESTORE)
+PICTURE_NETWORKS = (Pocket.CRITIC, Pocket.TONE, Pocket.RESTORE)
 
 
 def rungs(second_passed: bool | None = True) -> tuple[RungResult, ...]:
@@ -62,12 +63,12 @@ def write_bundle(
     *,
     second_passed: bool | None = True,
     text: str = "settles memory order",
-    networks: tuple[Component, ...] = PICTURE_NETWORKS,
+    networks: tuple[str, ...] = PICTURE_NETWORKS,
 ) -> Path:
     """Write a bundle with one ONNX target; ``text`` comes up wherever the manifest has room for words."""
     (root / "LICENSES").mkdir(parents=True)
     (root / "LICENSES/Apache-2.0.txt").write_text("Apache License, Version 2.0\n")
-    if Component.DECODER in networks:
+    if Pocket.DECODER in networks:
         (root / "tokenizer").mkdir()
         shutil.copy(WEIGHTS / TOKENIZER, root / "tokenizer/tokenizer.json")
     seal(
@@ -108,7 +109,7 @@ def save_network(path: Path, spec: ComponentSpec) -> None:
 
 
 def _entry(root: Path, spec: ComponentSpec, ladder: tuple[RungResult, ...], text: str) -> ComponentEntry:
-    path, golden = f"targets/onnx/{spec.component}.onnx", f"goldens/{spec.component}"
+    path, golden = f"targets/onnx/{spec.name}.onnx", f"goldens/{spec.name}"
     for folder in (root / "targets/onnx", root / golden):
         folder.mkdir(parents=True, exist_ok=True)
     save_network(root / path, spec)
@@ -119,7 +120,7 @@ def _entry(root: Path, spec: ComponentSpec, ladder: tuple[RungResult, ...], text
     write_tensors(root / outputs, session.run(read_tensors(root / inputs, spec.inputs)), spec.outputs)
     return ComponentEntry(
         spec=spec,
-        source=Source(weights=f"{spec.component}.safetensors", sha256="0" * 64, license="Apache-2.0"),
+        source=Source(weights=f"{spec.name}.safetensors", sha256="0" * 64, license="Apache-2.0"),
         goldens=(Golden(inputs=inputs, outputs=outputs),),
         artifacts={
             "onnx": Artifact(

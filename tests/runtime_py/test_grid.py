@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.components import GRID
 from pocketcrafter.runtime.develop import develop
 from pocketcrafter.runtime.errors import BackendError, ShapeMismatchError
 from pocketcrafter.runtime.grid import IDENTITY, blended, slice_exact
 from pocketcrafter.runtime.plan import EditPlan
+from pocketcrafter.runtime.pocket import GRID
 from pocketcrafter.runtime.render import render
 
 

@@ -8,7 +8,6 @@ import skimage.data
 
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
-from pocketcrafter.runtime.components import POCKET_SPECS, Component
 from pocketcrafter.runtime.critique import GROUPS, Critique, Item, describe
 from pocketcrafter.runtime.errors import BundleError, ConfigError
 from pocketcrafter.runtime.gate import AttributeGate, GateSettings
@@ -16,6 +15,7 @@ from pocketcrafter.runtime.grid import IDENTITY, slice_exact
 from pocketcrafter.runtime.photo import Photo
 from pocketcrafter.runtime.pipeline import PhotoPipeline
 from pocketcrafter.runtime.plan import Attribute, EditPlan
+from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
 from pocketcrafter.runtime.render import render
 
 Run = Callable[[Mapping[str, FloatArray]], dict[str, FloatArray]]
@@ -24,7 +24,7 @@ Run = Callable[[Mapping[str, FloatArray]], dict[str, FloatArray]]
 class Arithmetic:
     """A session that checks its inputs against the contract and computes with numpy."""
 
-    def __init__(self, component: Component, run: Run) -> None:
+    def __init__(self, component: str, run: Run) -> None:
         self._spec, self._run = POCKET_SPECS[component], run
 
     def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
@@ -42,19 +42,19 @@ class Networks:
 
     def __init__(self, plan: EditPlan, grid: FloatArray = IDENTITY, confidence: float = 0.9) -> None:
         self._plan, self._grid, self._confidence = plan, grid, confidence
-        self.opened: list[Component] = []
+        self.opened: list[str] = []
         self.tone_inputs: list[Mapping[str, FloatArray]] = []
         self.gate = GateSettings.uniform(presence=0.5, confidence=0.5, dead_zone=0.05)
 
-    def has(self, component: Component) -> bool:
-        return component in {Component.CRITIC, Component.TONE, Component.RESTORE}
+    def has(self, component: str) -> bool:
+        return component in {Pocket.CRITIC, Pocket.TONE, Pocket.RESTORE}
 
-    def session(self, component: Component) -> Session:
+    def session(self, component: str) -> Session:
         self.opened.append(component)
-        runs: dict[Component, Run] = {
-            Component.CRITIC: self._critic,
-            Component.TONE: self._tone,
-            Component.RESTORE: lambda i: {"restored": i["tile"] - i["amounts"].sum() / 10},
+        runs: dict[str, Run] = {
+            Pocket.CRITIC: self._critic,
+            Pocket.TONE: self._tone,
+            Pocket.RESTORE: lambda i: {"restored": i["tile"] - i["amounts"].sum() / 10},
         }
         return Arithmetic(component, runs[component])
 
@@ -108,7 +108,7 @@ def test_the_tone_grid_is_applied_after_the_render() -> None:
 def test_a_photo_below_the_gate_comes_out_as_it_went_in(networks: Networks) -> None:
     result = PhotoPipeline(networks).enhance(ASTRONAUT)
     assert result.photo is ASTRONAUT
-    assert networks.opened == [Component.CRITIC]
+    assert networks.opened == [Pocket.CRITIC]
     assert describe(result.plan) == "left as it is"
 
 
@@ -130,7 +130,7 @@ def test_restoration_runs_on_tiles_only_where_the_plan_asks() -> None:
     networks = Networks(EditPlan(denoise=0.5, dejpeg=0.2))
     told: list[tuple[int, int]] = []
     result = PhotoPipeline(networks).enhance(ASTRONAUT, progress=lambda *x: told.append(x))
-    assert networks.opened == [Component.CRITIC, Component.RESTORE]
+    assert networks.opened == [Pocket.CRITIC, Pocket.RESTORE]
     expected = np.clip(ASTRONAUT.pixels / 255 - 0.07, 0, 1) * 255
     assert np.abs(result.photo.pixels - expected).max() <= 0.51
     assert told == [(1, 1)]
@@ -148,7 +148,7 @@ def test_networks_are_opened_once_for_many_photos() -> None:
     pipeline = PhotoPipeline(networks)
     for _ in range(3):
         pipeline.enhance(ASTRONAUT)
-    assert networks.opened == [Component.CRITIC, Component.TONE]
+    assert networks.opened == [Pocket.CRITIC, Pocket.TONE]
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 700), (900, 2), (100, 130)])

@@ -19,8 +19,8 @@ from pocketcrafter.runtime.bundle.manifest import (
     TargetEntry,
 )
 from pocketcrafter.runtime.bundle.writer import seal
-from pocketcrafter.runtime.components import POCKET_SPECS, Component
 from pocketcrafter.runtime.gate import GateSettings
+from pocketcrafter.runtime.pocket import POCKET_SPECS
 from pocketcrafter.runtime.targets import TARGETS
 
 
@@ -62,9 +62,7 @@ def run(inputs: Mapping[str, Path], settings: BundleSettings, out: Path, progres
     )
 
 
-def _component(
-    inputs: Mapping[str, Path], settings: BundleSettings, component: Component, root: Path
-) -> ComponentEntry:
+def _component(inputs: Mapping[str, Path], settings: BundleSettings, component: str, root: Path) -> ComponentEntry:
     facts = settings.components[component]
     goldens = []
     for index in range(settings.goldens):

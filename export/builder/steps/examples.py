@@ -15,7 +15,7 @@ from pocketcrafter.export.calibration import frames_in_strata, samples
 from pocketcrafter.export.names import TOKENIZER
 from pocketcrafter.quantize.algorithms.hessians import HessianCollector, write_hessians
 from pocketcrafter.runtime.bundle.goldens import read_tensors, write_tensors
-from pocketcrafter.runtime.components import POCKET_SPECS
+from pocketcrafter.runtime.pocket import POCKET_SPECS
 
 PHOTO_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _GOLDEN_SEED_OFFSET: Final = 1_000_003

@@ -20,8 +20,8 @@ from pocketcrafter.quantize.algorithms.rounding import Guidance
 from pocketcrafter.quantize.calibration import check_samples
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.bundle.results import Precision
-from pocketcrafter.runtime.components import POCKET_SPECS
 from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.pocket import POCKET_SPECS
 from pocketcrafter.runtime.targets import TARGETS, TargetKind
 
 _CALIBRATED: Final = frozenset({Precision.INT8, Precision.A16W8, Precision.A16W4})

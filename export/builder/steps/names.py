@@ -5,7 +5,6 @@ from typing import Final
 
 from pocketcrafter.export.precisions import runs_as
 from pocketcrafter.runtime.bundle.results import Precision
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.targets import TARGETS, TargetKind
 
 CALIBRATION: Final = "calibration.npz"
@@ -25,7 +24,7 @@ def lowered_to(result: Path, target: TargetKind, precision: Precision) -> Path:
     return result / _named(runs_as(target, precision))
 
 
-def artifact_path(component: Component, target: TargetKind) -> str:
+def artifact_path(component: str, target: TargetKind) -> str:
     """Return where an artifact lies in a bundle."""
     return f"targets/{_named(target)}/{component}{TARGETS[target].suffix}"
 

@@ -13,8 +13,8 @@ from pocketcrafter.runtime.backends.registry import usable_backend
 from pocketcrafter.runtime.bundle.manifest import Artifact
 from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, Precision, RungResult
 from pocketcrafter.runtime.bundle.verify import compare_golden
-from pocketcrafter.runtime.components import POCKET_SPECS
 from pocketcrafter.runtime.errors import GateError
+from pocketcrafter.runtime.pocket import POCKET_SPECS
 from pocketcrafter.runtime.targets import TARGETS
 
 _THREADS: Final = 1

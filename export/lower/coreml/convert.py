@@ -114,7 +114,7 @@ def convert(
             package.save(str(path))
         except Exception as error:  # coremltools raises whatever its passes raise
             raise BackendError(
-                f"coremltools cannot convert `{spec.component}` for {minimum}: {type(error).__name__}: {error}"
+                f"coremltools cannot convert `{spec.name}` for {minimum}: {type(error).__name__}: {error}"
             ) from error
     settle(path)
 

@@ -20,8 +20,9 @@ from pocketcrafter.export.models.decoder import Decoder
 from pocketcrafter.quantize.torch.coreml_weights import Grid
 from pocketcrafter.runtime.bundle.manifest import ArtifactFunction
 from pocketcrafter.runtime.bundle.results import Fidelity
-from pocketcrafter.runtime.components import POCKET_SPECS, Component, ComponentSpec, TensorSpec
+from pocketcrafter.runtime.components import ComponentSpec, TensorSpec
 from pocketcrafter.runtime.errors import BackendError
+from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
 
 PREFILL_STEPS: Final = 32
 """Positions that one call of `prefill` takes: a whole prompt of 18, and room for a longer one."""
@@ -44,7 +45,9 @@ class StatefulFunction:
     @property
     def spec(self) -> ComponentSpec:
         """Inputs and outputs, without the state."""
-        return ComponentSpec(component=Component.DECODER, inputs=self.about.inputs, outputs=self.about.outputs)
+        return POCKET_SPECS[Pocket.DECODER].model_copy(
+            update={"inputs": self.about.inputs, "outputs": self.about.outputs}
+        )
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ def _decoder_form(model: nn.Module) -> StatefulForm:
 
 
 def _decoder_function(name: str, steps: int, model: Decoder) -> StatefulFunction:
-    spec = POCKET_SPECS[Component.DECODER]
+    spec = POCKET_SPECS[Pocket.DECODER]
 
     def wide(tensor: TensorSpec, axis: int = 0) -> TensorSpec:
         shape = (*tensor.shape[:axis], steps, *tensor.shape[axis + 1 :])

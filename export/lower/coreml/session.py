@@ -82,7 +82,7 @@ def _check(artifact: Path, inside: _Inside, spec: ComponentSpec) -> None:
     if not whole or has != wants or gives != set(inside.outputs):
         raise BackendError(
             f"{artifact}: the package maps {has} to {', '.join(sorted(gives))}; the contract of "
-            f"`{spec.component}` maps {wants} to {', '.join(inside.outputs)}."
+            f"`{spec.name}` maps {wants} to {', '.join(inside.outputs)}."
         )
 
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from pocketcrafter.export.models.decoder import HEAD_DIM, HEADS, WIDTH, Block, Decoder, rotated
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.components import PROSE_CACHE, PROSE_KEYS, PROSE_LENGTH, PROSE_VALUES
+from pocketcrafter.runtime.pocket import PROSE_CACHE, PROSE_KEYS, PROSE_LENGTH, PROSE_VALUES
 
 MASKED: Final = -64.0
 """As in the decoder: far below any score."""

@@ -94,7 +94,7 @@ def _ratio_db(eager: nn.Module, cut: nn.Module, samples: Sequence[Sample], spec:
     for fidelity in compare(run_torch(eager, samples, spec), run_torch(cut, samples, spec), spec):
         if not fidelity.reaches(PARTITION_GATE_DB):
             raise GateError(
-                f"{spec.component} for {TargetKind('executorch-vulkan')}: cut up for Vulkan, `{fidelity.output}` is "
+                f"{spec.name} for {TargetKind('executorch-vulkan')}: cut up for Vulkan, `{fidelity.output}` is "
                 f"{fidelity.sqnr_db:.1f} dB from the network (needed: {PARTITION_GATE_DB:.0f} dB)."
             )
         if fidelity.sqnr_db is not None:

@@ -44,7 +44,7 @@ from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.backends.ort_sessions import open_session, unoptimized_options, write_options
 from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
 from pocketcrafter.runtime.bundle.results import Precision
-from pocketcrafter.runtime.components import Component, ComponentSpec
+from pocketcrafter.runtime.components import ComponentSpec, Role
 from pocketcrafter.runtime.files import move
 from pocketcrafter.runtime.targets import ONNX
 
@@ -56,7 +56,7 @@ _SIXTEEN_BITS: Final[Mapping[Precision, int]] = {Precision.A16W8: 8, Precision.A
 STATIC: Final = frozenset({Precision.INT8, *_SIXTEEN_BITS})
 """Precisions whose activation ranges are fixed before the network runs."""
 
-_SELECTORS: Final[Mapping[Component, str]] = {Component.DECODER: "position"}
+_SELECTORS: Final[Mapping[Role, str]] = {Role.LANGUAGE: "position"}
 """Inputs that are one-hot by contract and say which position a step is of."""
 
 _UNFUSED: Final = "the same graph without ONNX Runtime's graph optimization"
@@ -184,8 +184,8 @@ def _lowered(
             bare = quantize_linears(bare, WEIGHT_BITS[precision], keep_fp32, source.rounded)
             onnx.save(decoded(bare), folder / "decoded.onnx")
             simulation = Simulation(simulate(folder / "decoded.onnx", held, spec), _DECODED)
-        if spec.component in _SELECTORS:
-            bare = fused(bare, _SELECTORS[spec.component])
+        if spec.role in _SELECTORS:
+            bare = fused(bare, _SELECTORS[spec.role])
         strip_metadata(bare)
         onnx.save(stored_in_halves(bare), made)
     # Beside 16-bit activations all layers are to run in float32, as in the exported model.

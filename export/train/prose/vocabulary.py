@@ -9,8 +9,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 
 from pocketcrafter.export.train.prose.compose import compose
 from pocketcrafter.export.train.prose.sampling import random_subject
-from pocketcrafter.runtime.components import PROSE_WORDS
 from pocketcrafter.runtime.files import write_text
+from pocketcrafter.runtime.pocket import PROSE_WORDS
 from pocketcrafter.runtime.prose.tokenizer import SPECIAL_WORDS
 
 _SPECIAL: Final = re.compile("|".join(map(re.escape, SPECIAL_WORDS)))

@@ -20,11 +20,11 @@ from pocketcrafter.benchmarks.latency.machine import this_machine
 from pocketcrafter.runtime.bundle.goldens import read_tensors
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Fidelity, Precision
-from pocketcrafter.runtime.components import POCKET_SPECS, Component
 from pocketcrafter.runtime.errors import BackendError
+from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
 from pocketcrafter.runtime.targets import XNNPACK
 
-TONE = POCKET_SPECS[Component.TONE]
+TONE = POCKET_SPECS[Pocket.TONE]
 needs_qemu = pytest.mark.skipif(shutil.which(EMULATOR) is None, reason="no QEMU for ARM64 here")
 
 
@@ -50,7 +50,7 @@ def test_targets_that_no_cpu_runs_are_refused_before_anything_is_made(bundle: Pa
 
 def test_the_guests_script_computes_what_the_runtime_does(bundle: Path, tmp_path: Path) -> None:
     opened = Bundle.open(bundle)
-    entry = opened.manifest.entry(Component.TONE)
+    entry = opened.manifest.entry(Pocket.TONE)
     inputs = read_tensors(opened.root / entry.goldens[0].inputs, TONE.inputs)
     given, made = tmp_path / "inputs.npz", tmp_path / "outputs.npz"
     np.savez(given, allow_pickle=False, **inputs)
@@ -58,7 +58,7 @@ def test_the_guests_script_computes_what_the_runtime_does(bundle: Path, tmp_path
     command = [sys.executable, onnx_guest.__file__, wheels, model, given, made]
     subprocess.run(list(map(str, command)), check=True, capture_output=True)  # noqa: S603 - our own script
     with np.load(made) as outputs:
-        expected = opened.target_session(Component.TONE, 1, "onnx").run(inputs)
+        expected = opened.target_session(Pocket.TONE, 1, "onnx").run(inputs)
         assert outputs.files == list(expected)
         assert all(np.array_equal(outputs[name], expected[name]) for name in expected)
 
@@ -121,7 +121,7 @@ def _report(host_db: float | None, golden_db: float) -> ArmReport:
         return (Fidelity(output="grid", sqnr_db=ratio, cosine=1.0, max_abs_error=error, psnr_db=None),)
 
     network = ArmNetwork(
-        component=Component.TONE, target="onnx", precision=Precision.INT8, against_host=fidelity(host_db),
+        component=Pocket.TONE, target="onnx", precision=Precision.INT8, against_host=fidelity(host_db),
         host_gate_db=40, against_golden=fidelity(golden_db), golden_gate_db=30, seconds=1,
     )  # fmt: skip
     return ArmReport(bundle="small", processor=LABEL, machine=this_machine(), tools={}, networks=(network,))

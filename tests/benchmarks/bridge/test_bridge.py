@@ -20,11 +20,11 @@ from pocketcrafter.benchmarks.frames import FrameKind, MeasuredFrame, measured_f
 from pocketcrafter.export.data.degrade import Frame
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
-from pocketcrafter.runtime.components import TOKEN_DIM, TOKENS, Component
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.grid import IDENTITY
 from pocketcrafter.runtime.plan import EditPlan
+from pocketcrafter.runtime.pocket import TOKEN_DIM, TOKENS, Pocket
 
 OFFSETS = [3, 7, 11]
 
@@ -67,13 +67,11 @@ class Networks:
 
     gate = GateSettings.uniform(presence=0.5, confidence=0.5, dead_zone=0)
 
-    def has(self, component: Component) -> bool:
-        return component in (Component.CRITIC, Component.TONE)
+    def has(self, component: str) -> bool:
+        return component in (Pocket.CRITIC, Pocket.TONE)
 
-    def session(self, component: Component) -> Session:
-        return {Component.CRITIC: KnowingCritic(self.exposure_ev), Component.TONE: TokenReadingTone(self.weight)}[
-            component
-        ]
+    def session(self, component: str) -> Session:
+        return {Pocket.CRITIC: KnowingCritic(self.exposure_ev), Pocket.TONE: TokenReadingTone(self.weight)}[component]
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.bundle.goldens import read_tensors
 from pocketcrafter.runtime.bundle.manifest import ComponentEntry
 from pocketcrafter.runtime.bundle.reader import Bundle
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import BundleError
+from pocketcrafter.runtime.pocket import Pocket
 
 PROFILE: dict[str, Any] = {
     "execution_summary": {
@@ -32,7 +32,7 @@ PROFILE: dict[str, Any] = {
 
 def tone_of(bundle: Path) -> tuple[ComponentEntry, dict[str, FloatArray]]:
     opened = Bundle.open(bundle)
-    entry = opened.manifest.entry(Component.TONE)
+    entry = opened.manifest.entry(Pocket.TONE)
     return entry, dict(read_tensors(opened.root / entry.goldens[0].outputs, entry.spec.outputs))
 
 

@@ -36,12 +36,14 @@ from pocketcrafter.runtime.bundle.manifest import (
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Coverage, Precision
 from pocketcrafter.runtime.bundle.writer import seal
-from pocketcrafter.runtime.components import Component, ComponentSpec, TensorSpec
+from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
 from pocketcrafter.runtime.gate import GateSettings
+from pocketcrafter.runtime.pocket import Pocket
 from pocketcrafter.runtime.targets import XNNPACK
 
 SPEC = ComponentSpec(
-    component=Component.RESTORE,
+    name=Pocket.RESTORE,
+    role=Role.EDIT,
     inputs=(TensorSpec(name="tile", shape=(1, 3, 16, 16), minimum=0, maximum=1, semantics="a tile"),),
     outputs=(TensorSpec(name="restored", shape=(1, 3, 16, 16), semantics="a tile"),),
 )
@@ -113,7 +115,7 @@ def test_rung_4_goes_into_the_bundle_and_nothing_stays_on_the_phone(
     assert result.exit_code == 0, result.output
     kept = Bundle.open(mine)
     kept.check_integrity()
-    (rung,) = kept.manifest.entry(Component.RESTORE).artifacts["executorch-xnnpack"].rungs
+    (rung,) = kept.manifest.entry(Pocket.RESTORE).artifacts["executorch-xnnpack"].rungs
     assert (rung.rung, rung.passed) == (4, True)
     assert "Testphone (TS1, Android 15)" in rung.how
     assert json.loads((mine / "reports/device-executorch-xnnpack.json").read_text())["device"]["model"] == "Testphone"

@@ -9,8 +9,8 @@ from pocketcrafter.benchmarks.cli import bench
 from pocketcrafter.benchmarks.estimate.roofline import SOCS_FILE, Soc, estimate, load_socs
 from pocketcrafter.benchmarks.profile.layers import Layer, LayerKind
 from pocketcrafter.runtime.bundle.results import Precision
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.pocket import Pocket
 
 CHIP = Soc(name="Chip", int8_tops=2, int8_source="a test", memory_gb_per_s=1, memory_source="a test")
 """A billion MACs, or a million bytes, a millisecond."""
@@ -21,22 +21,22 @@ def layer(macs: int, weights: int = 0, read: int = 0, written: int = 0) -> Layer
 
 
 def test_a_layer_takes_the_longer_of_arithmetic_and_traffic() -> None:
-    busy = estimate(Component.TONE, [layer(4_000_000_000, 1_000_000)], Precision.INT8, CHIP)
+    busy = estimate(Pocket.TONE, [layer(4_000_000_000, 1_000_000)], Precision.INT8, CHIP)
     assert busy.best_ms == busy.worst_ms == pytest.approx(4.0)
-    hungry = estimate(Component.TONE, [layer(1_000_000, 3_000_000, 1_000_000, 1_000_000)], Precision.INT8, CHIP)
+    hungry = estimate(Pocket.TONE, [layer(1_000_000, 3_000_000, 1_000_000, 1_000_000)], Precision.INT8, CHIP)
     assert (hungry.best_ms, hungry.worst_ms) == (pytest.approx(3.0), pytest.approx(5.0))
-    both = estimate(Component.TONE, [layer(4_000_000_000), layer(0, 3_000_000)], Precision.INT8, CHIP)
+    both = estimate(Pocket.TONE, [layer(4_000_000_000), layer(0, 3_000_000)], Precision.INT8, CHIP)
     assert both.best_ms == pytest.approx(7.0)  # one after the other: neither hides behind the other
 
 
 def test_sixteen_bits_cost_rate_and_traffic() -> None:
-    made = estimate(Component.TONE, [layer(1_000_000_000, 0, 2_000_000, 0)], Precision.A16W8, CHIP)
+    made = estimate(Pocket.TONE, [layer(1_000_000_000, 0, 2_000_000, 0)], Precision.A16W8, CHIP)
     assert (made.compute_ms, made.worst_ms) == (pytest.approx(2.0), pytest.approx(4.0))
 
 
 def test_a_precision_of_which_nothing_is_known_is_refused() -> None:
     with pytest.raises(ConfigError, match="Nothing is published of w4"):
-        estimate(Component.TONE, [layer(1)], Precision.W4, CHIP)
+        estimate(Pocket.TONE, [layer(1)], Precision.W4, CHIP)
 
 
 def test_every_chip_of_the_table_says_where_its_figures_come_from() -> None:

@@ -8,8 +8,8 @@ import pytest
 from pocketcrafter.benchmarks.latency.machine import Machine
 from pocketcrafter.benchmarks.latency.results import CaseResult, LatencyReport, Timing
 from pocketcrafter.runtime.bundle.results import Precision
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.instruction_set import InstructionSet
+from pocketcrafter.runtime.pocket import Pocket
 
 
 def make_report(samples: dict[str, Sequence[float]], *, cpu: str = "One", peak_rss_mib: float = 100) -> LatencyReport:
@@ -18,7 +18,7 @@ def make_report(samples: dict[str, Sequence[float]], *, cpu: str = "One", peak_r
             runner=runner,
             ours="fp32" not in runner,
             precision=Precision.FP32 if "fp32" in runner else Precision.INT8,
-            component=Component.RESTORE,
+            component=Pocket.RESTORE,
             threads=1,
             load_ms=(30.0,),
             first_ms=(20.0,),

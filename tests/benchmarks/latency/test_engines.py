@@ -13,20 +13,21 @@ from pocketcrafter.benchmarks.latency import litert
 from pocketcrafter.benchmarks.latency.engines import EngineName, opener
 from pocketcrafter.benchmarks.latency.litert import LiteRtSession
 from pocketcrafter.runtime.bundle.reader import Bundle
-from pocketcrafter.runtime.components import POCKET_SPECS, Component, ComponentSpec, TensorSpec
+from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
 from pocketcrafter.runtime.errors import BackendError, ShapeMismatchError
 from pocketcrafter.runtime.fidelity import sqnr_db
+from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
 
 pytest.importorskip("openvino", reason="needs the extra `bench`")
 
 
 def test_openvino_computes_what_onnxruntime_computes(bundle: Path) -> None:
     opened = Bundle.open(bundle)
-    entry = opened.manifest.entry(Component.RESTORE)
+    entry = opened.manifest.entry(Pocket.RESTORE)
     rng = np.random.default_rng(3)
     inputs = {t.name: rng.random(t.shape, np.float32) for t in entry.spec.inputs}
     session = opener(EngineName.OPENVINO).open(bundle / entry.artifacts["onnx"].path, entry.spec, 1)
-    expected = opened.target_session(Component.RESTORE, 1, "onnx").run(inputs)
+    expected = opened.target_session(Pocket.RESTORE, 1, "onnx").run(inputs)
     np.testing.assert_allclose(session.run(inputs)["restored"], expected["restored"], atol=1e-5)
     with pytest.raises(ShapeMismatchError):
         session.run({})
@@ -35,14 +36,14 @@ def test_openvino_computes_what_onnxruntime_computes(bundle: Path) -> None:
 def test_what_is_no_model_is_refused(tmp_path: Path, bundle: Path) -> None:
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"nothing")
-    spec = Bundle.open(bundle).manifest.entry(Component.RESTORE).spec
+    spec = Bundle.open(bundle).manifest.entry(Pocket.RESTORE).spec
     with pytest.raises(BackendError, match="OpenVINO cannot open it"):
         opener(EngineName.OPENVINO).open(path, spec, 1)
 
 
 def test_integers_of_litert_are_given_and_taken_by_their_scales() -> None:
     """A model in INT8 has inputs and outputs in INT8; the contract of a session is float32."""
-    spec = POCKET_SPECS[Component.RESTORE]
+    spec = POCKET_SPECS[Pocket.RESTORE]
     rng = np.random.default_rng(4)
     inputs = {t.name: rng.random(t.shape, np.float32) for t in spec.inputs}
     session = LiteRtSession(_Negated(), spec)
@@ -70,7 +71,8 @@ class _Negated:
 def test_litert_converts_quantizes_and_runs_a_network(tmp_path: Path) -> None:
     pytest.importorskip("litert_torch", reason="needs the extra `litert`")
     spec = ComponentSpec(
-        component=Component.RESTORE,
+        name=Pocket.RESTORE,
+        role=Role.EDIT,
         inputs=(TensorSpec(name="tile", shape=(1, 3, 8, 8), minimum=0, maximum=1, semantics="sRGB"),),
         outputs=(TensorSpec(name="restored", shape=(1, 4, 8, 8), semantics="features"),),
     )

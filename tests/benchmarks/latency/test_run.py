@@ -15,10 +15,10 @@ from pocketcrafter.benchmarks.latency.measure import LatencyOptions, measure_lat
 from pocketcrafter.benchmarks.latency.results import LatencyReport
 from pocketcrafter.benchmarks.latency.table import latency_lines
 from pocketcrafter.runtime.bundle.manifest import Manifest
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import BackendError, ConfigError
+from pocketcrafter.runtime.pocket import Pocket
 
-TONE = LatencyOptions(components=(Component.TONE,), competitors=(), repeats=6, loads=1)
+TONE = LatencyOptions(components=(Pocket.TONE,), competitors=(), repeats=6, loads=1)
 
 
 def test_the_command_writes_a_result_that_can_be_read_back(bundle: Path) -> None:
@@ -38,7 +38,7 @@ def test_the_command_writes_a_result_that_can_be_read_back(bundle: Path) -> None
     result = CliRunner().invoke(bench, arguments)
     assert result.exit_code == 0, result.output
     report = LatencyReport.model_validate_json(result.stdout)
-    assert [c.component for c in report.cases] == [Component.TONE]
+    assert [c.component for c in report.cases] == [Pocket.TONE]
     for case in report.cases:
         assert len(case.warm.samples_ms) == 7
         assert len(case.load_ms) == len(case.first_ms) == 2
@@ -55,8 +55,8 @@ def test_the_command_writes_a_result_that_can_be_read_back(bundle: Path) -> None
 
 
 def test_a_decoder_is_timed_over_a_critique(make_bundle: Callable[..., Path], tmp_path: Path) -> None:
-    both = (Component.DECODER, Component.TONE)
-    bundle = make_bundle(tmp_path / "small.pcbundle", networks=(*both, Component.CRITIC, Component.RESTORE))
+    both = (Pocket.DECODER, Pocket.TONE)
+    bundle = make_bundle(tmp_path / "small.pcbundle", networks=(*both, Pocket.CRITIC, Pocket.RESTORE))
     report = measure_latency(bundle, LatencyOptions(components=both, competitors=(), repeats=6, loads=1))
     decoder, tone = sorted(report.cases, key=lambda case: case.component)
     assert (decoder.in_a_row, tone.in_a_row) == (128, 1)
@@ -83,9 +83,9 @@ def test_a_process_that_dies_is_told_and_the_others_go_on(bundle: Path) -> None:
                 child.kill()
                 child.join()
 
-    options = LatencyOptions(components=(Component.TONE, Component.CRITIC), competitors=(), repeats=6, loads=1)
+    options = LatencyOptions(components=(Pocket.TONE, Pocket.CRITIC), competitors=(), repeats=6, loads=1)
     report = measure_latency(bundle, options, kill_tone)
-    assert [c.component for c in report.cases] == [Component.CRITIC]
+    assert [c.component for c in report.cases] == [Pocket.CRITIC]
     assert {s.what: "killed" in s.reason for s in report.skipped}["tone on onnx, 1 thread"]
 
 
@@ -97,7 +97,7 @@ def test_memory_of_the_parent_is_not_the_childs(bundle: Path) -> None:
 
 
 def test_whole_photos_run_every_stage_and_restoration_only_where_asked(bundle: Path) -> None:
-    options = LatencyOptions(components=(Component.TONE,), competitors=(), repeats=1, loads=1, photos_mp=(0.2,))
+    options = LatencyOptions(components=(Pocket.TONE,), competitors=(), repeats=1, loads=1, photos_mp=(0.2,))
     report = measure_latency(bundle, options)
     measured = [(p.megapixels, p.restoration) for p in report.photos]
     assert measured == [(0.2, False), (0.2, True)]

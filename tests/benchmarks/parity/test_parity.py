@@ -25,10 +25,10 @@ from pocketcrafter.export.models import load_component, save_component
 from pocketcrafter.export.models.critic import Critic, CriticConfig
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import LadderGates
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import BackendError, ConfigError
+from pocketcrafter.runtime.pocket import Pocket
 
-SHIPPED = {c: WEIGHTS / f"{c}.safetensors" for c in (Component.CRITIC, Component.TONE, Component.RESTORE)}
+SHIPPED = {c: WEIGHTS / f"{c}.safetensors" for c in (Pocket.CRITIC, Pocket.TONE, Pocket.RESTORE)}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def dim(photos: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def other_tone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped tone network, disturbed as no quantization would."""
-    tone = load_component(Component.TONE, WEIGHTS / "tone.safetensors")
+    tone = load_component(Pocket.TONE, WEIGHTS / "tone.safetensors")
     generator = torch.Generator().manual_seed(0)
     for parameter in tone.parameters():
         parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.5 * parameter.std().nan_to_num())
@@ -70,7 +70,7 @@ def test_equal_networks_make_equal_pictures(bundle: Path, dim: Path) -> None:
 def test_another_tone_network_is_found_out(bundle: Path, dim: Path, other_tone: Path) -> None:
     opened = Bundle.open(bundle)
     reference = NetworkSource(opened, 1, weights=SHIPPED)
-    target = NetworkSource(opened, 1, weights={**SHIPPED, Component.TONE: other_tone})
+    target = NetworkSource(opened, 1, weights={**SHIPPED, Pocket.TONE: other_tone})
     found = compare_photos(reference, target, [dim], lambda *_: None)
     assert found[0].plan_error == 0  # the critic is the same
     rung = end_to_end_rung(found, LadderGates(delta_e_mean=0.2), "onnx")
@@ -112,8 +112,8 @@ def test_the_color_difference_of_strips_is_that_of_the_whole() -> None:
 
 def test_an_artifact_that_is_not_its_network_fails_rung_1_again(bundle: Path) -> None:
     opened = Bundle.open(bundle)
-    entry = opened.manifest.entry(Component.CRITIC)
-    found = network_parity(opened, entry, "onnx", SHIPPED[Component.CRITIC], 1)
+    entry = opened.manifest.entry(Pocket.CRITIC)
+    found = network_parity(opened, entry, "onnx", SHIPPED[Pocket.CRITIC], 1)
     assert found.goldens_passed  # the goldens were made with the artifact itself
     assert [r.passed for r in found.again] == [False, True]
 
@@ -121,7 +121,7 @@ def test_an_artifact_that_is_not_its_network_fails_rung_1_again(bundle: Path) ->
 def test_weights_of_another_network_are_refused(bundle: Path) -> None:
     opened = Bundle.open(bundle)
     with pytest.raises(BackendError, match="not the weights"):
-        student_weights(opened, opened.manifest.entry(Component.TONE), None)
+        student_weights(opened, opened.manifest.entry(Pocket.TONE), None)
 
 
 def test_a_target_that_the_bundle_lacks_is_refused(bundle: Path) -> None:
@@ -133,8 +133,8 @@ def test_a_student_is_no_further_than_its_budget_behind_its_studio(
     bundle: Path, photos: list[Path], noise_profiles: Path, other_tone: Path
 ) -> None:
     frames = list(measured_frames(photos[:1], noise_profiles, [FrameKind.DEGRADED], 1, 3))
-    spoiled = NetworkSource(Bundle.open(bundle), 1, weights={**SHIPPED, Component.TONE: other_tone})
-    told = compare_with_studio(spoiled, {Component.TONE: SHIPPED[Component.TONE]}, frames, "test", lambda *_: None)
+    spoiled = NetworkSource(Bundle.open(bundle), 1, weights={**SHIPPED, Pocket.TONE: other_tone})
+    told = compare_with_studio(spoiled, {Pocket.TONE: SHIPPED[Pocket.TONE]}, frames, "test", lambda *_: None)
     values = [{f.name: f.value for f in side} for side in (told.student, told.studio_figures)]
     behind = {f.name: f.value for f in told.rung.figures}
     assert behind["ΔE2000 behind"] == pytest.approx(values[0]["ΔE2000"] - values[1]["ΔE2000"])
@@ -146,7 +146,7 @@ def test_what_was_found_is_kept_in_the_bundle(make_bundle: Callable[..., Path], 
     root = make_bundle(tmp_path / "small.pcbundle")
     rung = end_to_end_rung([parity(0.4)], LadderGates(), "onnx")
     networks = tuple(
-        network_parity(Bundle.open(root), e, "onnx", SHIPPED[e.spec.component], 1)
+        network_parity(Bundle.open(root), e, "onnx", SHIPPED[e.spec.name], 1)
         for e in Bundle.open(root).manifest.components[:1]
     )
     report = ParityReport(
@@ -156,8 +156,8 @@ def test_what_was_found_is_kept_in_the_bundle(make_bundle: Callable[..., Path], 
     store(root, report)
     kept = Bundle.open(root)
     kept.check_integrity()
-    assert kept.manifest.entry(Component.CRITIC).artifacts["onnx"].rungs[3] == rung
-    assert [r.rung for r in kept.manifest.entry(Component.CRITIC).artifacts["onnx"].rungs] == [0, 1, 2, 3, 4]
+    assert kept.manifest.entry(Pocket.CRITIC).artifacts["onnx"].rungs[3] == rung
+    assert [r.rung for r in kept.manifest.entry(Pocket.CRITIC).artifacts["onnx"].rungs] == [0, 1, 2, 3, 4]
     assert ParityReport.model_validate_json((root / "reports/parity.json").read_bytes()) == report
     assert "ΔE2000 mean 0.4" in (root / "reports/parity.md").read_text(encoding="utf-8")
     table = "\n".join(parity_lines(report, kept.manifest))
@@ -172,8 +172,6 @@ def test_a_studio_of_several_critics_gives_its_plan_and_not_its_tokens(
     save_component(Critic(CriticConfig(hidden=16, judges=2)).eval(), tmp_path / "studio.safetensors")
     frames = list(measured_frames(photos[:1], noise_profiles, [FrameKind.CLEAN], 1, 3))
     student = NetworkSource(Bundle.open(bundle), 1, weights=SHIPPED)
-    told = compare_with_studio(
-        student, {Component.CRITIC: tmp_path / "studio.safetensors"}, frames, "t", lambda *_: None
-    )
+    told = compare_with_studio(student, {Pocket.CRITIC: tmp_path / "studio.safetensors"}, frames, "t", lambda *_: None)
     plan = {f.name: f.value for f in told.rung.figures}["plan MAE behind"]
     assert plan <= 0  # an untrained critic is no better than the student on a clean frame

@@ -25,11 +25,13 @@ from pocketcrafter.benchmarks.profile.table import as_csv, as_trace, profile_lin
 from pocketcrafter.export.lower.onnx.lowering import export_onnx
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Precision
-from pocketcrafter.runtime.components import Component, ComponentSpec, TensorSpec
+from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
 from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.pocket import Pocket
 
 SPEC = ComponentSpec(
-    component=Component.TONE,
+    name=Pocket.TONE,
+    role=Role.EDIT,
     inputs=(TensorSpec(name="view", shape=(1, 3, 32, 32), semantics="a view"),),
     outputs=(TensorSpec(name="grid", shape=(1, 5), semantics="a grid"),),
 )
@@ -111,7 +113,7 @@ def test_operators_inside_xnnpack_lead_back_to_their_layers(
 
 
 def test_a_bundle_whose_weights_are_not_here_is_profiled_under_the_engines_names(bundle: Path) -> None:
-    report = profile_bundle(Bundle.open(bundle), components=[Component.TONE], runs=2)
+    report = profile_bundle(Bundle.open(bundle), components=[Pocket.TONE], runs=2)
     (network,) = report.networks
     assert network.ops
     assert not any(op.exact for op in network.ops)
@@ -125,7 +127,7 @@ def report() -> ProfileReport:
         OpProfile(op="Conv", layer="b", exact=True, kind=LayerKind.CONVOLUTION, ms=1.0, macs=1_000_000, inside=True),
     ]
     network = NetworkProfile(
-        component=Component.TONE, target="onnx", precision=Precision.INT8, engine="a test", runs=3, total_ms=7.0,
+        component=Pocket.TONE, target="onnx", precision=Precision.INT8, engine="a test", runs=3, total_ms=7.0,
         ops=tuple(ops),
     )  # fmt: skip
     return ProfileReport(

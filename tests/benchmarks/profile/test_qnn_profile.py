@@ -18,13 +18,15 @@ from pocketcrafter.export.lower.onnx.lowering import export_onnx
 from pocketcrafter.quantize.onnx.qdq import quantize_onnx
 from pocketcrafter.runtime.backends.qnn import run_qnn, why_no_qnn
 from pocketcrafter.runtime.bundle.results import Precision
-from pocketcrafter.runtime.components import Component, ComponentSpec, TensorSpec
+from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
 from pocketcrafter.runtime.errors import BackendError
+from pocketcrafter.runtime.pocket import Pocket
 
 needs_qnn = pytest.mark.skipif(why_no_qnn() is not None, reason=f"the extra `qnn` is not here: {why_no_qnn()}")
 
 SPEC = ComponentSpec(
-    component=Component.TONE,
+    name=Pocket.TONE,
+    role=Role.EDIT,
     inputs=(TensorSpec(name="view", shape=(1, 3, 16, 16), semantics="a view"),),
     outputs=(TensorSpec(name="grid", shape=(1, 8, 16, 16), semantics="a grid"),),
 )
@@ -64,7 +66,7 @@ def test_nodes_on_the_emulated_htp_lead_back_to_their_layers(tmp_path: Path) -> 
     assert "no device's" in found.engine
 
     profile = NetworkProfile(
-        component=Component.TONE, target="qnn-context:sm8750", precision=Precision.INT8, engine=found.engine,
+        component=Pocket.TONE, target="qnn-context:sm8750", precision=Precision.INT8, engine=found.engine,
         runs=found.runs, total_ms=None, ops=found.ops,
     )  # fmt: skip
     report = ProfileReport(bundle="b", manifest_sha256="0" * 64, machine=this_machine(), threads=1, networks=(profile,))

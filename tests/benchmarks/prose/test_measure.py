@@ -24,7 +24,7 @@ from pocketcrafter.export.train.prose.compose import Subject, compose, visible
 from pocketcrafter.export.train.prose.facts import Colorfulness, Detail, Facts, Light, Palette
 from pocketcrafter.export.train.prose.sampling import random_subject
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.components import PROSE_ROWS, PROSE_WORDS, TOKEN_DIM, TOKENS
+from pocketcrafter.runtime.pocket import PROSE_ROWS, PROSE_WORDS, TOKEN_DIM, TOKENS
 from pocketcrafter.runtime.prose.parse import parse_prose
 from pocketcrafter.runtime.prose.prompt import voice_of
 from pocketcrafter.runtime.prose.tokenizer import Words

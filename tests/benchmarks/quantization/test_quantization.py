@@ -35,9 +35,9 @@ from pocketcrafter.export.recipe import DEFAULT, load_recipe, resolve
 from pocketcrafter.quantize.algorithms.rounding import NEAREST, blocks_of
 from pocketcrafter.quantize.torch.fake_quant_switches import FakeQuantSwitches
 from pocketcrafter.runtime.bundle.results import Precision
-from pocketcrafter.runtime.components import POCKET_SPECS, Component
 from pocketcrafter.runtime.errors import ConfigError, GateError
 from pocketcrafter.runtime.plan import Attribute
+from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
 from pocketcrafter.runtime.prose.prompt import Mode
 from pocketcrafter.runtime.prose.tokenizer import Words
 from pocketcrafter.runtime.prose.writer import Writer
@@ -65,7 +65,7 @@ class MadeUpTrial:
 
 @pytest.fixture
 def settings() -> TrialSettings:
-    return TrialSettings(component=Component.TONE, weights=WEIGHTS, data=Path("data"), split="validation", photos=1)
+    return TrialSettings(component=Pocket.TONE, weights=WEIGHTS, data=Path("data"), split="validation", photos=1)
 
 
 @pytest.fixture
@@ -152,14 +152,14 @@ def test_a_found_mixture_is_a_recipe_that_builds(settings: TrialSettings, head: 
     found = search(head, Laboratory(settings, Grid(), Journal(None, head)), Budget.parse("gate=0.5"))
     write_overlay(found, DEFAULT, tmp_path / "mixed.yaml")
     recipe = load_recipe(tmp_path / "mixed.yaml")
-    assert recipe.components[Component.TONE].keep_fp32 == ("grid",)
-    assert recipe.components[Component.RESTORE] == load_recipe(DEFAULT).components[Component.RESTORE]
+    assert recipe.components[Pocket.TONE].keep_fp32 == ("grid",)
+    assert recipe.components[Pocket.RESTORE] == load_recipe(DEFAULT).components[Pocket.RESTORE]
     assert yaml.safe_load((tmp_path / "mixed.yaml").read_text())["extends"] == "default.yaml"
 
 
 def test_a_mixture_of_bits_is_a_recipe_for_onnx(tmp_path: Path) -> None:
     settings = TrialSettings(
-        component=Component.DECODER,
+        component=Pocket.DECODER,
         weights=WEIGHTS,
         data=Path("data"),
         split="validation",
@@ -182,8 +182,8 @@ def test_a_mixture_of_bits_is_a_recipe_for_onnx(tmp_path: Path) -> None:
     write_overlay(found, DEFAULT, tmp_path / "mixed.yaml")
     recipe = load_recipe(tmp_path / "mixed.yaml")
     assert recipe.targets == (ONNX,)
-    assert recipe.components[Component.DECODER].precision[ONNX] is Precision.W4
-    assert recipe.components[Component.DECODER].weight_bits == {"word": 2}
+    assert recipe.components[Pocket.DECODER].precision[ONNX] is Precision.W4
+    assert recipe.components[Pocket.DECODER].weight_bits == {"word": 2}
 
 
 def test_joints_belong_to_the_module_they_are_in() -> None:
@@ -200,7 +200,7 @@ def random_pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Networks that do something, in a folder."""
     folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(0)
-    for component in (Component.CRITIC, Component.TONE, Component.RESTORE):
+    for component in (Pocket.CRITIC, Pocket.TONE, Pocket.RESTORE):
         model = MODELS[component]()
         for name in ("grid", "tail"):
             if hasattr(model, name):
@@ -213,11 +213,11 @@ def test_pictures_go_through_the_whole_pipeline(random_pair: Path) -> None:
     picture = np.random.default_rng(0).integers(0, 255, (512, 512, 3), np.uint8)
     subject = PictureSubject(full_precision(random_pair, OPEN_GATE, threads=1), [picture])
     assert subject.changed == 1
-    spec, rng = POCKET_SPECS[Component.TONE], np.random.default_rng(1)
-    model = MODELS[Component.TONE]()
+    spec, rng = POCKET_SPECS[Pocket.TONE], np.random.default_rng(1)
+    model = MODELS[Pocket.TONE]()
     model.load_state_dict(TorchBackend().open(random_pair / "tone.safetensors", spec, 1).model.state_dict())
     calibration = [tuple(torch.from_numpy(rng.random(t.shape, np.float32)) for t in spec.inputs) for _ in range(4)]
-    trial = PictureTrial(Component.TONE, model.eval(), FakeQuantSwitches(model.eval(), calibration), subject)
+    trial = PictureTrial(Pocket.TONE, model.eval(), FakeQuantSwitches(model.eval(), calibration), subject)
     none, some, everything = (trial.damage(cheap) for cheap in ((), ("grid",), trial.units))
     assert none.delta_e == 0
     assert none.sqnr_db is None or none.sqnr_db > 100
@@ -229,7 +229,7 @@ def test_pictures_go_through_the_whole_pipeline(random_pair: Path) -> None:
 
 def test_several_processes_measure_what_one_does(data: Path) -> None:
     """Each process draws its own frames and calibrates by itself: what is ranked must not depend on who measured."""
-    settings = TrialSettings(component=Component.TONE, weights=WEIGHTS, data=data, split="heldout", photos=1, samples=5)
+    settings = TrialSettings(component=Pocket.TONE, weights=WEIGHTS, data=data, split="heldout", photos=1, samples=5)
     head, trial = Head.of(settings), make_trial(settings)
     wanted = [(unit,) for unit in trial.units[:3]] + [trial.units]
     alone, together = (Laboratory(settings, trial, Journal(None, head), count).measure(wanted) for count in (1, 2))
@@ -240,7 +240,7 @@ def test_several_processes_measure_what_one_does(data: Path) -> None:
 def test_fewer_bits_change_more_words() -> None:
     decoder = decoder_network(WEIGHTS / "decoder.safetensors")
     words = Words.read(WEIGHTS / TOKENIZER)
-    session = TorchBackend().open(WEIGHTS / "decoder.safetensors", POCKET_SPECS[Component.DECODER], 1)
+    session = TorchBackend().open(WEIGHTS / "decoder.safetensors", POCKET_SPECS[Pocket.DECODER], 1)
     rng, writer = np.random.default_rng(0), Writer(session, words)
     # Several critiques at length: a near tie in a short one is turned by any rounding.
     asked = [
@@ -296,9 +296,9 @@ def test_trials_calibrate_with_what_builds_calibrate_with(tmp_path: Path) -> Non
     """Guards figures of something else than what ships: another draw of frames gave another ΔE by a quarter."""
     recipe = load_recipe(DEFAULT)
     settings = TrialSettings(
-        component=Component.RESTORE, weights=WEIGHTS, data=Path("data"), split="validation", photos=1, samples=5
+        component=Pocket.RESTORE, weights=WEIGHTS, data=Path("data"), split="validation", photos=1, samples=5
     )
-    built = ExamplesSettings(component=Component.RESTORE, samples=5, seed=recipe.calibration.seed, goldens=1)
+    built = ExamplesSettings(component=Pocket.RESTORE, samples=5, seed=recipe.calibration.seed, goldens=1)
     inputs = {"photos": resolve(DEFAULT, recipe.calibration.photos), "weights": WEIGHTS / "restore.safetensors"}
     examples.run(inputs, built, tmp_path, lambda *_: None)
     stored = np.load(tmp_path / CALIBRATION)

@@ -13,7 +13,7 @@ from pocketcrafter.export.recipe import DEFAULT, load_recipe, resolve
 from pocketcrafter.quantize.algorithms.blocks import Blocks
 from pocketcrafter.quantize.algorithms.rounding import NEAREST, Guidance, blocks_of
 from pocketcrafter.runtime.bundle.results import Precision
-from pocketcrafter.runtime.components import Component
+from pocketcrafter.runtime.pocket import Pocket
 from pocketcrafter.runtime.targets import ONNX, TARGETS
 
 _MIXED = DEFAULT.with_name("mixed.yaml")
@@ -38,13 +38,13 @@ def test_every_pair_is_told() -> None:
 
 def test_the_mixed_recipe_is_a_third_of_int8_and_is_not_rounded_again() -> None:
     recipe, bits = load_recipe(_MIXED), bits_in(_MIXED)
-    made = recipe.components[Component.DECODER]
+    made = recipe.components[Pocket.DECODER]
     decoder = decoder_network(resolve(_MIXED, made.weights))
     rounded = blocks_of(decoder, bits.usual, Guidance(bits=bits.special), brief=True)
     assert {blocks.bits for blocks in rounded.values()} == {2, 4}
     for name, blocks in rounded.items():
         assert torch.equal(blocks.weight(), decoder.get_submodule(name).weight), f"{name} would be rounded again"
-    original = decoder_network(resolve(DEFAULT, load_recipe(DEFAULT).components[Component.DECODER].weights))
+    original = decoder_network(resolve(DEFAULT, load_recipe(DEFAULT).components[Pocket.DECODER].weights))
     assert _size(rounded) <= 0.35 * _size(blocks_of(original, 8, NEAREST, brief=True))
     assert _size(rounded) <= 0.35 * sum(b.levels.numel() for b in rounded.values()) * _LEAST_INT8_BITS / 8
     assert recipe.targets == (ONNX,), "no other target has weights of 2 bits"

@@ -23,11 +23,11 @@ from pocketcrafter.benchmarks.report.card import read_card
 from pocketcrafter.benchmarks.report.command import report_command
 from pocketcrafter.benchmarks.report.leaderboard import leaderboard_page, ranked
 from pocketcrafter.runtime.bundle.results import Figure, Precision, RungResult
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.pocket import Pocket
 
 HOSTILE = '</script><img src="https://example.com/x.png">'
-COMPONENTS = (Component.CRITIC, Component.TONE, Component.RESTORE)
+COMPONENTS = (Pocket.CRITIC, Pocket.TONE, Pocket.RESTORE)
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def profile(tmp_path: Path) -> Path:
     )
     networks = [
         NetworkProfile(
-            component=Component.TONE, target=target, precision=Precision.INT8, engine="test", runs=runs, total_ms=total,
+            component=Pocket.TONE, target=target, precision=Precision.INT8, engine="test", runs=runs, total_ms=total,
             ops=ops if runs else tuple(op.model_copy(update={"ms": None}) for op in ops),
         )
         for target, runs, total in (("onnx", 3, 11.0), ("coreml:ios18", 0, None))

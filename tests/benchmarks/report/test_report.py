@@ -28,8 +28,8 @@ from pocketcrafter.benchmarks.report.facts import State, target_facts
 from pocketcrafter.benchmarks.report.page import report_page
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Precision
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import BundleError, ConfigError
+from pocketcrafter.runtime.pocket import Pocket
 
 HOSTILE = '</script><img src="https://example.com/x.png" onerror="alert(1)">$x^2$'
 REFERENCES = {"src", "href", "srcset", "action", "data", "poster", "formaction", "background", "xlink:href"}
@@ -72,7 +72,7 @@ def latency_of(runner: str) -> LatencyReport:
                 runner=name,
                 ours=ours,
                 precision=Precision.INT8,
-                component=Component.TONE,
+                component=Pocket.TONE,
                 threads=1,
                 load_ms=(5.0,),
                 first_ms=(20.0,),
@@ -89,7 +89,7 @@ def latency_of(runner: str) -> LatencyReport:
         ),
         ratios=(
             Ratio(
-                component=Component.TONE,
+                component=Pocket.TONE,
                 threads=1,
                 ours=runner,
                 competitor="torch-eager-fp32",
@@ -116,7 +116,7 @@ def latency_of(runner: str) -> LatencyReport:
             )
             for restoration in (False, True)
         ),
-        sustained=(SustainedCurve(runner=runner, component=Component.TONE, threads=1, points=(point, point)),),
+        sustained=(SustainedCurve(runner=runner, component=Pocket.TONE, threads=1, points=(point, point)),),
     )
 
 

@@ -28,12 +28,12 @@ from pocketcrafter.runtime.bundle.manifest import TrainingData  # noqa: E402
 from pocketcrafter.runtime.bundle.reader import Bundle  # noqa: E402
 from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, Precision  # noqa: E402
 from pocketcrafter.runtime.bundle.verify import verify  # noqa: E402
-from pocketcrafter.runtime.components import POCKET_SPECS, Component  # noqa: E402
 from pocketcrafter.runtime.errors import ConfigError, GateError  # noqa: E402
 from pocketcrafter.runtime.gate import GateSettings  # noqa: E402
+from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket  # noqa: E402
 from pocketcrafter.runtime.targets import ONNX  # noqa: E402
 
-RESTORE = Component.RESTORE
+RESTORE = Pocket.RESTORE
 PROVE = ProveSettings(
     component=RESTORE,
     target=ONNX,
@@ -208,7 +208,7 @@ def test_a_dry_run_lists_every_stage_with_its_cost_and_writes_nothing(
     assert done.exit_code == 0, done.exception
     plan = json.loads(done.stdout)
     assert [row["stage"] for row in plan][-1] == "bundle"
-    components = len(Component) - 1
+    components = len(Pocket) - 1
     assert len(plan) == components + 2 * components * 2 + 1
     assert all(row["state"] == "needed" and row["seconds"] > 0 and row["ram_mib"] > 0 for row in plan)
     assert sorted(tmp_path.rglob("*")) == before

@@ -6,12 +6,12 @@ from pocketcrafter.export.builder.settings import LoweringRecord, ProveSettings
 from pocketcrafter.export.builder.steps.prove import judge
 from pocketcrafter.export.lower.profiles import profile_of
 from pocketcrafter.runtime.bundle.results import Coverage, Fallback, Fidelity, Precision
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import GateError
+from pocketcrafter.runtime.pocket import Pocket
 from pocketcrafter.runtime.targets import ONNX, TARGETS, TargetKind
 
 SETTINGS = ProveSettings(
-    component=Component.RESTORE,
+    component=Pocket.RESTORE,
     target=ONNX,
     precision=Precision.INT8,
     rung1_sqnr_db=30,

@@ -18,8 +18,8 @@ from pocketcrafter.runtime.backends.qnn import run_qnn, why_no_qnn
 from pocketcrafter.runtime.backends.registry import why_unusable
 from pocketcrafter.runtime.bundle.manifest import TargetName, safe_path
 from pocketcrafter.runtime.bundle.results import Precision
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import BackendError, ConfigError
+from pocketcrafter.runtime.pocket import Pocket
 from pocketcrafter.runtime.targets import ONNX, TARGETS, TargetKind
 
 _LIBRARIES = ("libonnxruntime_providers_qnn.so", "libQnnHtp.so", "libHtpPrepare.so", "libQnnSystem.so")
@@ -101,7 +101,7 @@ def test_a_target_beside_the_recipes_own_is_built_when_it_is_asked_for() -> None
 def test_what_accelerators_leave_to_the_cpu_is_lowered_once() -> None:
     recipe = load_recipe(DEFAULT)
     asked = (ONNX, TargetKind("qnn-context:sm8650"), TargetKind("qnn-context:sm8750"))
-    composition = recipe.components[Component.COMPOSITION]
+    composition = recipe.components[Pocket.COMPOSITION]
     assert {composition.precision[target] for target in asked} == {Precision.FP32}
     stages = in_order(bundle_stage(recipe, DEFAULT, asked))
     assert [s.name for s in stages if s.name.startswith("lower composition")] == ["lower composition for onnx"]
@@ -115,9 +115,9 @@ def test_programs_for_several_socs_are_lowered_together_where_their_precision_is
     together = "executorch-qnn:sm8650, executorch-qnn:sm8750, executorch-qnn:sm8850"
     assert f"lower tone for {together}" in names
     assert {f"verify tone for {target}" for target in asked} <= names
-    tone = recipe.components[Component.TONE]
+    tone = recipe.components[Pocket.TONE]
     other = {**tone.precision, TargetKind("executorch-qnn:sm8750"): Precision.A16W8}
-    components = {**recipe.components, Component.TONE: tone.model_copy(update={"precision": other})}
+    components = {**recipe.components, Pocket.TONE: tone.model_copy(update={"precision": other})}
     names = {
         s.name for s in bundle_stage(recipe.model_copy(update={"components": components}), DEFAULT, asked).ancestors()
     }
@@ -127,9 +127,9 @@ def test_programs_for_several_socs_are_lowered_together_where_their_precision_is
 
 def test_what_is_left_to_the_cpu_is_not_what_the_cpu_has_in_another_precision() -> None:
     recipe = load_recipe(DEFAULT)
-    made = recipe.components[Component.COMPOSITION]
+    made = recipe.components[Pocket.COMPOSITION]
     other = made.model_copy(update={"precision": {**made.precision, ONNX: Precision.INT8}})
-    recipe = recipe.model_copy(update={"components": {**recipe.components, Component.COMPOSITION: other}})
+    recipe = recipe.model_copy(update={"components": {**recipe.components, Pocket.COMPOSITION: other}})
     stages = {s.name: s for s in bundle_stage(recipe, DEFAULT, (ONNX, TargetKind("qnn-context:sm8650"))).ancestors()}
     found = {
         name: stage.settings.precision
@@ -144,14 +144,14 @@ def test_what_is_left_to_the_cpu_is_not_what_the_cpu_has_in_another_precision() 
 
 def test_a_target_that_a_component_has_no_precision_for_is_refused() -> None:
     recipe = load_recipe(DEFAULT)
-    tone = recipe.components[Component.TONE].model_copy(update={"precision": {ONNX: Precision.INT8}})
-    recipe = recipe.model_copy(update={"components": {**recipe.components, Component.TONE: tone}, "targets": (ONNX,)})
+    tone = recipe.components[Pocket.TONE].model_copy(update={"precision": {ONNX: Precision.INT8}})
+    recipe = recipe.model_copy(update={"components": {**recipe.components, Pocket.TONE: tone}, "targets": (ONNX,)})
     with pytest.raises(ConfigError, match="has no target qnn-context:sm8750; it has onnx"):
         bundle_stage(recipe, DEFAULT, (TargetKind("qnn-context:sm8750"),))
 
 
 def test_a_manifest_takes_the_target_with_its_soc_and_a_path_that_windows_takes() -> None:
-    path = artifact_path(Component.RESTORE, TargetKind("qnn-context:sm8750"))
+    path = artifact_path(Pocket.RESTORE, TargetKind("qnn-context:sm8750"))
     assert safe_path(path) == "targets/qnn-context-sm8750/restore.onnx"
     assert TypeAdapter(TargetName).validate_python("qnn-context:sm8750") == TargetKind("qnn-context:sm8750")
     with pytest.raises(ValidationError):

@@ -8,8 +8,8 @@ import yaml
 from pocketcrafter.export.recipe import DEFAULT, Recipe, load_recipe, resolve
 from pocketcrafter.export.yaml_file import read_yaml
 from pocketcrafter.runtime.bundle.results import Precision
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.pocket import Pocket
 from pocketcrafter.runtime.targets import ONNX, TARGETS, TargetKind
 
 
@@ -20,7 +20,7 @@ def write(path: Path, **changes: object) -> Path:
 
 def test_the_shipped_recipe_makes_every_component_for_every_target() -> None:
     recipe = load_recipe(DEFAULT)
-    assert set(recipe.components) == set(Component)
+    assert set(recipe.components) == set(Pocket)
     assert set(recipe.targets) <= set(recipe.buildable)
     assert set(recipe.buildable) == set(TARGETS)
 
@@ -36,16 +36,16 @@ def test_a_recipe_may_say_only_what_is_other(tmp_path: Path) -> None:
     (tmp_path / "more.yaml").write_text(yaml.safe_dump({"extends": "mine.yaml", "gates": {"coverage": 0.5}}))
     recipe, default = load_recipe(tmp_path / "more.yaml"), load_recipe(DEFAULT)
     assert recipe.gates == default.gates.model_copy(update={"coverage": 0.5})
-    assert recipe.components[Component.CRITIC] == default.components[Component.CRITIC]
-    changed = recipe.components[Component.TONE].precision
-    assert changed == {**default.components[Component.TONE].precision, ONNX: Precision.FP32}
+    assert recipe.components[Pocket.CRITIC] == default.components[Pocket.CRITIC]
+    changed = recipe.components[Pocket.TONE].precision
+    assert changed == {**default.components[Pocket.TONE].precision, ONNX: Precision.FP32}
 
 
 def test_a_family_names_its_targets_but_those_with_a_key_of_their_own(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     precision = {"qnn-context:*": "fp16", "qnn-context:sm8750": "a16w8"}
     path.write_text(yaml.safe_dump({"extends": "default.yaml", "components": {"tone": {"precision": precision}}}))
-    made = load_recipe(path).components[Component.TONE].precision
+    made = load_recipe(path).components[Pocket.TONE].precision
     own = {target: made[target] for target in TARGETS if target.family == "qnn-context"}
     assert own.pop(TargetKind("qnn-context:sm8750")) is Precision.A16W8
     assert len(own) > 1
@@ -57,7 +57,7 @@ def test_a_family_says_what_the_extended_recipe_says_of_single_targets_no_more(t
     for name, under, key, precision in (("a", "default.yaml", target, "w4"), ("b", "a.yaml", "coreml:*", "fp16")):
         made = {"extends": under, "components": {"decoder": {"precision": {key: precision}}}}
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(made))
-    of = {name: load_recipe(tmp_path / f"{name}.yaml").components[Component.DECODER].precision for name in "ab"}
+    of = {name: load_recipe(tmp_path / f"{name}.yaml").components[Pocket.DECODER].precision for name in "ab"}
     assert of["a"][TargetKind(target)] is Precision.W4
     assert of["b"][TargetKind(target)] is Precision.FP16
 

@@ -19,9 +19,9 @@ from pocketcrafter.export.models import restore_network
 from pocketcrafter.export.models.blocks import ScaledBlock
 from pocketcrafter.export.models.restore import Restore, RestoreConfig
 from pocketcrafter.quantize.torch.fake_quant_switches import FakeQuantSwitches
-from pocketcrafter.runtime.components import POCKET_SPECS, Component
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.fidelity import sqnr_db
+from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
 
 
 def _network(seed: int) -> Restore:
@@ -113,11 +113,11 @@ def test_the_command_writes_weights_that_compute_the_same(tmp_path: Path) -> Non
 
 def test_the_shipped_network_is_equalized() -> None:
     """Training leaves channels that reach differently far: whoever trains it anew must equalize it again."""
-    drawn = samples(Component.RESTORE, sorted(PHOTOS.glob("*.jpg")), WEIGHTS, 6, 20)
+    drawn = samples(Pocket.RESTORE, sorted(PHOTOS.glob("*.jpg")), WEIGHTS, 6, 20)
     network = restore_network(WEIGHTS / "restore.safetensors")
     block, seen = network.encoder[0].get_submodule("0.expand"), list[Tensor]()
     block.register_forward_hook(lambda *told: seen.append(told[2].relu().amax((0, 2, 3))))
     for sample in drawn:
-        network(*as_tensors(sample, POCKET_SPECS[Component.RESTORE]))
+        network(*as_tensors(sample, POCKET_SPECS[Pocket.RESTORE]))
     reach = torch.stack(seen).amax(0)
     assert float(reach.max() / reach.median()) < 1.5

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pocketcrafter.export.lower.base import Sample
-from pocketcrafter.runtime.components import Component, ComponentSpec, TensorSpec
+from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
+from pocketcrafter.runtime.pocket import Pocket
 
 
 class TinyRestore(nn.Module):
@@ -53,7 +54,7 @@ def spec() -> ComponentSpec:
     tile = TensorSpec(name="tile", shape=(1, 3, 32, 32), semantics="picture")
     amounts = TensorSpec(name="amounts", shape=(1, 3), semantics="amounts")
     restored = TensorSpec(name="restored", shape=(1, 3, 32, 32), semantics="picture")
-    return ComponentSpec(component=Component.RESTORE, inputs=(tile, amounts), outputs=(restored,))
+    return ComponentSpec(name=Pocket.RESTORE, role=Role.EDIT, inputs=(tile, amounts), outputs=(restored,))
 
 
 @pytest.fixture(scope="session")

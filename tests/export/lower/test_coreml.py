@@ -32,9 +32,10 @@ from pocketcrafter.runtime.bundle.manifest import (
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.bundle.writer import seal
 from pocketcrafter.runtime.cli.bundle import inspect_command
-from pocketcrafter.runtime.components import POCKET_SPECS, Component, ComponentSpec
+from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError, ConfigError
 from pocketcrafter.runtime.gate import GateSettings
+from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
 from pocketcrafter.runtime.targets import TARGETS, TargetKind
 
 pytest.importorskip("coremltools")
@@ -88,10 +89,10 @@ def test_older_and_newer_systems_get_the_same_network(
 
 
 def test_shipped_tone_climbs_the_ladder_in_int8(tmp_path: Path) -> None:
-    spec = POCKET_SPECS[Component.TONE]
+    spec = POCKET_SPECS[Pocket.TONE]
     rng = np.random.default_rng(0)
     samples = [{t.name: rng.random(t.shape, np.float32) for t in spec.inputs} for _ in range(2)]
-    model = load_component(Component.TONE, _WEIGHTS / "tone.safetensors")
+    model = load_component(Pocket.TONE, _WEIGHTS / "tone.safetensors")
     lowered = LOWERINGS[_IOS18].lower(model, spec, samples, Precision.INT8, tmp_path / "tone.mlpackage")
     assert lowered.rung1[0].reaches(40)
     assert lowered.rung2[0].reaches(60)

@@ -17,7 +17,9 @@ from pocketcrafter.export.lower.mil_interpreter import Interpreter, MilError, Mo
 from pocketcrafter.export.models import load_component
 from pocketcrafter.export.models.decoder import Decoder
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.components import (
+from pocketcrafter.runtime.fidelity import sqnr_db
+from pocketcrafter.runtime.plan import Attribute
+from pocketcrafter.runtime.pocket import (
     POCKET_SPECS,
     PROSE_CACHE,
     PROSE_KEYS,
@@ -26,10 +28,8 @@ from pocketcrafter.runtime.components import (
     PROSE_WORDS,
     TOKEN_DIM,
     TOKENS,
-    Component,
+    Pocket,
 )
-from pocketcrafter.runtime.fidelity import sqnr_db
-from pocketcrafter.runtime.plan import Attribute
 from pocketcrafter.runtime.prose.prompt import LADDERS, prompt_words
 from pocketcrafter.runtime.prose.prompt import Mode as Length
 from pocketcrafter.runtime.prose.tokenizer import Words
@@ -37,14 +37,14 @@ from pocketcrafter.runtime.prose.writer import Steps
 
 pytest.importorskip("coremltools")
 
-SPEC = POCKET_SPECS[Component.DECODER]
+SPEC = POCKET_SPECS[Pocket.DECODER]
 GREEDY = 32
 CACHES = (*PROSE_KEYS, *PROSE_VALUES)
 
 
 @pytest.fixture(scope="module")
 def decoder() -> nn.Module:
-    return load_component(Component.DECODER, WEIGHTS / "decoder.safetensors").eval().requires_grad_(False)
+    return load_component(Pocket.DECODER, WEIGHTS / "decoder.safetensors").eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="module")

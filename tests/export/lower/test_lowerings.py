@@ -16,8 +16,9 @@ from pocketcrafter.export.lower.base import SLOWLY, LoweredArtifact, Sample, fro
 from pocketcrafter.export.lower.registry import LOWERINGS
 from pocketcrafter.runtime.backends.registry import usable_backend
 from pocketcrafter.runtime.bundle.results import Precision
-from pocketcrafter.runtime.components import POCKET_SPECS, Component, ComponentSpec
+from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
 from pocketcrafter.runtime.targets import ONNX, TARGETS, XNNPACK, TargetKind
 
 _HEAD_MACS = 16 * 12 * 9 * 16 * 16
@@ -93,7 +94,7 @@ def test_running_a_program_does_not_import_the_compiler(
 import sys
 from pathlib import Path
 from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
-from pocketcrafter.runtime.components import POCKET_SPECS, Component, ComponentSpec
+from pocketcrafter.runtime.components import POCKET_SPECS, str, ComponentSpec
 spec = ComponentSpec.model_validate_json(Path("spec.json").read_bytes())
 ExecutorchBackend().open(Path("restore.pte"), spec, 1)
 print([name for name in ("executorch.exir", "torch._dynamo") if name in sys.modules])
@@ -233,9 +234,9 @@ def test_measuring_samples_are_not_calibrated_with(samples: list[Sample], spec: 
 
 
 def test_outputs_with_many_values_need_few_samples_to_measure_with(samples: list[Sample]) -> None:
-    tiles = POCKET_SPECS[Component.RESTORE]
+    tiles = POCKET_SPECS[Pocket.RESTORE]
     used, held = hold_back(samples * 20, tiles)
     assert (len(used), len(held)) == (112, 4)
     assert len(hold_back(samples * 20, tiles, SLOWLY)[1]) == 1
     # The decoder's caches are large, its log-odds are not.
-    assert len(hold_back(samples * 20, POCKET_SPECS[Component.DECODER], SLOWLY)[1]) == 2
+    assert len(hold_back(samples * 20, POCKET_SPECS[Pocket.DECODER], SLOWLY)[1]) == 2

@@ -15,10 +15,11 @@ from pocketcrafter.export.lower.onnx.lowering import export_onnx
 from pocketcrafter.export.models import decoder_network
 from pocketcrafter.quantize.onnx.matmul_nbits import quantize_linears
 from pocketcrafter.runtime.backends.ort_sessions import open_session
-from pocketcrafter.runtime.components import POCKET_SPECS, Component, ComponentSpec, TensorSpec
+from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
 from pocketcrafter.runtime.fidelity import sqnr_db
+from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
 
-DECODER = POCKET_SPECS[Component.DECODER]
+DECODER = POCKET_SPECS[Pocket.DECODER]
 
 
 class _Norm(nn.Module):
@@ -51,7 +52,7 @@ class _Rotated(nn.Module):
 def _spec(outputs: int, **shapes: tuple[int, ...]) -> ComponentSpec:
     """The first of the shapes are the outputs'."""
     tensors = tuple(TensorSpec(name=name, shape=shape, semantics=name) for name, shape in shapes.items())
-    return ComponentSpec(component=Component.DECODER, inputs=tensors[outputs:], outputs=tensors[:outputs])
+    return ComponentSpec(name=Pocket.DECODER, role=Role.LANGUAGE, inputs=tensors[outputs:], outputs=tensors[:outputs])
 
 
 def _exported(module: nn.Module, spec: ComponentSpec, folder: Path) -> onnx.ModelProto:

@@ -14,8 +14,9 @@ from pocketcrafter.export.lower.onnx.scales import scales_in_convolutions
 from pocketcrafter.export.models.blocks import ScaledBlock
 from pocketcrafter.quantize.onnx.qdq import quantize_onnx
 from pocketcrafter.runtime.backends.ort_sessions import open_session
-from pocketcrafter.runtime.components import Component, ComponentSpec, TensorSpec
+from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
 from pocketcrafter.runtime.fidelity import sqnr_db
+from pocketcrafter.runtime.pocket import Pocket
 
 CHANNELS = 8
 
@@ -79,7 +80,8 @@ class _Gated(_Net):
 
 
 SPEC = ComponentSpec(
-    component=Component.RESTORE,
+    name=Pocket.RESTORE,
+    role=Role.EDIT,
     inputs=(
         TensorSpec(name="x", shape=(1, 3, 16, 16), semantics="x"),
         TensorSpec(name="amounts", shape=(1, 2), semantics="amounts"),

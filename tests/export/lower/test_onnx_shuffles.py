@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from pocketcrafter.export.lower.onnx.lowering import export_onnx
 from pocketcrafter.export.lower.onnx.shuffles import shuffled_whole
 from pocketcrafter.runtime.backends.ort_sessions import open_session
-from pocketcrafter.runtime.components import Component, ComponentSpec, TensorSpec
+from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
+from pocketcrafter.runtime.pocket import Pocket
 
 
 class _Shuffled(nn.Module):
@@ -40,7 +41,7 @@ class _Twice(_Shuffled):
 def _exported(network: _Shuffled, folder: Path) -> onnx.ModelProto:
     channels = network.outward.out_channels // network.fold**2
     tensors = [TensorSpec(name=n, shape=(1, c, 12, 24), semantics=n) for n, c in (("x", 3), ("y", channels))]
-    spec = ComponentSpec(component=Component.RESTORE, inputs=(tensors[0],), outputs=(tensors[1],))
+    spec = ComponentSpec(name=Pocket.RESTORE, role=Role.EDIT, inputs=(tensors[0],), outputs=(tensors[1],))
     export_onnx(network.eval(), (torch.zeros(1, 3, 12, 24),), spec, folder / "model.onnx")
     return onnx.load(folder / "model.onnx")
 

@@ -16,8 +16,8 @@ from pocketcrafter.export.models import load_component
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.backends.qnn import QnnEmulatorBackend, why_no_qnn
 from pocketcrafter.runtime.bundle.results import Precision
-from pocketcrafter.runtime.components import POCKET_SPECS, TOKENS, Component
 from pocketcrafter.runtime.plan import Attribute
+from pocketcrafter.runtime.pocket import POCKET_SPECS, TOKENS, Pocket
 from pocketcrafter.runtime.prose.prompt import LADDERS, Mode
 from pocketcrafter.runtime.prose.tokenizer import Words
 from pocketcrafter.runtime.prose.writer import Writer
@@ -25,16 +25,16 @@ from pocketcrafter.runtime.targets import Soc
 
 needs_qnn = pytest.mark.skipif(why_no_qnn() is not None, reason=f"the extra `qnn` is not here: {why_no_qnn()}")
 
-_SPEC = POCKET_SPECS[Component.DECODER]
+_SPEC = POCKET_SPECS[Pocket.DECODER]
 _CHOICES = 16
 
 
 @needs_qnn
 def test_int4_weights_choose_the_words_of_the_qdq_graph(tmp_path: Path) -> None:
     photos = sorted(PHOTOS.glob("*.jpg"))
-    drawn = samples(Component.DECODER, photos, WEIGHTS, 8, 3)
+    drawn = samples(Pocket.DECODER, photos, WEIGHTS, 8, 3)
     exported, quantized, context = (tmp_path / f"{name}.onnx" for name in ("fp32", "qdq", "context"))
-    decoder = frozen(load_component(Component.DECODER, WEIGHTS / "decoder.safetensors"), ())
+    decoder = frozen(load_component(Pocket.DECODER, WEIGHTS / "decoder.safetensors"), ())
     export_onnx(decoder, as_tensors(drawn[0], _SPEC), _SPEC, exported)
     quantize_static(Precision.A16W4, exported, drawn, quantized)
     assert onnx.TensorProto.INT4 in {weight.data_type for weight in onnx.load(quantized).graph.initializer}

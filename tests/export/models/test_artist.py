@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from pocketcrafter.export.models.restore import Restore, RestoreConfig, widened
 from pocketcrafter.export.models.tone import Tone, slice_grid
-from pocketcrafter.runtime.components import GRID, POCKET_SPECS, Component
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.grid import IDENTITY, slice_exact
+from pocketcrafter.runtime.pocket import GRID, POCKET_SPECS, Pocket
 
 
 def rand(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -28,9 +28,9 @@ def trained_like_restore() -> Restore:
 
 def test_a_new_tone_network_gives_the_identity_grid_in_the_contracts_shape() -> None:
     torch.manual_seed(0)
-    inputs = [rand(*i.shape, seed=n) for n, i in enumerate(POCKET_SPECS[Component.TONE].inputs)]
+    inputs = [rand(*i.shape, seed=n) for n, i in enumerate(POCKET_SPECS[Pocket.TONE].inputs)]
     grid = Tone()(*inputs).detach().numpy()
-    assert grid.shape == POCKET_SPECS[Component.TONE].outputs[0].shape
+    assert grid.shape == POCKET_SPECS[Pocket.TONE].outputs[0].shape
     np.testing.assert_array_equal(grid[0], IDENTITY)
 
 

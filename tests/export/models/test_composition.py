@@ -9,11 +9,11 @@ import torch
 from pocketcrafter.export.models import load_component
 from pocketcrafter.export.models.composition import LIMIT_DEGREES, PROFILES, Composition, TiltHead
 from pocketcrafter.export.models.orientation import ANGLES, REACH_DEGREES
-from pocketcrafter.runtime.components import POCKET_SPECS, Component
 from pocketcrafter.runtime.geometry.turn import cut, inscribed_box
 from pocketcrafter.runtime.geometry.view import letterboxed
+from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
 
-SPEC = POCKET_SPECS[Component.COMPOSITION]
+SPEC = POCKET_SPECS[Pocket.COMPOSITION]
 SHIPPED = Path(__file__).parents[3] / "export" / "weights" / "composition.safetensors"
 
 
@@ -48,7 +48,7 @@ def test_the_shipped_weights_level_a_plain_horizon_and_are_sure(tilt: float) -> 
     pixels[380:] = (40, 60, 90)
     noise = np.random.default_rng(0).integers(-6, 7, pixels.shape)
     tilted = cut((pixels + noise).astype(np.uint8), inscribed_box(900, 600, tilt), -tilt)
-    network = load_component(Component.COMPOSITION, SHIPPED)
+    network = load_component(Pocket.COMPOSITION, SHIPPED)
     with torch.no_grad():
         said, confidence, _ = network(*(torch.from_numpy(a) for a in letterboxed(tilted)))
     assert said.item() == pytest.approx(tilt, abs=1.5)

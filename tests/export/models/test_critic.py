@@ -5,10 +5,10 @@ import torch
 from torch import Tensor
 
 from pocketcrafter.export.models.critic import FORESEEABLE, VECTOR_DIM, Critic, CriticConfig, Ensemble, Judgement
-from pocketcrafter.runtime.components import CROP_PX, CROPS, POCKET_SPECS, TOKEN_DIM, TOKENS, VIEW_PX, Component
 from pocketcrafter.runtime.plan import Attribute
+from pocketcrafter.runtime.pocket import CROP_PX, CROPS, POCKET_SPECS, TOKEN_DIM, TOKENS, VIEW_PX, Pocket
 
-SPEC = POCKET_SPECS[Component.CRITIC]
+SPEC = POCKET_SPECS[Pocket.CRITIC]
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ from torch import Tensor
 
 from pocketcrafter.export.models.decoder import Decoder
 from pocketcrafter.export.models.llama import ProseLlama, as_decoder, as_llama, shared_parts
-from pocketcrafter.runtime.components import PROSE_CACHE, PROSE_LAYERS, PROSE_LENGTH, PROSE_WORDS, TOKEN_DIM, TOKENS
 from pocketcrafter.runtime.plan import Attribute
+from pocketcrafter.runtime.pocket import PROSE_CACHE, PROSE_LAYERS, PROSE_LENGTH, PROSE_WORDS, TOKEN_DIM, TOKENS
 from pocketcrafter.runtime.prose.prompt import plan_word
 from pocketcrafter.runtime.prose.tokenizer import SPECIAL_WORDS
 

@@ -18,9 +18,9 @@ from pocketcrafter.export.train.evidence import EvidenceStore
 from pocketcrafter.export.train.fit import FitSettings, fit
 from pocketcrafter.export.train.prose.facts import measure_facts
 from pocketcrafter.export.train.prose.sampling import Judged, draw_subject
-from pocketcrafter.runtime.components import PROSE_CACHE, PROSE_LAYERS, PROSE_LENGTH, PROSE_WORDS, TOKEN_DIM
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.plan import Attribute
+from pocketcrafter.runtime.pocket import PROSE_CACHE, PROSE_LAYERS, PROSE_LENGTH, PROSE_WORDS, TOKEN_DIM
 from pocketcrafter.runtime.prose.prompt import LADDERS
 
 SETTINGS = FitSettings(steps=12, batch=2, learning_rate=3e-3, warmup=2, seed=3)

@@ -18,8 +18,8 @@ from pocketcrafter.export.train.fit import FitSettings, Task, fit
 from pocketcrafter.export.train.losses import picture_loss
 from pocketcrafter.export.train.restore import Patches, RestoreTask
 from pocketcrafter.export.train.tone import ToneTask
-from pocketcrafter.runtime.components import POCKET_SPECS, Component
 from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
 
 CPU = torch.device("cpu")
 
@@ -95,7 +95,7 @@ def test_a_batch_depends_on_seed_and_step_alone(photos: list[Path], camera_data:
 
 
 def test_judgements_are_the_contracts_for_every_frame(store: EvidenceStore, judged: Judgement) -> None:
-    for tensor, output in zip(judged, POCKET_SPECS[Component.CRITIC].outputs, strict=True):
+    for tensor, output in zip(judged, POCKET_SPECS[Pocket.CRITIC].outputs, strict=True):
         assert tuple(tensor.shape) == (len(store), *output.shape[1:])
         assert torch.isfinite(tensor).all()
 

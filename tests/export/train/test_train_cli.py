@@ -14,8 +14,8 @@ from pocketcrafter.export.data.manifest import MANIFEST_NAME, Manifest, PhotoRec
 from pocketcrafter.export.models import load_component, restore_network, save_component
 from pocketcrafter.export.models.restore import STUDIO, Restore
 from pocketcrafter.export.train.cli import train
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import ConfigError, PocketCrafterError
+from pocketcrafter.runtime.pocket import Pocket
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_a_network_is_trained_written_and_then_resumed(data: Path, tmp_path: Pat
     assert said["weights"] == str(tmp_path / "weights" / "restore.safetensors")
     assert said["steps"] == 1
     assert said["last_loss"]["loss"] > 0
-    load_component(Component.RESTORE, Path(said["weights"]))
+    load_component(Pocket.RESTORE, Path(said["weights"]))
     again = run(*arguments)
     assert json.loads(again.stdout)["last_loss"] == {}, "the finished training must not be repeated"
     with pytest.raises(ConfigError, match="other settings"):

@@ -23,12 +23,14 @@ from pocketcrafter.runtime.bundle.manifest import (
 )
 from pocketcrafter.runtime.bundle.results import Coverage, Precision, RungResult
 from pocketcrafter.runtime.bundle.writer import seal
-from pocketcrafter.runtime.components import Component, ComponentSpec, TensorSpec
+from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
 from pocketcrafter.runtime.gate import GateSettings
+from pocketcrafter.runtime.pocket import Pocket
 from pocketcrafter.runtime.targets import ONNX
 
 SPEC = ComponentSpec(
-    component=Component.RESTORE,
+    name=Pocket.RESTORE,
+    role=Role.EDIT,
     inputs=(
         TensorSpec(name="tile", shape=(1, 3, 16, 16), minimum=0, maximum=1, semantics="RGB tile"),
         TensorSpec(name="amounts", shape=(1, 3), minimum=0, maximum=1, semantics="amounts"),

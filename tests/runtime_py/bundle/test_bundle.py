@@ -20,8 +20,8 @@ from pocketcrafter.runtime.bundle.integrity import DamagedBundleError, digest_te
 from pocketcrafter.runtime.bundle.manifest import DIGEST, MANIFEST
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.writer import reseal
-from pocketcrafter.runtime.components import Component
 from pocketcrafter.runtime.errors import BundleError
+from pocketcrafter.runtime.pocket import Pocket
 
 FILES = [
     "manifest.json",
@@ -140,7 +140,7 @@ def test_an_empty_directory_is_no_bundle(tmp_path: Path) -> None:
 def test_a_zip_opens_and_runs_like_its_directory(bundle_dir: Path, tmp_path: Path, prefix: str) -> None:
     zipped = open_fully(zip_of(bundle_dir, tmp_path / "b.zip", prefix))
     plain = Bundle.open(bundle_dir)
-    outputs = [b.session(Component.RESTORE, threads=1).run(tile())["restored"] for b in (zipped, plain)]
+    outputs = [b.session(Pocket.RESTORE, threads=1).run(tile())["restored"] for b in (zipped, plain)]
     np.testing.assert_array_equal(*outputs)
 
 
@@ -217,12 +217,12 @@ def test_a_truncated_zip_is_refused(bundle_dir: Path, tmp_path: Path) -> None:
 def test_a_backend_without_a_target_is_an_error_not_a_fallback(bundle_dir: Path) -> None:
     bundle = Bundle.open(bundle_dir)
     with pytest.raises(BundleError, match="no target for the backend executorch; the bundle has onnx"):
-        bundle.session(Component.RESTORE, threads=1, backend=BackendName.EXECUTORCH)
+        bundle.session(Pocket.RESTORE, threads=1, backend=BackendName.EXECUTORCH)
 
 
 def test_an_absent_component_is_named_with_those_there_are(bundle_dir: Path) -> None:
     with pytest.raises(BundleError, match="no component `critic`; it has restore"):
-        Bundle.open(bundle_dir).session(Component.CRITIC, threads=1)
+        Bundle.open(bundle_dir).session(Pocket.CRITIC, threads=1)
 
 
 CLUTTER = (".DS_Store", "Thumbs.db", "targets/Desktop.ini", "targets/onnx/._restore.onnx", "__MACOSX/._manifest.json")

@@ -16,9 +16,10 @@ from pocketcrafter.runtime.bundle.known_hashes import HASHES, KnownHashes
 from pocketcrafter.runtime.bundle.manifest import TOKENIZER, TargetEntry
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.writer import reseal
-from pocketcrafter.runtime.components import Component, ComponentSpec
+from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BundleError
 from pocketcrafter.runtime.files import user_cache
+from pocketcrafter.runtime.pocket import Pocket
 from pocketcrafter.runtime.targets import ONNX, TARGETS, TargetKind
 
 
@@ -69,7 +70,7 @@ def test_a_flipped_bit_is_found_before_any_backend_sees_the_artifact(bundle_dir:
     flip(next(file.iterdir()) if file.is_dir() else file)
     bundle = Bundle.open(bundle_dir)
     with pytest.raises(DamagedBundleError, match=r"was changed: its SHA-256(.|\n)*Copy the bundle again") as caught:
-        bundle.target_session(Component.RESTORE, 1, kind)
+        bundle.target_session(Pocket.RESTORE, 1, kind)
     assert path in str(caught.value)
     assert caught.value.exit_code == 2
 
@@ -83,12 +84,12 @@ def test_weights_beside_a_model_are_held_against_the_manifest_too(
     model = external_model("restore.weights").read_bytes()
     with_target(bundle_dir, ONNX, {"own": model, "restore.weights": kernel.tobytes()})
     bundle = Bundle.open(bundle_dir)
-    assert np.isfinite(bundle.session(Component.RESTORE, 1).run(inputs)["restored"]).all()
+    assert np.isfinite(bundle.session(Pocket.RESTORE, 1).run(inputs)["restored"]).all()
     flip(bundle_dir / "targets/onnx/restore.weights")
     with pytest.raises(DamagedBundleError, match=r"restore\.weights` was changed"):
-        Bundle.open(bundle_dir).session(Component.RESTORE, 1)
+        Bundle.open(bundle_dir).session(Pocket.RESTORE, 1)
     with pytest.raises(DamagedBundleError, match=r"restore\.weights` was changed"):
-        bundle.session(Component.RESTORE, 1)
+        bundle.session(Pocket.RESTORE, 1)
 
 
 def test_goldens_and_tokenizer_are_held_against_the_manifest(bundle_dir: Path) -> None:
@@ -117,7 +118,7 @@ def test_a_file_that_changes_while_it_is_opened_is_not_run(
 
     monkeypatch.setattr(OnnxRuntimeBackend, "open", before_a_change)
     with pytest.raises(DamagedBundleError, match=r"restore\.onnx` was changed while it was opened"):
-        Bundle.open(bundle_dir).session(Component.RESTORE, 1)
+        Bundle.open(bundle_dir).session(Pocket.RESTORE, 1)
 
 
 @pytest.fixture

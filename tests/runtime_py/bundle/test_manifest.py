@@ -35,8 +35,11 @@ def first_artifact(m: dict[str, Any]) -> dict[str, Any]:
     ("change", "message"),
     [
         (lambda m: m.update(surprise=1), "surprise: Extra inputs"),
-        (lambda m: m.update(schema_version=2), "schema version 2; this program reads version 1"),
-        (lambda m: m.update(schema_version=0), "schema_version"),
+        (lambda m: m.update(schema_version=3), "schema version 3; this program reads version 2. Upgrade it"),
+        (
+            lambda m: m.update(schema_version=1),
+            "schema version 1; this program reads version 2. Build the bundle again",
+        ),
         (lambda m: m.pop("gate"), "gate: Field required"),
         (lambda m: m["gate"]["attributes"].pop("tint_mired"), "no gate for tint_mired"),
         (lambda m: m["files"].append(m["files"][0]), "is listed twice"),

@@ -24,10 +24,10 @@ from pocketcrafter.runtime.bundle.manifest import (
 )
 from pocketcrafter.runtime.bundle.results import Coverage, Precision
 from pocketcrafter.runtime.bundle.writer import seal
-from pocketcrafter.runtime.components import POCKET_SPECS, PROSE_KEYS, PROSE_ROWS, PROSE_VALUES, Component
 from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.grid import IDENTITY
 from pocketcrafter.runtime.plan import Attribute
+from pocketcrafter.runtime.pocket import POCKET_SPECS, PROSE_KEYS, PROSE_ROWS, PROSE_VALUES, Pocket
 from pocketcrafter.runtime.targets import ONNX
 
 _MEAN_GAIN = 2.0
@@ -36,7 +36,7 @@ _MEAN_GAIN = 2.0
 
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _bundle(tmp_path_factory.mktemp("bundle") / "arithmetic.pcbundle", Component.DECODER)
+    return _bundle(tmp_path_factory.mktemp("bundle") / "arithmetic.pcbundle", Pocket.DECODER)
 
 
 @pytest.fixture(scope="session")
@@ -46,10 +46,10 @@ def talking_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "tokenizer").mkdir(parents=True)
     tokenizer = Path(pocketcrafter.__file__).parent / "export/weights/decoder.tokenizer.json"
     shutil.copyfile(tokenizer, root / TOKENIZER)
-    return _bundle(root, Component.COMPOSITION)
+    return _bundle(root, Pocket.COMPOSITION)
 
 
-def _bundle(root: Path, without: Component) -> Path:
+def _bundle(root: Path, without: str) -> Path:
     (root / "LICENSES").mkdir(parents=True)
     (root / "LICENSES/Apache-2.0.txt").write_text("Apache License, Version 2.0\n")
     seal(
@@ -65,7 +65,7 @@ def _bundle(root: Path, without: Component) -> Path:
     return root
 
 
-def _entry(root: Path, component: Component) -> ComponentEntry:
+def _entry(root: Path, component: str) -> ComponentEntry:
     spec = POCKET_SPECS[component]
     path, golden = f"targets/onnx/{component}.onnx", f"goldens/{component}"
     for folder in (root / "targets/onnx", root / golden):
@@ -76,7 +76,7 @@ def _entry(root: Path, component: Component) -> ComponentEntry:
         for tensors in (spec.inputs, spec.outputs)
     ]
     initializers = [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()]
-    graph = helper.make_graph(nodes, component.value, *ends, initializers)
+    graph = helper.make_graph(nodes, component, *ends, initializers)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     onnx.checker.check_model(model)
     (root / path).write_bytes(model.SerializeToString())
@@ -187,9 +187,9 @@ def _decoder() -> _Graph:
 
 
 _GRAPHS = {
-    Component.CRITIC: _critic,
-    Component.TONE: _tone,
-    Component.RESTORE: _restore,
-    Component.COMPOSITION: _composition,
-    Component.DECODER: _decoder,
+    Pocket.CRITIC: _critic,
+    Pocket.TONE: _tone,
+    Pocket.RESTORE: _restore,
+    Pocket.COMPOSITION: _composition,
+    Pocket.DECODER: _decoder,
 }

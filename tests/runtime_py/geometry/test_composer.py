@@ -7,12 +7,12 @@ import pytest
 from PIL import Image
 
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.components import POCKET_SPECS, Component
 from pocketcrafter.runtime.geometry.composer import apply, compose, score_of, tilt_of
 from pocketcrafter.runtime.geometry.overlay import captions, draw_overlay
 from pocketcrafter.runtime.geometry.view import LETTERBOX, letterboxed, working_copy
 from pocketcrafter.runtime.photo.model import Photo
 from pocketcrafter.runtime.plan import CropBox
+from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
 
 
 class Likes:
@@ -22,7 +22,7 @@ class Likes:
         self.tilt, self.confidence, self.red = tilt, confidence, red
 
     def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-        for spec in POCKET_SPECS[Component.COMPOSITION].inputs:
+        for spec in POCKET_SPECS[Pocket.COMPOSITION].inputs:
             array = inputs[spec.name]
             assert array.shape == spec.shape
             assert array.dtype == np.float32

@@ -9,7 +9,7 @@ import pytest
 import pocketcrafter
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
-from pocketcrafter.runtime.components import PROSE_ROWS, PROSE_WORDS
+from pocketcrafter.runtime.pocket import PROSE_ROWS, PROSE_WORDS
 from pocketcrafter.runtime.prose.tokenizer import Words
 
 TOKENIZER = Path(pocketcrafter.__file__).parent / "export/weights/decoder.tokenizer.json"

@@ -12,7 +12,7 @@ from pocketcrafter.export.train.decoder import encode
 from pocketcrafter.export.train.prose.compose import compose, visible
 from pocketcrafter.export.train.prose.sampling import random_subject
 from pocketcrafter.export.train.prose.vocabulary import build_tokenizer
-from pocketcrafter.runtime.components import PROSE_LENGTH, TOKENS
+from pocketcrafter.runtime.pocket import PROSE_LENGTH, TOKENS
 from pocketcrafter.runtime.prose.prompt import PROMPT_LENGTH
 from pocketcrafter.runtime.prose.tokenizer import Words
 

@@ -1,0 +1,175 @@
+"""The pocket family's components by name, and the tensors that go in and out of them.
+
+The contract between the pocket family's models, calibration, training and pipeline. Everything that handles bundles in
+general (build, bundle, benchmarks) reads names and specs from the recipe or the manifest instead.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
+from pocketcrafter.runtime.plan import RESTORATION, Attribute
+
+
+class Pocket(StrEnum):
+    """A component of the pocket family."""
+
+    CRITIC = "critic"
+    TONE = "tone"
+    RESTORE = "restore"
+    COMPOSITION = "composition"
+    DECODER = "decoder"
+
+
+VIEW_PX: Final = 256
+CROP_PX: Final = 128
+CROPS: Final = 4
+TILE_PX: Final = 512
+TOKENS: Final = 4
+TOKEN_DIM: Final = 64
+SCENE_DIM: Final = 64
+GRID: Final = (12, 8, 16, 16)
+"""Bilateral grid: 3×4 affine coefficients (row-major, output channel first), luma bins, rows, columns."""
+
+PROSE_WORDS: Final = 1280
+"""Size of the decoder's vocabulary."""
+PROSE_LENGTH: Final = 384
+"""Most tokens of a prompt and its critique together."""
+PROSE_LAYERS: Final = 4
+"""Layers of the decoder; each has a key cache and a value cache."""
+PROSE_CACHE: Final = (4, PROSE_LENGTH, 48)
+"""A cache of the decoder: heads, positions, channels of a head."""
+PROSE_KEYS: Final = tuple(f"keys_{layer}" for layer in range(PROSE_LAYERS))
+PROSE_VALUES: Final = tuple(f"values_{layer}" for layer in range(PROSE_LAYERS))
+PROSE_ROWS: Final = (PROSE_LAYERS, PROSE_CACHE[0], 1, PROSE_CACHE[2])
+"""What one position adds to all key caches, or to all value caches."""
+
+_A: Final = len(Attribute)
+_RGB: Final = "RGB, sRGB-encoded"
+_VIEW: Final = f"{_RGB}; the whole photo resized (antialiased, aspect not kept)"
+
+POCKET_SPECS: Final[Mapping[str, ComponentSpec]] = {
+    Pocket.CRITIC: ComponentSpec(
+        name=Pocket.CRITIC,
+        role=Role.VISION,
+        inputs=(
+            TensorSpec(name="view", shape=(1, 3, VIEW_PX, VIEW_PX), minimum=0, maximum=1, semantics=_VIEW),
+            TensorSpec(
+                name="crops",
+                shape=(CROPS, 3, CROP_PX, CROP_PX),
+                minimum=0,
+                maximum=1,
+                semantics=f"{_RGB}; native-resolution crops whose corners are multiples of 8 px in the source",
+            ),
+        ),
+        outputs=(
+            TensorSpec(name="plan", shape=(1, _A), semantics="EditPlan.vector() before the gate"),
+            TensorSpec(name="presence", shape=(1, _A), minimum=0, maximum=1, semantics="P(attribute needs a change)"),
+            TensorSpec(
+                name="confidence",
+                shape=(1, _A),
+                minimum=0,
+                maximum=1,
+                semantics="P(predicted amount is near the truth)",
+            ),
+            TensorSpec(name="score", shape=(1, 1), minimum=0, maximum=1, semantics="Photo score / 100"),
+            TensorSpec(name="tokens", shape=(1, TOKENS, TOKEN_DIM), semantics="Plan tokens the artist reads"),
+            TensorSpec(name="scene", shape=(1, SCENE_DIM), semantics="Scene embedding, unit length"),
+        ),
+    ),
+    Pocket.TONE: ComponentSpec(
+        name=Pocket.TONE,
+        role=Role.EDIT,
+        inputs=(
+            TensorSpec(name="view", shape=(1, 3, VIEW_PX, VIEW_PX), minimum=0, maximum=1, semantics=_VIEW),
+            TensorSpec(
+                name="rendered",
+                shape=(1, 3, VIEW_PX, VIEW_PX),
+                minimum=0,
+                maximum=1,
+                semantics="The view after the analytic render of the gated plan",
+            ),
+            TensorSpec(name="plan", shape=(1, _A), semantics="EditPlan.vector() after the gate"),
+            TensorSpec(name="tokens", shape=(1, TOKENS, TOKEN_DIM), semantics="The critic's plan tokens"),
+        ),
+        outputs=(
+            TensorSpec(
+                name="grid",
+                shape=(1, *GRID),
+                semantics="Bilateral grid of affine transforms of rendered RGB: 3x4 row-major, bins, rows, columns; "
+                "bin and cell centres span the whole range (align corners)",
+            ),
+        ),
+    ),
+    Pocket.RESTORE: ComponentSpec(
+        name=Pocket.RESTORE,
+        role=Role.EDIT,
+        inputs=(
+            TensorSpec(
+                name="tile",
+                shape=(1, 3, TILE_PX, TILE_PX),
+                minimum=0,
+                maximum=1,
+                semantics=f"{_RGB}; a native-resolution tile",
+            ),
+            TensorSpec(
+                name="amounts",
+                shape=(1, len(RESTORATION)),
+                minimum=0,
+                maximum=1,
+                semantics="denoise, deblur, dejpeg of the gated plan",
+            ),
+        ),
+        outputs=(TensorSpec(name="restored", shape=(1, 3, TILE_PX, TILE_PX), semantics=f"{_RGB}; clip to [0, 1]"),),
+    ),
+    Pocket.COMPOSITION: ComponentSpec(
+        name=Pocket.COMPOSITION,
+        role=Role.VISION,
+        inputs=(
+            TensorSpec(
+                name="view",
+                shape=(1, 3, VIEW_PX, VIEW_PX),
+                minimum=0,
+                maximum=1,
+                semantics=f"{_RGB}; the photo or a box of it, resized with its aspect kept, centered on 0.5",
+            ),
+            TensorSpec(
+                name="inside", shape=(1, 1, VIEW_PX, VIEW_PX), minimum=0, maximum=1, semantics="1 where the picture is"
+            ),
+        ),
+        outputs=(
+            TensorSpec(name="tilt", shape=(1, 1), semantics="Clockwise turn that levels it, degrees"),
+            TensorSpec(
+                name="confidence", shape=(1, 1), minimum=0, maximum=1, semantics="P(tilt is right to 1.5 degrees)"
+            ),
+            TensorSpec(name="score", shape=(1, 1), semantics="Log-odds; differences rank boxes of one photo and size"),
+        ),
+    ),
+    Pocket.DECODER: ComponentSpec(
+        name=Pocket.DECODER,
+        role=Role.LANGUAGE,
+        inputs=(
+            TensorSpec(
+                name="word",
+                shape=(1, PROSE_WORDS),
+                minimum=0,
+                maximum=1,
+                semantics="One-hot word; zeros where a plan token goes in",
+            ),
+            TensorSpec(name="soft", shape=(1, TOKEN_DIM), semantics="A plan token of the critic; zeros with a word"),
+            TensorSpec(name="position", shape=(1, PROSE_LENGTH), minimum=0, maximum=1, semantics="One-hot position"),
+            *(
+                TensorSpec(name=name, shape=PROSE_CACHE, semantics=f"A layer's {what} of earlier positions")
+                for what, names in (("keys", PROSE_KEYS), ("values", PROSE_VALUES))
+                for name in names
+            ),
+        ),
+        outputs=(
+            TensorSpec(name="logits", shape=(1, PROSE_WORDS), semantics="Log-odds of the next word"),
+            TensorSpec(name="key", shape=PROSE_ROWS, semantics="Each layer's key of this position, for its cache"),
+            TensorSpec(name="value", shape=PROSE_ROWS, semantics="Each layer's value of this position, for its cache"),
+        ),
+    ),
+}
+"""The contract of each component of the pocket family."""
