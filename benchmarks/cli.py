@@ -20,6 +20,7 @@ class _Measurements(LazyGroup):
         "learning-curve": "pocketcrafter.benchmarks.learning.command:learning_curve",
         "prose": "pocketcrafter.benchmarks.prose.command:prose",
         "composition": "pocketcrafter.benchmarks.composition.command:composition",
+        "endurance": "pocketcrafter.benchmarks.endurance.command:endurance",
         "parity": "pocketcrafter.benchmarks.parity.command:parity",
         "budget": "pocketcrafter.benchmarks.budget.command:budget",
         "arm64": "pocketcrafter.benchmarks.arm64.command:arm64",

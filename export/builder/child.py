@@ -19,6 +19,7 @@ from typing import Final
 from pocketcrafter.export.builder.warm import PRELOAD
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import GateError, PocketCrafterError
+from pocketcrafter.runtime.files import FAILURES, storage_error
 from pocketcrafter.runtime.memory import resident_mib
 
 _GOODBYE_SECONDS: Final = 10
@@ -172,6 +173,13 @@ def _main(connection: Connection, call: _Call) -> None:
         )
     except PocketCrafterError as error:
         connection.send(_Failure(str(error), error.exit_code))
+    except OSError as error:
+        if error.errno in FAILURES:
+            told = storage_error(str(error.filename or call.out), error)
+            connection.send(_Failure(str(told), told.exit_code))
+        else:
+            traceback.print_exc()
+            connection.send(_Failure(f"{type(error).__name__}: {error}", None))
     except Exception as error:
         traceback.print_exc()
         connection.send(_Failure(f"{type(error).__name__}: {error}", None))

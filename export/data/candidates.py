@@ -15,8 +15,10 @@ from pocketcrafter.export.data.packages import PackageCache, unpack_resource_fil
 from pocketcrafter.export.data.photo_prep import exif_author
 from pocketcrafter.export.data.sources import FOLDER_SOURCES, Credit, Source
 from pocketcrafter.export.data.sources_credits import CreditFile
+from pocketcrafter.runtime.files import printable
+from pocketcrafter.runtime.photo.model import SUFFIXES
 
-PHOTO_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".tif", ".tiff"})
+PHOTO_SUFFIXES: Final = frozenset({*SUFFIXES, ".tif", ".tiff"})
 FOLDER_MANIFEST: Final = "MANIFEST.csv"
 GROUP_COLUMN: Final = "photographer_group"
 TRAIN_SHARE: Final = 0.85
@@ -148,7 +150,7 @@ def _listed(folder: Path, table: Path, heldout: bool) -> Offer:
     for row in _rows(table):
         name, source = row["file"], row["source"] or folder.name
         path = folder / name
-        if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
+        if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
             raise DataError(f"{table}: {name!r} is no file in {folder}; correct the row or add the file")
         known = FOLDER_SOURCES.get(source)
         if known and (reason := known.left_out.get(name)):
@@ -179,15 +181,16 @@ def _rows(table: Path) -> Iterator[dict[str, str]]:
 def _walked(folder: Path, heldout: bool) -> Iterator[Candidate]:
     base = folder.resolve()
     for path in sorted(base.rglob("*")):
-        if path.suffix.lower() not in PHOTO_SUFFIXES or not path.is_file() or path.name.startswith("."):
+        inside = path.relative_to(base)
+        if path.suffix.lower() not in PHOTO_SUFFIXES or any(part.startswith(".") for part in inside.parts):
             continue
-        if not path.resolve().is_relative_to(base):
+        if not path.is_file() or not path.resolve().is_relative_to(base):
             continue
-        home = path.parent.relative_to(base).as_posix()
-        place = base.name if home == "." else f"{base.name}/{home}"
+        home = inside.parent.as_posix()
+        place = printable(base.name if home == "." else f"{base.name}/{home}")
         author = exif_author(path)
         group = slug(author or place)
         credit = Credit(author=author or "unknown")
         yield Candidate(
-            path, place, group, hashed_split(group, heldout=heldout), credit, path.relative_to(base).as_posix()
+            path, place, group, hashed_split(group, heldout=heldout), credit, printable(inside.as_posix())
         )

@@ -2,7 +2,9 @@
 
 import io
 import re
+import struct
 import warnings
+import zlib
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +27,12 @@ LARGE_SHORT_SIDE: Final = 1600
 MIN_CHROMA: Final = 1.0
 
 _NOTICE: Final = re.compile(r"copyright\b|\(c\)|©|\b(19|20)\d\d\b(\s*[-–]\s*\d{4})?|all rights reserved", re.IGNORECASE)
+
+_DAMAGED: Final = (
+    *(OSError, ValueError, SyntaxError, EOFError, RuntimeError, MemoryError, OverflowError, struct.error, zlib.error),
+    Image.DecompressionBombError,
+)
+"""What decoders raise at damaged files."""
 
 register_heif_opener()
 
@@ -72,7 +80,7 @@ def prepare_photo(original: Path, target: Path) -> PreparedSize:
                 image = _upright_srgb(opened)
     except PhotoError:
         raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, ImageCms.PyCMSError) as error:
+    except (*_DAMAGED, ImageCms.PyCMSError) as error:
         raise PhotoError(f"cannot be read as a photo ({error})") from error
     factor = shrink_factor(*image.size)
     size = (round(image.width / factor), round(image.height / factor))
@@ -93,7 +101,7 @@ def exif_author(original: Path) -> str | None:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(original) as image:
                 exif = image.getexif()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except _DAMAGED:
         return None
     for tag in (0x013B, 0x8298):
         text = _NOTICE.sub(" ", _as_utf8(str(exif.get(tag, ""))).replace("\0", " "))

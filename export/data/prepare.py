@@ -32,7 +32,7 @@ from pocketcrafter.export.data.packages import PackageCache
 from pocketcrafter.export.data.photo_prep import RECIPE_VERSION, PreparedSize, prepare_photo
 from pocketcrafter.export.data.sources import MEASUREMENTS, SOURCES, Measurement
 from pocketcrafter.runtime.errors import PhotoError
-from pocketcrafter.runtime.files import write_bytes
+from pocketcrafter.runtime.files import printable, write_bytes
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -231,7 +231,7 @@ def _prepare_one(original: Path, target: Path) -> tuple[str, PreparedSize] | str
     try:
         size = prepare_photo(original, target)
     except PhotoError as error:
-        return str(error)
+        return printable(str(error))
     digest = file_sha256(target)
     return f"{target} vanished while it was made" if digest is None else (digest, size)
 
