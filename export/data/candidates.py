@@ -191,6 +191,4 @@ def _walked(folder: Path, heldout: bool) -> Iterator[Candidate]:
         author = exif_author(path)
         group = slug(author or place)
         credit = Credit(author=author or "unknown")
-        yield Candidate(
-            path, place, group, hashed_split(group, heldout=heldout), credit, printable(inside.as_posix())
-        )
+        yield Candidate(path, place, group, hashed_split(group, heldout=heldout), credit, printable(inside.as_posix()))

@@ -24,7 +24,7 @@ _THREADS: Final = 1
 
 def photos_in(folder: Path) -> list[Path]:
     """Return the photos that lie in a folder, in order."""
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES)
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES and not p.name.startswith("."))
 
 
 def run(inputs: Mapping[str, Path], settings: ExamplesSettings, out: Path, progress: Progress) -> None:

@@ -1,4 +1,5 @@
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from pocketcrafter.export.data.cli import data
 from pocketcrafter.export.data.errors import DataError, SplitError
 from pocketcrafter.export.data.manifest import Split, load_manifest
 from pocketcrafter.export.data.prepare import JOURNAL_NAME, prepare
+from pocketcrafter.runtime import cli
 
 WritePhoto = Callable[..., Path]
 
@@ -33,6 +35,27 @@ def test_a_folder_becomes_photos_and_a_manifest_that_verifies(tmp_path: Path, al
     assert {r.group for r in made.records} == {"album"}
     assert set(changed(out)) == {r.file for r in made.records}
     assert not (out / JOURNAL_NAME).exists()
+
+
+def test_names_of_any_bytes_hidden_files_and_damaged_photos_lose_nobody_elses(
+    tmp_path: Path, album: Path, write_photo: WritePhoto, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = os.fsdecode(b"caf\xe9")
+    write_photo(album / "new.jpg", seed=7).rename(album / f"{odd}.jpg")
+    write_photo(album / "new.jpg", seed=8).rename(album / "eight.jfif")
+    write_photo(album / "new.jpg", seed=9).rename(album / f"broken {odd}.jpg")
+    (album / f"broken {odd}.jpg").write_bytes((album / f"broken {odd}.jpg").read_bytes()[:3000])
+    (album / "empty.avif").touch()
+    (album / ".thumbnails").mkdir()
+    for hidden in ("._0.jpg", ".thumbnails/0.jpg"):
+        (album / hidden).write_bytes(b"\0\5\x16\7")
+    (album / "loop.jpg").symlink_to("loop.jpg")
+    out = tmp_path / "out"
+    assert cli.run(["data", "prepare", "--only", "none", "--photos", str(album), "--out", str(out), "--json"]) == 0
+    left_out = {record["original"] for record in json.loads(capsys.readouterr().out)["left_out"]}
+    assert left_out == {"broken caf\\xe9.jpg", "empty.avif"}
+    originals = {record.original for record in load_manifest(out, verify=True).records}
+    assert originals == {"0.jpg", "1.jpg", "2.jpg", "3.jpg", "caf\\xe9.jpg", "eight.jfif"}
 
 
 def test_a_second_run_makes_only_what_is_missing_or_damaged(tmp_path: Path, album: Path) -> None:

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from PIL import Image
 
 from pocketcrafter.runtime import cli
 from pocketcrafter.runtime.cli import group, inputs
+from pocketcrafter.runtime.errors import PhotoError
 
 DARK = (skimage.data.astronaut()[:256, :384] // 3).astype(np.uint8)
 MID = np.clip(skimage.data.astronaut()[:200, :200].astype(int) // 4 + 100, 0, 255).astype(np.uint8)
@@ -312,3 +314,21 @@ def test_a_flipped_bit_in_a_network_ends_the_run_before_anything_is_written(
     assert "`targets/onnx/critic.onnx` was changed" in told
     assert "Copy the bundle again" in told
     assert sorted(photos.iterdir()) == before
+
+
+def test_thousands_of_names_are_told_apart_in_seconds(tmp_path: Path) -> None:
+    """Compared pairwise, these took minutes."""
+    photos = [tmp_path / f"{number}.jpg" for number in range(3000)]
+    results = [tmp_path / f"{number}.enhanced.jpg" for number in range(3000)]
+    for path in (*photos, *results):
+        path.touch()
+    started = time.perf_counter()
+    names = inputs.Names(inputs.find_photos([str(tmp_path)])[0])
+    for result in results:
+        names.claim(result)
+    assert time.perf_counter() - started < 5
+    with pytest.raises(PhotoError, match="never overwritten"):
+        names.claim(photos[7])
+    (tmp_path / "link.jpg").hardlink_to(results[7])
+    with pytest.raises(PhotoError, match="already has this name"):
+        names.claim(tmp_path / "link.jpg")
