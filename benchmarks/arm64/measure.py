@@ -9,7 +9,7 @@ from pocketcrafter.benchmarks.arm64.results import ArmNetwork, ArmReport
 from pocketcrafter.benchmarks.arm64.system import ArmSystem, open_system
 from pocketcrafter.benchmarks.device.measure import HOST_GATE_DB
 from pocketcrafter.benchmarks.latency.machine import this_machine
-from pocketcrafter.export.lower.base import compare
+from pocketcrafter.export.lower.measure import compare
 from pocketcrafter.runtime.bundle.goldens import read_tensors
 from pocketcrafter.runtime.bundle.manifest import ComponentEntry
 from pocketcrafter.runtime.bundle.reader import Bundle

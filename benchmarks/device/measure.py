@@ -23,7 +23,7 @@ from pocketcrafter.benchmarks.device.results import (
 )
 from pocketcrafter.benchmarks.device.stage import RUNNER, check_runner, part_of, run_runner, staged
 from pocketcrafter.benchmarks.latency.results import Timing
-from pocketcrafter.export.lower.base import compare
+from pocketcrafter.export.lower.measure import compare
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.bundle.goldens import read_tensors
 from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes

@@ -14,8 +14,9 @@ from pocketcrafter.benchmarks.latency import litert
 from pocketcrafter.benchmarks.latency.engines import EngineName, OpenVino
 from pocketcrafter.export import calibration
 from pocketcrafter.export.backend import WEIGHTS, TorchBackend
-from pocketcrafter.export.lower.base import as_tensors, frozen
+from pocketcrafter.export.lower.measure import as_tensors
 from pocketcrafter.export.lower.onnx.lowering import export_onnx
+from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.export.models import load_component
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.names import BackendName

@@ -9,7 +9,7 @@ import onnx
 
 from pocketcrafter.benchmarks.parity.results import NetworkParity
 from pocketcrafter.export.backend import TorchBackend
-from pocketcrafter.export.lower.base import compare
+from pocketcrafter.export.lower.measure import compare
 from pocketcrafter.export.lower.onnx.lowering import SIMULATED, simulate
 from pocketcrafter.quantize.onnx.matmul_nbits import decoded
 from pocketcrafter.runtime.arrays import FloatArray

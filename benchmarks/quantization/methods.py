@@ -29,8 +29,9 @@ from pocketcrafter.benchmarks.quantization.trials import WordsTrial
 from pocketcrafter.benchmarks.quantization.words import WordsSubject
 from pocketcrafter.benchmarks.quantization.workers import Progress
 from pocketcrafter.export.calibration import Sample
-from pocketcrafter.export.lower.base import as_tensors, frozen
+from pocketcrafter.export.lower.measure import as_tensors
 from pocketcrafter.export.lower.onnx.lowering import export_onnx
+from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.export.models import decoder_network, load_component
 from pocketcrafter.export.models.decoder import Decoder
 from pocketcrafter.quantize.algorithms.ranges import Range

@@ -19,7 +19,8 @@ from pocketcrafter.export.builder.steps.examples import photos_in
 from pocketcrafter.export.calibration import Sample, samples
 from pocketcrafter.export.data.manifest import Split
 from pocketcrafter.export.data.sources import NOISE_FILE
-from pocketcrafter.export.lower.base import as_tensors, frozen, hold_back
+from pocketcrafter.export.lower.measure import as_tensors, hold_back
+from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.export.models import decoder_network, load_component
 from pocketcrafter.export.names import TOKENIZER
 from pocketcrafter.export.recipe import DEFAULT, load_recipe, resolve

@@ -17,7 +17,7 @@ from pocketcrafter.export.distill.critic import DistillCriticTask
 from pocketcrafter.export.distill.equalization import equalized
 from pocketcrafter.export.distill.qat import QAT_TASKS, WeightBits, bits_in, weights_facts
 from pocketcrafter.export.distill.trajectories import GROUP, build_trajectories
-from pocketcrafter.export.lower.base import as_tensors
+from pocketcrafter.export.lower.measure import as_tensors
 from pocketcrafter.export.models import critic_network, restore_network, save_component
 from pocketcrafter.export.models.critic import Critic, Judge
 from pocketcrafter.export.models.pretrained import imagenet_backbone

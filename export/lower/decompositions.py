@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
-from pocketcrafter.export.lower.base import written_buffers
+from pocketcrafter.export.lower.programs import written_buffers
 
 _ATEN: Final = torch.ops.aten
 
 
-def plainly(model: nn.Module, inputs: tuple[Tensor, ...]) -> nn.Module:
+def decomposed(model: nn.Module, inputs: tuple[Tensor, ...]) -> nn.Module:
     """Return a network in plain operators, or itself where nothing is written otherwise.
 
     What depends on buffers alone becomes a buffer. Group and layer normalization, means and reorderings over the last

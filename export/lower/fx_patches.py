@@ -1,10 +1,7 @@
 """Settings under which a process that lowers spends less of its time on its tools' own bookkeeping."""
 
 import gc
-import importlib
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Final
 
 from torch.fx import GraphModule
@@ -18,7 +15,7 @@ _recompile: Final = GraphModule.recompile
 _CODE: Final = "_code"
 
 
-def quicken() -> None:
+def patch_fx() -> None:
     """Share what torch copies, write code when it is called, collect garbage seldom; for the whole process, a stage's.
 
     Every pass over a graph copies the history of every node and lengthens it by one, although nobody ever changes one:
@@ -64,26 +61,6 @@ def _code(module: GraphModule) -> str:
 
 def _keep_code(module: GraphModule, code: str) -> None:
     vars(module)[_CODE] = code
-
-
-@contextmanager
-def rarely_validated() -> Iterator[None]:
-    """Have coremltools validate a program where it removes dead code and writes it, and not after each of 80 passes.
-
-    A third of a conversion's time went there.
-    """
-    program = importlib.import_module("coremltools.converters.mil.mil").Program
-    validate = program.validate
-
-    def seldom(checked: Any, check_essential_scope: bool = False) -> None:  # noqa: ANN401 - untyped package
-        if check_essential_scope:
-            validate(checked, check_essential_scope=check_essential_scope)
-
-    program.validate = seldom
-    try:
-        yield
-    finally:
-        program.validate = validate
 
 
 def _itself(source: NodeSource, _memo: dict[int, object]) -> NodeSource:

@@ -8,18 +8,17 @@ from typing import Final
 from pydantic import Field
 from torch import nn
 
-from pocketcrafter.export.lower.base import LoweredArtifact, Sample, as_tensors, compare, run_torch
-from pocketcrafter.export.lower.decompositions import plainly
-from pocketcrafter.export.lower.onnx.lowering import OnnxLowering
+from pocketcrafter.export.lower.decompositions import decomposed
+from pocketcrafter.export.lower.lowerings import lower
+from pocketcrafter.export.lower.measure import as_tensors, compare, run_torch
 from pocketcrafter.export.lower.profiles import profile_of
-from pocketcrafter.export.lower.registry import LOWERINGS
-from pocketcrafter.export.outside.checkpoint import OutsideError
+from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest, Sample
 from pocketcrafter.export.outside.part import GraphPart, Part, draw_samples
 from pocketcrafter.export.recipe import Gates
 from pocketcrafter.runtime.bundle.results import Fallback, Fidelity, Precision
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import GateError
-from pocketcrafter.runtime.targets import ONNX, TARGETS, TargetKind
+from pocketcrafter.runtime.targets import TARGETS, TargetKind
 
 _SAMPLES: Final = 4
 _CALIBRATED: Final = 8
@@ -90,21 +89,19 @@ def climb(part: Part | GraphPart, target: TargetKind, out: Path, precision: Prec
 def _lowered(
     part: Part | GraphPart, target: TargetKind, samples: Sequence[Sample], precision: Precision, path: Path
 ) -> LoweredArtifact:
-    if isinstance(part, Part):
-        network = _written_plainly(part) if profile_of(target).decomposed else part.module
-        return LOWERINGS[target].lower(network, part.spec, samples, precision, path)
-    if target != ONNX:
-        raise OutsideError(f"{part.name} comes as ONNX from optimum, which {target} does not read; lower it for onnx.")
-    return OnnxLowering().lower_graph(part.graph, part.spec, samples, precision, path)
+    if isinstance(part, GraphPart):
+        return lower(LoweringRequest(part.graph, part.spec, samples, precision, {target: path}))[target]
+    network = _in_plain_operators(part) if profile_of(target).decomposed else part.module
+    return lower(LoweringRequest(network, part.spec, samples, precision, {target: path}))[target]
 
 
 @lru_cache(maxsize=1)
-def _written_plainly(part: Part) -> nn.Module:
+def _in_plain_operators(part: Part) -> nn.Module:
     """Return a part in plain operators; kept for its next target."""
     (sample,) = draw_samples(part.spec, 1, _SEED)
-    plain = plainly(part.module, as_tensors(sample, part.spec))
-    meant, said = (run_torch(model, [sample], part.spec) for model in (part.module, plain))
-    for fidelity in compare(meant, said, part.spec):
+    plain = decomposed(part.module, as_tensors(sample, part.spec))
+    expected, outputs = (run_torch(model, [sample], part.spec) for model in (part.module, plain))
+    for fidelity in compare(expected, outputs, part.spec):
         if not fidelity.reaches(_REWRITTEN_DB):
             raise GateError(
                 f"{part.name}: written in plain operators, `{fidelity.output}` is {fidelity.sqnr_db:.1f} dB from the "

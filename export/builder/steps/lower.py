@@ -1,6 +1,6 @@
 """Quantizes one component and lowers it to one target, or to several that share most of the work."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -9,10 +9,10 @@ import numpy as np
 from pocketcrafter.export.builder.settings import LoweringRecord, LowerSettings
 from pocketcrafter.export.builder.stage import Progress
 from pocketcrafter.export.builder.steps.names import CALIBRATION, COMPILED, HESSIANS, RECORD, lowered_to
-from pocketcrafter.export.lower.base import Compiling, Guided, LoweredArtifact, Lowering, Together
-from pocketcrafter.export.lower.fx_patches import quicken
+from pocketcrafter.export.lower.fx_patches import patch_fx
+from pocketcrafter.export.lower.lowerings import lower
 from pocketcrafter.export.lower.profiles import profile_of
-from pocketcrafter.export.lower.registry import LOWERINGS, TO_COMPILE
+from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest
 from pocketcrafter.export.models import load_component
 from pocketcrafter.export.precisions import compiled_precision
 from pocketcrafter.quantize.algorithms.hessians import read_hessians
@@ -20,7 +20,6 @@ from pocketcrafter.quantize.algorithms.rounding import Guidance
 from pocketcrafter.quantize.calibration import check_samples
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.bundle.results import Precision
-from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.pocket import POCKET_SPECS
 from pocketcrafter.runtime.targets import TARGETS, TargetKind
 
@@ -34,13 +33,13 @@ def run(inputs: Mapping[str, Path], settings: LowerSettings, out: Path, progress
     Inputs: ``weights``, ``examples`` (the directory that the examples step wrote) and, for a target that is compiled
     from another one's artifact, ``compiled``: the directory in which this step left that one.
     """
-    quicken()
+    patch_fx()
     outs = {}
     for target in settings.targets:
         folder = lowered_to(out, target, settings.precision)
         folder.mkdir()
         outs[target] = folder / f"{settings.component}{TARGETS[target].suffix}"
-    for lowered in _lower(inputs, settings, outs, progress):
+    for lowered in lower(_request(inputs, settings, outs, progress)).values():
         record = LoweringRecord(
             artifact=lowered.path.name,
             functions=lowered.functions,
@@ -53,35 +52,30 @@ def run(inputs: Mapping[str, Path], settings: LowerSettings, out: Path, progress
         (lowered.path.parent / RECORD).write_text(record.model_dump_json(indent=1), encoding="utf-8")
 
 
-def _lower(
+def _request(
     inputs: Mapping[str, Path], settings: LowerSettings, outs: Mapping[TargetKind, Path], progress: Progress
-) -> Iterable[LoweredArtifact]:
-    spec, precision, target = POCKET_SPECS[settings.component], settings.precision, settings.targets[0]
-    model = load_component(settings.component, inputs["weights"])
+) -> LoweringRequest:
+    precision, profile = settings.precision, profile_of(settings.targets[0])
     calibration = read_calibration(inputs["examples"] / CALIBRATION)
-    lowering = (TO_COMPILE if settings.to_compile else LOWERINGS)[target]
-    compiled_from = profile_of(target).compiled_from
-    if compiled_from and COMPILED in inputs and isinstance(lowering, Compiling):
-        source = _read_lowered(lowered_to(inputs[COMPILED], compiled_from, compiled_precision(precision)))
-        return [lowering.compile(source, model, spec, calibration, precision, outs[target])]
-    if precision in _CALIBRATED:
+    source = None
+    if profile.compiled_from and COMPILED in inputs:
+        source = _read_lowered(lowered_to(inputs[COMPILED], profile.compiled_from, compiled_precision(precision)))
+    elif precision in _CALIBRATED:
         check_samples(calibration)
-    lowering = _guided(lowering, inputs["examples"], settings)
-    keep_fp32 = settings.keep_fp32
-    if isinstance(lowering, Together):
-        return lowering.lower_together(
-            model, spec, calibration, precision, outs, keep_fp32=keep_fp32, progress=progress
-        ).values()
-    return [lowering.lower(model, spec, calibration, precision, outs[target], keep_fp32=keep_fp32, progress=progress)]
-
-
-def _guided(lowering: Lowering, examples: Path, settings: LowerSettings) -> Lowering:
-    if isinstance(lowering, Guided):
-        return lowering.guided(Guidance(read_hessians(examples / HESSIANS), settings.weight_bits))
-    if settings.weight_bits:
-        target = settings.targets[0]
-        raise ConfigError(f"weight_bits of the {settings.component}: {target} has no weights of other bits.")
-    return lowering
+    return LoweringRequest(
+        network=load_component(settings.component, inputs["weights"]),
+        spec=POCKET_SPECS[settings.component],
+        calibration=calibration,
+        precision=precision,
+        outs=outs,
+        keep_fp32=settings.keep_fp32,
+        guidance=Guidance(
+            hessians=read_hessians(inputs["examples"] / HESSIANS) if profile.guided else {}, bits=settings.weight_bits
+        ),
+        source=source,
+        to_compile=settings.to_compile,
+        progress=progress,
+    )
 
 
 def _read_lowered(folder: Path) -> LoweredArtifact:

@@ -9,7 +9,6 @@ import logging
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,25 +17,26 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from pocketcrafter.export.lower.fx_patches import rarely_validated
-from pocketcrafter.export.lower.pools import spell_out_pools
+from pocketcrafter.export.lower.programs import spell_out_pools
 from pocketcrafter.quantize.algorithms.blocks import BLOCK
 from pocketcrafter.quantize.algorithms.palettes import PALETTE_GROUP
 from pocketcrafter.quantize.torch.coreml_weights import Grid, has_groups
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError
+from pocketcrafter.runtime.targets import TARGETS, TargetKind
 
 INSTALL: Final = "pip install 'pocketcrafter[coreml]'"
 _DATE: Final = "com.github.apple.coremltools.conversion_date"
 _NAMESPACE: Final = uuid.UUID("5d1f7c2e-4c0f-5b3e-9a55-6d6f1f0b7a11")
 
 
-class CoremlOs(StrEnum):
-    """The oldest system that a package runs on, which decides the operators it may use."""
+GROUPS_FROM: Final = 18
+"""The first iOS whose packages have several palettes for one layer."""
 
-    IOS17 = "ios17"
-    IOS18 = "ios18"
-    IOS26 = "ios26"
+
+def ios_of(target: TargetKind) -> int:
+    """Return the oldest iOS that runs a target's packages, which decides the operators they may use."""
+    return int((TARGETS[target].min_os or "").removeprefix("iOS "))
 
 
 def coremltools() -> Any:  # noqa: ANN401 - untyped package
@@ -68,7 +68,7 @@ def exported(model: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
 def convert(
     program: ExportedProgram,
     spec: ComponentSpec,
-    minimum: CoremlOs,
+    ios: int,
     path: Path,
     *,
     half: bool,
@@ -82,8 +82,8 @@ def convert(
         As :func:`exported` returns it; left as it is.
     spec
         Names the package's inputs and outputs; float32 at its edge.
-    minimum
-        The oldest system it must run on.
+    ios
+        The oldest iOS it must run on.
     path
         The package's folder.
     half
@@ -104,17 +104,17 @@ def convert(
                 program,
                 inputs=[ct.TensorType(name=t.name, shape=t.shape, dtype=np.float32) for t in spec.inputs],
                 outputs=[ct.TensorType(name=t.name, dtype=np.float32) for t in spec.outputs],
-                minimum_deployment_target=getattr(ct.target, minimum.replace("ios", "iOS")),
+                minimum_deployment_target=getattr(ct.target, f"iOS{ios}"),
                 convert_to="mlprogram",
                 compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,
                 skip_model_load=True,
             )
             if grids:
-                package = _compress(package, program, grids, grouped=minimum is not CoremlOs.IOS17)
+                package = _compress(package, program, grids, grouped=ios >= GROUPS_FROM)
             package.save(str(path))
         except Exception as error:  # coremltools raises whatever its passes raise
             raise BackendError(
-                f"coremltools cannot convert `{spec.name}` for {minimum}: {type(error).__name__}: {error}"
+                f"coremltools cannot convert `{spec.name}` for iOS {ios}: {type(error).__name__}: {error}"
             ) from error
     settle(path)
 
@@ -189,3 +189,23 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+@contextmanager
+def rarely_validated() -> Iterator[None]:
+    """Have coremltools validate a program where it removes dead code and writes it, and not after each of 80 passes.
+
+    A third of a conversion's time went there.
+    """
+    program = importlib.import_module("coremltools.converters.mil.mil").Program
+    validate = program.validate
+
+    def seldom(checked: Any, check_essential_scope: bool = False) -> None:  # noqa: ANN401 - untyped package
+        if check_essential_scope:
+            validate(checked, check_essential_scope=check_essential_scope)
+
+    program.validate = seldom
+    try:
+        yield
+    finally:
+        program.validate = validate

@@ -2,7 +2,6 @@
 
 import importlib
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,99 +10,77 @@ from executorch.exir import to_edge_transform_and_lower
 from torch import Tensor, nn
 
 from pocketcrafter.export.coreml_backend import MilBackend
-from pocketcrafter.export.lower.base import (
-    SLOWLY,
-    LoweredArtifact,
-    Progress,
-    Sample,
-    Simulation,
-    as_tensors,
-    check_precision,
-    compare,
-    export_stateless,
-    frozen,
-    hold_back,
-    measured,
-    run_artifact,
-    run_torch,
-)
-from pocketcrafter.export.lower.coreml.convert import coremltools, quiet
+from pocketcrafter.export.lower.coreml.convert import coremltools, quiet, rarely_validated
 from pocketcrafter.export.lower.coreml.coverage import coreml_coverage
 from pocketcrafter.export.lower.coreml.executorch_package import extract_package
 from pocketcrafter.export.lower.coreml.lowering import GRIDS, ROUNDED, check_conversion
 from pocketcrafter.export.lower.coreml.session import open_package
 from pocketcrafter.export.lower.executorch.coverage import torch_coverage
-from pocketcrafter.export.lower.fx_patches import rarely_validated
+from pocketcrafter.export.lower.measure import (
+    SLOWLY,
+    Simulation,
+    as_tensors,
+    compare,
+    hold_back,
+    measured,
+    run_artifact,
+    run_torch,
+)
 from pocketcrafter.export.lower.mil_interpreter import Mode, read_package
-from pocketcrafter.export.lower.pools import spell_out_pools
+from pocketcrafter.export.lower.programs import export_stateless, frozen, spell_out_pools
+from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest
 from pocketcrafter.quantize.algorithms.blocks import BLOCK
 from pocketcrafter.quantize.torch.coreml_weights import SMALLEST, quantize_weights
 from pocketcrafter.runtime.bundle.results import Coverage, Precision
-from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError, ConfigError
 from pocketcrafter.runtime.files import replacing
 from pocketcrafter.runtime.targets import TargetKind
 
-_TARGET: Final = TargetKind("executorch-coreml")
 _ARTIFACT_HOW: Final = (
     "The .mlpackage out of the .pte in the MIL interpreter, every layer rounded to its declared type "
     "(the package, not Apple's kernels)"
 )
 
 
-class ExecutorchCoremlLowering:
-    """Lowers to ``executorch-coreml``."""
+def lower_executorch_coreml(request: LoweringRequest) -> dict[TargetKind, LoweredArtifact]:
+    """Lower, take the package out again, interpret; for ``executorch-coreml``.
 
-    def lower(
-        self,
-        model: nn.Module,
-        spec: ComponentSpec,
-        calibration: Sequence[Sample],
-        precision: Precision,
-        out: Path,
-        *,
-        keep_fp32: tuple[str, ...] = (),
-        progress: Progress | None = None,
-    ) -> LoweredArtifact:
-        """Lower, take the package out again, interpret; see :meth:`pocketcrafter.export.lower.base.Lowering.lower`.
+    ``fp16`` computes in float16, ``fp32`` in float32, which the Neural Engine does not run. ``int8`` and ``w4`` store
+    the weights of convolutions and linear layers in fewer bits besides float16 arithmetic, as packages of `coreml` do,
+    but for layers without whole blocks, which ``w4`` leaves in float16; nothing is calibrated. As for them, the network
+    is lowered in float32 first and must be itself.
 
-        ``fp16`` computes in float16, ``fp32`` in float32, which the Neural Engine does not run. ``int8`` and ``w4``
-        store the weights of convolutions and linear layers in fewer bits besides float16 arithmetic, as packages of
-        `coreml` do, but for layers without whole blocks, which ``w4`` leaves in float16; nothing is calibrated. As for
-        them, the network is lowered in float32 first and must be itself.
-
-        Raises
-        ------
-        GateError
-            If the float32 package is not the network.
-        ConfigError
-            If modules are to keep their weights beside quantized ones: ExecuTorch has no way to name them.
-        BackendError
-            If coremltools is missing or cannot convert the network, or a part of it is left outside the package.
-        """
-        check_precision(_TARGET, precision)
-        coremltools()
-        quantized = precision in GRIDS
-        if quantized and keep_fp32:
-            raise ConfigError(
-                f"{_TARGET} cannot keep {', '.join(keep_fp32)} beside {precision} weights: "
-                "ExecuTorch compresses all of a network. Build this component in fp16, or for coreml:ios18."
-            )
-        used, held = hold_back(calibration, spec, SLOWLY)
-        eager = frozen(model, keep_fp32)
-        simulated = quantize_weights(eager, grid=GRIDS[precision])[0] if quantized else eager
-        with replacing(out) as temporary:
-            coverage = _write(eager, as_tensors(used[0], spec), temporary, Precision.FP32)
-            exact = open_package(temporary, spec, Mode.FP32).run(held[0])
-            check_conversion(compare(run_torch(eager, held[:1], spec), [exact], spec), spec, _TARGET)
-            if precision is not Precision.FP32:
-                coverage = _write(simulated, as_tensors(used[0], spec), temporary, precision)
-            actual = run_artifact(MilBackend(), temporary, held, spec)
-            simulation = Simulation(run_torch(simulated, held, spec), ROUNDED) if quantized else None
-            result = measured(out, coverage, spec, run_torch(eager, held, spec), simulation, actual, _ARTIFACT_HOW)
-        if progress is not None:
-            progress(1, 1)
-        return result
+    Raises
+    ------
+    GateError
+        If the float32 package is not the network.
+    ConfigError
+        If modules are to keep their weights beside quantized ones: ExecuTorch has no way to name them.
+    BackendError
+        If coremltools cannot convert the network, or a part of it is left outside the package.
+    """
+    target, out = request.only
+    spec, precision, keep_fp32 = request.spec, request.precision, request.keep_fp32
+    quantized = precision in GRIDS
+    if quantized and keep_fp32:
+        raise ConfigError(
+            f"{target} cannot keep {', '.join(keep_fp32)} beside {precision} weights: "
+            "ExecuTorch compresses all of a network. Build this component in fp16, or for coreml:ios18."
+        )
+    used, held = hold_back(request.calibration, spec, SLOWLY)
+    eager = frozen(request.module(), keep_fp32)
+    simulated = quantize_weights(eager, grid=GRIDS[precision])[0] if quantized else eager
+    with replacing(out) as temporary:
+        coverage = _write(eager, as_tensors(used[0], spec), temporary, Precision.FP32)
+        exact = open_package(temporary, spec, Mode.FP32).run(held[0])
+        check_conversion(compare(run_torch(eager, held[:1], spec), [exact], spec), spec, target)
+        if precision is not Precision.FP32:
+            coverage = _write(simulated, as_tensors(used[0], spec), temporary, precision)
+        actual = run_artifact(MilBackend(), temporary, held, spec)
+        simulation = Simulation(run_torch(simulated, held, spec), ROUNDED) if quantized else None
+        result = measured(out, coverage, spec, run_torch(eager, held, spec), simulation, actual, _ARTIFACT_HOW)
+    request.progress(1, 1)
+    return {target: result}
 
 
 def _write(model: nn.Module, inputs: tuple[Tensor, ...], path: Path, precision: Precision) -> Coverage:

@@ -11,11 +11,10 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from pocketcrafter.export.lower.base import Sample
-from pocketcrafter.export.lower.coreml.convert import CoremlOs, convert, coremltools, exported, quiet, settle
+from pocketcrafter.export.lower.coreml.convert import convert, coremltools, exported, quiet, rarely_validated, settle
 from pocketcrafter.export.lower.coreml.stateful_decoder import StatefulDecoder, rehearse
-from pocketcrafter.export.lower.fx_patches import rarely_validated
 from pocketcrafter.export.lower.mil_interpreter import Interpreter, Mode, Program
+from pocketcrafter.export.lower.request import Sample
 from pocketcrafter.export.models.decoder import Decoder
 from pocketcrafter.quantize.torch.coreml_weights import Grid
 from pocketcrafter.runtime.bundle.manifest import ArtifactFunction
@@ -63,17 +62,16 @@ class StatefulForm:
         return [exported(f.module, tuple(torch.zeros(t.shape) for t in f.about.inputs)) for f in self.functions]
 
 
-def stateful_form(model: nn.Module, minimum: CoremlOs) -> StatefulForm | None:
-    """Return how a network is written with its state inside, or `None` where it has none or the system knows none."""
+def stateful_form(model: nn.Module) -> StatefulForm | None:
+    """Return how a network is written with its state inside, or `None` where it has none."""
     make = _FORMS.get(type(model))
-    # Apple's systems before iOS 18 keep nothing between calls: there the caches go in.
-    return None if make is None or minimum is CoremlOs.IOS17 else make(model)
+    return None if make is None else make(model)
 
 
 def convert_functions(
     form: StatefulForm,
     programs: Sequence[ExportedProgram],
-    minimum: CoremlOs,
+    ios: int,
     path: Path,
     *,
     half: bool,
@@ -87,7 +85,7 @@ def convert_functions(
         The functions.
     programs
         What they are as programs, from :meth:`StatefulForm.exported`.
-    minimum, half, grids
+    ios, half, grids
         As `convert` takes them, ``grids`` by the names of the network's own weights.
     path
         The package's folder.
@@ -108,7 +106,7 @@ def convert_functions(
         merged.default_function_name = form.functions[0].about.name
         for function, program in zip(form.functions, programs, strict=True):
             part = Path(folder) / f"{function.about.name}.mlpackage"
-            convert(program, function.spec, minimum, part, half=half, grids=placed)
+            convert(program, function.spec, ios, part, half=half, grids=placed)
             merged.add_function(str(part), src_function_name=_MAIN, target_function_name=function.about.name)
         try:
             with quiet(), rarely_validated():

@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,20 +11,11 @@ from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
 from executorch.exir.backend.compile_spec_schema import CompileSpec
 from torch import Tensor, nn
 
-from pocketcrafter.export.lower.base import (
-    LoweredArtifact,
-    Progress,
-    Sample,
-    as_tensors,
-    check_precision,
-    export_stateless,
-    frozen,
-    hold_back,
-)
 from pocketcrafter.export.lower.executorch.coverage import torch_coverage
-from pocketcrafter.export.lower.pools import spell_out_pools
-from pocketcrafter.runtime.bundle.results import Coverage, Precision
-from pocketcrafter.runtime.components import ComponentSpec
+from pocketcrafter.export.lower.measure import as_tensors, hold_back
+from pocketcrafter.export.lower.programs import export_stateless, frozen, spell_out_pools
+from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest
+from pocketcrafter.runtime.bundle.results import Coverage
 from pocketcrafter.runtime.errors import BackendError
 from pocketcrafter.runtime.files import replacing
 from pocketcrafter.runtime.targets import TARGETS, TargetKind
@@ -38,74 +29,51 @@ class VendorSdkError(BackendError):
     """A target needs an SDK that only its vendor gives out."""
 
 
-class VendorLowering:
-    """Lowers to ``executorch-mediatek`` (Dimensity 9300) or ``executorch-samsung`` (Exynos 2500)."""
+def lower_vendor(request: LoweringRequest) -> dict[TargetKind, LoweredArtifact]:
+    """Lower with the vendor's backend; for ``executorch-mediatek`` (Dimensity 9300) and ``-samsung`` (Exynos 2500).
 
-    def __init__(self, target: TargetKind) -> None:
-        self._target = target
+    No machine without such a processor runs the artifact: rung 2 stays open, and says so. This code follows the
+    backends' published interfaces and has not met their SDKs.
 
-    def lower(
-        self,
-        model: nn.Module,
-        spec: ComponentSpec,
-        calibration: Sequence[Sample],
-        precision: Precision,
-        out: Path,
-        *,
-        keep_fp32: tuple[str, ...] = (),
-        progress: Progress | None = None,
-    ) -> LoweredArtifact:
-        """Lower with the vendor's backend; see :meth:`pocketcrafter.export.lower.base.Lowering.lower`.
+    Raises
+    ------
+    VendorSdkError
+        If the SDK cannot be loaded.
+    BackendError
+        If the vendor's compiler fails.
+    """
+    target, out = request.only
+    used, _ = hold_back(request.calibration, request.spec)
+    eager = frozen(request.module(), request.keep_fp32)
+    with replacing(out) as temporary:
+        coverage = _write(eager, as_tensors(used[0], request.spec), temporary, target)
+    request.progress(1, 1)
+    why = f"No machine without the vendor's processor runs a program for {target}; a phone must"
+    return {target: LoweredArtifact(path=out, coverage=coverage, rung1=(), rung1_how="", rung2=(), rung2_how=why)}
 
-        No machine without such a processor runs the artifact: rung 2 stays open, and says so. This code follows the
-        backends' published interfaces and has not met their SDKs.
 
-        Raises
-        ------
-        VendorSdkError
-            If the SDK is not here, with its name and the variable to set; or if it cannot be loaded.
-        BackendError
-            If the vendor's compiler fails.
-        """
-        check_precision(self._target, precision)
-        if reason := self.missing():
-            raise VendorSdkError(f"{self._target} {reason}.")
-        used, _ = hold_back(calibration, spec)
-        eager = frozen(model, keep_fp32)
-        with replacing(out) as temporary:
-            coverage = self._write(eager, as_tensors(used[0], spec), temporary)
-        if progress is not None:
-            progress(1, 1)
-        why = f"No machine without the vendor's processor runs a program for {self._target}; a phone must"
-        return LoweredArtifact(path=out, coverage=coverage, rung1=(), rung1_how="", rung2=(), rung2_how=why)
-
-    def missing(self) -> str | None:
-        """Return which SDK to get and which variable to set, or `None` when the variable leads to a folder."""
-        sdk = TARGETS[self._target].sdk
-        return sdk.missing() if sdk else None
-
-    def _write(self, model: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> Coverage:
-        sdk = TARGETS[self._target].sdk
-        folder = sdk.folder() if sdk else None
-        if sdk is None or folder is None:
-            raise VendorSdkError(f"{self._target} has no SDK.")
+def _write(model: nn.Module, inputs: tuple[Tensor, ...], path: Path, target: TargetKind) -> Coverage:
+    sdk = TARGETS[target].sdk
+    folder = sdk.folder() if sdk else None
+    if sdk is None or folder is None:
+        raise VendorSdkError(f"{target} has no SDK.")
+    try:
+        partitioner = _PARTITIONERS[target](folder)
+    except Exception as error:  # an SDK's packages raise whatever they like when they are loaded
+        raise VendorSdkError(
+            f"{target}: {sdk.name} in {folder} cannot be loaded ({type(error).__name__}: {error}); "
+            f"{sdk.variable} must lead to {sdk.content}."
+        ) from error
+    exported = export_stateless(model, inputs)
+    with torch.no_grad():
+        spell_out_pools(exported.graph_module)
         try:
-            partitioner = _PARTITIONERS[self._target](folder)
-        except Exception as error:  # an SDK's packages raise whatever they like when they are loaded
-            raise VendorSdkError(
-                f"{self._target}: {sdk.name} in {folder} cannot be loaded ({type(error).__name__}: {error}); "
-                f"{sdk.variable} must lead to {sdk.content}."
-            ) from error
-        exported = export_stateless(model, inputs)
-        with torch.no_grad():
-            spell_out_pools(exported.graph_module)
-            try:
-                config = EdgeCompileConfig(_skip_dim_order=True)
-                edge = to_edge_transform_and_lower(exported, partitioner=[partitioner], compile_config=config)
-                path.write_bytes(edge.to_executorch().buffer)
-            except Exception as error:  # a vendor's compiler raises whatever it likes
-                raise BackendError(f"{self._target}: {sdk.name} failed: {type(error).__name__}: {error}") from error
-        return torch_coverage(exported.graph_module, edge.exported_program().graph_module, sdk.name)
+            config = EdgeCompileConfig(_skip_dim_order=True)
+            edge = to_edge_transform_and_lower(exported, partitioner=[partitioner], compile_config=config)
+            path.write_bytes(edge.to_executorch().buffer)
+        except Exception as error:  # a vendor's compiler raises whatever it likes
+            raise BackendError(f"{target}: {sdk.name} failed: {type(error).__name__}: {error}") from error
+    return torch_coverage(exported.graph_module, edge.exported_program().graph_module, sdk.name)
 
 
 def _mediatek(folder: Path) -> Any:  # noqa: ANN401 - the vendor's class

@@ -11,23 +11,11 @@ from executorch.exir import to_edge_transform_and_lower
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from pocketcrafter.export.lower.base import (
-    LoweredArtifact,
-    Progress,
-    Sample,
-    as_tensors,
-    check_precision,
-    compare,
-    export_stateless,
-    frozen,
-    hold_back,
-    on_the_cpu,
-    run_torch,
-)
 from pocketcrafter.export.lower.executorch.coverage import torch_coverage
-from pocketcrafter.export.lower.executorch.xnnpack import XnnpackLowering
-from pocketcrafter.runtime.bundle.results import Coverage, Precision
-from pocketcrafter.runtime.components import ComponentSpec
+from pocketcrafter.export.lower.measure import as_tensors, compare, hold_back, run_torch
+from pocketcrafter.export.lower.programs import export_stateless, frozen
+from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest, Sample
+from pocketcrafter.runtime.bundle.results import Coverage
 from pocketcrafter.runtime.errors import GateError
 from pocketcrafter.runtime.files import replacing
 from pocketcrafter.runtime.targets import TargetKind
@@ -40,57 +28,38 @@ PARTITION_GATE_DB: Final = 100.0
 _OPTIONS: Final = {"force_fp16": True}
 
 
-class VulkanLowering:
-    """Lowers to ``executorch-vulkan``."""
+def lower_vulkan(request: LoweringRequest) -> dict[TargetKind, LoweredArtifact]:
+    """Cut up and lower; for ``executorch-vulkan``.
 
-    def lower(
-        self,
-        model: nn.Module,
-        spec: ComponentSpec,
-        calibration: Sequence[Sample],
-        precision: Precision,
-        out: Path,
-        *,
-        keep_fp32: tuple[str, ...] = (),
-        progress: Progress | None = None,
-    ) -> LoweredArtifact:
-        """Cut up and lower; see :meth:`pocketcrafter.export.lower.base.Lowering.lower`.
+    ``fp16`` computes in float16 throughout, with float32 at the edges; ``keep_fp32`` has no say in it. ExecuTorch's
+    package for this machine has no Vulkan to run the artifact with: rung 2 stays open, and says so. What can be checked
+    is: the cut-up graph, run in torch, must be the network.
 
-        ``fp32`` is the program of the `executorch-xnnpack` target, for the phone's CPU: a network that needs float32
-        may have what Vulkan lacks besides, convolutions over a batch for one.
+    ``fp32`` is the program of `executorch-xnnpack`, for the phone's CPU: a network that needs float32 may have what
+    Vulkan lacks besides, convolutions over a batch for one.
 
-        ``fp16`` computes in float16 throughout, with float32 at the edges; ``keep_fp32`` has no say in it. ExecuTorch's
-        package for this machine has no Vulkan to run the artifact with: rung 2 stays open, and says so. What can be
-        checked is: the cut-up graph, run in torch, must be the network.
-
-        Raises
-        ------
-        GateError
-            If the cut-up graph is not the network.
-        """
-        check_precision(TargetKind("executorch-vulkan"), precision)
-        if precision is Precision.FP32:
-            return on_the_cpu(XnnpackLowering().lower(model, spec, calibration, precision, out, progress=progress))
-        used, held = hold_back(calibration, spec)
-        eager = frozen(model, keep_fp32)
-        with replacing(out) as temporary:
-            cut, coverage = _write(eager, as_tensors(used[0], spec), temporary)
-            ratio = _ratio_db(eager, cut, held[:1], spec)
-        if progress is not None:
-            progress(1, 1)
-        return LoweredArtifact(
-            path=out,
-            coverage=coverage,
-            rung1=(),
-            rung1_how="",
-            rung2=(),
-            rung2_how="ExecuTorch's package for this machine runs no Vulkan; a phone must. The graph as it was cut up "
-            f"for Vulkan was run in torch: {ratio} from eager torch in full precision",
-        )
+    Raises
+    ------
+    GateError
+        If the cut-up graph is not the network.
+    """
+    target, out = request.only
+    spec = request.spec
+    used, held = hold_back(request.calibration, spec)
+    eager = frozen(request.module(), request.keep_fp32)
+    with replacing(out) as temporary:
+        cut, coverage = _write(eager, as_tensors(used[0], spec), temporary)
+        ratio = _ratio_db(eager, cut, held[:1], request)
+    request.progress(1, 1)
+    how = (
+        "ExecuTorch's package for this machine runs no Vulkan; a phone must. The graph as it was cut up "
+        f"for Vulkan was run in torch: {ratio} from eager torch in full precision"
+    )
+    return {target: LoweredArtifact(path=out, coverage=coverage, rung1=(), rung1_how="", rung2=(), rung2_how=how)}
 
 
-def _ratio_db(eager: nn.Module, cut: nn.Module, samples: Sequence[Sample], spec: ComponentSpec) -> str:
-    worst = None
+def _ratio_db(eager: nn.Module, cut: nn.Module, samples: Sequence[Sample], request: LoweringRequest) -> str:
+    spec, worst = request.spec, None
     for fidelity in compare(run_torch(eager, samples, spec), run_torch(cut, samples, spec), spec):
         if not fidelity.reaches(PARTITION_GATE_DB):
             raise GateError(

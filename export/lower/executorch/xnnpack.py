@@ -1,7 +1,6 @@
 """ExecuTorch programs for XNNPACK, the CPU of every phone."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -11,72 +10,41 @@ from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
 from executorch.exir.passes import MemoryPlanningPass
 from torch import Tensor, nn
 
-from pocketcrafter.export.lower.base import (
-    LoweredArtifact,
-    Progress,
-    Sample,
-    Simulation,
-    as_tensors,
-    check_precision,
-    export_stateless,
-    frozen,
-    hold_back,
-    measured,
-    run_artifact,
-    run_torch,
-)
 from pocketcrafter.export.lower.executorch.coverage import torch_coverage
-from pocketcrafter.quantize.algorithms.rounding import NEAREST, Guidance
+from pocketcrafter.export.lower.measure import Simulation, as_tensors, hold_back, measured, run_artifact, run_torch
+from pocketcrafter.export.lower.programs import export_stateless, frozen
+from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest
 from pocketcrafter.quantize.torch.dynamic import quantize_linears
 from pocketcrafter.quantize.torch.pt2e import quantize_static
 from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
 from pocketcrafter.runtime.bundle.results import Coverage, Precision
-from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.files import replacing
-from pocketcrafter.runtime.targets import XNNPACK
+from pocketcrafter.runtime.targets import TargetKind
 
 _WEIGHT_BITS: Final[Mapping[Precision, int]] = {Precision.W8A8_DYNAMIC: 8, Precision.A8W4_DYNAMIC: 4}
 _TORCHAO: Final = "the torchao fake-quantized model in torch"
 _ARTIFACT_HOW: Final = "The .pte in ExecuTorch with XNNPACK on this machine's CPU"
 
 
-@dataclass(frozen=True)
-class XnnpackLowering:
-    """Lowers to ``executorch-xnnpack``."""
-
-    guidance: Guidance = NEAREST
-
-    def guided(self, guidance: Guidance) -> "XnnpackLowering":
-        """Return the lowering that rounds weights by a guidance; see `pocketcrafter.export.lower.base.Guided`."""
-        return XnnpackLowering(guidance)
-
-    def lower(
-        self,
-        model: nn.Module,
-        spec: ComponentSpec,
-        calibration: Sequence[Sample],
-        precision: Precision,
-        out: Path,
-        *,
-        keep_fp32: tuple[str, ...] = (),
-        progress: Progress | None = None,
-    ) -> LoweredArtifact:
-        """Quantize with PT2E, lower, run; see :meth:`pocketcrafter.export.lower.base.Lowering.lower`."""
-        check_precision(XNNPACK, precision)
-        used, held = hold_back(calibration, spec)
-        eager = frozen(model, keep_fp32)
-        simulated, how = eager, "the PT2E fake-quantized model in torch"
-        if precision is Precision.INT8:
-            inputs = [as_tensors(sample, spec) for sample in used]
-            simulated = quantize_static(eager, inputs, keep_fp32=keep_fp32, progress=progress)
-        elif precision in _WEIGHT_BITS:
-            simulated = quantize_linears(eager, _WEIGHT_BITS[precision], keep_fp32, self.guidance)
-            how = _TORCHAO
-        with replacing(out) as temporary:
-            coverage = _write(simulated, as_tensors(used[0], spec), temporary)
-            simulation = Simulation(run_torch(simulated, held, spec), how) if simulated is not eager else None
-            actual = run_artifact(ExecutorchBackend(), temporary, held, spec)
-            return measured(out, coverage, spec, run_torch(eager, held, spec), simulation, actual, _ARTIFACT_HOW)
+def lower_xnnpack(request: LoweringRequest) -> dict[TargetKind, LoweredArtifact]:
+    """Quantize with PT2E, lower, run; for ``executorch-xnnpack``."""
+    target, out = request.only
+    spec, precision, keep_fp32 = request.spec, request.precision, request.keep_fp32
+    used, held = hold_back(request.calibration, spec)
+    eager = frozen(request.module(), keep_fp32)
+    simulated, how = eager, "the PT2E fake-quantized model in torch"
+    if precision is Precision.INT8:
+        inputs = [as_tensors(sample, spec) for sample in used]
+        simulated = quantize_static(eager, inputs, keep_fp32=keep_fp32, progress=request.progress)
+    elif precision in _WEIGHT_BITS:
+        simulated = quantize_linears(eager, _WEIGHT_BITS[precision], keep_fp32, request.guidance)
+        how = _TORCHAO
+    with replacing(out) as temporary:
+        coverage = _write(simulated, as_tensors(used[0], spec), temporary)
+        simulation = Simulation(run_torch(simulated, held, spec), how) if simulated is not eager else None
+        actual = run_artifact(ExecutorchBackend(), temporary, held, spec)
+        reference = run_torch(eager, held, spec)
+        return {target: measured(out, coverage, spec, reference, simulation, actual, _ARTIFACT_HOW)}
 
 
 def _write(model: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> Coverage:

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -11,15 +11,10 @@ import onnxruntime as ort
 import torch
 from torch import Tensor, nn
 
-from pocketcrafter.export.lower.base import (
+from pocketcrafter.export.lower.measure import (
     EAGER,
-    LoweredArtifact,
-    Progress,
-    Sample,
     Simulation,
     as_tensors,
-    check_precision,
-    frozen,
     hold_back,
     measured,
     run_artifact,
@@ -29,9 +24,11 @@ from pocketcrafter.export.lower.onnx.coverage import onnx_coverage
 from pocketcrafter.export.lower.onnx.fusions import fused
 from pocketcrafter.export.lower.onnx.scales import scales_in_convolutions
 from pocketcrafter.export.lower.onnx.shuffles import shuffled_whole
+from pocketcrafter.export.lower.programs import frozen
+from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest, Progress, Sample
 from pocketcrafter.export.precisions import WEIGHT_BITS
 from pocketcrafter.quantize.algorithms.blocks import Blocks
-from pocketcrafter.quantize.algorithms.rounding import NEAREST, Guidance, blocks_of
+from pocketcrafter.quantize.algorithms.rounding import blocks_of
 from pocketcrafter.quantize.onnx.dynamic import quantize_onnx_dynamic
 from pocketcrafter.quantize.onnx.float16_storage import stored_in_halves
 from pocketcrafter.quantize.onnx.graph import strip_metadata
@@ -46,7 +43,7 @@ from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import ComponentSpec, Role
 from pocketcrafter.runtime.files import move
-from pocketcrafter.runtime.targets import ONNX
+from pocketcrafter.runtime.targets import TargetKind
 
 _OPSET: Final = 20
 SIMULATED: Final = "the QDQ graph in float32 (ONNX Runtime without graph optimization)"
@@ -65,80 +62,34 @@ _EXPORTED: Final = "the exported graph in float32 (ONNX Runtime without graph op
 _ARTIFACT_HOW: Final = "The .onnx in ONNX Runtime on this machine's CPU"
 
 
-@dataclass(frozen=True)
-class OnnxLowering:
-    """Lowers to ``onnx``.
+def lower_onnx(request: LoweringRequest) -> dict[TargetKind, LoweredArtifact]:
+    """Export, quantize to QDQ, run; for ``onnx``.
 
-    Attributes
-    ----------
-    guidance
-        How weights are rounded.
-    for_cpu
-        Whether ONNX Runtime's kernels are to run what comes out; a compiler for another processor wants INT8 as it is.
+    ONNX Runtime, not torch, is what simulates here: without graph optimization it runs each QDQ pair as it is written
+    and everything between in float32. With optimization the same pairs run on INT8 kernels: rung 2. A condition's
+    factors are simulated as products of their own, whose roundings the artifact, where convolutions take them, does not
+    have. Of 16-bit activations ONNX Runtime has no kernels: such a file is what QNN compiles, run in float32 between
+    its pairs. Of a graph that another exporter wrote, full precision is that graph, and weights are rounded to the
+    nearest.
     """
+    target, out = request.only
+    used, held = hold_back(request.calibration, request.spec)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+        source = _source(request, used, held, Path(folder) / "fp32.onnx")
+        return {target: _lowered(source, request, used, held, out)}
 
-    guidance: Guidance = NEAREST
-    for_cpu: bool = True
 
-    def guided(self, guidance: Guidance) -> "OnnxLowering":
-        """Return the lowering that rounds weights by a guidance; see `pocketcrafter.export.lower.base.Guided`."""
-        return replace(self, guidance=guidance)
-
-    def lower(
-        self,
-        model: nn.Module,
-        spec: ComponentSpec,
-        calibration: Sequence[Sample],
-        precision: Precision,
-        out: Path,
-        *,
-        keep_fp32: tuple[str, ...] = (),
-        progress: Progress | None = None,
-    ) -> LoweredArtifact:
-        """Export, quantize to QDQ, run; see :meth:`pocketcrafter.export.lower.base.Lowering.lower`.
-
-        ONNX Runtime, not torch, is what simulates here: without graph optimization it runs each QDQ pair as it is
-        written and everything between in float32. With optimization the same pairs run on INT8 kernels: rung 2. A
-        condition's factors are simulated as products of their own, whose roundings the artifact, where convolutions
-        take them, does not have. Of 16-bit activations ONNX Runtime has no kernels: such a file is what QNN compiles,
-        run in float32 between its pairs.
-        """
-        check_precision(ONNX, precision)
-        used, held = hold_back(calibration, spec)
-        eager = frozen(model, keep_fp32)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
-            exported = Path(folder) / "fp32.onnx"
-            export_onnx(eager, as_tensors(used[0], spec), spec, exported)
-            rounded = None
-            if precision in WEIGHT_BITS:
-                rounded = blocks_of(eager, WEIGHT_BITS[precision], self.guidance, keep_fp32, brief=True)
-            source = _Source(exported, run_torch(eager, held, spec), EAGER, self.for_cpu, keep_fp32, rounded)
-            return _lowered(source, spec, used, held, precision, out, progress)
-
-    def lower_graph(
-        self,
-        graph: onnx.ModelProto,
-        spec: ComponentSpec,
-        calibration: Sequence[Sample],
-        precision: Precision,
-        out: Path,
-    ) -> LoweredArtifact:
-        """Lower what another exporter wrote; full precision is that graph, weights are rounded to the nearest.
-
-        Parameters
-        ----------
-        graph
-            In float32, with static shapes and the spec's names; left as it is.
-        spec, calibration, precision, out
-            As in :meth:`lower`.
-        """
-        check_precision(ONNX, precision)
-        used, held = hold_back(calibration, spec)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
-            exported = Path(folder) / "fp32.onnx"
-            onnx.save(graph, exported)
-            source = _Source(exported, simulate(exported, held, spec), _EXPORTED, self.for_cpu)
-            return _lowered(source, spec, used, held, precision, out)
+def _source(request: LoweringRequest, used: Sequence[Sample], held: Sequence[Sample], path: Path) -> "_Source":
+    spec, precision = request.spec, request.precision
+    if isinstance(request.network, onnx.ModelProto):
+        onnx.save(request.network, path)
+        return _Source(path, simulate(path, held, spec), _EXPORTED)
+    eager = frozen(request.module(), request.keep_fp32)
+    export_onnx(eager, as_tensors(used[0], spec), spec, path)
+    rounded = None
+    if precision in WEIGHT_BITS:
+        rounded = blocks_of(eager, WEIGHT_BITS[precision], request.guidance, request.keep_fp32, brief=True)
+    return _Source(path, run_torch(eager, held, spec), EAGER, rounded)
 
 
 @dataclass(frozen=True)
@@ -148,30 +99,23 @@ class _Source:
     graph: Path
     reference: Sequence[Mapping[str, FloatArray]]
     how: str
-    for_cpu: bool
-    keep_fp32: tuple[str, ...] = ()
     rounded: Mapping[str, Blocks] | None = None
     """Weights that were rounded already, by module."""
 
 
 def _lowered(
-    source: _Source,
-    spec: ComponentSpec,
-    used: Sequence[Sample],
-    held: Sequence[Sample],
-    precision: Precision,
-    out: Path,
-    progress: Progress | None = None,
+    source: _Source, request: LoweringRequest, used: Sequence[Sample], held: Sequence[Sample], out: Path
 ) -> LoweredArtifact:
-    folder, keep_fp32 = source.graph.parent, source.keep_fp32
+    spec, precision, keep_fp32 = request.spec, request.precision, request.keep_fp32
+    folder = source.graph.parent
     made = folder / "made.onnx"
     simulation = None
     if precision in STATIC:
-        shaped = source.for_cpu and precision is Precision.INT8
+        shaped = precision is Precision.INT8 and not request.to_compile
         graph = folder / "shuffled.onnx" if shaped else source.graph
         if shaped:
             onnx.save(shuffled_whole(onnx.load(source.graph)), graph)
-        quantize_static(precision, graph, used, made, keep_fp32=keep_fp32, progress=progress)
+        quantize_static(precision, graph, used, made, keep_fp32=keep_fp32, progress=request.progress)
         simulation = Simulation(simulate(made, held, spec), SIMULATED)
         if shaped:
             onnx.save(scales_in_convolutions(onnx.load(made)), made)

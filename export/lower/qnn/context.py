@@ -1,38 +1,23 @@
 """ONNX Runtime context models (EPContext) for Snapdragon's Hexagon processors: compiled by QNN, run on its emulator."""
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import onnx
-from torch import nn
 
-from pocketcrafter.export.lower.base import (
-    SLOWLY,
-    LoweredArtifact,
-    Progress,
-    Sample,
-    Simulation,
-    check_precision,
-    frozen,
-    hold_back,
-    measured,
-    on_the_cpu,
-    run_torch,
-)
-from pocketcrafter.export.lower.onnx.lowering import SIMULATED, OnnxLowering, simulate
+from pocketcrafter.export.lower.measure import SLOWLY, Simulation, hold_back, measured, run_torch
+from pocketcrafter.export.lower.onnx.lowering import SIMULATED, simulate
+from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.export.lower.qnn.soc import SOC_ID_AT, SOC_IDS, check_socs, soc_of
-from pocketcrafter.export.precisions import compiled_precision
-from pocketcrafter.runtime.backends.qnn import run_qnn, why_no_qnn
+from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest
+from pocketcrafter.runtime.backends.qnn import run_qnn
 from pocketcrafter.runtime.bundle.results import Coverage, Precision
-from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError, GateError
 from pocketcrafter.runtime.files import move, replacing
 from pocketcrafter.runtime.targets import Soc, TargetKind
 
-_SOURCE: Final = "source.onnx"
 _CONTEXT: Final = "EPContext"
 _BINARY: Final = "ep_cache_context"
 _PAIRS: Final = frozenset({"QuantizeLinear", "DequantizeLinear"})
@@ -53,97 +38,46 @@ class ContextFacts:
     """Operators that the HTP did not take: type and name."""
 
 
-class QnnContextLowering:
-    """Lowers to ``qnn-context:<soc>``."""
+def lower_qnn_context(request: LoweringRequest) -> dict[TargetKind, LoweredArtifact]:
+    """Compile an artifact of the `onnx` target and emulate it; for ``qnn-context:<soc>``.
 
-    def __init__(self, target: TargetKind) -> None:
-        self._target = target
-        self._soc = soc_of(target)
+    ``fp32`` is the model of the `onnx` target: the HTP computes no float32, and the phone's CPU runs it. Integers take
+    the very QDQ model of the `onnx` target, whose float32 parts the HTP computes in float16; ``fp16`` computes all in
+    it. The binaries of two runs are equal in what they compute, not in their bytes.
 
-    def lower(
-        self,
-        model: nn.Module,
-        spec: ComponentSpec,
-        calibration: Sequence[Sample],
-        precision: Precision,
-        out: Path,
-        *,
-        keep_fp32: tuple[str, ...] = (),
-        progress: Progress | None = None,
-    ) -> LoweredArtifact:
-        """Quantize to QDQ, compile, emulate; see :meth:`pocketcrafter.export.lower.base.Lowering.lower`.
-
-        ``fp32`` is the model of the `onnx` target: the HTP computes no float32, and the phone's CPU runs it. Integers
-        take the very QDQ model of the `onnx` target, whose float32 parts the HTP computes in float16; ``fp16`` computes
-        all in it. The binaries of two runs are equal in what they compute, not in their bytes.
-
-        Raises
-        ------
-        CpuFallbackError
-            If the HTP does not take an operator, which it names.
-        WrongSocError
-            If the binary is for another system-on-chip.
-        BackendError
-            If QNN is missing or fails.
-        """
-        check_precision(self._target, precision)
-        if precision is Precision.FP32:
-            return on_the_cpu(OnnxLowering().lower(model, spec, calibration, precision, out, progress=progress))
-        self._check_installed()
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
-            source = OnnxLowering(for_cpu=False).lower(
-                model,
-                spec,
-                calibration,
-                compiled_precision(precision),
-                Path(folder) / _SOURCE,
-                keep_fp32=keep_fp32,
-                progress=progress,
-            )
-            return self.compile(source, model, spec, calibration, precision, out)
-
-    def compile(
-        self,
-        source: LoweredArtifact,
-        model: nn.Module,
-        spec: ComponentSpec,
-        calibration: Sequence[Sample],
-        precision: Precision,
-        out: Path,
-    ) -> LoweredArtifact:
-        """Compile an artifact of the `onnx` target and emulate it; see `pocketcrafter.export.lower.base.Compiling`.
-
-        Raises
-        ------
-        CpuFallbackError, WrongSocError, BackendError
-            As :meth:`lower`.
-        """
-        check_precision(self._target, precision)
-        self._check_installed()
-        _, held = hold_back(calibration, spec, SLOWLY)
-        simulation = None
-        if precision is not Precision.FP16:
-            simulation = Simulation(simulate(source.path, held, spec), SIMULATED)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
-            made = Path(folder) / "made.onnx"
-            subgraphs = compile_context(source.path, self._soc, made).subgraphs
-            _, emulated = run_qnn(made, held)
-            coverage = Coverage(
-                macs_total=source.coverage.macs_total,
-                macs_delegated=source.coverage.macs_total,
-                delegated_ops=sum(n.op_type not in _PAIRS for n in onnx.load(source.path).graph.node),
-                subgraphs=subgraphs,
-            )
-            how = f"The binary for {self._soc} on QNN's HTP emulator (x86, no device)"
-            eager = run_torch(frozen(model, ()), held, spec)
-            result = measured(out, coverage, spec, eager, simulation, emulated, how)
-            move(made, out)
-        # Rung 1 is the source's, on all samples held back: the emulator has time for few.
-        return replace(result, rung1=source.rung1, rung1_how=source.rung1_how)
-
-    def _check_installed(self) -> None:
-        if reason := why_no_qnn():
-            raise BackendError(f"{self._target} cannot be built: {reason}")
+    Raises
+    ------
+    CpuFallbackError
+        If the HTP does not take an operator, which it names.
+    WrongSocError
+        If the binary is for another system-on-chip.
+    BackendError
+        If QNN fails.
+    """
+    target, out = request.only
+    spec, soc, source = request.spec, soc_of(target), request.source
+    if source is None:
+        raise TypeError(f"{target} is compiled from an artifact of another target, and the request has none")
+    _, held = hold_back(request.calibration, spec, SLOWLY)
+    simulation = None
+    if request.precision is not Precision.FP16:
+        simulation = Simulation(simulate(source.path, held, spec), SIMULATED)
+    eager = run_torch(frozen(request.module(), request.keep_fp32), held, spec)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+        made = Path(folder) / "made.onnx"
+        subgraphs = compile_context(source.path, soc, made).subgraphs
+        _, emulated = run_qnn(made, held)
+        coverage = Coverage(
+            macs_total=source.coverage.macs_total,
+            macs_delegated=source.coverage.macs_total,
+            delegated_ops=sum(n.op_type not in _PAIRS for n in onnx.load(source.path).graph.node),
+            subgraphs=subgraphs,
+        )
+        how = f"The binary for {soc} on QNN's HTP emulator (x86, no device)"
+        result = measured(out, coverage, spec, eager, simulation, emulated, how)
+        move(made, out)
+    # Rung 1 is the source's, on all samples held back: the emulator has time for few.
+    return {target: replace(result, rung1=source.rung1, rung1_how=source.rung1_how)}
 
 
 def compile_context(quantized: Path, soc: Soc, out: Path) -> ContextFacts:

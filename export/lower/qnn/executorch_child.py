@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from pocketcrafter.export.lower.executorch.coverage import torch_coverage
-from pocketcrafter.export.lower.fx_patches import quicken
+from pocketcrafter.export.lower.fx_patches import patch_fx
 from pocketcrafter.export.lower.qnn.soc import SOC_ID_AT
 from pocketcrafter.quantize.modules import outputs_of
 from pocketcrafter.quantize.torch.qnn import QnnScheme, quantize_qnn
@@ -69,7 +69,7 @@ class Compiled(Config):
 
 def work(folder: Path, tell: Told) -> None:
     """Do the job that lies in a folder."""
-    quicken()
+    patch_fx()
     job = LowerJob.model_validate_json((folder / JOB).read_bytes())
     program = torch.export.load(folder / EXPORTED)
     first = _tensors(folder, 0)

@@ -14,7 +14,7 @@ from pocketcrafter.export.backend import WEIGHTS
 from pocketcrafter.export.calibration import PHOTOS, samples
 from pocketcrafter.export.distill.cli import distill
 from pocketcrafter.export.distill.equalization import equalized
-from pocketcrafter.export.lower.base import as_tensors
+from pocketcrafter.export.lower.measure import as_tensors
 from pocketcrafter.export.models import restore_network
 from pocketcrafter.export.models.blocks import ScaledBlock
 from pocketcrafter.export.models.restore import Restore, RestoreConfig

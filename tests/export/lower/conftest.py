@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pocketcrafter.export.lower.base import Sample
+from pocketcrafter.export.lower.request import Sample
 from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
 from pocketcrafter.runtime.pocket import Pocket
 

@@ -12,9 +12,10 @@ import torch
 from click.testing import CliRunner
 from torch import Tensor, nn
 
-from pocketcrafter.export.lower.base import LoweredArtifact, Sample, run_torch
-from pocketcrafter.export.lower.coreml.convert import CoremlOs, convert, exported
-from pocketcrafter.export.lower.registry import LOWERINGS
+from pocketcrafter.export.lower.coreml.convert import convert, exported
+from pocketcrafter.export.lower.lowerings import lower
+from pocketcrafter.export.lower.measure import run_torch
+from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest, Sample
 from pocketcrafter.export.models import load_component
 from pocketcrafter.quantize.torch.coreml_weights import quantize_weights
 from pocketcrafter.runtime.backends.base import LayerwiseBackend
@@ -56,7 +57,7 @@ def fp16(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> LoweredArtifact:
     out = tmp_path_factory.mktemp("fp16") / "restore.mlpackage"
-    return LOWERINGS[_IOS18].lower(make_restore(), spec, samples, Precision.FP16, out)
+    return lower(LoweringRequest(make_restore(), spec, samples, Precision.FP16, {_IOS18: out}))[_IOS18]
 
 
 def test_fp16_package_is_the_network_up_to_float16(
@@ -74,7 +75,9 @@ def test_fp16_package_is_the_network_up_to_float16(
 def test_the_same_network_gives_the_same_bytes_that_name_no_path(
     fp16: LoweredArtifact, restore: nn.Module, spec: ComponentSpec, samples: list[Sample], tmp_path: Path
 ) -> None:
-    second = LOWERINGS[_IOS18].lower(restore, spec, samples, Precision.FP16, tmp_path / "second.mlpackage")
+    second = lower(LoweringRequest(restore, spec, samples, Precision.FP16, {_IOS18: tmp_path / "second.mlpackage"}))[
+        _IOS18
+    ]
     first = _bytes(fp16.path)
     assert _bytes(second.path) == first
     assert not any(str(Path(__file__).parents[3]).encode() in content for content in first.values())
@@ -84,7 +87,9 @@ def test_the_same_network_gives_the_same_bytes_that_name_no_path(
 def test_older_and_newer_systems_get_the_same_network(
     target: TargetKind, restore: nn.Module, spec: ComponentSpec, samples: list[Sample], tmp_path: Path
 ) -> None:
-    lowered = LOWERINGS[target].lower(restore, spec, samples, Precision.FP16, tmp_path / "restore.mlpackage")
+    lowered = lower(LoweringRequest(restore, spec, samples, Precision.FP16, {target: tmp_path / "restore.mlpackage"}))[
+        target
+    ]
     assert lowered.rung2[0].reaches(60)
 
 
@@ -93,7 +98,9 @@ def test_shipped_tone_climbs_the_ladder_in_int8(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     samples = [{t.name: rng.random(t.shape, np.float32) for t in spec.inputs} for _ in range(2)]
     model = load_component(Pocket.TONE, _WEIGHTS / "tone.safetensors")
-    lowered = LOWERINGS[_IOS18].lower(model, spec, samples, Precision.INT8, tmp_path / "tone.mlpackage")
+    lowered = lower(LoweringRequest(model, spec, samples, Precision.INT8, {_IOS18: tmp_path / "tone.mlpackage"}))[
+        _IOS18
+    ]
     assert lowered.rung1[0].reaches(40)
     assert lowered.rung2[0].reaches(60)
     size = sum(len(content) for content in _bytes(lowered.path).values())
@@ -127,9 +134,11 @@ def test_a_failure_leaves_nothing_behind(
 ) -> None:
     out = tmp_path / "restore.mlpackage"
     with pytest.raises(ConfigError, match=r"has no a16w8: .* The nearest is int8; it has fp32, fp16, int8"):
-        LOWERINGS[_IOS18].lower(restore, spec, samples, Precision.A16W8, out)
+        lower(LoweringRequest(restore, spec, samples, Precision.A16W8, {_IOS18: out}))[_IOS18]
     with pytest.raises(ConfigError, match="keep_fp32"):
-        LOWERINGS[_IOS18].lower(restore, spec, samples, Precision.FP16, out, keep_fp32=("no_such_module",))
+        lower(LoweringRequest(restore, spec, samples, Precision.FP16, {_IOS18: out}, keep_fp32=("no_such_module",)))[
+            _IOS18
+        ]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -137,8 +146,8 @@ def test_without_coremltools_the_extra_is_named(
     restore: nn.Module, spec: ComponentSpec, samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "coremltools", None)
-    with pytest.raises(BackendError, match=r"pip install 'pocketcrafter\[coreml\]'"):
-        LOWERINGS[_IOS18].lower(restore, spec, samples, Precision.FP16, tmp_path / "restore.mlpackage")
+    with pytest.raises(BackendError, match=r"pip install 'pocketcrafter\[build,coreml\]'"):
+        lower(LoweringRequest(restore, spec, samples, Precision.FP16, {_IOS18: tmp_path / "restore.mlpackage"}))[_IOS18]
 
 
 def test_the_backend_names_the_layer_that_float16_cannot_hold(
@@ -154,7 +163,7 @@ def test_the_backend_names_the_layer_that_float16_cannot_hold(
     assert found is None
     assert exact["restored"].shape == spec.outputs[0].shape
     inputs = tuple(torch.tensor(samples[0][t.name].copy()) for t in spec.inputs)
-    convert(exported(Loud(), inputs), spec, CoremlOs.IOS18, tmp_path / "loud.mlpackage", half=True)
+    convert(exported(Loud(), inputs), spec, 18, tmp_path / "loud.mlpackage", half=True)
     exact, found = backend.first_divergence(tmp_path / "loud.mlpackage", spec, samples[0])
     assert found is not None
     assert (found.kind, np.isfinite(exact["restored"]).all()) == ("cast", True)

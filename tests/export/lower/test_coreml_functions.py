@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from pocketcrafter.export.backend import WEIGHTS
-from pocketcrafter.export.lower.coreml.convert import CoremlOs
 from pocketcrafter.export.lower.coreml.functions import PREFILL_STEPS, convert_functions, stateful_form
 from pocketcrafter.export.lower.coreml.session import open_package
 from pocketcrafter.export.lower.coreml.stateful_decoder import StatefulDecoder, rehearse
@@ -34,6 +33,7 @@ from pocketcrafter.runtime.prose.prompt import LADDERS, prompt_words
 from pocketcrafter.runtime.prose.prompt import Mode as Length
 from pocketcrafter.runtime.prose.tokenizer import Words
 from pocketcrafter.runtime.prose.writer import Steps
+from pocketcrafter.runtime.targets import TARGETS
 
 pytest.importorskip("coremltools")
 
@@ -50,9 +50,9 @@ def decoder() -> nn.Module:
 @pytest.fixture(scope="module")
 def package(decoder: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("package") / "decoder.mlpackage"
-    form = stateful_form(decoder, CoremlOs.IOS18)
+    form = stateful_form(decoder)
     assert form is not None
-    convert_functions(form, form.exported(), CoremlOs.IOS18, path, half=True)
+    convert_functions(form, form.exported(), 18, path, half=True)
     return path
 
 
@@ -158,9 +158,9 @@ def test_many_positions_at_once_are_the_same_as_one_after_the_other(rows: int) -
 
 
 def test_systems_that_keep_nothing_and_networks_that_need_not_have_one_function(decoder: nn.Module) -> None:
-    assert stateful_form(decoder, CoremlOs.IOS17) is None
-    assert stateful_form(nn.Linear(2, 2), CoremlOs.IOS26) is None
-    form = stateful_form(decoder, CoremlOs.IOS26)
+    assert [kind for kind, row in TARGETS.items() if kind.family == "coreml" and not row.state] == ["coreml:ios17"]
+    assert stateful_form(nn.Linear(2, 2)) is None
+    form = stateful_form(decoder)
     assert form is not None
     decode, prefill = (function.about for function in form.functions)
     assert (decode.inputs, decode.outputs, decode.states) == (SPEC.inputs[:3], SPEC.outputs, SPEC.inputs[3:])

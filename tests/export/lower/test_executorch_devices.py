@@ -10,9 +10,10 @@ from torch.nn import functional as F
 
 from pocketcrafter.export.builder.preflight import PreflightError, check_targets
 from pocketcrafter.export.coreml_backend import MilBackend
-from pocketcrafter.export.lower.base import LoweredArtifact, Sample
 from pocketcrafter.export.lower.executorch.vendor import VendorSdkError
-from pocketcrafter.export.lower.registry import LOWERINGS
+from pocketcrafter.export.lower.lowerings import LOWERINGS, lower
+from pocketcrafter.export.lower.profiles import PROFILES
+from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest, Sample
 from pocketcrafter.runtime.backends.registry import get_backend, why_unusable
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.capabilities import why_not_buildable
@@ -36,7 +37,7 @@ def coreml(
 ) -> LoweredArtifact:
     pytest.importorskip("coremltools")
     out = tmp_path_factory.mktemp("coreml") / "restore.pte"
-    return LOWERINGS[_COREML].lower(make_restore(), spec, samples, Precision.FP16, out)
+    return lower(LoweringRequest(make_restore(), spec, samples, Precision.FP16, {_COREML: out}))[_COREML]
 
 
 def test_the_package_in_a_program_is_the_network_up_to_float16(
@@ -65,7 +66,7 @@ def test_a_program_whose_package_is_another_network_is_refused(
     with pytest.raises(
         GateError, match=r"executorch-coreml: converted in float32, `restored` is .* dB from the network"
     ):
-        LOWERINGS[_COREML].lower(Gelu(), spec, samples, Precision.FP16, tmp_path / "restore.pte")
+        lower(LoweringRequest(Gelu(), spec, samples, Precision.FP16, {_COREML: tmp_path / "restore.pte"}))[_COREML]
     assert not any(tmp_path.iterdir())
 
 
@@ -75,7 +76,9 @@ def test_a_program_of_another_contract_or_backend_is_refused(
     other = spec.model_copy(update={"inputs": spec.inputs[:1]})
     with pytest.raises(BackendError, match="contract of `restore`"):
         MilBackend().open(coreml.path, other, 1)
-    made = LOWERINGS[XNNPACK].lower(restore, spec, samples[:2], Precision.FP32, tmp_path / "restore.pte")
+    made = lower(LoweringRequest(restore, spec, samples[:2], Precision.FP32, {XNNPACK: tmp_path / "restore.pte"}))[
+        XNNPACK
+    ]
     with pytest.raises(BackendError, match="XnnpackBackend; the interpreter runs CoreMLBackend alone"):
         MilBackend().open(made.path, spec, 1)
     (tmp_path / "noise.pte").write_bytes(bytes(range(256)))
@@ -88,13 +91,15 @@ def test_int8_weights_cannot_spare_a_module(
 ) -> None:
     pytest.importorskip("coremltools")
     with pytest.raises(ConfigError, match="cannot keep tail beside int8 weights"):
-        LOWERINGS[_COREML].lower(restore, spec, samples, Precision.INT8, tmp_path / "a.pte", keep_fp32=("tail",))
+        lower(
+            LoweringRequest(restore, spec, samples, Precision.INT8, {_COREML: tmp_path / "a.pte"}, keep_fp32=("tail",))
+        )[_COREML]
 
 
 def test_vulkan_takes_all_and_says_that_nothing_ran_it(
     restore: nn.Module, spec: ComponentSpec, samples: list[Sample], tmp_path: Path
 ) -> None:
-    made = LOWERINGS[_VULKAN].lower(restore, spec, samples, Precision.FP16, tmp_path / "restore.pte")
+    made = lower(LoweringRequest(restore, spec, samples, Precision.FP16, {_VULKAN: tmp_path / "restore.pte"}))[_VULKAN]
     assert (made.coverage.share, made.coverage.subgraphs, made.coverage.fallbacks) == (1, 1, ())
     assert (made.rung1, made.rung2) == ((), ())
     assert "a phone must" in made.rung2_how
@@ -112,7 +117,9 @@ def test_vulkan_gets_logarithms_and_what_it_leaves_outside_is_named(
         def forward(self, tile: Tensor, amounts: Tensor) -> Tensor:
             return torch.log(tile + 1) + torch.acos(amounts[:, :1].reshape(1, 1, 1, 1) / 2)
 
-    coverage = LOWERINGS[_VULKAN].lower(Odd(), spec, samples, Precision.FP16, tmp_path / "odd.pte").coverage
+    coverage = lower(LoweringRequest(Odd(), spec, samples, Precision.FP16, {_VULKAN: tmp_path / "odd.pte"}))[
+        _VULKAN
+    ].coverage
     assert [(f.op, f.allowed) for f in coverage.fallbacks] == [("aten.acos.default", False)]
     assert "Vulkan does not take it" in coverage.fallbacks[0].reason
 
@@ -131,8 +138,8 @@ def test_a_vendors_target_names_its_sdk_and_variable_before_any_work(
     monkeypatch.delenv(variable, raising=False)
     with pytest.raises(PreflightError, match=f"{target}: needs the vendor SDK {sdk} .*set {variable} to"):
         check_targets([target])
-    with pytest.raises(VendorSdkError, match=f"needs the vendor SDK {sdk} .*{variable} is not set"):
-        LOWERINGS[target].lower(restore, spec, samples, Precision.FP16, tmp_path / "a.pte")
+    with pytest.raises(BackendError, match=f"cannot be built: needs the vendor SDK {sdk} .*{variable} is not set"):
+        lower(LoweringRequest(restore, spec, samples, Precision.FP16, {target: tmp_path / "a.pte"}))[target]
     monkeypatch.setenv(variable, str(tmp_path / "gone"))
     with pytest.raises(PreflightError, match="which is no folder"):
         check_targets([target])
@@ -152,9 +159,9 @@ def test_a_folder_that_holds_no_sdk_is_told_from_the_real_backend(
     monkeypatch.setenv(variable, str(tmp_path))
     check_targets([target])
     with pytest.raises(VendorSdkError, match=f"{sdk} in .* cannot be loaded"):
-        LOWERINGS[target].lower(restore, spec, samples, Precision.FP16, tmp_path / "a.pte")
+        lower(LoweringRequest(restore, spec, samples, Precision.FP16, {target: tmp_path / "a.pte"}))[target]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_every_target_tells_what_it_can_do() -> None:
-    assert set(TARGETS) == set(LOWERINGS)
+def test_every_target_has_a_profile_and_a_lowering() -> None:
+    assert {target.family for target in TARGETS} == set(PROFILES) == set(LOWERINGS)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from torch import nn
 
-from pocketcrafter.export.lower.base import LoweredArtifact, Sample, Together
+from pocketcrafter.export.lower.lowerings import lower
 from pocketcrafter.export.lower.qnn.soc import WrongSocError, check_socs
-from pocketcrafter.export.lower.registry import LOWERINGS
+from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest, Sample
 from pocketcrafter.runtime.backends.executorch_qnn import ExecutorchQnnBackend, why_no_executorch_qnn
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import ComponentSpec
@@ -34,9 +34,7 @@ def together(
     folder: Path, make_restore: Callable[[], nn.Module], spec: ComponentSpec, samples: list[Sample]
 ) -> dict[TargetKind, LoweredArtifact]:
     outs = {target: folder / f"{TARGETS[target].soc}.pte" for target in (_SM8650, _SM8850)}
-    lowering = LOWERINGS[_SM8850]
-    assert isinstance(lowering, Together)
-    return lowering.lower_together(make_restore(), spec, samples, Precision.A16W8, outs)
+    return lower(LoweringRequest(make_restore(), spec, samples, Precision.A16W8, outs))
 
 
 @pytest.fixture(scope="module")
@@ -101,14 +99,18 @@ def test_floats_among_integers_are_refused_with_the_way_out(
     make_restore: Callable[[], nn.Module], spec: ComponentSpec, samples: list[Sample], tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=r"cannot keep tail .*in fp16, or for qnn-context:sm8850"):
-        LOWERINGS[_SM8850].lower(
-            make_restore(), spec, samples, Precision.INT8, tmp_path / "restore.pte", keep_fp32=("tail",)
-        )
+        lower(
+            LoweringRequest(
+                make_restore(), spec, samples, Precision.INT8, {_SM8850: tmp_path / "restore.pte"}, keep_fp32=("tail",)
+            )
+        )[_SM8850]
 
 
 def test_other_precisions_are_refused_with_what_there_is(
     make_restore: Callable[[], nn.Module], spec: ComponentSpec, samples: list[Sample], tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=r"has no w4: .* nearest is a16w4; it has fp32, fp16, int8, a16w8, a16w4"):
-        LOWERINGS[_SM8850].lower(make_restore(), spec, samples, Precision.W4, tmp_path / "restore.pte")
+        lower(LoweringRequest(make_restore(), spec, samples, Precision.W4, {_SM8850: tmp_path / "restore.pte"}))[
+            _SM8850
+        ]
     assert list(tmp_path.iterdir()) == []

@@ -12,8 +12,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pocketcrafter.export.lower.base import SLOWLY, LoweredArtifact, Sample, frozen, hold_back
-from pocketcrafter.export.lower.registry import LOWERINGS
+from pocketcrafter.export.lower.lowerings import lower
+from pocketcrafter.export.lower.measure import SLOWLY, hold_back
+from pocketcrafter.export.lower.programs import frozen
+from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest, Sample
 from pocketcrafter.runtime.backends.registry import usable_backend
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import ComponentSpec
@@ -55,14 +57,16 @@ def int8(
 ) -> _Lowered:
     told: list[tuple[int, int]] = []
     out = _out(tmp_path_factory.mktemp("int8"), target)
-    artifact = LOWERINGS[target].lower(
-        make_restore(),
-        spec,
-        samples,
-        Precision.INT8,
-        out,
-        progress=lambda done, total: told.append((done, total)),
-    )
+    artifact = lower(
+        LoweringRequest(
+            make_restore(),
+            spec,
+            samples,
+            Precision.INT8,
+            {target: out},
+            progress=lambda done, total: told.append((done, total)),
+        )
+    )[target]
     return _Lowered(artifact, told)
 
 
@@ -88,7 +92,7 @@ def test_running_a_program_does_not_import_the_compiler(
     make_restore: Callable[[], nn.Module], spec: ComponentSpec, samples: list[Sample], tmp_path: Path
 ) -> None:
     out = tmp_path / "restore.pte"
-    LOWERINGS[XNNPACK].lower(make_restore(), spec, samples, Precision.FP32, out)
+    lower(LoweringRequest(make_restore(), spec, samples, Precision.FP32, {XNNPACK: out}))[XNNPACK]
     (tmp_path / "spec.json").write_text(spec.model_dump_json())
     ran = """
 import sys
@@ -106,7 +110,7 @@ print([name for name in ("executorch.exir", "torch._dynamo") if name in sys.modu
 def test_full_precision_artifact_is_the_model(
     target: TargetKind, restore: nn.Module, spec: ComponentSpec, samples: list[Sample], tmp_path: Path
 ) -> None:
-    lowered = LOWERINGS[target].lower(restore, spec, samples, Precision.FP32, _out(tmp_path, target))
+    lowered = lower(LoweringRequest(restore, spec, samples, Precision.FP32, {target: _out(tmp_path, target)}))[target]
     assert lowered.rung1 == ()
     assert lowered.rung2[0].reaches(100)
     assert lowered.coverage.share == 1
@@ -118,7 +122,7 @@ def test_a_correction_that_is_always_zero_leaves_the_picture_bit_by_bit(
     """Outputs without range must not trip a backend, nor may the picture's own residual be rounded."""
     for parameter in restore.get_submodule("tail").parameters():
         nn.init.zeros_(parameter)
-    lowered = LOWERINGS[target].lower(restore, spec, samples, Precision.INT8, _out(tmp_path, target))
+    lowered = lower(LoweringRequest(restore, spec, samples, Precision.INT8, {target: _out(tmp_path, target)}))[target]
     session = usable_backend(TARGETS[target].backend).open(lowered.path, spec, 1)
     np.testing.assert_array_equal(session.run(samples[0])["restored"], samples[0]["tile"])
 
@@ -133,7 +137,7 @@ def test_the_same_inputs_give_the_same_bytes_that_name_no_path(
 ) -> None:
     first = int8.artifact.path.read_bytes()
     out = _out(tmp_path, target, "second")
-    second = LOWERINGS[target].lower(restore, spec, samples, Precision.INT8, out).path.read_bytes()
+    second = lower(LoweringRequest(restore, spec, samples, Precision.INT8, {target: out}))[target].path.read_bytes()
     assert first == second
     assert str(Path(__file__).parents[3]).encode() not in first
 
@@ -142,18 +146,22 @@ def test_a_failure_leaves_nothing_behind(
     target: TargetKind, restore: nn.Module, spec: ComponentSpec, samples: list[Sample], tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match="keep_fp32"):
-        LOWERINGS[target].lower(
-            restore, spec, samples, Precision.INT8, _out(tmp_path, target), keep_fp32=("no_such_module",)
-        )
+        lower(
+            LoweringRequest(
+                restore, spec, samples, Precision.INT8, {target: _out(tmp_path, target)}, keep_fp32=("no_such_module",)
+            )
+        )[target]
     with pytest.raises(ConfigError, match="two samples"):
-        LOWERINGS[target].lower(restore, spec, samples[:1], Precision.INT8, _out(tmp_path, target))
+        lower(LoweringRequest(restore, spec, samples[:1], Precision.INT8, {target: _out(tmp_path, target)}))[target]
     assert list(tmp_path.iterdir()) == []
 
 
 def test_kept_layers_are_listed_on_onnx(
     restore: nn.Module, spec: ComponentSpec, samples: list[Sample], tmp_path: Path
 ) -> None:
-    lowered = LOWERINGS[ONNX].lower(restore, spec, samples, Precision.INT8, _out(tmp_path, ONNX), keep_fp32=("head",))
+    lowered = lower(
+        LoweringRequest(restore, spec, samples, Precision.INT8, {ONNX: _out(tmp_path, ONNX)}, keep_fp32=("head",))
+    )[ONNX]
     (kept,) = lowered.coverage.fallbacks
     assert kept.allowed
     assert kept.count == 1
@@ -174,7 +182,9 @@ def test_what_xnnpack_refuses_is_named_with_its_layer_and_a_way_out(
             mixed: Tensor = self.mix(left * right)
             return mixed * amounts.reshape(1, 3, 1, 1)
 
-    lowered = LOWERINGS[XNNPACK].lower(Splitting().eval(), spec, samples, Precision.INT8, _out(tmp_path, XNNPACK))
+    lowered = lower(
+        LoweringRequest(Splitting().eval(), spec, samples, Precision.INT8, {XNNPACK: _out(tmp_path, XNNPACK)})
+    )[XNNPACK]
     (refused,) = [f for f in lowered.coverage.fallbacks if not f.allowed]
     assert refused.op == "aten.split_with_sizes_copy.default"
     assert "slices" in refused.reason
@@ -204,7 +214,7 @@ def test_state_in_a_buffer_is_refused_since_a_program_would_start_with_zeros(
     """Guards two silent traps of ExecuTorch: buffers that lose what they hold, and that methods write over."""
     out = _out(tmp_path, XNNPACK)
     with pytest.raises(ConfigError, match="_Counting writes into `runs` while it runs"):
-        LOWERINGS[XNNPACK].lower(_Counting(), spec, samples, Precision.FP32, out)
+        lower(LoweringRequest(_Counting(), spec, samples, Precision.FP32, {XNNPACK: out}))[XNNPACK]
     assert not any(tmp_path.iterdir())
 
 

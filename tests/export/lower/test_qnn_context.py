@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from pocketcrafter.export.lower.base import LoweredArtifact, Sample
+from pocketcrafter.export.lower.lowerings import lower
 from pocketcrafter.export.lower.qnn.context import (
     CpuFallbackError,
     check_context,
@@ -19,7 +19,7 @@ from pocketcrafter.export.lower.qnn.context import (
     read_context,
 )
 from pocketcrafter.export.lower.qnn.soc import WrongSocError
-from pocketcrafter.export.lower.registry import LOWERINGS
+from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest, Sample
 from pocketcrafter.runtime.backends.qnn import QnnEmulatorBackend, run_qnn, why_no_qnn
 from pocketcrafter.runtime.backends.registry import usable_backend
 from pocketcrafter.runtime.bundle.results import Precision
@@ -42,7 +42,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def lowered(
     folder: Path, make_restore: Callable[[], nn.Module], spec: ComponentSpec, samples: list[Sample]
 ) -> LoweredArtifact:
-    return LOWERINGS[_SM8750].lower(make_restore(), spec, samples, Precision.INT8, folder / "restore.onnx")
+    return lower(LoweringRequest(make_restore(), spec, samples, Precision.INT8, {_SM8750: folder / "restore.onnx"}))[
+        _SM8750
+    ]
 
 
 def header(soc_id: int) -> bytes:
@@ -116,7 +118,9 @@ def test_16_bit_activations_are_closer_and_take_weights_of_4(
     least_db: float,
     emulated_db: float,
 ) -> None:
-    made = LOWERINGS[_SM8650].lower(make_restore(), spec, samples, precision, tmp_path / "restore.onnx")
+    made = lower(LoweringRequest(make_restore(), spec, samples, precision, {_SM8650: tmp_path / "restore.onnx"}))[
+        _SM8650
+    ]
     assert made.rung1[0].reaches(least_db)
     assert made.rung2[0].reaches(emulated_db)
     assert read_context(made.path).soc_ids == (57,)
@@ -174,7 +178,9 @@ def test_other_precisions_are_refused_with_what_there_is(
     make_restore: Callable[[], nn.Module], spec: ComponentSpec, samples: list[Sample], tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=r"has no w4: .* nearest is a16w4; it has fp32, fp16, int8, a16w8, a16w4"):
-        LOWERINGS[_SM8750].lower(make_restore(), spec, samples, Precision.W4, tmp_path / "restore.onnx")
+        lower(LoweringRequest(make_restore(), spec, samples, Precision.W4, {_SM8750: tmp_path / "restore.onnx"}))[
+            _SM8750
+        ]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -225,7 +231,7 @@ def test_what_needs_float32_runs_on_the_cpu_and_says_so(
     tmp_path: Path,
 ) -> None:
     out = tmp_path / f"restore{TARGETS[target].suffix}"
-    made = LOWERINGS[target].lower(make_restore(), spec, samples, Precision.FP32, out)
+    made = lower(LoweringRequest(make_restore(), spec, samples, Precision.FP32, {target: out}))[target]
     assert made.rung2[0].reaches(100)
     assert made.rung2_how.startswith("On the CPU beside the accelerator, as float32 was asked for")
     restored = usable_backend(TARGETS[target].backend).open(out, spec, 1).run(samples[0])["restored"]

@@ -9,8 +9,9 @@ import pytest
 from pocketcrafter.benchmarks.prose.greedy import Asked, agreeing_choices
 from pocketcrafter.export.backend import WEIGHTS
 from pocketcrafter.export.calibration import PHOTOS, samples
-from pocketcrafter.export.lower.base import as_tensors, frozen
+from pocketcrafter.export.lower.measure import as_tensors
 from pocketcrafter.export.lower.onnx.lowering import export_onnx, quantize_static
+from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.export.lower.qnn.context import compile_context
 from pocketcrafter.export.models import load_component
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend

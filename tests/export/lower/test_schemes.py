@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pocketcrafter.export.lower.base import LoweredArtifact, Sample
-from pocketcrafter.export.lower.registry import LOWERINGS
+from pocketcrafter.export.lower.lowerings import lower
+from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest, Sample
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.targets import ONNX, TARGETS, TargetKind
@@ -41,7 +41,7 @@ def _lowered(
 ) -> LoweredArtifact:
     folder.mkdir(exist_ok=True)
     out = folder / f"wide{TARGETS[target].suffix}"
-    return LOWERINGS[target].lower(model, spec, samples, precision, out)
+    return lower(LoweringRequest(model, spec, samples, precision, {target: out}))[target]
 
 
 def _size(path: Path) -> int:

@@ -197,7 +197,7 @@ def test_optimums_graphs_are_quantized_like_any_other(save: Callable[[str, Any],
         assert found.coverage > 0.8
         assert all(f.reaches(least) for f in (*found.rung1, *found.rung2))
     refused = climb(eye, XNNPACK, tmp_path / "refused")
-    assert "comes as ONNX from optimum" in (refused.refusal or "")
+    assert "comes as ONNX, which executorch-xnnpack does not read" in (refused.refusal or "")
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
@@ -258,7 +258,9 @@ def test_a_refusal_is_a_finding(
     (part,) = load_folder(save("unet", _unet()))
     found = climb(part, TargetKind("executorch-mediatek"), tmp_path / "out")
     assert found.refusal is not None
-    assert found.refusal.startswith("VendorSdkError: executorch-mediatek needs the vendor SDK NeuroPilot Express")
+    assert found.refusal.startswith(
+        "BackendError: executorch-mediatek cannot be built: needs the vendor SDK NeuroPilot Express"
+    )
 
 
 def test_folders_that_hold_something_else_are_refused(tmp_path: Path, save: Callable[[str, Any], Path]) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pocketcrafter.export.lower.decompositions import plainly
+from pocketcrafter.export.lower.decompositions import decomposed
 
 
 class _Of(nn.Module):
@@ -23,7 +23,7 @@ class _Of(nn.Module):
 def _written(model: nn.Module, *inputs: Tensor) -> set[str]:
     """Check that the program computes what it did, and return its operators."""
     torch.manual_seed(0)
-    plain = plainly(model, inputs)
+    plain = decomposed(model, inputs)
     torch.testing.assert_close(plain(*inputs), model(*inputs), rtol=1e-4, atol=1e-5)
     graph = torch.export.export(plain, inputs).graph
     return {node.target.__name__.split(".")[0] for node in graph.nodes if node.op == "call_function"}
@@ -88,7 +88,7 @@ def test_attention_that_is_more_than_that_stays() -> None:
 def test_a_network_with_nothing_to_write_is_itself() -> None:
     inputs = (torch.randn(1, 3, 8, 8),)
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
-    assert plainly(network, inputs) is network
+    assert decomposed(network, inputs) is network
 
 
 class _Counts(nn.Module):
@@ -104,4 +104,4 @@ class _Counts(nn.Module):
 def test_a_buffer_that_changes_is_no_constant() -> None:
     inputs = (torch.randn(2, 1),)
     network = _Counts()
-    assert plainly(network, inputs) is network
+    assert decomposed(network, inputs) is network

@@ -8,10 +8,10 @@ import torch
 from torch import fx, nn
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 from executorch.exir import to_edge_transform_and_lower
-from pocketcrafter.export.lower.fx_patches import quicken
+from pocketcrafter.export.lower.fx_patches import patch_fx
 
 if sys.argv[1] == "quick":
-    quicken()
+    patch_fx()
 
 def plus_one(x):
     return torch.relu(x + 1)
@@ -40,7 +40,7 @@ open(sys.argv[2], "wb").write(made)
 """
 
 
-def test_a_quickened_process_makes_the_same_program(tmp_path: Path) -> None:
+def test_a_patch_fxed_process_makes_the_same_program(tmp_path: Path) -> None:
     for way in ("plain", "quick"):
         subprocess.run([sys.executable, "-W", "ignore", "-c", SCRIPT, way, tmp_path / way], check=True)  # noqa: S603 - ours
     assert (tmp_path / "quick").read_bytes() == (tmp_path / "plain").read_bytes()

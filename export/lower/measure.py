@@ -1,0 +1,127 @@
+"""Runs networks and artifacts on samples that calibration did not see, and compares what they compute."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pocketcrafter.export.lower.request import LoweredArtifact, Sample
+from pocketcrafter.quantize.calibration import held_back
+from pocketcrafter.quantize.modules import outputs_of
+from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.backends.base import Backend
+from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
+from pocketcrafter.runtime.bundle.results import Coverage, Fidelity
+from pocketcrafter.runtime.components import ComponentSpec
+from pocketcrafter.runtime.errors import ConfigError
+
+_THREADS: Final = 1
+EAGER: Final = "eager torch in full precision"
+
+
+@dataclass(frozen=True)
+class Enough:
+    """How many of the samples held back are measured with: no more than make a figure steady."""
+
+    samples: int
+    values: int
+    """Elements of the smallest output; a tile of restoration has 786,432."""
+
+
+ON_CPU: Final = Enough(samples=8, values=3 << 20)
+SLOWLY: Final = Enough(samples=2, values=1 << 19)
+"""For emulators and interpreters, which take seconds for a sample."""
+
+
+def hold_back(
+    calibration: Sequence[Sample], spec: ComponentSpec, enough: Enough = ON_CPU
+) -> tuple[Sequence[Sample], Sequence[Sample]]:
+    """Split samples into those to calibrate with and those to measure with; a few may be neither."""
+    if len(calibration) < 2:
+        raise ConfigError(f"Lowering needs at least two samples, one of them to measure with; got {len(calibration)}.")
+    held = held_back(len(calibration))
+    values = min(math.prod(output.shape) for output in spec.outputs)
+    measured_with = min(held, enough.samples, math.ceil(enough.values / values))
+    return calibration[:-held], calibration[-held:][:measured_with]
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What a fake-quantized model said of the samples held back, and what it is, in words."""
+
+    outputs: Sequence[Mapping[str, FloatArray]]
+    how: str
+
+
+def measured(
+    path: Path,
+    coverage: Coverage,
+    spec: ComponentSpec,
+    reference: Sequence[Mapping[str, FloatArray]],
+    simulation: Simulation | None,
+    actual: Sequence[Mapping[str, FloatArray]],
+    how: str,
+    full: str = EAGER,
+) -> LoweredArtifact:
+    """Put the two rungs of an artifact together.
+
+    Parameters
+    ----------
+    path, coverage, spec
+        The artifact, what of it is delegated, and its outputs.
+    reference, actual
+        What the full-precision model and the artifact said of the samples held back.
+    simulation
+        The fake-quantized model between them; none where nothing is quantized.
+    how, full
+        What the artifact ran on, and what computed in full precision, in words.
+    """
+    between = simulation or Simulation(reference, full)
+    return LoweredArtifact(
+        path=path,
+        coverage=coverage,
+        rung1=compare(reference, simulation.outputs, spec) if simulation else (),
+        rung1_how=f"{simulation.how[0].upper()}{simulation.how[1:]} against {full}" if simulation else "",
+        rung2=compare(between.outputs, actual, spec),
+        rung2_how=f"{how} against {between.how}",
+        whole=compare(reference, actual, spec) if simulation else (),
+    )
+
+
+def as_tensors(sample: Sample, spec: ComponentSpec) -> tuple[Tensor, ...]:
+    """Return a sample in calling order, in memory of its own.
+
+    An axis that numpy added (``array[None]``) has stride 0; torch keeps that, and ExecuTorch refuses it.
+    """
+    return tuple(torch.tensor(array.ravel()).reshape(array.shape) for array in checked_inputs(sample, spec).values())
+
+
+def run_torch(model: nn.Module, samples: Sequence[Sample], spec: ComponentSpec) -> list[dict[str, FloatArray]]:
+    """Run a torch model on every sample."""
+    with torch.no_grad():
+        said = [outputs_of(model(*as_tensors(sample, spec))) for sample in samples]
+    return [named_outputs([output.numpy() for output in outputs], spec) for outputs in said]
+
+
+def run_artifact(
+    backend: Backend, artifact: Path, samples: Sequence[Sample], spec: ComponentSpec
+) -> list[dict[str, FloatArray]]:
+    """Run an artifact on every sample, through the backend that users run it with."""
+    session = backend.open(artifact, spec, _THREADS)
+    return [session.run(sample) for sample in samples]
+
+
+def compare(
+    reference: Sequence[Mapping[str, FloatArray]], actual: Sequence[Mapping[str, FloatArray]], spec: ComponentSpec
+) -> tuple[Fidelity, ...]:
+    """Compare each output over all samples together."""
+    names = [output.name for output in spec.outputs]
+    return tuple(
+        Fidelity.between(name, np.stack([r[name] for r in reference]), np.stack([a[name] for a in actual]))
+        for name in names
+    )
