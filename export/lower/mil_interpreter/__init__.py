@@ -3,7 +3,7 @@
 from pocketcrafter.export.lower.mil_interpreter.divergence import Divergence, first_divergence
 from pocketcrafter.export.lower.mil_interpreter.errors import DeclaredTypeError, MilError, UnknownOpError
 from pocketcrafter.export.lower.mil_interpreter.interpreter import Interpreter, Mode, Run
-from pocketcrafter.export.lower.mil_interpreter.ops.state import State
+from pocketcrafter.export.lower.mil_interpreter.ops.values import State
 from pocketcrafter.export.lower.mil_interpreter.package import read_package
 from pocketcrafter.export.lower.mil_interpreter.program import Program
 from pocketcrafter.export.lower.mil_interpreter.registry import known_ops

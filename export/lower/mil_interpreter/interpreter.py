@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pocketcrafter.export.lower.mil_interpreter import ops as _ops  # noqa: F401 - registers the operators
 from pocketcrafter.export.lower.mil_interpreter.errors import DeclaredTypeError, MilError
-from pocketcrafter.export.lower.mil_interpreter.ops.state import State
+from pocketcrafter.export.lower.mil_interpreter.ops.values import State
 from pocketcrafter.export.lower.mil_interpreter.package import read_package
 from pocketcrafter.export.lower.mil_interpreter.program import Constant, Function, Name, Op, Port, Program
 from pocketcrafter.export.lower.mil_interpreter.registry import call

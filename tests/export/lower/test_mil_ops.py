@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from pocketcrafter.export.lower.mil_interpreter import MilError, UnknownOpError, known_ops
 from pocketcrafter.export.lower.mil_interpreter.blobs import decode
-from pocketcrafter.export.lower.mil_interpreter.ops import state as _registers  # noqa: F401
+from pocketcrafter.export.lower.mil_interpreter.ops import values as _registers  # noqa: F401
 from pocketcrafter.export.lower.mil_interpreter.registry import call
 from pocketcrafter.export.lower.mil_interpreter.types import named_dtype
 
