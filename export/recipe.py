@@ -4,9 +4,9 @@ import difflib
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
-from typing import Any, Final, Literal, Self, get_args
+from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from pocketcrafter.export.precisions import refusal
 from pocketcrafter.runtime.bundle.manifest import TrainingData
@@ -15,6 +15,7 @@ from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
 from pocketcrafter.runtime.targets import TARGETS, TargetKind
+from pocketcrafter.runtime.validation import check
 
 DEFAULT: Final = Path(__file__).parent / "recipes" / "default.yaml"
 _PACKAGE: Final = Path(__file__).parent
@@ -122,11 +123,7 @@ def load_recipe(path: Path) -> Recipe:
     ConfigError
         If it cannot be read or is not valid; an unknown key is told with the nearest valid one.
     """
-    try:
-        return Recipe.model_validate(_read(path))
-    except ValidationError as error:
-        faults = [f"  {_fault(e['type'], e['loc'], e['msg'])}" for e in error.errors()]
-        raise ConfigError("\n".join([f"{path}: not a valid recipe:", *faults])) from error
+    return check(Recipe, _read(path), f"{path}: not a valid recipe")
 
 
 def _read(path: Path, extended: int = 0) -> Any:  # noqa: ANN401 - whatever the file holds
@@ -209,27 +206,3 @@ def _project_license() -> Path:
     except PackageNotFoundError:
         found = []
     return Path(str(found[0].locate())) if found else _PACKAGE.resolve().parent / "LICENSE"
-
-
-def _fault(kind: str, place: tuple[int | str, ...], message: str) -> str:
-    where = ".".join(map(str, place)) or "recipe"
-    if kind != "extra_forbidden":
-        return f"{where}: {message}"
-    valid = _valid_keys(Recipe, place[:-1])
-    near = difflib.get_close_matches(str(place[-1]), valid, n=1, cutoff=0.5)
-    hint = f"did you mean `{near[0]}`?" if near else f"valid keys are {', '.join(valid)}"
-    return f"{where}: unknown key; {hint}"
-
-
-def _valid_keys(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
-    """Return the keys that are legal at a place, going down the models that the place's keys name."""
-    for key in place:
-        if isinstance(key, str) and key in model.model_fields:
-            model = next(iter(_models_in(model.model_fields[key].annotation)), model)
-    return list(model.model_fields)
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:  # noqa: ANN401 - any type expression
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for argument in get_args(annotation) for model in _models_in(argument)]

@@ -2,10 +2,8 @@
 
 import os
 import platform
-import re
 import shutil
-from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -14,30 +12,14 @@ from pydantic import Field
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.backends.ort_sessions import saturates
 from pocketcrafter.runtime.backends.registry import why_unusable
-from pocketcrafter.runtime.capabilities import why_not_buildable
+from pocketcrafter.runtime.capabilities import DISTRIBUTION, ExtraState, extra_state, why_not_buildable
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.instruction_set import InstructionSet, instruction_set
 from pocketcrafter.runtime.memory import memory_mib
 from pocketcrafter.runtime.targets import TARGETS
 
-_DISTRIBUTION: Final = "pocketcrafter"
 _EXTRAS: Final = ("build", "qnn", "coreml")
-_NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
 _MIB: Final = 1 << 20
-
-
-class ExtraState(Config):
-    """One optional part of the installation; the runtime itself is called ``runtime``."""
-
-    name: str
-    packages: Mapping[str, str] = Field(description="Installed packages and their versions.")
-    missing: tuple[str, ...] = Field(description="Packages that are not installed.")
-    mend: str = Field(description="The command that installs what is missing.")
-
-    @property
-    def installed(self) -> bool:
-        """Whether nothing is missing."""
-        return not self.missing
 
 
 class BackendState(Config):
@@ -86,7 +68,7 @@ def diagnose() -> Diagnosis:
     ram, free = memory_mib()
     kinds = {name: tuple(row.kind for row in TARGETS.values() if row.backend is name) for name in BackendName}
     return Diagnosis(
-        version=version(_DISTRIBUTION),
+        version=version(DISTRIBUTION),
         python=platform.python_version(),
         system=f"{platform.system()} {platform.machine()}",
         cores=os.cpu_count() or 1,
@@ -104,33 +86,8 @@ def diagnose() -> Diagnosis:
     )
 
 
-def extra_state(extra: str | None) -> ExtraState:
-    """Compare what an extra (`None`: the runtime itself) requires with what is installed."""
-    packages, missing = {}, []
-    for name in _required(extra):
-        try:
-            packages[name] = version(name)
-        except PackageNotFoundError:
-            missing.append(name)
-    wanted = f"{_DISTRIBUTION}[{extra}]" if extra else _DISTRIBUTION
-    return ExtraState(
-        name=extra or "runtime", packages=packages, missing=tuple(missing), mend=f"pip install '{wanted}'"
-    )
-
-
 def free_disk_mib(folder: Path) -> int:
     """Return the free space in MiB where a folder lies, or would lie."""
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free // _MIB
-
-
-def _required(extra: str | None) -> list[str]:
-    names = []
-    for requirement in requires(_DISTRIBUTION) or []:
-        text, _, marker = requirement.partition(";")
-        match = _NAME.match(text.strip())
-        wanted = f'extra == "{extra}"' if extra else ""
-        if match and match[0].lower() != _DISTRIBUTION and (wanted in marker if extra else "extra" not in marker):
-            names.append(match[0])
-    return sorted(set(names))

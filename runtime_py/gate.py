@@ -1,6 +1,7 @@
 """The gate: the part of a predicted plan that is sure enough to be carried out; good photos stay as they are."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -8,8 +9,9 @@ from pydantic import Field, model_validator
 
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.config import Config
-from pocketcrafter.runtime.errors import ShapeMismatchError
+from pocketcrafter.runtime.errors import ConfigError, ShapeMismatchError
 from pocketcrafter.runtime.plan import Amount, Attribute, EditPlan
+from pocketcrafter.runtime.validation import check_json
 
 
 class AttributeGate(Config):
@@ -39,6 +41,21 @@ class GateSettings(Config):
         """Build settings that treat every attribute alike."""
         gate = AttributeGate(presence=presence, confidence=confidence, dead_zone=dead_zone, shrink=shrink)
         return cls(attributes=dict.fromkeys(Attribute, gate))
+
+
+def read_gate(path: Path) -> GateSettings:
+    """Read a gate, as ``train gate`` writes it.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read, or is no gate of every attribute.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    return check_json(GateSettings, content, f"{path}: not a gate as `pocketcrafter train gate` writes it")
 
 
 def apply_gate(plan: FloatArray, presence: FloatArray, confidence: FloatArray, settings: GateSettings) -> EditPlan:

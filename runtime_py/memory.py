@@ -5,6 +5,11 @@ import platform
 from pathlib import Path
 from typing import Final
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 _MIB: Final = 1 << 20
 
 
@@ -37,10 +42,16 @@ def resident_mib() -> tuple[float, float]:
         return _peak_by_resource()
 
 
+def largest_child_mib() -> float:
+    """Return the highest resident memory of any process that this one has waited for, in MiB; 0 on Windows."""
+    return 0.0 if resource is None else _peak_mib(resource.RUSAGE_CHILDREN)
+
+
 def _peak_by_resource() -> tuple[float, float]:
-    try:
-        import resource  # noqa: PLC0415 - not on Windows
-    except ImportError:
-        return 0.0, 0.0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if platform.system() == "Darwin" else 1024)
+    peak = 0.0 if resource is None else _peak_mib(resource.RUSAGE_SELF)
     return peak, peak
+
+
+def _peak_mib(who: int) -> float:
+    peak: int = resource.getrusage(who).ru_maxrss
+    return peak / (1024**2 if platform.system() == "Darwin" else 1024)

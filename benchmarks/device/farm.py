@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from pocketcrafter.benchmarks.device.errors import DeviceError
 from pocketcrafter.benchmarks.device.results import FarmCase
@@ -23,6 +23,7 @@ from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Fidelity
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BundleError
+from pocketcrafter.runtime.validation import check
 
 TAKEN: Final = frozenset({".onnx", ".mlpackage", ".tflite"})
 """Endings of artifacts that the farm runs as they are."""
@@ -126,11 +127,12 @@ def case_of(
     FarmError
         If the profile or the outputs are not what is documented.
     """
+    unexpected = f"{url}: Qualcomm AI Hub did not answer as it documents"
+    told = check(_Profile, profile, unexpected, FarmError)
     try:
-        told = _Profile.model_validate(dict(profile))
         answered = _answered(outputs, entry.spec)
-    except (ValidationError, KeyError, IndexError, TypeError, ValueError) as error:
-        raise FarmError(f"{url}: Qualcomm AI Hub did not answer as it documents: {error}") from error
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise FarmError(f"{unexpected}: {error}") from error
     summary = told.execution_summary
     times = summary.all_inference_times or (summary.estimated_inference_time,)
     peak = summary.estimated_inference_peak_memory

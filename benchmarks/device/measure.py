@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from pydantic import ValidationError
 
 from pocketcrafter.benchmarks.device.adb import AdbDevice
 from pocketcrafter.benchmarks.device.errors import RunnerError
@@ -30,6 +29,7 @@ from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
 from pocketcrafter.runtime.bundle.manifest import ComponentEntry, Golden
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import RungResult
+from pocketcrafter.runtime.validation import check_json
 
 Progress = Callable[[str, int, int], None]
 
@@ -204,10 +204,9 @@ def _run(
         if len(data) != 4 * int(np.prod(tensor.shape)):
             raise RunnerError(f"{device.serial}: `{tensor.name}` came back with {len(data)} bytes; try again.")
         outputs[tensor.name] = np.frombuffer(data, dtype="<f4").reshape(tensor.shape).astype(np.float32)
-    try:
-        result = RunnerResult.model_validate_json(device.pull(f"{run}/result.json"))
-    except ValidationError as error:
-        raise RunnerError(f"{device.serial}: the runner's result is not what it should be: {error}") from error
+    told = device.pull(f"{run}/result.json")
+    where = f"{device.serial}: the runner's result is not what it should be"
+    result = check_json(RunnerResult, told, where, RunnerError)
     device.run(f"rm -f {shlex.quote(run)}/*.bin")
     return outputs, result
 

@@ -7,8 +7,6 @@ After each disturbance every file under a final name must be, to the byte, that 
 import contextlib
 import hashlib
 import os
-import pty
-import resource
 import shutil
 import signal
 import subprocess
@@ -27,6 +25,12 @@ from pocketcrafter.benchmarks.endurance.subjects import RESULTS, Subject, Subjec
 from pocketcrafter.benchmarks.latency.machine import Machine, this_machine
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
+
+try:
+    import pty
+    import resource
+except ImportError:  # Windows
+    pty = resource = None  # type: ignore[assignment]
 
 _STEP: Final = 64 << 10
 _MOST_LIMITS: Final = 16
@@ -89,9 +93,11 @@ def measure_endurance(
     Raises
     ------
     ConfigError
-        If a command fails undisturbed.
+        If a command fails undisturbed, or this system is Windows.
     """
     trials: list[Trial] = []
+    if pty is None:
+        raise ConfigError("This system has neither pseudo-terminals nor limits on files; run this on Linux or macOS.")
     seconds, not_tried = {}, list[str]()
     for name, (subject, kills) in subjects.items():
         with tempfile.TemporaryDirectory(prefix="endurance-") as folder:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import Field, PositiveFloat, TypeAdapter, ValidationError
+from pydantic import Field, PositiveFloat
 
 from pocketcrafter.benchmarks.profile.layers import Layer
 from pocketcrafter.export.yaml_file import read_yaml
@@ -12,6 +12,7 @@ from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import ComponentName
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.validation import check
 
 SOCS_FILE: Final = Path(__file__).with_name("socs.yaml")
 
@@ -74,10 +75,10 @@ def load_socs(path: Path = SOCS_FILE) -> dict[str, Soc]:
     ConfigError
         If it is not what it should be.
     """
-    try:
-        return TypeAdapter(dict[str, Soc]).validate_python(read_yaml(path))
-    except ValidationError as error:
-        raise ConfigError(f"{path}: no table of chips: {error}") from error
+    rows = read_yaml(path)
+    if not isinstance(rows, dict):
+        raise ConfigError(f"{path}: no table of chips: a mapping of names to their peak figures is needed.")
+    return {str(name): check(Soc, row, f"{path}: {name}") for name, row in rows.items()}
 
 
 def estimate(component: str, layers: Sequence[Layer], precision: Precision, soc: Soc) -> NetworkEstimate:

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from pocketcrafter.benchmarks.frames import FrameKind
 from pocketcrafter.benchmarks.quality.pictures import FrameQuality, Name, Outcome
@@ -17,6 +17,7 @@ from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.critique import describe
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.files import write_bytes, write_text
+from pocketcrafter.runtime.validation import check_json
 
 WORST: Final = 10
 SHEET_NAME: Final = "worst.jpg"
@@ -119,14 +120,12 @@ def read_gallery(path: Path) -> tuple[Gallery, Image.Image]:
         sheet_path = path.with_name(SHEET_NAME)
         if max(path.stat().st_size, sheet_path.stat().st_size) > _MOST_BYTES:
             raise ConfigError(f"{path} or its sheet is larger than {_MOST_BYTES >> 20} MiB; no gallery is.")
-        gallery = Gallery.model_validate_json(path.read_bytes())
+        gallery = check_json(Gallery, path.read_bytes(), f"{path}: not what `bench quality --gallery` writes")
         with Image.open(sheet_path, formats=["JPEG"]) as image:
             _check_places(gallery, image.size, path)
             return gallery, image.convert("RGB")
     except (OSError, Image.DecompressionBombError) as error:
         raise ConfigError(f"{path}: the gallery cannot be read: {error}") from error
-    except ValidationError as error:
-        raise ConfigError(f"{path}: not what `bench quality --gallery` writes: {error.errors()[0]['msg']}") from error
 
 
 def _check_places(gallery: Gallery, size: tuple[int, int], path: Path) -> None:

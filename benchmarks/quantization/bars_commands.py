@@ -20,7 +20,7 @@ from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.cli.options import json_option
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import GateError
-from pocketcrafter.runtime.gate import GateSettings
+from pocketcrafter.runtime.gate import read_gate
 from pocketcrafter.runtime.pocket import Pocket
 
 _SHIPPED: Final = tuple(DEFAULT.with_name(f"{name}.yaml") for name in ("int4", "mixed"))
@@ -65,7 +65,7 @@ def quantization(
         samples=samples,
     )
     Head.of(settings)
-    gate = GateSettings.model_validate_json((weights / "gate.json").read_bytes())
+    gate = read_gate(weights / "gate.json")
     with Bars() as bars:
         report = measure_bars(settings, gate, recipes or _SHIPPED, lambda done, total: bars.update("pair", done, total))
     click.echo(report.model_dump_json(indent=1) if as_json else bars_table(report))

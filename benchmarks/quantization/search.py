@@ -16,6 +16,7 @@ from pocketcrafter.runtime.errors import ConfigError, GateError
 from pocketcrafter.runtime.files import write_text
 from pocketcrafter.runtime.pocket import Pocket
 from pocketcrafter.runtime.targets import ONNX
+from pocketcrafter.runtime.validation import check
 
 Positive = Annotated[float, Field(gt=0)]
 _MEBI: Final = 1 << 20
@@ -49,10 +50,12 @@ class Budget(Config):
         for suffix, scale in (("MB", _MEBI), ("KB", 1024.0)):
             if key == "size" and value.upper().endswith(suffix):
                 number, factor = value[: -len(suffix)], scale
+        wrong = f"--budget {text}: say size=1.5MB, size=300KB or gate=0.3"
         try:
-            return cls.model_validate({key: float(number) * factor})
+            amount = float(number) * factor
         except ValueError as error:
-            raise ConfigError(f"--budget {text}: say size=1.5MB, size=300KB or gate=0.3.") from error
+            raise ConfigError(f"{wrong}.") from error
+        return check(cls, {key: amount}, wrong)
 
     def allows(self, measured: Measured) -> bool:
         """Whether a network is within it."""

@@ -5,8 +5,6 @@ import importlib
 import multiprocessing
 import multiprocessing.forkserver
 import os
-import resource
-import sys
 import threading
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +18,7 @@ from pocketcrafter.export.builder.warm import PRELOAD
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import GateError, PocketCrafterError
 from pocketcrafter.runtime.files import FAILURES, storage_error
-from pocketcrafter.runtime.memory import resident_mib
+from pocketcrafter.runtime.memory import largest_child_mib, resident_mib
 
 _GOODBYE_SECONDS: Final = 10
 _ENVIRONMENT: Final = {
@@ -184,12 +182,11 @@ def _main(connection: Connection, call: _Call) -> None:
         traceback.print_exc()
         connection.send(_Failure(f"{type(error).__name__}: {error}", None))
     else:
-        own, others = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-        largest = others.ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
+        usage = os.times()
         connection.send(
             Ended(
-                peak_mib=round(max(resident_mib()[1], largest)),
-                cpu_seconds=sum(u.ru_utime + u.ru_stime for u in (own, others)),
+                peak_mib=round(max(resident_mib()[1], largest_child_mib())),
+                cpu_seconds=usage.user + usage.system + usage.children_user + usage.children_system,
             )
         )
     finally:

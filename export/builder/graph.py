@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from pocketcrafter.export.builder.preflight import check_named_modules
 from pocketcrafter.export.builder.provenance import check_trained_with
 from pocketcrafter.export.builder.settings import (
     BundleSettings,
@@ -57,14 +58,15 @@ def bundle_stage(recipe: Recipe, recipe_path: Path, targets: tuple[TargetKind, .
     Raises
     ------
     ConfigError
-        If the recipe says nothing of a target, lacks a component that another one needs, or names a file that is not
-        there.
+        If the recipe says nothing of a target, lacks a component that another one needs, or names a file or a module
+        that is not there.
     """
     chosen = targets or recipe.targets
     if absent := [t for t in chosen if t not in recipe.buildable]:
         has = ", ".join(recipe.buildable)
         raise ConfigError(f"{recipe_path}: the recipe has no target {', '.join(absent)}; it has {has}.")
     weights = {c: resolve(recipe_path, made.weights) for c, made in recipe.components.items()}
+    check_named_modules(recipe, recipe_path, weights)
     inputs: dict[str, Path | Stage] = {"gate": resolve(recipe_path, recipe.gate_settings)}
     for component, made in recipe.components.items():
         if lacking := [n for n in _NEEDS.get(component, ()) if n not in weights]:

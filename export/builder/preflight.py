@@ -1,15 +1,18 @@
 """What is told before any work is done: packages that are missing, and memory or disk that will not do."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from pocketcrafter.export.builder.provenance import modules_in
 from pocketcrafter.export.builder.stage import Estimate
-from pocketcrafter.runtime.capabilities import why_not_buildable
-from pocketcrafter.runtime.doctor import extra_state, free_disk_mib
-from pocketcrafter.runtime.errors import PocketCrafterError
+from pocketcrafter.export.recipe import Recipe
+from pocketcrafter.runtime.capabilities import extra_state, why_not_buildable
+from pocketcrafter.runtime.doctor import free_disk_mib
+from pocketcrafter.runtime.errors import ConfigError, PocketCrafterError
 from pocketcrafter.runtime.memory import memory_mib
 from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.validation import nearest
 
 _SPARE_DISK_MIB: Final = 200
 
@@ -42,6 +45,38 @@ def check_targets(targets: Sequence[TargetKind]) -> None:
     reasons = {target: why_not_buildable(target) for target in targets}
     if short := [f"  {target}: {reason}" for target, reason in reasons.items() if reason]:
         raise PreflightError("\n".join(["These targets cannot be built here:", *short]))
+
+
+def check_named_modules(recipe: Recipe, recipe_path: Path, weights: Mapping[str, Path]) -> None:
+    """Look for the modules that a recipe names, before hours are spent on what it says of the others.
+
+    Parameters
+    ----------
+    recipe, recipe_path
+        The recipe and where it lies.
+    weights
+        Each component's weights file.
+
+    Raises
+    ------
+    ConfigError
+        If a component has no module of a name; the nearest one is told.
+    """
+    for component, made in recipe.components.items():
+        named = {"keep_fp32": made.keep_fp32, "weight_bits": tuple(made.weight_bits)}
+        wanted = {name for names in named.values() for name in names}
+        known = modules_in(weights[component]) if wanted else set()
+        if wanted <= known:
+            continue
+        # Modules without parameters are in no file of weights; torch takes seconds to import.
+        from pocketcrafter.export.models import load_component  # noqa: PLC0415
+
+        known = {name for name, _ in load_component(component, weights[component]).named_modules()} - {""}
+        for key, names in named.items():
+            for name in names:
+                if name not in known:
+                    hint = nearest(name, sorted(known), "modules")
+                    raise ConfigError(f"{recipe_path}: components.{component}.{key}: no module `{name}`; {hint}")
 
 
 def check_room(estimates: Sequence[Estimate], folder: Path) -> None:

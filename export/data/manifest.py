@@ -9,11 +9,12 @@ from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Final, Literal, Protocol, Self
 
-from pydantic import AfterValidator, Field, PositiveInt, ValidationError, model_validator
+from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
 from pocketcrafter.export.data.errors import DataError, SplitError
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.files import write_text
+from pocketcrafter.runtime.validation import check_json
 
 MANIFEST_NAME: Final = "manifest.json"
 MAX_MANIFEST_BYTES: Final = 256 * 2**20
@@ -164,13 +165,13 @@ def load_manifest(folder: Path, *, verify: bool = False) -> Manifest:
     try:
         if path.stat().st_size > MAX_MANIFEST_BYTES:
             raise DataError(f"{path}: larger than {MAX_MANIFEST_BYTES} bytes; this is no manifest of photos")
-        manifest = Manifest.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
         raise DataError(
             f"{path}: {error.strerror}; make it with `pocketcrafter data prepare --out {folder}`"
         ) from error
-    except ValidationError as error:
-        raise DataError(f"{path} is not a valid manifest:\n{error}\nMake it again with `data prepare`.") from error
+    remedy = "make it again with `pocketcrafter data prepare`"
+    manifest = check_json(Manifest, content, f"{path}: not a valid manifest ({remedy})", DataError)
     check_split(manifest.records)
     if verify:
         verify_files(manifest, folder)

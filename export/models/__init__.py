@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import nn
@@ -18,6 +17,7 @@ from pocketcrafter.export.models.tone import Tone
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.files import write_bytes
 from pocketcrafter.runtime.pocket import Pocket
+from pocketcrafter.runtime.validation import check_json
 
 MODELS: Final[Mapping[str, type[nn.Module]]] = {
     Pocket.CRITIC: Critic,
@@ -50,7 +50,7 @@ def load_component(component: str, weights: Path) -> nn.Module:
         model = _build(component, weights)
         state = {name: tensor.float() for name, tensor in load_file(weights).items()}
         model.load_state_dict(state)
-    except (OSError, SafetensorError, RuntimeError, ValidationError) as error:
+    except (OSError, SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"{weights} does not hold weights of the {component} ({reason}); train it again.") from error
     return model.eval().requires_grad_(False)
@@ -81,9 +81,10 @@ def _build(component: str, weights: Path) -> nn.Module:
     with safe_open(weights, framework="pt") as file:
         config = (file.metadata() or {}).get(_CONFIG, "{}")
     if component == Pocket.RESTORE:
-        return Restore(RestoreConfig.model_validate_json(config))
+        where = f"{weights}: no restoration network of a known form (train it again)"
+        return Restore(check_json(RestoreConfig, config, where))
     if component == Pocket.CRITIC:
-        return Critic(CriticConfig.model_validate_json(config))
+        return Critic(check_json(CriticConfig, config, f"{weights}: no critic of a known form (train it again)"))
     return MODELS[component]()
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.files import write_bytes
+from pocketcrafter.runtime.validation import check_json
 
 _CHECKPOINT: Final = "checkpoint.safetensors"
 _PARTS: Final = ("weight", "average", "first", "second")
@@ -159,10 +160,11 @@ def _restore(
         with safe_open(path, "pt") as stored:
             metadata = stored.metadata()
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a mapping
-        stored_settings, step = FitSettings.model_validate_json(metadata["settings"]), int(metadata["step"])
+        written, step = metadata["settings"], int(metadata["step"])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{path} is not a checkpoint ({error}); remove it to train from the start.") from error
-    if stored_settings != settings:
+    damaged = f"{path} is not a checkpoint; remove it to train from the start"
+    if check_json(FitSettings, written, damaged) != settings:
         raise ConfigError(f"{path} was trained with other settings; remove it, or name another folder with --run.")
     if tensors.keys() != {f"{part}/{name}" for name in trained for part in _PARTS}:
         raise ConfigError(f"{path} is a checkpoint of another model; remove it, or name another folder with --run.")

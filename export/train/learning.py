@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from pocketcrafter.export.models.critic import FORESEEABLE, Judge
 from pocketcrafter.export.train.critic import CriticTask
@@ -21,6 +21,7 @@ from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.files import write_text
 from pocketcrafter.runtime.gate import AttributeGate
 from pocketcrafter.runtime.plan import RESTORATION
+from pocketcrafter.runtime.validation import check_json
 
 _MOST_BYTES: Final = 16 << 20
 _GATE: Final = AttributeGate(presence=0.6, confidence=0.0, dead_zone=0.2, shrink=0.85)
@@ -127,14 +128,7 @@ def read_points(path: Path) -> list[LearningPoint]:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        try:
-            points.append(LearningPoint.model_validate_json(line))
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"])) or "line"
-            raise ConfigError(
-                f"{path}, line {number}: not a point of a learning curve: {place}: {first['msg']}"
-            ) from error
+        points.append(check_json(LearningPoint, line, f"{path}, line {number}: not a point of a learning curve"))
     if not points:
         raise ConfigError(f"{path}: no training in it; a line holds photos, frames, seed, plan_r2 and delta_e_change.")
     return points

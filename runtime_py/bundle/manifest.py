@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, LadderGates, Precision, RungResult
@@ -16,6 +16,7 @@ from pocketcrafter.runtime.errors import BundleError
 from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.pocket import Pocket
 from pocketcrafter.runtime.targets import TARGETS, TargetKind
+from pocketcrafter.runtime.validation import check_json
 
 SCHEMA_VERSION: Final = 2
 MANIFEST: Final = "manifest.json"
@@ -247,11 +248,7 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
         raise BundleError(
             f"{where}: written in schema version {version}; this program reads version {SCHEMA_VERSION}. {mend}"
         )
-    try:
-        return Manifest.model_validate_json(data)
-    except ValidationError as error:
-        faults = [f"  {'.'.join(map(str, e['loc'])) or 'manifest'}: {e['msg']}" for e in error.errors()[:20]]
-        raise BundleError("\n".join([f"{where}: not a valid manifest:", *faults])) from error
+    return check_json(Manifest, data, f"{where}: not a valid manifest", BundleError)
 
 
 def _refuse_repeats(what: str, names: list[str]) -> None:

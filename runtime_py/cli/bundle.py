@@ -13,6 +13,7 @@ from pocketcrafter.runtime.bundle.results import RungResult
 from pocketcrafter.runtime.bundle.split import split
 from pocketcrafter.runtime.bundle.verify import GoldenRun, Outcome, VerifyReport, verify
 from pocketcrafter.runtime.cli.bars import Bars
+from pocketcrafter.runtime.cli.options import OutputFolder
 from pocketcrafter.runtime.doctor import Diagnosis, diagnose
 from pocketcrafter.runtime.errors import GateError, PocketCrafterError
 from pocketcrafter.runtime.plan import Attribute
@@ -70,7 +71,7 @@ def verify_command(bundle: Path, threads: int, as_json: bool) -> None:
 
 @click.command("split")
 @_BUNDLE
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the parts.")
+@click.option("--out", type=OutputFolder(), required=True, help="Folder of the parts.")
 @click.option(
     "--ort", is_flag=True, help="Write what ONNX Runtime runs in its own format, for builds without the ONNX parser."
 )

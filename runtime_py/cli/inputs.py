@@ -8,6 +8,7 @@ from typing import Final
 
 import click
 
+from pocketcrafter.runtime.cli.options import wrong_suffix
 from pocketcrafter.runtime.errors import ConfigError, PhotoError
 from pocketcrafter.runtime.photo.model import SUFFIXES, Photo
 
@@ -109,7 +110,11 @@ def is_folder(out: Path | None, photos: int, option: str = "-o") -> bool:
     """
     if out is None:
         return False
-    if out.is_dir() or out.suffix.lower() not in SUFFIXES:
+    if out.is_dir():
+        return True
+    if out.suffix.lower() not in SUFFIXES:
+        if reason := wrong_suffix(out, tuple(SUFFIXES)):
+            raise click.UsageError(f"{option} {reason}; make the folder first if that is what it is.")
         return True
     if photos > 1:
         raise click.UsageError(f"{option} {out} names one file for {photos} photos; name a folder.")

@@ -19,7 +19,7 @@ from pocketcrafter.runtime.bundle.manifest import (
     TargetEntry,
 )
 from pocketcrafter.runtime.bundle.writer import seal
-from pocketcrafter.runtime.gate import GateSettings
+from pocketcrafter.runtime.gate import read_gate
 from pocketcrafter.runtime.pocket import POCKET_SPECS
 from pocketcrafter.runtime.targets import TARGETS
 
@@ -54,7 +54,7 @@ def run(inputs: Mapping[str, Path], settings: BundleSettings, out: Path, progres
             row.kind: TargetEntry(kind=row.kind, backend=row.backend, soc=row.soc, minimum_os=row.min_os)
             for row in map(TARGETS.__getitem__, settings.targets)
         },
-        gate=GateSettings.model_validate_json(inputs["gate"].read_bytes()),
+        gate=read_gate(inputs["gate"]),
         licenses=tuple(licenses),
         training_data=settings.training_data,
         tools=tool_versions(settings.tools),

@@ -35,7 +35,7 @@ from pocketcrafter.runtime.bundle.manifest import (
 )
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Coverage, Precision
-from pocketcrafter.runtime.bundle.writer import seal
+from pocketcrafter.runtime.bundle.writer import reseal, seal
 from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
 from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.pocket import Pocket
@@ -145,6 +145,7 @@ def test_a_program_that_is_none_is_the_runners_error(
     device, mine = open_device(plug(phone)), tmp_path / "tiny.pcbundle"
     shutil.copytree(bundle, mine)
     (mine / "targets/restore.pte").write_bytes(bytes((mine / "targets/restore.pte").stat().st_size))
+    reseal(mine, Bundle.open(bundle).manifest)
     with pytest.raises(RunnerError, match=r"exit code 3: .*loading the method"):
         run_latency(Bundle.open(mine), "executorch-xnnpack", device, runner, f"{phone.folder}/pc", cool_down_s=0)
     assert not any(phone.folder.iterdir())

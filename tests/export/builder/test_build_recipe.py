@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pocketcrafter.export.builder.graph import bundle_stage
 from pocketcrafter.export.recipe import DEFAULT, Recipe, load_recipe, resolve
 from pocketcrafter.export.yaml_file import read_yaml
 from pocketcrafter.runtime.bundle.results import Precision
@@ -191,3 +192,24 @@ def test_a_key_given_twice_is_an_error(tmp_path: Path, text: str, told: str) -> 
 def test_a_key_of_a_merged_mapping_may_be_given_anew(tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text("a: {b: &b {x: 1, y: 2}, c: &c {<<: *b, x: 3}}\nd: {<<: *c, <<: *b, x: 4}\n")
     assert read_yaml(tmp_path / "r.yaml")["d"] == {"x": 4, "y": 2}
+
+
+@pytest.mark.parametrize(
+    ("component", "made", "told"),
+    [
+        ("restore", {"keep_fp32": ["nope"]}, r"components\.restore\.keep_fp32: no module `nope`; modules are "),
+        ("restore", {"keep_fp32": ["decodr"]}, r"restore\.keep_fp32: no module `decodr`; did you mean `deco"),
+        (
+            "decoder",
+            {"precision": {"onnx": "w4"}, "weight_bits": {"logit": 2}},
+            r"decoder\.weight_bits: no module `logit`; did you mean `logits`\?",
+        ),
+    ],
+)
+def test_a_module_that_a_network_lacks_is_told_before_anything_is_lowered(
+    tmp_path: Path, component: str, made: object, told: str
+) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump({"extends": "mixed.yaml", "components": {component: made}}))
+    with pytest.raises(ConfigError, match=rf"own\.yaml: .*{told}"):
+        bundle_stage(load_recipe(path), path)

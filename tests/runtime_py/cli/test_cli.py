@@ -147,6 +147,34 @@ def test_an_input_is_never_overwritten(photos: Path, bundle: Path, capsys: pytes
     assert "never overwritten" in capsys.readouterr().err
 
 
+def test_a_result_in_a_format_that_is_not_written_is_refused(
+    photos: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (["-o", "x.gif"], ["--geometry", "--overlay", "x.tiff"], ["-o", "x.jpgg"]):
+        assert enhance(bundle, photos / "dark.jpg", *words) == 2
+        told = capsys.readouterr().err
+        assert f"{words[-1]}: .{words[-1].partition('.')[2]} files are not written here" in told
+        assert ".jpg, .jpeg, .jpe, .jfif, .png, .webp, .heic" in told
+        assert not Path(words[-1]).exists()
+    Path("x.gif").mkdir()
+    for folder in ("x.gif", "2024.06", "results.v2"):
+        assert enhance(bundle, photos / "dark.jpg", "-o", folder) == 0
+        assert Path(folder, "dark.jpg").exists()
+
+
+@pytest.mark.usefixtures("photos")
+def test_parts_go_into_a_folder_not_into_a_file(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["split", str(bundle), "--out", "parts.zip"]) == 2
+    assert "parts.zip is called like a file" in capsys.readouterr().err
+    assert not Path("parts.zip").exists()
+
+
+def test_a_bundle_that_is_not_there_is_bad_input(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["--bundle", "nope"], []):
+        assert cli.run(["enhance", str(photos / "dark.jpg"), *words]) == 2
+        assert "pocketcrafter build" in capsys.readouterr().err
+
+
 def test_two_results_of_one_name_are_refused(photos: Path, bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (photos / "more").mkdir()
     Image.fromarray(DARK).save(photos / "more/dark.jpg")

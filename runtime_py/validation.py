@@ -1,0 +1,161 @@
+"""Configurations and results checked against their models; what is wrong is told in plain sentences, with its place."""
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from pocketcrafter.runtime.errors import ConfigError, PocketCrafterError
+
+M = TypeVar("M", bound=BaseModel)
+
+_MOST_FAULTS: Final = 20
+_MOST_NAMES: Final = 24
+_MOST_SHOWN: Final = 60
+"""Characters of a wrong value that are worth repeating."""
+_ALLOWED: Final = re.compile(r"'([^']*)'|(-?\d[\d.]*)")
+_KINDS: Final[Mapping[str, str]] = {
+    "bool": "true or false",
+    "bytes": "bytes",
+    "dict": "a mapping",
+    "float": "a number",
+    "frozen_set": "a list",
+    "int": "a whole number",
+    "iterable": "a list",
+    "list": "a list",
+    "mapping": "a mapping",
+    "model": "a mapping",
+    "none": "null",
+    "path": "a path",
+    "set": "a list",
+    "string": "text",
+    "tuple": "a list",
+}
+"""What a value of each of pydantic's kinds is called where people write it."""
+
+
+def check(model: type[M], raw: object, where: str, fails: type[PocketCrafterError] = ConfigError) -> M:
+    """Return plain data as a model.
+
+    Parameters
+    ----------
+    model
+        What it should be.
+    raw
+        Mappings, lists, text and numbers.
+    where
+        Where the data is from and what it should be, as the message begins.
+    fails
+        The type of error to raise.
+
+    Raises
+    ------
+    PocketCrafterError
+        Of type ``fails``, if it is not valid; each fault is told with its place and what is allowed there.
+    """
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        raise fails(explain(error, model, where)) from error
+
+
+def check_json(model: type[M], data: str | bytes, where: str, fails: type[PocketCrafterError] = ConfigError) -> M:
+    """Return JSON as a model; parameters and errors as in :func:`check`."""
+    try:
+        return model.model_validate_json(data)
+    except ValidationError as error:
+        raise fails(explain(error, model, where)) from error
+
+
+def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
+    """Return what is wrong: one fault on the line that begins with ``where``, several on a line each."""
+    details = error.errors(include_url=False)
+    faults = [_fault(detail, model) for detail in details[:_MOST_FAULTS]]
+    if (left := len(details) - len(faults)) > 0:
+        faults.append(f"and {left} more")
+    return f"{where}: {faults[0]}" if len(faults) == 1 else "\n  ".join([f"{where}:", *faults])
+
+
+def nearest(name: str, known: Mapping[str, object] | list[str], what: str) -> str:
+    """Return what to say of an unknown name: the known one that is like it, or else all of them."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if near:
+        return f"did you mean `{near[0]}`?"
+    names = list(known)
+    return f"{what} are {', '.join(names[:_MOST_NAMES])}" + (", …" if len(names) > _MOST_NAMES else "")
+
+
+def _fault(detail: ErrorDetails, model: type[BaseModel]) -> str:
+    # Pydantic marks keys and validators in places; those of the file are enough.
+    place = [part for part in detail["loc"] if not str(part).startswith(("[", "function-"))]
+    told = _sentence(detail, _valid_keys(model, place[:-1]))
+    return f"{'.'.join(map(str, place))}: {told}" if place else told
+
+
+def _sentence(detail: ErrorDetails, keys: list[str]) -> str:
+    kind, value, facts = detail["type"], detail["input"], detail.get("ctx", {})
+    if kind in _SENTENCES:
+        return _SENTENCES[kind](_shown(value), facts)
+    if kind == "extra_forbidden":
+        return f"unknown key; {nearest(str(detail['loc'][-1]), keys, 'valid keys')}"
+    if kind in {"enum", "literal_error"}:
+        allowed = [text or number for text, number in _ALLOWED.findall(str(facts["expected"]))]
+        return f"{_shown(value)} is not allowed; {nearest(str(value), allowed, 'allowed')}"
+    name = re.sub(r"_(attributes_)?(type|parsing|from_float|parsing_size|required|unicode|sub)$", "", kind)
+    return f"{_shown(value)} is not {_KINDS[name]}" if name in _KINDS else f"{_shown(value)} is not valid ({kind})"
+
+
+_Sentence = Callable[[str, Mapping[str, Any]], str]
+
+_SENTENCES: Final[Mapping[str, _Sentence]] = {
+    "missing": lambda _value, _facts: "missing",
+    "json_invalid": lambda _value, facts: f"not JSON: {facts['error']}",
+    "value_error": lambda _value, facts: str(facts["error"]),
+    "assertion_error": lambda _value, facts: str(facts["error"]),
+    "finite_number": lambda value, _facts: f"{value} is not a finite number",
+    "greater_than_equal": lambda value, facts: f"{value} is too small; it must be {facts['ge']} or more",
+    "greater_than": lambda value, facts: f"{value} is too small; it must be more than {facts['gt']}",
+    "less_than_equal": lambda value, facts: f"{value} is too large; it must be {facts['le']} or less",
+    "less_than": lambda value, facts: f"{value} is too large; it must be less than {facts['lt']}",
+    "multiple_of": lambda value, facts: f"{value} is not a multiple of {facts['multiple_of']}",
+    "too_short": lambda _value, facts: f"{facts['actual_length']} entries; {facts['min_length']} or more are needed",
+    "too_long": lambda _value, facts: f"{facts['actual_length']} entries; {facts['max_length']} at most are allowed",
+    "string_too_short": lambda value, facts: f"{value} is too short; it needs {facts['min_length']} characters or more",
+    "string_too_long": lambda value, facts: f"{value} is too long; it may have {facts['max_length']} characters",
+    "string_pattern_mismatch": lambda value, facts: (
+        f"{value} has characters or a form that are not allowed here; the pattern is {facts['pattern']}"
+    ),
+}
+"""What to say of each kind of fault, by the wrong value as it is shown and pydantic's facts."""
+
+
+def _shown(value: object) -> str:
+    match value:
+        case None:
+            return "null"
+        case Mapping():
+            return "a mapping"
+        case list() | tuple():
+            return "a list"
+        case bool() | int() | float():
+            return str(value).lower()
+        case _:
+            text = str(value)
+            return f"`{text if len(text) <= _MOST_SHOWN else f'{text[:_MOST_SHOWN]}…'}`"
+
+
+def _valid_keys(model: type[BaseModel], place: list[int | str]) -> list[str]:
+    """Return the keys that are legal at a place, going down the models that the place's keys name."""
+    for key in place:
+        if isinstance(key, str) and key in model.model_fields:
+            model = next(iter(_models_in(model.model_fields[key].annotation)), model)
+    return list(model.model_fields)
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:  # noqa: ANN401 - any type expression
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]
