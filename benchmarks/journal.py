@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.files import writing
 
 H = TypeVar("H", bound=Config)
 L = TypeVar("L", bound=Config)
@@ -40,7 +41,7 @@ class LineJournal(Generic[H, L]):
     """
 
     def __init__(self, path: Path | None, head: H, line: type[L], command: str, most_bytes: int) -> None:
-        self._command = command
+        self._command, self._path = command, path or Path("memory")
         self._stream: IO[bytes] = io.BytesIO()
         self.lines: list[L] = []
         if path is None:
@@ -89,8 +90,9 @@ class LineJournal(Generic[H, L]):
             self._refuse(path)
 
     def _write(self, line: Config) -> None:
-        self._stream.write(_bytes(line))
-        self._stream.flush()
+        with writing(self._path):
+            self._stream.write(_bytes(line))
+            self._stream.flush()
 
     def _refuse(self, path: Path) -> Never:
         raise ConfigError(f"{path} is no journal of `{self._command}`; remove it, or name another file.")
