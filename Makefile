@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 BUNDLE := build/default.pcbundle
 THREADS := 2
 
-.PHONY: setup demo test lint bundle parity-arm64 clean
+.PHONY: setup demo test lint bundle wheels parity-arm64 clean
 
 setup: $(VENV)/.ready
 
@@ -32,6 +32,11 @@ lint: setup
 
 test: lint
 	$(BIN)/python -m pytest -n 2
+
+# Setuptools packs whatever an earlier build left in its folders.
+wheels: setup
+	rm -rf build/lib export/weights/build
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist . ./export/weights
 
 # Needs root the first time, and: apt-get install qemu-user-static debootstrap g++-aarch64-linux-gnu cmake
 parity-arm64: setup

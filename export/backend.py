@@ -2,18 +2,16 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
 import torch
 from torch import Tensor, nn
 
 from pocketcrafter.export.models import load_component
+from pocketcrafter.export.shipped import WEIGHTS, not_installed
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError
-
-WEIGHTS: Final = Path(__file__).parent / "weights"
 
 
 class TorchBackend:
@@ -33,7 +31,8 @@ class TorchBackend:
         """
         path = WEIGHTS / Path(name).name
         if not path.is_file():
-            raise BackendError(f"{name}: these weights do not come with pocketcrafter; use --backend onnxruntime.")
+            advice = not_installed(path) or "These weights do not come with pocketcrafter; use --backend onnxruntime."
+            raise BackendError(f"{name}: {advice}")
         return path
 
     def open(self, artifact: Path, spec: ComponentSpec, threads: int) -> "TorchSession":

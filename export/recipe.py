@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from pocketcrafter.export.precisions import refusal
+from pocketcrafter.export.shipped import not_installed
 from pocketcrafter.runtime.bundle.manifest import TrainingData
 from pocketcrafter.runtime.bundle.results import LadderGates, Precision
 from pocketcrafter.runtime.config import Config
@@ -194,10 +195,8 @@ def resolve(recipe_path: Path, named: str) -> Path:
     for candidate in candidates:
         if candidate.exists():
             return candidate.resolve()
-    raise ConfigError(
-        f"{recipe_path}: `{named}` is neither {candidates[0]} nor {candidates[1]}. "
-        "Weights and their gate come from `pocketcrafter train`."
-    )
+    advice = not_installed(candidates[1]) or "Weights and their gate come from `pocketcrafter train`."
+    raise ConfigError(f"{recipe_path}: `{named}` is neither {candidates[0]} nor {candidates[1]}. {advice}")
 
 
 def _project_license() -> Path:

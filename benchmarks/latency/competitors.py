@@ -13,11 +13,12 @@ import onnx
 from pocketcrafter.benchmarks.latency import litert
 from pocketcrafter.benchmarks.latency.engines import EngineName, OpenVino
 from pocketcrafter.export import calibration
-from pocketcrafter.export.backend import WEIGHTS, TorchBackend
+from pocketcrafter.export.backend import TorchBackend
 from pocketcrafter.export.lower.measure import as_tensors
 from pocketcrafter.export.lower.onnx.lowering import export_onnx
 from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.export.models import load_component
+from pocketcrafter.export.shipped import CALIBRATION_PHOTOS, WEIGHTS
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.bundle.goldens import read_tensors
@@ -154,7 +155,7 @@ def _converted(bundle: Bundle, entry: ComponentEntry, folder: Path) -> Path:
 
 def _samples(entry: ComponentEntry) -> Sequence[Mapping[str, FloatArray]]:
     """Draw a component's inputs from the photos that this package ships for calibration."""
-    photos = sorted((Path(calibration.__file__).parent / "photos").glob("*.jpg"))
+    photos = sorted(CALIBRATION_PHOTOS.glob("*.jpg"))
     return calibration.samples(entry.spec.name, photos, WEIGHTS, _SAMPLES, _SEED)
 
 

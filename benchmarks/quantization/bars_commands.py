@@ -13,9 +13,9 @@ from pocketcrafter.benchmarks.quantization.journal import Head
 from pocketcrafter.benchmarks.quantization.memory import measure_memory, memory_table
 from pocketcrafter.benchmarks.quantization.outside import OUTSIDE, measure_outside, outside_table
 from pocketcrafter.benchmarks.quantization.setup import TrialSettings
-from pocketcrafter.export.backend import WEIGHTS
 from pocketcrafter.export.data.manifest import Split
 from pocketcrafter.export.recipe import DEFAULT
+from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.cli.options import json_option
 from pocketcrafter.runtime.config import Config

@@ -14,8 +14,8 @@ from pocketcrafter.benchmarks.quantization.journal import Head, Journal
 from pocketcrafter.benchmarks.quantization.plot import check_plot, plot_sensitivity
 from pocketcrafter.benchmarks.quantization.setup import TRIED, TrialSettings, make_trial
 from pocketcrafter.benchmarks.quantization.workers import Laboratory, Progress
-from pocketcrafter.export.backend import WEIGHTS
 from pocketcrafter.export.recipe import DEFAULT, load_recipe
+from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.cli.options import json_option
 

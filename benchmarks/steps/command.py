@@ -25,12 +25,13 @@ from pocketcrafter.benchmarks.options import (
 )
 from pocketcrafter.benchmarks.steps.measure import AS_IT_IS, STEPS_KINDS, measure_steps, step_counts
 from pocketcrafter.benchmarks.steps.results import NetworkFacts, StepsReport, networks_table, steps_table
-from pocketcrafter.export import models
 from pocketcrafter.export.data.manifest import Split
 from pocketcrafter.export.data.sources import NOISE_FILE
+from pocketcrafter.export.models import restore_network
+from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.runtime.cli.options import json_option
 
-_POCKET = Path(models.__file__).parents[1] / "weights/restore.safetensors"
+_POCKET = WEIGHTS / "restore.safetensors"
 
 
 def _named_files(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> dict[str, Path]:
@@ -91,7 +92,7 @@ def steps(
       pocketcrafter bench steps --data data --weights pocket=pocket.safetensors --weights studio=studio.safetensors
     """
     _, photos = photos_of(data, split, most_photos)
-    networks = {name: models.restore_network(file) for name, file in weights.items()}
+    networks = {name: restore_network(file) for name, file in weights.items()}
     extras = load_extras(pretrained, features=features, brisque=brisque)
     torch.set_num_threads(threads)
     machine = this_machine()

@@ -26,9 +26,6 @@ from pocketcrafter.runtime.plan import RESTORATION, Attribute, CropBox, EditPlan
 from pocketcrafter.runtime.pocket import Pocket
 from pocketcrafter.runtime.render import render
 
-PHOTOS: Final = Path(__file__).parent / "photos"
-"""Ten CC0 photos of the training set, reduced; see the attribution beside them."""
-
 SENSOR: Final = NoiseModel((4.5e-3, 2.2e-3, 3.2e-3), (2.6e-5, 2.1e-5, 2.7e-5))
 """A sensor of ordinary channel ratios; its gain is drawn for each frame."""
 

@@ -8,8 +8,6 @@ import click
 import torch
 from tqdm import tqdm
 
-from pocketcrafter.export.backend import WEIGHTS
-from pocketcrafter.export.calibration import PHOTOS
 from pocketcrafter.export.calibration import samples as calibration_samples
 from pocketcrafter.export.data.manifest import Split
 from pocketcrafter.export.distill.artist import DistillArtistTask, check_divides
@@ -22,6 +20,7 @@ from pocketcrafter.export.models import critic_network, restore_network, save_co
 from pocketcrafter.export.models.critic import Critic, Judge
 from pocketcrafter.export.models.pretrained import imagenet_backbone
 from pocketcrafter.export.models.restore import Restore, RestoreConfig
+from pocketcrafter.export.shipped import CALIBRATION_PHOTOS, WEIGHTS
 from pocketcrafter.export.train.critic import CriticTask
 from pocketcrafter.export.train.options import (
     CRITIC_BATCH,
@@ -176,7 +175,9 @@ def equalize(*, weights: Path, out: Path, samples: int, as_json: bool) -> None:
     """
     network = restore_network(weights)
     spec = POCKET_SPECS[Pocket.RESTORE]
-    drawn = calibration_samples(Pocket.RESTORE, sorted(PHOTOS.glob("*.jpg")), weights.parent, samples, _SEED)
+    drawn = calibration_samples(
+        Pocket.RESTORE, sorted(CALIBRATION_PHOTOS.glob("*.jpg")), weights.parent, samples, _SEED
+    )
     inputs = [as_tensors(sample, spec) for sample in drawn]
     # As files of weights keep it.
     made = equalized(network, inputs).half().float()

@@ -14,6 +14,7 @@ from pocketcrafter.export.models.critic import Critic, CriticConfig
 from pocketcrafter.export.models.decoder import Decoder
 from pocketcrafter.export.models.restore import Restore, RestoreConfig
 from pocketcrafter.export.models.tone import Tone
+from pocketcrafter.export.shipped import not_installed
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.files import write_bytes
 from pocketcrafter.runtime.pocket import Pocket
@@ -52,7 +53,8 @@ def load_component(component: str, weights: Path) -> nn.Module:
         model.load_state_dict(state)
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise ConfigError(f"{weights} does not hold weights of the {component} ({reason}); train it again.") from error
+        advice = not_installed(weights) or "Train it again."
+        raise ConfigError(f"{weights} does not hold weights of the {component} ({reason}). {advice}") from error
     return model.eval().requires_grad_(False)
 
 

@@ -15,11 +15,11 @@ from tqdm import tqdm
 from pocketcrafter.export.data.manifest import PhotoRecord, Split, load_manifest
 from pocketcrafter.export.models import save_component
 from pocketcrafter.export.models.pretrained import imagenet_backbone
+from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.export.train.evidence import EvidenceStore, build_store
 from pocketcrafter.export.train.fit import FitSettings, Task, fit
 from pocketcrafter.runtime.errors import ConfigError
 
-WEIGHTS: Final = Path(__file__).parents[1] / "weights"
 STUDIO_CRITIC: Final = "studio-critic.safetensors"
 STUDIO_RESTORE: Final = "studio-restore.safetensors"
 """Where the studio's networks lie in the folder of runs; they do not ship."""
