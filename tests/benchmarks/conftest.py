@@ -15,9 +15,9 @@ from pocketcrafter.benchmarks.latency.machine import this_machine
 from pocketcrafter.benchmarks.quality.metrics import PictureFigures
 from pocketcrafter.benchmarks.quality.pictures import FrameQuality, Scores
 from pocketcrafter.benchmarks.quality.results import QualityReport
-from pocketcrafter.export.backend import WEIGHTS
 from pocketcrafter.export.data import manifest as prepared
 from pocketcrafter.export.names import TOKENIZER
+from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.bundle.goldens import read_tensors, write_tensors

@@ -10,7 +10,7 @@ from safetensors import safe_open
 
 from pocketcrafter.benchmarks.budget.measure import BudgetReport, Spent
 from pocketcrafter.benchmarks.cli import bench
-from pocketcrafter.export.backend import WEIGHTS
+from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.runtime.bundle.integrity import sha256_of
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.writer import reseal

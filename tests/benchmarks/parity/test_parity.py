@@ -20,9 +20,9 @@ from pocketcrafter.benchmarks.parity.sources import NetworkSource, student_weigh
 from pocketcrafter.benchmarks.parity.store import store
 from pocketcrafter.benchmarks.parity.studio import compare_with_studio
 from pocketcrafter.benchmarks.parity.table import parity_lines
-from pocketcrafter.export.backend import WEIGHTS
 from pocketcrafter.export.models import load_component, save_component
 from pocketcrafter.export.models.critic import Critic, CriticConfig
+from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import LadderGates
 from pocketcrafter.runtime.errors import BackendError, ConfigError

@@ -17,8 +17,8 @@ from pocketcrafter.benchmarks.prose.measure import (
 )
 from pocketcrafter.benchmarks.prose.subjects import Case, PlanKind
 from pocketcrafter.benchmarks.prose.truth import fact_errors
-from pocketcrafter.export.backend import WEIGHTS
 from pocketcrafter.export.names import TOKENIZER
+from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.export.train.decoder import encode
 from pocketcrafter.export.train.prose.compose import Subject, compose, visible
 from pocketcrafter.export.train.prose.facts import Colorfulness, Detail, Facts, Light, Palette

@@ -25,13 +25,14 @@ from pocketcrafter.benchmarks.quantization.setup import OPEN_GATE, TrialSettings
 from pocketcrafter.benchmarks.quantization.trials import PictureTrial, WordsTrial, blocks_of_modules
 from pocketcrafter.benchmarks.quantization.words import WordsSubject, traced
 from pocketcrafter.benchmarks.quantization.workers import Laboratory
-from pocketcrafter.export.backend import WEIGHTS, TorchBackend
+from pocketcrafter.export.backend import TorchBackend
 from pocketcrafter.export.builder.settings import ExamplesSettings
 from pocketcrafter.export.builder.steps import examples
 from pocketcrafter.export.builder.steps.names import CALIBRATION
 from pocketcrafter.export.models import MODELS, decoder_network, save_component
 from pocketcrafter.export.names import TOKENIZER
 from pocketcrafter.export.recipe import DEFAULT, load_recipe, resolve
+from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.quantize.algorithms.rounding import NEAREST, blocks_of
 from pocketcrafter.quantize.torch.fake_quant_switches import FakeQuantSwitches
 from pocketcrafter.runtime.bundle.results import Precision

@@ -21,9 +21,9 @@ from pocketcrafter.export.builder.settings import (  # noqa: E402
     ProveSettings,
 )
 from pocketcrafter.export.builder.steps import assemble, examples, prove  # noqa: E402
-from pocketcrafter.export.calibration import PHOTOS  # noqa: E402
 from pocketcrafter.export.models import MODELS, load_component, save_component  # noqa: E402
 from pocketcrafter.export.recipe import DEFAULT  # noqa: E402
+from pocketcrafter.export.shipped import CALIBRATION_PHOTOS  # noqa: E402
 from pocketcrafter.runtime.bundle.manifest import TrainingData  # noqa: E402
 from pocketcrafter.runtime.bundle.reader import Bundle  # noqa: E402
 from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, Precision  # noqa: E402
@@ -63,7 +63,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     torch.manual_seed(1)
     save_component(MODELS[RESTORE](), root / "restore.safetensors")
     photos = folder(root, "photos")
-    photo = sorted(PHOTOS.glob("*.jpg"))[0]
+    photo = sorted(CALIBRATION_PHOTOS.glob("*.jpg"))[0]
     (photos / photo.name).write_bytes(photo.read_bytes())
     made = {"weights": root / "restore.safetensors", "photos": photos, "examples": folder(root, "examples")}
     settings = ExamplesSettings(component=RESTORE, samples=1, seed=3, goldens=1)
@@ -127,7 +127,7 @@ def test_the_steps_make_a_bundle_that_verifies_and_runs(parts: dict[str, Path], 
     assert {entry.path for entry in manifest.licenses} == {"LICENSES/Apache-2.0.txt", "LICENSES/Apache-2.0.2.txt"}
     assert "not run" in (path / "reports/parity.md").read_text()
     calibrated = json.loads((path / "reports/calibration.json").read_text())["restore"]
-    photo = sorted(PHOTOS.glob("*.jpg"))[0]
+    photo = sorted(CALIBRATION_PHOTOS.glob("*.jpg"))[0]
     assert calibrated["photos"] == {photo.name: hashlib.sha256(photo.read_bytes()).hexdigest()}
     assert calibrated["sha256"] == hashlib.sha256((parts["examples"] / "calibration.npz").read_bytes()).hexdigest()
 

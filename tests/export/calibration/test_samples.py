@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from pocketcrafter.export.backend import WEIGHTS
-from pocketcrafter.export.calibration import PHOTOS, samples
+from pocketcrafter.export.calibration import samples
 from pocketcrafter.export.models import MODELS, save_component
 from pocketcrafter.export.names import TOKENIZER
+from pocketcrafter.export.shipped import CALIBRATION_PHOTOS, WEIGHTS
 from pocketcrafter.quantize.algorithms.hessians import HessianCollector
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.plan import Attribute, EditPlan
@@ -73,7 +73,7 @@ def test_tone_is_calibrated_with_plans_as_far_as_they_go(photos: list[Path], wei
 
 
 def test_the_shipped_photos_are_usable(weights: Path) -> None:
-    paths = sorted(PHOTOS.glob("*.jpg"))
+    paths = sorted(CALIBRATION_PHOTOS.glob("*.jpg"))
     assert len(paths) >= 8
     assert len(samples(Pocket.CRITIC, paths, weights, count=len(paths), seed=0)) == len(paths)
 

@@ -10,14 +10,14 @@ import torch
 from click.testing import CliRunner
 from torch import Tensor, nn
 
-from pocketcrafter.export.backend import WEIGHTS
-from pocketcrafter.export.calibration import PHOTOS, samples
+from pocketcrafter.export.calibration import samples
 from pocketcrafter.export.distill.cli import distill
 from pocketcrafter.export.distill.equalization import equalized
 from pocketcrafter.export.lower.measure import as_tensors
 from pocketcrafter.export.models import restore_network
 from pocketcrafter.export.models.blocks import ScaledBlock
 from pocketcrafter.export.models.restore import Restore, RestoreConfig
+from pocketcrafter.export.shipped import CALIBRATION_PHOTOS, WEIGHTS
 from pocketcrafter.quantize.torch.fake_quant_switches import FakeQuantSwitches
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.fidelity import sqnr_db
@@ -113,7 +113,7 @@ def test_the_command_writes_weights_that_compute_the_same(tmp_path: Path) -> Non
 
 def test_the_shipped_network_is_equalized() -> None:
     """Training leaves channels that reach differently far: whoever trains it anew must equalize it again."""
-    drawn = samples(Pocket.RESTORE, sorted(PHOTOS.glob("*.jpg")), WEIGHTS, 6, 20)
+    drawn = samples(Pocket.RESTORE, sorted(CALIBRATION_PHOTOS.glob("*.jpg")), WEIGHTS, 6, 20)
     network = restore_network(WEIGHTS / "restore.safetensors")
     block, seen = network.encoder[0].get_submodule("0.expand"), list[Tensor]()
     block.register_forward_hook(lambda *told: seen.append(told[2].relu().amax((0, 2, 3))))

@@ -8,7 +8,6 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from pocketcrafter.export.backend import WEIGHTS
 from pocketcrafter.export.distill.qat import WeightBits, bits_in, decoder_task, network_task, weights_facts
 from pocketcrafter.export.models import decoder_network
 from pocketcrafter.export.models.critic import Judgement
@@ -16,6 +15,7 @@ from pocketcrafter.export.models.decoder import Decoder
 from pocketcrafter.export.models.llama import as_llama
 from pocketcrafter.export.models.restore import Restore, RestoreConfig
 from pocketcrafter.export.names import CRITIC_SHA256, TOKENIZER
+from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.export.train.evidence import EvidenceStore
 from pocketcrafter.export.train.fit import FitSettings, fit
 from pocketcrafter.export.train.prose.facts import measure_facts

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pocketcrafter.export.backend import WEIGHTS
 from pocketcrafter.export.lower.coreml.functions import PREFILL_STEPS, convert_functions, stateful_form
 from pocketcrafter.export.lower.coreml.session import open_package
 from pocketcrafter.export.lower.coreml.stateful_decoder import StatefulDecoder, rehearse
 from pocketcrafter.export.lower.mil_interpreter import Interpreter, MilError, Mode, first_divergence, read_package
 from pocketcrafter.export.models import load_component
 from pocketcrafter.export.models.decoder import Decoder
+from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.fidelity import sqnr_db
 from pocketcrafter.runtime.plan import Attribute

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pocketcrafter.export.backend import WEIGHTS
 from pocketcrafter.export.lower.onnx.fusions import fused
 from pocketcrafter.export.lower.onnx.lowering import export_onnx
 from pocketcrafter.export.models import decoder_network
+from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.quantize.onnx.matmul_nbits import quantize_linears
 from pocketcrafter.runtime.backends.ort_sessions import open_session
 from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec

@@ -7,13 +7,13 @@ import onnx
 import pytest
 
 from pocketcrafter.benchmarks.prose.greedy import Asked, agreeing_choices
-from pocketcrafter.export.backend import WEIGHTS
-from pocketcrafter.export.calibration import PHOTOS, samples
+from pocketcrafter.export.calibration import samples
 from pocketcrafter.export.lower.measure import as_tensors
 from pocketcrafter.export.lower.onnx.lowering import export_onnx, quantize_static
 from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.export.lower.qnn.context import compile_context
 from pocketcrafter.export.models import load_component
+from pocketcrafter.export.shipped import CALIBRATION_PHOTOS, WEIGHTS
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.backends.qnn import QnnEmulatorBackend, why_no_qnn
 from pocketcrafter.runtime.bundle.results import Precision
@@ -32,7 +32,7 @@ _CHOICES = 16
 
 @needs_qnn
 def test_int4_weights_choose_the_words_of_the_qdq_graph(tmp_path: Path) -> None:
-    photos = sorted(PHOTOS.glob("*.jpg"))
+    photos = sorted(CALIBRATION_PHOTOS.glob("*.jpg"))
     drawn = samples(Pocket.DECODER, photos, WEIGHTS, 8, 3)
     exported, quantized, context = (tmp_path / f"{name}.onnx" for name in ("fp32", "qdq", "context"))
     decoder = frozen(load_component(Pocket.DECODER, WEIGHTS / "decoder.safetensors"), ())

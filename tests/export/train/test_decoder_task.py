@@ -9,10 +9,10 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from pocketcrafter.export.backend import WEIGHTS
 from pocketcrafter.export.models.critic import Judgement
 from pocketcrafter.export.models.llama import ProseLlama
 from pocketcrafter.export.names import TOKENIZER
+from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.export.train.decoder import DecoderTask, as_step
 from pocketcrafter.export.train.evidence import EvidenceStore
 from pocketcrafter.export.train.fit import FitSettings, fit

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from pocketcrafter.export.backend import WEIGHTS
 from pocketcrafter.export.names import TOKENIZER
+from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.export.train.decoder import encode
 from pocketcrafter.export.train.prose.compose import compose, visible
 from pocketcrafter.export.train.prose.sampling import random_subject
