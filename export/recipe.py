@@ -8,10 +8,12 @@ from typing import Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
+from pocketcrafter.export.ladder import ArtifactGates
 from pocketcrafter.export.precisions import refusal
 from pocketcrafter.export.shipped import not_installed
+from pocketcrafter.runtime.bundle.gates import Gate, Metric
 from pocketcrafter.runtime.bundle.manifest import TrainingData
-from pocketcrafter.runtime.bundle.results import LadderGates, Precision
+from pocketcrafter.runtime.bundle.results import Precision, RungNumber, sqnr_gate
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
@@ -66,7 +68,20 @@ class Gates(Config):
     rung2_sqnr_db: float = Field(40.0, description="Artifact against fake-quantized, every output.")
     coverage: float = Field(0.95, ge=0, le=1, description="Lowest share of multiply-accumulates delegated.")
     fallbacks: tuple[str, ...] = Field((), description="Operators that may run outside the accelerated backend.")
-    ladder: LadderGates = Field(LadderGates(), description="What `bench parity` holds whole photos against.")
+    ladder: Mapping[RungNumber, tuple[Gate, ...]] = Field(
+        {}, description="Gates of the rungs that look at the whole pair, in place of the family's: 0 and 3."
+    )
+
+    def of(self, made: ComponentRecipe | None = None) -> ArtifactGates:
+        """Return the gates of an artifact, with what its component's recipe has in their place."""
+        rung1, rung2 = (made.rung1_sqnr_db, made.rung2_sqnr_db) if made else (None, None)
+        return ArtifactGates(
+            rung1=sqnr_gate(self.rung1_sqnr_db if rung1 is None else rung1),
+            rung2=sqnr_gate(self.rung2_sqnr_db if rung2 is None else rung2),
+            picture=Gate(metric=Metric.PSNR_DB, minimum=self.rung1_psnr_db),
+            coverage=Gate(metric=Metric.MAC_COVERAGE, minimum=self.coverage),
+            fallbacks=self.fallbacks,
+        )
 
 
 class LicenseText(Config):

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
+from pocketcrafter.runtime.bundle.gates import Gate, Metric
 from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
 from pocketcrafter.runtime.plan import RESTORATION, Attribute
 
@@ -173,3 +174,14 @@ POCKET_SPECS: Final[Mapping[str, ComponentSpec]] = {
     ),
 }
 """The contract of each component of the pocket family."""
+
+LADDER: Final[Mapping[int, tuple[Gate, ...]]] = {
+    0: (Gate(metric=Metric.PSNR_LOSS_DB, maximum=0.5), Gate(metric=Metric.DELTA_E_LOSS, maximum=0.5)),
+    3: (
+        Gate(metric=Metric.DELTA_E_MEAN, maximum=1.0),
+        Gate(metric=Metric.DELTA_E_WORST, maximum=3.0),
+        Gate(metric=Metric.PLAN_ERROR, maximum=0.02),
+        Gate(metric=Metric.TOKEN_AGREEMENT, minimum=0.99),
+    ),
+}
+"""Gates of the rungs that look at whole photos: 0, student against studio, and 3, end to end."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from pocketcrafter.benchmarks.arm64.emulator import ENGINES, LABEL, run_emulated
 from pocketcrafter.benchmarks.arm64.results import ArmNetwork, ArmReport
 from pocketcrafter.benchmarks.arm64.system import ArmSystem, open_system
-from pocketcrafter.benchmarks.device.measure import HOST_GATE_DB
+from pocketcrafter.benchmarks.device.measure import HOST_GATE
 from pocketcrafter.benchmarks.latency.machine import this_machine
 from pocketcrafter.export.lower.measure import compare
 from pocketcrafter.runtime.bundle.goldens import read_tensors
@@ -86,8 +86,8 @@ def _network(bundle: Bundle, entry: ComponentEntry, target: str, system: ArmSyst
         target=target,
         precision=artifact.precision,
         against_host=compare(host, emulated, entry.spec),
-        host_gate_db=HOST_GATE_DB,
+        host_gate=HOST_GATE,
         against_golden=compare(expected, emulated, entry.spec),
-        golden_gate_db=artifact.golden_sqnr_db,
+        golden_gate=artifact.golden_gate,
         seconds=time.perf_counter() - start,
     )

@@ -7,7 +7,8 @@ from pydantic import Field
 
 from pocketcrafter.benchmarks.latency.machine import Machine
 from pocketcrafter.benchmarks.quality.tables import markdown
-from pocketcrafter.runtime.bundle.results import Fidelity, Precision
+from pocketcrafter.runtime.bundle.gates import Gate, judge
+from pocketcrafter.runtime.bundle.results import Fidelity, Precision, figures_of
 from pocketcrafter.runtime.components import ComponentName
 from pocketcrafter.runtime.config import Config
 
@@ -19,16 +20,19 @@ class ArmNetwork(Config):
     target: str
     precision: Precision
     against_host: tuple[Fidelity, ...] = Field(description="Against the same artifact on this machine's processor.")
-    host_gate_db: float
+    host_gate: Gate
     against_golden: tuple[Fidelity, ...] = Field(description="Against the full-precision goldens.")
-    golden_gate_db: float
+    golden_gate: Gate
     seconds: float = Field(ge=0, description="What the emulation took; says nothing of any processor.")
 
     @property
     def passed(self) -> bool:
         """Whether both gates are kept."""
-        host = all(f.reaches(self.host_gate_db) for f in self.against_host)
-        return host and all(f.reaches(self.golden_gate_db) for f in self.against_golden)
+        verdicts = (
+            judge(figures_of(self.against_host), self.host_gate),
+            judge(figures_of(self.against_golden), self.golden_gate),
+        )
+        return all(verdict.passed for verdict in verdicts)
 
 
 class ArmReport(Config):
@@ -61,12 +65,12 @@ def _row(network: ArmNetwork) -> tuple[str, ...]:
         network.target,
         network.precision.value,
         "passed" if network.passed else "FAILED",
-        _lowest(network.against_host, network.host_gate_db),
+        _lowest(network.against_host, network.host_gate),
         f"{max(f.max_abs_error for f in network.against_host):.1e}",
-        _lowest(network.against_golden, network.golden_gate_db),
+        _lowest(network.against_golden, network.golden_gate),
     )
 
 
-def _lowest(fidelity: Sequence[Fidelity], gate_db: float) -> str:
+def _lowest(fidelity: Sequence[Fidelity], gate: Gate) -> str:
     ratios = [f.sqnr_db for f in fidelity if f.sqnr_db is not None]
-    return f"{min(ratios):.1f} dB (≥ {gate_db:g})" if ratios else "identical"
+    return f"{min(ratios):.1f} dB ({gate})" if ratios else "identical"

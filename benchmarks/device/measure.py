@@ -24,16 +24,17 @@ from pocketcrafter.benchmarks.device.stage import RUNNER, check_runner, part_of,
 from pocketcrafter.benchmarks.latency.results import Timing
 from pocketcrafter.export.lower.measure import compare
 from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.bundle.gates import all_passed, judge
 from pocketcrafter.runtime.bundle.goldens import read_tensors
 from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
 from pocketcrafter.runtime.bundle.manifest import ComponentEntry, Golden
 from pocketcrafter.runtime.bundle.reader import Bundle
-from pocketcrafter.runtime.bundle.results import RungResult
+from pocketcrafter.runtime.bundle.results import Rung, figures_of, sqnr_gate
 from pocketcrafter.runtime.validation import check_json
 
 Progress = Callable[[str, int, int], None]
 
-HOST_GATE_DB: Final = 40.0
+HOST_GATE: Final = sqnr_gate(40.0)
 """Rung 4's gate: as rung 2's."""
 
 _RUN_SECONDS: Final = 600.0
@@ -159,18 +160,17 @@ def _golden(
         host.append(session.run(read_tensors(bundle.file(golden.inputs), entry.spec.inputs)))
         expected.append(read_tensors(bundle.file(golden.outputs), entry.spec.outputs))
     against_host, against_golden = compare(host, actual, entry.spec), compare(expected, actual, entry.spec)
-    gate = entry.artifacts[target].golden_sqnr_db
-    passed = all(f.reaches(HOST_GATE_DB) for f in against_host) and all(f.reaches(gate) for f in against_golden)
+    to_golden = judge(figures_of(against_golden), entry.artifacts[target].golden_gate)
     return DeviceGolden(
         component=entry.spec.name,
         against_host=against_host,
         against_golden=against_golden,
-        rung=RungResult(
+        rung=Rung(
             rung=4,
-            passed=passed,
+            passed=all_passed((judge(figures_of(against_host), HOST_GATE), to_golden)),
             how=f"The goldens on {facts.model or 'a device'} ({facts.soc or facts.machine}, {facts.system}) against "
             "the same artifact on the host",
-            gate=f"SQNR >= {HOST_GATE_DB:g} dB",
+            gates=(HOST_GATE,),
             fidelity=against_host,
         ),
     )

@@ -5,7 +5,7 @@ from typing import Final, Literal
 from pydantic import Field
 
 from pocketcrafter.benchmarks.latency.results import Milliseconds, Name, Timing
-from pocketcrafter.runtime.bundle.results import Fidelity, Precision, RungResult
+from pocketcrafter.runtime.bundle.results import Fidelity, Precision, Rung
 from pocketcrafter.runtime.components import ComponentName
 from pocketcrafter.runtime.config import Config
 
@@ -60,7 +60,7 @@ class DeviceGolden(Config):
     component: ComponentName
     against_host: tuple[Fidelity, ...] = Field(description="Against the same artifact on this machine.")
     against_golden: tuple[Fidelity, ...] = Field(description="Against the full-precision goldens.")
-    rung: RungResult = Field(description="Rung 4, as it goes into the manifest.")
+    rung: Rung = Field(description="Rung 4, as it goes into the manifest.")
 
 
 class FarmCase(Config):

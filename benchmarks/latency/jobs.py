@@ -15,6 +15,7 @@ from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.backends.executorch_program import BINDINGS, TORCH
 from pocketcrafter.runtime.backends.names import BackendName
+from pocketcrafter.runtime.bundle.gates import Gate
 from pocketcrafter.runtime.bundle.goldens import read_tensors
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Fidelity, Precision
@@ -76,8 +77,8 @@ class NetworkJob:
     ----------
     runner
         A target of the bundle, or the name of a competitor.
-    gate_db
-        Lowest ratio to the golden at which a time counts: how fast a wrong answer comes does not matter.
+    gate
+        Ratio to the golden at which a time counts: how fast a wrong answer comes does not matter.
     """
 
     runner: str
@@ -90,7 +91,7 @@ class NetworkJob:
     spec: ComponentSpec
     golden_inputs: Path
     golden_outputs: Path
-    gate_db: float
+    gate: Gate
 
     @property
     def name(self) -> str:

@@ -30,6 +30,7 @@ from pocketcrafter.benchmarks.latency.rounds import Measured, Progress, measure_
 from pocketcrafter.benchmarks.latency.sizes import target_sizes
 from pocketcrafter.benchmarks.latency.sustained import sustained_curves
 from pocketcrafter.runtime.backends.registry import why_unusable
+from pocketcrafter.runtime.bundle.gates import Figure, Gate, Metric, judge
 from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
 from pocketcrafter.runtime.bundle.manifest import ComponentEntry
 from pocketcrafter.runtime.bundle.reader import Bundle
@@ -179,7 +180,7 @@ def _target_job(bundle: Bundle, entry: ComponentEntry, target: str) -> NetworkJo
         spec=entry.spec,
         golden_inputs=bundle.file(entry.goldens[0].inputs),
         golden_outputs=bundle.file(entry.goldens[0].outputs),
-        gate_db=artifact.golden_sqnr_db,
+        gate=artifact.golden_gate,
     )
 
 
@@ -207,20 +208,21 @@ def _competing_jobs(
             spec=entry.spec,
             golden_inputs=bundle.file(entry.goldens[0].inputs),
             golden_outputs=bundle.file(entry.goldens[0].outputs),
-            gate_db=_competitors_gate(entry, contender.precision),
+            gate=_competitors_gate(entry, contender.precision),
         )
 
 
-def _competitors_gate(entry: ComponentEntry, precision: Precision) -> float:
+def _competitors_gate(entry: ComponentEntry, precision: Precision) -> Gate:
     """Ask full precision for the most that any artifact must reach, and quantized engines for the least."""
-    gates = [artifact.golden_sqnr_db for artifact in entry.artifacts.values()]
-    return max(gates) if precision is Precision.FP32 else min(gates)
+    gates = sorted(
+        (artifact.golden_gate for artifact in entry.artifacts.values()), key=lambda gate: gate.minimum or 0.0
+    )
+    return gates[-1] if precision is Precision.FP32 else gates[0]
 
 
 def _wrong_answer(job: NetworkJob, opened: Opened) -> str:
-    if opened.sqnr_db is None or opened.sqnr_db >= job.gate_db:
-        return ""
-    return f"its answer is wrong: {opened.sqnr_db:.1f} dB to the golden; the gate is {job.gate_db:g} dB"
+    verdict = judge([Figure(metric=Metric.SQNR_DB, value=opened.sqnr_db)], job.gate)
+    return "" if verdict.passed else f"its answer is wrong, against the golden: {verdict}"
 
 
 def _case(measured: Measured[NetworkJob]) -> CaseResult:

@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from pocketcrafter.export.builder.preflight import check_packages, check_targets
-from pocketcrafter.export.outside import Rung, climb, load_folder
+from pocketcrafter.export.outside import PartResult, climb, load_folder
 from pocketcrafter.runtime.bundle.results import Fidelity, Precision
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.targets import ONNX, TARGETS, XNNPACK, TargetKind
@@ -73,14 +73,14 @@ def outside(folders: tuple[Path, ...], targets: tuple[str, ...], precision: str 
         click.echo(json.dumps(found, indent=1))
 
 
-def _row(folder: Path, rung: Rung) -> str:
+def _row(folder: Path, rung: PartResult) -> str:
     start = f"{folder.name[:16]:<16} {rung.part:<9} {rung.target:<20} {rung.precision:<6}"
-    if rung.refusal is not None:
+    if rung.refusal is not None or rung.coverage is None:
         return f"{start} {'':>9} {'refused':>9} {'':>9} {'':>7}  {rung.refusal}"
-    outside = [f"{f.op} ×{f.count}" for f in rung.fallbacks if not f.allowed]
+    outside = [f"{f.op} ×{f.count}" for f in rung.coverage.fallbacks if not f.allowed]
     remarks = f"left outside: {', '.join(outside)}" if outside else "" if rung.rung2 else "a phone must run it"
     ratios = " ".join(f"{_worst(fidelity):>9}" for fidelity in (rung.rung1, rung.rung2, rung.whole))
-    return f"{start} {ratios} {rung.coverage:>7.1%}  {remarks}".rstrip()
+    return f"{start} {ratios} {rung.coverage.share:>7.1%}  {remarks}".rstrip()
 
 
 def _worst(fidelity: Sequence[Fidelity]) -> str:

@@ -5,14 +5,15 @@ from pathlib import Path
 
 from pocketcrafter.benchmarks.frames import MeasuredFrame
 from pocketcrafter.benchmarks.latency.machine import this_machine
-from pocketcrafter.benchmarks.parity.photos import compare_photos, end_to_end_gate, end_to_end_rung
+from pocketcrafter.benchmarks.parity.photos import compare_photos, end_to_end_rung
 from pocketcrafter.benchmarks.parity.results import NetworkParity, ParityReport, StudioParity, TargetParity
 from pocketcrafter.benchmarks.parity.rungs import network_parity
 from pocketcrafter.benchmarks.parity.sources import NetworkSource, student_weights
 from pocketcrafter.benchmarks.parity.studio import compare_with_studio
 from pocketcrafter.runtime.backends.registry import why_unusable
+from pocketcrafter.runtime.bundle.gates import Gate
 from pocketcrafter.runtime.bundle.reader import Bundle
-from pocketcrafter.runtime.bundle.results import LadderGates, RungResult
+from pocketcrafter.runtime.bundle.results import Rung
 
 Progress = Callable[[str, int, int], None]
 _REASON_CHARS = 500
@@ -83,7 +84,7 @@ def climb(
 def _target(
     bundle: Bundle, reference: NetworkSource, target: str, photos: Sequence[Path], threads: int, progress: Progress
 ) -> TargetParity:
-    gates = bundle.manifest.ladder
+    gates = bundle.manifest.gates(3, target)
     reason = "no photos were given" if not photos else why_unusable(bundle.manifest.targets[target].backend)
     if reason:
         return TargetParity(target=target, not_run=reason, rung=_not_run(gates, reason))
@@ -96,5 +97,5 @@ def _target(
     return TargetParity(target=target, photos=tuple(found), rung=end_to_end_rung(found, gates, target))
 
 
-def _not_run(gates: LadderGates, reason: str) -> RungResult:
-    return RungResult(rung=3, passed=None, how=reason[:_REASON_CHARS], gate=end_to_end_gate(gates))
+def _not_run(gates: tuple[Gate, ...], reason: str) -> Rung:
+    return Rung(rung=3, passed=None, how=reason[:_REASON_CHARS], gates=gates)

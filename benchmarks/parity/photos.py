@@ -11,8 +11,9 @@ from pocketcrafter.benchmarks.parity.results import PhotoParity
 from pocketcrafter.benchmarks.parity.sources import NetworkSource
 from pocketcrafter.benchmarks.prose.greedy import Asked, agreeing_choices
 from pocketcrafter.export.data.degrade import ByteImage
+from pocketcrafter.runtime.bundle.gates import Figure, Gate, Metric
 from pocketcrafter.runtime.bundle.manifest import TOKENIZER
-from pocketcrafter.runtime.bundle.results import Figure, LadderGates, RungResult
+from pocketcrafter.runtime.bundle.results import Rung
 from pocketcrafter.runtime.photo import Photo, decode
 from pocketcrafter.runtime.photo.color import handling_of, pixels_to_srgb, to_eight_bits
 from pocketcrafter.runtime.pipeline import Enhanced, PhotoPipeline
@@ -61,7 +62,7 @@ def compare_photos(
     return found
 
 
-def end_to_end_rung(photos: Sequence[PhotoParity], gates: LadderGates, target: str) -> RungResult:
+def end_to_end_rung(photos: Sequence[PhotoParity], gates: Sequence[Gate], target: str) -> Rung:
     """Judge a target by its photos.
 
     Photos that neither pipeline changes say nothing of the networks behind the gate: they are left out of the mean, and
@@ -70,29 +71,19 @@ def end_to_end_rung(photos: Sequence[PhotoParity], gates: LadderGates, target: s
     changed = [p for p in photos if p.changed] or list(photos)
     restored = sum(p.restored for p in photos)
     figures = [
-        Figure(name="ΔE2000 mean", value=float(np.mean([p.delta_e for p in changed])), maximum=gates.delta_e_mean),
-        Figure(name="ΔE2000 worst", value=max(p.delta_e for p in photos), maximum=gates.delta_e_worst),
-        Figure(name="plan error", value=float(np.mean([p.plan_error for p in photos])), maximum=gates.plan_error),
+        Figure(metric=Metric.DELTA_E_MEAN, value=float(np.mean([p.delta_e for p in changed]))),
+        Figure(metric=Metric.DELTA_E_WORST, value=max(p.delta_e for p in photos)),
+        Figure(metric=Metric.PLAN_ERROR, value=float(np.mean([p.plan_error for p in photos]))),
     ]
     if compared := sum(p.tokens_compared for p in photos):
-        agreed = sum(p.tokens_same for p in photos) / compared
-        figures.append(Figure(name="tokens equal", value=agreed, minimum=gates.tokens))
-    return RungResult(
-        rung=3,
-        passed=all(f.passed for f in figures) if any(p.changed for p in photos) else None,
-        how=f"{len(photos)} whole photos through {target} on this host against the full-precision pipeline in torch; "
-        f"{sum(p.changed for p in photos)} of them were changed, {restored} restored",
-        gate=end_to_end_gate(gates),
-        figures=tuple(figures),
+        figures.append(Figure(metric=Metric.TOKEN_AGREEMENT, value=sum(p.tokens_same for p in photos) / compared))
+    how = (
+        f"{len(photos)} whole photos through {target} on this host against the full-precision pipeline in torch; "
+        f"{sum(p.changed for p in photos)} of them were changed, {restored} restored"
     )
-
-
-def end_to_end_gate(gates: LadderGates) -> str:
-    """Say rung 3's gates in words."""
-    return (
-        f"ΔE2000 mean <= {gates.delta_e_mean:g}, worst <= {gates.delta_e_worst:g}; plan error <= {gates.plan_error:g}; "
-        f">= {gates.tokens:.0%} of {GREEDY_TOKENS} greedy tokens"
-    )
+    if not any(p.changed for p in photos):
+        return Rung(rung=3, passed=None, how=how, gates=tuple(gates), figures=tuple(figures))
+    return Rung.judged(3, how, gates, figures=figures)
 
 
 def mean_delta_e(first: ByteImage, second: ByteImage) -> float:

@@ -5,7 +5,8 @@ from typing import Final, Literal
 from pydantic import Field
 
 from pocketcrafter.benchmarks.latency.machine import Machine
-from pocketcrafter.runtime.bundle.results import Fidelity, Figure, Precision, RungResult
+from pocketcrafter.runtime.bundle.gates import Figure, Gate, judge
+from pocketcrafter.runtime.bundle.results import Fidelity, Precision, Rung, figures_of
 from pocketcrafter.runtime.components import ComponentName
 from pocketcrafter.runtime.config import Config
 
@@ -19,16 +20,16 @@ class NetworkParity(Config):
     component: ComponentName
     target: str
     precision: Precision
-    recorded: tuple[RungResult, ...] = Field(description="Rungs 1 and 2 as the build measured them.")
-    again: tuple[RungResult, ...] = Field((), description="Those of them that could be run again here, on the goldens.")
+    recorded: tuple[Rung, ...] = Field(description="Rungs 1 and 2 as the build measured them.")
+    again: tuple[Rung, ...] = Field((), description="Those of them that could be run again here, on the goldens.")
     goldens: tuple[Fidelity, ...] = Field((), description="The artifact here against the full-precision goldens.")
-    golden_gate_db: float
+    golden_gate: Gate
     not_run: str = Field("", description="Why nothing of it runs here; empty where it does.")
 
     @property
     def goldens_passed(self) -> bool | None:
         """Whether every golden keeps its gate; `None` where none was run."""
-        return all(f.reaches(self.golden_gate_db) for f in self.goldens) if self.goldens else None
+        return judge(figures_of(self.goldens), self.golden_gate).passed
 
 
 class PhotoParity(Config):
@@ -49,7 +50,7 @@ class TargetParity(Config):
     target: str
     not_run: str = Field("", description="Why it was not run; empty where it was.")
     photos: tuple[PhotoParity, ...] = ()
-    rung: RungResult = Field(description="Rung 3, as it goes into the manifest.")
+    rung: Rung = Field(description="Rung 3, as it goes into the manifest.")
 
 
 class StudioParity(Config):
@@ -60,7 +61,7 @@ class StudioParity(Config):
     split: str
     student: tuple[Figure, ...]
     studio_figures: tuple[Figure, ...]
-    rung: RungResult = Field(description="Rung 0 of the components that have a studio, as it goes into the manifest.")
+    rung: Rung = Field(description="Rung 0 of the components that have a studio, as it goes into the manifest.")
 
 
 class ParityReport(Config):
@@ -80,12 +81,12 @@ class ParityReport(Config):
         found = []
         for network in self.networks:
             name = f"{network.component} on {network.target}"
-            found += [f"{name}: rung {r.rung} ({r.gate})" for r in network.again if r.passed is False]
+            found += [f"{name}: rung {r.rung} ({r.gate_text})" for r in network.again if r.passed is False]
             if network.goldens_passed is False:
-                found.append(f"{name}: goldens (SQNR >= {network.golden_gate_db:g} dB)")
+                found.append(f"{name}: goldens ({network.golden_gate})")
         rungs = [(t.target, t.rung) for t in self.targets] + ([("student", self.studio.rung)] if self.studio else [])
         for name, rung in rungs:
             if rung.passed is False:
-                missed = ", ".join(f"{f}" for f in rung.figures if not f.passed)
+                missed = "; ".join(str(verdict) for verdict in rung.verdicts if verdict.passed is False)
                 found.append(f"{name}: rung {rung.rung}: {missed}")
         return found

@@ -17,14 +17,12 @@ from pocketcrafter.runtime.backends.registry import usable_backend, why_unusable
 from pocketcrafter.runtime.bundle.goldens import read_tensors
 from pocketcrafter.runtime.bundle.manifest import ComponentEntry
 from pocketcrafter.runtime.bundle.reader import Bundle
-from pocketcrafter.runtime.bundle.results import Fidelity, Precision, RungResult
+from pocketcrafter.runtime.bundle.results import Fidelity, Rung
 from pocketcrafter.runtime.targets import ONNX, TargetKind
 
 Tensors = dict[str, FloatArray]
 Simulate = Callable[[Path, ComponentEntry, list[Tensors]], list[Tensors]]
 """Runs the fake-quantized network that an artifact holds on samples."""
-
-_EXACT: Final = frozenset({Precision.FP32, Precision.FP16})
 
 
 def network_parity(bundle: Bundle, entry: ComponentEntry, target: str, weights: Path, threads: int) -> NetworkParity:
@@ -58,7 +56,7 @@ def network_parity(bundle: Bundle, entry: ComponentEntry, target: str, weights: 
         "target": target,
         "precision": artifact.precision,
         "recorded": recorded,
-        "golden_gate_db": artifact.golden_sqnr_db,
+        "golden_gate": artifact.golden_gate,
     }
     backend = bundle.manifest.targets[target].backend
     if reason := why_unusable(backend):
@@ -68,8 +66,8 @@ def network_parity(bundle: Bundle, entry: ComponentEntry, target: str, weights: 
     samples = [read_tensors(bundle.file(golden.inputs), entry.spec.inputs) for golden in entry.goldens]
     expected = [read_tensors(bundle.file(golden.outputs), entry.spec.outputs) for golden in entry.goldens]
     actual = [session.run(sample) for sample in samples]
-    again: tuple[RungResult, ...] = ()
-    if kind in SIMULATIONS and artifact.precision not in _EXACT:
+    again: tuple[Rung, ...] = ()
+    if kind in SIMULATIONS and artifact.precision.quantized:
         student = TorchBackend().open(weights, entry.spec, threads)
         simulated = SIMULATIONS[kind](path, entry, samples)
         again = (
@@ -95,14 +93,6 @@ _AGAIN: Final = (
 )
 
 
-def _judged(recorded: tuple[RungResult, ...], rung: int, fidelity: tuple[Fidelity, ...], how: str) -> RungResult:
-    gate = next((r.gate for r in recorded if r.rung == rung), "")
-    return RungResult(rung=rung, passed=_passed(gate, fidelity), how=how, gate=gate, fidelity=fidelity)
-
-
-def _passed(gate: str, fidelity: tuple[Fidelity, ...]) -> bool | None:
-    """Hold figures against a gate in the build's words, as in `SQNR >= 40 dB`; `None` for other words."""
-    words = gate.split()
-    if len(words) != 4 or words[:2] != ["SQNR", ">="] or words[3] != "dB":
-        return None
-    return all(f.reaches(float(words[2])) for f in fidelity)
+def _judged(recorded: tuple[Rung, ...], number: int, fidelity: tuple[Fidelity, ...], how: str) -> Rung:
+    gates = next((r.gates for r in recorded if r.rung == number), ())
+    return Rung.judged(number, how, gates, fidelity=fidelity)

@@ -9,11 +9,11 @@ from pocketcrafter.export.builder.report import parity_report
 from pocketcrafter.runtime.bundle.amend import amend
 from pocketcrafter.runtime.bundle.manifest import Artifact, ComponentEntry, Manifest
 from pocketcrafter.runtime.bundle.reader import Bundle
-from pocketcrafter.runtime.bundle.results import RungResult
+from pocketcrafter.runtime.bundle.results import Rung
 
 PARITY_TEXT: Final = "reports/parity.md"
 
-Rungs = Mapping[tuple[str, str], tuple[RungResult, ...]]
+Rungs = Mapping[tuple[str, str], tuple[Rung, ...]]
 """New rungs by component and target."""
 
 
@@ -25,7 +25,7 @@ def store(path: Path, report: ParityReport) -> Manifest:
     BundleError
         If the bundle is damaged or cannot be written; it is left as it was.
     """
-    rungs: dict[tuple[str, str], tuple[RungResult, ...]] = {}
+    rungs: dict[tuple[str, str], tuple[Rung, ...]] = {}
     ran = {t.target: t.rung for t in report.targets if not t.not_run}
     for network in report.networks:
         found = [ran[network.target]] if network.target in ran else []
@@ -67,6 +67,6 @@ def with_rungs(manifest: Manifest, rungs: Rungs) -> tuple[ComponentEntry, ...]:
     )
 
 
-def _replaced(artifact: Artifact, rungs: tuple[RungResult, ...]) -> Artifact:
+def _replaced(artifact: Artifact, rungs: tuple[Rung, ...]) -> Artifact:
     ladder = {rung.rung: rung for rung in (*artifact.rungs, *rungs)}
     return artifact.model_copy(update={"rungs": tuple(ladder[number] for number in sorted(ladder))})

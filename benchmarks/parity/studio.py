@@ -16,8 +16,9 @@ from pocketcrafter.benchmarks.quality.pictures import PipelineSubject
 from pocketcrafter.export.models import critic_network
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
+from pocketcrafter.runtime.bundle.gates import Figure, Gate, Metric
 from pocketcrafter.runtime.bundle.integrity import sha256_of
-from pocketcrafter.runtime.bundle.results import Figure, LadderGates, RungResult
+from pocketcrafter.runtime.bundle.results import Rung
 from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.pipeline import PhotoPipeline, SessionSource
 from pocketcrafter.runtime.pocket import Pocket
@@ -76,7 +77,7 @@ def compare_with_studio(
             results.append((reference.figures(enhanced), float(error.mean())))
     progress("studio", len(frames), len(frames))
     pocket, large = (_means(results) for results in found)
-    gates = student.bundle.manifest.ladder
+    gates = student.bundle.manifest.gates(0)
     return StudioParity(
         studio={component: sha256_of(path) for component, path in studio.items()},
         frames=len(frames),
@@ -127,28 +128,31 @@ class _StudioCritic:
 def _means(results: Sequence[_Measured]) -> tuple[Figure, ...]:
     figures, errors = zip(*results, strict=True)
     return (
-        Figure(name="PSNR, dB", value=float(np.mean([f.psnr_db for f in figures]))),
-        Figure(name="SSIM", value=float(np.mean([f.ssim for f in figures]))),
-        Figure(name="ΔE2000", value=float(np.mean([f.delta_e for f in figures]))),
-        Figure(name="plan MAE", value=float(np.mean(errors))),
+        Figure(metric=Metric.PSNR_DB, value=float(np.mean([f.psnr_db for f in figures]))),
+        Figure(metric=Metric.SSIM, value=float(np.mean([f.ssim for f in figures]))),
+        Figure(metric=Metric.DELTA_E, value=float(np.mean([f.delta_e for f in figures]))),
+        Figure(metric=Metric.PLAN_ERROR, value=float(np.mean(errors))),
     )
+
+
+_LOSSES: Final[Mapping[Metric, tuple[Metric, int]]] = {
+    Metric.PSNR_DB: (Metric.PSNR_LOSS_DB, -1),
+    Metric.SSIM: (Metric.SSIM_LOSS, -1),
+    Metric.DELTA_E: (Metric.DELTA_E_LOSS, 1),
+    Metric.PLAN_ERROR: (Metric.PLAN_ERROR_LOSS, 1),
+}
+"""What a student loses by each metric, and the sign of student minus studio that is a loss."""
 
 
 def _rung(
-    pocket: tuple[Figure, ...], large: tuple[Figure, ...], gates: LadderGates, frames: int, split: str
-) -> RungResult:
-    mine, theirs = ({f.name: f.value for f in side} for side in (pocket, large))
-    figures = (
-        Figure(name="PSNR behind, dB", value=theirs["PSNR, dB"] - mine["PSNR, dB"], maximum=gates.student_psnr_db),
-        Figure(name="SSIM behind", value=theirs["SSIM"] - mine["SSIM"]),
-        Figure(name="ΔE2000 behind", value=mine["ΔE2000"] - theirs["ΔE2000"], maximum=gates.student_delta_e),
-        Figure(name="plan MAE behind", value=mine["plan MAE"] - theirs["plan MAE"]),
+    pocket: tuple[Figure, ...], large: tuple[Figure, ...], gates: Sequence[Gate], frames: int, split: str
+) -> Rung:
+    how = (
+        f"Student and studio in full precision, behind the bundle's gate, on {frames} frames of {split} photos, "
+        "each against the clean frame"
     )
-    return RungResult(
-        rung=0,
-        passed=all(f.passed for f in figures),
-        how=f"Student and studio in full precision, behind the bundle's gate, on {frames} frames of {split} photos, "
-        "each against the clean frame",
-        gate=f"behind by <= {gates.student_psnr_db:g} dB and <= {gates.student_delta_e:g} ΔE2000",
-        figures=figures,
-    )
+    figures = []
+    for mine, theirs in zip(pocket, large, strict=True):
+        loss, sign = _LOSSES[mine.metric]
+        figures.append(Figure(metric=loss, value=sign * ((mine.value or 0.0) - (theirs.value or 0.0))))
+    return Rung.judged(0, how, gates, figures=figures)

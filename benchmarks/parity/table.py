@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pocketcrafter.benchmarks.parity.results import NetworkParity, ParityReport
 from pocketcrafter.benchmarks.quality.tables import markdown
 from pocketcrafter.runtime.bundle.manifest import Manifest
-from pocketcrafter.runtime.bundle.results import Fidelity, RungResult
+from pocketcrafter.runtime.bundle.results import Fidelity, Rung
 
 _STATE = {True: "passed", False: "FAILED", None: "not run"}
 _HEAD = ("network", "on", "precision", "0 studio", "1 fake-quantized", "2 host", "goldens here", "3 photos", "4 device")
@@ -54,7 +54,7 @@ def _row(network: NetworkParity, report: ParityReport, manifest: Manifest) -> tu
         network.target,
         network.precision.value,
         _cell(stored.get(0)),
-        _cell(stored.get(1), again.get(1)),
+        _cell(stored.get(1), again.get(1)) if network.precision.quantized else "not quantized",
         _cell(stored.get(2), again.get(2)),
         _lowest(network.goldens) or "not run",
         _cell(stored.get(3)),
@@ -62,15 +62,15 @@ def _row(network: NetworkParity, report: ParityReport, manifest: Manifest) -> tu
     )
 
 
-def _cell(rung: RungResult | None, again: RungResult | None = None) -> str:
+def _cell(rung: Rung | None, again: Rung | None = None) -> str:
     if rung is None or rung.passed is None:
-        return "not quantized" if rung and rung.how == "not quantized" else "not run"
+        return "not run"
     said = _lowest(rung.fidelity) or ", ".join(map(str, rung.figures[:1]))
     state = "" if rung.passed else "FAILED "
     return f"{state}{said or 'passed'}" + (f" ({_lowest(again.fidelity)})" if again else "")
 
 
-def _figures(rung: RungResult) -> str:
+def _figures(rung: Rung) -> str:
     return ", ".join(map(str, rung.figures))
 
 

@@ -9,8 +9,9 @@ from pydantic import Field
 from pocketcrafter.benchmarks.frames import FrameKind
 from pocketcrafter.benchmarks.latency.results import LatencyReport
 from pocketcrafter.benchmarks.quality.results import QualityReport
-from pocketcrafter.benchmarks.report.facts import DELTA_E, State, TargetFacts
+from pocketcrafter.benchmarks.report.facts import State, TargetFacts
 from pocketcrafter.benchmarks.result_files import read_result
+from pocketcrafter.runtime.bundle.gates import Metric
 from pocketcrafter.runtime.bundle.manifest import Manifest
 from pocketcrafter.runtime.config import Config
 
@@ -50,7 +51,7 @@ def rung3_errors(manifest: Manifest) -> dict[str, float]:
         for target, artifact in entry.artifacts.items()
         for rung in artifact.rungs
         for figure in rung.figures
-        if rung.rung == 3 and figure.name == DELTA_E
+        if rung.rung == 3 and figure.metric is Metric.DELTA_E_MEAN and figure.value is not None
     }
 
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from pocketcrafter.runtime.bundle.gates import Metric
 from pocketcrafter.runtime.bundle.manifest import Artifact, Manifest
-from pocketcrafter.runtime.bundle.results import Fallback, Fidelity, Precision, RungResult
+from pocketcrafter.runtime.bundle.results import Fallback, Fidelity, Precision, Rung
 
 RUNGS: Final[Mapping[int, str]] = {
     0: "student",
@@ -75,11 +76,7 @@ class TargetFacts:
         return sum(c.mib for c in self.components)
 
 
-DELTA_E: Final = "ΔE2000 mean"
-"""The figure of rung 3 that is shown in brief."""
-
 _DONE: Final = frozenset({State.PASSED, State.NOT_NEEDED})
-_FLOAT: Final = frozenset({Precision.FP32, Precision.FP16})
 
 
 def target_facts(manifest: Manifest) -> tuple[TargetFacts, ...]:
@@ -109,19 +106,20 @@ def _component(component: str, artifact: Artifact, manifest: Manifest) -> Compon
     )
 
 
-def _step(number: int, rung: RungResult | None, precision: Precision) -> Step:
+def _step(number: int, rung: Rung | None, precision: Precision) -> Step:
     if rung is None:
         return Step(number, State.NOT_RUN, "", "", "not recorded")
     state = {True: State.PASSED, False: State.FAILED, None: State.NOT_RUN}[rung.passed]
-    if number == 1 and rung.passed is None and precision in _FLOAT:
+    if number == 1 and rung.passed is None and not precision.quantized:
         state = State.NOT_NEEDED
     figures = ", ".join(map(str, rung.figures))
+    shown = ", ".join(f"ΔE {f.value:.2f}" for f in rung.figures if f.metric is Metric.DELTA_E_MEAN)
     how = f"{rung.how}: {figures}" if figures else rung.how
     return Step(
         number,
         state,
-        _worst(rung.fidelity) or ", ".join(f"ΔE {f.value:.2f}" for f in rung.figures if f.name == DELTA_E),
-        rung.gate,
+        _worst(rung.fidelity) or shown,
+        rung.gate_text,
         how,
     )
 

@@ -23,7 +23,7 @@ from pocketcrafter.export.precisions import compiled_precision, runs_as
 from pocketcrafter.export.recipe import WEIGHT_ONLY, Recipe, resolve
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.errors import ConfigError
-from pocketcrafter.runtime.pocket import Pocket
+from pocketcrafter.runtime.pocket import LADDER, POCKET_SPECS, Pocket
 from pocketcrafter.runtime.targets import TargetKind
 
 _STEPS: Final = "pocketcrafter.export.builder.steps"
@@ -101,7 +101,6 @@ def bundle_stage(recipe: Recipe, recipe_path: Path, targets: tuple[TargetKind, .
         ),
         training_data=recipe.training_data,
         tools=tuple(sorted(tools)),
-        ladder=recipe.gates.ladder,
     )
     return Stage("bundle", f"{_STEPS}.assemble:run", inputs, settings, settings.tools, _BUNDLE_COST)
 
@@ -189,14 +188,11 @@ def _proved(recipe: Recipe, component: str, target: TargetKind, lowered: Stage, 
         run=f"{_STEPS}.prove:run",
         inputs={"lowered": lowered, "examples": examples},
         settings=ProveSettings(
-            component=component,
+            spec=POCKET_SPECS[component],
             target=target,
             precision=made.precision[target],
-            rung1_sqnr_db=gates.rung1_sqnr_db if made.rung1_sqnr_db is None else made.rung1_sqnr_db,
-            rung1_psnr_db=gates.rung1_psnr_db,
-            rung2_sqnr_db=gates.rung2_sqnr_db if made.rung2_sqnr_db is None else made.rung2_sqnr_db,
-            coverage=gates.coverage,
-            fallbacks=gates.fallbacks,
+            gates=gates.of(made),
+            ladder={**LADDER, **gates.ladder},
             pictures=made.pictures,
         ),
         tools=profile.tools,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from pocketcrafter.export.builder.install import check_free
-from pocketcrafter.export.outside import Rung, climb, faults, load_folder
+from pocketcrafter.export.outside import PartResult, climb, faults, load_folder
 from pocketcrafter.export.recipe import Gates
 from pocketcrafter.runtime.errors import GateError
 from pocketcrafter.runtime.files import replacing, write_text
@@ -23,7 +23,7 @@ def build_outside(
     out: Path,
     gates: Gates,
     progress: Callable[[str, int, int], object] = lambda _name, _done, _total: None,
-) -> list[Rung]:
+) -> list[PartResult]:
     """Lower every part of a checkpoint folder for every target, and keep what passes its gates.
 
     Parameters
@@ -60,7 +60,7 @@ def _build(
     out: Path,
     gates: Gates,
     progress: Callable[[str, int, int], object],
-) -> list[Rung]:
+) -> list[PartResult]:
     check_free(out, LADDER, "such a build")
     jobs = [(part, target) for part in load_folder(folder) for target in targets]
     rungs = []
@@ -76,5 +76,5 @@ def _build(
     return rungs
 
 
-def _said(rung: Rung) -> dict[str, object]:
+def _said(rung: PartResult) -> dict[str, object]:
     return rung.model_dump(mode="json", exclude={"refusal"})

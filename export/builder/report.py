@@ -16,7 +16,7 @@ def parity_report(name: str, components: Sequence[ComponentEntry]) -> str:
             coverage = artifact.coverage
             lines += [f"## {component.spec.name} on {target}, {artifact.precision}", ""]
             lines += ["| rung | state | gate | how |", "|---|---|---|---|"]
-            lines += [f"| {r.rung} | {_STATE[r.passed]} | {r.gate} | {r.how} |" for r in artifact.rungs]
+            lines += [f"| {r.rung} | {_STATE[r.passed]} | {r.gate_text} | {r.how} |" for r in artifact.rungs]
             lines += [f"- rung {r.rung}: {', '.join(map(str, r.figures))}" for r in artifact.rungs if r.figures]
             lines += [
                 "",

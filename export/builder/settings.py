@@ -4,9 +4,11 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
+from pocketcrafter.export.ladder import ArtifactGates
+from pocketcrafter.runtime.bundle.gates import Gate
 from pocketcrafter.runtime.bundle.manifest import ArtifactFunction, TrainingData
-from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, LadderGates, Precision
-from pocketcrafter.runtime.components import ComponentName
+from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, Precision, RungNumber
+from pocketcrafter.runtime.components import ComponentName, ComponentSpec
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.targets import TargetKind
 
@@ -46,14 +48,11 @@ class LowerSettings(Config):
 class ProveSettings(Config):
     """What one lowered component must reach."""
 
-    component: ComponentName
+    spec: ComponentSpec
     target: TargetKind
     precision: Precision
-    rung1_sqnr_db: float
-    rung1_psnr_db: float
-    rung2_sqnr_db: float
-    coverage: float
-    fallbacks: tuple[str, ...]
+    gates: ArtifactGates
+    ladder: Mapping[RungNumber, tuple[Gate, ...]] = Field({}, description="Of the rungs that are not run here.")
     pictures: tuple[str, ...]
 
 
@@ -82,7 +81,6 @@ class BundleSettings(Config):
     licenses: tuple[LicenseFacts, ...]
     training_data: TrainingData
     tools: tuple[str, ...]
-    ladder: LadderGates = LadderGates()
 
 
 class LoweringRecord(Config):

@@ -2,7 +2,7 @@
 
 from pocketcrafter.export.outside.checkpoint import OutsideError
 from pocketcrafter.export.outside.folder import load_folder
-from pocketcrafter.export.outside.ladder import Rung, climb, faults
+from pocketcrafter.export.outside.ladder import PartResult, climb, faults
 from pocketcrafter.export.outside.part import Part
 
-__all__ = ["OutsideError", "Part", "Rung", "climb", "faults", "load_folder"]
+__all__ = ["OutsideError", "Part", "PartResult", "climb", "faults", "load_folder"]

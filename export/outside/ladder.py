@@ -8,6 +8,7 @@ from typing import Final
 from pydantic import Field
 from torch import nn
 
+from pocketcrafter.export.ladder import first_rungs, misses, with_permissions
 from pocketcrafter.export.lower.decompositions import decomposed
 from pocketcrafter.export.lower.lowerings import lower
 from pocketcrafter.export.lower.measure import as_tensors, compare, run_torch
@@ -15,7 +16,7 @@ from pocketcrafter.export.lower.profiles import profile_of
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest, Sample
 from pocketcrafter.export.outside.part import GraphPart, Part, draw_samples
 from pocketcrafter.export.recipe import Gates
-from pocketcrafter.runtime.bundle.results import Fallback, Fidelity, Precision
+from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, Precision
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import GateError
 from pocketcrafter.runtime.targets import TARGETS, TargetKind
@@ -29,7 +30,7 @@ _REWRITTEN_DB: Final = 90.0
 """Rewritten, a network must be itself up to float rounding."""
 
 
-class Rung(Config):
+class PartResult(Config):
     """How one part fared on one target."""
 
     part: str
@@ -40,12 +41,11 @@ class Rung(Config):
     rung2: tuple[Fidelity, ...] = Field((), description="The artifact against what it should compute.")
     whole: tuple[Fidelity, ...] = Field((), description="The artifact against full precision, where it is quantized.")
     how: str = Field("", description="What the artifact was run on; why it was not run, where it was not.")
-    coverage: float = Field(0.0, ge=0, le=1, description="Share of multiply-accumulates delegated.")
-    fallbacks: tuple[Fallback, ...] = ()
+    coverage: Coverage | None = Field(None, description="What is delegated; null where the target refused.")
     artifact_bytes: int = 0
 
 
-def climb(part: Part | GraphPart, target: TargetKind, out: Path, precision: Precision | None = None) -> Rung:
+def climb(part: Part | GraphPart, target: TargetKind, out: Path, precision: Precision | None = None) -> PartResult:
     """Lower one part for one target, and measure it.
 
     Whatever the toolchain raises is a finding, not an error: the rung tells it as a refusal.
@@ -69,9 +69,9 @@ def climb(part: Part | GraphPart, target: TargetKind, out: Path, precision: Prec
         made = _lowered(part, target, samples, precision, path)
     except Exception as error:  # a toolchain raises whatever it meets
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        return Rung(part=part.name, target=target, precision=precision, refusal=reason[:300])
+        return PartResult(part=part.name, target=target, precision=precision, refusal=reason[:300])
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    return Rung(
+    return PartResult(
         part=part.name,
         target=target,
         precision=precision,
@@ -80,8 +80,7 @@ def climb(part: Part | GraphPart, target: TargetKind, out: Path, precision: Prec
         rung2=made.rung2,
         whole=made.whole,
         how=made.rung2_how,
-        coverage=made.coverage.share,
-        fallbacks=made.coverage.fallbacks,
+        coverage=made.coverage,
         artifact_bytes=sum(file.stat().st_size for file in files),
     )
 
@@ -110,18 +109,14 @@ def _in_plain_operators(part: Part) -> nn.Module:
     return plain
 
 
-def faults(rung: Rung, gates: Gates) -> list[str]:
+def faults(result: PartResult, gates: Gates) -> list[str]:
     """Return what keeps a part from being shipped for a target, in words; empty where nothing does."""
-    where = f"{rung.part} on {rung.target}"
-    if rung.refusal is not None:
-        return [f"{where}: refused: {rung.refusal}"]
-    found = [
-        f"{where}: rung {number}, output {f.output}: {f.sqnr_db:.1f} dB, needed: {gate:g} dB"
-        for number, fidelity, gate in ((1, rung.rung1, gates.rung1_sqnr_db), (2, rung.rung2, gates.rung2_sqnr_db))
-        for f in fidelity
-        if f.sqnr_db is not None and not f.reaches(gate)
-    ]
-    if rung.coverage < gates.coverage:
-        found.append(f"{where}: {rung.coverage:.1%} of multiply-accumulates delegated, needed: {gates.coverage:.0%}")
-    left = [f"{f.op} x{f.count}" for f in rung.fallbacks if not f.allowed and f.op not in gates.fallbacks]
-    return [*found, f"{where}: left outside the target: {', '.join(left)}"] if left else found
+    where = f"{result.part} on {result.target}"
+    if result.refusal is not None or result.coverage is None:
+        return [f"{where}: refused: {result.refusal}"]
+    asked, quantized, ran = gates.of(), result.precision.quantized, bool(result.rung2)
+    how = result.how or "not run"
+    rungs = first_rungs(asked, (result.rung1, how), (result.rung2, how), quantized=quantized, ran=ran)
+    coverage = with_permissions(result.coverage, asked.fallbacks)
+    missed = misses(asked, rungs, None, coverage, quantized=quantized, ran=ran)
+    return [f"{where}: {miss}" for miss in missed]

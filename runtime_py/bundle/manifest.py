@@ -9,7 +9,8 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from pocketcrafter.runtime.backends.names import BackendName
-from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, LadderGates, Precision, RungResult
+from pocketcrafter.runtime.bundle.gates import Gate
+from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, Precision, Rung
 from pocketcrafter.runtime.components import ComponentSpec, TensorSpec
 from pocketcrafter.runtime.config import Config, parse_json
 from pocketcrafter.runtime.errors import BundleError
@@ -92,8 +93,8 @@ class Artifact(Config):
     )
     precision: Precision
     coverage: Coverage
-    rungs: tuple[RungResult, ...] = Field(description="Every rung of the parity ladder, in order, run or not.")
-    golden_sqnr_db: float = Field(description="Lowest ratio to the full-precision goldens at which it may run.")
+    rungs: tuple[Rung, ...] = Field(description="Every rung of the parity ladder, in order, run or not.")
+    golden_gate: Gate = Field(description="What its outputs must reach against the full-precision goldens to run.")
     goldens: tuple[Fidelity, ...] = Field((), description="What it reached where it was built, per golden and output.")
 
 
@@ -160,7 +161,6 @@ class Manifest(Config):
     components: tuple[ComponentEntry, ...] = Field(min_length=1)
     targets: Mapping[TargetName, TargetEntry] = Field(min_length=1)
     gate: GateSettings
-    ladder: LadderGates = Field(LadderGates(), description="Gates of the rungs that look at whole photos.")
     licenses: tuple[LicenseEntry, ...] = Field(min_length=1)
     training_data: TrainingData
     tools: Mapping[str, str] = Field(description="Versions of the tools that built the bundle.")
@@ -205,6 +205,22 @@ class Manifest(Config):
                 return candidate
         has = ", ".join(c.spec.name for c in self.components)
         raise BundleError(f"The bundle `{self.name}` has no component `{component}`; it has {has}.")
+
+    def gates(self, rung: int, target: str | None = None) -> tuple[Gate, ...]:
+        """Return the gates of a rung that looks at the whole pair: of one target, or of all; none where none has any.
+
+        Every artifact that takes part in the pair has them.
+        """
+        return next(
+            (
+                recorded.gates
+                for entry in self.components
+                for name, artifact in entry.artifacts.items()
+                for recorded in artifact.rungs
+                if recorded.rung == rung and recorded.gates and target in {None, name}
+            ),
+            (),
+        )
 
     def artifact_bytes(self, artifact: Artifact) -> int:
         """Return how many bytes an artifact has: a file's, or those of all files of a package."""

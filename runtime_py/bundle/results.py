@@ -1,12 +1,14 @@
 """What the build measured and the manifest records: precision, fidelity, coverage and the parity ladder's rungs."""
 
 import math
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from pocketcrafter.runtime.arrays import AnyFloatArray
+from pocketcrafter.runtime.bundle.gates import Figure, Gate, Metric, Verdict, all_passed, judge
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.fidelity import cosine, max_abs_error, psnr_db, sqnr_db
 
@@ -33,6 +35,11 @@ class Precision(StrEnum):
     """Weights of 64 values for each group of channels, float16 activations."""
     PALETTE4 = "palette4"
     """Weights of 16 values for each group of channels, float16 activations."""
+
+    @property
+    def quantized(self) -> bool:
+        """Whether weights or activations are rounded to fewer values than a float type has."""
+        return self not in {Precision.FP32, Precision.FP16}
 
 
 class Fidelity(Config):
@@ -69,9 +76,29 @@ class Fidelity(Config):
             psnr_db=None if data_range is None or ratio == math.inf else psnr_db(reference, actual, data_range),
         )
 
-    def reaches(self, gate_db: float) -> bool:
-        """Whether the ratio is at least ``gate_db``; identical tensors reach every gate."""
-        return self.sqnr_db is None or self.sqnr_db >= gate_db
+    def reaches(self, least_db: float) -> bool:
+        """Whether the ratio is at least ``least_db``; identical tensors reach every ratio."""
+        return sqnr_gate(least_db).passes(self.figure)
+
+    @property
+    def figure(self) -> Figure:
+        """The signal-to-quantization-noise ratio, as it is judged."""
+        return Figure(metric=Metric.SQNR_DB, value=self.sqnr_db, of=self.output)
+
+
+def sqnr_gate(minimum_db: float) -> Gate:
+    """Return the gate of an output's signal-to-quantization-noise ratio."""
+    return Gate(metric=Metric.SQNR_DB, minimum=minimum_db)
+
+
+def figures_of(fidelity: Iterable[Fidelity]) -> tuple[Figure, ...]:
+    """Return what is judged of compared outputs: the ratio of each, and the peak ratio of those that are pictures."""
+    found = []
+    for compared in fidelity:
+        found.append(compared.figure)
+        if compared.psnr_db is not None:
+            found.append(Figure(metric=Metric.PSNR_DB, value=compared.psnr_db, of=compared.output))
+    return tuple(found)
 
 
 class Fallback(Config):
@@ -103,42 +130,56 @@ class Coverage(Config):
         """The delegated share of the multiply-accumulates, in [0, 1]; 1 for a graph that has none."""
         return self.macs_delegated / self.macs_total if self.macs_total else 1.0
 
-
-class LadderGates(Config):
-    """What the rungs that look at whole photos must reach: rung 0 (student) and rung 3 (end to end)."""
-
-    student_psnr_db: float = Field(0.5, ge=0, description="Rung 0: most dB that the student may be behind its studio.")
-    student_delta_e: float = Field(0.5, ge=0, description="Rung 0: most mean CIEDE2000 that it may be behind.")
-    delta_e_mean: float = Field(1.0, ge=0, description="Rung 3: highest mean CIEDE2000 over photos.")
-    delta_e_worst: float = Field(3.0, ge=0, description="Rung 3: highest mean CIEDE2000 of any one photo.")
-    plan_error: float = Field(0.02, ge=0, description="Rung 3: highest mean error of the gated plan, in vector units.")
-    tokens: float = Field(0.99, ge=0, le=1, description="Rung 3: lowest share of greedy choices that agree.")
-
-
-class Figure(Config):
-    """One figure of a rung that compares more than tensors, beside the bound that it must keep."""
-
-    name: str = Field(min_length=1, max_length=64, description="What it is, with its unit.")
-    value: float
-    minimum: float | None = Field(None, description="Lowest value that passes; null where any will do.")
-    maximum: float | None = Field(None, description="Highest value that passes; null where any will do.")
-
     @property
-    def passed(self) -> bool:
-        """Whether the value keeps its bounds."""
-        low, high = self.minimum, self.maximum
-        return (low is None or self.value >= low) and (high is None or self.value <= high)
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.value:.3g}"
+    def figures(self) -> tuple[Figure, ...]:
+        """The delegated share, as it is judged; nothing where no multiply-accumulates were counted."""
+        return (Figure(metric=Metric.MAC_COVERAGE, value=self.share),) if self.macs_total else ()
 
 
-class RungResult(Config):
-    """One rung of the parity ladder: what was compared, how, and whether it passed."""
+RungNumber = Annotated[
+    int, Field(ge=0, le=4, description="0 student, 1 fake-quantized, 2 host artifact, 3 end to end, 4 device.")
+]
 
-    rung: int = Field(ge=0, le=4, description="0 student, 1 fake-quantized, 2 host artifact, 3 end to end, 4 device.")
-    passed: bool | None = Field(description="Null where the rung was not run.")
+
+class Rung(Config):
+    """One rung of the parity ladder: what was compared, how, and whether it keeps its gates."""
+
+    rung: RungNumber
+    passed: bool | None = Field(description="Null where the rung was not run, or proves nothing.")
     how: str = Field(min_length=1, max_length=500, description="What was compared with what, by which engine.")
-    gate: str = Field(max_length=200, description="The gate in words, as in `SQNR >= 40 dB`.")
+    gates: tuple[Gate, ...] = Field((), max_length=16, description="What its figures must keep.")
     fidelity: tuple[Fidelity, ...] = Field((), description="One entry per output.")
     figures: tuple[Figure, ...] = Field((), max_length=16, description="What was measured on whole photos.")
+
+    @model_validator(mode="after")
+    def _no_pass_against_its_figures(self) -> Self:
+        if self.passed and (missed := [str(v) for v in self.verdicts if v.passed is False]):
+            raise ValueError(f"rung {self.rung} says passed, but: {'; '.join(missed)}")
+        return self
+
+    @classmethod
+    def judged(
+        cls,
+        rung: int,
+        how: str,
+        gates: Sequence[Gate],
+        *,
+        fidelity: Sequence[Fidelity] = (),
+        figures: Sequence[Figure] = (),
+    ) -> Self:
+        """Return a rung that was run: it passes where no gate is missed and at least one was judged."""
+        made = cls(
+            rung=rung, passed=None, how=how, gates=tuple(gates), fidelity=tuple(fidelity), figures=tuple(figures)
+        )
+        return made.model_copy(update={"passed": all_passed(made.verdicts)})
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """What the judge says of each gate."""
+        measured = (*self.figures, *figures_of(self.fidelity))
+        return tuple(judge(measured, gate) for gate in self.gates)
+
+    @property
+    def gate_text(self) -> str:
+        """Its gates in words."""
+        return "; ".join(map(str, self.gates))

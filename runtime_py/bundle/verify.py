@@ -8,11 +8,12 @@ from pydantic import Field
 
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.backends.registry import why_unusable
+from pocketcrafter.runtime.bundle.gates import Gate, judge
 from pocketcrafter.runtime.bundle.goldens import read_tensors
 from pocketcrafter.runtime.bundle.integrity import DamagedBundleError
 from pocketcrafter.runtime.bundle.manifest import ComponentEntry
 from pocketcrafter.runtime.bundle.reader import Bundle
-from pocketcrafter.runtime.bundle.results import Fidelity
+from pocketcrafter.runtime.bundle.results import Fidelity, figures_of
 from pocketcrafter.runtime.components import ComponentName, ComponentSpec
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import BundleError, NotExactHereError, PocketCrafterError
@@ -33,7 +34,7 @@ class GoldenRun(Config):
     component: ComponentName
     outcome: Outcome
     reason: str = Field("", description="Why it failed or was not run.")
-    gate_db: float = Field(description="Lowest ratio in dB that passes.")
+    gate: Gate = Field(description="What every output must reach.")
     fidelity: tuple[Fidelity, ...] = Field((), description="One entry per golden and output.")
 
 
@@ -99,12 +100,12 @@ def _check(bundle: Bundle, progress: Callable[[str, int, int], None]) -> None:
 
 
 def _golden_run(bundle: Bundle, entry: ComponentEntry, target: str, threads: int) -> GoldenRun:
-    gate = entry.artifacts[target].golden_sqnr_db
+    gate = entry.artifacts[target].golden_gate
 
     def run(outcome: Outcome, reason: str = "", fidelity: tuple[Fidelity, ...] = ()) -> GoldenRun:
         component = entry.spec.name
         return GoldenRun(
-            target=target, component=component, outcome=outcome, reason=reason, gate_db=gate, fidelity=fidelity
+            target=target, component=component, outcome=outcome, reason=reason, gate=gate, fidelity=fidelity
         )
 
     if reason := why_unusable(bundle.manifest.targets[target].backend):
@@ -117,9 +118,8 @@ def _golden_run(bundle: Bundle, entry: ComponentEntry, target: str, threads: int
         return run(Outcome.NOT_RUN, str(error))
     except PocketCrafterError as error:
         return run(Outcome.FAILED, str(error))
-    if below := [f"{f.output} {f.sqnr_db:.1f} dB" for f in fidelity if not f.reaches(gate)]:
-        return run(Outcome.FAILED, f"{', '.join(below)}; the gate is {gate:g} dB", fidelity)
-    return run(Outcome.PASSED, "", fidelity)
+    verdict = judge(figures_of(fidelity), gate)
+    return run(Outcome.PASSED if verdict.passed else Outcome.FAILED, "" if verdict.passed else str(verdict), fidelity)
 
 
 def compare_golden(

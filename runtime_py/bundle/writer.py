@@ -16,7 +16,6 @@ from pocketcrafter.runtime.bundle.manifest import (
     TargetEntry,
     TrainingData,
 )
-from pocketcrafter.runtime.bundle.results import LadderGates
 from pocketcrafter.runtime.files import write_bytes
 from pocketcrafter.runtime.gate import GateSettings
 
@@ -31,7 +30,6 @@ def seal(
     licenses: tuple[LicenseEntry, ...],
     training_data: TrainingData,
     tools: Mapping[str, str],
-    ladder: LadderGates | None = None,
 ) -> Manifest:
     """Write the manifest of a directory that holds everything else of the bundle.
 
@@ -41,7 +39,7 @@ def seal(
     ----------
     root
         The directory; every file in it goes into the manifest, but for what Finder or Explorer left there.
-    name, components, targets, gate, licenses, training_data, tools, ladder
+    name, components, targets, gate, licenses, training_data, tools
         As in :class:`~pocketcrafter.runtime.bundle.manifest.Manifest`.
 
     Returns
@@ -64,7 +62,6 @@ def seal(
             components=components,
             targets=targets,
             gate=gate,
-            ladder=ladder or LadderGates(),
             licenses=licenses,
             training_data=training_data,
             tools=tools,

@@ -9,7 +9,7 @@ import click
 from pocketcrafter.runtime.bundle.divergence import DivergenceReport, first_divergences
 from pocketcrafter.runtime.bundle.manifest import Manifest
 from pocketcrafter.runtime.bundle.reader import Bundle
-from pocketcrafter.runtime.bundle.results import RungResult
+from pocketcrafter.runtime.bundle.results import Rung
 from pocketcrafter.runtime.bundle.split import split
 from pocketcrafter.runtime.bundle.verify import GoldenRun, Outcome, VerifyReport, verify
 from pocketcrafter.runtime.cli.bars import Bars
@@ -143,7 +143,7 @@ def _divergence(report: DivergenceReport) -> str:
     return f"{report.target:<20} {report.component:<12} {unrounded}; rounded as declared, {layer}{ratio}"
 
 
-def _rung(rung: RungResult) -> str:
+def _rung(rung: Rung) -> str:
     state = {True: "passed", False: "FAILED", None: "not run"}[rung.passed]
     worst = [f.sqnr_db for f in rung.fidelity if f.sqnr_db is not None]
     return f"{rung.rung} {state}" + (f" ({min(worst):.1f} dB)" if worst else "")
@@ -163,7 +163,7 @@ def _findings(report: VerifyReport) -> list[str]:
 
 def _golden(run: GoldenRun) -> str:
     worst = [f.sqnr_db for f in run.fidelity if f.sqnr_db is not None]
-    measured = f"{min(worst):.1f} dB (gate {run.gate_db:g})" if worst else "identical" if run.fidelity else ""
+    measured = f"{min(worst):.1f} dB ({run.gate})" if worst else "identical" if run.fidelity else ""
     detail = run.reason if run.outcome is not Outcome.PASSED else measured
     return f"{run.target:<20} {run.component:<10} {run.outcome:<8} {detail}".rstrip()
 

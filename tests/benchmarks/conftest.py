@@ -31,14 +31,14 @@ from pocketcrafter.runtime.bundle.manifest import (
     TargetEntry,
     TrainingData,
 )
-from pocketcrafter.runtime.bundle.results import Coverage, Fallback, Fidelity, Precision, RungResult
+from pocketcrafter.runtime.bundle.results import Coverage, Fallback, Fidelity, Precision, Rung, sqnr_gate
 from pocketcrafter.runtime.bundle.writer import seal
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.critique import AttributeOpinion
 from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.grid import IDENTITY
 from pocketcrafter.runtime.plan import Attribute, EditPlan
-from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
+from pocketcrafter.runtime.pocket import LADDER, POCKET_SPECS, Pocket
 from pocketcrafter.runtime.targets import ONNX
 
 HOSTILE = '</script><img src="https://example.com/x.png" onerror="alert(1)">'
@@ -47,14 +47,14 @@ NOTHING = EditPlan()
 PICTURE_NETWORKS = (Pocket.CRITIC, Pocket.TONE, Pocket.RESTORE)
 
 
-def rungs(second_passed: bool | None = True) -> tuple[RungResult, ...]:
+def rungs(second_passed: bool | None = True) -> tuple[Rung, ...]:
     close = (Fidelity(output="restored", sqnr_db=45.5, cosine=0.999, max_abs_error=0.01, psnr_db=52.0),)
     return (
-        RungResult(rung=0, passed=None, how="held-out photos", gate=""),
-        RungResult(rung=1, passed=True, how="simulated in torch", gate="SQNR >= 30 dB", fidelity=close),
-        RungResult(rung=2, passed=second_passed, how="artifact on this host", gate="SQNR >= 40 dB", fidelity=close),
-        RungResult(rung=3, passed=None, how="whole photos", gate="Delta E 2000 mean <= 1.0"),
-        RungResult(rung=4, passed=None, how="no device", gate="SQNR >= 40 dB"),
+        Rung(rung=0, passed=None, how="held-out photos", gates=LADDER[0]),
+        Rung(rung=1, passed=True, how="simulated in torch", gates=(sqnr_gate(30),), fidelity=close),
+        Rung(rung=2, passed=second_passed, how="artifact on this host", gates=(sqnr_gate(40),), fidelity=close),
+        Rung(rung=3, passed=None, how="whole photos", gates=LADDER[3]),
+        Rung(rung=4, passed=None, how="no device", gates=(sqnr_gate(40),)),
     )
 
 
@@ -108,7 +108,7 @@ def save_network(path: Path, spec: ComponentSpec) -> None:
     path.write_bytes(model.SerializeToString())
 
 
-def _entry(root: Path, spec: ComponentSpec, ladder: tuple[RungResult, ...], text: str) -> ComponentEntry:
+def _entry(root: Path, spec: ComponentSpec, ladder: tuple[Rung, ...], text: str) -> ComponentEntry:
     path, golden = f"targets/onnx/{spec.name}.onnx", f"goldens/{spec.name}"
     for folder in (root / "targets/onnx", root / golden):
         folder.mkdir(parents=True, exist_ok=True)
@@ -134,7 +134,7 @@ def _entry(root: Path, spec: ComponentSpec, ladder: tuple[RungResult, ...], text
                     fallbacks=(Fallback(op="Resize", count=2, reason=text, allowed=True),),
                 ),
                 rungs=ladder,
-                golden_sqnr_db=40,
+                golden_gate=sqnr_gate(40),
             )
         },
     )

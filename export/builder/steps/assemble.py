@@ -58,7 +58,6 @@ def run(inputs: Mapping[str, Path], settings: BundleSettings, out: Path, progres
         licenses=tuple(licenses),
         training_data=settings.training_data,
         tools=tool_versions(settings.tools),
-        ladder=settings.ladder,
     )
 
 

@@ -19,7 +19,7 @@ from pocketcrafter.benchmarks.arm64.system import EMULATOR, PACKAGES, RUNNER, Ar
 from pocketcrafter.benchmarks.latency.machine import this_machine
 from pocketcrafter.runtime.bundle.goldens import read_tensors
 from pocketcrafter.runtime.bundle.reader import Bundle
-from pocketcrafter.runtime.bundle.results import Fidelity, Precision
+from pocketcrafter.runtime.bundle.results import Fidelity, Precision, sqnr_gate
 from pocketcrafter.runtime.errors import BackendError
 from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
 from pocketcrafter.runtime.targets import XNNPACK
@@ -122,6 +122,6 @@ def _report(host_db: float | None, golden_db: float) -> ArmReport:
 
     network = ArmNetwork(
         component=Pocket.TONE, target="onnx", precision=Precision.INT8, against_host=fidelity(host_db),
-        host_gate_db=40, against_golden=fidelity(golden_db), golden_gate_db=30, seconds=1,
+        host_gate=sqnr_gate(40), against_golden=fidelity(golden_db), golden_gate=sqnr_gate(30), seconds=1,
     )  # fmt: skip
     return ArmReport(bundle="small", processor=LABEL, machine=this_machine(), tools={}, networks=(network,))

@@ -34,7 +34,7 @@ from pocketcrafter.runtime.bundle.manifest import (
     TrainingData,
 )
 from pocketcrafter.runtime.bundle.reader import Bundle
-from pocketcrafter.runtime.bundle.results import Coverage, Precision
+from pocketcrafter.runtime.bundle.results import Coverage, Precision, sqnr_gate
 from pocketcrafter.runtime.bundle.writer import reseal, seal
 from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
 from pocketcrafter.runtime.gate import GateSettings
@@ -84,7 +84,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         precision=Precision.FP32,
         coverage=Coverage(macs_total=1, macs_delegated=1, delegated_ops=1, subgraphs=1),
         rungs=(),
-        golden_sqnr_db=40,
+        golden_gate=sqnr_gate(40),
     )
     entry = ComponentEntry(
         spec=SPEC,

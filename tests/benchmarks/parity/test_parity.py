@@ -23,10 +23,10 @@ from pocketcrafter.benchmarks.parity.table import parity_lines
 from pocketcrafter.export.models import load_component, save_component
 from pocketcrafter.export.models.critic import Critic, CriticConfig
 from pocketcrafter.export.shipped import WEIGHTS
+from pocketcrafter.runtime.bundle.gates import Gate, Metric
 from pocketcrafter.runtime.bundle.reader import Bundle
-from pocketcrafter.runtime.bundle.results import LadderGates
 from pocketcrafter.runtime.errors import BackendError, ConfigError
-from pocketcrafter.runtime.pocket import Pocket
+from pocketcrafter.runtime.pocket import LADDER, Pocket
 
 SHIPPED = {c: WEIGHTS / f"{c}.safetensors" for c in (Pocket.CRITIC, Pocket.TONE, Pocket.RESTORE)}
 
@@ -73,18 +73,18 @@ def test_another_tone_network_is_found_out(bundle: Path, dim: Path, other_tone: 
     target = NetworkSource(opened, 1, weights={**SHIPPED, Pocket.TONE: other_tone})
     found = compare_photos(reference, target, [dim], lambda *_: None)
     assert found[0].plan_error == 0  # the critic is the same
-    rung = end_to_end_rung(found, LadderGates(delta_e_mean=0.2), "onnx")
+    rung = end_to_end_rung(found, [Gate(metric=Metric.DELTA_E_MEAN, maximum=0.2)], "onnx")
     assert rung.passed is False
 
 
 def test_photos_that_nobody_changed_do_not_flatter_the_mean() -> None:
-    rung = end_to_end_rung([parity(2.0), *[parity(0.0, changed=False)] * 9], LadderGates(), "onnx")
-    assert {f.name: f.value for f in rung.figures}["ΔE2000 mean"] == 2.0
+    rung = end_to_end_rung([parity(2.0), *[parity(0.0, changed=False)] * 9], LADDER[3], "onnx")
+    assert {f.metric: f.value for f in rung.figures}[Metric.DELTA_E_MEAN] == 2.0
     assert rung.passed is False
 
 
 def test_photos_that_nobody_changed_prove_nothing() -> None:
-    rung = end_to_end_rung([parity(0.0, changed=False)] * 3, LadderGates(), "onnx")
+    rung = end_to_end_rung([parity(0.0, changed=False)] * 3, LADDER[3], "onnx")
     assert rung.passed is None
     assert "0 of them were changed" in rung.how
 
@@ -93,14 +93,14 @@ def test_photos_that_nobody_changed_prove_nothing() -> None:
     ("photo", "missed"),
     [
         (parity(0.9), []),
-        (parity(3.1), ["ΔE2000 mean", "ΔE2000 worst"]),
-        (parity(0.1, plan_error=0.03), ["plan error"]),
-        (parity(0.1, same=31), ["tokens equal"]),
+        (parity(3.1), [Metric.DELTA_E_MEAN, Metric.DELTA_E_WORST]),
+        (parity(0.1, plan_error=0.03), [Metric.PLAN_ERROR]),
+        (parity(0.1, same=31), [Metric.TOKEN_AGREEMENT]),
     ],
 )
-def test_each_gate_of_rung_3_holds(photo: PhotoParity, missed: list[str]) -> None:
-    rung = end_to_end_rung([photo], LadderGates(), "onnx")
-    assert [f.name for f in rung.figures if not f.passed] == missed
+def test_each_gate_of_rung_3_holds(photo: PhotoParity, missed: list[Metric]) -> None:
+    rung = end_to_end_rung([photo], LADDER[3], "onnx")
+    assert [v.gate.metric for v in rung.verdicts if not v.passed and v.judged] == missed
     assert rung.passed is not bool(missed)
 
 
@@ -135,16 +135,17 @@ def test_a_student_is_no_further_than_its_budget_behind_its_studio(
     frames = list(measured_frames(photos[:1], noise_profiles, [FrameKind.DEGRADED], 1, 3))
     spoiled = NetworkSource(Bundle.open(bundle), 1, weights={**SHIPPED, Pocket.TONE: other_tone})
     told = compare_with_studio(spoiled, {Pocket.TONE: SHIPPED[Pocket.TONE]}, frames, "test", lambda *_: None)
-    values = [{f.name: f.value for f in side} for side in (told.student, told.studio_figures)]
-    behind = {f.name: f.value for f in told.rung.figures}
-    assert behind["ΔE2000 behind"] == pytest.approx(values[0]["ΔE2000"] - values[1]["ΔE2000"])
-    assert behind["PSNR behind, dB"] == pytest.approx(values[1]["PSNR, dB"] - values[0]["PSNR, dB"])
-    assert told.rung.passed is (behind["ΔE2000 behind"] <= 0.5 and behind["PSNR behind, dB"] <= 0.5)
+    mine, theirs = ({f.metric: f.value for f in side} for side in (told.student, told.studio_figures))
+    lost = {f.metric: f.value for f in told.rung.figures}
+    assert lost[Metric.DELTA_E_LOSS] == pytest.approx(mine[Metric.DELTA_E] - theirs[Metric.DELTA_E])
+    assert lost[Metric.PSNR_LOSS_DB] == pytest.approx(theirs[Metric.PSNR_DB] - mine[Metric.PSNR_DB])
+    assert told.rung.gates == LADDER[0]
+    assert told.rung.passed is (lost[Metric.DELTA_E_LOSS] <= 0.5 and lost[Metric.PSNR_LOSS_DB] <= 0.5)
 
 
 def test_what_was_found_is_kept_in_the_bundle(make_bundle: Callable[..., Path], tmp_path: Path) -> None:
     root = make_bundle(tmp_path / "small.pcbundle")
-    rung = end_to_end_rung([parity(0.4)], LadderGates(), "onnx")
+    rung = end_to_end_rung([parity(0.4)], LADDER[3], "onnx")
     networks = tuple(
         network_parity(Bundle.open(root), e, "onnx", SHIPPED[e.spec.name], 1)
         for e in Bundle.open(root).manifest.components[:1]
@@ -173,5 +174,5 @@ def test_a_studio_of_several_critics_gives_its_plan_and_not_its_tokens(
     frames = list(measured_frames(photos[:1], noise_profiles, [FrameKind.CLEAN], 1, 3))
     student = NetworkSource(Bundle.open(bundle), 1, weights=SHIPPED)
     told = compare_with_studio(student, {Pocket.CRITIC: tmp_path / "studio.safetensors"}, frames, "t", lambda *_: None)
-    plan = {f.name: f.value for f in told.rung.figures}["plan MAE behind"]
+    plan = {f.metric: f.value for f in told.rung.figures}[Metric.PLAN_ERROR_LOSS]
     assert plan <= 0  # an untrained critic is no better than the student on a clean frame

@@ -22,7 +22,8 @@ from pocketcrafter.benchmarks.quantization.setup import TrialSettings
 from pocketcrafter.benchmarks.report.card import read_card
 from pocketcrafter.benchmarks.report.command import report_command
 from pocketcrafter.benchmarks.report.leaderboard import leaderboard_page, ranked
-from pocketcrafter.runtime.bundle.results import Figure, Precision, RungResult
+from pocketcrafter.runtime.bundle.gates import Figure, Metric
+from pocketcrafter.runtime.bundle.results import Precision, Rung
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.pocket import Pocket
 
@@ -34,9 +35,7 @@ COMPONENTS = (Pocket.CRITIC, Pocket.TONE, Pocket.RESTORE)
 def proved(make_bundle: Callable[..., Path], tmp_path: Path) -> Path:
     """A bundle with rung 3."""
     root = make_bundle(tmp_path / "small.pcbundle")
-    rung = RungResult(
-        rung=3, passed=True, how="photos", gate="", figures=(Figure(name="ΔE2000 mean", value=0.25, maximum=1),)
-    )
+    rung = Rung(rung=3, passed=True, how="photos", figures=(Figure(metric=Metric.DELTA_E_MEAN, value=0.25),))
     store_rungs(root, {(component, "onnx"): (rung,) for component in COMPONENTS}, {})
     return root
 

@@ -22,7 +22,10 @@ from pocketcrafter.export.builder.settings import (  # noqa: E402
 )
 from pocketcrafter.export.builder.steps import assemble, examples, prove  # noqa: E402
 from pocketcrafter.export.models import MODELS, load_component, save_component  # noqa: E402
-from pocketcrafter.export.recipe import DEFAULT  # noqa: E402
+from pocketcrafter.export.recipe import (  # noqa: E402
+    DEFAULT,
+    Gates,
+)
 from pocketcrafter.export.shipped import CALIBRATION_PHOTOS  # noqa: E402
 from pocketcrafter.runtime.bundle.manifest import TrainingData  # noqa: E402
 from pocketcrafter.runtime.bundle.reader import Bundle  # noqa: E402
@@ -35,14 +38,10 @@ from pocketcrafter.runtime.targets import ONNX  # noqa: E402
 
 RESTORE = Pocket.RESTORE
 PROVE = ProveSettings(
-    component=RESTORE,
+    spec=POCKET_SPECS[RESTORE],
     target=ONNX,
     precision=Precision.FP32,
-    rung1_sqnr_db=30,
-    rung1_psnr_db=40,
-    rung2_sqnr_db=40,
-    coverage=0.95,
-    fallbacks=(),
+    gates=Gates().of(),
     pictures=("restored",),
 )
 
@@ -159,7 +158,7 @@ def test_an_artifact_of_other_weights_fails_its_goldens(parts: dict[str, Path], 
         output_names=["restored"],
         dynamo=False,
     )
-    with pytest.raises(GateError, match="goldens: `restored`"):
+    with pytest.raises(GateError, match="goldens: SQNR of `restored`"):
         prove.run({"lowered": lowered, "examples": parts["examples"]}, PROVE, tmp_path, no_progress)
 
 

@@ -30,7 +30,7 @@ from pocketcrafter.runtime.bundle.manifest import (
     TargetEntry,
     TrainingData,
 )
-from pocketcrafter.runtime.bundle.results import Precision
+from pocketcrafter.runtime.bundle.results import Precision, sqnr_gate
 from pocketcrafter.runtime.bundle.writer import seal
 from pocketcrafter.runtime.cli.bundle import inspect_command
 from pocketcrafter.runtime.components import ComponentSpec
@@ -182,7 +182,9 @@ def test_inspect_names_it_for_a_whole_bundle(
     (student,) = run_torch(restore, samples[:1], spec)
     write_tensors(root / "goldens/restore/outputs_0.npz", student, spec.outputs)
     (root / "LICENSES/Apache-2.0.txt").write_text("Apache License, Version 2.0\n")
-    artifact = Artifact(path=package, precision=Precision.FP16, coverage=fp16.coverage, rungs=(), golden_sqnr_db=40)
+    artifact = Artifact(
+        path=package, precision=Precision.FP16, coverage=fp16.coverage, rungs=(), golden_gate=sqnr_gate(40)
+    )
     golden = Golden(inputs="goldens/restore/inputs_0.npz", outputs="goldens/restore/outputs_0.npz")
     source = Source(weights="restore.safetensors", sha256="0" * 64, license="Apache-2.0")
     entry = ComponentEntry(spec=spec, source=source, goldens=(golden,), artifacts={_IOS18: artifact})

@@ -21,7 +21,7 @@ from pocketcrafter.runtime.bundle.manifest import (
     TargetEntry,
     TrainingData,
 )
-from pocketcrafter.runtime.bundle.results import Coverage, Precision, RungResult
+from pocketcrafter.runtime.bundle.results import Coverage, Precision, Rung, sqnr_gate
 from pocketcrafter.runtime.bundle.writer import seal
 from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
 from pocketcrafter.runtime.gate import GateSettings
@@ -96,8 +96,8 @@ def make_bundle(root: Path) -> Path:
                         path="targets/onnx/restore.onnx",
                         precision=Precision.FP32,
                         coverage=Coverage(macs_total=20736, macs_delegated=20736, delegated_ops=3, subgraphs=1),
-                        rungs=(RungResult(rung=4, passed=None, how="on a phone", gate="as rung 2"),),
-                        golden_sqnr_db=40,
+                        rungs=(Rung(rung=4, passed=None, how="on a phone"),),
+                        golden_gate=sqnr_gate(40),
                     )
                 },
             ),

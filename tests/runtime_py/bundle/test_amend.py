@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from pocketcrafter.runtime.bundle.amend import amend
+from pocketcrafter.runtime.bundle.gates import Figure, Metric
 from pocketcrafter.runtime.bundle.integrity import DamagedBundleError
 from pocketcrafter.runtime.bundle.manifest import Manifest
 from pocketcrafter.runtime.bundle.reader import Bundle
-from pocketcrafter.runtime.bundle.results import Figure, RungResult
+from pocketcrafter.runtime.bundle.results import Rung
 
-RUNG = RungResult(rung=3, passed=True, how="photos", gate="", figures=(Figure(name="ΔE", value=0.2, maximum=1),))
+RUNG = Rung(rung=3, passed=True, how="photos", figures=(Figure(metric=Metric.DELTA_E_MEAN, value=0.2),))
 
 
 def with_rung(manifest: Manifest) -> Manifest:

@@ -10,6 +10,7 @@ from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.bundle.integrity import DamagedBundleError
 from pocketcrafter.runtime.bundle.manifest import TargetEntry
 from pocketcrafter.runtime.bundle.reader import Bundle
+from pocketcrafter.runtime.bundle.results import sqnr_gate
 from pocketcrafter.runtime.bundle.split import split
 from pocketcrafter.runtime.bundle.verify import verify
 from pocketcrafter.runtime.bundle.writer import reseal
@@ -76,11 +77,13 @@ def test_what_onnx_runtime_runs_can_be_in_its_own_format(two_targets: Path, tmp_
 def test_a_golden_that_is_missed_in_the_other_format_leaves_nothing(two_targets: Path, tmp_path: Path) -> None:
     manifest = Bundle.open(two_targets).manifest
     (entry,) = manifest.components
-    artifacts = {name: a.model_copy(update={"golden_sqnr_db": 900.0}) for name, a in entry.artifacts.items()}
+    artifacts = {name: a.model_copy(update={"golden_gate": sqnr_gate(900.0)}) for name, a in entry.artifacts.items()}
     reseal(
         two_targets, manifest.model_copy(update={"components": (entry.model_copy(update={"artifacts": artifacts}),)})
     )
-    with pytest.raises(GateError, match=r"In ORT format goldens are missed:\nrestore: restored .* the gate is 900 dB"):
+    with pytest.raises(
+        GateError, match=r"In ORT format goldens are missed:\nrestore: SQNR .* the gate is SQNR >= 900 dB"
+    ):
         split(two_targets, tmp_path / "parts", ort_format=True)
     assert not list((tmp_path / "parts").glob("*onnx*"))
 

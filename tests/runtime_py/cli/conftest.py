@@ -22,7 +22,7 @@ from pocketcrafter.runtime.bundle.manifest import (
     TargetEntry,
     TrainingData,
 )
-from pocketcrafter.runtime.bundle.results import Coverage, Precision
+from pocketcrafter.runtime.bundle.results import Coverage, Precision, sqnr_gate
 from pocketcrafter.runtime.bundle.writer import seal
 from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.grid import IDENTITY
@@ -95,7 +95,7 @@ def _entry(root: Path, component: str) -> ComponentEntry:
                 precision=Precision.FP32,
                 coverage=Coverage(macs_total=1, macs_delegated=1, delegated_ops=1, subgraphs=1),
                 rungs=(),
-                golden_sqnr_db=40,
+                golden_gate=sqnr_gate(40),
             )
         },
     )
