@@ -34,6 +34,7 @@ except ImportError:  # Windows
 
 _STEP: Final = 64 << 10
 _MOST_LIMITS: Final = 16
+_FASTER: Final = 0.7
 _MAIN: Final = "from pocketcrafter.runtime.cli import main; main()"
 
 Told = Callable[[str, int, int], None]
@@ -55,7 +56,7 @@ class Trial(Config):
 
     subject: SubjectName
     disturbance: Disturbance
-    at: float = Field(description="Seconds after the start, or bytes of room.")
+    at: float = Field(description="Share of an undisturbed run's time, or bytes of room.")
     disturbed: bool = Field(description="Whether it came before the command had ended well.")
     leftovers: int = Field(ge=0, description="Temporary files that a killed process left; the next run removes them.")
     faults: tuple[str, ...]
@@ -103,8 +104,8 @@ def measure_endurance(
         with tempfile.TemporaryDirectory(prefix="endurance-") as folder:
             course = _Course(subject, Path(folder))
             seconds[name] = course.seconds
-            points = np.random.default_rng(seed).uniform(0, course.seconds, kills)
-            for done, trial in enumerate(course.killed(list(map(float, points)))):
+            shares = np.random.default_rng(seed).uniform(0, 1, kills)
+            for done, trial in enumerate(course.killed(list(map(float, shares)))):
                 told(f"{name}: killed", done, kills)
                 trials.append(trial)
             told(f"{name}: no room", 0, 1)
@@ -148,17 +149,23 @@ class _Course:
         self._bytes = sum(path.stat().st_size for path in (room / RESULTS).rglob("*") if path.is_file())
         shutil.rmtree(room)
 
-    def killed(self, points: Sequence[float]) -> Iterator[Trial]:
-        room = self._room()
-        for number, point in enumerate(points):
-            in_time = self._kill(room, point)
+    def killed(self, shares: Sequence[float]) -> Iterator[Trial]:
+        """Kill a run at each of these shares of the time that it takes, each as often as needed to be in time."""
+        room, seconds, is_new = self._room(), self.seconds, True
+        for number, share in enumerate(shares):
+            while not self._kill(room, share * seconds):
+                # It was faster than before: the machine has less to do, or there was less left of the work.
+                seconds *= _FASTER
+                if is_new:
+                    self.seconds = seconds
+                room, is_new = self._renewed(room), True
             left, faults = _leftovers(room), self._broken(room)
-            last = number == len(points) - 1
-            if not self._subject.goes_on or last or not in_time:
+            if self._subject.goes_on and number < len(shares) - 1:
+                is_new = False
+            else:
                 faults += self._finished(room)
-                shutil.rmtree(room)
-                room = self._room()
-            yield self._trial(Disturbance.KILL, point, left, faults, disturbed=in_time)
+                room, seconds, is_new = self._renewed(room), self.seconds, True
+            yield self._trial(Disturbance.KILL, share, left, faults, disturbed=True)
 
     def limited(self) -> Iterator[Trial]:
         """Give no file more than so many bytes, at every 64 KiB of the largest result, or every few times that."""
@@ -232,6 +239,10 @@ class _Course:
         room = Path(tempfile.mkdtemp(dir=self._folder))
         self._subject.prepare(room)
         return room
+
+    def _renewed(self, room: Path) -> Path:
+        shutil.rmtree(room)
+        return self._room()
 
     def _run(
         self, room: Path, stdout: IO[bytes] | int = subprocess.PIPE, most_bytes: int | None = None
