@@ -25,6 +25,7 @@ class _Measurements(LazyGroup):
         "budget": "pocketcrafter.benchmarks.budget.command:budget",
         "arm64": "pocketcrafter.benchmarks.arm64.command:arm64",
         "profile": "pocketcrafter.benchmarks.profile.command:profile",
+        "fuzz": "pocketcrafter.benchmarks.fuzz.command:fuzz",
         "opening": "pocketcrafter.benchmarks.opening.command:opening",
         "estimate": "pocketcrafter.benchmarks.estimate.command:estimate_command",
         "latency": "pocketcrafter.benchmarks.latency.commands:latency",

@@ -29,6 +29,8 @@ from pocketcrafter.runtime.photo.end_marker import lacks_end_marker, with_end_ma
 from pocketcrafter.runtime.photo.hdr import tone_mapped
 from pocketcrafter.runtime.photo.metadata import Metadata
 from pocketcrafter.runtime.photo.metadata.containers import read, read_items
+from pocketcrafter.runtime.photo.metadata.png import lacks_end_chunk
+from pocketcrafter.runtime.photo.metadata.words import Word
 from pocketcrafter.runtime.photo.model import Photo, PhotoFormat
 from pocketcrafter.runtime.photo.png import is_sixteen_bit, read_sixteen_bit
 
@@ -56,8 +58,8 @@ _TRANSPOSED: Final[dict[int, Callable[[PixelArray], PixelArray]]] = {
     8: lambda a: a[:, ::-1].swapaxes(0, 1),
 }
 
-_JPEG_GAIN_MAP: Final = (b"hdrgm:Version", b"urn:iso:std:iso:ts:21496:-1")
 _APPLE_GAIN_MAP: Final = b"urn:com:apple:photo:2020:aux:hdrgainmap"
+_GAIN_MAP_LEFT_OUT: Final = "Its HDR gain map is left out, as it fits the unchanged photo only."
 
 _Planes = tuple[PixelArray, PixelArray | None, bytes | None, tuple[str, ...]]
 
@@ -176,16 +178,23 @@ def _decoded(image: Image.Image, data: bytes, beside: Metadata | None, path: Pat
     is_upright = source_format is PhotoFormat.HEIC
     orientation = image.info.get("original_orientation") or 1 if is_upright else metadata.orientation
     pixels = _upright(pixels, 1 if is_upright else orientation)
+    edited = metadata.of_edited(orientation, pixels.shape[1], pixels.shape[0])
+    has_gain_map = Word.GAIN_MAP in edited.left_out or _has_gain_map(image, data)
     return Photo(
         pixels=pixels,
         alpha=None if alpha is None else _upright(alpha, 1 if is_upright else orientation),
         icc=icc,
-        metadata=metadata.of_edited(orientation, pixels.shape[1], pixels.shape[0]),
+        metadata=edited,
         source_format=source_format,
         chroma_subsampling=sampling,
         significant_bits=bits,
         path=path,
-        notes=(*notes, *_lost_bits(image, data), *_gain_map(image, data), *_not_taken(image, data)),
+        notes=(
+            *notes,
+            *_lost_bits(image, data),
+            *([_GAIN_MAP_LEFT_OUT] if has_gain_map else []),
+            *_not_taken(image, data, has_gain_map=has_gain_map),
+        ),
     )
 
 
@@ -282,32 +291,29 @@ def _lost_bits(image: Image.Image, data: bytes) -> tuple[str, ...]:
     return (f"Its {12 if configuration[2] & 0x20 else 10}-bit AVIF pixels were read as 8 bits.",)
 
 
-def _gain_map(image: Image.Image, data: bytes) -> tuple[str, ...]:
-    """Say that the photo has a gain map, which brightens it on HDR displays and does not fit other pixels."""
-    if image.format in {"JPEG", "MPO"}:
-        segments = [body for name, body in getattr(image, "applist", ()) if name in {"APP1", "APP2"}]
-        found = any(sign in body for body in segments for sign in _JPEG_GAIN_MAP)
-        found = found or (image.format == "MPO" and _APPLE_GAIN_MAP in data)
-    else:
-        # ISO 21496-1 in HEIC and AVIF: the file type box names the brand of tone maps.
-        brands = data[8 : int.from_bytes(data[:4], "big")] if image.format in {"HEIF", "AVIF"} else b""
-        found = _APPLE_GAIN_MAP.decode() in image.info.get("aux", {}) or b"tmap" in brands
-    return ("Its HDR gain map is left out, as it fits the unchanged photo only.",) if found else ()
+def _has_gain_map(image: Image.Image, data: bytes) -> bool:
+    """Whether the photo has a gain map that neither its XMP nor a segment or item of its own announces."""
+    if image.format == "MPO":
+        return _APPLE_GAIN_MAP in data
+    # ISO 21496-1 in HEIC and AVIF: the file type box names the brand of tone maps.
+    return image.format in {"HEIF", "AVIF"} and b"tmap" in data[8 : int.from_bytes(data[:4], "big")]
 
 
-def _not_taken(image: Image.Image, data: bytes) -> tuple[str, ...]:
+def _not_taken(image: Image.Image, data: bytes, *, has_gain_map: bool) -> tuple[str, ...]:
     """Tell the frames of an animation or burst that are left out, and that the file ends too early."""
     frames = int(getattr(image, "n_frames", 1))
     if image.format == "MPO":
         # Previews and the gain map, which is told apart, are no pictures of their own.
         kinds = [entry["Attribute"]["MPType"] for entry in getattr(image, "mpinfo", {}).get(_MP_ENTRIES, ())]
-        frames -= sum(kind.startswith("Large Thumbnail") for kind in kinds) + len(_gain_map(image, data))
+        frames -= sum(kind.startswith("Large Thumbnail") for kind in kinds) + has_gain_map
     notes = []
     if frames > 1:
         first = "the primary one" if image.format == "HEIF" else "the first"
         notes.append(f"Of its {frames} frames {first} was taken; the others are left out.")
     if image.format == "JPEG" and lacks_end_marker(data):
         notes.append("The file ends without JPEG's end marker; all of its pixels were there.")
+    if image.format == "PNG" and lacks_end_chunk(data):
+        notes.append("The file ends without PNG's end chunk; all of its pixels were there.")
     return tuple(notes)
 
 

@@ -463,7 +463,7 @@ def xmp(inner: bytes) -> bytes:
     return (
         b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><r xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/"'
         + inner
-        + b"/></x>"
+        + b"/></x:xmpmeta>"
     )
 
 

@@ -47,6 +47,8 @@ def read_webp(data: bytes) -> Metadata:
             name = "".join(chr(c) if 0x20 < c < 0x7F else "?" for c in kind)
             words.append(Word.CONTENT_CREDENTIALS if kind == b"C2PA" else f"{name} chunk")
         at = stop + stop % 2
+    if data[size:].strip(b"\x00"):
+        words.append(Word.TRAILER)
     return Metadata(exif=blocks.get(b"EXIF"), xmp=blocks.get(b"XMP ")).leaving_out(*words)
 
 
@@ -71,8 +73,7 @@ def read_items(data: bytes, info: Mapping[Any, Any]) -> Metadata:
         words.append("mattes")
     if info.get("metadata"):
         words.append("other metadata items")
-    if _has_credentials(data):
-        words.append(Word.CONTENT_CREDENTIALS)
+    words += _beside_items(data)
     return Metadata(
         exif=exif if isinstance(exif, bytes) else None, xmp=xmp if isinstance(xmp, bytes) else None
     ).leaving_out(*words)
@@ -93,16 +94,21 @@ def exif_and_xmp(metadata: Metadata) -> tuple[dict[str, bytes], tuple[str, ...]]
     return held, metadata.leaving_out(*words).left_out
 
 
-def _has_credentials(data: bytes) -> bool:
-    """Whether one of the file's outermost boxes holds content credentials."""
+def _beside_items(data: bytes) -> list[str]:
+    """Name what the file's outermost boxes hold that is no item of the picture, and what follows the last of them."""
+    words: list[str] = []
     at = 0
-    while at + 24 <= len(data):
+    while at + 8 <= len(data):
         size, kind, header = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8], 8
         if size == 1:
             size, header = int.from_bytes(data[at + 8 : at + 16], "big"), 16
+        elif size == 0:
+            size = len(data) - at
+        if not header <= size <= len(data) - at:
+            break
         if kind == b"uuid" and data[at + header : at + header + 16] == _C2PA_BOX:
-            return True
-        if size < header:
-            return False
+            words.append(Word.CONTENT_CREDENTIALS)
+        elif kind == b"mpvd":
+            words.append(Word.MOTION)
         at += size
-    return False
+    return [*words, Word.TRAILER] if data[at:].strip(b"\x00") else words

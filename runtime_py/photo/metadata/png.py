@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
+from pocketcrafter.runtime.errors import PhotoError
 from pocketcrafter.runtime.photo.metadata.exif import PREFIX as EXIF_PREFIX
 from pocketcrafter.runtime.photo.metadata.model import Density, Metadata, Text
 from pocketcrafter.runtime.photo.metadata.photoshop import SIGNATURE as PHOTOSHOP
@@ -25,6 +26,7 @@ _PICTURE: Final = frozenset(
     b"tIME".split()
 )
 """What decoders look after, what describes the old file's compression, and the time of its last change."""
+_PIXELS: Final = frozenset({b"PLTE", b"IDAT"})
 _MAX_TEXT_BYTES: Final = 64 << 20
 """Of all texts of a picture together, inflated."""
 _INCHES_PER_METRE: Final = 1 / 0.0254
@@ -39,16 +41,23 @@ def read_png(data: bytes) -> tuple[Metadata, bytes]:
     tuple[Metadata, bytes]
         What was read, of damaged chunks nothing; and the PNG without the chunks over which a decoder might stumble. It
         keeps EXIF, which says of some cameras' colors.
+
+    Raises
+    ------
+    PhotoError
+        If the checksum of coded pixels is wrong: Pillow does not look at it, and shows what a flipped bit made of them.
     """
     reader = _Reader()
     picture, at, kind = [data[:8]], 8, b""
     for kind, start, stop in _chunks(data):
         if kind in _METADATA:
-            is_whole = zlib.crc32(data[start + 4 : stop - 4]) == int.from_bytes(data[stop - 4 : stop], "big")
+            is_whole = _is_whole(data, start, stop)
             reader.read(kind, data[start + 8 : stop - 4] if is_whole else None)
             is_harmless = is_whole and kind == b"eXIf"
         else:
             is_harmless = True
+            if kind in _PIXELS and not _is_whole(data, start, stop):
+                raise PhotoError(f"the checksum of its pixels is wrong ({_printable(kind)} chunk at byte {start})")
             if kind not in _PICTURE:
                 reader.leave_out(f"{_printable(kind)} chunk")
         picture += [data[start:stop]] if is_harmless else []
@@ -56,6 +65,11 @@ def read_png(data: bytes) -> tuple[Metadata, bytes]:
     if kind == b"IEND" and data[at:].strip(b"\x00"):
         reader.leave_out(Word.TRAILER)
     return reader.metadata(), b"".join([*picture, data[at:]])
+
+
+def lacks_end_chunk(png: bytes) -> bool:
+    """Whether the file ends before its end chunk does."""
+    return all(kind != b"IEND" for kind, _, _ in _chunks(png))
 
 
 def png_chunks(metadata: Metadata) -> tuple[list[Chunk], tuple[str, ...]]:
@@ -148,6 +162,11 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
             return
         yield kind, at, stop
         at = stop
+
+
+def _is_whole(data: bytes, start: int, stop: int) -> bool:
+    """Whether a chunk's checksum is right."""
+    return zlib.crc32(memoryview(data)[start + 4 : stop - 4]) == int.from_bytes(data[stop - 4 : stop], "big")
 
 
 def _text(kind: bytes, body: bytes, budget: int) -> Text | None:
