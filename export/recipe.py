@@ -18,7 +18,7 @@ from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
 from pocketcrafter.runtime.targets import TARGETS, TargetKind
-from pocketcrafter.runtime.validation import check
+from pocketcrafter.runtime.validation import check, nearest
 
 DEFAULT: Final = Path(__file__).parent / "recipes" / "default.yaml"
 _PACKAGE: Final = Path(__file__).parent
@@ -112,6 +112,9 @@ class Recipe(Config):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         for component, made in self.components.items():
+            if component not in POCKET_SPECS:
+                known = nearest(component, list(POCKET_SPECS), "components")
+                raise ValueError(f"components: unknown component `{component}`; {known}")
             if absent := [t for t in self.targets if t not in made.precision]:
                 raise ValueError(f"components.{component}.precision says nothing about {', '.join(absent)}")
             for target, precision in made.precision.items():

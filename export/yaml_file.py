@@ -24,6 +24,22 @@ class _Loader(yaml.SafeLoader):
                 lines[name] = line
         return node
 
+    def construct_scalar(self, node: yaml.ScalarNode) -> Any:  # noqa: ANN401 - likewise
+        value = super().construct_scalar(node)
+        if isinstance(value, str):
+            # Halves of surrogate pairs, by escapes, could not be written again.
+            value.encode()
+        return value
+
+    def construct_whole_number(self, node: yaml.ScalarNode) -> int:
+        number: int = self.construct_yaml_int(node)
+        # Hexadecimal ones may be longer than Python writes in decimal, as messages do.
+        str(number)
+        return number
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_whole_number)
+
 
 def read_yaml(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
     """Read a small YAML file.
@@ -37,5 +53,6 @@ def read_yaml(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
         if path.stat().st_size > _MAX_BYTES:
             raise ConfigError(f"{path}: larger than any such file ({_MAX_BYTES} bytes).")
         return yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+    # PyYAML's constructors let Python's own errors out, as of `2026-02-30`, `!!float x` and `!!bool x`.
+    except (OSError, ValueError, LookupError, AttributeError, yaml.YAMLError, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error

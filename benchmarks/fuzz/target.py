@@ -38,6 +38,7 @@ class Format(StrEnum):
     SAFETENSORS = "safetensors"
 
 
+_IN_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - Linux's file system in memory, where files cost no disk
 _MODULES: Final[Mapping[str, Sequence[Format]]] = {
     "pictures": (Format.JPEG, Format.PNG, Format.WEBP, Format.HEIC, Format.AVIF),
     "beside": (
@@ -113,7 +114,7 @@ def on_disk(content: bytes, name: str) -> Path:
 
 @cache
 def _folder() -> Path:
-    folder = tempfile.TemporaryDirectory(prefix="pocketcrafter-fuzz-")
+    folder = tempfile.TemporaryDirectory(prefix="pocketcrafter-fuzz-", dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None)
     _KEPT.append(folder)
     return Path(folder.name)
 

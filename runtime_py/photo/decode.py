@@ -159,7 +159,17 @@ def _described(name: str) -> Iterator[None]:
         raise PhotoError(f"{name}: not a JPEG, PNG, WebP, HEIC or AVIF photo, whatever its name says") from error
     except Image.DecompressionBombError as error:
         raise PhotoError(f"{name}: its header announces far more than {MAX_PIXELS / 1e6:.0f} MP") from error
-    except (OSError, ValueError, SyntaxError, EOFError, RuntimeError, struct.error, zlib.error) as error:
+    # AssertionError is Pillow's, of a palette that is missing.
+    except (
+        AssertionError,
+        OSError,
+        ValueError,
+        SyntaxError,
+        EOFError,
+        RuntimeError,
+        struct.error,
+        zlib.error,
+    ) as error:
         raise PhotoError(f"{name}: the photo is damaged or incomplete ({error})") from error
     except (MemoryError, OverflowError) as error:
         raise PhotoError(f"{name}: the photo does not fit in memory") from error

@@ -557,6 +557,8 @@ def checksums() -> Iterator[Case]:
                    COLORS, notes=(rf"{name} chunk \(damaged\)",))  # fmt: skip
     yield Case("png without pixels", lambda: png_of([(b"IHDR", struct.pack(">IIBBBBB", 4, 4, 8, 2, 0, 0, 0)),
                (b"IEND", b"")]), refusal=NO_PHOTO)  # fmt: skip
+    yield Case("png of a palette without its colors", lambda: without_chunk(png(patches(GREYS), 8, palette=bytes(768)),
+               b"PLTE"), refusal=NO_PHOTO)  # fmt: skip
     yield Case("png of no width", lambda: sized_png(0, 4), refusal=NO_PHOTO)
 
 
@@ -604,6 +606,11 @@ def wrong_crc(data: bytes, kind: bytes) -> bytes:
     at = data.index(kind)
     end = at + 4 + int.from_bytes(data[at - 4 : at], "big")
     return data[:end] + bytes([data[end] ^ 0xFF]) + data[end + 1 :]
+
+
+def without_chunk(data: bytes, kind: bytes) -> bytes:
+    at = data.index(kind)
+    return data[: at - 4] + data[at + 8 + int.from_bytes(data[at - 4 : at], "big") :]
 
 
 def riff_with_exif(block: bytes) -> bytes:

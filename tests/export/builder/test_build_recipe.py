@@ -189,6 +189,33 @@ def test_a_key_given_twice_is_an_error(tmp_path: Path, text: str, told: str) -> 
         load_recipe(tmp_path / "r.yaml")
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("name: 2026-02-30", "day is out of range"),
+        ("name: !!float x", "could not convert"),
+        ("name: !!bool x", "x"),
+        ("name: !!int ''", "index out of range"),
+        ("name: !!timestamp x", "groupdict"),
+        ('name: "\\uD800"', "surrogates not allowed"),
+        (f"name: 0x{'f' * 4000}", "limit"),
+    ],
+)
+def test_values_that_the_yaml_library_stumbles_over_are_bad_input(tmp_path: Path, text: str, told: str) -> None:
+    """Found by fuzzing: PyYAML lets Python's own errors out, and others come when a value is written again."""
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=f"r.yaml: cannot be read as YAML: .*{told}"):
+        load_recipe(tmp_path / "r.yaml")
+
+
+def test_an_unknown_component_is_told_with_the_nearest_one(tmp_path: Path) -> None:
+    made = yaml.safe_load(DEFAULT.read_text())
+    made["components"]["restoro"] = made["components"].pop("restore")
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(made))
+    with pytest.raises(ConfigError, match="unknown component `restoro`; did you mean `restore`"):
+        load_recipe(tmp_path / "r.yaml")
+
+
 def test_a_key_of_a_merged_mapping_may_be_given_anew(tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text("a: {b: &b {x: 1, y: 2}, c: &c {<<: *b, x: 3}}\nd: {<<: *c, <<: *b, x: 4}\n")
     assert read_yaml(tmp_path / "r.yaml")["d"] == {"x": 4, "y": 2}
