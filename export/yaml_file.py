@@ -24,7 +24,7 @@ class _Loader(yaml.SafeLoader):
                 lines[name] = line
         return node
 
-    def construct_scalar(self, node: yaml.ScalarNode) -> Any:  # noqa: ANN401 - likewise
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:  # noqa: ANN401 - likewise
         value = super().construct_scalar(node)
         if isinstance(value, str):
             # Halves of surrogate pairs, by escapes, could not be written again.
