@@ -6,12 +6,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pocketcrafter.export.models import load_component
+from pocketcrafter.export.families import student_network
 from pocketcrafter.export.shipped import WEIGHTS, not_installed
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError
+from pocketcrafter.runtime.families import POCKET
 
 
 class TorchBackend:
@@ -36,21 +37,31 @@ class TorchBackend:
         return path
 
     def open(self, artifact: Path, spec: ComponentSpec, threads: int) -> "TorchSession":
-        """Load a component's weights; ``threads`` holds for the whole process, as torch has it."""
+        """Load weights of the pocket family; ``threads`` holds for the whole process, as torch has it."""
+        return self.student(POCKET, artifact, spec, threads)
+
+    def student(
+        self, family: str, weights: Path, spec: ComponentSpec, threads: int, function: str | None = None
+    ) -> "TorchSession":
+        """See :class:`pocketcrafter.runtime.backends.registry.WeightsBackend`; a further function is a method."""
         torch.set_num_threads(threads)
-        return TorchSession(load_component(spec.name, artifact), spec)
+        model = student_network(family, spec.name, weights)
+        if function is not None and not callable(getattr(model, function, None)):
+            raise BackendError(f"{weights}: the network of `{spec.name}` has no function `{function}`.")
+        return TorchSession(model, spec.of(function), function)
 
 
 class TorchSession:
     """One component in eager torch."""
 
-    def __init__(self, model: nn.Module, spec: ComponentSpec) -> None:
+    def __init__(self, model: nn.Module, spec: ComponentSpec, function: str | None = None) -> None:
         self.model, self.spec = model, spec
+        self._call = model if function is None else getattr(model, function)
 
     def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
         """Run once; see `pocketcrafter.runtime.backends.base.Session`."""
         arrays = checked_inputs(inputs, self.spec)
         with torch.inference_mode():
-            said = self.model(*(torch.from_numpy(array) for array in arrays.values()))
+            said = self._call(*(torch.from_numpy(array) for array in arrays.values()))
         outputs = (said,) if isinstance(said, Tensor) else said
         return named_outputs([o.numpy() for o in outputs], self.spec)

@@ -8,15 +8,17 @@ from typing import Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
+from pocketcrafter.export.families import build_of
 from pocketcrafter.export.ladder import ArtifactGates
 from pocketcrafter.export.precisions import refusal
 from pocketcrafter.export.shipped import not_installed
 from pocketcrafter.runtime.bundle.gates import Gate, Metric
 from pocketcrafter.runtime.bundle.manifest import TrainingData
 from pocketcrafter.runtime.bundle.results import Precision, RungNumber, sqnr_gate
+from pocketcrafter.runtime.components import ComponentName, FamilyName
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
-from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
+from pocketcrafter.runtime.families import POCKET
 from pocketcrafter.runtime.targets import TARGETS, TargetKind
 from pocketcrafter.runtime.validation import check, nearest
 
@@ -96,11 +98,14 @@ class Recipe(Config):
     """A whole bundle; paths are relative to the recipe's folder, or else to what the package ships."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+    family: FamilyName = POCKET
     targets: tuple[TargetKind, ...] = Field(min_length=1)
-    components: Mapping[str, ComponentRecipe] = Field(min_length=1)
+    components: Mapping[ComponentName, ComponentRecipe] = Field(min_length=1)
     calibration: Calibration = Calibration()
     gates: Gates = Gates()
-    gate_settings: str = Field("weights/gate.json", description="The critic's gate, as training tuned it.")
+    settings: Mapping[str, str] = Field(
+        {}, description="JSON files of the family's settings by name, in place of the family's own."
+    )
     licenses: tuple[LicenseText, ...] = Field(min_length=1)
     training_data: TrainingData = TrainingData()
 
@@ -120,15 +125,21 @@ class Recipe(Config):
             for target, precision in made.precision.items():
                 if reason := refusal(target, precision):
                     raise ValueError(f"components.{component}.precision: {reason}")
-            if (made.tokenizer is not None) != (component == Pocket.DECODER):
-                raise ValueError(f"components.{component}.tokenizer: the decoder needs one, nothing else has one")
             if made.weight_bits and not WEIGHT_ONLY & set(made.precision.values()):
                 only = ", ".join(sorted(WEIGHT_ONLY))
                 raise ValueError(f"components.{component}.weight_bits: only {only} have weights of other bits")
-            outputs = {t.name for t in POCKET_SPECS[component].outputs}
-            if unknown := set(made.pictures) - outputs:
-                raise ValueError(f"components.{component}.pictures names no output: {', '.join(sorted(unknown))}")
+        try:
+            build = build_of(self.family)
+        except ConfigError as error:
+            raise ValueError(f"family: {error}") from error
+        if faults := list(build.faults(self)):
+            raise ValueError("; ".join(faults))
         return self
+
+    @property
+    def setting_files(self) -> dict[str, str]:
+        """The JSON files of its settings in the manifest, by name: the family's own, or those named here."""
+        return {**build_of(self.family).settings, **self.settings}
 
 
 def load_recipe(path: Path) -> Recipe:

@@ -15,6 +15,9 @@ from pocketcrafter.runtime.errors import ConfigError
 ComponentName = Annotated[
     str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$", description="A component's name, and its artifacts' file name.")
 ]
+FamilyName = Annotated[
+    str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$", description="Which kind of pair it is; says what drives it.")
+]
 FunctionName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$", description="As the artifact calls it.")]
 
 

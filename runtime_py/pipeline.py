@@ -5,24 +5,25 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol, Self
+from typing import Final, Protocol
 
 import numpy as np
 
 from pocketcrafter.runtime.arrays import FloatArray, PixelArray
 from pocketcrafter.runtime.backends.base import Session
-from pocketcrafter.runtime.backends.names import BackendName
+from pocketcrafter.runtime.bundle.manifest import Manifest
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.critique import Critique, critique_from, with_tilt
 from pocketcrafter.runtime.develop import develop
-from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.errors import BundleError, ConfigError
+from pocketcrafter.runtime.families import POCKET, PairSource, family_settings
 from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.geometry.composer import Composed, apply, compose, tilt_of
 from pocketcrafter.runtime.grid import blended
 from pocketcrafter.runtime.photo.color import handling_of, view_to_srgb
 from pocketcrafter.runtime.photo.model import Photo
 from pocketcrafter.runtime.plan import RESTORATION, TONAL, EditPlan
-from pocketcrafter.runtime.pocket import Pocket
+from pocketcrafter.runtime.pocket import TOKENIZER, Pocket, PocketSettings
 from pocketcrafter.runtime.prose.prompt import Mode, stated_plan
 from pocketcrafter.runtime.prose.tokenizer import Words
 from pocketcrafter.runtime.prose.writer import Writer, Written
@@ -100,32 +101,6 @@ class PhotoPipeline:
         self._tokenizer = tokenizer
         self._sessions: dict[str, Session] = {}
         self._writer: Writer | None = None
-
-    @classmethod
-    def open(cls, bundle: Path | str, backend: BackendName | str = "auto", threads: int = 2) -> Self:
-        """Open a bundle.
-
-        Parameters
-        ----------
-        bundle
-            A ``.pcbundle`` directory or a zip of it.
-        backend
-            A backend's name, or ``"auto"`` for the bundle's first target that has one.
-        threads
-            Threads for the networks and for the arithmetic around them, ≥ 1.
-
-        Raises
-        ------
-        BundleError
-            If the bundle is missing or damaged.
-        ConfigError
-            If there is no backend of that name.
-        """
-        if backend != "auto" and backend not in set(BackendName):
-            raise ConfigError(f"No backend is called '{backend}'; use auto, {', '.join(BackendName)}.")
-        name = None if backend == "auto" else BackendName(backend)
-        opened = Bundle.open(Path(bundle))
-        return cls(BundleSource(opened, name, threads), threads=threads, tokenizer=opened.tokenizer())
 
     def critique(self, photo: Photo) -> Critique:
         """Diagnose a photo; its horizon too, where the bundle has the composition network.
@@ -286,25 +261,47 @@ class _Seen:
 
 
 @dataclass(frozen=True)
-class BundleSource:
-    """The networks of an opened bundle, on one backend; the bundle's first target that has one when it is `None`."""
+class PocketSource:
+    """A bundle's networks, with the gate that its manifest holds."""
 
-    bundle: Bundle
-    backend: BackendName | None
-    threads: int
+    source: PairSource
 
     @property
     def gate(self) -> GateSettings:
-        """The gate that the manifest holds."""
-        return self.bundle.manifest.gate
+        """The gate that the networks were tuned with."""
+        return gate_of(self.source.bundle.manifest)
 
     def has(self, component: str) -> bool:
-        """Whether the bundle has the component."""
-        return self.bundle.has(component)
+        """Whether the component is there."""
+        return self.source.has(component)
 
     def session(self, component: str) -> Session:
-        """Open a component's artifact."""
-        return self.bundle.session(component, self.threads, self.backend)
+        """Open a component."""
+        return self.source.session(component)
+
+
+def gate_of(manifest: Manifest) -> GateSettings:
+    """Return the gate of a pocket bundle.
+
+    Raises
+    ------
+    BundleError
+        If it is a bundle of another family.
+    """
+    settings = family_settings(manifest)
+    if not isinstance(settings, PocketSettings):
+        raise BundleError(f"The bundle `{manifest.name}` is of the family {manifest.family}; only {POCKET} has a gate.")
+    return settings.gate
+
+
+def tokenizer_of(bundle: Bundle) -> Path | None:
+    """Return where a bundle's vocabulary lies, `None` where there is no decoder; raises as `Bundle.file` does."""
+    return bundle.file(TOKENIZER) if bundle.has(Pocket.DECODER) else None
+
+
+def pocket_pipeline(source: PairSource, threads: int) -> PhotoPipeline:
+    """Return the pipeline of a pocket bundle."""
+    return PhotoPipeline(PocketSource(source), threads=threads, tokenizer=tokenizer_of(source.bundle))
 
 
 class _Clock:

@@ -8,9 +8,22 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
+from pydantic import Field
+
 from pocketcrafter.runtime.bundle.gates import Gate, Metric
 from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
+from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.plan import RESTORATION, Attribute
+
+TOKENIZER: Final = "tokenizer/tokenizer.json"
+"""The decoder's vocabulary; every bundle with a decoder has it."""
+
+
+class PocketSettings(Config):
+    """What the manifest of a pocket bundle holds beside its components."""
+
+    gate: GateSettings = Field(description="Which attributes of a predicted plan are sure enough to be carried out.")
 
 
 class Pocket(StrEnum):

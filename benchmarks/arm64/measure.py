@@ -76,8 +76,8 @@ def _jobs(bundle: Bundle, targets: Sequence[str], components: Sequence[str]) -> 
 def _network(bundle: Bundle, entry: ComponentEntry, target: str, system: ArmSystem) -> ArmNetwork:
     artifact, kind = entry.artifacts[target], bundle.manifest.targets[target].kind
     session = bundle.target_session(entry.spec.name, 1, target)
-    samples = [read_tensors(bundle.file(golden.inputs), entry.spec.inputs) for golden in entry.goldens]
-    expected = [read_tensors(bundle.file(golden.outputs), entry.spec.outputs) for golden in entry.goldens]
+    samples = [read_tensors(bundle.file(golden.inputs), entry.spec.inputs) for golden in entry.goldens_of(None)]
+    expected = [read_tensors(bundle.file(golden.outputs), entry.spec.outputs) for golden in entry.goldens_of(None)]
     host = [session.run(sample) for sample in samples]
     start = time.perf_counter()
     emulated = [run_emulated(system, kind, bundle.artifact(entry, target), entry.spec, sample) for sample in samples]

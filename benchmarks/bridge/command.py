@@ -24,7 +24,8 @@ from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.cli.options import backend_option, json_option
 from pocketcrafter.runtime.errors import GateError
-from pocketcrafter.runtime.pipeline import BundleSource
+from pocketcrafter.runtime.families import BundleSource
+from pocketcrafter.runtime.pipeline import PocketSource
 
 
 @click.command("bridge")
@@ -58,7 +59,7 @@ def bridge(
     """
     _, photos = photos_of(data, split, most_photos)
     opened = Bundle.open(bundle)
-    source = BundleSource(opened, None if backend == "auto" else BackendName(backend), threads)
+    source = PocketSource(BundleSource(opened, None if backend == "auto" else BackendName(backend), threads))
     frames = list(measured_frames(photos, data / NOISE_FILE, [FrameKind.DEGRADED], per_photo, SEED))
     steps = ablate(frames, TokenAblation(source, threads), SEED)
     progress = tqdm(steps, total=len(frames) * len(PlanSource), desc="bridge", unit="plan")

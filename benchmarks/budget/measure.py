@@ -9,10 +9,10 @@ from pydantic import Field
 
 from pocketcrafter.benchmarks.parity.sources import student_weights
 from pocketcrafter.benchmarks.quality.tables import NOT_MEASURED, markdown
-from pocketcrafter.export.models import load_component
+from pocketcrafter.export.families import student_network
 from pocketcrafter.runtime.bundle.reader import Bundle
+from pocketcrafter.runtime.components import Role
 from pocketcrafter.runtime.config import Config
-from pocketcrafter.runtime.pocket import Pocket
 
 _TARGET_BYTES: Final = 12_000_000
 """All artifacts of one target: what a phone downloads and keeps."""
@@ -26,12 +26,15 @@ class Part(StrEnum):
     ARTIST = "artist"
 
 
-PART_OF: Final[Mapping[str, Part]] = {
-    Pocket.CRITIC: Part.CRITIC,
-    Pocket.COMPOSITION: Part.CRITIC,
-    Pocket.DECODER: Part.DECODER,
-    Pocket.TONE: Part.ARTIST,
-    Pocket.RESTORE: Part.ARTIST,
+PART_OF: Final[Mapping[Role, Part]] = {
+    Role.VISION: Part.CRITIC,
+    Role.EMBEDDING: Part.DECODER,
+    Role.LANGUAGE: Part.DECODER,
+    Role.BRIDGE: Part.ARTIST,
+    Role.EDIT: Part.ARTIST,
+    Role.ENCODE: Part.ARTIST,
+    Role.DECODE: Part.ARTIST,
+    Role.DENOISE: Part.ARTIST,
 }
 _PARAMETERS: Final[Mapping[Part, int]] = {Part.CRITIC: 5_000_000, Part.DECODER: 8_000_000, Part.ARTIST: 4_000_000}
 
@@ -81,8 +84,8 @@ class BudgetReport(Config):
         counted: dict[Part, dict[str, int]] = {}
         for entry in manifest.components:
             component = entry.spec.name
-            model = load_component(component, student_weights(bundle, entry, weights))
-            counted.setdefault(PART_OF[component], {})[component] = sum(p.numel() for p in model.parameters())
+            model = student_network(manifest.family, component, student_weights(bundle, entry, weights))
+            counted.setdefault(PART_OF[entry.spec.role], {})[component] = sum(p.numel() for p in model.parameters())
         sizes = {
             target: {e.spec.name: manifest.artifact_bytes(e.artifacts[target]) for e in manifest.components}
             for target in manifest.targets

@@ -154,7 +154,7 @@ def _golden(
 ) -> DeviceGolden:
     session = bundle.target_session(entry.spec.name, threads, target)
     host, expected, actual = [], [], []
-    for golden in entry.goldens:
+    for golden in entry.goldens_of(None):
         outputs, _ = _run(bundle, entry, golden, device, folder, threads, 0)
         actual.append(outputs)
         host.append(session.run(read_tensors(bundle.file(golden.inputs), entry.spec.inputs)))

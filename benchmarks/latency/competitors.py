@@ -14,10 +14,10 @@ from pocketcrafter.benchmarks.latency import litert
 from pocketcrafter.benchmarks.latency.engines import EngineName, OpenVino
 from pocketcrafter.export import calibration
 from pocketcrafter.export.backend import TorchBackend
+from pocketcrafter.export.families import student_network
 from pocketcrafter.export.lower.measure import as_tensors
 from pocketcrafter.export.lower.onnx.lowering import export_onnx
 from pocketcrafter.export.lower.programs import frozen
-from pocketcrafter.export.models import load_component
 from pocketcrafter.export.shipped import CALIBRATION_PHOTOS, WEIGHTS
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.names import BackendName
@@ -148,7 +148,7 @@ def _converted(bundle: Bundle, entry: ComponentEntry, folder: Path) -> Path:
     """Return a component as float32 LiteRT, converted once a folder."""
     artifact = folder / f"{entry.spec.name}.tflite"
     if not artifact.exists():
-        model = load_component(entry.spec.name, weights_of(bundle, entry))
+        model = student_network(bundle.manifest.family, entry.spec.name, weights_of(bundle, entry))
         litert.convert(model, list(_golden(bundle, entry).values()), artifact)
     return artifact
 
@@ -167,7 +167,7 @@ def _exported(bundle: Bundle, entry: ComponentEntry, folder: Path) -> Path:
     """Return a component as float32 ONNX, exported once a folder, without what our own lowering then makes of it."""
     artifact = folder / f"{entry.spec.name}.onnx"
     if not artifact.exists():
-        model = frozen(load_component(entry.spec.name, weights_of(bundle, entry)), ())
+        model = frozen(student_network(bundle.manifest.family, entry.spec.name, weights_of(bundle, entry)), ())
         export_onnx(model, as_tensors(_golden(bundle, entry), entry.spec), entry.spec, artifact)
     return artifact
 

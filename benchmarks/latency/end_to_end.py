@@ -10,6 +10,7 @@ from pocketcrafter.benchmarks.latency.results import PhotoResult, Skipped, Timin
 from pocketcrafter.benchmarks.latency.rounds import Measured, Progress, measure_in_turn
 from pocketcrafter.benchmarks.latency.scene import write_scene
 from pocketcrafter.runtime.bundle.reader import Bundle
+from pocketcrafter.runtime.families import POCKET
 
 MOST_REPEATS: Final = 7
 """Photos take seconds: more would take hours. Six are the fewest that have a 95 % interval."""
@@ -30,7 +31,8 @@ def measure_photos(
     Parameters
     ----------
     bundle
-        Must have a `restore` component, whose golden gives the picture.
+        Of the pocket family, with a `restore` component whose golden gives the picture; any other is skipped, as a
+        fixed plan has no meaning to it.
     targets
         Names of targets that compute on this machine.
     sizes_mp
@@ -51,6 +53,10 @@ def measure_photos(
     BundleError
         If the bundle has no `restore`, or its golden is damaged.
     """
+    if bundle.manifest.family != POCKET:
+        reason = f"they are timed with a fixed plan, which the family {bundle.manifest.family} does not carry out"
+        skipped.append(Skipped(what="whole photos", reason=reason))
+        return
     scenes = {size: write_scene(bundle, size, folder / f"{size:g}mp.jpg") for size in dict.fromkeys(sizes_mp)}
     for count, (size, scene) in itertools.product(dict.fromkeys(threads), scenes.items()):
         jobs = [

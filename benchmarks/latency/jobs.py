@@ -19,7 +19,7 @@ from pocketcrafter.runtime.bundle.gates import Gate
 from pocketcrafter.runtime.bundle.goldens import read_tensors
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Fidelity, Precision
-from pocketcrafter.runtime.components import ComponentSpec
+from pocketcrafter.runtime.components import ComponentSpec, Role
 from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.photo import decode, encode
 from pocketcrafter.runtime.pipeline import PhotoPipeline
@@ -44,7 +44,7 @@ _EVERYTHING: Final = _TONE_ONLY.model_copy(update={"denoise": 0.5, "dejpeg": 0.3
 _WIDE_OPEN: Final = GateSettings.uniform(presence=0, confidence=0, dead_zone=0)
 
 
-_IN_A_ROW: Final[Mapping[str, int]] = {Pocket.DECODER: 128}
+_IN_A_ROW: Final[Mapping[Role, int]] = {Role.LANGUAGE: 128}
 """Networks that no one runs once: words follow each other, and each finds in the processor what the last one left."""
 
 
@@ -101,7 +101,7 @@ class NetworkJob:
     @property
     def in_a_row(self) -> int:
         """As many as a critique has of what writes it, one of anything else."""
-        return _IN_A_ROW.get(self.component, 1)
+        return _IN_A_ROW.get(self.spec.role, 1)
 
     def import_engine(self) -> None:
         """Import the engine."""

@@ -13,7 +13,6 @@ from pocketcrafter.benchmarks.result_files import read_result
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import ComponentName
 from pocketcrafter.runtime.config import Config
-from pocketcrafter.runtime.pocket import Pocket
 
 NOISE_LIMIT: Final = 0.2
 """A run whose (p90 − p10) / median is above this is noisy."""
@@ -110,8 +109,8 @@ class CaseResult(Config):
 
     @property
     def tokens_per_s(self) -> float | None:
-        """Tokens a second of the decoder, which reads and writes one in each inference; `None` for other networks."""
-        return 1e3 / self.warm.median_ms if self.component == Pocket.DECODER else None
+        """Tokens a second of a language model, the only network that is timed in a row; `None` for other networks."""
+        return 1e3 / self.warm.median_ms if self.in_a_row > 1 else None
 
 
 class PhotoResult(Config):

@@ -10,10 +10,12 @@ from pocketcrafter.benchmarks.parity.results import NetworkParity, ParityReport,
 from pocketcrafter.benchmarks.parity.rungs import network_parity
 from pocketcrafter.benchmarks.parity.sources import NetworkSource, student_weights
 from pocketcrafter.benchmarks.parity.studio import compare_with_studio
+from pocketcrafter.export.families import BUILDS
 from pocketcrafter.runtime.backends.registry import why_unusable
 from pocketcrafter.runtime.bundle.gates import Gate
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Rung
+from pocketcrafter.runtime.families import FAMILIES
 
 Progress = Callable[[str, int, int], None]
 _REASON_CHARS = 500
@@ -59,13 +61,15 @@ def climb(
     """
     manifest = bundle.manifest
     chosen = bundle.chosen_targets(targets)
-    student = {e.spec.name: student_weights(bundle, e, weights) for e in manifest.components}
+    student: dict[str, Path] = {}
+    if manifest.family in BUILDS:
+        student = {e.spec.name: student_weights(bundle, e, weights) for e in manifest.components}
     reference = NetworkSource(bundle, threads, weights=student)
     networks: list[NetworkParity] = []
     jobs = [(entry, target) for target in chosen for entry in manifest.components]
     for done, (entry, target) in enumerate(jobs):
         progress(f"{entry.spec.name} on {target}", done, len(jobs))
-        networks.append(network_parity(bundle, entry, target, student[entry.spec.name], threads))
+        networks.append(network_parity(bundle, entry, target, student.get(entry.spec.name), threads))
     progress("networks", len(jobs), len(jobs))
     ends = [_target(bundle, reference, target, photos, threads, progress) for target in chosen]
     compared: StudioParity | None = None
@@ -85,7 +89,7 @@ def _target(
     bundle: Bundle, reference: NetworkSource, target: str, photos: Sequence[Path], threads: int, progress: Progress
 ) -> TargetParity:
     gates = bundle.manifest.gates(3, target)
-    reason = "no photos were given" if not photos else why_unusable(bundle.manifest.targets[target].backend)
+    reason = _why_not_whole(bundle, photos, target)
     if reason:
         return TargetParity(target=target, not_run=reason, rung=_not_run(gates, reason))
     source = NetworkSource(bundle, threads, target=target)
@@ -95,6 +99,16 @@ def _target(
 
     found = compare_photos(reference, source, photos, told)
     return TargetParity(target=target, photos=tuple(found), rung=end_to_end_rung(found, gates, target))
+
+
+def _why_not_whole(bundle: Bundle, photos: Sequence[Path], target: str) -> str | None:
+    manifest = bundle.manifest
+    family = FAMILIES.get(manifest.family)
+    if family is None or family.pipeline is None or manifest.family not in BUILDS:
+        return f"the family {manifest.family} has no full-precision pipeline that makes pictures of photos"
+    if not photos:
+        return "no photos were given"
+    return why_unusable(manifest.targets[target].backend)
 
 
 def _not_run(gates: tuple[Gate, ...], reason: str) -> Rung:

@@ -1,6 +1,6 @@
 """Rung 3: whole photos through a target's networks, against the same photos in full precision."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,13 +12,13 @@ from pocketcrafter.benchmarks.parity.sources import NetworkSource
 from pocketcrafter.benchmarks.prose.greedy import Asked, agreeing_choices
 from pocketcrafter.export.data.degrade import ByteImage
 from pocketcrafter.runtime.bundle.gates import Figure, Gate, Metric
-from pocketcrafter.runtime.bundle.manifest import TOKENIZER
 from pocketcrafter.runtime.bundle.results import Rung
+from pocketcrafter.runtime.families import POCKET, Pipeline, pipeline_of
 from pocketcrafter.runtime.photo import Photo, decode
 from pocketcrafter.runtime.photo.color import handling_of, pixels_to_srgb, to_eight_bits
-from pocketcrafter.runtime.pipeline import Enhanced, PhotoPipeline
+from pocketcrafter.runtime.pipeline import Enhanced
 from pocketcrafter.runtime.plan import RESTORATION
-from pocketcrafter.runtime.pocket import Pocket
+from pocketcrafter.runtime.pocket import TOKENIZER, Pocket
 from pocketcrafter.runtime.prose.prompt import Mode, stated_plan
 from pocketcrafter.runtime.prose.tokenizer import Words
 
@@ -49,14 +49,14 @@ def compare_photos(
     BackendError
         If a network fails.
     """
-    words = Words.read(reference.bundle.file(TOKENIZER)) if reference.has(Pocket.DECODER) else None
-    pipelines = [_pipeline(source) for source in (reference, target)]
+    pipelines = [pipeline_of(source, source.threads) for source in (reference, target)]
+    agreement = _AGREEMENT.get(reference.bundle.manifest.family)
     found = []
     for number, path in enumerate(photos):
         progress(path.name, number, len(photos))
         photo = decode(path)
         expected, actual = (pipeline.enhance(photo) for pipeline in pipelines)
-        same, compared = _tokens(pipelines[0], reference, target, photo, words) if words else (0, 0)
+        same, compared = agreement(pipelines[0], reference, target, photo) if agreement else (0, 0)
         found.append(_compared(path.name, photo, expected, actual, same, compared))
     progress("photos", len(photos), len(photos))
     return found
@@ -97,19 +97,22 @@ def mean_delta_e(first: ByteImage, second: ByteImage) -> float:
     return total / float(first.shape[0] * first.shape[1])
 
 
-def _pipeline(source: NetworkSource) -> PhotoPipeline:
-    return PhotoPipeline(source, threads=source.threads, tokenizer=source.bundle.tokenizer())
-
-
-def _tokens(
-    pipeline: PhotoPipeline, reference: NetworkSource, target: NetworkSource, photo: Photo, words: Words
-) -> tuple[int, int]:
+def _tokens(pipeline: Pipeline, reference: NetworkSource, target: NetworkSource, photo: Photo) -> tuple[int, int]:
+    if not reference.has(Pocket.DECODER):
+        return 0, 0
     # The target's critic has just seen the photo; its plan tokens go in, under the reference's prompt.
     tokens = np.ascontiguousarray(target.session(Pocket.CRITIC).said["tokens"])
     told = pipeline.prose(photo, Mode.FULL)
     plan = stated_plan(told.critique.plan, reference.gate)
     asked = Asked(tokens, plan, told.critique.score, Mode.FULL)
+    words = Words.read(reference.bundle.file(TOKENIZER))
     return agreeing_choices(asked, told.written.ids, target.session(Pocket.DECODER), words, GREEDY_TOKENS)
+
+
+_AGREEMENT: Final[Mapping[str, Callable[[Pipeline, NetworkSource, NetworkSource, Photo], tuple[int, int]]]] = {
+    POCKET: _tokens
+}
+"""How many greedy choices of a family's language model agree, and how many were compared."""
 
 
 def _compared(name: str, photo: Photo, expected: Enhanced, actual: Enhanced, same: int, compared: int) -> PhotoParity:

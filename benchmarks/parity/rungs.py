@@ -18,6 +18,7 @@ from pocketcrafter.runtime.bundle.goldens import read_tensors
 from pocketcrafter.runtime.bundle.manifest import ComponentEntry
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Fidelity, Rung
+from pocketcrafter.runtime.bundle.verify import golden_fidelity
 from pocketcrafter.runtime.targets import ONNX, TargetKind
 
 Tensors = dict[str, FloatArray]
@@ -25,7 +26,9 @@ Simulate = Callable[[Path, ComponentEntry, list[Tensors]], list[Tensors]]
 """Runs the fake-quantized network that an artifact holds on samples."""
 
 
-def network_parity(bundle: Bundle, entry: ComponentEntry, target: str, weights: Path, threads: int) -> NetworkParity:
+def network_parity(
+    bundle: Bundle, entry: ComponentEntry, target: str, weights: Path | None, threads: int
+) -> NetworkParity:
     """Run a component's goldens on one target, and rungs 1 and 2 again where the artifact holds what they compare.
 
     Parameters
@@ -33,7 +36,8 @@ def network_parity(bundle: Bundle, entry: ComponentEntry, target: str, weights: 
     bundle, entry, target
         The network.
     weights
-        Its full-precision weights.
+        Its full-precision weights; none where its family cannot make the network of them, and rungs 1 and 2 are not
+        run again.
     threads
         Threads to compute with.
 
@@ -63,18 +67,22 @@ def network_parity(bundle: Bundle, entry: ComponentEntry, target: str, weights: 
         return NetworkParity.model_validate(facts | {"not_run": reason})
     path = bundle.artifact(entry, target)
     session = usable_backend(backend).open(path, entry.spec, threads)
-    samples = [read_tensors(bundle.file(golden.inputs), entry.spec.inputs) for golden in entry.goldens]
-    expected = [read_tensors(bundle.file(golden.outputs), entry.spec.outputs) for golden in entry.goldens]
+    samples = [read_tensors(bundle.file(golden.inputs), entry.spec.inputs) for golden in entry.goldens_of(None)]
+    expected = [read_tensors(bundle.file(golden.outputs), entry.spec.outputs) for golden in entry.goldens_of(None)]
     actual = [session.run(sample) for sample in samples]
     again: tuple[Rung, ...] = ()
-    if kind in SIMULATIONS and artifact.precision.quantized:
-        student = TorchBackend().open(weights, entry.spec, threads)
+    if weights is not None and kind in SIMULATIONS and artifact.precision.quantized:
+        student = TorchBackend().student(bundle.manifest.family, weights, entry.spec, threads)
         simulated = SIMULATIONS[kind](path, entry, samples)
         again = (
             _judged(recorded, 1, compare([student.run(s) for s in samples], simulated, entry.spec), _AGAIN[0]),
             _judged(recorded, 2, compare(simulated, actual, entry.spec), _AGAIN[1]),
         )
-    return NetworkParity.model_validate(facts | {"again": again, "goldens": compare(expected, actual, entry.spec)})
+    goldens = (
+        *compare(expected, actual, entry.spec),
+        *golden_fidelity(bundle, entry, target, threads, entry.functions[1:]),
+    )
+    return NetworkParity.model_validate(facts | {"again": again, "goldens": goldens})
 
 
 def _simulate_onnx(path: Path, entry: ComponentEntry, samples: list[Tensors]) -> list[Tensors]:

@@ -12,6 +12,7 @@ from pocketcrafter.runtime.bundle.manifest import ComponentEntry
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.errors import BackendError
 from pocketcrafter.runtime.gate import GateSettings
+from pocketcrafter.runtime.pipeline import gate_of
 
 
 def student_weights(bundle: Bundle, entry: ComponentEntry, folder: Path | None) -> Path:
@@ -70,25 +71,26 @@ class NetworkSource:
     threads: int
     target: str = ""
     weights: Mapping[str, Path] = field(default_factory=dict)
-    _open: dict[str, RememberingSession] = field(default_factory=dict)
+    _open: dict[tuple[str, str | None], RememberingSession] = field(default_factory=dict)
 
     @property
     def gate(self) -> GateSettings:
         """The bundle's gate."""
-        return self.bundle.manifest.gate
+        return gate_of(self.bundle.manifest)
 
     def has(self, component: str) -> bool:
         """Whether the bundle has the component."""
         return self.bundle.has(component)
 
-    def session(self, component: str) -> RememberingSession:
+    def session(self, component: str, function: str | None = None) -> RememberingSession:
         """Open a network, or return it if it is open."""
-        if component not in self._open:
-            spec = self.bundle.manifest.entry(component).spec
+        if (component, function) not in self._open:
+            manifest = self.bundle.manifest
+            spec, threads = manifest.entry(component).spec, self.threads
             opened: Session = (
-                TorchBackend().open(self.weights[component], spec, self.threads)
+                TorchBackend().student(manifest.family, self.weights[component], spec, threads, function)
                 if self.weights
-                else self.bundle.target_session(component, self.threads, self.target)
+                else self.bundle.target_session(component, threads, self.target, function)
             )
-            self._open[component] = RememberingSession(opened)
-        return self._open[component]
+            self._open[component, function] = RememberingSession(opened)
+        return self._open[component, function]

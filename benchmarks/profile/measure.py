@@ -16,8 +16,8 @@ from pocketcrafter.benchmarks.profile.ort_engine import profile_onnx
 from pocketcrafter.benchmarks.profile.peak import measure_peaks
 from pocketcrafter.benchmarks.profile.qnn_engine import profile_qnn
 from pocketcrafter.benchmarks.profile.results import NetworkProfile, ProfileReport
+from pocketcrafter.export.families import student_network
 from pocketcrafter.export.lower.programs import frozen
-from pocketcrafter.export.models import load_component
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.backends.registry import why_unusable
 from pocketcrafter.runtime.bundle.goldens import read_tensors
@@ -118,9 +118,10 @@ def source_layers(bundle: Bundle, entry: ComponentEntry, weights: Path | None) -
     """Return the layers that a component was lowered from; none where its weights are not here."""
     try:
         path = student_weights(bundle, entry, weights)
+        network = student_network(bundle.manifest.family, entry.spec.name, path)
     except BackendError:
         return []
-    return layers_of(frozen(load_component(entry.spec.name, path), ()), entry.spec)
+    return layers_of(frozen(network, ()), entry.spec)
 
 
 def _profiled(

@@ -29,10 +29,10 @@ from pocketcrafter.benchmarks.prose.measure import (
 from pocketcrafter.benchmarks.prose.subjects import PlanKind, cases
 from pocketcrafter.export.data.sources import NOISE_FILE
 from pocketcrafter.runtime.backends.names import BackendName
-from pocketcrafter.runtime.bundle.manifest import TOKENIZER
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.errors import GateError
-from pocketcrafter.runtime.pocket import Pocket
+from pocketcrafter.runtime.pipeline import gate_of
+from pocketcrafter.runtime.pocket import TOKENIZER, Pocket
 from pocketcrafter.runtime.prose.prompt import Mode
 from pocketcrafter.runtime.prose.tokenizer import Words
 from pocketcrafter.runtime.prose.writer import Writer
@@ -79,7 +79,7 @@ def prose(
     frames = measured_frames(photos, data / NOISE_FILE, _KINDS, per_photo, SEED)
     total = len(photos) * len(_KINDS) * per_photo * len(Mode) * len(PlanKind)
     writer, results, perplexities, greedy = Writer(decoder, words), [], [], []
-    told = cases(frames, critic, opened.manifest.gate, tuple(Mode), SEED)
+    told = cases(frames, critic, gate_of(opened.manifest), tuple(Mode), SEED)
     for case in tqdm(told, total=total, desc="prose", unit="critique"):
         result, written = judge(case, writer)
         results.append(result)

@@ -17,8 +17,8 @@ from pocketcrafter.export.train.evidence import photo_score
 from pocketcrafter.export.train.limits import UNCHANGED_PSNR_DB
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.critique import AttributeOpinion, Critique
+from pocketcrafter.runtime.families import Pipeline
 from pocketcrafter.runtime.photo.model import Photo, PhotoFormat
-from pocketcrafter.runtime.pipeline import PhotoPipeline
 from pocketcrafter.runtime.plan import Attribute, EditPlan
 
 OURS: Final = "pocketcrafter"
@@ -48,7 +48,7 @@ class Subject(Protocol):
 class PipelineSubject:
     """The whole pipeline of a bundle at full strength."""
 
-    def __init__(self, pipeline: PhotoPipeline) -> None:
+    def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
 
     def enhance(self, picture: ByteImage) -> tuple[ByteImage, Critique]:

@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image
 
 from pocketcrafter.runtime.critique import describe
+from pocketcrafter.runtime.families import Pipeline
 from pocketcrafter.runtime.photo import Photo, decode
 from pocketcrafter.runtime.photo.color import handling_of, pixels_to_srgb, to_eight_bits
-from pocketcrafter.runtime.pipeline import PhotoPipeline
 
 MOST_PHOTOS: Final = 12
 """Photos in one report; more would make it too large to send."""
@@ -35,7 +35,7 @@ class PhotoPair:
 
 
 def photo_pairs(
-    pipeline: PhotoPipeline, photos: Sequence[Path], progress: Callable[[str, int, int], None]
+    pipeline: Pipeline, photos: Sequence[Path], progress: Callable[[str, int, int], None]
 ) -> list[PhotoPair]:
     """Enhance photos and scale both versions down.
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from pocketcrafter.export.builder.preflight import check_named_modules
+from pocketcrafter.export.builder.preflight import check_named_modules, check_settings
 from pocketcrafter.export.builder.provenance import check_trained_with
 from pocketcrafter.export.builder.settings import (
     BundleSettings,
@@ -17,26 +17,19 @@ from pocketcrafter.export.builder.settings import (
 )
 from pocketcrafter.export.builder.stage import Estimate, Stage
 from pocketcrafter.export.builder.steps.names import COMPILED, TOKENIZER_INPUT
+from pocketcrafter.export.families import build_of
 from pocketcrafter.export.lower.profiles import profile_of
-from pocketcrafter.export.names import CRITIC_SHA256, TOKENIZER_SHA256
 from pocketcrafter.export.precisions import compiled_precision, runs_as
 from pocketcrafter.export.recipe import WEIGHT_ONLY, Recipe, resolve
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.errors import ConfigError
-from pocketcrafter.runtime.pocket import LADDER, POCKET_SPECS, Pocket
+from pocketcrafter.runtime.families import FAMILIES
 from pocketcrafter.runtime.targets import TargetKind
 
 _STEPS: Final = "pocketcrafter.export.builder.steps"
 _TORCH: Final = ("torch", "safetensors", "numpy")
 _PHOTOS: Final = ("pillow", "opencv-python-headless")
-_NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
-    Pocket.TONE: (Pocket.CRITIC,),
-    Pocket.DECODER: (Pocket.CRITIC,),
-}
-"""Components whose outputs are another one's inputs."""
-
-# On a core with AVX512, for networks of about three million parameters. The decoder writes its samples itself.
-_EXAMPLES_SECONDS: Final[Mapping[str, float]] = {Pocket.DECODER: 20}
+# On a core with AVX512, for networks of about three million parameters.
 _SHARE_OF_COMPILER: Final = 0.3
 """What each further target costs of those that are lowered together."""
 _EXAMPLES_COST: Final = Estimate(seconds=8, ram_mib=1000, disk_mib=150)
@@ -67,16 +60,16 @@ def bundle_stage(recipe: Recipe, recipe_path: Path, targets: tuple[TargetKind, .
         raise ConfigError(f"{recipe_path}: the recipe has no target {', '.join(absent)}; it has {has}.")
     weights = {c: resolve(recipe_path, made.weights) for c, made in recipe.components.items()}
     check_named_modules(recipe, recipe_path, weights)
-    inputs: dict[str, Path | Stage] = {"gate": resolve(recipe_path, recipe.gate_settings)}
+    build = build_of(recipe.family)
+    settings_files = {name: resolve(recipe_path, file) for name, file in recipe.setting_files.items()}
+    check_settings(recipe.family, settings_files)
+    inputs: dict[str, Path | Stage] = {f"settings.{name}": file for name, file in settings_files.items()}
+    further = {path: resolve(recipe_path, file) for path, file in build.files(recipe).items()}
+    inputs |= further
     for component, made in recipe.components.items():
-        if lacking := [n for n in _NEEDS.get(component, ()) if n not in weights]:
+        if lacking := [n for n in build.needs.get(component, ()) if n not in weights]:
             raise ConfigError(f"{recipe_path}: `{component}` needs {', '.join(lacking)}, which is not in the recipe.")
         inputs[f"{component}.weights"] = weights[component]
-        if made.tokenizer is not None:
-            tokenizer = inputs[f"{component}.tokenizer"] = resolve(recipe_path, made.tokenizer)
-            # Its prose would describe what another critic's tokens mean, in words that are not these.
-            trained_with = {CRITIC_SHA256: weights[Pocket.CRITIC], TOKENIZER_SHA256: tokenizer}
-            check_trained_with(weights[component], trained_with, "pocketcrafter train decoder")
         if made.card is not None:
             inputs[f"{component}.card"] = resolve(recipe_path, made.card)
         examples = _examples(recipe, recipe_path, component, weights)
@@ -85,11 +78,15 @@ def bundle_stage(recipe: Recipe, recipe_path: Path, targets: tuple[TargetKind, .
             lowered = _lowered(recipe, component, target, chosen, {"weights": weights[component], "examples": examples})
             inputs[f"{component}.{target}.lowered"] = lowered
             inputs[f"{component}.{target}.proof"] = _proved(recipe, component, target, lowered, examples)
+    _check_training(recipe, recipe_path, weights)
     for index, text in enumerate(recipe.licenses):
         inputs[f"license.{index}"] = resolve(recipe_path, text.path)
     tools = {tool for target in chosen for tool in profile_of(target).tools} | set(_TORCH) | {"pocketcrafter"}
     settings = BundleSettings(
         name=recipe.name,
+        family=recipe.family,
+        settings=tuple(settings_files),
+        files=tuple(further),
         targets=chosen,
         components={
             c: ComponentFacts(weights=weights[c].name, license=m.license) for c, m in recipe.components.items()
@@ -105,15 +102,24 @@ def bundle_stage(recipe: Recipe, recipe_path: Path, targets: tuple[TargetKind, .
     return Stage("bundle", f"{_STEPS}.assemble:run", inputs, settings, settings.tools, _BUNDLE_COST)
 
 
+def _check_training(recipe: Recipe, recipe_path: Path, weights: Mapping[str, Path]) -> None:
+    for component, (hashes, mend) in build_of(recipe.family).trained_with.items():
+        if (made := recipe.components.get(component)) is not None:
+            known = {f"{name}.weights": file for name, file in weights.items()}
+            if made.tokenizer is not None:
+                known[f"{component}.tokenizer"] = resolve(recipe_path, made.tokenizer)
+            check_trained_with(weights[component], {name: known[file] for name, file in hashes.items()}, mend)
+
+
 def _examples(recipe: Recipe, recipe_path: Path, component: str, weights: Mapping[str, Path]) -> Stage:
-    tokenizer = recipe.components[component].tokenizer
+    tokenizer, build = recipe.components[component].tokenizer, build_of(recipe.family)
     return Stage(
         name=f"examples of {component}",
-        run=f"{_STEPS}.examples:run",
+        run=build.examples,
         inputs={
             "photos": resolve(recipe_path, recipe.calibration.photos),
             "weights": weights[component],
-            **{needed: weights[needed] for needed in _NEEDS.get(component, ())},
+            **{needed: weights[needed] for needed in build.needs.get(component, ())},
             **({} if tokenizer is None else {TOKENIZER_INPUT: resolve(recipe_path, tokenizer)}),
         },
         settings=ExamplesSettings(
@@ -123,7 +129,7 @@ def _examples(recipe: Recipe, recipe_path: Path, component: str, weights: Mappin
             goldens=recipe.calibration.goldens,
         ),
         tools=(*_TORCH, *_PHOTOS),
-        estimate=replace(_EXAMPLES_COST, seconds=_EXAMPLES_SECONDS.get(component, _EXAMPLES_COST.seconds)),
+        estimate=replace(_EXAMPLES_COST, seconds=build.examples_seconds.get(component, _EXAMPLES_COST.seconds)),
     )
 
 
@@ -154,7 +160,7 @@ def _lowering(
     *,
     to_compile: bool = False,
 ) -> Stage:
-    made = recipe.components[component]
+    made, load = recipe.components[component], build_of(recipe.family).load
     target = targets[0]
     profile = profile_of(target)
     same = not to_compile and made.precision.get(target) is precision
@@ -170,6 +176,7 @@ def _lowering(
         inputs={**inputs, **compiled},
         settings=LowerSettings(
             component=component,
+            load=load,
             targets=targets,
             precision=precision,
             keep_fp32=made.keep_fp32,
@@ -178,6 +185,7 @@ def _lowering(
         ),
         tools=(*_TORCH, *profile.tools),
         estimate=replace(_LOWER_COST, seconds=seconds),
+        modules=(load.partition(":")[0],),
     )
 
 
@@ -188,12 +196,13 @@ def _proved(recipe: Recipe, component: str, target: TargetKind, lowered: Stage, 
         run=f"{_STEPS}.prove:run",
         inputs={"lowered": lowered, "examples": examples},
         settings=ProveSettings(
-            spec=POCKET_SPECS[component],
+            component=component,
             target=target,
             precision=made.precision[target],
             gates=gates.of(made),
-            ladder={**LADDER, **gates.ladder},
+            ladder={**FAMILIES[recipe.family].ladder, **gates.ladder},
             pictures=made.pictures,
+            goldens=recipe.calibration.goldens,
         ),
         tools=profile.tools,
         estimate=replace(_PROVE_COST, seconds=profile.prove_seconds),

@@ -6,13 +6,16 @@ from typing import Final
 
 from pocketcrafter.export.builder.provenance import modules_in
 from pocketcrafter.export.builder.stage import Estimate
+from pocketcrafter.export.families import build_of, load_network
 from pocketcrafter.export.recipe import Recipe
 from pocketcrafter.runtime.capabilities import extra_state, why_not_buildable
+from pocketcrafter.runtime.config import parse_json
 from pocketcrafter.runtime.doctor import free_disk_mib
 from pocketcrafter.runtime.errors import ConfigError, PocketCrafterError
+from pocketcrafter.runtime.families import FAMILIES
 from pocketcrafter.runtime.memory import memory_mib
 from pocketcrafter.runtime.targets import TargetKind
-from pocketcrafter.runtime.validation import nearest
+from pocketcrafter.runtime.validation import check, nearest
 
 _SPARE_DISK_MIB: Final = 200
 
@@ -68,15 +71,32 @@ def check_named_modules(recipe: Recipe, recipe_path: Path, weights: Mapping[str,
         known = modules_in(weights[component]) if wanted else set()
         if wanted <= known:
             continue
-        # Modules without parameters are in no file of weights; torch takes seconds to import.
-        from pocketcrafter.export.models import load_component  # noqa: PLC0415
-
-        known = {name for name, _ in load_component(component, weights[component]).named_modules()} - {""}
+        # Modules without parameters are in no file of weights; loading one takes seconds.
+        network = load_network(build_of(recipe.family).load, component, weights[component])
+        known = {name for name, _ in network.named_modules()} - {""}
         for key, names in named.items():
             for name in names:
                 if name not in known:
                     hint = nearest(name, sorted(known), "modules")
                     raise ConfigError(f"{recipe_path}: components.{component}.{key}: no module `{name}`; {hint}")
+
+
+def check_settings(family: str, files: Mapping[str, Path]) -> None:
+    """Look into the files of a family's settings, which a bundle's manifest takes over when everything is built.
+
+    Raises
+    ------
+    ConfigError
+        If a file cannot be read, or the settings are not the family's.
+    """
+    raw = {}
+    for name, path in files.items():
+        try:
+            raw[name] = parse_json(path.read_bytes())
+        except (OSError, ValueError, RecursionError) as error:
+            raise ConfigError(f"{path}: not JSON, as a setting of the family {family} is: {error}") from error
+    named = ", ".join(f"{name}: {path}" for name, path in files.items()) or "none"
+    check(FAMILIES[family].settings, raw, f"Settings of the family {family} ({named}) are not valid")
 
 
 def check_room(estimates: Sequence[Estimate], folder: Path) -> None:

@@ -8,7 +8,7 @@ from pocketcrafter.export.ladder import ArtifactGates
 from pocketcrafter.runtime.bundle.gates import Gate
 from pocketcrafter.runtime.bundle.manifest import ArtifactFunction, TrainingData
 from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, Precision, RungNumber
-from pocketcrafter.runtime.components import ComponentName, ComponentSpec
+from pocketcrafter.runtime.components import ComponentName, FamilyName
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.targets import TargetKind
 
@@ -36,6 +36,7 @@ class LowerSettings(Config):
     """What one component is lowered to."""
 
     component: ComponentName
+    load: str = Field(description="``module:function`` that makes the network of the component's name and its weights.")
     targets: tuple[TargetKind, ...] = Field(min_length=1, description="More than one where most of the work is shared.")
     precision: Precision
     keep_fp32: tuple[str, ...]
@@ -48,12 +49,13 @@ class LowerSettings(Config):
 class ProveSettings(Config):
     """What one lowered component must reach."""
 
-    spec: ComponentSpec
+    component: ComponentName
     target: TargetKind
     precision: Precision
     gates: ArtifactGates
     ladder: Mapping[RungNumber, tuple[Gate, ...]] = Field({}, description="Of the rungs that are not run here.")
     pictures: tuple[str, ...]
+    goldens: int
 
 
 class ComponentFacts(Config):
@@ -75,6 +77,9 @@ class BundleSettings(Config):
     """What the manifest says beside what the other steps found."""
 
     name: str
+    family: FamilyName
+    settings: tuple[str, ...] = Field((), description="Settings of the family; each is an input, a file of JSON.")
+    files: tuple[str, ...] = Field((), description="Further files by their place in the bundle; each is an input.")
     targets: tuple[TargetKind, ...]
     components: Mapping[str, ComponentFacts]
     goldens: int

@@ -48,6 +48,8 @@ class Stage:
         Everything else that the function reads.
     tools
         Distributions whose versions matter.
+    modules
+        Modules that the function imports by a name in its settings: their source counts like its own.
     estimate
         Expected cost.
     """
@@ -58,6 +60,7 @@ class Stage:
     settings: Config
     tools: tuple[str, ...]
     estimate: Estimate = field(compare=False)
+    modules: tuple[str, ...] = ()
 
     def key(self) -> str:
         """Return the SHA-256 of input contents, settings, tool versions and the source code that the function runs.
@@ -80,7 +83,7 @@ class Stage:
             "inputs": {n: i.key() if isinstance(i, Stage) else content_hash(i) for n, i in self.inputs.items()},
             "settings": self.settings.model_dump(mode="json"),
             "tools": tool_versions(self.tools),
-            "source": source_hash(self.run.partition(":")[0]),
+            "source": [source_hash(module) for module in (self.run.partition(":")[0], *self.modules)],
             "machine": platform.machine(),
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -44,6 +44,31 @@ class Backend(Protocol):
         """Open one artifact; ``threads`` ≥ 1."""
 
 
+@runtime_checkable
+class FunctionBackend(Backend, Protocol):
+    """A backend whose artifacts may hold several functions in one file."""
+
+    def open_function(self, artifact: Path, spec: ComponentSpec, threads: int, function: str) -> Session:
+        """Open one function by its name.
+
+        Parameters
+        ----------
+        artifact
+            The file or package.
+        spec
+            The contract of that function alone.
+        threads
+            As in :meth:`Backend.open`.
+        function
+            As the artifact calls it.
+
+        Raises
+        ------
+        BackendError
+            If it has no such function, or one that does not keep the spec.
+        """
+
+
 @dataclass(frozen=True)
 class LayerDivergence:
     """The first layer whose declared type cannot hold what float32 computes there."""

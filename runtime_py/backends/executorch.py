@@ -9,6 +9,7 @@ from typing import Final
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.backends.executorch_program import (
+    METHOD,
     TORCH,
     Method,
     Shapes,
@@ -41,11 +42,15 @@ class ExecutorchBackend:
         BackendError
             If ExecuTorch is missing, or the file is not a program that runs here or keeps the spec.
         """
+        return self.open_function(artifact, spec, threads, METHOD)
+
+    def open_function(self, artifact: Path, spec: ComponentSpec, threads: int, function: str) -> Session:
+        """Open a method of a program; the rest as in :meth:`open`."""
         if reason := self.missing():
             raise BackendError(f"The executorch backend cannot run: {reason}")
         bindings()._unsafe_reset_threadpool(threads)
         try:
-            owner, method = load_method(artifact.read_bytes())
+            owner, method = load_method(artifact.read_bytes(), function)
         except Exception as error:  # ExecuTorch raises plain RuntimeError and ValueError
             raise BackendError(f"{artifact}: ExecuTorch cannot open it: {error}") from error
         check_contract(artifact, shapes(method), spec)

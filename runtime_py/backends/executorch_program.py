@@ -5,7 +5,8 @@ from typing import Any, Final, Protocol
 
 TORCH: Final = "torch"
 BINDINGS: Final = "executorch.extension.pybindings._C"
-_METHOD: Final = "forward"
+METHOD: Final = "forward"
+"""The method of a program's default function."""
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -29,13 +30,15 @@ def bindings() -> Any:  # noqa: ANN401 - untyped package
     return importlib.import_module(BINDINGS)
 
 
-def load_method(content: bytes) -> tuple[object, Method]:
-    """Load a program's method ``forward``.
+def load_method(content: bytes, name: str = METHOD) -> tuple[object, Method]:
+    """Load a method of a program.
 
     Parameters
     ----------
     content
         Of a `.pte`.
+    name
+        Which method.
 
     Returns
     -------
@@ -49,7 +52,7 @@ def load_method(content: bytes) -> tuple[object, Method]:
     """
     native = bindings()
     program = native._load_program_from_buffer(content, program_verification=native.Verification.Minimal)
-    return (content, program), program.load_method(_METHOD)
+    return (content, program), program.load_method(name)
 
 
 def shapes(method: Method) -> tuple[Shapes, Shapes]:

@@ -9,6 +9,7 @@ from typing import Final
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.backends.executorch import ExecutorchBackend, check_contract
+from pocketcrafter.runtime.backends.executorch_program import METHOD
 from pocketcrafter.runtime.backends.executorch_qnn_child import DELEGATE, PROGRAM, ProgramFacts, QnnProgramJob
 from pocketcrafter.runtime.backends.processes import JOB, StandingProcess
 from pocketcrafter.runtime.backends.qnn import ROOM, why_no_qnn
@@ -47,9 +48,13 @@ class ExecutorchQnnBackend:
         BackendError
             If a package is missing, or the file is not a program that keeps the spec.
         """
+        return self.open_function(artifact, spec, threads, METHOD)
+
+    def open_function(self, artifact: Path, spec: ComponentSpec, threads: int, function: str) -> Session:
+        """Open a method of a program; the rest as in :meth:`open`."""
         if not _is_for_qnn(artifact):
-            return ExecutorchBackend().open(artifact, spec, threads)
-        session = _ProgramSession(artifact, spec)
+            return ExecutorchBackend().open_function(artifact, spec, threads, function)
+        session = _ProgramSession(artifact, spec, function)
         check_contract(artifact, (session.facts.inputs, session.facts.outputs), spec)
         return session
 
@@ -64,11 +69,11 @@ def _is_for_qnn(artifact: Path) -> bool:
 class _ProgramSession:
     """Keeps a process in which the program is loaded: loading it takes longer than most runs."""
 
-    def __init__(self, artifact: Path, spec: ComponentSpec) -> None:
+    def __init__(self, artifact: Path, spec: ComponentSpec, function: str) -> None:
         self._spec = spec
         self._room = tempfile.TemporaryDirectory(prefix=ROOM)
         self._folder = Path(self._room.name)
-        job = QnnProgramJob(program=artifact.resolve(), samples=None)
+        job = QnnProgramJob(program=artifact.resolve(), method=function, samples=None)
         (self._folder / JOB).write_text(job.model_dump_json(), encoding="utf-8")
         self._process = StandingProcess(_CHILD, self._folder, artifact, _ENGINE, environment=qnn_environment())
         self.facts = ProgramFacts.model_validate_json((self._folder / PROGRAM).read_bytes())

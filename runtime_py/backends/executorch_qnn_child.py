@@ -7,7 +7,7 @@ from typing import Final
 
 from pydantic import Field
 
-from pocketcrafter.runtime.backends.executorch_program import TORCH, Shapes, load_method, shapes
+from pocketcrafter.runtime.backends.executorch_program import METHOD, TORCH, Shapes, load_method, shapes
 from pocketcrafter.runtime.backends.processes import JOB, Told, run_job
 from pocketcrafter.runtime.backends.qnn_child import inputs_file, numbers, outputs_file, read_values, write_values
 from pocketcrafter.runtime.config import Config
@@ -21,6 +21,7 @@ class QnnProgramJob(Config):
     """What the process is to do; inputs and outputs lie beside it in numbered files."""
 
     program: Path
+    method: str = Field(METHOD, description="Which of the program's.")
     samples: int | None = Field(ge=0, description="How many there are; null to wait for orders.")
 
 
@@ -35,7 +36,7 @@ def work(folder: Path, tell: Told) -> None:
     """Do the job that lies in a folder."""
     job = QnnProgramJob.model_validate_json((folder / JOB).read_bytes())
     torch = importlib.import_module(TORCH)
-    _owner, method = load_method(job.program.read_bytes())
+    _owner, method = load_method(job.program.read_bytes(), job.method)
     inputs, outputs = shapes(method)
     facts = ProgramFacts(inputs=inputs, outputs=outputs)
     (folder / PROGRAM).write_text(facts.model_dump_json(), encoding="utf-8")

@@ -5,13 +5,14 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 
-from pocketcrafter.runtime.backends.base import Backend
+from pocketcrafter.runtime.backends.base import Backend, Session
 from pocketcrafter.runtime.backends.device import DeviceBackend
 from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
 from pocketcrafter.runtime.backends.executorch_qnn import ExecutorchQnnBackend
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.backends.qnn import QnnEmulatorBackend
+from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError
 
 ENTRY_POINTS: Final = "pocketcrafter.backends"
@@ -29,6 +30,17 @@ class WeightsBackend(Backend, Protocol):
         ------
         BackendError
             If this installation does not have it.
+        """
+
+    def student(
+        self, family: str, weights: Path, spec: ComponentSpec, threads: int, function: str | None = None
+    ) -> Session:
+        """Open a component's weights, whose network the family knows; a further function of it where one is named.
+
+        Raises
+        ------
+        BackendError
+            If this installation does not know the family, or the network has no such function.
         """
 
 

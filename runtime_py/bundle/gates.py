@@ -79,7 +79,7 @@ class Figure(Config):
 
     metric: Metric
     value: float | None = Field(description="Null where it is perfect and has no number: the ratio of equal tensors.")
-    of: str = Field("", max_length=64, description="Which of several it is of, as an output's name.")
+    of: str = Field("", max_length=130, description="Which of several it is of, as an output's name.")
 
     def __str__(self) -> str:
         label, written = _SHOWN[self.metric]

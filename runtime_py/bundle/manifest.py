@@ -6,16 +6,14 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.bundle.gates import Gate
 from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, Precision, Rung
-from pocketcrafter.runtime.components import ComponentSpec, TensorSpec
+from pocketcrafter.runtime.components import ComponentSpec, FamilyName, FunctionName, TensorSpec
 from pocketcrafter.runtime.config import Config, parse_json
 from pocketcrafter.runtime.errors import BundleError
-from pocketcrafter.runtime.gate import GateSettings
-from pocketcrafter.runtime.pocket import Pocket
 from pocketcrafter.runtime.targets import TARGETS, TargetKind
 from pocketcrafter.runtime.validation import check_json
 
@@ -23,8 +21,6 @@ SCHEMA_VERSION: Final = 2
 MANIFEST: Final = "manifest.json"
 DIGEST: Final = "manifest.sha256"
 """``<sha256 of manifest.json>  manifest.json``: `sha256sum -c manifest.sha256` reads it too."""
-TOKENIZER: Final = "tokenizer/tokenizer.json"
-"""The decoder's vocabulary; every bundle with a decoder has it."""
 RESERVED: Final = frozenset({MANIFEST, DIGEST})
 MAX_MANIFEST_BYTES: Final = 4 << 20
 MAX_FILE_BYTES: Final = 4 << 30
@@ -69,19 +65,27 @@ class Golden(Config):
 
     inputs: BundlePath
     outputs: BundlePath
+    function: FunctionName | None = Field(None, description="Which further function it is of; null for the default.")
 
 
 class ArtifactFunction(Config):
-    """One function of an artifact that keeps tensors from call to call, where the contract hands them in.
+    """One function of an artifact; all of them share their weights, and may share their states.
 
-    A state bears the name of the contract's input that it takes the place of, and the function writes into it. All
-    functions of an artifact share their weights, and may share their states.
+    A function of the contract's (`ComponentSpec.functions`) bears its name, inputs and outputs. One that keeps tensors
+    from call to call has states in place of inputs: a state bears the name of the contract's input that it takes the
+    place of, and the function writes into it.
     """
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$", description="As the artifact calls it.")
+    name: FunctionName
+    file: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9][a-z0-9._-]{0,119}$",
+        description="Its own file beside the artifact, where the format holds one graph a file; null where it is in "
+        "the artifact itself.",
+    )
     inputs: tuple[TensorSpec, ...] = Field(min_length=1, max_length=16)
     outputs: tuple[TensorSpec, ...] = Field(min_length=1, max_length=16)
-    states: tuple[TensorSpec, ...] = Field(min_length=1, max_length=16)
+    states: tuple[TensorSpec, ...] = Field((), max_length=16, description="What it keeps; none where it is stateless.")
 
 
 class Artifact(Config):
@@ -96,6 +100,10 @@ class Artifact(Config):
     rungs: tuple[Rung, ...] = Field(description="Every rung of the parity ladder, in order, run or not.")
     golden_gate: Gate = Field(description="What its outputs must reach against the full-precision goldens to run.")
     goldens: tuple[Fidelity, ...] = Field((), description="What it reached where it was built, per golden and output.")
+
+    def beside(self, file: str) -> str:
+        """Return the path of a file in the artifact's folder."""
+        return str(PurePosixPath(self.path).with_name(file))
 
 
 class Source(Config):
@@ -113,6 +121,33 @@ class ComponentEntry(Config):
     source: Source
     goldens: tuple[Golden, ...] = Field(min_length=1)
     artifacts: Mapping[TargetName, Artifact] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _has_its_functions(self) -> Self:
+        wanted = {function.name: function for function in self.spec.functions}
+        for golden in self.goldens:
+            if golden.function is not None and golden.function not in wanted:
+                raise ValueError(f"`{self.spec.name}` has a golden of `{golden.function}`, which is no function of it")
+        if all(golden.function is not None for golden in self.goldens):
+            raise ValueError(f"`{self.spec.name}` has no golden of its default function")
+        for target, artifact in self.artifacts.items():
+            made = {function.name: function for function in artifact.functions}
+            for name, function in wanted.items():
+                found = made.get(name)
+                if found is None:
+                    raise ValueError(f"`{self.spec.name}` for {target} lacks the function `{name}`")
+                if not found.states and (found.inputs, found.outputs) != (function.inputs, function.outputs):
+                    raise ValueError(f"`{self.spec.name}.{name}` for {target} has other tensors than its contract")
+        return self
+
+    def goldens_of(self, function: str | None) -> tuple[Golden, ...]:
+        """Return the goldens of the default function, or of a further one."""
+        return tuple(golden for golden in self.goldens if golden.function == function)
+
+    @property
+    def functions(self) -> tuple[str | None, ...]:
+        """The component's functions that have goldens, the default one (`None`) first."""
+        return tuple(f for f in (None, *(known.name for known in self.spec.functions)) if self.goldens_of(f))
 
 
 class TargetEntry(Config):
@@ -160,7 +195,10 @@ class Manifest(Config):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     components: tuple[ComponentEntry, ...] = Field(min_length=1)
     targets: Mapping[TargetName, TargetEntry] = Field(min_length=1)
-    gate: GateSettings
+    family: FamilyName
+    settings: Mapping[str, JsonValue] = Field(
+        max_length=64, description="What the family's pipeline reads beside the components, as the family defines it."
+    )
     licenses: tuple[LicenseEntry, ...] = Field(min_length=1)
     training_data: TrainingData
     tools: Mapping[str, str] = Field(description="Versions of the tools that built the bundle.")
@@ -177,8 +215,6 @@ class Manifest(Config):
         _refuse_repeats("component", [c.spec.name for c in self.components])
         for component in self.components:
             _check_targets(component, self.targets)
-        if any(c.spec.name == Pocket.DECODER for c in self.components) and TOKENIZER not in paths:
-            raise ValueError(f"the decoder needs {TOKENIZER}, which is not in `files`")
         # A Core ML package is a folder: its files are listed, it is not.
         packages = {str(parent) for p in paths for parent in PurePosixPath(p).parents if parent.suffix == _PACKAGE}
         if unlisted := sorted(set(self._referenced()) - set(paths) - packages):
@@ -189,7 +225,8 @@ class Manifest(Config):
         paths = [entry.path for entry in self.licenses]
         for component in self.components:
             paths += [p for golden in component.goldens for p in (golden.inputs, golden.outputs)]
-            paths += [artifact.path for artifact in component.artifacts.values()]
+            for artifact in component.artifacts.values():
+                paths += [artifact.path, *(artifact.beside(f.file) for f in artifact.functions if f.file)]
         return paths
 
     def entry(self, component: str) -> ComponentEntry:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from pocketcrafter.runtime.backends.base import Session
+from pocketcrafter.runtime.backends.base import Backend, FunctionBackend, Session
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.backends.registry import WeightsBackend, usable_backend
 from pocketcrafter.runtime.bundle.archive import unpack
@@ -23,15 +23,15 @@ from pocketcrafter.runtime.bundle.integrity import (
 from pocketcrafter.runtime.bundle.known_hashes import HASHES, KnownHashes, Stamp
 from pocketcrafter.runtime.bundle.manifest import (
     MANIFEST,
-    TOKENIZER,
+    ArtifactFunction,
     ComponentEntry,
     FileEntry,
     Manifest,
     parse_manifest,
 )
+from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError, BundleError, ConfigError
 from pocketcrafter.runtime.files import user_cache
-from pocketcrafter.runtime.pocket import Pocket
 from pocketcrafter.runtime.targets import AUTO_ORDER, TARGETS
 
 
@@ -129,10 +129,6 @@ class Bundle:
         self._intact(entries)
         return self.root / path
 
-    def tokenizer(self) -> Path | None:
-        """Return where the decoder's vocabulary lies, `None` where there is no decoder; raises as :meth:`file` does."""
-        return self.file(TOKENIZER) if self.has(Pocket.DECODER) else None
-
     def artifact(self, entry: ComponentEntry, target: str) -> Path:
         """Return where a component's artifact lies, once it and what it may read are known to be the manifest's.
 
@@ -214,7 +210,9 @@ class Bundle:
         """Whether the bundle holds a component."""
         return any(entry.spec.name == component for entry in self.manifest.components)
 
-    def session(self, component: str, threads: int, backend: BackendName | None = None) -> Session:
+    def session(
+        self, component: str, threads: int, backend: BackendName | None = None, function: str | None = None
+    ) -> Session:
         """Open a component on one backend; never falls back to another.
 
         Parameters
@@ -225,31 +223,35 @@ class Bundle:
             Threads to compute with, ≥ 1.
         backend
             Which backend; `None` takes the one of the bundle's first target in `AUTO_ORDER`.
+        function
+            Which further function of the component; `None` opens the default one.
 
         Raises
         ------
         BundleError
             If the bundle lacks the component or a target for the backend, or a file of the artifact was changed.
+        ConfigError
+            If the component has no such function.
         BackendError
             If the backend cannot run here, with the command that mends it.
         """
         entry = self.manifest.entry(component)
         if backend is BackendName.TORCH:
-            return self._student_session(entry, threads)
-        return self.target_session(component, threads, self.target_for(backend))
+            return self._student_session(entry, threads, function)
+        return self.target_session(component, threads, self.target_for(backend), function)
 
-    def target_session(self, component: str, threads: int, target: str) -> Session:
+    def target_session(self, component: str, threads: int, target: str, function: str | None = None) -> Session:
         """Open a component's artifact for one of the bundle's targets; raises as :meth:`session` does."""
         entry = self.manifest.entry(component)
         path, stamps = self._artifact(entry, target)
         backend = usable_backend(TARGETS[self.manifest.targets[target].kind].backend)
-        session = backend.open(path, entry.spec, threads)
+        session = open_artifact(backend, path, entry.spec, entry.artifacts[target].functions, threads, function)
         # The backend, or a process of its own, read the files again: what it read must be what was hashed.
         if changed := [name for name, stamp in stamps.items() if not stamp.is_of(self.root / name)]:
             raise DamagedBundleError(self.path, [f"`{name}` was changed while it was opened." for name in changed])
         return session
 
-    def _student_session(self, entry: ComponentEntry, threads: int) -> Session:
+    def _student_session(self, entry: ComponentEntry, threads: int, function: str | None) -> Session:
         backend = usable_backend(BackendName.TORCH)
         if not isinstance(backend, WeightsBackend):
             raise BackendError("The registered torch backend cannot find weights; update the package that provides it.")
@@ -259,4 +261,47 @@ class Bundle:
                 f"{weights}: not the weights that `{entry.spec.name}` in {self.path} was built from. "
                 "Build the bundle again: pocketcrafter build"
             )
-        return backend.open(weights, entry.spec, threads)
+        return backend.student(self.manifest.family, weights, entry.spec, threads, function)
+
+
+def open_artifact(
+    backend: Backend,
+    path: Path,
+    spec: ComponentSpec,
+    functions: Sequence[ArtifactFunction],
+    threads: int,
+    function: str | None,
+) -> Session:
+    """Open an artifact's default function, or a further one: in a file of its own, or by its name in the artifact.
+
+    Parameters
+    ----------
+    backend
+        What runs the artifact.
+    path
+        Where the artifact lies, with its other files beside it.
+    spec, functions
+        The component's contract, and the artifact's own functions.
+    threads
+        Threads to compute with, ≥ 1.
+    function
+        Which function of the contract; `None` for the default one.
+
+    Raises
+    ------
+    ConfigError
+        If the contract has no such function.
+    BackendError
+        If the artifact or the backend has no such function, or the artifact does not keep the contract.
+    """
+    wanted = spec.of(function)
+    if function is None:
+        return backend.open(path, wanted, threads)
+    made = next((known for known in functions if known.name == function), None)
+    if made is None:
+        raise BackendError(f"{path}: lacks the function `{function}` of `{spec.name}`.")
+    if made.file is not None:
+        return backend.open(path.with_name(made.file), wanted, threads)
+    if not isinstance(backend, FunctionBackend):
+        raise BackendError(f"{path}: its backend cannot open the function `{function}`, only the default one.")
+    return backend.open_function(path, wanted, threads, function)

@@ -45,7 +45,11 @@ class Precision(StrEnum):
 class Fidelity(Config):
     """How close one output of an artifact is to its reference."""
 
-    output: str = Field(min_length=1, max_length=64, description="Name of the output tensor.")
+    output: str = Field(
+        min_length=1,
+        max_length=130,
+        description="Name of the output; `<function>.<name>` of a further function.",
+    )
     sqnr_db: float | None = Field(
         description="Signal-to-quantization-noise ratio in dB; null where the two are identical."
     )

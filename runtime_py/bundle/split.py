@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 
 from pocketcrafter.runtime.backends.names import BackendName
@@ -68,12 +68,13 @@ def split(
 
 
 def _write_part(bundle: Bundle, target: str, folder: Path, *, ort_format: bool) -> None:
-    others = _artifacts(bundle.manifest, lambda name: name != target) - _artifacts(
-        bundle.manifest, lambda name: name == target
+    own, others = (
+        _folders(bundle.manifest, [target]),
+        _folders(bundle.manifest, bundle.manifest.targets.keys() - {target}),
     )
     for entry in bundle.manifest.files:
-        # An artifact is a file, or a folder that is listed file by file.
-        if others.isdisjoint({entry.path, *map(str, PurePosixPath(entry.path).parents)}):
+        # Beside an artifact lie its weights and its further functions; a package is a folder in that folder.
+        if (others - own).isdisjoint(map(str, PurePosixPath(entry.path).parents)):
             (folder / entry.path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(bundle.root / entry.path, folder / entry.path)
     targets = {target: bundle.manifest.targets[target]}
@@ -98,5 +99,8 @@ def _in_ort_format(artifact: Artifact, folder: Path) -> Artifact:
     return artifact.model_copy(update={"path": made.relative_to(folder).as_posix()})
 
 
-def _artifacts(manifest: Manifest, of: Callable[[str], bool]) -> set[str]:
-    return {a.path for entry in manifest.components for name, a in entry.artifacts.items() if of(name)}
+def _folders(manifest: Manifest, targets: Iterable[str]) -> set[str]:
+    """Return the folders that the artifacts of some targets lie in."""
+    return {
+        str(PurePosixPath(entry.artifacts[target].path).parent) for entry in manifest.components for target in targets
+    }

@@ -1,6 +1,6 @@
 """The whole proof of a bundle on this machine: every hash, and every golden on every target that can run here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from pocketcrafter.runtime.bundle.results import Fidelity, figures_of
 from pocketcrafter.runtime.components import ComponentName, ComponentSpec
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import BundleError, NotExactHereError, PocketCrafterError
+from pocketcrafter.runtime.families import family_settings
 
 
 class Outcome(StrEnum):
@@ -73,6 +74,7 @@ def verify(path: Path, threads: int, progress: Callable[[str, int, int], None] =
     """
     try:
         bundle = Bundle.open(path)
+        family_settings(bundle.manifest)
         _check(bundle, progress)
     except DamagedBundleError as error:
         return VerifyReport(bundle=str(path), problems=error.problems)
@@ -111,9 +113,7 @@ def _golden_run(bundle: Bundle, entry: ComponentEntry, target: str, threads: int
     if reason := why_unusable(bundle.manifest.targets[target].backend):
         return run(Outcome.NOT_RUN, reason)
     try:
-        session = bundle.target_session(entry.spec.name, threads, target)
-        pairs = [(bundle.file(golden.inputs), bundle.file(golden.outputs)) for golden in entry.goldens]
-        fidelity = tuple(f for pair in pairs for f in compare_golden(*pair, entry.spec, session))
+        fidelity = tuple(golden_fidelity(bundle, entry, target, threads, entry.functions))
     except NotExactHereError as error:
         return run(Outcome.NOT_RUN, str(error))
     except PocketCrafterError as error:
@@ -122,8 +122,24 @@ def _golden_run(bundle: Bundle, entry: ComponentEntry, target: str, threads: int
     return run(Outcome.PASSED if verdict.passed else Outcome.FAILED, "" if verdict.passed else str(verdict), fidelity)
 
 
+def golden_fidelity(
+    bundle: Bundle, entry: ComponentEntry, target: str, threads: int, functions: Sequence[str | None]
+) -> Iterator[Fidelity]:
+    """Run the goldens of some functions of a component on one target; raises as :func:`compare_golden` does."""
+    for function in functions:
+        session = bundle.target_session(entry.spec.name, threads, target, function)
+        for golden in entry.goldens_of(function):
+            files = bundle.file(golden.inputs), bundle.file(golden.outputs)
+            yield from compare_golden(*files, entry.spec, session, function=function)
+
+
 def compare_golden(
-    inputs: Path, outputs: Path, spec: ComponentSpec, session: Session, pictures: tuple[str, ...] = ()
+    inputs: Path,
+    outputs: Path,
+    spec: ComponentSpec,
+    session: Session,
+    pictures: tuple[str, ...] = (),
+    function: str | None = None,
 ) -> list[Fidelity]:
     """Run a golden and compare every output with what was recorded.
 
@@ -135,6 +151,8 @@ def compare_golden(
         The component and how it runs.
     pictures
         Outputs in [0, 1] whose peak ratio is wanted too.
+    function
+        The further function that the golden and the session are of; its outputs are told as ``<function>.<output>``.
 
     Raises
     ------
@@ -145,9 +163,10 @@ def compare_golden(
     BackendError
         If the session fails.
     """
-    actual = session.run(read_tensors(inputs, spec.inputs))
-    expected = read_tensors(outputs, spec.outputs)
+    contract, of = spec.of(function), "" if function is None else f"{function}."
+    actual = session.run(read_tensors(inputs, contract.inputs))
+    expected = read_tensors(outputs, contract.outputs)
     return [
-        Fidelity.between(name, reference, actual[name], 1.0 if name in pictures else None)
+        Fidelity.between(f"{of}{name}", reference, actual[name], 1.0 if name in pictures else None)
         for name, reference in expected.items()
     ]

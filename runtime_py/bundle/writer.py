@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from pocketcrafter.runtime.bundle.integrity import digest_text, is_clutter, sha256_of
 from pocketcrafter.runtime.bundle.manifest import (
     DIGEST,
@@ -16,8 +18,8 @@ from pocketcrafter.runtime.bundle.manifest import (
     TargetEntry,
     TrainingData,
 )
+from pocketcrafter.runtime.families import family_settings
 from pocketcrafter.runtime.files import write_bytes
-from pocketcrafter.runtime.gate import GateSettings
 
 
 def seal(
@@ -26,7 +28,8 @@ def seal(
     name: str,
     components: tuple[ComponentEntry, ...],
     targets: Mapping[str, TargetEntry],
-    gate: GateSettings,
+    family: str,
+    settings: Mapping[str, JsonValue],
     licenses: tuple[LicenseEntry, ...],
     training_data: TrainingData,
     tools: Mapping[str, str],
@@ -39,7 +42,7 @@ def seal(
     ----------
     root
         The directory; every file in it goes into the manifest, but for what Finder or Explorer left there.
-    name, components, targets, gate, licenses, training_data, tools
+    name, components, targets, family, settings, licenses, training_data, tools
         As in :class:`~pocketcrafter.runtime.bundle.manifest.Manifest`.
 
     Returns
@@ -51,6 +54,8 @@ def seal(
     ------
     pydantic.ValidationError
         If the facts contradict each other or the files.
+    BundleError
+        If the settings are not the family's.
     StorageError
         If the manifest cannot be written.
     """
@@ -61,7 +66,8 @@ def seal(
             name=name,
             components=components,
             targets=targets,
-            gate=gate,
+            family=family,
+            settings=settings,
             licenses=licenses,
             training_data=training_data,
             tools=tools,
@@ -86,6 +92,7 @@ def _entries(root: Path) -> tuple[FileEntry, ...]:
 
 
 def _write(root: Path, manifest: Manifest) -> Manifest:
+    family_settings(manifest)
     data = manifest.to_bytes()
     write_bytes(root / MANIFEST, data)
     write_bytes(root / DIGEST, digest_text(data))

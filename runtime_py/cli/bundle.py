@@ -16,7 +16,7 @@ from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.cli.options import OutputFolder
 from pocketcrafter.runtime.doctor import Diagnosis, diagnose
 from pocketcrafter.runtime.errors import GateError, PocketCrafterError
-from pocketcrafter.runtime.plan import Attribute
+from pocketcrafter.runtime.families import FAMILIES, family_settings
 
 _BUNDLE = click.argument("bundle", type=click.Path(exists=True, path_type=Path))
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -110,7 +110,7 @@ def doctor_command(as_json: bool) -> None:
 
 def _contents(manifest: Manifest) -> list[str]:
     whole = sum(f.size for f in manifest.files)
-    lines = [f"{manifest.name}: {len(manifest.files)} files, {_mib(whole)}", "", "targets"]
+    lines = [f"{manifest.name} ({manifest.family}): {len(manifest.files)} files, {_mib(whole)}", "", "targets"]
     for name, target in manifest.targets.items():
         needs = ", ".join(x for x in (target.soc, target.minimum_os) if x) or "no minimum"
         size = sum(manifest.artifact_bytes(entry.artifacts[name]) for entry in manifest.components)
@@ -123,13 +123,8 @@ def _contents(manifest: Manifest) -> list[str]:
                 f"{_mib(manifest.artifact_bytes(artifact)):>9} {artifact.coverage.share:>9.1%}  "
                 + ", ".join(_rung(r) for r in artifact.rungs)
             )
-    lines += ["", f"{'gate':<18} {'presence':>9} {'confidence':>11} {'dead zone':>10} {'shrink':>7}"]
-    for attribute in Attribute:
-        gate = manifest.gate.attributes[attribute]
-        lines.append(
-            f"{attribute:<18} {gate.presence:>9.2f} {gate.confidence:>11.2f} "
-            f"{gate.dead_zone:>10.3f} {gate.shrink:>7.2f}"
-        )
+    if settings := family_settings(manifest):
+        lines += ["", *FAMILIES[manifest.family].describe(settings)]
     lines += ["", "weights"]
     lines += [f"  {c.source.weights} ({c.source.license}) {c.source.sha256[:16]}" for c in manifest.components]
     return lines

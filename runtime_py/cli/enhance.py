@@ -21,11 +21,12 @@ from pocketcrafter.runtime.cli.options import (
 from pocketcrafter.runtime.cli.report import PhotoReport
 from pocketcrafter.runtime.critique import describe
 from pocketcrafter.runtime.errors import PhotoError, StorageError
+from pocketcrafter.runtime.families import Pipeline, open_pipeline
 from pocketcrafter.runtime.files import printable
 from pocketcrafter.runtime.geometry.overlay import write_overlay
 from pocketcrafter.runtime.photo import copy, decode, encode
 from pocketcrafter.runtime.photo.model import Photo, format_of
-from pocketcrafter.runtime.pipeline import MAX_STRENGTH, Enhanced, PhotoPipeline
+from pocketcrafter.runtime.pipeline import MAX_STRENGTH, Enhanced
 from pocketcrafter.runtime.sheet import Pair, page_paths, pair_of, write_sheet
 from pocketcrafter.runtime.tiles import Progress
 
@@ -102,7 +103,7 @@ def enhance_command(
     )
     for page in page_paths(sheet, len(paths)) if sheet else ():
         job.names.claim(page)
-    pipeline = PhotoPipeline.open(bundle_or_default(bundle), backend, threads)
+    pipeline = open_pipeline(bundle_or_default(bundle), backend, threads)
     pairs: list[Pair] = []
     with PhotoReport(as_json=as_json, failures=errors) as report:
         report.tell(sheet=[])
@@ -184,7 +185,7 @@ class _Job:
     drawing: _Drawing | None
     threads: int
 
-    def run(self, pipeline: PhotoPipeline, path: Path, progress: Progress) -> _Done:
+    def run(self, pipeline: Pipeline, path: Path, progress: Progress) -> _Done:
         start = time.perf_counter()
         photo = decode(path)
         target = place_result(photo, path, self.out, out_is_folder=self.out_is_folder)

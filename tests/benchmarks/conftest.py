@@ -38,7 +38,7 @@ from pocketcrafter.runtime.critique import AttributeOpinion
 from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.grid import IDENTITY
 from pocketcrafter.runtime.plan import Attribute, EditPlan
-from pocketcrafter.runtime.pocket import LADDER, POCKET_SPECS, Pocket
+from pocketcrafter.runtime.pocket import LADDER, POCKET_SPECS, Pocket, PocketSettings
 from pocketcrafter.runtime.targets import ONNX
 
 HOSTILE = '</script><img src="https://example.com/x.png" onerror="alert(1)">'
@@ -76,7 +76,10 @@ def write_bundle(
         name="small",
         components=tuple(_entry(root, POCKET_SPECS[c], rungs(second_passed), text) for c in networks),
         targets={"onnx": TargetEntry(kind=ONNX, backend=BackendName.ONNXRUNTIME)},
-        gate=GateSettings.uniform(presence=0.5, confidence=0.5, dead_zone=0.1),
+        family="pocket",
+        settings=PocketSettings(gate=GateSettings.uniform(presence=0.5, confidence=0.5, dead_zone=0.1)).model_dump(
+            mode="json"
+        ),
         licenses=(LicenseEntry(spdx="Apache-2.0", path="LICENSES/Apache-2.0.txt", covers=text),),
         training_data=TrainingData(summary=text),
         tools={"onnx": onnx.__version__},
@@ -163,7 +166,8 @@ def resealed() -> Callable[[Path], Manifest]:
             name=old.name,
             components=old.components,
             targets=old.targets,
-            gate=old.gate,
+            family=old.family,
+            settings=old.settings,
             licenses=old.licenses,
             training_data=old.training_data,
             tools=old.tools,

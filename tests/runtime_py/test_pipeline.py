@@ -10,6 +10,7 @@ from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.critique import GROUPS, Critique, Item, describe
 from pocketcrafter.runtime.errors import BundleError, ConfigError
+from pocketcrafter.runtime.families import open_pipeline
 from pocketcrafter.runtime.gate import AttributeGate, GateSettings
 from pocketcrafter.runtime.grid import IDENTITY, slice_exact
 from pocketcrafter.runtime.photo import Photo
@@ -207,9 +208,9 @@ def test_plans_in_words(plan: EditPlan, words: str) -> None:
 
 def test_opening_what_is_not_there_is_a_typed_error(tmp_path: object) -> None:
     with pytest.raises(BundleError):
-        PhotoPipeline.open(f"{tmp_path}/none.pcbundle")
+        open_pipeline(f"{tmp_path}/none.pcbundle")
     with pytest.raises(ConfigError, match="tensorflow"):
-        PhotoPipeline.open(f"{tmp_path}/none.pcbundle", backend="tensorflow")
+        open_pipeline(f"{tmp_path}/none.pcbundle", backend="tensorflow")
 
 
 def test_geometry_without_its_network_says_what_to_do() -> None:

@@ -6,11 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pocketcrafter.export.builder.report import parity_report
-from pocketcrafter.export.builder.settings import BundleSettings, CalibrationRecord, LoweringRecord
+from pocketcrafter.export.builder.settings import BundleSettings, CalibrationRecord
 from pocketcrafter.export.builder.stage import Progress, content_hash, tool_versions
-from pocketcrafter.export.builder.steps.names import BUNDLE, CALIBRATED_WITH, PROOF, RECORD, lowered_to
+from pocketcrafter.export.builder.steps.names import (
+    BUNDLE,
+    CALIBRATED_WITH,
+    PROOF,
+    RECORD,
+    golden_files,
+    lowered_to,
+    read_spec,
+)
 from pocketcrafter.runtime.bundle.manifest import (
-    TOKENIZER,
     Artifact,
     ComponentEntry,
     Golden,
@@ -19,17 +26,16 @@ from pocketcrafter.runtime.bundle.manifest import (
     TargetEntry,
 )
 from pocketcrafter.runtime.bundle.writer import seal
-from pocketcrafter.runtime.gate import read_gate
-from pocketcrafter.runtime.pocket import POCKET_SPECS
+from pocketcrafter.runtime.config import parse_json
 from pocketcrafter.runtime.targets import TARGETS
 
 
 def run(inputs: Mapping[str, Path], settings: BundleSettings, out: Path, progress: Progress) -> None:
     """Write the directory `bundle`.
 
-    Inputs: ``gate`` (JSON), the licence texts, and for each component ``<component>.weights``,
-    ``<component>.examples``, where there is one ``<component>.card`` or ``<component>.tokenizer``, and for each target
-    ``<component>.<target>.lowered`` and ``<component>.<target>.proof``.
+    Inputs: ``settings.<name>`` (JSON), the licence texts, and further files by their place in the bundle; for each
+    component ``<component>.weights``, ``<component>.examples`` and, where there is one, ``<component>.card``; and for
+    each of its targets ``<component>.<target>.lowered`` and ``<component>.<target>.proof``.
     """
     root = out / BUNDLE
     root.mkdir()
@@ -37,6 +43,8 @@ def run(inputs: Mapping[str, Path], settings: BundleSettings, out: Path, progres
     for done, component in enumerate(settings.components):
         progress(done, len(settings.components))
         entries.append(_component(inputs, settings, component, root))
+    for path in settings.files:
+        _copy(inputs[path], root, path)
     licenses: list[LicenseEntry] = []
     for text in settings.licenses:
         number = 1 + sum(entry.spdx == text.spdx for entry in licenses)
@@ -54,7 +62,8 @@ def run(inputs: Mapping[str, Path], settings: BundleSettings, out: Path, progres
             row.kind: TargetEntry(kind=row.kind, backend=row.backend, soc=row.soc, minimum_os=row.min_os)
             for row in map(TARGETS.__getitem__, settings.targets)
         },
-        gate=read_gate(inputs["gate"]),
+        family=settings.family,
+        settings={name: parse_json(inputs[f"settings.{name}"].read_bytes()) for name in settings.settings},
         licenses=tuple(licenses),
         training_data=settings.training_data,
         tools=tool_versions(settings.tools),
@@ -63,29 +72,27 @@ def run(inputs: Mapping[str, Path], settings: BundleSettings, out: Path, progres
 
 def _component(inputs: Mapping[str, Path], settings: BundleSettings, component: str, root: Path) -> ComponentEntry:
     facts = settings.components[component]
+    examples = inputs[f"{component}.examples"]
+    spec = read_spec(examples)
     goldens = []
-    for index in range(settings.goldens):
-        pair = [
-            _copy(
-                inputs[f"{component}.examples"] / f"{end}_{index}.npz", root, f"goldens/{component}/{end}_{index}.npz"
-            )
-            for end in ("inputs", "outputs")
-        ]
-        goldens.append(Golden(inputs=pair[0], outputs=pair[1]))
+    for function in (None, *(known.name for known in spec.functions)):
+        for index in range(settings.goldens):
+            names = golden_files(index, function)
+            made, expected = (_copy(examples / name, root, f"goldens/{component}/{name}") for name in names)
+            goldens.append(Golden(inputs=made, outputs=expected, function=function))
     artifacts = {}
     for target in settings.targets:
         proof = (inputs[f"{component}.{target}.proof"] / PROOF).read_bytes()
         artifact = Artifact.model_validate_json(proof)
         lowered = lowered_to(inputs[f"{component}.{target}.lowered"], target, artifact.precision)
-        record = LoweringRecord.model_validate_json((lowered / RECORD).read_bytes())
-        _copy(lowered / record.artifact, root, artifact.path)
+        for file in sorted(lowered.iterdir()):  # beside an artifact lie its weights, and functions with a file each
+            if file.name != RECORD:
+                _copy(file, root, artifact.beside(file.name))
         artifacts[target] = artifact
     if card := inputs.get(f"{component}.card"):
         _copy(card, root, f"reports/{component}.md")
-    if tokenizer := inputs.get(f"{component}.tokenizer"):
-        _copy(tokenizer, root, TOKENIZER)
     weights = Source(weights=facts.weights, sha256=content_hash(inputs[f"{component}.weights"]), license=facts.license)
-    return ComponentEntry(spec=POCKET_SPECS[component], source=weights, goldens=tuple(goldens), artifacts=artifacts)
+    return ComponentEntry(spec=spec, source=weights, goldens=tuple(goldens), artifacts=artifacts)
 
 
 def _copy(source: Path, root: Path, path: str) -> str:

@@ -1,4 +1,4 @@
-"""Draws a component's calibration samples and makes its goldens with the full-precision student."""
+"""Draws calibration samples of a pocket component and makes its goldens with the full-precision student."""
 
 import shutil
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ import numpy as np
 from pocketcrafter.export.backend import TorchBackend
 from pocketcrafter.export.builder.settings import CalibrationRecord, ExamplesSettings
 from pocketcrafter.export.builder.stage import Progress, content_hash
-from pocketcrafter.export.builder.steps.names import CALIBRATED_WITH, CALIBRATION, HESSIANS, TOKENIZER_INPUT
+from pocketcrafter.export.builder.steps.names import CALIBRATED_WITH, CALIBRATION, HESSIANS, SPEC, TOKENIZER_INPUT
 from pocketcrafter.export.calibration import frames_in_strata, samples
 from pocketcrafter.export.names import TOKENIZER
 from pocketcrafter.quantize.algorithms.hessians import HessianCollector, write_hessians
@@ -28,13 +28,17 @@ def photos_in(folder: Path) -> list[Path]:
 
 
 def run(inputs: Mapping[str, Path], settings: ExamplesSettings, out: Path, progress: Progress) -> None:
-    """Write `calibration.npz` and `.json`, `hessians.npz` and, for each golden, `inputs_<n>.npz` and `outputs_<n>.npz`.
+    """Write the component's contract, its calibration samples, their Hessians, and its goldens.
+
+    The files are `spec.json`, `calibration.npz` and `.json`, `hessians.npz` and, for each golden, `inputs_<n>.npz` and
+    `outputs_<n>.npz`; a further function's goldens begin with its name and a dot.
 
     Inputs: ``photos`` (a folder), ``weights`` (the component's own), those of other components by their names,
     and the decoder's ``tokenizer``.
     """
     photos = photos_in(inputs["photos"])
     spec = POCKET_SPECS[settings.component]
+    (out / SPEC).write_text(spec.model_dump_json(indent=1), encoding="utf-8")
     folder = out / "weights"
     folder.mkdir()
     for name, path in inputs.items():

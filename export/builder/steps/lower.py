@@ -8,19 +8,18 @@ import numpy as np
 
 from pocketcrafter.export.builder.settings import LoweringRecord, LowerSettings
 from pocketcrafter.export.builder.stage import Progress
-from pocketcrafter.export.builder.steps.names import CALIBRATION, COMPILED, HESSIANS, RECORD, lowered_to
+from pocketcrafter.export.builder.steps.names import CALIBRATION, COMPILED, HESSIANS, RECORD, lowered_to, read_spec
+from pocketcrafter.export.families import load_network
 from pocketcrafter.export.lower.fx_patches import patch_fx
 from pocketcrafter.export.lower.lowerings import lower
 from pocketcrafter.export.lower.profiles import profile_of
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest
-from pocketcrafter.export.models import load_component
 from pocketcrafter.export.precisions import compiled_precision
 from pocketcrafter.quantize.algorithms.hessians import read_hessians
 from pocketcrafter.quantize.algorithms.rounding import Guidance
 from pocketcrafter.quantize.calibration import check_samples
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.bundle.results import Precision
-from pocketcrafter.runtime.pocket import POCKET_SPECS
 from pocketcrafter.runtime.targets import TARGETS, TargetKind
 
 _CALIBRATED: Final = frozenset({Precision.INT8, Precision.A16W8, Precision.A16W4})
@@ -63,8 +62,8 @@ def _request(
     elif precision in _CALIBRATED:
         check_samples(calibration)
     return LoweringRequest(
-        network=load_component(settings.component, inputs["weights"]),
-        spec=POCKET_SPECS[settings.component],
+        network=load_network(settings.load, settings.component, inputs["weights"]),
+        spec=read_spec(inputs["examples"]),
         calibration=calibration,
         precision=precision,
         outs=outs,

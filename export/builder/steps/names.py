@@ -5,6 +5,7 @@ from typing import Final
 
 from pocketcrafter.export.precisions import runs_as
 from pocketcrafter.runtime.bundle.results import Precision
+from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.targets import TARGETS, TargetKind
 
 CALIBRATION: Final = "calibration.npz"
@@ -13,6 +14,8 @@ CALIBRATED_WITH: Final = "calibration.json"
 COMPILED: Final = "compiled"
 """Input of a lowering whose compiler starts from another target's artifact."""
 RECORD: Final = "lowering.json"
+SPEC: Final = "spec.json"
+"""A component's contract, beside its examples."""
 PROOF: Final = "proof.json"
 BUNDLE: Final = "bundle"
 TOKENIZER_INPUT: Final = "tokenizer"
@@ -32,3 +35,14 @@ def artifact_path(component: str, target: TargetKind) -> str:
 def _named(target: TargetKind) -> str:
     # Windows has no `:` in names, nor has a bundle.
     return target.replace(":", "-")
+
+
+def read_spec(examples: Path) -> ComponentSpec:
+    """Return the contract of the component that a directory has the examples of."""
+    return ComponentSpec.model_validate_json((examples / SPEC).read_bytes())
+
+
+def golden_files(index: int, function: str | None) -> tuple[str, str]:
+    """Return the names of a golden's inputs and outputs: of the default function, or of a further one."""
+    of = "" if function is None else f"{function}."
+    return f"{of}inputs_{index}.npz", f"{of}outputs_{index}.npz"

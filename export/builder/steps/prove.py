@@ -6,12 +6,13 @@ from typing import Final
 
 from pocketcrafter.export.builder.settings import LoweringRecord, ProveSettings
 from pocketcrafter.export.builder.stage import Progress
-from pocketcrafter.export.builder.steps.names import PROOF, RECORD, artifact_path, lowered_to
+from pocketcrafter.export.builder.steps.names import PROOF, RECORD, artifact_path, golden_files, lowered_to, read_spec
 from pocketcrafter.export.ladder import first_rungs, misses, with_permissions
 from pocketcrafter.export.precisions import ON_THE_CPU, runs_as
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.backends.registry import usable_backend
 from pocketcrafter.runtime.bundle.manifest import Artifact
+from pocketcrafter.runtime.bundle.reader import open_artifact
 from pocketcrafter.runtime.bundle.results import Fidelity, Rung
 from pocketcrafter.runtime.bundle.verify import compare_golden
 from pocketcrafter.runtime.errors import GateError
@@ -32,18 +33,19 @@ def run(inputs: Mapping[str, Path], settings: ProveSettings, out: Path, progress
     """
     lowered = lowered_to(inputs["lowered"], settings.target, settings.precision)
     record = LoweringRecord.model_validate_json((lowered / RECORD).read_bytes())
-    spec = settings.spec
+    spec = read_spec(inputs["examples"])
     goldens: list[Fidelity] = []
     runner = TARGETS[runs_as(settings.target, settings.precision)].backend
     if runner is BackendName.DEVICE:
         _write(proof_of(record, goldens, settings), out)
         return
     backend = usable_backend(runner)
-    session = backend.open(lowered / record.artifact, spec, _THREADS)
-    pairs = [(p, p.with_name(p.name.replace("inputs", "outputs"))) for p in inputs["examples"].glob("inputs_*.npz")]
-    for done, pair in enumerate(sorted(pairs)):
-        progress(done, len(pairs))
-        goldens += compare_golden(*pair, spec, session, settings.pictures)
+    for function in (None, *(known.name for known in spec.functions)):
+        session = open_artifact(backend, lowered / record.artifact, spec, record.functions, _THREADS, function)
+        for index in range(settings.goldens):
+            progress(index, settings.goldens)
+            made, expected = (inputs["examples"] / name for name in golden_files(index, function))
+            goldens += compare_golden(made, expected, spec, session, settings.pictures, function)
     _write(proof_of(record, goldens, settings), out)
 
 
@@ -68,10 +70,10 @@ def proof_of(record: LoweringRecord, goldens: Sequence[Fidelity], settings: Prov
     how = record.rung2_how if runner == settings.target else f"{ON_THE_CPU}{record.rung2_how}"
     rungs = first_rungs(gates, (record.rung1, record.rung1_how), (record.rung2, how), quantized=quantized, ran=ran)
     if missed := misses(gates, rungs, goldens, coverage, quantized=quantized, ran=ran):
-        lines = [f"{settings.spec.name} for {settings.target} missed its gates:", *(f"  {m}" for m in missed)]
+        lines = [f"{settings.component} for {settings.target} missed its gates:", *(f"  {m}" for m in missed)]
         raise GateError("\n".join(lines))
     return Artifact(
-        path=artifact_path(settings.spec.name, settings.target),
+        path=artifact_path(settings.component, settings.target),
         functions=record.functions,
         precision=settings.precision,
         coverage=coverage,

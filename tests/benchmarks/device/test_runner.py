@@ -38,7 +38,7 @@ from pocketcrafter.runtime.bundle.results import Coverage, Precision, sqnr_gate
 from pocketcrafter.runtime.bundle.writer import reseal, seal
 from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
 from pocketcrafter.runtime.gate import GateSettings
-from pocketcrafter.runtime.pocket import Pocket
+from pocketcrafter.runtime.pocket import Pocket, PocketSettings
 from pocketcrafter.runtime.targets import XNNPACK
 
 SPEC = ComponentSpec(
@@ -97,7 +97,10 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         name="tiny",
         components=(entry,),
         targets={"executorch-xnnpack": TargetEntry(kind=XNNPACK, backend=BackendName.EXECUTORCH)},
-        gate=GateSettings.uniform(presence=0.5, confidence=0.5, dead_zone=0.05),
+        family="pocket",
+        settings=PocketSettings(gate=GateSettings.uniform(presence=0.5, confidence=0.5, dead_zone=0.05)).model_dump(
+            mode="json"
+        ),
         licenses=(LicenseEntry(spdx="Apache-2.0", path="LICENSES/Apache-2.0.txt", covers="everything"),),
         training_data=TrainingData(),
         tools={},

@@ -38,11 +38,12 @@ from pocketcrafter.runtime.targets import ONNX  # noqa: E402
 
 RESTORE = Pocket.RESTORE
 PROVE = ProveSettings(
-    spec=POCKET_SPECS[RESTORE],
+    component=RESTORE,
     target=ONNX,
     precision=Precision.FP32,
     gates=Gates().of(),
     pictures=("restored",),
+    goldens=1,
 )
 
 
@@ -99,6 +100,8 @@ def assembled(parts: dict[str, Path], out: Path) -> Path:
     text.write_text("licence text")
     settings = BundleSettings(
         name="small",
+        family="pocket",
+        settings=("gate",),
         targets=(ONNX,),
         components={RESTORE: ComponentFacts(weights="restore.safetensors", license="Apache-2.0")},
         goldens=1,
@@ -107,7 +110,7 @@ def assembled(parts: dict[str, Path], out: Path) -> Path:
         tools=("numpy", "torch"),
     )
     inputs = {
-        "gate": gate,
+        "settings.gate": gate,
         "text": text,
         "restore.weights": parts["weights"],
         "restore.examples": parts["examples"],

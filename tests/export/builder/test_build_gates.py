@@ -8,15 +8,16 @@ from pocketcrafter.export.lower.profiles import profile_of
 from pocketcrafter.export.recipe import Gates
 from pocketcrafter.runtime.bundle.results import Coverage, Fallback, Fidelity, Precision, sqnr_gate
 from pocketcrafter.runtime.errors import GateError
-from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
+from pocketcrafter.runtime.pocket import Pocket
 from pocketcrafter.runtime.targets import ONNX, TARGETS, TargetKind
 
 SETTINGS = ProveSettings(
-    spec=POCKET_SPECS[Pocket.RESTORE],
+    component=Pocket.RESTORE,
     target=ONNX,
     precision=Precision.INT8,
     gates=Gates().of(),
     pictures=("restored",),
+    goldens=1,
 )
 FULL = Coverage(macs_total=1000, macs_delegated=1000, delegated_ops=3, subgraphs=1)
 

@@ -36,7 +36,7 @@ from pocketcrafter.runtime.cli.bundle import inspect_command
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError, ConfigError
 from pocketcrafter.runtime.gate import GateSettings
-from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
+from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket, PocketSettings
 from pocketcrafter.runtime.targets import TARGETS, TargetKind
 
 pytest.importorskip("coremltools")
@@ -193,7 +193,10 @@ def test_inspect_names_it_for_a_whole_bundle(
         name="tiny",
         components=(entry,),
         targets={_IOS18: TargetEntry(kind=_IOS18, backend=TARGETS[_IOS18].backend, minimum_os="iOS 18")},
-        gate=GateSettings.uniform(presence=0.5, confidence=0.5, dead_zone=0.05),
+        family="pocket",
+        settings=PocketSettings(gate=GateSettings.uniform(presence=0.5, confidence=0.5, dead_zone=0.05)).model_dump(
+            mode="json"
+        ),
         licenses=(LicenseEntry(spdx="Apache-2.0", path="LICENSES/Apache-2.0.txt", covers="everything"),),
         training_data=TrainingData(summary="none"),
         tools={"coremltools": "9.0"},

@@ -25,7 +25,7 @@ from pocketcrafter.runtime.bundle.results import Coverage, Precision, Rung, sqnr
 from pocketcrafter.runtime.bundle.writer import seal
 from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
 from pocketcrafter.runtime.gate import GateSettings
-from pocketcrafter.runtime.pocket import Pocket
+from pocketcrafter.runtime.pocket import Pocket, PocketSettings
 from pocketcrafter.runtime.targets import ONNX
 
 SPEC = ComponentSpec(
@@ -103,7 +103,10 @@ def make_bundle(root: Path) -> Path:
             ),
         ),
         targets={"onnx": TargetEntry(kind=ONNX, backend=BackendName.ONNXRUNTIME)},
-        gate=GateSettings.uniform(presence=0.5, confidence=0.5, dead_zone=0.05),
+        family="pocket",
+        settings=PocketSettings(gate=GateSettings.uniform(presence=0.5, confidence=0.5, dead_zone=0.05)).model_dump(
+            mode="json"
+        ),
         licenses=(LicenseEntry(spdx="Apache-2.0", path="LICENSES/Apache-2.0.txt", covers="everything"),),
         training_data=TrainingData(summary="none"),
         tools={"onnx": onnx.__version__},

@@ -13,7 +13,6 @@ from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.bundle.goldens import read_tensors, write_tensors
 from pocketcrafter.runtime.bundle.manifest import (
-    TOKENIZER,
     Artifact,
     ComponentEntry,
     Golden,
@@ -27,7 +26,15 @@ from pocketcrafter.runtime.bundle.writer import seal
 from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.grid import IDENTITY
 from pocketcrafter.runtime.plan import Attribute
-from pocketcrafter.runtime.pocket import POCKET_SPECS, PROSE_KEYS, PROSE_ROWS, PROSE_VALUES, Pocket
+from pocketcrafter.runtime.pocket import (
+    POCKET_SPECS,
+    PROSE_KEYS,
+    PROSE_ROWS,
+    PROSE_VALUES,
+    TOKENIZER,
+    Pocket,
+    PocketSettings,
+)
 from pocketcrafter.runtime.targets import ONNX
 
 _MEAN_GAIN = 2.0
@@ -57,7 +64,10 @@ def _bundle(root: Path, without: str) -> Path:
         name="arithmetic",
         components=tuple(_entry(root, component) for component in _GRAPHS if component is not without),
         targets={"onnx": TargetEntry(kind=ONNX, backend=BackendName.ONNXRUNTIME)},
-        gate=GateSettings.uniform(presence=0.5, confidence=0.5, dead_zone=0.1),
+        family="pocket",
+        settings=PocketSettings(gate=GateSettings.uniform(presence=0.5, confidence=0.5, dead_zone=0.1)).model_dump(
+            mode="json"
+        ),
         licenses=(LicenseEntry(spdx="Apache-2.0", path="LICENSES/Apache-2.0.txt", covers="everything"),),
         training_data=TrainingData(summary="none"),
         tools={"onnx": onnx.__version__},

@@ -11,9 +11,10 @@ from PIL import Image
 
 from pocketcrafter.runtime import cli
 from pocketcrafter.runtime.bundle.integrity import digest_text
-from pocketcrafter.runtime.bundle.manifest import DIGEST, MANIFEST, TOKENIZER
+from pocketcrafter.runtime.bundle.manifest import DIGEST, MANIFEST
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.writer import reseal
+from pocketcrafter.runtime.pocket import TOKENIZER
 from pocketcrafter.runtime.prose.parse import parse_prose
 
 
