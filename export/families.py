@@ -14,6 +14,7 @@ from pocketcrafter.export.names import CRITIC_SHA256, TOKENIZER_SHA256
 from pocketcrafter.runtime.errors import BackendError, ConfigError
 from pocketcrafter.runtime.families import POCKET
 from pocketcrafter.runtime.pocket import POCKET_SPECS, TOKENIZER, Pocket
+from pocketcrafter.runtime.validation import nearest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -61,7 +62,8 @@ class FamilyBuild:
 def _pocket_faults(recipe: "Recipe") -> Iterator[str]:
     for component, made in recipe.components.items():
         if component not in POCKET_SPECS:
-            yield f"components.{component}: the family {POCKET} has no such component; it has {', '.join(Pocket)}"
+            hint = nearest(component, list(POCKET_SPECS), "components")
+            yield f"components: unknown component `{component}`; {hint}"
             continue
         if (made.tokenizer is not None) != (component == Pocket.DECODER):
             yield f"components.{component}.tokenizer: the decoder needs one, nothing else has one"

@@ -20,7 +20,7 @@ from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.families import POCKET
 from pocketcrafter.runtime.targets import TARGETS, TargetKind
-from pocketcrafter.runtime.validation import check, nearest
+from pocketcrafter.runtime.validation import check
 
 DEFAULT: Final = Path(__file__).parent / "recipes" / "default.yaml"
 _PACKAGE: Final = Path(__file__).parent
@@ -116,10 +116,13 @@ class Recipe(Config):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
+        try:
+            build = build_of(self.family)
+        except ConfigError as error:
+            raise ValueError(f"family: {error}") from error
+        if faults := list(build.faults(self)):
+            raise ValueError("; ".join(faults))
         for component, made in self.components.items():
-            if component not in POCKET_SPECS:
-                known = nearest(component, list(POCKET_SPECS), "components")
-                raise ValueError(f"components: unknown component `{component}`; {known}")
             if absent := [t for t in self.targets if t not in made.precision]:
                 raise ValueError(f"components.{component}.precision says nothing about {', '.join(absent)}")
             for target, precision in made.precision.items():
@@ -128,12 +131,6 @@ class Recipe(Config):
             if made.weight_bits and not WEIGHT_ONLY & set(made.precision.values()):
                 only = ", ".join(sorted(WEIGHT_ONLY))
                 raise ValueError(f"components.{component}.weight_bits: only {only} have weights of other bits")
-        try:
-            build = build_of(self.family)
-        except ConfigError as error:
-            raise ValueError(f"family: {error}") from error
-        if faults := list(build.faults(self)):
-            raise ValueError("; ".join(faults))
         return self
 
     @property

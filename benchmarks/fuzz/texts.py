@@ -23,9 +23,10 @@ from pocketcrafter.runtime.bundle.manifest import (
 )
 from pocketcrafter.runtime.bundle.results import Coverage, Precision, Rung, sqnr_gate
 from pocketcrafter.runtime.critique import describe
+from pocketcrafter.runtime.families import POCKET, family_settings
 from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.plan import CropBox, EditPlan
-from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
+from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket, PocketSettings
 from pocketcrafter.runtime.prose.parse import parse_prose
 from pocketcrafter.runtime.prose.tokenizer import SPECIAL_WORDS, Words
 from pocketcrafter.runtime.targets import TargetKind
@@ -61,6 +62,7 @@ def _plan(content: bytes) -> None:
 def _manifest(content: bytes) -> None:
     manifest = parse_manifest(content, "manifest.json")
     hold(parse_manifest(manifest.to_bytes(), "again") == manifest, "a manifest survives JSON")
+    family_settings(manifest)
 
 
 def _tokenizer(content: bytes) -> None:
@@ -90,12 +92,14 @@ def _manifests() -> Sequence[bytes]:
         goldens=(Golden(inputs=files[0], outputs=files[1]),),
         artifacts={"onnx": artifact},
     )
+    gate = GateSettings.uniform(presence=0.5, confidence=0.5, dead_zone=0.05)
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         name="tiny",
         components=(entry,),
         targets={"onnx": TargetEntry(kind=TargetKind("onnx"), backend=BackendName.ONNXRUNTIME)},
-        gate=GateSettings.uniform(presence=0.5, confidence=0.5, dead_zone=0.05),
+        family=POCKET,
+        settings=PocketSettings(gate=gate).model_dump(mode="json"),
         licenses=(LicenseEntry(spdx="Apache-2.0", path=files[3], covers="all"),),
         training_data=TrainingData(),
         tools={},

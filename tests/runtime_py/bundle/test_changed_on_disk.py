@@ -13,13 +13,13 @@ from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.bundle import known_hashes
 from pocketcrafter.runtime.bundle.integrity import DamagedBundleError, sha256_of
 from pocketcrafter.runtime.bundle.known_hashes import HASHES, KnownHashes
-from pocketcrafter.runtime.bundle.manifest import TOKENIZER, TargetEntry
+from pocketcrafter.runtime.bundle.manifest import TargetEntry
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.writer import reseal
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BundleError
 from pocketcrafter.runtime.files import user_cache
-from pocketcrafter.runtime.pocket import Pocket
+from pocketcrafter.runtime.pocket import TOKENIZER, Pocket
 from pocketcrafter.runtime.targets import ONNX, TARGETS, TargetKind
 
 
