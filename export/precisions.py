@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Final
 
+from pydantic import ValidationError
+
 from pocketcrafter.export.lower.profile import FLOATS
 from pocketcrafter.export.lower.profiles import profile_of
+from pocketcrafter.quantize.config import DEFAULTS, BitWidth, GroupedWeights, QuantizationConfig, QuantizationOptions
 from pocketcrafter.runtime.bundle.results import Precision
+from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.targets import TargetKind
-
-WEIGHT_BITS: Final[Mapping[Precision, int]] = {Precision.W8: 8, Precision.W4: 4}
-"""Precisions of weights alone under float arithmetic, and their bits."""
 
 
 def runs_as(target: TargetKind, precision: Precision) -> TargetKind:
@@ -27,6 +28,8 @@ def compiled_precision(precision: Precision) -> Precision:
 
 ON_THE_CPU: Final = "On the CPU beside the accelerator, as float32 was asked for: "
 """What is said before how such an artifact was proved."""
+
+NO_BITS: Final[Mapping[str, BitWidth]] = {}
 
 _NEAREST: Final[Mapping[Precision, tuple[Precision, ...]]] = {
     Precision.FP32: (Precision.FP16,),
@@ -59,3 +62,46 @@ def refusal(target: TargetKind, precision: Precision) -> str | None:
         f"{target} has no {precision}: {profile.refusals[precision]}. The nearest is "
         f"{nearest_precision(target, precision)}; it has {', '.join(profile.precisions)}."
     )
+
+
+def scheme_of(
+    target: TargetKind,
+    precision: Precision,
+    options: QuantizationOptions = DEFAULTS,
+    weight_bits: Mapping[str, BitWidth] = NO_BITS,
+    keep_fp32: tuple[str, ...] = (),
+) -> QuantizationConfig | None:
+    """Return how a target quantizes in a precision, or `None` where it does not, or where its compiler does.
+
+    Parameters
+    ----------
+    target, precision
+        A precision that the target has.
+    options
+        What a recipe changes of the default.
+    weight_bits
+        Bits of single modules.
+    keep_fp32
+        Modules that are not quantized.
+
+    Raises
+    ------
+    ConfigError
+        If the target's lowering cannot honor an option, with those that it can.
+    """
+    found = profile_of(target).schemes.get(precision)
+    tunable = () if found is None else found.tunable
+    if wrong := sorted(options.given.keys() - set(tunable)):
+        has = f"only {', '.join(tunable)} can be set" if tunable else "nothing can be set"
+        raise ConfigError(f"{target} in {precision} has no {', '.join(wrong)} to choose: {has} there.")
+    grouped = found is not None and isinstance(found.config, GroupedWeights) and "rounding" in tunable
+    if weight_bits and not grouped:
+        raise ConfigError(f"weight_bits: {target} has no weights of other bits in {precision}.")
+    if found is None:
+        return None
+    changed = {**options.given, "keep_fp32": keep_fp32, **({"module_bits": weight_bits} if weight_bits else {})}
+    try:
+        return type(found.config).model_validate({**dict(found.config), **changed})
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"{target} in {precision}: {faults}.") from error

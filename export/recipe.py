@@ -4,14 +4,15 @@ import difflib
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Self
 
 from pydantic import Field, model_validator
 
 from pocketcrafter.export.families import build_of
 from pocketcrafter.export.ladder import ArtifactGates
-from pocketcrafter.export.precisions import refusal
+from pocketcrafter.export.precisions import refusal, scheme_of
 from pocketcrafter.export.shipped import not_installed
+from pocketcrafter.quantize.config import DEFAULTS, BitWidth, QuantizationOptions
 from pocketcrafter.runtime.bundle.gates import Gate, Metric
 from pocketcrafter.runtime.bundle.manifest import TrainingData
 from pocketcrafter.runtime.bundle.results import Precision, RungNumber, sqnr_gate
@@ -26,7 +27,8 @@ DEFAULT: Final = Path(__file__).parent / "recipes" / "default.yaml"
 _PACKAGE: Final = Path(__file__).parent
 _EXTENDS: Final = "extends"
 _MOST_EXTENDED: Final = 4
-_PRECISION: Final = "precision"
+_BY_TARGET: Final = ("precision", "quantization")
+"""Keys of a component whose own keys are targets or families of them."""
 _FAMILY: Final = ":*"
 """What keys end in that name all targets of a family."""
 WEIGHT_ONLY: Final = frozenset({Precision.W8, Precision.W4, Precision.A8W4_DYNAMIC})
@@ -44,14 +46,21 @@ class ComponentRecipe(Config):
         description="Precision on each target, or as `<family>:*` on all of a family that have no key of their own; "
         "targets beside the recipe's are built when they are asked for."
     )
+    quantization: Mapping[TargetKind, QuantizationOptions] = Field(
+        {}, description="Ranges, group sizes and rounding in place of a precision's own; keys as those of `precision`."
+    )
     keep_fp32: tuple[str, ...] = Field((), description="Modules that stay float32, with all below them.")
-    weight_bits: Mapping[str, Literal[2, 4, 8]] = Field(
+    weight_bits: Mapping[str, BitWidth] = Field(
         {}, description="Bits of single modules' weights, with all below them, where the precision is of weights alone."
     )
     samples: int = Field(32, ge=2, le=4096, description="Calibration samples.")
     rung1_sqnr_db: float | None = Field(None, description="Overrides the gate of all components.")
     rung2_sqnr_db: float | None = Field(None, description="Overrides the gate of all components.")
     pictures: tuple[str, ...] = Field((), description="Outputs that are pictures in [0, 1] and gated by PSNR too.")
+
+    def options(self, target: TargetKind) -> QuantizationOptions:
+        """Return what the recipe changes of a target's quantization."""
+        return self.quantization.get(target, DEFAULTS)
 
 
 class Calibration(Config):
@@ -128,6 +137,12 @@ class Recipe(Config):
             for target, precision in made.precision.items():
                 if reason := refusal(target, precision):
                     raise ValueError(f"components.{component}.precision: {reason}")
+                try:
+                    scheme_of(target, precision, made.options(target))
+                except ConfigError as error:
+                    raise ValueError(f"components.{component}.quantization: {error}") from error
+            if unused := sorted(made.quantization.keys() - made.precision.keys()):
+                raise ValueError(f"components.{component}.quantization: {', '.join(unused)} has no precision")
             if made.weight_bits and not WEIGHT_ONLY & set(made.precision.values()):
                 only = ", ".join(sorted(WEIGHT_ONLY))
                 raise ValueError(f"components.{component}.weight_bits: only {only} have weights of other bits")
@@ -181,20 +196,22 @@ def _spell_out_families(components: Any, path: Path) -> None:  # noqa: ANN401 - 
     In each recipe before it is laid over another one: there, a family says of its targets what the other recipe's keys
     no longer do.
     """
-    for component, made in components.items() if isinstance(components, dict) else ():
-        precisions = made.get(_PRECISION) if isinstance(made, dict) else None
-        if not isinstance(precisions, dict):
+    parts = components.items() if isinstance(components, dict) else ()
+    tables = ((c, field, made) for c, made in parts if isinstance(made, dict) for field in _BY_TARGET)
+    for component, field, made in tables:
+        by_target = made.get(field)
+        if not isinstance(by_target, dict):
             continue
-        for key in [key for key in precisions if isinstance(key, str) and key.endswith(_FAMILY)]:
-            precision, family = precisions.pop(key), key.removesuffix(_FAMILY)
+        for key in [key for key in by_target if isinstance(key, str) and key.endswith(_FAMILY)]:
+            value, family = by_target.pop(key), key.removesuffix(_FAMILY)
             targets = [target for target in TARGETS if target.partition(":")[:2] == (family, ":")]
             if not targets:
                 families = sorted({f"{target.family}{_FAMILY}" for target in TARGETS if ":" in target})
                 near = difflib.get_close_matches(key, families, n=1, cutoff=0.7)
                 hint = f"did you mean `{near[0]}`?" if near else f"families of targets are {', '.join(families)}"
-                where = f"components.{component}.{_PRECISION}"
+                where = f"components.{component}.{field}"
                 raise ConfigError(f"{path}: not a valid recipe:\n  {where}: `{key}` matches no target; {hint}")
-            made[_PRECISION] = precisions = dict.fromkeys(map(str, targets), precision) | precisions
+            made[field] = by_target = dict.fromkeys(map(str, targets), value) | by_target
 
 
 def _shipped() -> str:

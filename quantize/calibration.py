@@ -1,22 +1,43 @@
-"""What calibration data must be, so that the ranges read from it mean something."""
+"""Calibration data: what schemes read from them, and which are refused because no range can be read from them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pocketcrafter.runtime.arrays import AnyFloatArray
+from pocketcrafter.runtime.arrays import AnyFloatArray, FloatArray
 from pocketcrafter.runtime.errors import CalibrationError
 
-LEAST_SAMPLES: Final = 4
-"""Fewer photos do not show what others look like; 32 are usual."""
+if TYPE_CHECKING:
+    from pocketcrafter.quantize.algorithms.hessians import Hessians
+
+MIN_SAMPLES: Final = 4
+"""Fewer photos do not show what other photos look like; 32 are usual."""
 
 _SHARE: Final = 4
 _MOST: Final = 8
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """What is known of a network's inputs and of those of its layers.
+
+    Attributes
+    ----------
+    samples
+        Inputs of the network: float32 arrays by name, in calling order; static schemes read activation ranges from
+        them.
+    hessians
+        Hessians of linear layers by their qualified names; GPTQ rounds weights by them.
+    """
+
+    samples: Sequence[Mapping[str, FloatArray]] = ()
+    hessians: "Hessians" = field(default_factory=dict)
+
+
 def held_back(samples: int) -> int:
-    """Return how many samples, the last ones, are not calibrated with: a quarter, one to eight; they measure."""
+    """Return how many samples, the last ones, are left out of calibration to measure with: a quarter, one to eight."""
     return min(max(1, samples // _SHARE), _MOST)
 
 
@@ -31,11 +52,11 @@ def check_samples(calibration: Sequence[Mapping[str, AnyFloatArray]]) -> None:
     Raises
     ------
     CalibrationError
-        If there are fewer than four samples, or an input is one and the same number in all of them, or is not finite.
+        If there are fewer than four samples, or an input is not finite, or is one constant in all samples.
     """
-    if len(calibration) < LEAST_SAMPLES:
+    if len(calibration) < MIN_SAMPLES:
         raise CalibrationError(
-            f"Static quantization needs at least {LEAST_SAMPLES} calibration samples and got {len(calibration)}: give "
+            f"Static quantization needs at least {MIN_SAMPLES} calibration samples and got {len(calibration)}: give "
             "more photos, or set `samples` higher (32 are usual)."
         )
     for name in calibration[0]:

@@ -1,4 +1,4 @@
-"""Which torch modules a recipe keeps in float32: names, and what lies below them."""
+"""Torch modules by their qualified names, as recipes name them, and the outputs of a forward pass as a tuple."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ def is_within(name: str, modules: tuple[str, ...]) -> bool:
 
 
 def check_modules(model: nn.Module, names: tuple[str, ...], key: str = "keep_fp32") -> None:
-    """Refuse names that a model has no module of; ``key`` is what a recipe calls them by.
+    """Refuse names that a model has no module of; ``key`` is the recipe's key that states them.
 
     Raises
     ------

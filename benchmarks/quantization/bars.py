@@ -14,15 +14,16 @@ from pocketcrafter.benchmarks.quantization.damage import Damage
 from pocketcrafter.benchmarks.quantization.pictures import PictureSubject
 from pocketcrafter.benchmarks.quantization.sensitivity import damage_cells
 from pocketcrafter.benchmarks.quantization.sessions import TriedSession, full_precision
-from pocketcrafter.benchmarks.quantization.setup import TrialSettings, decoder_guidance, picture_trial, words_subject
+from pocketcrafter.benchmarks.quantization.setup import TrialSettings, decoder_hessians, picture_trial, words_subject
 from pocketcrafter.benchmarks.quantization.trials import WordsTrial
 from pocketcrafter.benchmarks.quantization.words import WordsSubject
 from pocketcrafter.benchmarks.quantization.workers import Progress
 from pocketcrafter.export.data.sources import NOISE_FILE
-from pocketcrafter.export.distill.qat import WeightBits, bits_in
+from pocketcrafter.export.distill.qat import weight_scheme
 from pocketcrafter.export.models import decoder_network
 from pocketcrafter.export.recipe import DEFAULT, load_recipe, resolve
-from pocketcrafter.quantize.algorithms.rounding import NEAREST, Guidance, blocks_of
+from pocketcrafter.quantize.algorithms.rounding import round_linears
+from pocketcrafter.quantize.config import Nearest, WeightOnly
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.gate import GateSettings
@@ -89,7 +90,7 @@ def measure_bars(
     ConfigError
         If a recipe is not valid, or quantizes something else than the decoder's weights.
     """
-    schemes = {path: bits_in(path) for path in recipes}
+    schemes = {path: weight_scheme(path) for path in recipes}
     _, photos = photos_of(settings.data, settings.split, settings.photos)
     frames = [f.frame for f in measured_frames(photos, settings.data / NOISE_FILE, _KINDS, 1, SEED)]
     subject = PictureSubject(full_precision(settings.weights, gate, threads=1), [f.degraded for f in frames])
@@ -148,16 +149,18 @@ def bars_table(report: BarsReport) -> str:
     return f"{markdown(head, rows)}\n\n{said}"
 
 
-def _words(settings: TrialSettings, schemes: Mapping[Path, WeightBits], subject: WordsSubject) -> Iterator[BarRow]:
+def _words(settings: TrialSettings, schemes: Mapping[Path, WeightOnly], subject: WordsSubject) -> Iterator[BarRow]:
     """Compare with the decoder in full precision whatever weights a recipe names."""
-    decoder, guidance = decoder_network(settings.weights / "decoder.safetensors"), decoder_guidance(settings)
-    eight = WordsTrial(decoder, blocks_of(decoder, 8, NEAREST, brief=True), None, subject)
+    decoder, hessians = decoder_network(settings.weights / "decoder.safetensors"), decoder_hessians(settings)
+    eight = WordsTrial(
+        decoder, round_linears(decoder, WeightOnly(bits=8, rounding=Nearest()), bfloat16_scales=True), None, subject
+    )
     whole = eight.size(eight.units)
     yield _row("decoder INT8", eight.damage(eight.units), INT8_BARS, size_share=1.0)
-    for path, bits in schemes.items():
+    for path, scheme in schemes.items():
         recipe = load_recipe(path)
         own = decoder_network(resolve(path, recipe.components[Pocket.DECODER].weights))
-        rounded = blocks_of(own, bits.usual, Guidance(guidance.hessians, bits.special), brief=True)
+        rounded = round_linears(own, scheme, hessians, bfloat16_scales=True)
         few = WordsTrial(own, rounded, None, subject)
         size = few.size(few.units) / whole
         yield _row(f"decoder {recipe.name}", few.damage(few.units), INT4_BARS, size_share=size)

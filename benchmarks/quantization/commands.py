@@ -21,7 +21,11 @@ from pocketcrafter.runtime.cli.options import json_option
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
-_BITS = click.Choice(["2", "4", "8"])
+
+_BITS: dict[str, Any] = {
+    "type": click.Choice(["2", "4", "8"]),
+    "callback": lambda _context, _option, bits: bits and int(bits),
+}
 
 _component = click.argument("component", type=click.Choice([c.value for c in TRIED]))
 _weights = click.option("--weights", type=_FOLDER, default=WEIGHTS, help="Folder of weights  [default: the shipped].")
@@ -40,7 +44,7 @@ def _trial_options(command: Callable[..., Any]) -> Callable[..., Any]:
             _photos,
             _samples,
             _weights,
-            click.option("--bits", type=_BITS, default="4", show_default=True, help="Bits of the decoder's layers."),
+            click.option("--bits", **_BITS, default="4", show_default=True, help="Bits of the decoder's layers."),
             click.option("--journal", type=_FILE, help="Keep measurements here, and go on from them."),
             click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="At a time."),
             json_option,
@@ -90,14 +94,14 @@ def sensitivity(journal: Path | None, processes: int, plot: Path | None, *, as_j
 @click.command()
 @_trial_options
 @click.option("--budget", required=True, metavar="size=…|gate=…", help="size=1.5MB, or gate=0.3 (ΔE2000, or a share).")
-@click.option("--dear-bits", type=_BITS, help="Bits of the decoder's spared layers  [default: float32].")
+@click.option("--dear-bits", **_BITS, help="Bits of the decoder's spared layers  [default: float32].")
 @click.option("--out", type=_FILE, help="Write a recipe that builds the chosen network.")
 @click.option("--recipe", type=_FILE, default=DEFAULT, help="What that recipe extends  [default: the shipped one].")
 def search(
     journal: Path | None,
     processes: int,
     budget: str,
-    dear_bits: str | None,
+    dear_bits: int | None,
     out: Path | None,
     recipe: Path,
     *,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+import onnx
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from pocketcrafter.benchmarks.quantization.sessions import TriedSession
 from pocketcrafter.benchmarks.quantization.setup import (
     OPEN_GATE,
     TrialSettings,
-    decoder_guidance,
+    decoder_hessians,
     drawn_as_built,
     picture_subject,
     picture_trial,
@@ -34,11 +35,24 @@ from pocketcrafter.export.lower.onnx.lowering import export_onnx
 from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.export.models import decoder_network, load_component
 from pocketcrafter.export.models.decoder import Decoder
-from pocketcrafter.quantize.algorithms.ranges import Range
-from pocketcrafter.quantize.algorithms.rounding import NEAREST, Guidance, blocks_of
+from pocketcrafter.quantize.algorithms.rounding import round_linears
 from pocketcrafter.quantize.algorithms.smoothing import smoothed
+from pocketcrafter.quantize.api import quantize
+from pocketcrafter.quantize.calibration import Calibration
+from pocketcrafter.quantize.config import (
+    ActivationRange,
+    BitWidth,
+    Entropy,
+    Gptq,
+    MinMax,
+    Mse,
+    Nearest,
+    Percentile,
+    StaticInt8,
+    WeightOnly,
+)
+from pocketcrafter.quantize.onnx.graph import save_stripped
 from pocketcrafter.quantize.onnx.nncf import compress_nncf, quantize_nncf, quantize_nncf_controlled
-from pocketcrafter.quantize.onnx.qdq import quantize_onnx
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.config import Config
@@ -59,12 +73,19 @@ DECODER_PAIRS: Final[Mapping[str, Sequence[str]]] = {
 _OURS: Final = "ours"
 _JUDGED: Final = 4
 """Samples that NNCF judges by; it calibrates with the others."""
+
+
+def _ours(fp32_onnx: Path, calibration: Sequence[Sample], out: Path) -> None:
+    save_stripped(quantize(onnx.load(fp32_onnx), StaticInt8(), Calibration(calibration)), out)
+
+
 _ONNX: Final[Mapping[str, Callable[[Path, Sequence[Sample], Path], None]]] = {
-    _OURS: quantize_onnx,
+    _OURS: _ours,
     "NNCF with bias correction": quantize_nncf,
 }
+_RANGES: Final[tuple[ActivationRange, ...]] = (MinMax(), Percentile(), Mse(), Entropy())
 _STRENGTHS: Final = (0.25, 0.5)
-_BITS: Final = (8, 4, 2)
+_BITS: Final[tuple[BitWidth, ...]] = (8, 4, 2)
 _WORDS: Final = "word"
 """The decoder's layer whose input is a word, one-hot."""
 
@@ -100,17 +121,17 @@ def _of_pictures(settings: TrialSettings, progress: Progress) -> list[MethodRow]
     """Try every range; what weights or activations alone cost bounds what any method could win back from them."""
     subject = picture_subject(settings, OPEN_GATE)
     rows = []
-    for done, ranges in enumerate(Range):
-        progress(done, len(Range))
+    for done, ranges in enumerate(_RANGES):
+        progress(done, len(_RANGES))
         trial = picture_trial(settings.model_copy(update={"ranges": ranges}), subject)
-        rows.append(MethodRow(method=f"INT8, {ranges} ranges", damage=trial.damage(trial.units)))
-        if ranges is Range.MIN_MAX:
+        rows.append(MethodRow(method=f"INT8, {ranges.method} ranges", damage=trial.damage(trial.units)))
+        if isinstance(ranges, MinMax):
             for what, weights in (("weights", True), ("activations", False)):
                 trial.board.only_kind(weights=weights)
                 damage = subject.damage({settings.component: trial.session()})
-                rows.append(MethodRow(method=f"INT8, {ranges} ranges, {what} alone", damage=damage))
+                rows.append(MethodRow(method=f"INT8, {ranges.method} ranges, {what} alone", damage=damage))
     rows += _of_onnx(settings, subject)
-    progress(len(Range), len(Range))
+    progress(len(_RANGES), len(_RANGES))
     return rows
 
 
@@ -176,19 +197,20 @@ def _opened(path: Path, spec: ComponentSpec) -> Callable[[tuple[Tensor, ...]], l
 
 def _of_words(settings: TrialSettings, progress: Progress) -> list[MethodRow]:
     subject = words_subject(settings, OPEN_GATE)
-    decoder, guidance = decoder_network(settings.weights / "decoder.safetensors"), decoder_guidance(settings)
-    variants = [("to the nearest level", decoder, NEAREST), ("GPTQ", decoder, guidance)]
+    decoder, hessians = decoder_network(settings.weights / "decoder.safetensors"), decoder_hessians(settings)
+    variants = [("to the nearest level", decoder, Nearest(), hessians), ("GPTQ", decoder, Gptq(), hessians)]
     for strength in _STRENGTHS:
-        model, hessians = smoothed(decoder, DECODER_PAIRS, guidance.hessians, strength)
+        model, changed = smoothed(decoder, DECODER_PAIRS, hessians, strength)
         variants += [
-            (f"smoothed by {strength:g}, nearest", model, NEAREST),
-            (f"smoothed by {strength:g}, GPTQ", model, Guidance(hessians)),
+            (f"smoothed by {strength:g}, nearest", model, Nearest(), changed),
+            (f"smoothed by {strength:g}, GPTQ", model, Gptq(), changed),
         ]
     rows = []
     jobs = [(bits, *variant) for bits in _BITS for variant in variants]
-    for done, (bits, name, model, how) in enumerate(jobs):
+    for done, (bits, name, model, rounding, seen) in enumerate(jobs):
         progress(done, len(jobs))
-        trial = WordsTrial(model, blocks_of(model, bits, how), None, subject)
+        rounded = round_linears(model, WeightOnly(bits=bits, rounding=rounding), seen)
+        trial = WordsTrial(model, rounded, None, subject)
         rows.append(MethodRow(method=f"INT{bits}, {name}", damage=trial.damage(trial.units)))
     rows += _of_compressed(settings, decoder, subject)
     progress(len(jobs), len(jobs))

@@ -1,6 +1,5 @@
 """Networks that are not ours, at small random configurations: how near quantization leaves them to themselves."""
 
-import copy
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -11,13 +10,22 @@ from torch import Tensor, nn
 from pocketcrafter.benchmarks.quality.tables import markdown, plain
 from pocketcrafter.benchmarks.quantization.workers import Progress
 from pocketcrafter.quantize.algorithms.hessians import HessianCollector
-from pocketcrafter.quantize.algorithms.rounding import NEAREST, Guidance, blocks_of
+from pocketcrafter.quantize.api import quantize
+from pocketcrafter.quantize.calibration import Calibration
+from pocketcrafter.quantize.config import Gptq, Nearest, WeightOnly
 from pocketcrafter.quantize.torch.fake_quant_switches import FakeQuantSwitches
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.fidelity import cosine, sqnr_db
 
 _CALIBRATION: Final = 8
 _MEASURED: Final = 4
+
+
+_SCHEMES: Final[Mapping[str, WeightOnly]] = {
+    "W8": WeightOnly(bits=8, rounding=Nearest()),
+    "W4": WeightOnly(bits=4, rounding=Nearest()),
+    "W4 GPTQ": WeightOnly(bits=4, rounding=Gptq()),
+}
 
 
 class OutsideRow(Config):
@@ -148,14 +156,7 @@ def _schemes(model: nn.Module, calibration: list[tuple[Tensor, ...]]) -> dict[st
             model(*inputs)
     if not any(isinstance(m, nn.Linear) and m.in_features % 32 == 0 for m in model.modules()):
         return found
-    guidance = Guidance(collector.hessians())
-    for scheme, bits, how in (("W8", 8, NEAREST), ("W4", 4, NEAREST), ("W4 GPTQ", 4, guidance)):
-        found[scheme] = _with_blocks(model, bits, how)
+    calibrated = Calibration(hessians=collector.hessians())
+    for name, scheme in _SCHEMES.items():
+        found[name] = quantize(model, scheme, calibrated)
     return found
-
-
-def _with_blocks(model: nn.Module, bits: int, guidance: Guidance) -> nn.Module:
-    made = copy.deepcopy(model)
-    for name, blocks in blocks_of(model, bits, guidance).items():
-        made.get_submodule(name).weight = nn.Parameter(blocks.weight(), requires_grad=False)
-    return made

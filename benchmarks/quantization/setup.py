@@ -24,9 +24,19 @@ from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.export.models import decoder_network, load_component
 from pocketcrafter.export.names import TOKENIZER
 from pocketcrafter.export.recipe import DEFAULT, load_recipe, resolve
-from pocketcrafter.quantize.algorithms.hessians import HessianCollector
-from pocketcrafter.quantize.algorithms.ranges import SHIPPED, Range
-from pocketcrafter.quantize.algorithms.rounding import NEAREST, Guidance, blocks_of
+from pocketcrafter.quantize.algorithms.blocks import Blocks
+from pocketcrafter.quantize.algorithms.hessians import HessianCollector, Hessians
+from pocketcrafter.quantize.algorithms.rounding import round_linears
+from pocketcrafter.quantize.config import (
+    ActivationRange,
+    BitWidth,
+    Gptq,
+    Nearest,
+    Percentile,
+    Rounding,
+    StaticInt8,
+    WeightOnly,
+)
 from pocketcrafter.quantize.torch.fake_quant_switches import FakeQuantSwitches
 from pocketcrafter.runtime.components import ComponentName
 from pocketcrafter.runtime.config import Config
@@ -59,10 +69,10 @@ class TrialSettings(Config):
         ge=5,
         description="Samples drawn from the shipped calibration photos; the last quarter, at most 8, is held back.",
     )
-    ranges: Range = SHIPPED
-    bits: int = Field(4, description="Bits of the decoder's cheap layers.")
-    dear_bits: int | None = Field(None, description="Bits of its other layers; float32 when not given.")
-    gptq: bool = Field(default=True, description="Round the decoder by GPTQ, not to the nearest level.")
+    ranges: ActivationRange = Field(Percentile(), description="Of INT8 activations.")
+    bits: BitWidth = Field(4, description="Bits of the decoder's cheap layers.")
+    dear_bits: BitWidth | None = Field(None, description="Bits of its other layers; float32 when not given.")
+    rounding: Rounding = Field(Gptq(), description="Of the decoder's weights.")
 
 
 def make_trial(settings: TrialSettings) -> Trial:
@@ -91,7 +101,7 @@ def picture_trial(
     model = frozen(load_component(component, settings.weights / f"{component}.safetensors"), ())
     used, _ = hold_back(drawn_as_built(settings), spec)
     calibration = [as_tensors(sample, spec) for sample in used]
-    board = FakeQuantSwitches(model, calibration, keep_fp32=keep_fp32, ranges=settings.ranges)
+    board = FakeQuantSwitches(model, calibration, StaticInt8(keep_fp32=keep_fp32, range=settings.ranges))
     return PictureTrial(component, model, board, subject)
 
 
@@ -112,17 +122,21 @@ def picture_subject(settings: TrialSettings, gate: GateSettings) -> PictureSubje
 def words_trial(settings: TrialSettings, subject: WordsSubject | None = None) -> WordsTrial:
     """Return the trial of the decoder."""
     decoder = decoder_network(settings.weights / "decoder.safetensors")
-    guidance = decoder_guidance(settings) if settings.gptq else NEAREST
-    cheap = blocks_of(decoder, settings.bits, guidance)
-    dear = None if settings.dear_bits is None else blocks_of(decoder, settings.dear_bits, guidance)
+    hessians = {} if isinstance(settings.rounding, Nearest) else decoder_hessians(settings)
+
+    def rounded(bits: BitWidth) -> dict[str, Blocks]:
+        return round_linears(decoder, WeightOnly(bits=bits, rounding=settings.rounding), hessians)
+
+    cheap = rounded(settings.bits)
+    dear = None if settings.dear_bits is None else rounded(settings.dear_bits)
     return WordsTrial(decoder, cheap, dear, subject or words_subject(settings, OPEN_GATE))
 
 
-def decoder_guidance(settings: TrialSettings) -> Guidance:
-    """Let the decoder write its calibration critiques, and return what its layers saw."""
+def decoder_hessians(settings: TrialSettings) -> Hessians:
+    """Let the decoder write its calibration critiques, and return the Hessians of its layers."""
     collector = HessianCollector()
     drawn_as_built(settings.model_copy(update={"component": Pocket.DECODER}), collector)
-    return Guidance(collector.hessians())
+    return collector.hessians()
 
 
 def words_subject(settings: TrialSettings, gate: GateSettings) -> WordsSubject:

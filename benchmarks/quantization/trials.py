@@ -31,7 +31,7 @@ class Trial(Protocol):
 
 
 class PictureTrial:
-    """A network of the pipeline on a switchboard: INT8 is cheap, float32 is dear.
+    """A network of the pipeline with fake-quantization switches: INT8 is cheap, float32 is dear.
 
     Parameters
     ----------

@@ -21,6 +21,7 @@ from pocketcrafter.export.families import build_of
 from pocketcrafter.export.lower.profiles import profile_of
 from pocketcrafter.export.precisions import compiled_precision, runs_as
 from pocketcrafter.export.recipe import WEIGHT_ONLY, Recipe, resolve
+from pocketcrafter.quantize.config import QuantizationOptions
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.families import FAMILIES
@@ -140,15 +141,16 @@ def _lowered(
     chosen: tuple[TargetKind, ...],
     inputs: Mapping[str, Path | Stage],
 ) -> Stage:
-    precisions = recipe.components[component].precision
+    made = recipe.components[component]
+    precisions = made.precision
     precision = precisions[asked]
     # What an accelerator leaves to the CPU is the same for each of them: it is lowered once.
     target = runs_as(asked, precision)
     targets: tuple[TargetKind, ...] = (target,)
     if profile_of(target).together:
-        siblings = (t for t in chosen if t.family == target.family and precisions[t] is precision)
-        targets = tuple(sorted(siblings))
-    return _lowering(recipe, component, targets, precision, inputs)
+        alike = (t for t in chosen if t.family == target.family and precisions[t] is precision)
+        targets = tuple(sorted(t for t in alike if made.options(t) == made.options(target)))
+    return _lowering(recipe, component, targets, precision, made.options(asked), inputs)
 
 
 def _lowering(
@@ -156,6 +158,7 @@ def _lowering(
     component: str,
     targets: tuple[TargetKind, ...],
     precision: Precision,
+    options: QuantizationOptions,
     inputs: Mapping[str, Path | Stage],
     *,
     to_compile: bool = False,
@@ -167,7 +170,9 @@ def _lowering(
     compiled = {}
     if profile.compiled_from:
         wanted = compiled_precision(precision)
-        compiled[COMPILED] = _lowering(recipe, component, (profile.compiled_from,), wanted, inputs, to_compile=True)
+        compiled[COMPILED] = _lowering(
+            recipe, component, (profile.compiled_from,), wanted, options, inputs, to_compile=True
+        )
     what = f"lower {component} for {', '.join(targets)}"
     seconds = profile.lower_seconds * (1 + _SHARE_OF_COMPILER * (len(targets) - 1))
     return Stage(
@@ -181,6 +186,7 @@ def _lowering(
             precision=precision,
             keep_fp32=made.keep_fp32,
             weight_bits=made.weight_bits if precision in WEIGHT_ONLY else {},
+            quantization=options,
             to_compile=to_compile,
         ),
         tools=(*_TORCH, *profile.tools),

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pydantic import Field
 
 from pocketcrafter.export.ladder import ArtifactGates
+from pocketcrafter.quantize.config import DEFAULTS, BitWidth, QuantizationOptions
 from pocketcrafter.runtime.bundle.gates import Gate
 from pocketcrafter.runtime.bundle.manifest import ArtifactFunction, TrainingData
 from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, Precision, RungNumber
@@ -40,7 +41,8 @@ class LowerSettings(Config):
     targets: tuple[TargetKind, ...] = Field(min_length=1, description="More than one where most of the work is shared.")
     precision: Precision
     keep_fp32: tuple[str, ...]
-    weight_bits: Mapping[str, int] = {}
+    weight_bits: Mapping[str, BitWidth] = {}
+    quantization: QuantizationOptions = DEFAULTS
     to_compile: bool = Field(
         False, description="Whether another target's compiler reads the result, and nothing runs it."
     )

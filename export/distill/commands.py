@@ -12,14 +12,13 @@ from pocketcrafter.export.calibration import samples as calibration_samples
 from pocketcrafter.export.data.manifest import Split
 from pocketcrafter.export.distill.artist import DistillArtistTask, check_divides
 from pocketcrafter.export.distill.critic import DistillCriticTask
-from pocketcrafter.export.distill.equalization import equalized
-from pocketcrafter.export.distill.qat import QAT_TASKS, WeightBits, bits_in, weights_facts
+from pocketcrafter.export.distill.qat import QAT_TASKS, weight_scheme, weights_facts
 from pocketcrafter.export.distill.trajectories import GROUP, build_trajectories
 from pocketcrafter.export.lower.measure import as_tensors
 from pocketcrafter.export.models import critic_network, restore_network, save_component
 from pocketcrafter.export.models.critic import Critic, Judge
 from pocketcrafter.export.models.pretrained import imagenet_backbone
-from pocketcrafter.export.models.restore import Restore, RestoreConfig
+from pocketcrafter.export.models.restore import Restore, RestoreConfig, equalizable_pairs
 from pocketcrafter.export.shipped import CALIBRATION_PHOTOS, WEIGHTS
 from pocketcrafter.export.train.critic import CriticTask
 from pocketcrafter.export.train.options import (
@@ -33,6 +32,8 @@ from pocketcrafter.export.train.options import (
 )
 from pocketcrafter.export.train.restore import Patches
 from pocketcrafter.export.train.tone import judge_store
+from pocketcrafter.quantize.algorithms.equalization import equalized
+from pocketcrafter.quantize.config import WeightOnly
 from pocketcrafter.runtime.bundle.integrity import sha256_of
 from pocketcrafter.runtime.cli.options import json_option
 from pocketcrafter.runtime.errors import ConfigError, GateError
@@ -144,8 +145,8 @@ def qat(options: TrainOptions, *, component: str, bits: str, recipe: Path | None
     name = component
     if recipe is not None and name != Pocket.DECODER:
         raise ConfigError(f"--recipe says how the decoder's weights are rounded; the {name} is trained through INT8.")
-    wanted = WeightBits(int(bits)) if recipe is None else bits_in(recipe)
-    precision = "int8" if name != Pocket.DECODER else f"int{wanted.usual}" if recipe is None else recipe.stem
+    wanted = WeightOnly.model_validate({"bits": int(bits)}) if recipe is None else weight_scheme(recipe)
+    precision = "int8" if name != Pocket.DECODER else f"int{wanted.bits}" if recipe is None else recipe.stem
     source = options.weights / f"{name}.safetensors"
     task, convert = QAT_TASKS[name](options, settings, wanted)
     digest = sha256_of(source)
@@ -180,7 +181,7 @@ def equalize(*, weights: Path, out: Path, samples: int, as_json: bool) -> None:
     )
     inputs = [as_tensors(sample, spec) for sample in drawn]
     # As files of weights keep it.
-    made = equalized(network, inputs).half().float()
+    made = equalized(network, equalizable_pairs(network), inputs).half().float()
     with torch.no_grad():
         right, said = (
             torch.cat([model(*sample) for sample in inputs[:_COMPARED]]).numpy() for model in (network, made)

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -19,8 +18,8 @@ from pocketcrafter.export.models.decoder import Decoder
 from pocketcrafter.export.models.llama import ProseLlama, as_decoder, as_llama
 from pocketcrafter.export.models.renderer import render
 from pocketcrafter.export.names import TOKENIZER
-from pocketcrafter.export.precisions import WEIGHT_BITS
-from pocketcrafter.export.recipe import load_recipe
+from pocketcrafter.export.precisions import scheme_of
+from pocketcrafter.export.recipe import WEIGHT_ONLY, load_recipe
 from pocketcrafter.export.train.evidence import to_batch
 from pocketcrafter.export.train.fit import FitSettings, Task
 from pocketcrafter.export.train.options import TrainOptions, photos_of, stored_frames
@@ -29,6 +28,7 @@ from pocketcrafter.export.train.prose.sampling import Judged
 from pocketcrafter.export.train.restore import Patches
 from pocketcrafter.export.train.tone import judge_store
 from pocketcrafter.quantize.algorithms.rounding import bits_for
+from pocketcrafter.quantize.config import DEFAULTS, WeightOnly
 from pocketcrafter.quantize.modules import check_modules
 from pocketcrafter.quantize.torch.fake_quant_switches import FakeQuantSwitches
 from pocketcrafter.quantize.torch.qat import SwitchedStudent, round_while_training, settled
@@ -39,21 +39,13 @@ from pocketcrafter.runtime.targets import ONNX
 Convert = Callable[[nn.Module], nn.Module]
 
 
-@dataclass(frozen=True)
-class WeightBits:
-    """Bits of the decoder's weights: the usual ones, and those of single modules with everything below them."""
-
-    usual: int
-    special: Mapping[str, int] = field(default_factory=dict)
-
-
 _CALIBRATION_BATCHES: Final = 8
 _CALIBRATION_STEP: Final = 1_000_000_000
 """Steps from here on draw the batches that ranges are read from: training never gets so far."""
 
 
-def bits_in(recipe: Path) -> WeightBits:
-    """Return the bits that a recipe gives the decoder's weights on ``onnx``, the target that has them all.
+def weight_scheme(recipe: Path) -> WeightOnly:
+    """Return how a recipe quantizes the decoder's weights on ``onnx``, the target with the most bit widths.
 
     Raises
     ------
@@ -61,10 +53,14 @@ def bits_in(recipe: Path) -> WeightBits:
         If the recipe is not valid, or quantizes something else than the weights there.
     """
     decoder = load_recipe(recipe).components.get(Pocket.DECODER)
-    precision = None if decoder is None else decoder.precision.get(ONNX)
-    if decoder is None or precision is None or precision not in WEIGHT_BITS:
-        raise ConfigError(f"{recipe}: the decoder's precision for onnx is none of {', '.join(WEIGHT_BITS)}.")
-    return WeightBits(WEIGHT_BITS[precision], dict(decoder.weight_bits))
+    scheme = None
+    if decoder is not None and ONNX in decoder.precision:
+        precision = decoder.precision[ONNX]
+        weight_bits = decoder.weight_bits if precision in WEIGHT_ONLY else {}
+        scheme = scheme_of(ONNX, precision, decoder.quantization.get(ONNX, DEFAULTS), weight_bits)
+    if not isinstance(scheme, WeightOnly):
+        raise ConfigError(f"{recipe}: the decoder's precision for onnx is neither w8 nor w4.")
+    return scheme
 
 
 def weights_facts(weights: Path) -> dict[str, str]:
@@ -97,16 +93,16 @@ def network_task(network: nn.Module, batches: Batches) -> tuple[Task, Convert]:
 
 
 def decoder_task(
-    teacher: ProseLlama, judged: Judged, tokenizer: Tokenizer, settings: FitSettings, bits: WeightBits
+    teacher: ProseLlama, judged: Judged, tokenizer: Tokenizer, settings: FitSettings, scheme: WeightOnly
 ) -> tuple[Task, Convert]:
     """Return the training of a decoder through weights of few bits, and what makes single steps of its result.
 
     The result's weights lie on the levels that it was trained with: building it rounds nothing any more.
     """
     student = as_llama(as_decoder(teacher)).requires_grad_(requires_grad=True)
-    check_modules(Decoder(), tuple(bits.special), "weight_bits")
-    special = {theirs: bits_for(ours, bits.usual, bits.special) for ours, theirs in _trained_names().items()}
-    round_while_training(student, bits.usual, special=special)
+    check_modules(Decoder(), tuple(scheme.module_bits), "weight_bits")
+    bits = {t: bits_for(ours, scheme.bits, scheme.module_bits) for ours, t in _trained_names().items()}
+    round_while_training(student, scheme.bits, module_bits=bits)
 
     def convert(trained: nn.Module) -> nn.Module:
         rounded = settled(trained)
@@ -129,7 +125,7 @@ def _trained_names() -> dict[str, str]:
     return {name: found[number] for number, name in enumerate(names, start=1)}
 
 
-def _restore(options: TrainOptions, settings: FitSettings, _bits: WeightBits) -> tuple[Task, Convert]:
+def _restore(options: TrainOptions, settings: FitSettings, _scheme: WeightOnly) -> tuple[Task, Convert]:
     patches = Patches(photos_of(options, Split.TRAIN), options.data)
 
     def batch(step: int) -> tuple[Tensor, ...]:
@@ -139,7 +135,7 @@ def _restore(options: TrainOptions, settings: FitSettings, _bits: WeightBits) ->
     return network_task(restore_network(options.weights / "restore.safetensors"), batch)
 
 
-def _tone(options: TrainOptions, settings: FitSettings, _bits: WeightBits) -> tuple[Task, Convert]:
+def _tone(options: TrainOptions, settings: FitSettings, _scheme: WeightOnly) -> tuple[Task, Convert]:
     store = stored_frames(options, Split.TRAIN)
     judged = judge_store(critic_network(options.weights / "critic.safetensors").judge, store)
 
@@ -154,16 +150,16 @@ def _tone(options: TrainOptions, settings: FitSettings, _bits: WeightBits) -> tu
     return network_task(load_component(Pocket.TONE, options.weights / "tone.safetensors"), batch)
 
 
-def _decoder(options: TrainOptions, settings: FitSettings, bits: WeightBits) -> tuple[Task, Convert]:
+def _decoder(options: TrainOptions, settings: FitSettings, scheme: WeightOnly) -> tuple[Task, Convert]:
     store = stored_frames(options, Split.TRAIN)
     judged = judge_store(critic_network(options.weights / "critic.safetensors").judge, store)
     tokenizer = Tokenizer.from_file(str(options.weights / TOKENIZER))
     subjects = Judged.of(judged, store.plans, measure_facts(store.views))
     teacher = as_llama(decoder_network(options.weights / "decoder.safetensors"))
-    return decoder_task(teacher, subjects, tokenizer, settings, bits)
+    return decoder_task(teacher, subjects, tokenizer, settings, scheme)
 
 
-QAT_TASKS: Final[Mapping[str, Callable[[TrainOptions, FitSettings, WeightBits], tuple[Task, Convert]]]] = {
+QAT_TASKS: Final[Mapping[str, Callable[[TrainOptions, FitSettings, WeightOnly], tuple[Task, Convert]]]] = {
     Pocket.TONE: _tone,
     Pocket.RESTORE: _restore,
     Pocket.DECODER: _decoder,

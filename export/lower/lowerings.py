@@ -72,8 +72,7 @@ def _check(request: LoweringRequest, target: TargetKind) -> None:
         raise ConfigError(reason)
     if reason := why_not_buildable(target):
         raise BackendError(f"{target} cannot be built: {reason}")
-    if request.guidance.bits and not profile_of(target).guided:
-        raise ConfigError(f"weight_bits of the {request.spec.name}: {target} has no weights of other bits.")
+    request.scheme(target)
 
 
 def _groups(request: LoweringRequest) -> Iterator[dict[TargetKind, Path]]:

@@ -4,9 +4,10 @@ A profile is data. Recipes are validated and builds are planned with it, so it i
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+from pocketcrafter.quantize.config import QuantizationConfig, StaticInt8, StaticInt16
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.targets import TargetKind
 
@@ -15,6 +16,22 @@ SIXTEEN_BITS: Final = (Precision.A16W8, Precision.A16W4)
 DYNAMIC: Final = (Precision.W8A8_DYNAMIC, Precision.A8W4_DYNAMIC)
 WEIGHTS_ALONE: Final = (Precision.W8, Precision.W4)
 PALETTES: Final = (Precision.PALETTE6, Precision.PALETTE4)
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How a precision is quantized, and what of it a recipe may change.
+
+    Attributes
+    ----------
+    config
+        The scheme, where a recipe says no more.
+    tunable
+        Names of `QuantizationOptions` that the lowering honors.
+    """
+
+    config: QuantizationConfig
+    tunable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,8 +54,8 @@ class Profile:
         The target whose artifact its compiler reads, which is then quantized once for all targets of the family.
     together
         Whether the targets of its family are lowered at once, because they differ in the compiler's last steps alone.
-    guided
-        Whether its weights of few bits are rounded by GPTQ where moments are known, and single modules may have others.
+    schemes
+        How each of its quantized precisions is quantized by `pocketcrafter.quantize.api.quantize`.
     decomposed
         Whether foreign networks are written in plain operators first, because the toolchain leaves fused ones outside.
     lower_seconds, prove_seconds
@@ -52,7 +69,7 @@ class Profile:
     fp32_runs_on: TargetKind | None = None
     compiled_from: TargetKind | None = None
     together: bool = False
-    guided: bool = False
+    schemes: Mapping[Precision, Scheme] = field(default_factory=dict)
     decomposed: bool = False
     lower_seconds: float = 20.0
     prove_seconds: float = 3.0
@@ -65,3 +82,13 @@ def because(*reasons: tuple[Iterable[Precision], str]) -> dict[Precision, str]:
 
 NO_PALETTES: Final = (PALETTES, "only Core ML keeps palettes")
 NO_SIXTEEN_BITS: Final = "has no 16-bit integers"
+
+GROUPED: Final = ("group_size", "rounding")
+"""What recipes may change of integer weights in groups."""
+
+QDQ_SCHEMES: Final[Mapping[Precision, Scheme]] = {
+    Precision.INT8: Scheme(StaticInt8(), ("range",)),
+    Precision.A16W8: Scheme(StaticInt16(weight_bits=8), ("headroom",)),
+    Precision.A16W4: Scheme(StaticInt16(weight_bits=4), ("headroom",)),
+}
+"""Schemes of ONNX models with QDQ pairs, as ONNX Runtime runs and QNN compiles them."""

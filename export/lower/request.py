@@ -1,13 +1,16 @@
 """What every lowering is asked and what it answers: one request in, an artifact for each of its targets out."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from onnx import ModelProto
 from torch import nn
 
-from pocketcrafter.quantize.algorithms.rounding import NEAREST, Guidance
+from pocketcrafter.export.precisions import NO_BITS, scheme_of
+from pocketcrafter.quantize.algorithms.hessians import Hessians
+from pocketcrafter.quantize.algorithms.rounding import NO_HESSIANS
+from pocketcrafter.quantize.config import DEFAULTS, BitWidth, QuantizationConfig, QuantizationOptions
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.bundle.manifest import ArtifactFunction
 from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, Precision
@@ -62,8 +65,12 @@ class LoweringRequest:
         More than one target where `Profile.together` says that most of the work is shared.
     keep_fp32
         Qualified names of modules that stay float32 with everything below them.
-    guidance
-        How weights of few bits are rounded; see `Profile.guided`.
+    quantization
+        What is changed of the scheme that the precision stands for; see `Profile.schemes`.
+    weight_bits
+        Bits of single modules' weights, with everything below them, where the scheme is of integer weights in groups.
+    hessians
+        Of linear layers by their qualified names: GPTQ rounds weights by them.
     source
         For targets that are compiled from another one's artifact (`Profile.compiled_from`): that artifact.
     to_compile
@@ -79,7 +86,9 @@ class LoweringRequest:
     precision: Precision
     outs: Mapping[TargetKind, Path]
     keep_fp32: tuple[str, ...] = ()
-    guidance: Guidance = NEAREST
+    quantization: QuantizationOptions = DEFAULTS
+    weight_bits: Mapping[str, BitWidth] = field(default_factory=lambda: NO_BITS)
+    hessians: Hessians = field(default_factory=lambda: NO_HESSIANS)
     source: LoweredArtifact | None = None
     to_compile: bool = False
     progress: Progress = _ignore
@@ -89,6 +98,10 @@ class LoweringRequest:
         """The one target and its artifact, where the family is not lowered together."""
         ((target, out),) = self.outs.items()
         return target, out
+
+    def scheme(self, target: TargetKind) -> QuantizationConfig | None:
+        """Return how a target quantizes the network; `None` where it does not. Raises as `scheme_of`."""
+        return scheme_of(target, self.precision, self.quantization, self.weight_bits, self.keep_fp32)
 
     def module(self) -> nn.Module:
         """Return the network as a torch module.

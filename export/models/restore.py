@@ -133,6 +133,24 @@ def _through(level: nn.Module, x: Tensor, condition: Tensor) -> Tensor:
     return x
 
 
+def equalizable_pairs(network: Restore) -> dict[str, str]:
+    """Return each convolution whose output passes through ReLU alone, and the convolution that reads it.
+
+    They are those inside the residual blocks. The residual sums and the condition are left out: equalizing them as well
+    brought INT8 nothing.
+
+    Raises
+    ------
+    ConfigError
+        If an activation is not ReLU: others do not commute with a channel's factor.
+    """
+    blocks = {name: module for name, module in network.named_modules() if isinstance(module, ScaledBlock)}
+    if bent := [name for name, block in blocks.items() if not isinstance(block.activate, nn.ReLU)]:
+        raise ConfigError(f"Factors pass through ReLU alone; {', '.join(bent)} have another activation.")
+    layers = [(f"{name}.expand", f"{name}.depthwise", f"{name}.project") for name in blocks]
+    return {maker: reader for chain in layers for maker, reader in pairwise(chain)}
+
+
 def widened(network: Restore, config: RestoreConfig) -> Restore:
     """Return a larger network that computes exactly what the given one does, to go on training from there.
 

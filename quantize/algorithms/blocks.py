@@ -1,4 +1,4 @@
-"""Integer weights in blocks along the input axis: a few levels and one scale for each block."""
+"""Integer weights in groups along the input axis: levels of few bits, and one symmetric scale for each group."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -10,14 +10,42 @@ from torch import Tensor
 
 from pocketcrafter.runtime.errors import ConfigError
 
-BLOCK: Final = 32
-"""Weights along the input axis that share a scale."""
+GROUP_SIZE: Final = 32
+"""The group size of shipped artifacts; every target supports it."""
 
 _SHRINKS: Final = torch.linspace(1.0, 0.6, 21, dtype=torch.float64)
-"""Shares of the largest magnitude that a scale may span: clipping an outlier can cost less than coarse steps."""
+"""Shares of a group's largest magnitude that a scale may cover: clipping an outlier can cost less than coarse steps."""
 
-_UNSEEN: Final = 0.5
-"""Share of the mean importance that every input has beside its own."""
+_FLOOR_IMPORTANCE: Final = 0.5
+"""Share of the mean importance added to that of every input."""
+
+
+@dataclass(frozen=True)
+class IntegerFormat:
+    """The integers and scales that a target stores weights as.
+
+    Attributes
+    ----------
+    bits
+        2, 4 or 8.
+    group_size
+        Consecutive inputs that share a scale.
+    positive_scales
+        Whether scales must be positive; a negative one maps the largest magnitude, whatever its sign, to the lowest
+        level, which is one further from 0 than the highest.
+    bfloat16_scales
+        Whether scales must be bfloat16 numbers.
+    """
+
+    bits: int
+    group_size: int = GROUP_SIZE
+    positive_scales: bool = False
+    bfloat16_scales: bool = False
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """The lowest and the highest level."""
+        return -(2 ** (self.bits - 1)), 2 ** (self.bits - 1) - 1
 
 
 @dataclass(frozen=True)
@@ -29,7 +57,7 @@ class Blocks:
     levels
         ``(N, K)``, int8, in ``[-2^(bits-1), 2^(bits-1) - 1]``.
     scales
-        ``(N, K / BLOCK)``, float32; may be negative, since the lowest level is one further from 0 than the highest.
+        ``(N, K / group size)``, float32, of either sign.
     bits
         2, 4 or 8.
     """
@@ -38,86 +66,84 @@ class Blocks:
     scales: Tensor
     bits: int
 
+    @property
+    def group_size(self) -> int:
+        """Inputs that share a scale."""
+        return self.levels.shape[1] // self.scales.shape[1]
+
     def weight(self) -> Tensor:
-        """Return the matrix that the levels stand for, ``(N, K)``, float32."""
-        return self.levels.float() * self.scales.repeat_interleave(BLOCK, 1)
+        """Return the dequantized matrix, ``(N, K)``, float32."""
+        return self.levels.float() * self.scales.repeat_interleave(self.group_size, 1)
 
     @property
-    def short(self) -> bool:
-        """Whether 16 bits hold each scale: they are float16 numbers, as bfloat16 ones within its range are."""
+    def has_float16_scales(self) -> bool:
+        """Whether float16 holds every scale exactly, as it does bfloat16 numbers within its range."""
         return bool((self.scales.half().float() == self.scales).all())
 
     @property
     def size(self) -> int:
         """Bytes of levels and scales as they are stored."""
-        return self.levels.numel() * self.bits // 8 + (2 if self.short else 4) * self.scales.numel()
+        return self.levels.numel() * self.bits // 8 + (2 if self.has_float16_scales else 4) * self.scales.numel()
 
 
-def nearest(
-    weight: Tensor, bits: int, importance: Tensor | None = None, *, positive: bool = False, brief: bool = False
-) -> Blocks:
-    """Round to the nearest level; each block's scale is the one with the least squared error.
+def round_to_nearest(weight: Tensor, integers: IntegerFormat, importance: Tensor | None = None) -> Blocks:
+    """Round each weight to the nearest level; each group's scale is the one with the least squared error.
 
     Parameters
     ----------
     weight
-        ``(N, K)``, floating; K a multiple of `BLOCK`.
-    bits
-        2, 4 or 8.
+        ``(N, K)``, floating; K a multiple of the group size.
+    integers
+        Levels and scales to round to.
     importance
-        Weight of each input in the error, ``(K,)``, not negative: its mean square, say. All count alike without it.
-    positive
-        Whether scales must be positive.
-    brief
-        Whether scales must be bfloat16 numbers.
+        Weight of each input in the squared error, ``(K,)``, not negative, such as its mean square; uniform by default.
 
     Raises
     ------
     ConfigError
-        If K is not a multiple of `BLOCK`, or a weight is not finite.
+        If K is no multiple of the group size, or a weight is not finite.
     """
-    scales = scales_for(weight, bits, importance, positive=positive, brief=brief)
-    steps = scales.repeat_interleave(BLOCK, 1)
-    levels = (weight.double() / steps.double()).round().clamp(*limits(bits))
-    return Blocks(levels.to(torch.int8), scales, bits)
+    scales = scales_for(weight, integers, importance)
+    steps = scales.repeat_interleave(integers.group_size, 1)
+    levels = (weight.double() / steps.double()).round().clamp(*integers.limits)
+    return Blocks(levels.to(torch.int8), scales, integers.bits)
 
 
-def scales_for(
-    weight: Tensor, bits: int, importance: Tensor | None = None, *, positive: bool = False, brief: bool = False
-) -> Tensor:
-    """Return the scales that `nearest` uses, ``(N, K / BLOCK)``, float32, never 0; arguments and errors as there."""
+def scales_for(weight: Tensor, integers: IntegerFormat, importance: Tensor | None = None) -> Tensor:
+    """Return the scales of `round_to_nearest`, ``(N, K / group size)``, float32, never 0; parameters as there."""
     rows, columns = weight.shape
-    if columns % BLOCK:
-        raise ConfigError(f"A weight of {rows}×{columns} has no whole blocks of {BLOCK} inputs: keep its module wider.")
+    size = integers.group_size
+    if columns % size:
+        raise ConfigError(
+            f"A weight of {rows}×{columns} is not divided evenly into groups of {size} inputs: choose a smaller group "
+            "size, or keep its module in float32."
+        )
     if not torch.isfinite(weight).all():
         raise ConfigError("A weight that is not finite cannot be quantized: train the network again.")
     share = torch.ones(columns, dtype=torch.float64) if importance is None else importance.double()
-    # An input that calibration never saw (a word, say) counts too: its weight must not be thrown away.
-    share = (share + _UNSEEN * share.mean().clamp(min=1e-12)).reshape(1, -1, BLOCK)
-    lowest, highest = limits(bits)
-    blocks = weight.double().reshape(rows, -1, BLOCK)
-    extreme = blocks.gather(2, blocks.abs().argmax(2, keepdim=True))
-    # The largest magnitude becomes the lowest level, which is one further from 0 than the highest.
-    widest = extreme.abs() / -lowest if positive else extreme / lowest
+    # Inputs that calibration never activated, such as rare words, keep some importance: their weights are used later.
+    share = (share + _FLOOR_IMPORTANCE * share.mean().clamp(min=1e-12)).reshape(1, -1, size)
+    lowest, highest = integers.limits
+    groups = weight.double().reshape(rows, -1, size)
+    extreme = groups.gather(2, groups.abs().argmax(2, keepdim=True))
+    widest = extreme.abs() / -lowest if integers.positive_scales else extreme / lowest
     widest = widest.where(extreme != 0, torch.ones_like(widest))
     best, least = widest, torch.full_like(widest, torch.inf)
     for shrink in _SHRINKS:
         scale = widest * shrink
-        scale = scale.to(torch.bfloat16 if brief else torch.float32).double()
-        steps = (blocks / scale).round_().clamp_(lowest, highest)
-        error = steps.mul_(scale).sub_(blocks).square_().mul_(share).sum(2, keepdim=True)
+        scale = scale.to(torch.bfloat16 if integers.bfloat16_scales else torch.float32).double()
+        steps = (groups / scale).round_().clamp_(lowest, highest)
+        error = steps.mul_(scale).sub_(groups).square_().mul_(share).sum(2, keepdim=True)
         best = torch.where(error < least, scale, best)
         least = torch.minimum(error, least)
     return best[:, :, 0].float()
 
 
-def limits(bits: int) -> tuple[int, int]:
-    """Return the lowest and the highest level."""
-    return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
-
-
 def packed(blocks: Blocks) -> npt.NDArray[np.uint8]:
-    """Return levels counted from the lowest, ``(N, K · bits / 8)``; of those in a byte the first is lowest."""
+    """Return levels as unsigned integers from the lowest level on, ``(N, K · bits / 8)``.
+
+    A byte holds 8 / bits levels, the first in its lowest bits.
+    """
     bits = blocks.bits
     levels = (blocks.levels.numpy().astype(np.int16) + 2 ** (bits - 1)).astype(np.uint8)
     count = 8 // bits
@@ -128,7 +154,7 @@ def packed(blocks: Blocks) -> npt.NDArray[np.uint8]:
 
 
 def unpacked(stored: npt.NDArray[np.uint8], bits: int) -> npt.NDArray[np.int8]:
-    """Return levels around 0, ``(N, K)``, of what `packed` made."""
+    """Return the signed levels, ``(N, K)``, of what `packed` returned."""
     parts = [stored >> shift & (2**bits - 1) for shift in range(0, 8, bits)]
     levels = np.stack(parts, -1).reshape(stored.shape[0], -1).astype(np.int16)
     centered: npt.NDArray[np.int8] = (levels - 2 ** (bits - 1)).astype(np.int8)

@@ -5,31 +5,26 @@ inverse Hessian. Columns with the largest Hessian diagonal go first ("act order"
 compensate for them.
 """
 
-from typing import Final
-
 import torch
 from torch import Tensor
 
-from pocketcrafter.quantize.algorithms.blocks import BLOCK, Blocks, limits, scales_for
+from pocketcrafter.quantize.algorithms.blocks import Blocks, IntegerFormat, scales_for
 from pocketcrafter.runtime.errors import ConfigError
 
-_DAMPING: Final = 0.1
-"""Share of the mean Hessian diagonal added to the diagonal; with less, GPTQ overfits small calibration sets."""
 
-
-def round_gptq(weight: Tensor, hessian: Tensor, bits: int, *, positive: bool = False, brief: bool = False) -> Blocks:
+def round_gptq(weight: Tensor, hessian: Tensor, integers: IntegerFormat, damping: float) -> Blocks:
     """Round a matrix so that its products with the calibration data change least.
 
     Parameters
     ----------
     weight
-        ``(N, K)``, floating; K a multiple of `BLOCK`.
+        ``(N, K)``, floating; K a multiple of the group size.
     hessian
         Mean of ``x·xᵀ`` over the layer's inputs, ``(K, K)``; see `pocketcrafter.quantize.algorithms.hessians`.
-    bits
-        2, 4 or 8.
-    positive, brief
-        Restrictions on scales, as in :func:`pocketcrafter.quantize.algorithms.blocks.nearest`.
+    integers
+        Levels and scales to round to.
+    damping
+        Share of the mean Hessian diagonal that is added to the diagonal.
 
     Raises
     ------
@@ -42,20 +37,20 @@ def round_gptq(weight: Tensor, hessian: Tensor, bits: int, *, positive: bool = F
     mean = hessian.diagonal().mean()
     if not torch.isfinite(hessian).all() or mean <= 0:
         raise ConfigError("Every calibration sample is 0 or not finite here: calibrate with real photos.")
-    scales = scales_for(weight, bits, hessian.diagonal(), positive=positive, brief=brief)
+    scales = scales_for(weight, integers, hessian.diagonal())
     order = hessian.diagonal().argsort(descending=True, stable=True)
     damped = hessian.double().clone()
-    damped.diagonal().add_(_DAMPING * mean)
+    damped.diagonal().add_(damping * mean)
     factor = _inverse_cholesky(damped[order][:, order])
     remaining = weight.double()[:, order].clone()
-    steps = scales.double().repeat_interleave(BLOCK, 1)[:, order]
+    steps = scales.double().repeat_interleave(integers.group_size, 1)[:, order]
     levels = torch.empty_like(remaining)
     for column in range(columns):
-        level = (remaining[:, column] / steps[:, column]).round().clamp(*limits(bits))
+        level = (remaining[:, column] / steps[:, column]).round().clamp(*integers.limits)
         error = (remaining[:, column] - level * steps[:, column]) / factor[column, column]
         remaining[:, column + 1 :] -= error[:, None] * factor[column, column + 1 :]
         levels[:, column] = level
-    return Blocks(levels[:, order.argsort()].to(torch.int8), scales, bits)
+    return Blocks(levels[:, order.argsort()].to(torch.int8), scales, integers.bits)
 
 
 def _inverse_cholesky(hessian: Tensor) -> Tensor:

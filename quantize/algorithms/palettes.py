@@ -1,4 +1,4 @@
-"""Palettes: every weight of a group becomes one of a few values, found by k-means (Han et al., ICLR 2016)."""
+"""Palettization: every weight of a group becomes one of few values, found by k-means (Han et al., ICLR 2016)."""
 
 from typing import Final
 
@@ -8,7 +8,7 @@ from torch import Tensor
 PALETTE_GROUP: Final = 16
 """Output channels that share a palette."""
 
-_ROUNDS: Final = 30
+_ITERATIONS: Final = 30
 
 
 def palettized(weight: Tensor, bits: int) -> Tensor:
@@ -24,7 +24,7 @@ def palettized(weight: Tensor, bits: int) -> Tensor:
     Returns
     -------
     Tensor
-        Of the same shape, float32. Deterministic: k-means in one dimension, the better of two fixed starts.
+        Of the same shape, float32. Deterministic: one-dimensional k-means, the better of two fixed initializations.
     """
     values = weight.detach().double().reshape(-1).sort().values
     centers: Tensor = torch.unique(values)
@@ -37,19 +37,19 @@ def palettized(weight: Tensor, bits: int) -> Tensor:
 
 
 def _clustered(values: Tensor, bits: int) -> Tensor:
-    """Return the centers of clusters of sorted values, in order."""
-    places = torch.linspace(0, 1, 2**bits, dtype=torch.float64)
-    even = values[0] + (values[-1] - values[0]) * places
-    # Quantiles alone leave the tails, which cost most, to one value each; even steps alone leave the middle.
-    between = (0.5 * (torch.quantile(_thinned(values), places) + even)).sort().values
-    # Rounds never lose: from even steps on the result is no worse than those, wherever the other start gets stuck.
+    """Return the cluster centers of sorted values, ascending."""
+    shares = torch.linspace(0, 1, 2**bits, dtype=torch.float64)
+    even = values[0] + (values[-1] - values[0]) * shares
+    # Quantiles alone give each tail, which costs most, a single value; even steps alone give the middle too few.
+    between = (0.5 * (torch.quantile(_thinned(values), shares) + even)).sort().values
+    # Iterations never increase the error, so the result is at least as good as even steps.
     return min((_settled(values, start) for start in (between, even)), key=lambda centers: _error(values, centers))
 
 
 def _settled(values: Tensor, centers: Tensor) -> Tensor:
-    """Let Lloyd's rounds improve centers."""
+    """Improve centers by Lloyd's iterations."""
     totals = torch.cat([values.new_zeros(1), values.cumsum(0)])
-    for _ in range(_ROUNDS):
+    for _ in range(_ITERATIONS):
         edges = torch.searchsorted(values, 0.5 * (centers[1:] + centers[:-1]))
         starts = torch.cat([edges.new_zeros(1), edges])
         ends = torch.cat([edges, edges.new_full((1,), len(values))])
@@ -65,5 +65,5 @@ def _error(values: Tensor, centers: Tensor) -> float:
 
 
 def _thinned(values: Tensor) -> Tensor:
-    """Return at most a million of them, which is as many as torch takes quantiles of."""
+    """Return at most about a million of the values: torch computes quantiles of no more than 16 million."""
     return values[:: max(1, len(values) // 1_000_000)]

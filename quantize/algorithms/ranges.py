@@ -1,119 +1,98 @@
-"""Ranges of activations: from the values that calibration saw to the lowest and highest value that has a level."""
+"""Ranges of activations: which interval of values an 8-bit quantization represents, chosen from calibration data."""
 
 from collections.abc import Callable, Mapping, Sequence
-from enum import StrEnum
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pocketcrafter.quantize.config import ActivationRange, Entropy, MinMax, Mse, Percentile
+
+SAMPLED_VALUES: Final = 8192
+"""Values that are kept of an activation in each calibration sample."""
+
 _LEVELS: Final = 256
-KEPT: Final = 8192
-"""Values that are kept of each calibration sample, spread over the tensor."""
-_WEIGHED: Final = 65_536
-"""Values that a range is chosen from."""
-_PERCENT: Final = 0.1
+_SEARCHED_VALUES: Final = 65_536
+"""Values of all samples together that a search for the best range evaluates."""
 _SHARES: Final = torch.linspace(1.0, 0.3, 29)
+"""Shares of an end of the full range that the search tries."""
 _BINS: Final = 2048
+_SMALL_TENSOR: Final = 1024
+_SMALL_TENSOR_MARGIN: Final = 1.5
 
 
-class Range(StrEnum):
-    """How a range is chosen."""
+def activation_range(how: ActivationRange, kept: Sequence[Tensor], values: int) -> tuple[float, float]:
+    """Return the range of an activation for asymmetric 8-bit quantization.
 
-    MIN_MAX = "min-max"
-    PERCENTILE = "percentile"
-    """All but a thousandth of each sample's values at each end: rare samples are not clipped for common ones' sake."""
-    MSE = "mse"
-    """The range with the least squared error."""
-    ENTROPY = "entropy"
-    """The range that loses least information: Kullback-Leibler divergence of histograms (Migacz, GTC 2017)."""
+    Parameters
+    ----------
+    how
+        The method and its parameters.
+    kept
+        Values of each calibration sample, one-dimensional, with the sample's extremes among them.
+    values
+        Number of elements of the activation in one sample; see :func:`margin_for`.
 
-
-def _everything(samples: Sequence[Tensor]) -> tuple[float, float]:
-    return min(float(values.min()) for values in samples), max(float(values.max()) for values in samples)
-
-
-def _percentile(samples: Sequence[Tensor]) -> tuple[float, float]:
-    ends = torch.tensor([_PERCENT / 100, 1 - _PERCENT / 100])
-    lows, highs = zip(*(torch.quantile(values, ends).tolist() for values in samples), strict=True)
-    return min(lows), max(highs)
-
-
-def _least_squares(samples: Sequence[Tensor]) -> tuple[float, float]:
-    values = _weighed(samples)
-    return _least(values, lambda low, high: float((_rounded(values, low, high) - values).square().mean()))
+    Returns
+    -------
+    tuple of float
+        The smallest and the largest value that has a level; 0 lies between them.
+    """
+    low, high = clipped_range(how, kept)
+    return with_margin(low, high, margin_for(values))
 
 
-def _least_divergence(samples: Sequence[Tensor]) -> tuple[float, float]:
-    bottom, top = _everything(samples)
-    values = _weighed(samples)
-
-    def divergence(low: float, high: float) -> float:
-        said, meant = (
-            torch.histc(v, _BINS, bottom, top) + 1e-3 for v in (_smeared(values, low, high), values.clamp(low, high))
-        )
-        meant, said = meant / meant.sum(), said / said.sum()
-        # What lies outside is lost: it piles up at the ends, where no one can tell it apart.
-        lost = float(((values < low) | (values > high)).float().mean())
-        return float((meant * (meant / said).log()).sum()) + lost
-
-    return _least(values, divergence)
+def clipped_range(how: ActivationRange, kept: Sequence[Tensor]) -> tuple[float, float]:
+    """Return the range that a method chooses, before any margin; parameters as of `activation_range`."""
+    return _METHODS[type(how)](how, kept)
 
 
-def _least(values: Tensor, cost: Callable[[float, float], float]) -> tuple[float, float]:
-    """Shrink one end after the other while it pays; 0 always has a level."""
-    low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
-    high = min(((cost(low, high * float(s)), high * float(s)) for s in _SHARES), key=lambda pair: pair[0])[1]
-    low = min(((cost(low * float(s), high), low * float(s)) for s in _SHARES), key=lambda pair: pair[0])[1]
-    return low, high
+def margin_for(values: int) -> float:
+    """Return the factor by which the range of an 8-bit activation exceeds what calibration saw.
 
-
-def _rounded(values: Tensor, low: float, high: float) -> Tensor:
-    step = max((high - low) / (_LEVELS - 1), 1e-12)
-    zero = round(-low / step)
-    return ((values / step).round() + zero).clamp(0, _LEVELS - 1).sub(zero).mul(step)
-
-
-def _smeared(values: Tensor, low: float, high: float) -> Tensor:
-    """Return the values rounded, and each spread over its step, as a histogram of levels stands for a density."""
-    step = max((high - low) / (_LEVELS - 1), 1e-12)
-    place = torch.linspace(-0.5, 0.5, values.numel())
-    spread = place[torch.randperm(values.numel(), generator=torch.Generator().manual_seed(0))]
-    return _rounded(values, low, high) + spread * step
-
-
-RANGES: Final[Mapping[Range, Callable[[Sequence[Tensor]], tuple[float, float]]]] = {
-    Range.MIN_MAX: _everything,
-    Range.PERCENTILE: _percentile,
-    Range.MSE: _least_squares,
-    Range.ENTROPY: _least_divergence,
-}
-"""From what is kept of each calibration sample, one dimension, to the lowest and highest value that has a level."""
-
-SHIPPED: Final = Range.PERCENTILE
-"""How artifacts are built: a few values in a thousand are clipped, and all others are rounded to finer steps."""
-
-
-@cache
-def places(values: int, most: int = KEPT) -> Tensor:
-    """Return which values of a flat tensor are kept, in order.
-
-    One is drawn from each of as many equal stretches. Even steps would meet the same columns of a map in every row:
-    1024 of a map 512 wide see nothing but its left edge.
+    A feature map has tens of thousands of values in each sample, and few of a new photo's values lie beyond them. A
+    conditioning vector has dozens: a new photo's values often exceed them, and clipping one of them distorts the whole
+    picture. A margin of a half costs such a vector less than one bit; for feature maps it would cost as much and gain
+    nothing.
 
     Parameters
     ----------
     values
-        Elements of the tensor.
+        Number of elements of the activation in one sample.
+
+    Returns
+    -------
+    float
+        1.5 below 1024 values, else 1.
+    """
+    return _SMALL_TENSOR_MARGIN if values < _SMALL_TENSOR else 1.0
+
+
+def with_margin(low: float, high: float, factor: float) -> tuple[float, float]:
+    """Return a range that contains 0, both ends multiplied by a factor."""
+    return min(low, 0) * factor, max(high, 0) * factor
+
+
+@cache
+def sampled_indices(values: int, most: int = SAMPLED_VALUES) -> Tensor:
+    """Return which elements of a flat tensor are kept, in ascending order.
+
+    One element is drawn at random from each of ``most`` equal intervals. A constant stride would hit the same columns
+    of a feature map in every row: 1024 elements of a map 512 wide would all come from its left edge.
+
+    Parameters
+    ----------
+    values
+        Number of elements of the tensor.
     most
-        As many are kept.
+        How many are kept.
 
     Returns
     -------
     Tensor
-        Indices, int64, the same ones every time; of all elements where there are no more.
+        Indices, int64, the same in every call; all indices where the tensor has no more than ``most`` elements.
     """
     if values <= most:
         return torch.arange(values)
@@ -121,62 +100,68 @@ def places(values: int, most: int = KEPT) -> Tensor:
     return torch.from_numpy(np.minimum(drawn.astype(np.int64), values - 1))
 
 
-def range_of(choose: Range, kept: Sequence[Tensor], values: int) -> tuple[float, float]:
-    """Return the range of an activation.
-
-    Parameters
-    ----------
-    choose
-        How.
-    kept
-        Values of each calibration sample, one dimension, its extremes among them.
-    values
-        Elements of the activation in one sample.
-
-    Returns
-    -------
-    tuple of float
-        Lowest and highest value that has a level, 0 between them, with the room that few values need.
-    """
-    low, high = RANGES[choose](kept)
-    return widened(low, high, room_for(values))
+def _min_max(_how: MinMax, samples: Sequence[Tensor]) -> tuple[float, float]:
+    return min(float(values.min()) for values in samples), max(float(values.max()) for values in samples)
 
 
-def _weighed(samples: Sequence[Tensor]) -> Tensor:
+def _percentile(how: Percentile, samples: Sequence[Tensor]) -> tuple[float, float]:
+    ends = torch.tensor([1 - how.percent / 100, how.percent / 100])
+    lows, highs = zip(*(torch.quantile(values, ends).tolist() for values in samples), strict=True)
+    return min(lows), max(highs)
+
+
+def _mse(_how: Mse, samples: Sequence[Tensor]) -> tuple[float, float]:
+    values = _subsampled(samples)
+    return _search(values, lambda low, high: float((_fake_quantized(values, low, high) - values).square().mean()))
+
+
+def _entropy(_how: Entropy, samples: Sequence[Tensor]) -> tuple[float, float]:
+    bottom, top = _min_max(MinMax(), samples)
+    values = _subsampled(samples)
+
+    def divergence(low: float, high: float) -> float:
+        quantized, expected = (
+            torch.histc(v, _BINS, bottom, top) + 1e-3 for v in (_dithered(values, low, high), values.clamp(low, high))
+        )
+        expected, quantized = expected / expected.sum(), quantized / quantized.sum()
+        # Clipped values pile up in the end bins of both histograms, where the divergence does not see them.
+        clipped = float(((values < low) | (values > high)).float().mean())
+        return float((expected * (expected / quantized).log()).sum()) + clipped
+
+    return _search(values, divergence)
+
+
+def _search(values: Tensor, cost: Callable[[float, float], float]) -> tuple[float, float]:
+    """Shrink the upper, then the lower end to the share with the lowest cost; 0 always stays inside."""
+    low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+    high = min(((cost(low, high * float(s)), high * float(s)) for s in _SHARES), key=lambda pair: pair[0])[1]
+    low = min(((cost(low * float(s), high), low * float(s)) for s in _SHARES), key=lambda pair: pair[0])[1]
+    return low, high
+
+
+def _fake_quantized(values: Tensor, low: float, high: float) -> Tensor:
+    scale = max((high - low) / (_LEVELS - 1), 1e-12)
+    zero_point = round(-low / scale)
+    return ((values / scale).round() + zero_point).clamp(0, _LEVELS - 1).sub(zero_point).mul(scale)
+
+
+def _dithered(values: Tensor, low: float, high: float) -> Tensor:
+    """Return quantized values, each moved uniformly within its step: a density that histograms can compare."""
+    scale = max((high - low) / (_LEVELS - 1), 1e-12)
+    offsets = torch.linspace(-0.5, 0.5, values.numel())
+    shuffled = offsets[torch.randperm(values.numel(), generator=torch.Generator().manual_seed(0))]
+    return _fake_quantized(values, low, high) + shuffled * scale
+
+
+def _subsampled(samples: Sequence[Tensor]) -> Tensor:
     values = torch.cat(list(samples))
-    return torch.cat([values[places(len(values), _WEIGHED)], torch.tensor(_everything(samples))])
+    extremes = torch.tensor(_min_max(MinMax(), samples))
+    return torch.cat([values[sampled_indices(len(values), _SEARCHED_VALUES)], extremes])
 
 
-HEADROOM: Final = 2.0
-"""How far 16-bit ranges reach beyond what calibration saw: of 16 bits it costs one.
-
-A value beyond its range is clipped, and a decoder meets such values in any text that is longer than those seen.
-"""
-
-_FEW: Final = 1024
-_ROOM: Final = 1.5
-
-
-def room_for(values: int) -> float:
-    """Return how much wider than what was seen the range of an 8-bit activation must be.
-
-    A map of features shows tens of thousands of values in each sample, and few of the next photo's lie beyond them. A
-    vector that conditions a network shows dozens: the next photo's are often beyond, and are clipped for all of the
-    picture. Half as much again costs such a vector less than a bit, and maps do without it: they would pay as much.
-
-    Parameters
-    ----------
-    values
-        Elements of the activation in one sample.
-
-    Returns
-    -------
-    float
-        What both ends of its range are multiplied by: 1.5 below 1024 values, else 1.
-    """
-    return _ROOM if values < _FEW else 1.0
-
-
-def widened(low: float, high: float, room: float) -> tuple[float, float]:
-    """Return a range that holds 0, each end ``room`` times as far from it."""
-    return min(low, 0) * room, max(high, 0) * room
+_METHODS: Final[Mapping[type, Callable[[Any, Sequence[Tensor]], tuple[float, float]]]] = {
+    MinMax: _min_max,
+    Percentile: _percentile,
+    Mse: _mse,
+    Entropy: _entropy,
+}

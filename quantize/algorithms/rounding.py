@@ -1,64 +1,40 @@
-"""How the weights of linear layers become integers: how many bits each has, and what is known of its inputs."""
+"""Weights of linear layers as integers: which layers, how many bits each, and the rounding that a scheme names."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
-from torch import nn
+from torch import Tensor, nn
 
-from pocketcrafter.quantize.algorithms.blocks import BLOCK, Blocks, nearest
+from pocketcrafter.quantize.algorithms.blocks import Blocks, IntegerFormat, round_to_nearest
 from pocketcrafter.quantize.algorithms.gptq import round_gptq
 from pocketcrafter.quantize.algorithms.hessians import Hessians
+from pocketcrafter.quantize.config import Gptq, GroupedWeights, Rounding
 from pocketcrafter.quantize.modules import check_modules, is_within
 from pocketcrafter.runtime.errors import ConfigError
 
-BITS: Final = (2, 4, 8)
-"""Bits that a weight may have; not every target has them all."""
+NO_HESSIANS: Final[Hessians] = {}
 
 
-@dataclass(frozen=True)
-class Guidance:
-    """What a recipe and the calibration say about rounding weights.
-
-    Attributes
-    ----------
-    hessians
-        Of the layers' inputs: such a layer is rounded by GPTQ, any other to the nearest level.
-    bits
-        Bits of single modules, with everything below them; the precision's own everywhere else.
-    """
-
-    hessians: Hessians = field(default_factory=dict)
-    bits: Mapping[str, int] = field(default_factory=dict)
-
-
-NEAREST: Final = Guidance()
-"""Nothing is known: every weight goes to the nearest level."""
-
-
-def blocks_of(
+def round_linears(
     model: nn.Module,
-    bits: int,
-    guidance: Guidance,
-    keep_fp32: tuple[str, ...] = (),
+    scheme: GroupedWeights,
+    hessians: Hessians = NO_HESSIANS,
     *,
-    positive: bool = False,
-    brief: bool = False,
+    positive_scales: bool = False,
+    bfloat16_scales: bool = False,
 ) -> dict[str, Blocks]:
-    """Round the weights of linear layers whose inputs are whole blocks.
+    """Round the weights of linear layers whose number of inputs is a multiple of the group size.
 
     Parameters
     ----------
     model
-        Left as it is.
-    bits
-        Of layers that the guidance says nothing about.
-    guidance
-        How to round.
-    keep_fp32
-        Qualified names of modules that stay float32 with everything below them.
-    positive, brief
-        What scales must be; as in :func:`pocketcrafter.quantize.algorithms.blocks.nearest`.
+        Not modified.
+    scheme
+        Bits, group size and rounding.
+    hessians
+        Of the layers that GPTQ rounds, by the layers' qualified names; other layers are rounded to nearest.
+    positive_scales, bfloat16_scales
+        As in :class:`pocketcrafter.quantize.algorithms.blocks.IntegerFormat`.
 
     Returns
     -------
@@ -68,31 +44,45 @@ def blocks_of(
     Raises
     ------
     ConfigError
-        If there is no layer to quantize, or the guidance names no module or bits that do not exist.
+        If no layer is left to quantize, or the scheme names a module that the model does not have.
     """
-    check_modules(model, tuple(guidance.bits), "weight_bits")
-    if wrong := [f"{name}: {n}" for name, n in guidance.bits.items() if n not in BITS]:
-        raise ConfigError(f"weight_bits: {', '.join(wrong)}; weights have 2, 4 or 8 bits.")
+    check_modules(model, tuple(scheme.module_bits), "weight_bits")
     made = {}
     for name, module in model.named_modules():
-        if not isinstance(module, nn.Linear) or module.in_features % BLOCK or is_within(name, keep_fp32):
+        if not isinstance(module, nn.Linear) or module.in_features % scheme.group_size:
             continue
-        wanted = bits_for(name, bits, guidance.bits)
-        weight = module.weight.detach()
-        hessian = guidance.hessians.get(name)
-        made[name] = (
-            nearest(weight, wanted, positive=positive, brief=brief)
-            if hessian is None
-            else round_gptq(weight, hessian, wanted, positive=positive, brief=brief)
-        )
+        if is_within(name, scheme.keep_fp32):
+            continue
+        bits = bits_for(name, scheme.bits, scheme.module_bits)
+        integers = IntegerFormat(bits, scheme.group_size, positive_scales, bfloat16_scales)
+        made[name] = round_weight(module.weight.detach(), integers, scheme.rounding, hessians.get(name))
     if not made:
         raise ConfigError(
-            f"{type(model).__name__} has no linear layer of whole blocks of {BLOCK} inputs that keep_fp32 leaves to "
-            "quantize: keep fewer modules, or build it in fp32."
+            f"{type(model).__name__} has no linear layer with a multiple of {scheme.group_size} inputs that keep_fp32 "
+            "leaves to quantize: keep fewer modules, choose a smaller group size, or build it in fp32."
         )
     return made
 
 
-def bits_for(name: str, bits: int, special: Mapping[str, int]) -> int:
-    """Return the bits of a layer: those of the first named module that it lies in, or the usual ``bits``."""
-    return next((n for above, n in special.items() if is_within(name, (above,))), bits)
+def round_weight(weight: Tensor, integers: IntegerFormat, rounding: Rounding, hessian: Tensor | None) -> Blocks:
+    """Round a matrix by GPTQ where that is asked for and a Hessian is there, else to nearest.
+
+    Parameters
+    ----------
+    weight
+        ``(N, K)``, floating; K a multiple of the group size.
+    integers
+        Levels and scales to round to.
+    rounding
+        The method.
+    hessian
+        Mean of ``x·xᵀ`` over the layer's inputs, ``(K, K)``, where it is known.
+    """
+    if isinstance(rounding, Gptq) and hessian is not None:
+        return round_gptq(weight, hessian, integers, rounding.damping)
+    return round_to_nearest(weight, integers)
+
+
+def bits_for(name: str, bits: int, module_bits: Mapping[str, int]) -> int:
+    """Return the bits of a layer: those of the first named module that contains it, or else ``bits``."""
+    return next((n for above, n in module_bits.items() if is_within(name, (above,))), bits)

@@ -1,4 +1,4 @@
-"""Stores float32 weights that float16 holds exactly in half the bytes."""
+"""Stores float32 weights that float16 holds exactly as float16, in half the bytes."""
 
 from typing import Final
 
@@ -6,20 +6,20 @@ import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-_LEAST: Final = 256
-"""Elements; a name and a node cost more than smaller ones save."""
+_MIN_ELEMENTS: Final = 256
+"""For smaller weights the name and the extra node cost more than is saved."""
 
 
-def stored_in_halves(model: ModelProto) -> ModelProto:
-    """Return a model whose weights lie in float16 where that loses nothing, each with a cast back beside it.
+def with_float16_storage(model: ModelProto) -> ModelProto:
+    """Return a model whose weights are stored as float16, followed by a `Cast`, wherever that loses nothing.
 
-    ONNX Runtime works the casts out when it opens the model: the network computes in float32, as before, and bit for
-    bit the same. Weights that were trained or kept in float16 all qualify.
+    ONNX Runtime folds the casts when it loads the model: the network computes in float32 as before, bit for bit. All
+    weights that were trained or stored in float16 qualify.
 
     Parameters
     ----------
     model
-        With its weights inside; left as it is.
+        With its weights inside; not modified.
     """
     made = ModelProto()
     made.CopyFrom(model)
@@ -29,12 +29,12 @@ def stored_in_halves(model: ModelProto) -> ModelProto:
             continue
         weights = numpy_helper.to_array(initializer)
         with np.errstate(over="ignore"):
-            halves = weights.astype(np.float16)
-        if weights.size < _LEAST or not np.array_equal(halves, weights):
+            float16 = weights.astype(np.float16)
+        if weights.size < _MIN_ELEMENTS or not np.array_equal(float16, weights):
             continue
         name = initializer.name
         stored = f"{name}.float16"
-        initializer.CopyFrom(numpy_helper.from_array(halves, stored))
+        initializer.CopyFrom(numpy_helper.from_array(float16, stored))
         casts.append(helper.make_node("Cast", [stored], [name], name=f"{name}.cast", to=TensorProto.FLOAT))
     nodes = [*casts, *made.graph.node]
     del made.graph.node[:]

@@ -1,4 +1,4 @@
-"""What rewriting an ONNX graph needs: who makes a value, who reads it, and what nobody needs any more."""
+"""ONNX graphs: producers and consumers of values, the torch modules that nodes come from, pruning and saving."""
 
 import ast
 from collections import defaultdict
@@ -20,17 +20,17 @@ Readers = dict[str, list[NodeProto]]
 
 
 def constants_of(graph: GraphProto) -> dict[str, TensorProto]:
-    """Return the graph's constants by name, themselves and no copies."""
+    """Return the graph's initializers by name; the objects themselves, not copies."""
     return {tensor.name: tensor for tensor in graph.initializer}
 
 
 def makers_of(graph: GraphProto) -> dict[str, NodeProto]:
-    """Return the node that makes each value."""
+    """Return the node that produces each value."""
     return {name: node for node in graph.node for name in node.output}
 
 
 def readers_of(graph: GraphProto) -> Readers:
-    """Return the nodes that read each value, in order; none for what only leaves the graph."""
+    """Return the nodes that consume each value, in graph order; graph outputs are not counted as consumers."""
     readers: Readers = defaultdict(list)
     for node in graph.node:
         for name in node.input:
@@ -39,15 +39,15 @@ def readers_of(graph: GraphProto) -> Readers:
 
 
 def only_reader(node: NodeProto | None, kind: str, readers: Readers) -> NodeProto | None:
-    """Return the one node that reads another's output, if it is of a kind; nothing for no node."""
+    """Return the single consumer of a node's output if it has the given operator type; `None` for no node."""
     found = [] if node is None else readers[node.output[0]]
     return found[0] if len(found) == 1 and found[0].op_type == kind else None
 
 
 def keep_needed(graph: GraphProto, nodes: Sequence[NodeProto]) -> None:
-    """Put nodes, in order, in the place of a graph's, without those that lead to none of its outputs.
+    """Replace a graph's nodes by those given, in order, without the ones that lead to no graph output.
 
-    ONNX Runtime would run them: it takes every node for one that somebody wants.
+    ONNX Runtime does not remove dead nodes that rewriting leaves behind: it would run them.
     """
     needed = {output.name for output in graph.output}
     kept: list[NodeProto] = []
@@ -72,15 +72,33 @@ def drop_unused(graph: GraphProto) -> None:
     graph.initializer.extend(kept)
 
 
+def module_of(node: NodeProto) -> str:
+    """Return the qualified name of the torch module that a node comes from; empty for the root or an unknown one."""
+    scopes = _scopes(node)
+    return scopes[-2] if len(scopes) > 1 else ""
+
+
+def inside(node: NodeProto, modules: tuple[str, ...]) -> bool:
+    """Whether a node comes from one of the torch modules, or from one below them."""
+    return any(is_within(scope, modules) for scope in _scopes(node)[:-1])
+
+
+def _scopes(node: NodeProto) -> list[str]:
+    for entry in node.metadata_props:
+        if entry.key == _SCOPES:
+            return list(ast.literal_eval(entry.value))
+    return []
+
+
 def save_stripped(model: onnx.ModelProto, out: Path) -> None:
-    """Write a model without the exporter's metadata, whole or not at all."""
+    """Write a model without the exporter's metadata, atomically."""
     strip_metadata(model)
     with replacing(out) as temporary:
         onnx.save(model, temporary)
 
 
 def strip_metadata(model: onnx.ModelProto) -> None:
-    """Remove what exporters note beside the computation: stack traces, source paths, module names."""
+    """Remove, in place, what exporters record beside the computation: stack traces, source paths, module names."""
     for node in model.graph.node:
         node.doc_string = ""
         del node.metadata_props[:]
@@ -90,22 +108,3 @@ def strip_metadata(model: onnx.ModelProto) -> None:
     model.graph.doc_string = model.doc_string = ""
     del model.graph.metadata_props[:]
     del model.metadata_props[:]
-
-
-def module_of(node: onnx.NodeProto) -> str:
-    """Return the qualified name of the torch module that a node comes from; empty for the root or an unknown one."""
-    scopes = _scopes(node)
-    return scopes[-2] if len(scopes) > 1 else ""
-
-
-def _scopes(node: onnx.NodeProto) -> list[str]:
-    for entry in node.metadata_props:
-        if entry.key == _SCOPES:
-            return list(ast.literal_eval(entry.value))
-    return []
-
-
-def inside(node: onnx.NodeProto, modules: tuple[str, ...]) -> bool:
-    """Whether a node comes from one of the torch modules, or from one below them."""
-    scopes = _scopes(node)[:-1]
-    return any(is_within(scope, modules) for scope in scopes)

@@ -1,4 +1,4 @@
-"""Weight-only quantization of ONNX models for ONNX Runtime's MatMulNBits: 2, 4 or 8 bits, in blocks."""
+"""Weight-only quantization of ONNX models as ONNX Runtime's ``MatMulNBits``: 2, 4 or 8 bits, one scale per group."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -9,78 +9,79 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from pocketcrafter.quantize.algorithms.blocks import BLOCK, Blocks, nearest, packed, unpacked
+from pocketcrafter.quantize.algorithms.blocks import GROUP_SIZE, Blocks, IntegerFormat, packed, unpacked
+from pocketcrafter.quantize.algorithms.hessians import Hessians
+from pocketcrafter.quantize.algorithms.rounding import NO_HESSIANS, bits_for, round_weight
+from pocketcrafter.quantize.config import WeightOnly
 from pocketcrafter.quantize.onnx.graph import constants_of, drop_unused, inside, makers_of, module_of
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.errors import ConfigError, ShapeMismatchError
+from pocketcrafter.runtime.errors import ConfigError
 
 JOINED: Final = "+"
-"""Between the names of layers that are one product."""
+"""Joins the names of layers that became one product."""
 
 _OPERATOR: Final = "MatMulNBits"
 _DOMAIN: Final = "com.microsoft"
 _CAST: Final = "Cast"
-_INTEGERS: Final = 4
-"""ONNX Runtime's accuracy level for products of integers: activations are rounded to INT8 as they come, block by block.
+_INT8_ACTIVATIONS: Final = 4
+"""ONNX Runtime's accuracy level for integer products: activations are rounded to INT8 at run time, group by group.
 
-In float32 every weight is decoded for every word, and the decoder takes three times as long.
+With float32 products every weight is dequantized for every token, and the decoder takes three times as long.
 """
-_FLOATS: Final = 1
-"""The level for products in float32."""
+_FLOAT32_ACTIVATIONS: Final = 1
+"""ONNX Runtime's accuracy level for float32 products."""
 
 
-def quantize_linears(
-    model: onnx.ModelProto,
-    bits: int,
-    keep_fp32: tuple[str, ...] = (),
-    rounded: Mapping[str, Blocks] | None = None,
+def quantize_matmul_nbits(
+    model: onnx.ModelProto, scheme: WeightOnly, hessians: Hessians = NO_HESSIANS
 ) -> onnx.ModelProto:
-    """Quantize the weights of linear layers, to the nearest level where nothing better is given.
+    """Quantize the weights of linear layers without bias.
 
     Parameters
     ----------
     model
-        A model that ``torch.onnx.export(..., dynamo=True)`` wrote; left as it is.
-    bits
-        2, 4 or 8.
-    keep_fp32
-        Qualified names of torch modules whose weights stay float32.
-    rounded
-        Levels that were chosen already, by the torch module's name; their bits may be others.
+        Written by ``torch.onnx.export(..., dynamo=True)``; not modified.
+    scheme
+        Bits, group size and rounding, and modules that stay float32.
+    hessians
+        Of the layers that GPTQ rounds, by the torch modules' qualified names; other layers are rounded to nearest.
 
     Returns
     -------
     onnx.ModelProto
-        The model with ``MatMulNBits`` in place of every linear layer without bias whose input is a multiple of `BLOCK`.
-        Layers with one input and equal bits are one product, named after all of them with `JOINED` between: starting
-        each by itself takes as long as half of what it computes.
+        With ``MatMulNBits`` in place of every linear layer without bias whose number of inputs is a multiple of the
+        group size. Layers with one input and equal bits become one product, named after all of them with `JOINED`
+        between: starting a product takes half as long as computing it.
 
     Raises
     ------
     ConfigError
-        If there is no layer to quantize.
+        If there is no layer to quantize, or the scheme gives bits to a module that no layer lies in.
     """
     made = onnx.ModelProto()
     made.CopyFrom(model)
     graph = made.graph
     weights = constants_of(graph)
-    chosen = [node for node in linear_nodes(made) if not inside(node, keep_fp32)]
+    chosen = [node for node in linear_nodes(made, scheme.group_size) if not inside(node, scheme.keep_fp32)]
     if not chosen:
         raise ConfigError("No linear layer is left to quantize: keep fewer modules in float32, or build it in fp32.")
+    if unknown := [name for name in scheme.module_bits if not any(inside(node, (name,)) for node in chosen)]:
+        raise ConfigError(f"weight_bits names no module with a layer to quantize: {', '.join(unknown)}.")
     makers = makers_of(graph)
-    dear = next((node.name for node in chosen if _reads_product(node, makers, weights)), None)
+    outlier_layer = next((node.name for node in chosen if _reads_product(node, makers, weights)), None)
     alike: dict[tuple[object, ...], list[tuple[onnx.NodeProto, Blocks]]] = defaultdict(list)
     for node in chosen:
-        weight = numpy_helper.to_array(weights[node.input[1]])
-        blocks = (rounded or {}).get(module_of(node)) or nearest(torch.tensor(weight), bits, brief=True)
-        if blocks.levels.shape != weight.shape:
-            raise ShapeMismatchError(f"{node.name}: levels of {tuple(blocks.levels.shape)} for {weight.shape} weights.")
-        alike[node.input[0], blocks.bits, blocks.short, node.name == dear].append((node, blocks))
+        name, weight = module_of(node), torch.tensor(numpy_helper.to_array(weights[node.input[1]]))
+        bits = bits_for(name, scheme.bits, scheme.module_bits)
+        integers = IntegerFormat(bits, scheme.group_size, bfloat16_scales=True)
+        blocks = round_weight(weight, integers, scheme.rounding, hessians.get(name))
+        alike[node.input[0], bits, blocks.has_float16_scales, node.name == outlier_layer].append((node, blocks))
     nodes: dict[str, list[onnx.NodeProto]] = {node.name: [] for node in chosen}
     casts: list[onnx.NodeProto] = []
     for layers in alike.values():
         first = layers[0][0].name
-        cast, nodes[first] = _product(graph, layers, _FLOATS if first == dear else _INTEGERS)
+        accuracy = _FLOAT32_ACTIVATIONS if first == outlier_layer else _INT8_ACTIVATIONS
+        cast, nodes[first] = _product(graph, layers, accuracy)
         casts += cast
     rest = [*casts, *(made for node in graph.node for made in nodes.get(node.name, [node]))]
     del graph.node[:]
@@ -94,18 +95,19 @@ def quantize_linears(
 def _product(
     graph: onnx.GraphProto, layers: Sequence[tuple[onnx.NodeProto, Blocks]], accuracy: int
 ) -> tuple[list[onnx.NodeProto], list[onnx.NodeProto]]:
-    """Store the weights of layers alike; return what reads them, and what computes the layers' outputs."""
+    """Store the weights of layers with one input as one matrix; return casts of its scales, and the product's nodes."""
     all_of, made = [node for node, _ in layers], [blocks for _, blocks in layers]
     blocks = Blocks(torch.cat([one.levels for one in made]), torch.cat([one.scales for one in made]), made[0].bits)
     rows, columns = blocks.levels.shape
     name, outputs = JOINED.join(node.name for node in all_of), [node.output[0] for node in all_of]
     levels, scales, whole = f"{name}.levels", f"{name}.scales", f"{name}.whole"
-    packs = packed(blocks).reshape(rows, -1, BLOCK * blocks.bits // 8)
+    size = blocks.group_size
+    packs = packed(blocks).reshape(rows, -1, size * blocks.bits // 8)
     steps = blocks.scales.numpy().reshape(-1)
     graph.initializer.append(numpy_helper.from_array(packs, levels))
     casts, splits = [], []
-    if blocks.short:
-        # The operator takes scales of its input's type: ONNX Runtime widens them once, when it loads the model.
+    if blocks.has_float16_scales:
+        # The operator needs scales of its input's type: ONNX Runtime folds the cast once, when it loads the model.
         graph.initializer.append(numpy_helper.from_array(steps.astype(np.float16), f"{scales}.short"))
         casts = [helper.make_node(_CAST, [f"{scales}.short"], [scales], name=f"{scales}.cast", to=TensorProto.FLOAT)]
     else:
@@ -115,7 +117,7 @@ def _product(
         graph.initializer.append(numpy_helper.from_array(parts, f"{name}.parts"))
         splits = [helper.make_node("Split", [whole, f"{name}.parts"], outputs, name=f"{name}.split", axis=-1)]
         outputs = [whole]
-    facts = {"K": columns, "N": rows, "bits": blocks.bits, "block_size": BLOCK, "accuracy_level": accuracy}
+    facts = {"K": columns, "N": rows, "bits": blocks.bits, "block_size": size, "accuracy_level": accuracy}
     product = helper.make_node(
         _OPERATOR, [all_of[0].input[0], levels, scales], outputs, name=name, domain=_DOMAIN, **facts
     )
@@ -126,20 +128,21 @@ def _product(
 def _reads_product(
     node: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto], constants: Mapping[str, onnx.TensorProto]
 ) -> bool:
-    """Say whether a layer's input is one activation times another, as after a gate.
+    """Whether a layer's input is the product of two activations, as in a gated feed-forward network.
 
-    The first such layer of a language model makes its few massive activations (Sun et al., COLM 2024) from products
-    that reach far beyond their block: in integers it alone costs the shipped decoder 7 dB. The other three cost
-    nothing, and in float32 would take half as much time again.
+    The first such layer of a language model produces its few massive activations (Sun et al., COLM 2024) from inputs
+    with outliers far beyond the rest of their group: INT8 activations in this one layer cost the shipped decoder 7 dB.
+    The other gated layers lose nothing, and in float32 would take half as much time again.
     """
     maker = makers.get(node.input[0])
     return maker is not None and maker.op_type == "Mul" and not constants.keys() & set(maker.input)
 
 
 def decoded(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return an equal model of plain float32 products: its weights read back from their blocks, independently.
+    """Return the model with float32 products of dequantized weights in place of every ``MatMulNBits``.
 
-    What ONNX Runtime computes from the quantized model is held against this one.
+    It is the reference that ONNX Runtime's own kernels are compared with, so its weights are read back from the packed
+    levels, not from what they were packed from.
     """
     made = onnx.ModelProto()
     made.CopyFrom(model)
@@ -161,9 +164,9 @@ def decoded(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def matrices_of(model: onnx.ModelProto) -> dict[str, FloatArray]:
-    """Return the weights that the levels of every ``MatMulNBits`` stand for, ``(N, K)``, float32, by its node's name.
+    """Return the dequantized weights of every ``MatMulNBits``, ``(N, K)``, float32, by its node's name.
 
-    Levels are counted from the lowest, as the operator does without zero points.
+    Levels are stored as unsigned integers around the middle, which is the operator's default zero point.
     """
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     casts = [n for n in model.graph.node if n.op_type == _CAST and n.input[0] in stored]
@@ -179,16 +182,19 @@ def matrices_of(model: onnx.ModelProto) -> dict[str, FloatArray]:
     return made
 
 
-def linear_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """Return the nodes that `quantize_linears` takes: layers without bias, with constant weights of whole blocks."""
+def linear_nodes(model: onnx.ModelProto, group_size: int = GROUP_SIZE) -> list[onnx.NodeProto]:
+    """Return the nodes that are quantized: linear layers without bias, with constant weights of whole groups."""
     weights = constants_of(model.graph)
-    return [node for node in model.graph.node if _is_linear(node, weights)]
+    return [node for node in model.graph.node if _is_linear(node, weights, group_size)]
 
 
-def _is_linear(node: onnx.NodeProto, weights: Mapping[str, onnx.TensorProto]) -> bool:
-    """Whether a node is ``x · Wᵀ`` with a constant ``W`` of whole blocks, as layers without bias are exported."""
+def _is_linear(node: onnx.NodeProto, weights: Mapping[str, onnx.TensorProto], group_size: int) -> bool:
+    """Whether a node is ``x · Wᵀ`` with a constant ``W``, as torch exports linear layers without bias."""
     if node.op_type != "Gemm" or len([name for name in node.input if name]) != 2 or node.input[1] not in weights:
         return False
-    facts = {a.name: a for a in node.attribute}
-    plain = ("alpha" not in facts or facts["alpha"].f == 1) and not ("transA" in facts and facts["transA"].i)
-    return plain and "transB" in facts and facts["transB"].i == 1 and weights[node.input[1]].dims[1] % BLOCK == 0
+    attributes = {a.name: a for a in node.attribute}
+    scaled = "alpha" in attributes and attributes["alpha"].f != 1
+    transposed = "transA" in attributes and attributes["transA"].i
+    if scaled or transposed or "transB" not in attributes or attributes["transB"].i != 1:
+        return False
+    return bool(weights[node.input[1]].dims[1] % group_size == 0)

@@ -1,7 +1,7 @@
 """Static INT8 quantization of ONNX models for ONNX Runtime: QDQ pairs, per-channel weights, per-tensor activations."""
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -9,64 +9,63 @@ import onnx
 from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
 
-from pocketcrafter.quantize.algorithms.ranges import SHIPPED, Range
-from pocketcrafter.quantize.onnx.graph import WEIGHTED, inside, makers_of, save_stripped
+from pocketcrafter.quantize.calibration import Calibration
+from pocketcrafter.quantize.config import MinMax, StaticInt8
+from pocketcrafter.quantize.onnx.graph import WEIGHTED, inside, makers_of, strip_metadata
 from pocketcrafter.quantize.onnx.ranges import activation_ranges, activation_sizes
-from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.errors import ConfigError
 
 _JOINING: Final = frozenset({"Add", "Mul"})
-_ORDERING: Final = frozenset({"Reshape", "DepthToSpace", "Transpose", "Flatten"})
-_MOVING: Final = _ORDERING | {"MaxPool", "Slice"}
+_RESHAPING: Final = frozenset({"Reshape", "DepthToSpace", "Transpose", "Flatten"})
+_MOVING: Final = _RESHAPING | {"MaxPool", "Slice"}
 _REMOVABLE: Final = frozenset({"Relu", "Clip"})
 _PASSING: Final = _MOVING | _REMOVABLE | {"HardSwish"}
 
 
-def quantize_onnx(
-    fp32_onnx: Path,
-    calibration: Sequence[Mapping[str, FloatArray]],
-    out: Path,
-    *,
-    keep_fp32: tuple[str, ...] = (),
+def quantize_qdq(
+    model: onnx.ModelProto,
+    scheme: StaticInt8,
+    calibration: Calibration,
     progress: Callable[[int, int], None] | None = None,
-) -> None:
+) -> onnx.ModelProto:
     """Quantize weights and activations of an ONNX model to INT8.
 
     The same layers become INT8 as in :func:`pocketcrafter.quantize.torch.pt2e.quantize_static`: those with weights, and
-    additions and multiplications whose operands all come from INT8 layers. Ranges are chosen as there: from minimum to
-    maximum for the model's inputs, by percentile for every other activation.
+    additions and multiplications whose operands all come from INT8 layers. Activation ranges are chosen as there.
 
     Parameters
     ----------
-    fp32_onnx
-        A model that ``torch.onnx.export(..., dynamo=True)`` wrote, with static shapes.
+    model
+        Written by ``torch.onnx.export(..., dynamo=True)``, with static shapes; not modified.
+    scheme
+        The range method, and modules that stay float32.
     calibration
-        At least one sample of float32 inputs, by name.
-    out
-        Where the quantized model goes, without the exporter's metadata (which holds paths of the building machine);
-        written under a temporary name first.
-    keep_fp32
-        Qualified names of torch modules that stay float32 with everything below them.
+        At least one sample.
     progress
         Called with samples read and samples in all.
+
+    Returns
+    -------
+    onnx.ModelProto
+        Without the exporter's metadata, which holds paths of the building machine.
 
     Raises
     ------
     ConfigError
-        If there is no calibration sample, or nothing is left to quantize.
+        If there is no calibration sample, or no layer is left to quantize.
     """
-    if not calibration:
+    if not calibration.samples:
         raise ConfigError("Static quantization needs calibration samples: give at least one (32 are usual).")
-    model = onnx.load(fp32_onnx)
-    nodes = int8_nodes(model, keep_fp32)
+    nodes = int8_nodes(model, scheme.keep_fp32)
     if not nodes:
-        raise ConfigError(f"{fp32_onnx}: no layer is left to quantize; keep fewer modules in float32, or build fp32.")
-    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
-        temporary, ranges = Path(folder) / out.name, Path(folder) / "ranges.json"
-        _write_ranges(model, fp32_onnx, calibration, ranges, progress)
+        raise ConfigError("No layer is left to quantize; keep fewer modules in float32, or build fp32.")
+    with tempfile.TemporaryDirectory(prefix="pocketcrafter-qdq-") as name:
+        source, made, ranges = (Path(name) / file for file in ("fp32.onnx", "int8.onnx", "ranges.json"))
+        onnx.save(model, source)
+        _write_ranges(model, source, scheme, calibration, ranges, progress)
         quantize_static(
-            fp32_onnx,
-            temporary,
+            source,
+            made,
             calibration_cache_path=ranges,
             quant_format=QuantFormat.QDQ,
             per_channel=True,
@@ -75,24 +74,27 @@ def quantize_onnx(
             calibrate_method=CalibrationMethod.MinMax,
             nodes_to_quantize=nodes,
         )
-        save_stripped(onnx.load(temporary), out)
+        quantized = onnx.load(made)
+    strip_metadata(quantized)
+    return quantized
 
 
 def _write_ranges(
     model: onnx.ModelProto,
     stored: Path,
-    calibration: Sequence[Mapping[str, FloatArray]],
+    scheme: StaticInt8,
+    calibration: Calibration,
     out: Path,
     progress: Callable[[int, int], None] | None,
 ) -> None:
-    """Write what the activations of a stored model range over, where ONNX Runtime's own calibration would."""
+    """Write the activation ranges of a stored model to the cache file that spares ONNX Runtime its own calibration."""
     makers = makers_of(model.graph)
     inputs = {value.name for value in model.graph.input}
     sizes = activation_sizes(model)
-    # What a constant was reshaped to is its own origin.
+    # A reshaped constant has no activation as its origin, and stands for itself.
     origins = {name: origin if (origin := _origin(name, makers)) in sizes else name for name in sizes}
-    choose = {o: Range.MIN_MAX if o in inputs else SHIPPED for o in origins.values()}
-    found = activation_ranges(stored, calibration, choose, progress)
+    choose = {o: MinMax() if o in inputs else scheme.range for o in origins.values()}
+    found = activation_ranges(stored, calibration.samples, choose, progress)
     # Reshape, Transpose, Flatten and DepthToSpace keep their input's scale: wherever the scales of an operator's input
     # and output differ, ONNX Runtime inserts a requantization.
     ranges = {name: found[origin] for name, origin in origins.items()}
@@ -121,14 +123,14 @@ def int8_nodes(model: onnx.ModelProto, keep_fp32: tuple[str, ...]) -> list[str]:
 
 
 def _origin(name: str, makers: Mapping[str, onnx.NodeProto]) -> str:
-    """Return the value that operators which only put values elsewhere make a value of."""
-    while (node := makers.get(name)) is not None and node.op_type in _ORDERING:
+    """Return the value that a value is a reshaped or transposed copy of."""
+    while (node := makers.get(name)) is not None and node.op_type in _RESHAPING:
         name = node.input[0]
     return name
 
 
 def _source(node: onnx.NodeProto | None, makers: Mapping[str, onnx.NodeProto]) -> onnx.NodeProto | None:
-    """Go up through operators that only move or clip values."""
+    """Skip operators that only move, clip or bend values, up to the layer whose output they take."""
     while node is not None and node.op_type in _PASSING:
         node = makers.get(node.input[0])
     return node

@@ -1,4 +1,4 @@
-"""INT8 or INT4 weights and 16-bit activations, which Hexagon processors compute in integers from end to end."""
+"""Static quantization of ONNX models with 16-bit activations and INT8 or INT4 weights, for Hexagon processors (HTP)."""
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,80 +11,82 @@ from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_
 from onnxruntime.quantization.calibrate import create_calibrator, save_tensors_data
 from onnxruntime.quantization.execution_providers.qnn import get_qnn_qdq_config
 
-from pocketcrafter.quantize.algorithms.ranges import HEADROOM, widened
-from pocketcrafter.quantize.onnx.graph import constants_of, inside, save_stripped
+from pocketcrafter.quantize.algorithms.ranges import with_margin
+from pocketcrafter.quantize.calibration import Calibration
+from pocketcrafter.quantize.config import StaticInt16
+from pocketcrafter.quantize.onnx.graph import constants_of, inside, strip_metadata
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.errors import ConfigError
 
-_FIXED: Final = frozenset({"Sigmoid", "Softmax", "Tanh"})
-"""Operators whose results have ranges of their own on the HTP."""
+_FIXED_RANGES: Final = frozenset({"Sigmoid", "Softmax", "Tanh"})
+"""Operators whose output ranges the HTP prescribes."""
 _WEIGHTS: Final[Mapping[int, QuantType]] = {8: QuantType.QInt8, 4: QuantType.QInt4}
 
 
-def quantize_sixteen(
-    fp32_onnx: Path,
-    calibration: Sequence[Mapping[str, FloatArray]],
-    out: Path,
-    *,
-    bits: int = 8,
-    keep_fp32: tuple[str, ...] = (),
+def quantize_qdq_int16(
+    model: onnx.ModelProto,
+    scheme: StaticInt16,
+    calibration: Calibration,
     progress: Callable[[int, int], None] | None = None,
-) -> None:
+) -> onnx.ModelProto:
     """Quantize every operator of an ONNX model: weights by output channel, activations unsigned 16-bit per tensor.
 
-    Unlike :func:`pocketcrafter.quantize.onnx.qdq.quantize_onnx` it leaves nothing between the layers in floating point:
-    with 16 bits the picture's own residual loses less than in float16, which is what the HTP has instead of float32.
+    Unlike :func:`pocketcrafter.quantize.onnx.qdq.quantize_qdq` it leaves nothing between the layers in floating point:
+    the HTP has float16 in place of float32, and 16-bit integers lose less of a picture's residual than float16.
 
     Parameters
     ----------
-    fp32_onnx
-        A model that ``torch.onnx.export(..., dynamo=True)`` wrote, with static shapes.
+    model
+        Written by ``torch.onnx.export(..., dynamo=True)``, with static shapes; not modified.
+    scheme
+        Bits of the weights, headroom of the ranges, and modules that are not quantized: the HTP runs them in float16.
     calibration
-        At least one sample of float32 inputs, by name.
-    out
-        Where the quantized model goes, without the exporter's metadata; written under a temporary name first.
-    bits
-        Of the weights, 8 or 4.
-    keep_fp32
-        Qualified names of torch modules that are not quantized, with everything below them; the HTP runs them in
-        float16.
+        At least one sample.
     progress
         Called with samples read and samples in all.
+
+    Returns
+    -------
+    onnx.ModelProto
+        Without the exporter's metadata.
 
     Raises
     ------
     ConfigError
         If there is no calibration sample.
     """
-    if not calibration:
+    if not calibration.samples:
         raise ConfigError("Static quantization needs calibration samples: give at least one (32 are usual).")
-    model = onnx.load(fp32_onnx)
-    kept = [node.name for node in model.graph.node if inside(node, keep_fp32)]
-    _part_constants(model, set(kept))
-    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
-        parted, ranges, temporary = (Path(folder) / name for name in ("parted.onnx", "ranges.json", out.name))
-        onnx.save(model, parted)
-        reader = _Reader(calibration, progress)
-        seen = _observed(parted, reader, ranges)
+    source = onnx.ModelProto()
+    source.CopyFrom(model)
+    kept = [node.name for node in source.graph.node if inside(node, scheme.keep_fp32)]
+    _separate_constants(source, set(kept))
+    with tempfile.TemporaryDirectory(prefix="pocketcrafter-qdq-") as name:
+        stored, made, ranges = (Path(name) / file for file in ("fp32.onnx", "int16.onnx", "ranges.json"))
+        onnx.save(source, stored)
+        reader = _Reader(calibration.samples, progress)
+        seen = _observed(stored, reader, ranges)
         config = get_qnn_qdq_config(
-            parted,
+            stored,
             reader,
             activation_type=QuantType.QUInt16,
-            weight_type=_WEIGHTS[bits],
+            weight_type=_WEIGHTS[scheme.weight_bits],
             per_channel=True,
             nodes_to_exclude=kept,
             init_overrides={
-                **_wide_ranges(model, seen),
-                **{name: [{"quant_type": QuantType.QUInt8}] for name in norm_weights(model, set(kept))},
+                **_range_overrides(source, seen, scheme.headroom),
+                **{name: [{"quant_type": QuantType.QUInt8}] for name in norm_weights(source, set(kept))},
             },
         )
-        # What was seen is known: ONNX Runtime need not calibrate a second time.
-        quantize_static(parted, temporary, calibration_cache_path=ranges, **vars(config))
-        save_stripped(onnx.load(temporary), out)
+        # With the ranges given, ONNX Runtime does not calibrate a second time.
+        quantize_static(stored, made, calibration_cache_path=ranges, **vars(config))
+        quantized = onnx.load(made)
+    strip_metadata(quantized)
+    return quantized
 
 
 def _observed(stored: Path, reader: "_Reader", ranges: Path) -> dict[str, tuple[float, float]]:
-    """Return what every activation of a stored model ranges over, and write it where ONNX Runtime reads it."""
+    """Return the observed minimum and maximum of every activation, and write them to ONNX Runtime's cache file."""
     calibrator = create_calibrator(stored, augmented_model_path=str(stored.with_name("observed.onnx")))
     calibrator.collect_data(reader)
     found = calibrator.compute_data()
@@ -92,11 +94,12 @@ def _observed(stored: Path, reader: "_Reader", ranges: Path) -> dict[str, tuple[
     return {name: data.range_value for name, data in found.items()}
 
 
-def _wide_ranges(model: onnx.ModelProto, seen: Mapping[str, tuple[float, float]]) -> dict[str, list[dict[str, Any]]]:
-    """Return the range of every activation with room for what calibration did not see."""
-    fixed = {name for node in model.graph.node if node.op_type in _FIXED for name in node.output}
+def _range_overrides(
+    model: onnx.ModelProto, seen: Mapping[str, tuple[float, float]], headroom: float
+) -> dict[str, list[dict[str, Any]]]:
+    fixed = {name for node in model.graph.node if node.op_type in _FIXED_RANGES for name in node.output}
     constants = {tensor.name for tensor in model.graph.initializer}
-    wide = {name: widened(low, high, HEADROOM) for name, (low, high) in seen.items()}
+    wide = {name: with_margin(low, high, headroom) for name, (low, high) in seen.items()}
     return {
         name: [{"rmin": np.float32(low), "rmax": np.float32(high)}]
         for name, (low, high) in wide.items()
@@ -111,8 +114,8 @@ def norm_weights(model: onnx.ModelProto, kept: set[str]) -> list[str]:
     return sorted({node.input[1] for node in norms} & constants)
 
 
-def _part_constants(model: onnx.ModelProto, kept: set[str]) -> None:
-    """Give the kept nodes constants of their own: a shared one would be quantized for both.
+def _separate_constants(model: onnx.ModelProto, kept: set[str]) -> None:
+    """Copy the constants that kept nodes share with quantized ones: a shared constant would be quantized for both.
 
     The HTP refuses a `Clip` whose bounds come out of a `DequantizeLinear`.
     """
@@ -131,7 +134,7 @@ def _part_constants(model: onnx.ModelProto, kept: set[str]) -> None:
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc] # onnxruntime is untyped
-    """Hands samples to ONNX Runtime's calibration, once, and tells how many it took."""
+    """Iterates once over samples for ONNX Runtime's calibration, and reports how many it has handed out."""
 
     def __init__(
         self, samples: Sequence[Mapping[str, FloatArray]], progress: Callable[[int, int], None] | None

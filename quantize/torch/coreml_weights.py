@@ -1,96 +1,89 @@
-"""Weights of few values under float arithmetic, as Core ML packages keep them; rounded here, so that torch has them."""
+"""Compressed weights as Core ML packages store them, rounded in torch so that the network can be evaluated there."""
 
 import copy
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 from typing import Final
 
 import torch
 from torch import Tensor, nn
 
-from pocketcrafter.quantize.algorithms.blocks import BLOCK
 from pocketcrafter.quantize.algorithms.palettes import PALETTE_GROUP, palettized
+from pocketcrafter.quantize.config import CompressedWeights, WeightGrid
 from pocketcrafter.quantize.modules import is_within
 from pocketcrafter.runtime.errors import ConfigError
 
 SMALLEST: Final = 2048
-"""Weights of fewer elements stay as they are: the layers are small, and the bytes saved too."""
+"""Weights of fewer elements are not compressed: the layers are small, and the bytes saved too."""
 
 
-class Grid(StrEnum):
-    """The values that a weight may have."""
-
-    INT8 = "INT8"
-    """Whole multiples of a scale for each output channel."""
-    INT4 = "INT4"
-    """Whole multiples of a scale for each block of 32 inputs."""
-    PALETTE6 = "6-bit palettes"
-    """One of 64 values, a list for each 16 output channels."""
-    PALETTE4 = "4-bit palettes"
-    """One of 16 values, a list for each 16 output channels."""
-
-
-def quantize_weights(
-    model: nn.Module, keep_fp32: tuple[str, ...] = (), grid: Grid = Grid.INT8, *, groups: bool = True
-) -> tuple[nn.Module, Mapping[str, Grid]]:
+def compress_weights(model: nn.Module, scheme: CompressedWeights) -> nn.Module:
     """Round the weights of convolutions and linear layers; activations are not quantized.
 
-    Scales and palettes are float16 numbers, which is what packages keep. Integers are symmetric: an INT8 channel's
-    scale is its largest magnitude over 127, an INT4 block's its largest over 7.
+    Scales and palettes are float16 numbers, as packages store them. Integers are symmetric: an INT8 channel's scale is
+    its largest magnitude over 127, an INT4 group's its largest over 7.
 
     Parameters
     ----------
     model
-        Left as it is.
-    keep_fp32
-        Qualified names of modules whose weights stay as they are, with everything below them.
-    grid
-        The values. A layer whose inputs are no whole blocks becomes INT8 in INT4's place.
-    groups
-        Whether palettes may differ between groups of 16 output channels (iOS 18 and later); else each layer has one, as
-        has any whose outputs are no whole groups.
+        Not modified.
+    scheme
+        The grid, and modules that keep their weights.
 
     Returns
     -------
     torch.nn.Module
         A copy that computes in float32 with the rounded weights: the fake-quantized model.
-    dict
-        The grid of each weight that was rounded, by its qualified name.
 
     Raises
     ------
     ConfigError
         If no weight is left to quantize.
     """
-    quantized, found = copy.deepcopy(model), {}
-    for name, module in quantized.named_modules():
-        kept = is_within(name, keep_fp32)
+    compressed = copy.deepcopy(model)
+    for name, grid in compressed_grids(model, scheme).items():
+        module = compressed.get_submodule(name.rpartition(".")[0])
+        weight = module.get_parameter("weight").detach()
+        module.weight = nn.Parameter(_ROUND[grid](weight, scheme), requires_grad=False)
+    return compressed
+
+
+def compressed_grids(model: nn.Module, scheme: CompressedWeights) -> dict[str, WeightGrid]:
+    """Return the grid of each weight that `compress_weights` rounds, by its qualified name.
+
+    A layer whose number of inputs is no multiple of the group size becomes INT8 in place of INT4.
+
+    Raises
+    ------
+    ConfigError
+        If no weight is left to quantize.
+    """
+    found = {}
+    for name, module in model.named_modules():
+        kept = is_within(name, scheme.keep_fp32)
         if isinstance(module, (nn.Conv2d, nn.Linear)) and module.weight.numel() >= SMALLEST and not kept:
-            weight = module.weight.detach()
-            own = Grid.INT8 if grid is Grid.INT4 and weight.shape[1] % BLOCK else grid
-            module.weight = nn.Parameter(_ROUND[own](weight, groups), requires_grad=False)
-            found[f"{name}.weight".lstrip(".")] = own
+            uneven = scheme.grid is WeightGrid.INT4 and module.weight.shape[1] % scheme.group_size
+            found[f"{name}.weight".lstrip(".")] = WeightGrid.INT8 if uneven else scheme.grid
     if not found:
         raise ConfigError(
             f"{type(model).__name__} has no convolution or linear layer of {SMALLEST} weights or more that keep_fp32 "
             "leaves to quantize: keep fewer modules, or build it in fp16."
         )
-    return quantized, found
+    return found
 
 
 def has_groups(weight_shape: tuple[int, ...]) -> bool:
-    """Whether a weight's output channels are whole groups that may have palettes of their own."""
+    """Whether the output channels of a weight are a multiple of the 16 that may share a palette."""
     return weight_shape[0] % PALETTE_GROUP == 0
 
 
-def _int8(weight: Tensor, _groups: bool) -> Tensor:
+def _int8(weight: Tensor, _scheme: CompressedWeights) -> Tensor:
     return _multiples(weight, weight.abs().amax(tuple(range(1, weight.ndim)), keepdim=True), 127)
 
 
-def _int4(weight: Tensor, _groups: bool) -> Tensor:
-    blocks = weight.reshape(weight.shape[0], -1, BLOCK, *weight.shape[2:])
-    # coremltools has no blocks within a kernel: its taps share the scale.
-    return _multiples(blocks, blocks.abs().amax(tuple(range(2, blocks.ndim)), keepdim=True), 7).reshape(weight.shape)
+def _int4(weight: Tensor, scheme: CompressedWeights) -> Tensor:
+    groups = weight.reshape(weight.shape[0], -1, scheme.group_size, *weight.shape[2:])
+    # coremltools cannot divide a kernel spatially: all its taps share a group's scale.
+    return _multiples(groups, groups.abs().amax(tuple(range(2, groups.ndim)), keepdim=True), 7).reshape(weight.shape)
 
 
 def _multiples(weight: Tensor, largest: Tensor, levels: int) -> Tensor:
@@ -98,17 +91,18 @@ def _multiples(weight: Tensor, largest: Tensor, levels: int) -> Tensor:
     return (weight / scale.where(scale > 0, 1.0)).round().clamp(-levels, levels) * scale
 
 
-def _palette(bits: int) -> Callable[[Tensor, bool], Tensor]:
-    def rounded(weight: Tensor, groups: bool) -> Tensor:
-        parts = torch.split(weight, PALETTE_GROUP) if groups and has_groups(tuple(weight.shape)) else (weight,)
+def _palette(bits: int) -> Callable[[Tensor, CompressedWeights], Tensor]:
+    def rounded(weight: Tensor, scheme: CompressedWeights) -> Tensor:
+        grouped = scheme.grouped_palettes and has_groups(tuple(weight.shape))
+        parts = torch.split(weight, PALETTE_GROUP) if grouped else (weight,)
         return torch.cat([palettized(part, bits) for part in parts])
 
     return rounded
 
 
-_ROUND: Final[Mapping[Grid, Callable[[Tensor, bool], Tensor]]] = {
-    Grid.INT8: _int8,
-    Grid.INT4: _int4,
-    Grid.PALETTE6: _palette(6),
-    Grid.PALETTE4: _palette(4),
+_ROUND: Final[Mapping[WeightGrid, Callable[[Tensor, CompressedWeights], Tensor]]] = {
+    WeightGrid.INT8: _int8,
+    WeightGrid.INT4: _int4,
+    WeightGrid.PALETTE6: _palette(6),
+    WeightGrid.PALETTE4: _palette(4),
 }

@@ -1,43 +1,45 @@
-"""A network whose modules are quantized or not at a switch, calibrated once: to find out what each costs, and to train.
+"""A fake-quantized network whose modules are quantized at a switch: for sensitivity analysis and training (QAT).
 
-It is what PT2E prepares, with the scheme that the artifact is built with, and fake quantization where observers stand.
+It is calibrated once. PT2E prepares it with the quantizer that artifacts are built with, and inserts switchable fake
+quantization in place of observers.
 """
 
 import copy
 from collections.abc import Callable, Collection, Sequence
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
 
-from pocketcrafter.quantize.algorithms.ranges import SHIPPED, Range
 from pocketcrafter.quantize.calibration import check_samples
+from pocketcrafter.quantize.config import StaticInt8
 from pocketcrafter.quantize.modules import check_modules, is_within, outputs_of
-from pocketcrafter.quantize.torch.observers import Switch
-from pocketcrafter.quantize.torch.xnnpack import XnnpackScheme, annotated_module
+from pocketcrafter.quantize.torch.observers import SwitchableFakeQuantize
+from pocketcrafter.quantize.torch.xnnpack import XnnpackQuantizer, annotated_module
+
+_DEFAULT: Final = StaticInt8()
 
 
 class FakeQuantSwitches:
-    """A prepared network and its switches; everything is quantized at first.
+    """A calibrated network and the switches of its modules, all on at first.
 
     Parameters
     ----------
     model
-        In evaluation mode, without BatchNorm; left as it is.
+        In evaluation mode, without BatchNorm; not modified.
     calibration
         Tuples of float32 inputs, in calling order, all of one shape.
-    keep_fp32
-        Qualified names of modules that have no switch: they stay float32.
-    ranges
-        How activation ranges are chosen.
+    scheme
+        The range method, and modules that have no switch: they stay float32.
     progress
         Called with samples done and samples in all.
 
     Attributes
     ----------
     graph
-        The prepared network: its parameters are named as the model's.
+        The prepared network; its parameters have the names of the model's.
     modules
         Qualified names of the modules that have a switch, in graph order.
 
@@ -53,19 +55,16 @@ class FakeQuantSwitches:
         self,
         model: nn.Module,
         calibration: Sequence[tuple[Tensor, ...]],
+        scheme: StaticInt8 = _DEFAULT,
         *,
-        keep_fp32: tuple[str, ...] = (),
-        ranges: Range = SHIPPED,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         check_samples([{f"number {i}": t.numpy() for i, t in enumerate(sample)} for sample in calibration])
-        check_modules(model, keep_fp32)
+        check_modules(model, scheme.keep_fp32)
         with torch.no_grad():
-            # A copy: exported parameters are the model's own, and would be trained with it.
+            # Export shares parameters with the model: without the copy, training would change the model itself.
             program = torch.export.export(copy.deepcopy(model), tuple(calibration[0]))
-            self.graph: GraphModule = prepare_qat_pt2e(
-                program.module(), XnnpackScheme(keep_fp32, ranges=ranges, switchable=True)
-            )
+            self.graph: GraphModule = prepare_qat_pt2e(program.module(), XnnpackQuantizer(scheme, switchable=True))
             self._points = _points(self.graph)
             self.modules = tuple(dict.fromkeys(name for owners in self._points.values() for name in owners))
             for done, sample in enumerate(calibration, start=1):
@@ -87,12 +86,12 @@ class FakeQuantSwitches:
         self._quantize({name for name in self.modules if not is_within(name, kept)})
 
     def only_kind(self, *, weights: bool) -> None:
-        """Quantize the weights of all modules and no activation, or all activations and no weight."""
+        """Quantize the weights of all modules and no activations, or all activations and no weights."""
         for point in self._points:
             point.enable_fake_quant(point.is_per_channel == weights)
 
     def run(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Run the network as it is switched, without gradients."""
+        """Run the network with the current switches, without gradients."""
         with torch.no_grad():
             return outputs_of(self.graph(*inputs))
 
@@ -101,11 +100,14 @@ class FakeQuantSwitches:
             point.enable_fake_quant(any(owner in chosen for owner in owners))
 
 
-def _points(graph: GraphModule) -> dict[Switch, tuple[str, ...]]:
-    """Map each fake quantization to the modules that it serves: the one that makes the value, those that read it."""
-    found: dict[Switch, tuple[str, ...]] = {}
+def _points(graph: GraphModule) -> dict[SwitchableFakeQuantize, tuple[str, ...]]:
+    """Map each fake quantization to its modules: the one that produces the value, and those that read it."""
+    found: dict[SwitchableFakeQuantize, tuple[str, ...]] = {}
     for node in graph.graph.nodes:
-        if node.op != "call_module" or not isinstance(point := graph.get_submodule(str(node.target)), Switch):
+        if node.op != "call_module":
+            continue
+        point = graph.get_submodule(str(node.target))
+        if not isinstance(point, SwitchableFakeQuantize):
             continue
         near = [node.args[0], *node.users]
         owners = [annotated_module(n) for n in near if isinstance(n, Node)]

@@ -1,4 +1,4 @@
-"""Folds BatchNorm into convolutions before export, the residual case included that PT2E's own folding gets wrong."""
+"""Folds BatchNorm into convolutions before export, including the residual case that PT2E's own folding gets wrong."""
 
 import copy
 from collections import Counter
@@ -12,16 +12,16 @@ from pocketcrafter.runtime.errors import ConfigError
 
 
 def fold_batchnorm(model: nn.Module) -> nn.Module:
-    """Return an equal model in evaluation mode without any ``BatchNorm2d``.
+    """Return an equivalent model in evaluation mode without any ``BatchNorm2d``.
 
-    A BatchNorm that alone reads its convolution's output is folded into that convolution. Where the output has another
-    reader (a residual, say), or where no convolution comes before, the BatchNorm becomes a 1×1 depthwise convolution:
-    folding it would change what the other reader sees.
+    A BatchNorm is folded into the convolution before it if nothing else reads that convolution's output. Where the
+    output has another reader, such as a residual, folding would change what that reader gets: the BatchNorm becomes a
+    1×1 depthwise convolution, as it does where no convolution comes before.
 
     Parameters
     ----------
     model
-        Left as it is. A model without ``BatchNorm2d`` is only copied; any other must be traceable by ``torch.fx``.
+        Not modified. A model without ``BatchNorm2d`` is only copied; any other must be traceable by ``torch.fx``.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def fold_batchnorm(model: nn.Module) -> nn.Module:
 
 
 def _exclusive_pairs(model: nn.Module) -> dict[str, str]:
-    """Map each BatchNorm that may be folded to the convolution before it: each called once, alone."""
+    """Map each BatchNorm that may be folded to the convolution before it; both are called exactly once."""
     try:
         graph = symbolic_trace(model).graph
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Observers for PT2E: they choose an activation's range, or stand for a quantization that can be switched off."""
+"""Observers for PT2E: one that chooses a range by the configured method, and fake quantization with a switch."""
 
 from itertools import pairwise
 from typing import Any, Final
@@ -7,24 +7,25 @@ import torch
 from torch import Tensor
 from torchao.quantization.pt2e import FakeQuantize, MinMaxObserver
 
-from pocketcrafter.quantize.algorithms.ranges import Range, places, range_of
+from pocketcrafter.quantize.algorithms.ranges import activation_range, sampled_indices
+from pocketcrafter.quantize.config import ActivationRange, MinMax
 
-_ROOM: Final = 32
-"""Samples that there is room for at first."""
+_INITIAL_SAMPLES: Final = 32
+"""Calibration samples that memory is reserved for at first."""
 
 
 class RangeObserver(MinMaxObserver):  # type: ignore[misc] # torchao is untyped
-    """Keeps a sample of what it sees, and chooses the range when it is asked, with room where it sees few values.
+    """Keeps a sample of the values it observes, and chooses the range from them when it is asked for it.
 
     Parameters
     ----------
     choose
-        How.
+        The method.
     **settings
         As of torchao's ``MinMaxObserver``.
     """
 
-    def __init__(self, choose: Range, **settings: Any) -> None:  # noqa: ANN401 - torchao's own
+    def __init__(self, choose: ActivationRange, **settings: Any) -> None:  # noqa: ANN401 - torchao's own
         super().__init__(**settings)
         self.choose = choose
         self._kept = torch.empty(0)
@@ -32,23 +33,23 @@ class RangeObserver(MinMaxObserver):  # type: ignore[misc] # torchao is untyped
         self._values = 0
 
     def forward(self, x: Tensor) -> Tensor:
-        """Look at a tensor, and return it."""
+        """Observe a tensor, and return it."""
         self._values = max(self._values, x.numel())
-        if self.choose is not Range.MIN_MAX and x.numel():
+        if not isinstance(self.choose, MinMax) and x.numel():
             flat = x.detach().reshape(-1)
             extremes = torch.stack([flat.min(), flat.max()])
-            self._keep(torch.cat([flat[places(flat.numel())], extremes]))
-        seen: Tensor = super().forward(x)
-        return seen
+            self._keep(torch.cat([flat[sampled_indices(flat.numel())], extremes]))
+        observed: Tensor = super().forward(x)
+        return observed
 
     def _keep(self, values: Tensor) -> None:
-        """Add to what is kept, in room for many samples: small pieces between large activations would break memory up.
+        """Append values to one buffer that doubles when it is full.
 
-        A gibibyte of activations took four that way.
+        Small tensors allocated between large activations fragment the heap: one gibibyte of activations took four.
         """
         start, end = self._ends[-1], self._ends[-1] + values.numel()
         if end > self._kept.numel():
-            larger = torch.empty(max(2 * self._kept.numel(), _ROOM * values.numel()))
+            larger = torch.empty(max(2 * self._kept.numel(), _INITIAL_SAMPLES * values.numel()))
             larger[:start] = self._kept[:start]
             self._kept = larger
         self._kept[start:end] = values
@@ -61,24 +62,24 @@ class RangeObserver(MinMaxObserver):  # type: ignore[misc] # torchao is untyped
         kept = [self._kept[start:end] for start, end in pairwise(self._ends)]
         if not kept:
             kept = [torch.stack([self.min_val, self.max_val])]
-        low, high = range_of(self.choose, kept, self._values)
+        low, high = activation_range(self.choose, kept, self._values)
         return _pair(self._calculate_qparams(torch.tensor(float(low)), torch.tensor(float(high))))
 
 
-class Switch(FakeQuantize):  # type: ignore[misc] # likewise
-    """Fake quantization that only looks until it is settled, and can then be switched on and off.
+class SwitchableFakeQuantize(FakeQuantize):  # type: ignore[misc] # likewise
+    """Fake quantization that first observes, then has fixed activation ranges and can be switched on and off.
 
-    The scales of weights follow them, so that a network can be trained through it.
+    The scales of weights follow the weights, so that a network can be trained through it.
     """
 
     def settle(self) -> None:
-        """Take the range of what was seen, and stop looking."""
+        """Fix the range of an activation to what was observed, and stop observing."""
         self.disable_observer()
         if not self.is_per_channel:
             self._take(*_pair(self.calculate_qparams()))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Look, or round."""
+        """Observe, or fake-quantize."""
         if self.observer_enabled[0]:
             self.activation_post_process(x.detach())
             return x

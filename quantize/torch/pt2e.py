@@ -8,20 +8,22 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
+from pocketcrafter.quantize.config import StaticInt8
 from pocketcrafter.quantize.modules import check_modules, outputs_of
-from pocketcrafter.quantize.torch.xnnpack import XnnpackScheme
+from pocketcrafter.quantize.torch.xnnpack import XnnpackQuantizer
 from pocketcrafter.runtime.errors import ConfigError, GateError
 from pocketcrafter.runtime.fidelity import sqnr_db
 
 PREPARED_GATE_DB: Final = 100.0
-"""Observers only watch: the prepared model must be the eager one up to float rounding."""
+"""Observers change no value: the prepared model must equal the eager one up to float rounding."""
+
+_DEFAULT: Final = StaticInt8()
 
 
 def quantize_static(
     model: nn.Module,
     calibration: Sequence[tuple[Tensor, ...]],
-    *,
-    keep_fp32: tuple[str, ...] = (),
+    scheme: StaticInt8 = _DEFAULT,
     progress: Callable[[int, int], None] | None = None,
 ) -> GraphModule:
     """Quantize weights and activations to INT8.
@@ -37,8 +39,8 @@ def quantize_static(
         modified.
     calibration
         At least one tuple of float32 inputs, in calling order; shapes are static.
-    keep_fp32
-        Qualified names of modules that stay float32 with everything below them, as in ``("statistics", "head")``.
+    scheme
+        The range method, and modules that stay float32, as in ``("statistics", "head")``.
     progress
         Called with samples done and samples in all.
 
@@ -56,10 +58,10 @@ def quantize_static(
     """
     if not calibration:
         raise ConfigError("Static quantization needs calibration samples: give at least one (32 are usual).")
-    check_modules(model, keep_fp32)
+    check_modules(model, scheme.keep_fp32)
     with torch.no_grad():
         program = torch.export.export(model, tuple(calibration[0]))
-        prepared = prepare_pt2e(program.module(), XnnpackScheme(keep_fp32))
+        prepared = prepare_pt2e(program.module(), XnnpackQuantizer(scheme))
         assert_unchanged(model, prepared, calibration[0])
         for done, sample in enumerate(calibration, start=1):
             prepared(*sample)
@@ -70,7 +72,7 @@ def quantize_static(
 
 
 def assert_unchanged(model: nn.Module, prepared: GraphModule, sample: tuple[Tensor, ...]) -> None:
-    """Refuse a preparation that already broke the model: PT2E folds BatchNorm under a residual's feet, silently."""
+    """Refuse a prepared model that computes something else: PT2E folds BatchNorm wrongly under a residual, silently."""
     for index, (eager, now) in enumerate(zip(outputs_of(model(*sample)), outputs_of(prepared(*sample)), strict=True)):
         ratio = sqnr_db(eager.numpy(), now.numpy())
         if ratio < PREPARED_GATE_DB:

@@ -1,6 +1,6 @@
-"""Quantization of torch models for Snapdragons' Hexagon processors, through PT2E and ExecuTorch's `QnnQuantizer`.
+"""Static quantization of torch models for Hexagon processors (HTP), through PT2E and ExecuTorch's `QnnQuantizer`.
 
-Import it only where QNN's variables are set: without them ExecuTorch's package would fetch an SDK.
+Import it only where QNN's environment variables are set: without them ExecuTorch's package downloads an SDK.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,8 @@ from torch.fx import GraphModule
 from torchao.quantization.pt2e import MinMaxObserver
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-from pocketcrafter.quantize.algorithms.ranges import HEADROOM, widened
+from pocketcrafter.quantize.algorithms.ranges import with_margin
+from pocketcrafter.quantize.config import INT16_HEADROOM
 from pocketcrafter.quantize.torch.pt2e import assert_unchanged
 from pocketcrafter.runtime.errors import ConfigError
 
@@ -36,18 +37,22 @@ _TYPES: Final[Mapping[QnnScheme, QuantDtype]] = {
 }
 
 
-class RoomyObserver(MinMaxObserver):  # type: ignore[misc] # torchao is untyped
-    """Takes the range of all it saw, with room at both ends."""
+class HeadroomObserver(MinMaxObserver):  # type: ignore[misc] # torchao is untyped
+    """Takes the range from minimum to maximum, extended at both ends."""
 
     def calculate_qparams(self) -> tuple[Tensor, Tensor]:
         """Return scale and zero point."""
-        low, high = widened(float(self.min_val), float(self.max_val), HEADROOM)
+        low, high = with_margin(float(self.min_val), float(self.max_val), INT16_HEADROOM)
         scale, zero_point = self._calculate_qparams(torch.tensor(float(low)), torch.tensor(float(high)))
         return scale, zero_point
 
 
-# ExecuTorch's own observer averages ranges with a weight of 0.01: few samples never get past the first one's.
-_OBSERVERS: Final = {QnnScheme.A8W8: MinMaxObserver, QnnScheme.A16W8: RoomyObserver, QnnScheme.A16W4: RoomyObserver}
+# ExecuTorch's own observer is a moving average with weight 0.01: with few samples the first one decides the range.
+_OBSERVERS: Final = {
+    QnnScheme.A8W8: MinMaxObserver,
+    QnnScheme.A16W8: HeadroomObserver,
+    QnnScheme.A16W4: HeadroomObserver,
+}
 
 
 def quantize_qnn(

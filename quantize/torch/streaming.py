@@ -1,7 +1,8 @@
-"""Weight-only quantization of a safetensors file, matrix by matrix: memory holds a slice of one, never the model.
+"""Weight-only quantization of a safetensors file with bounded memory: it holds a slice of one matrix at a time.
 
-The file that comes out holds, in place of each matrix ``name`` whose rows are whole blocks, ``name.levels`` (uint8, one
-to four levels a byte, the first lowest, counted from the lowest level) and ``name.scales`` (float32). All else stays.
+In the file written, each matrix ``name`` with a multiple of 32 columns is replaced by ``name.levels`` (uint8, one to
+four unsigned levels a byte, the first in its lowest bits) and ``name.scales`` (float32, one for 32 columns). All other
+tensors are copied.
 """
 
 import json
@@ -15,14 +16,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from pocketcrafter.quantize.algorithms.blocks import BLOCK, nearest, packed
+from pocketcrafter.quantize.algorithms.blocks import GROUP_SIZE, IntegerFormat, packed, round_to_nearest
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.files import replacing
 
 _SLICE: Final = 1 << 20
 """Weights that are rounded at a time."""
 _SMALLEST: Final = 4096
-"""Matrices of fewer weights stay as they are."""
+"""Matrices of fewer weights are copied."""
 _DTYPES: Final[Mapping[torch.dtype, str]] = {
     torch.float32: "F32",
     torch.float16: "F16",
@@ -68,7 +69,7 @@ def quantize_file(
             facts = {name: file.get_slice(name) for name in names}
             chosen = tuple(name for name, s in facts.items() if _is_chosen(s))
             if not chosen:
-                raise ConfigError(f"{source}: no matrix of whole blocks of {BLOCK} to quantize.")
+                raise ConfigError(f"{source}: no matrix with a multiple of {GROUP_SIZE} columns to quantize.")
             encoded = json.dumps(_header(facts, set(chosen), bits)).encode()
             with replacing(out) as temporary, temporary.open("wb") as stream:
                 stream.write(struct.pack("<Q", len(encoded)) + encoded)
@@ -79,7 +80,7 @@ def quantize_file(
                         continue
                     scales = []
                     for weight in _slices(facts[name]):
-                        blocks = nearest(weight.float(), bits)
+                        blocks = round_to_nearest(weight.float(), IntegerFormat(bits))
                         stream.write(packed(blocks).tobytes())
                         scales.append(blocks.scales)
                     stream.write(_bytes(torch.cat(scales)))
@@ -92,18 +93,18 @@ def quantize_file(
 def _is_chosen(part: Any) -> bool:  # noqa: ANN401 - safetensors is untyped
     shape = part.get_shape()
     floating = part.get_dtype() in {"F32", "F16", "BF16"}
-    return floating and len(shape) == 2 and shape[1] % BLOCK == 0 and shape[0] * shape[1] >= _SMALLEST
+    return floating and len(shape) == 2 and shape[1] % GROUP_SIZE == 0 and shape[0] * shape[1] >= _SMALLEST
 
 
 def _header(facts: Mapping[str, Any], chosen: set[str], bits: int) -> dict[str, Any]:
-    header: dict[str, Any] = {"__metadata__": {"bits": str(bits), "block": str(BLOCK)}}
+    header: dict[str, Any] = {"__metadata__": {"bits": str(bits), "block": str(GROUP_SIZE)}}
     place = 0
     for name, part in facts.items():
         shape = list(part.get_shape())
         if name in chosen:
             rows, columns = shape
             stored = {f"{name}.levels": ("U8", [rows, columns * bits // 8], 1)}
-            stored[f"{name}.scales"] = ("F32", [rows, columns // BLOCK], 4)
+            stored[f"{name}.scales"] = ("F32", [rows, columns // GROUP_SIZE], 4)
         else:
             dtype = part.get_dtype()
             stored = {name: (dtype, shape, _width(name, dtype))}

@@ -1,4 +1,4 @@
-"""Which operators XNNPACK computes in INT8, and the number formats on their edges."""
+"""The PT2E quantizer for XNNPACK: which operators become INT8, and the number formats of their inputs and outputs."""
 
 from typing import Any, Final
 
@@ -8,16 +8,16 @@ from torch.fx import GraphModule, Node
 from torchao.quantization.pt2e import PerChannelMinMaxObserver
 from torchao.quantization.pt2e.quantizer import QuantizationAnnotation, QuantizationSpec, Quantizer
 
-from pocketcrafter.quantize.algorithms.ranges import SHIPPED, Range
+from pocketcrafter.quantize.config import ActivationRange, MinMax, StaticInt8
 from pocketcrafter.quantize.modules import is_within
-from pocketcrafter.quantize.torch.observers import RangeObserver, Switch
+from pocketcrafter.quantize.torch.observers import RangeObserver, SwitchableFakeQuantize
 
 _aten = torch.ops.aten
 _TRANSPOSED: Final = _aten.conv_transpose2d.input
 _WEIGHTED: Final = frozenset({_aten.conv2d.default, _aten.linear.default, _TRANSPOSED})
 _JOINING: Final = frozenset({_aten.add.Tensor, _aten.mul.Tensor})
 _FUSED: Final = frozenset({_aten.relu.default, _aten.hardtanh.default})
-"""Activations that XNNPACK computes within the operator before them (ReLU6 is exported as hardtanh)."""
+"""Activations that XNNPACK fuses into the operator before them (ReLU6 is exported as hardtanh)."""
 _PASSING: Final = _FUSED | {
     _aten.hardswish.default,
     _aten.clamp.default,
@@ -29,26 +29,26 @@ _PASSING: Final = _FUSED | {
     _aten.max_pool2d.default,
     _aten.slice.Tensor,
 }
-"""What may stand between an INT8 layer and an addition or multiplication that is INT8 as well."""
+"""Operators allowed between an INT8 layer and an addition or multiplication that is INT8 as well."""
 
 _ANNOTATION: Final = "quantization_annotation"
 
-# Finer than the 2⁻¹² of ExecuTorch's own scheme, which rounds away weights and outputs that are small everywhere; not
-# so fine that an output that is always zero asks for a requantization factor above XNNPACK's limit of 256.
-_SMALLEST_SCALE: Final = 2.0**-16
+# The 2⁻¹² of ExecuTorch's own quantizer rounds tensors to 0 whose values are small everywhere. A much smaller minimum
+# would give an output that is always 0 a requantization factor above XNNPACK's limit of 256.
+_MIN_SCALE: Final = 2.0**-16
 
 
 def _observing(observer: Any, *, switchable: bool, **settings: Any) -> Any:  # noqa: ANN401 - torchao is untyped
-    """Return what makes an observer, or a switch around one."""
+    """Return a factory of observers, or of switchable fake quantization around them."""
     if switchable:
-        return Switch.with_args(observer=observer, eps=_SMALLEST_SCALE, **settings)
-    return observer.with_args(eps=_SMALLEST_SCALE, **settings)
+        return SwitchableFakeQuantize.with_args(observer=observer, eps=_MIN_SCALE, **settings)
+    return observer.with_args(eps=_MIN_SCALE, **settings)
 
 
-def _activation(ranges: Range, *, switchable: bool) -> QuantizationSpec:
+def _activation(choose: ActivationRange, *, switchable: bool) -> QuantizationSpec:
     return QuantizationSpec(
         dtype=torch.int8,
-        observer_or_fake_quant_ctr=_observing(RangeObserver, switchable=switchable, choose=ranges),
+        observer_or_fake_quant_ctr=_observing(RangeObserver, switchable=switchable, choose=choose),
         quant_min=-128,
         quant_max=127,
         qscheme=torch.per_tensor_affine,
@@ -68,32 +68,30 @@ def _weight(axis: int, *, switchable: bool) -> QuantizationSpec:
     )
 
 
-class XnnpackScheme(Quantizer):  # type: ignore[misc] # torchao is untyped
-    """Layers with weights, and additions and multiplications whose operands all come from INT8 layers.
+class XnnpackQuantizer(Quantizer):  # type: ignore[misc] # torchao is untyped
+    """Quantizes layers with weights, and additions and multiplications whose operands all come from INT8 layers.
 
-    ExecuTorch's own quantizer has no rule for the latter: it makes either none of them INT8 (each then costs a
-    dequantize and a quantize) or all, the residual of a picture and a statistic's epsilon included.
+    ExecuTorch's own quantizer makes either none of the latter INT8, at the cost of a dequantize and a quantize each, or
+    all of them, including a picture's residual and the epsilon of a statistic.
 
     Parameters
     ----------
-    keep_fp32
-        Qualified names of modules that stay float32 with everything below them.
-    ranges
-        How the ranges of activations are chosen, but for the model's inputs, which are wholly within theirs: a picture
-        of 8 bits then loses nothing.
+    scheme
+        The range method of activations, and modules that stay float32. The model's inputs always range from minimum to
+        maximum: an 8-bit picture then loses nothing.
     switchable
-        Whether fake quantization stands where observers do, for a network that is still to be trained or tried out.
+        Whether to insert switchable fake quantization in place of observers, for training and sensitivity analysis.
     """
 
-    def __init__(self, keep_fp32: tuple[str, ...], *, ranges: Range = SHIPPED, switchable: bool = False) -> None:
+    def __init__(self, scheme: StaticInt8, *, switchable: bool = False) -> None:
         super().__init__()
-        self._kept = keep_fp32
-        self._activation = _activation(ranges, switchable=switchable)
-        self._input = _activation(Range.MIN_MAX, switchable=switchable)
+        self._kept = scheme.keep_fp32
+        self._activation = _activation(scheme.range, switchable=switchable)
+        self._input = _activation(MinMax(), switchable=switchable)
         self._weights = {axis: _weight(axis, switchable=switchable) for axis in (0, 1)}
 
     def annotate(self, model: GraphModule) -> GraphModule:
-        """Mark the nodes; called by ``prepare_pt2e``."""
+        """Annotate the nodes; called by ``prepare_pt2e``."""
         chosen: set[Node] = set()
         for node in model.graph.nodes:
             if self._becomes_int8(node, chosen):
@@ -113,7 +111,7 @@ class XnnpackScheme(Quantizer):  # type: ignore[misc] # torchao is untyped
 
     def _annotate(self, node: Node) -> None:
         operands: dict[Any, QuantizationSpec] = {node.args[0]: self._spec_of(node.args[0])}
-        # The weight or the second operand; a bias stays float32 and XNNPACK makes it INT32.
+        # The second argument is the weight or the other operand; XNNPACK converts the float32 bias to INT32 itself.
         weight = self._weights[1 if node.target is _TRANSPOSED else 0]
         operands[node.args[1]] = weight if node.target in _WEIGHTED else self._spec_of(node.args[1])
         last = _fused_activation(node) or node
@@ -143,7 +141,7 @@ def _fused_activation(node: Node) -> Node | None:
 
 
 def _source(operand: Any) -> Node | None:  # noqa: ANN401 - an fx argument
-    """Go up through operators that only move or bend values."""
+    """Skip operators that only move or bend values, up to the layer whose output they take."""
     while isinstance(operand, Node) and operand.target in _PASSING:
         operand = operand.args[0]
     return operand if isinstance(operand, Node) else None

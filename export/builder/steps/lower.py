@@ -16,7 +16,6 @@ from pocketcrafter.export.lower.profiles import profile_of
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest
 from pocketcrafter.export.precisions import compiled_precision
 from pocketcrafter.quantize.algorithms.hessians import read_hessians
-from pocketcrafter.quantize.algorithms.rounding import Guidance
 from pocketcrafter.quantize.calibration import check_samples
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.bundle.results import Precision
@@ -68,9 +67,9 @@ def _request(
         precision=precision,
         outs=outs,
         keep_fp32=settings.keep_fp32,
-        guidance=Guidance(
-            hessians=read_hessians(inputs["examples"] / HESSIANS) if profile.guided else {}, bits=settings.weight_bits
-        ),
+        quantization=settings.quantization,
+        weight_bits=settings.weight_bits,
+        hessians=read_hessians(inputs["examples"] / HESSIANS),
         source=source,
         to_compile=settings.to_compile,
         progress=progress,

@@ -9,8 +9,9 @@ import logging
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 import torch
@@ -18,9 +19,9 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from pocketcrafter.export.lower.programs import spell_out_pools
-from pocketcrafter.quantize.algorithms.blocks import BLOCK
 from pocketcrafter.quantize.algorithms.palettes import PALETTE_GROUP
-from pocketcrafter.quantize.torch.coreml_weights import Grid, has_groups
+from pocketcrafter.quantize.config import CompressedWeights, WeightGrid
+from pocketcrafter.quantize.torch.coreml_weights import compressed_grids, has_groups
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError
 from pocketcrafter.runtime.targets import TARGETS, TargetKind
@@ -28,10 +29,6 @@ from pocketcrafter.runtime.targets import TARGETS, TargetKind
 INSTALL: Final = "pip install 'pocketcrafter[coreml]'"
 _DATE: Final = "com.github.apple.coremltools.conversion_date"
 _NAMESPACE: Final = uuid.UUID("5d1f7c2e-4c0f-5b3e-9a55-6d6f1f0b7a11")
-
-
-GROUPS_FROM: Final = 18
-"""The first iOS whose packages have several palettes for one layer."""
 
 
 def ios_of(target: TargetKind) -> int:
@@ -72,7 +69,7 @@ def convert(
     path: Path,
     *,
     half: bool,
-    grids: Mapping[str, Grid] | None = None,
+    compressed: "Compression | None" = None,
 ) -> None:
     """Convert a program and write the package; the same program gives the same bytes.
 
@@ -88,9 +85,8 @@ def convert(
         The package's folder.
     half
         Compute in float16, as the Neural Engine does; else in float32, which it does not run.
-    grids
-        Weights that are stored in fewer bits, by their qualified names, and the grid that each lies on already
-        (:func:`pocketcrafter.quantize.torch.coreml_weights.quantize_weights`): nothing is rounded here.
+    compressed
+        Weights that lie on a grid of few values already and are stored as such: nothing is rounded here.
 
     Raises
     ------
@@ -109,8 +105,8 @@ def convert(
                 compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,
                 skip_model_load=True,
             )
-            if grids:
-                package = _compress(package, program, grids, grouped=ios >= GROUPS_FROM)
+            if compressed is not None:
+                package = _compress(package, program, compressed)
             package.save(str(path))
         except Exception as error:  # coremltools raises whatever its passes raise
             raise BackendError(
@@ -119,7 +115,32 @@ def convert(
     settle(path)
 
 
-def _compress(package: Any, program: ExportedProgram, grids: Mapping[str, Grid], *, grouped: bool) -> Any:  # noqa: ANN401
+@dataclass(frozen=True)
+class Compression:
+    """Weights that `pocketcrafter.quantize.torch.coreml_weights` rounded, and how a package stores them.
+
+    Attributes
+    ----------
+    grids
+        The grid of each weight, by its qualified name.
+    scheme
+        Group sizes, and whether groups of output channels have palettes of their own.
+    """
+
+    grids: Mapping[str, WeightGrid]
+    scheme: CompressedWeights
+
+    @classmethod
+    def of(cls, network: nn.Module, scheme: CompressedWeights) -> Self:
+        """Return what rounding a network by a scheme does to its weights."""
+        return cls(compressed_grids(network, scheme), scheme)
+
+    def within(self, prefix: str) -> Self:
+        """Return it for a module that has the network inside, under a prefix."""
+        return replace(self, grids={f"{prefix}{name}": grid for name, grid in self.grids.items()})
+
+
+def _compress(package: Any, program: ExportedProgram, compressed: Compression) -> Any:  # noqa: ANN401
     """Store weights in few bits that already lie on their grids."""
     signature = program.graph_signature
     held = {name: given for given, name in {**signature.inputs_to_parameters, **signature.inputs_to_buffers}.items()}
@@ -128,28 +149,29 @@ def _compress(package: Any, program: ExportedProgram, grids: Mapping[str, Grid],
     cto = importlib.import_module("coremltools.optimize.coreml")
     steps = (cto.linear_quantize_weights, cto.palettize_weights)
     schemes: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
-    for name, grid in sorted(grids.items()):
+    for name, grid in sorted(compressed.grids.items()):
         for place in {f"{held[name]}{suffix}" for suffix in ("", "_to_fp16")} & shapes.keys():
-            palette = grid in _PALETTES
-            schemes[palette][place] = _palettes(cto, shapes[place], grouped=grouped) if palette else _scales(cto, grid)
+            palette, scheme = grid in _PALETTES, compressed.scheme
+            own = _palettes(cto, shapes[place], scheme) if palette else _scales(cto, grid, scheme)
+            schemes[palette][place] = own
     for compress, chosen in zip(steps, schemes, strict=True):
         if chosen:
             package = compress(package, cto.OptimizationConfig(global_config=None, op_name_configs=chosen))
     return package
 
 
-_PALETTES: Final = frozenset({Grid.PALETTE4, Grid.PALETTE6})
+_PALETTES: Final = frozenset({WeightGrid.PALETTE4, WeightGrid.PALETTE6})
 
 
-def _scales(cto: Any, grid: Grid) -> Any:  # noqa: ANN401
-    blocks = {"dtype": "int4", "granularity": "per_block", "block_size": BLOCK}
-    own = blocks if grid is Grid.INT4 else {"dtype": "int8", "granularity": "per_channel"}
+def _scales(cto: Any, grid: WeightGrid, scheme: CompressedWeights) -> Any:  # noqa: ANN401
+    groups = {"dtype": "int4", "granularity": "per_block", "block_size": scheme.group_size}
+    own = groups if grid is WeightGrid.INT4 else {"dtype": "int8", "granularity": "per_channel"}
     return cto.OpLinearQuantizerConfig(mode="linear_symmetric", weight_threshold=0, **own)
 
 
-def _palettes(cto: Any, shape: tuple[int, ...], *, grouped: bool) -> Any:  # noqa: ANN401
+def _palettes(cto: Any, shape: tuple[int, ...], scheme: CompressedWeights) -> Any:  # noqa: ANN401
     parts: dict[str, str | int] = {"granularity": "per_tensor"}
-    if grouped and has_groups(shape):
+    if scheme.grouped_palettes and has_groups(shape):
         parts = {"granularity": "per_grouped_channel", "group_size": PALETTE_GROUP, "channel_axis": 0}
     # The values that are there, however many bits k-means was asked for: nothing is clustered a second time.
     return cto.OpPalettizerConfig(mode="unique", weight_threshold=0, **parts)

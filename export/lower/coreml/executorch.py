@@ -13,7 +13,7 @@ from pocketcrafter.export.coreml_backend import MilBackend
 from pocketcrafter.export.lower.coreml.convert import coremltools, quiet, rarely_validated
 from pocketcrafter.export.lower.coreml.coverage import coreml_coverage
 from pocketcrafter.export.lower.coreml.executorch_package import extract_package
-from pocketcrafter.export.lower.coreml.lowering import GRIDS, ROUNDED, check_conversion
+from pocketcrafter.export.lower.coreml.lowering import ROUNDED, check_conversion
 from pocketcrafter.export.lower.coreml.session import open_package
 from pocketcrafter.export.lower.executorch.coverage import torch_coverage
 from pocketcrafter.export.lower.measure import (
@@ -29,8 +29,9 @@ from pocketcrafter.export.lower.measure import (
 from pocketcrafter.export.lower.mil_interpreter import Mode, read_package
 from pocketcrafter.export.lower.programs import export_stateless, frozen, spell_out_pools
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest
-from pocketcrafter.quantize.algorithms.blocks import BLOCK
-from pocketcrafter.quantize.torch.coreml_weights import SMALLEST, quantize_weights
+from pocketcrafter.quantize.api import quantize
+from pocketcrafter.quantize.config import CompressedWeights, QuantizationConfig, WeightGrid
+from pocketcrafter.quantize.torch.coreml_weights import SMALLEST
 from pocketcrafter.runtime.bundle.results import Coverage, Precision
 from pocketcrafter.runtime.errors import BackendError, ConfigError
 from pocketcrafter.runtime.files import replacing
@@ -61,34 +62,36 @@ def lower_executorch_coreml(request: LoweringRequest) -> dict[TargetKind, Lowere
     """
     target, out = request.only
     spec, precision, keep_fp32 = request.spec, request.precision, request.keep_fp32
-    quantized = precision in GRIDS
-    if quantized and keep_fp32:
+    scheme = request.scheme(target)
+    if scheme is not None and keep_fp32:
         raise ConfigError(
             f"{target} cannot keep {', '.join(keep_fp32)} beside {precision} weights: "
             "ExecuTorch compresses all of a network. Build this component in fp16, or for coreml:ios18."
         )
     used, held = hold_back(request.calibration, spec, SLOWLY)
     eager = frozen(request.module(), keep_fp32)
-    simulated = quantize_weights(eager, grid=GRIDS[precision])[0] if quantized else eager
+    simulated = eager if scheme is None else quantize(eager, scheme)
     with replacing(out) as temporary:
-        coverage = _write(eager, as_tensors(used[0], spec), temporary, Precision.FP32)
+        coverage = _write(eager, as_tensors(used[0], spec), temporary, half=False)
         exact = open_package(temporary, spec, Mode.FP32).run(held[0])
         check_conversion(compare(run_torch(eager, held[:1], spec), [exact], spec), spec, target)
         if precision is not Precision.FP32:
-            coverage = _write(simulated, as_tensors(used[0], spec), temporary, precision)
+            coverage = _write(simulated, as_tensors(used[0], spec), temporary, half=True, scheme=scheme)
         actual = run_artifact(MilBackend(), temporary, held, spec)
-        simulation = Simulation(run_torch(simulated, held, spec), ROUNDED) if quantized else None
+        simulation = Simulation(run_torch(simulated, held, spec), ROUNDED) if scheme is not None else None
         result = measured(out, coverage, spec, run_torch(eager, held, spec), simulation, actual, _ARTIFACT_HOW)
     request.progress(1, 1)
     return {target: result}
 
 
-def _write(model: nn.Module, inputs: tuple[Tensor, ...], path: Path, precision: Precision) -> Coverage:
+def _write(
+    model: nn.Module, inputs: tuple[Tensor, ...], path: Path, *, half: bool, scheme: QuantizationConfig | None = None
+) -> Coverage:
     exported = export_stateless(model, inputs)
     with torch.no_grad(), quiet(), rarely_validated():
         spell_out_pools(exported.graph_module)
         try:
-            edge = to_edge_transform_and_lower(exported, partitioner=[_partitioner(precision)])
+            edge = to_edge_transform_and_lower(exported, partitioner=[_partitioner(scheme, half=half)])
             path.write_bytes(edge.to_executorch().buffer)
         except Exception as error:  # coremltools raises whatever its passes raise
             raise BackendError(f"ExecuTorch cannot lower for Core ML: {type(error).__name__}: {error}") from error
@@ -97,26 +100,29 @@ def _write(model: nn.Module, inputs: tuple[Tensor, ...], path: Path, precision: 
         return outside
     with tempfile.TemporaryDirectory(prefix="pocketcrafter-coreml-") as name:
         function = read_package(extract_package(path, Path(name)).package).function()
-        return coreml_coverage(function, half=precision is not Precision.FP32)
+        return coreml_coverage(function, half=half)
 
 
-def _partitioner(precision: Precision) -> Any:  # noqa: ANN401 - untyped package
+def _partitioner(scheme: QuantizationConfig | None, *, half: bool) -> Any:  # noqa: ANN401 - untyped package
     ct = coremltools()
     backend = importlib.import_module("executorch.backends.apple.coreml.compiler").CoreMLBackend
     partition = importlib.import_module("executorch.backends.apple.coreml.partition").CoreMLPartitioner
-    schemes: dict[Precision, dict[str, str | int]] = {
-        Precision.INT8: {"dtype": "int8", "granularity": "per_channel"},
-        Precision.W4: {"dtype": "int4", "granularity": "per_block", "block_size": BLOCK},
-    }
-    own = schemes.get(precision)
-    common = {"mode": "linear_symmetric", "weight_threshold": SMALLEST - 1}
+    quantizer: dict[str, str | int] | None = None
+    grouped = False
+    if isinstance(scheme, CompressedWeights):
+        grouped = scheme.grid is WeightGrid.INT4
+        quantizer = {"mode": "linear_symmetric", "weight_threshold": SMALLEST - 1}
+        if grouped:
+            quantizer |= {"dtype": "int4", "granularity": "per_block", "block_size": scheme.group_size}
+        else:
+            quantizer |= {"dtype": "int8", "granularity": "per_channel"}
     return partition(
         compile_specs=backend.generate_compile_specs(
-            compute_precision=ct.precision.FLOAT32 if precision is Precision.FP32 else ct.precision.FLOAT16,
+            compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,
             compute_unit=ct.ComputeUnit.CPU_AND_NE,
-            minimum_deployment_target=ct.target.iOS18 if precision is Precision.W4 else ct.target.iOS17,
+            minimum_deployment_target=ct.target.iOS18 if grouped else ct.target.iOS17,
             model_type=backend.MODEL_TYPE.MODEL,
-            op_linear_quantizer_config=None if own is None else {**common, **own},
+            op_linear_quantizer_config=quantizer,
         ),
         take_over_mutable_buffer=False,
     )

@@ -11,12 +11,19 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from pocketcrafter.export.lower.coreml.convert import convert, coremltools, exported, quiet, rarely_validated, settle
+from pocketcrafter.export.lower.coreml.convert import (
+    Compression,
+    convert,
+    coremltools,
+    exported,
+    quiet,
+    rarely_validated,
+    settle,
+)
 from pocketcrafter.export.lower.coreml.stateful_decoder import StatefulDecoder, rehearse
 from pocketcrafter.export.lower.mil_interpreter import Interpreter, Mode, Program
 from pocketcrafter.export.lower.request import Sample
 from pocketcrafter.export.models.decoder import Decoder
-from pocketcrafter.quantize.torch.coreml_weights import Grid
 from pocketcrafter.runtime.bundle.manifest import ArtifactFunction
 from pocketcrafter.runtime.bundle.results import Fidelity
 from pocketcrafter.runtime.components import ComponentSpec, TensorSpec
@@ -75,7 +82,7 @@ def convert_functions(
     path: Path,
     *,
     half: bool,
-    grids: Mapping[str, Grid] | None = None,
+    compressed: Compression | None = None,
 ) -> None:
     """Convert each function, compress it, and merge all of them: equal weights are stored once.
 
@@ -85,8 +92,8 @@ def convert_functions(
         The functions.
     programs
         What they are as programs, from :meth:`StatefulForm.exported`.
-    ios, half, grids
-        As `convert` takes them, ``grids`` by the names of the network's own weights.
+    ios, half, compressed
+        As `convert` takes them, by the names of the network's own weights.
     path
         The package's folder.
 
@@ -100,13 +107,13 @@ def convert_functions(
         If coremltools is missing, or cannot convert or merge.
     """
     ct = coremltools()
-    placed = {f"{_WEIGHTS_IN}{name}": grid for name, grid in (grids or {}).items()}
+    placed = compressed and compressed.within(_WEIGHTS_IN)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         merged = ct.utils.MultiFunctionDescriptor()
         merged.default_function_name = form.functions[0].about.name
         for function, program in zip(form.functions, programs, strict=True):
             part = Path(folder) / f"{function.about.name}.mlpackage"
-            convert(program, function.spec, ios, part, half=half, grids=placed)
+            convert(program, function.spec, ios, part, half=half, compressed=placed)
             merged.add_function(str(part), src_function_name=_MAIN, target_function_name=function.about.name)
         try:
             with quiet(), rarely_validated():

@@ -1,7 +1,7 @@
 """Core ML packages for Apple's phones: written by coremltools, proved in the MIL interpreter without a Mac."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from pocketcrafter.export.coreml_backend import MilBackend
-from pocketcrafter.export.lower.coreml.convert import GROUPS_FROM, convert, exported, ios_of
+from pocketcrafter.export.lower.coreml.convert import Compression, convert, exported, ios_of
 from pocketcrafter.export.lower.coreml.coverage import coreml_coverage
 from pocketcrafter.export.lower.coreml.functions import StatefulForm, convert_functions, stateful_form
 from pocketcrafter.export.lower.coreml.session import open_package
@@ -19,7 +19,8 @@ from pocketcrafter.export.lower.measure import SLOWLY, Simulation, as_tensors, c
 from pocketcrafter.export.lower.mil_interpreter import Mode, read_package
 from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest, Sample
-from pocketcrafter.quantize.torch.coreml_weights import Grid, quantize_weights
+from pocketcrafter.quantize.api import quantize
+from pocketcrafter.quantize.config import CompressedWeights
 from pocketcrafter.runtime.bundle.results import Fidelity, Precision
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import GateError
@@ -28,15 +29,6 @@ from pocketcrafter.runtime.targets import TARGETS, TargetKind
 
 CONVERSION_GATE_DB: Final = 100.0
 """A float32 package in float32 is the network up to float rounding; what is below was converted wrongly."""
-
-GRIDS: Final[Mapping[Precision, Grid]] = {
-    Precision.INT8: Grid.INT8,
-    Precision.W4: Grid.INT4,
-    Precision.PALETTE6: Grid.PALETTE6,
-    Precision.PALETTE4: Grid.PALETTE4,
-}
-"""What weights are rounded to; all else is float16."""
-_NO_GRIDS: Final[Mapping[str, Grid]] = {}
 
 _STEPS: Final = 3
 ROUNDED: Final = "the network with its weights rounded in torch"
@@ -63,14 +55,14 @@ def lower_coreml(request: LoweringRequest) -> dict[TargetKind, LoweredArtifact]:
         If coremltools cannot convert the network.
     """
     target, out = request.only
-    spec, precision, keep_fp32, ios = request.spec, request.precision, request.keep_fp32, ios_of(target)
+    spec, precision, keep_fp32 = request.spec, request.precision, request.keep_fp32
     used, held = hold_back(request.calibration, spec, SLOWLY)
     eager = frozen(request.module(), keep_fp32)
     inputs = as_tensors(used[0], spec)
-    simulated, grids = eager, _NO_GRIDS
-    if precision in GRIDS:
-        # Older systems have one palette for a whole layer.
-        simulated, grids = quantize_weights(eager, keep_fp32, GRIDS[precision], groups=ios >= GROUPS_FROM)
+    scheme = request.scheme(target)
+    simulated, compressed = eager, None
+    if isinstance(scheme, CompressedWeights):
+        simulated, compressed = quantize(eager, scheme), Compression.of(eager, scheme)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
         exact, made = Path(name) / "fp32.mlpackage", Path(name) / "made.mlpackage"
         source = _Source.of(eager, inputs, target)
@@ -84,7 +76,7 @@ def lower_coreml(request: LoweringRequest) -> dict[TargetKind, LoweredArtifact]:
         if simulated is not eager:
             source = _Source.of(simulated, inputs, target)
         if half:
-            source.write(spec, made, half=half, grids=grids)
+            source.write(spec, made, half=half, compressed=compressed)
         else:
             exact.replace(made)
         request.progress(2, _STEPS)
@@ -114,12 +106,12 @@ class _Source:
         form = stateful_form(model) if TARGETS[target].state else None
         return cls(ios_of(target), form, [exported(model, inputs)] if form is None else form.exported())
 
-    def write(self, spec: ComponentSpec, path: Path, *, half: bool, grids: Mapping[str, Grid] = _NO_GRIDS) -> None:
+    def write(self, spec: ComponentSpec, path: Path, *, half: bool, compressed: Compression | None = None) -> None:
         """Convert, and write the package; see `convert`."""
         if self.form is None:
-            convert(self.programs[0], spec, self.ios, path, half=half, grids=grids)
+            convert(self.programs[0], spec, self.ios, path, half=half, compressed=compressed)
         else:
-            convert_functions(self.form, self.programs, self.ios, path, half=half, grids=grids)
+            convert_functions(self.form, self.programs, self.ios, path, half=half, compressed=compressed)
 
 
 def check_conversion(found: Sequence[Fidelity], spec: ComponentSpec, target: TargetKind) -> None:

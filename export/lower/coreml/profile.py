@@ -1,5 +1,6 @@
 """What Core ML's targets take, as packages of their own and inside ExecuTorch programs."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from pocketcrafter.export.lower.profile import (
@@ -9,8 +10,10 @@ from pocketcrafter.export.lower.profile import (
     PALETTES,
     SIXTEEN_BITS,
     Profile,
+    Scheme,
     because,
 )
+from pocketcrafter.quantize.config import CompressedWeights, WeightGrid
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.targets import Target
 
@@ -22,6 +25,10 @@ _REFUSALS: Final = because(
     ((Precision.W8,), "its INT8 weights have a scale for each output channel, which is int8"),
 )
 _TOOLS: Final = ("coremltools",)
+_INT8: Final[Mapping[Precision, Scheme]] = {Precision.INT8: Scheme(CompressedWeights(grid=WeightGrid.INT8))}
+_INT4: Final[Mapping[Precision, Scheme]] = {
+    Precision.W4: Scheme(CompressedWeights(grid=WeightGrid.INT4), ("group_size",))
+}
 OLDEST: Final = "iOS 17"
 """The oldest system of all that packages are made for."""
 
@@ -30,8 +37,15 @@ def coreml_profile(target: Target) -> Profile:
     """Return the profile of ``coreml:<ios>``."""
     if target.min_os == OLDEST:
         why = {Precision.W4: "scales for blocks of weights need iOS 18"}
-        return Profile((*_PRECISIONS, *PALETTES), {**_REFUSALS, **why}, _TOOLS)
-    return Profile((*_PRECISIONS, Precision.W4, *PALETTES), _REFUSALS, _TOOLS)
+        schemes = {**_INT8, **_palettes(grouped=False)}
+        return Profile((*_PRECISIONS, *PALETTES), {**_REFUSALS, **why}, _TOOLS, schemes=schemes)
+    schemes = {**_INT8, **_INT4, **_palettes(grouped=True)}
+    return Profile((*_PRECISIONS, Precision.W4, *PALETTES), _REFUSALS, _TOOLS, schemes=schemes)
+
+
+def _palettes(*, grouped: bool) -> dict[Precision, Scheme]:
+    grids = {Precision.PALETTE6: WeightGrid.PALETTE6, Precision.PALETTE4: WeightGrid.PALETTE4}
+    return {p: Scheme(CompressedWeights(grid=grid, grouped_palettes=grouped)) for p, grid in grids.items()}
 
 
 def executorch_coreml_profile(_: Target) -> Profile:
@@ -40,5 +54,6 @@ def executorch_coreml_profile(_: Target) -> Profile:
         precisions=(*_PRECISIONS, Precision.W4),
         refusals={**_REFUSALS, **because((PALETTES, "ExecuTorch hands on scales alone; coreml:ios18 has palettes"))},
         tools=("executorch", *_TOOLS),
+        schemes={**_INT8, **_INT4},
         lower_seconds=30,
     )

@@ -5,13 +5,16 @@ from typing import Final
 from pocketcrafter.export.lower.profile import (
     DYNAMIC,
     FLOATS,
+    GROUPED,
     NO_PALETTES,
     NO_SIXTEEN_BITS,
     SIXTEEN_BITS,
     WEIGHTS_ALONE,
     Profile,
+    Scheme,
     because,
 )
+from pocketcrafter.quantize.config import DynamicInt8, StaticInt8
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.targets import XNNPACK, Target
 
@@ -30,7 +33,11 @@ def xnnpack_profile(_: Target) -> Profile:
         ),
         tools=("executorch", "torchao"),
         native_float=Precision.FP32,
-        guided=True,
+        schemes={
+            Precision.INT8: Scheme(StaticInt8(), ("range",)),
+            Precision.W8A8_DYNAMIC: Scheme(DynamicInt8(bits=8)),
+            Precision.A8W4_DYNAMIC: Scheme(DynamicInt8(bits=4), GROUPED),
+        },
         decomposed=True,
         lower_seconds=60,
     )

@@ -1,6 +1,5 @@
 """ExecuTorch programs for XNNPACK, the CPU of every phone."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -14,14 +13,16 @@ from pocketcrafter.export.lower.executorch.coverage import torch_coverage
 from pocketcrafter.export.lower.measure import Simulation, as_tensors, hold_back, measured, run_artifact, run_torch
 from pocketcrafter.export.lower.programs import export_stateless, frozen
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest
-from pocketcrafter.quantize.torch.dynamic import quantize_linears
-from pocketcrafter.quantize.torch.pt2e import quantize_static
+from pocketcrafter.quantize.api import quantize
+from pocketcrafter.quantize.calibration import Calibration
+from pocketcrafter.quantize.config import StaticInt8
 from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
-from pocketcrafter.runtime.bundle.results import Coverage, Precision
+from pocketcrafter.runtime.backends.tensors import checked_inputs
+from pocketcrafter.runtime.bundle.results import Coverage
 from pocketcrafter.runtime.files import replacing
-from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.targets import XNNPACK, TargetKind
 
-_WEIGHT_BITS: Final[Mapping[Precision, int]] = {Precision.W8A8_DYNAMIC: 8, Precision.A8W4_DYNAMIC: 4}
+_PT2E: Final = "the PT2E fake-quantized model in torch"
 _TORCHAO: Final = "the torchao fake-quantized model in torch"
 _ARTIFACT_HOW: Final = "The .pte in ExecuTorch with XNNPACK on this machine's CPU"
 
@@ -29,16 +30,14 @@ _ARTIFACT_HOW: Final = "The .pte in ExecuTorch with XNNPACK on this machine's CP
 def lower_xnnpack(request: LoweringRequest) -> dict[TargetKind, LoweredArtifact]:
     """Quantize with PT2E, lower, run; for ``executorch-xnnpack``."""
     target, out = request.only
-    spec, precision, keep_fp32 = request.spec, request.precision, request.keep_fp32
+    spec, scheme = request.spec, request.scheme(XNNPACK)
     used, held = hold_back(request.calibration, spec)
-    eager = frozen(request.module(), keep_fp32)
-    simulated, how = eager, "the PT2E fake-quantized model in torch"
-    if precision is Precision.INT8:
-        inputs = [as_tensors(sample, spec) for sample in used]
-        simulated = quantize_static(eager, inputs, keep_fp32=keep_fp32, progress=request.progress)
-    elif precision in _WEIGHT_BITS:
-        simulated = quantize_linears(eager, _WEIGHT_BITS[precision], keep_fp32, request.guidance)
-        how = _TORCHAO
+    simulated = eager = frozen(request.module(), request.keep_fp32)
+    if scheme is not None:
+        # Checked against the spec, and in its order.
+        samples = [checked_inputs(sample, spec) for sample in used]
+        simulated = quantize(eager, scheme, Calibration(samples, request.hessians), request.progress)
+    how = _PT2E if isinstance(scheme, StaticInt8) else _TORCHAO
     with replacing(out) as temporary:
         coverage = _write(simulated, as_tensors(used[0], spec), temporary)
         simulation = Simulation(run_torch(simulated, held, spec), how) if simulated is not eager else None

@@ -7,7 +7,7 @@ from typing import Final
 
 import onnx
 
-from pocketcrafter.quantize.onnx.dynamic import TURNED
+from pocketcrafter.quantize.onnx.dynamic import TRANSPOSED_SUFFIX
 from pocketcrafter.quantize.onnx.graph import WEIGHTED, module_of
 from pocketcrafter.runtime.bundle.results import Coverage, Fallback
 from pocketcrafter.runtime.errors import ConfigError
@@ -41,7 +41,7 @@ def onnx_coverage(exported: onnx.ModelProto, optimized: onnx.ModelProto) -> Cove
     for node in nodes:
         if node.op_type in _FLOAT_KERNELS:
             # Fusions put words in front of the name of the layer that they fuse, and their own names behind it.
-            layer = layers[node.name.split(" ")[-1].split("/")[0].removesuffix(TURNED)]
+            layer = layers[node.name.split(" ")[-1].split("/")[0].removesuffix(TRANSPOSED_SUFFIX)]
             (missed if node.input[1] in dequantized else kept)[node.op_type].append(layer)
     shapes = shapes_of(exported)
     total = total_macs(exported)

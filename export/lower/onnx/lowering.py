@@ -25,33 +25,26 @@ from pocketcrafter.export.lower.onnx.fusions import fused
 from pocketcrafter.export.lower.onnx.scales import scales_in_convolutions
 from pocketcrafter.export.lower.onnx.shuffles import shuffled_whole
 from pocketcrafter.export.lower.programs import frozen
-from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest, Progress, Sample
-from pocketcrafter.export.precisions import WEIGHT_BITS
-from pocketcrafter.quantize.algorithms.blocks import Blocks
-from pocketcrafter.quantize.algorithms.rounding import blocks_of
-from pocketcrafter.quantize.onnx.dynamic import quantize_onnx_dynamic
-from pocketcrafter.quantize.onnx.float16_storage import stored_in_halves
+from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest, Sample
+from pocketcrafter.quantize.api import quantize
+from pocketcrafter.quantize.calibration import Calibration
+from pocketcrafter.quantize.config import DynamicInt8, StaticInt8, StaticInt16
+from pocketcrafter.quantize.modules import check_modules
+from pocketcrafter.quantize.onnx.float16_storage import with_float16_storage
 from pocketcrafter.quantize.onnx.graph import strip_metadata
-from pocketcrafter.quantize.onnx.matmul_nbits import decoded, quantize_linears
-from pocketcrafter.quantize.onnx.qdq import quantize_onnx
-from pocketcrafter.quantize.onnx.qdq_int16 import quantize_sixteen
+from pocketcrafter.quantize.onnx.matmul_nbits import decoded
 from pocketcrafter.quantize.onnx.unsigned_weights import store_unsigned
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.backends.ort_sessions import open_session, unoptimized_options, write_options
 from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
-from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import ComponentSpec, Role
 from pocketcrafter.runtime.files import move
-from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.targets import ONNX, TargetKind
 
 _OPSET: Final = 20
 SIMULATED: Final = "the QDQ graph in float32 (ONNX Runtime without graph optimization)"
 """What :func:`simulate` does, in words."""
-
-_SIXTEEN_BITS: Final[Mapping[Precision, int]] = {Precision.A16W8: 8, Precision.A16W4: 4}
-STATIC: Final = frozenset({Precision.INT8, *_SIXTEEN_BITS})
-"""Precisions whose activation ranges are fixed before the network runs."""
 
 _SELECTORS: Final[Mapping[Role, str]] = {Role.LANGUAGE: "position"}
 """Inputs that are one-hot by contract and say which position a step is of."""
@@ -69,8 +62,7 @@ def lower_onnx(request: LoweringRequest) -> dict[TargetKind, LoweredArtifact]:
     and everything between in float32. With optimization the same pairs run on INT8 kernels: rung 2. A condition's
     factors are simulated as products of their own, whose roundings the artifact, where convolutions take them, does not
     have. Of 16-bit activations ONNX Runtime has no kernels: such a file is what QNN compiles, run in float32 between
-    its pairs. Of a graph that another exporter wrote, full precision is that graph, and weights are rounded to the
-    nearest.
+    its pairs. Of a graph that another exporter wrote, full precision is that graph.
     """
     target, out = request.only
     used, held = hold_back(request.calibration, request.spec)
@@ -80,16 +72,14 @@ def lower_onnx(request: LoweringRequest) -> dict[TargetKind, LoweredArtifact]:
 
 
 def _source(request: LoweringRequest, used: Sequence[Sample], held: Sequence[Sample], path: Path) -> "_Source":
-    spec, precision = request.spec, request.precision
+    spec = request.spec
     if isinstance(request.network, onnx.ModelProto):
         onnx.save(request.network, path)
         return _Source(path, simulate(path, held, spec), _EXPORTED)
     eager = frozen(request.module(), request.keep_fp32)
     export_onnx(eager, as_tensors(used[0], spec), spec, path)
-    rounded = None
-    if precision in WEIGHT_BITS:
-        rounded = blocks_of(eager, WEIGHT_BITS[precision], request.guidance, request.keep_fp32, brief=True)
-    return _Source(path, run_torch(eager, held, spec), EAGER, rounded)
+    check_modules(eager, tuple(request.weight_bits), "weight_bits")
+    return _Source(path, run_torch(eager, held, spec), EAGER)
 
 
 @dataclass(frozen=True)
@@ -99,64 +89,41 @@ class _Source:
     graph: Path
     reference: Sequence[Mapping[str, FloatArray]]
     how: str
-    rounded: Mapping[str, Blocks] | None = None
-    """Weights that were rounded already, by module."""
 
 
 def _lowered(
     source: _Source, request: LoweringRequest, used: Sequence[Sample], held: Sequence[Sample], out: Path
 ) -> LoweredArtifact:
-    spec, precision, keep_fp32 = request.spec, request.precision, request.keep_fp32
-    folder = source.graph.parent
-    made = folder / "made.onnx"
-    simulation = None
-    if precision in STATIC:
-        shaped = precision is Precision.INT8 and not request.to_compile
-        graph = folder / "shuffled.onnx" if shaped else source.graph
-        if shaped:
-            onnx.save(shuffled_whole(onnx.load(source.graph)), graph)
-        quantize_static(precision, graph, used, made, keep_fp32=keep_fp32, progress=request.progress)
-        simulation = Simulation(simulate(made, held, spec), SIMULATED)
-        if shaped:
-            onnx.save(scales_in_convolutions(onnx.load(made)), made)
-    elif precision is Precision.W8A8_DYNAMIC:
-        quantize_onnx_dynamic(source.graph, made, keep_fp32=keep_fp32)
-        simulation = Simulation(simulate(made, held, spec), _UNFUSED)
+    spec, scheme = request.spec, request.scheme(ONNX)
+    made = source.graph.with_name("made.onnx")
+    graph, simulation = onnx.load(source.graph), None
+    if isinstance(scheme, (StaticInt8, StaticInt16, DynamicInt8)):
+        for_kernels = isinstance(scheme, StaticInt8) and not request.to_compile
+        if for_kernels:
+            graph = shuffled_whole(graph)
+        graph = quantize(graph, scheme, Calibration(used), request.progress)
+        onnx.save(graph, made)
+        how = _UNFUSED if isinstance(scheme, DynamicInt8) else SIMULATED
+        simulation = Simulation(simulate(made, held, spec), how)
+        if for_kernels:
+            onnx.save(scales_in_convolutions(graph), made)
     else:
-        bare = onnx.load(source.graph)
-        if precision in WEIGHT_BITS:
-            bare = quantize_linears(bare, WEIGHT_BITS[precision], keep_fp32, source.rounded)
-            onnx.save(decoded(bare), folder / "decoded.onnx")
-            simulation = Simulation(simulate(folder / "decoded.onnx", held, spec), _DECODED)
+        if scheme is not None:
+            graph = quantize(graph, scheme, Calibration(used, request.hessians))
+            dequantized = source.graph.with_name("decoded.onnx")
+            onnx.save(decoded(graph), dequantized)
+            simulation = Simulation(simulate(dequantized, held, spec), _DECODED)
         if spec.role in _SELECTORS:
-            bare = fused(bare, _SELECTORS[spec.role])
-        strip_metadata(bare)
-        onnx.save(stored_in_halves(bare), made)
+            graph = fused(graph, _SELECTORS[spec.role])
+        strip_metadata(graph)
+        onnx.save(with_float16_storage(graph), made)
     # Beside 16-bit activations all layers are to run in float32, as in the exported model.
-    ran = source.graph if precision in _SIXTEEN_BITS else _optimized(made, folder)
+    ran = source.graph if isinstance(scheme, StaticInt16) else _optimized(made, source.graph.parent)
     coverage = onnx_coverage(onnx.load(source.graph), onnx.load(ran))
     actual = run_artifact(OnnxRuntimeBackend(), made, held, spec)
     result = measured(out, coverage, spec, source.reference, simulation, actual, _ARTIFACT_HOW, source.how)
     move(made, out)
     return result
-
-
-def quantize_static(
-    precision: Precision,
-    fp32_onnx: Path,
-    calibration: Sequence[Sample],
-    out: Path,
-    *,
-    keep_fp32: tuple[str, ...] = (),
-    progress: Progress | None = None,
-) -> None:
-    """Quantize weights and activations of a model to one of `STATIC`, as ONNX Runtime and QNN both read it."""
-    if precision is Precision.INT8:
-        quantize_onnx(fp32_onnx, calibration, out, keep_fp32=keep_fp32, progress=progress)
-    else:
-        quantize_sixteen(
-            fp32_onnx, calibration, out, bits=_SIXTEEN_BITS[precision], keep_fp32=keep_fp32, progress=progress
-        )
 
 
 def export_onnx(model: nn.Module, inputs: tuple[Tensor, ...], spec: ComponentSpec, path: Path) -> None:

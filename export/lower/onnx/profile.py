@@ -1,6 +1,16 @@
 """What the target `onnx` takes."""
 
-from pocketcrafter.export.lower.profile import NO_PALETTES, SIXTEEN_BITS, WEIGHTS_ALONE, Profile, because
+from pocketcrafter.export.lower.profile import (
+    GROUPED,
+    NO_PALETTES,
+    QDQ_SCHEMES,
+    SIXTEEN_BITS,
+    WEIGHTS_ALONE,
+    Profile,
+    Scheme,
+    because,
+)
+from pocketcrafter.quantize.config import DynamicInt8, WeightOnly
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.targets import Target
 
@@ -16,5 +26,10 @@ def onnx_profile(_: Target) -> Profile:
         ),
         tools=("onnx", "onnxscript", "onnxruntime", "nncf"),
         native_float=Precision.FP32,
-        guided=True,
+        schemes={
+            **QDQ_SCHEMES,
+            Precision.W8A8_DYNAMIC: Scheme(DynamicInt8()),
+            Precision.W8: Scheme(WeightOnly(bits=8), GROUPED),
+            Precision.W4: Scheme(WeightOnly(bits=4), GROUPED),
+        },
     )

@@ -38,7 +38,7 @@ def scales_in_convolutions(model: ModelProto) -> ModelProto:
     Parameters
     ----------
     model
-        As :func:`pocketcrafter.quantize.onnx.qdq.quantize_onnx` writes it; left as it is.
+        As :func:`pocketcrafter.quantize.onnx.qdq.quantize_qdq` writes it; left as it is.
     """
     made = ModelProto()
     made.CopyFrom(model)

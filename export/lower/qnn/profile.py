@@ -6,6 +6,7 @@ from pocketcrafter.export.lower.profile import (
     DYNAMIC,
     FLOATS,
     NO_PALETTES,
+    QDQ_SCHEMES,
     SIXTEEN_BITS,
     WEIGHTS_ALONE,
     Profile,
@@ -32,6 +33,7 @@ def qnn_context_profile(_: Target) -> Profile:
         tools=("onnx", "onnxscript", "onnxruntime", "onnxruntime-qnn"),
         fp32_runs_on=ONNX,
         compiled_from=ONNX,
+        schemes=QDQ_SCHEMES,
         decomposed=True,
         prove_seconds=_EMULATED_SECONDS,
     )

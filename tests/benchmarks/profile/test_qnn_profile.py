@@ -15,7 +15,9 @@ from pocketcrafter.benchmarks.profile.qnn_engine import profile_qnn
 from pocketcrafter.benchmarks.profile.results import NetworkProfile, ProfileReport
 from pocketcrafter.benchmarks.profile.table import profile_lines
 from pocketcrafter.export.lower.onnx.lowering import export_onnx
-from pocketcrafter.quantize.onnx.qdq import quantize_onnx
+from pocketcrafter.quantize.api import quantize
+from pocketcrafter.quantize.calibration import Calibration
+from pocketcrafter.quantize.config import StaticInt8
 from pocketcrafter.runtime.backends.qnn import run_qnn, why_no_qnn
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
@@ -50,7 +52,7 @@ def test_nodes_on_the_emulated_htp_lead_back_to_their_layers(tmp_path: Path) -> 
     view = np.random.default_rng(0).random((1, 3, 16, 16)).astype(np.float32)
     plain, quantized, context = (tmp_path / name for name in ("plain.onnx", "qdq.onnx", "context.onnx"))
     export_onnx(network, (torch.from_numpy(view),), SPEC, plain)
-    quantize_onnx(plain, [{"view": view}], quantized)
+    onnx.save(quantize(onnx.load(plain), StaticInt8(), Calibration([{"view": view}])), quantized)
     run_qnn(quantized, soc_id=69, context=context)
     assert [node.op_type for node in onnx.load(context).graph.node] == ["EPContext"]
 

@@ -33,7 +33,8 @@ from pocketcrafter.export.models import MODELS, decoder_network, save_component
 from pocketcrafter.export.names import TOKENIZER
 from pocketcrafter.export.recipe import DEFAULT, load_recipe, resolve
 from pocketcrafter.export.shipped import WEIGHTS
-from pocketcrafter.quantize.algorithms.rounding import NEAREST, blocks_of
+from pocketcrafter.quantize.algorithms.rounding import round_linears
+from pocketcrafter.quantize.config import WeightOnly
 from pocketcrafter.quantize.torch.fake_quant_switches import FakeQuantSwitches
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.errors import ConfigError, GateError
@@ -254,7 +255,7 @@ def test_fewer_bits_change_more_words() -> None:
     subject = WordsSubject(decoder, traces)
     assert subject.choices == sum(len(trace.choices) for trace in traces) > 150
     assert subject.damage(decoder) == Damage(disagreement=0, sqnr_db=None)
-    few, many = (WordsTrial(decoder, blocks_of(decoder, b, NEAREST), None, subject) for b in (2, 8))
+    few, many = (WordsTrial(decoder, round_linears(decoder, WeightOnly(bits=b)), None, subject) for b in (2, 8))
     worse, better = (trial.damage(trial.units) for trial in (few, many))
     assert (worse.sqnr_db or 0) + 20 < (better.sqnr_db or 0)
     assert (worse.disagreement or 0) > (better.disagreement or 0)

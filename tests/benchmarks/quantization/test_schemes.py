@@ -7,11 +7,12 @@ import torch
 from click.testing import CliRunner
 
 from pocketcrafter.benchmarks.quantization.cli import quantize
-from pocketcrafter.export.distill.qat import bits_in
+from pocketcrafter.export.distill.qat import weight_scheme
 from pocketcrafter.export.models import decoder_network
 from pocketcrafter.export.recipe import DEFAULT, load_recipe, resolve
 from pocketcrafter.quantize.algorithms.blocks import Blocks
-from pocketcrafter.quantize.algorithms.rounding import NEAREST, Guidance, blocks_of
+from pocketcrafter.quantize.algorithms.rounding import round_linears
+from pocketcrafter.quantize.config import WeightOnly
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.pocket import Pocket
 from pocketcrafter.runtime.targets import ONNX, TARGETS
@@ -37,14 +38,14 @@ def test_every_pair_is_told() -> None:
 
 
 def test_the_mixed_recipe_is_a_third_of_int8_and_is_not_rounded_again() -> None:
-    recipe, bits = load_recipe(_MIXED), bits_in(_MIXED)
+    recipe, scheme = load_recipe(_MIXED), weight_scheme(_MIXED)
     made = recipe.components[Pocket.DECODER]
     decoder = decoder_network(resolve(_MIXED, made.weights))
-    rounded = blocks_of(decoder, bits.usual, Guidance(bits=bits.special), brief=True)
+    rounded = round_linears(decoder, scheme, bfloat16_scales=True)
     assert {blocks.bits for blocks in rounded.values()} == {2, 4}
     for name, blocks in rounded.items():
         assert torch.equal(blocks.weight(), decoder.get_submodule(name).weight), f"{name} would be rounded again"
     original = decoder_network(resolve(DEFAULT, load_recipe(DEFAULT).components[Pocket.DECODER].weights))
-    assert _size(rounded) <= 0.35 * _size(blocks_of(original, 8, NEAREST, brief=True))
+    assert _size(rounded) <= 0.35 * _size(round_linears(original, WeightOnly(bits=8), bfloat16_scales=True))
     assert _size(rounded) <= 0.35 * sum(b.levels.numel() for b in rounded.values()) * _LEAST_INT8_BITS / 8
     assert recipe.targets == (ONNX,), "no other target has weights of 2 bits"

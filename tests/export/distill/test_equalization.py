@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from pocketcrafter.export.calibration import samples
 from pocketcrafter.export.distill.cli import distill
-from pocketcrafter.export.distill.equalization import equalized
 from pocketcrafter.export.lower.measure import as_tensors
 from pocketcrafter.export.models import restore_network
 from pocketcrafter.export.models.blocks import ScaledBlock
-from pocketcrafter.export.models.restore import Restore, RestoreConfig
+from pocketcrafter.export.models.restore import Restore, RestoreConfig, equalizable_pairs
 from pocketcrafter.export.shipped import CALIBRATION_PHOTOS, WEIGHTS
+from pocketcrafter.quantize.algorithms import equalization
 from pocketcrafter.quantize.torch.fake_quant_switches import FakeQuantSwitches
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.fidelity import sqnr_db
@@ -37,6 +37,10 @@ def _network(seed: int) -> Restore:
             module.expand.bias.mul_(factors)
             module.project.weight.div_(factors.reshape(1, -1, 1, 1))
     return made
+
+
+def equalized(network: Restore, samples: list[tuple[Tensor, ...]]) -> Restore:
+    return equalization.equalized(network, equalizable_pairs(network), samples)
 
 
 @pytest.fixture

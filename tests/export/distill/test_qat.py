@@ -8,7 +8,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from pocketcrafter.export.distill.qat import WeightBits, bits_in, decoder_task, network_task, weights_facts
+from pocketcrafter.export.distill.qat import decoder_task, network_task, weight_scheme, weights_facts
 from pocketcrafter.export.models import decoder_network
 from pocketcrafter.export.models.critic import Judgement
 from pocketcrafter.export.models.decoder import Decoder
@@ -20,10 +20,13 @@ from pocketcrafter.export.train.evidence import EvidenceStore
 from pocketcrafter.export.train.fit import FitSettings, fit
 from pocketcrafter.export.train.prose.facts import measure_facts
 from pocketcrafter.export.train.prose.sampling import Judged
-from pocketcrafter.quantize.algorithms.blocks import nearest
-from pocketcrafter.quantize.algorithms.rounding import Guidance, blocks_of
+from pocketcrafter.quantize.algorithms.blocks import IntegerFormat, round_to_nearest
+from pocketcrafter.quantize.algorithms.rounding import round_linears
+from pocketcrafter.quantize.config import WeightOnly
 from pocketcrafter.quantize.torch.qat import round_while_training, settled
 from pocketcrafter.runtime.errors import ConfigError
+
+_MIXED = WeightOnly(bits=2, module_bits={"word": 4, "blocks.1.down": 8})
 
 
 def test_a_network_learns_to_bear_int8(tmp_path: Path) -> None:
@@ -55,7 +58,7 @@ def test_a_decoder_learns_to_bear_two_bits(store: EvidenceStore, judged: Judgeme
     teacher = as_llama(decoder_network(WEIGHTS / "decoder.safetensors"))
     frames = Judged.of(judged, store.plans, measure_facts(np.array(store.views)))
     settings = FitSettings(steps=20, batch=2, learning_rate=3e-4, warmup=2, ema=0.8)
-    task, convert = decoder_task(teacher, frames, tokenizer, settings, WeightBits(2, {"word": 4, "blocks.1.down": 8}))
+    task, convert = decoder_task(teacher, frames, tokenizer, settings, _MIXED)
     first = np.mean([task.loss(1000 + i)[1]["divergence"] for i in range(3)])
     trained = fit(task, settings, tmp_path)
     assert np.mean([task.loss(1000 + i)[1]["divergence"] for i in range(3)]) < 0.9 * first
@@ -63,9 +66,8 @@ def test_a_decoder_learns_to_bear_two_bits(store: EvidenceStore, judged: Judgeme
     assert isinstance(made, Decoder)
     ours, theirs = made.logits.weight, decoder_network(WEIGHTS / "decoder.safetensors").logits.weight
     assert 0 < float((ours - theirs).abs().mean()) < 0.05
-    guidance = Guidance(bits={"word": 4, "blocks.1.down": 8})
-    built = blocks_of(made, 2, guidance, brief=True)
-    assert {name: blocks.bits for name, blocks in built.items() if blocks.bits != 2} == guidance.bits
+    built = round_linears(made, _MIXED, bfloat16_scales=True)
+    assert {name: blocks.bits for name, blocks in built.items() if blocks.bits != 2} == _MIXED.module_bits
     for name, blocks in built.items():
         assert torch.equal(blocks.weight(), made.get_submodule(name).weight), f"{name} was rounded a second time"
     assert sum(blocks.size for blocks in built.values()) < 0.35 * sum(b.levels.numel() * 9 / 8 for b in built.values())
@@ -75,15 +77,23 @@ def test_rounding_in_training_is_the_rounding_that_is_built() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(64, 8), nn.Linear(8, 5), nn.Embedding(64, 8))
     plain = [m.weight.detach().clone() for m in model]
-    assert round_while_training(model, 4, special={"2": 8}) == ["0", "2"]
+    assert round_while_training(model, 4, module_bits={"2": 8}) == ["0", "2"]
     model.eval()
-    torch.testing.assert_close(model[0].weight, nearest(plain[0], 4, brief=True).weight())
-    torch.testing.assert_close(model[2].weight, nearest(plain[2].T, 8, brief=True).weight().T)
+    torch.testing.assert_close(
+        model[0].weight, round_to_nearest(plain[0], IntegerFormat(4, bfloat16_scales=True)).weight()
+    )
+    torch.testing.assert_close(
+        model[2].weight, round_to_nearest(plain[2].T, IntegerFormat(8, bfloat16_scales=True)).weight().T
+    )
     model[0](torch.ones(1, 64)).sum().backward()
     assert (model[0].parametrizations.weight.original.grad == 1).all()
     settled(model)
-    torch.testing.assert_close(model[0].weight, nearest(plain[0], 4, brief=True).weight())
-    assert torch.equal(nearest(model[0].weight, 4, brief=True).weight(), model[0].weight)
+    torch.testing.assert_close(
+        model[0].weight, round_to_nearest(plain[0], IntegerFormat(4, bfloat16_scales=True)).weight()
+    )
+    assert torch.equal(
+        round_to_nearest(model[0].weight, IntegerFormat(4, bfloat16_scales=True)).weight(), model[0].weight
+    )
 
 
 def test_a_recipe_says_what_is_trained(tmp_path: Path) -> None:
@@ -92,10 +102,10 @@ def test_a_recipe_says_what_is_trained(tmp_path: Path) -> None:
         "extends: default.yaml\ntargets: [onnx]\ncomponents:\n  decoder:\n    precision: {onnx: w4}\n"
         "    weight_bits: {blocks: 2}\n"
     )
-    assert bits_in(recipe) == WeightBits(4, {"blocks": 2})
+    assert weight_scheme(recipe) == WeightOnly(bits=4, module_bits={"blocks": 2})
     recipe.write_text("extends: default.yaml\ncomponents:\n  decoder:\n    precision: {onnx: fp32}\n")
-    with pytest.raises(ConfigError, match="w8, w4"):
-        bits_in(recipe)
+    with pytest.raises(ConfigError, match="neither w8 nor w4"):
+        weight_scheme(recipe)
 
 
 def test_facts_of_weights_go_on(tmp_path: Path) -> None:

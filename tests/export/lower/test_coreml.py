@@ -17,7 +17,8 @@ from pocketcrafter.export.lower.lowerings import lower
 from pocketcrafter.export.lower.measure import run_torch
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest, Sample
 from pocketcrafter.export.models import load_component
-from pocketcrafter.quantize.torch.coreml_weights import quantize_weights
+from pocketcrafter.quantize.config import CompressedWeights
+from pocketcrafter.quantize.torch.coreml_weights import compress_weights, compressed_grids
 from pocketcrafter.runtime.backends.base import LayerwiseBackend
 from pocketcrafter.runtime.backends.registry import usable_backend
 from pocketcrafter.runtime.bundle.goldens import write_tensors
@@ -110,8 +111,9 @@ def test_shipped_tone_climbs_the_ladder_in_int8(tmp_path: Path) -> None:
 def test_kept_modules_keep_their_weights_and_the_rest_lies_on_the_grid(restore: nn.Module) -> None:
     before = {name: p.clone() for name, p in restore.named_parameters()}
     tail = nn.Sequential(restore.get_submodule("tail"), nn.Conv2d(12, 64, 3), nn.Linear(64, 64))
-    quantized, names = quantize_weights(tail, ("1",))
-    assert list(names) == ["2.weight"]
+    scheme = CompressedWeights(keep_fp32=("1",))
+    quantized = compress_weights(tail, scheme)
+    assert list(compressed_grids(tail, scheme)) == ["2.weight"]
     weight = quantized.get_parameter("2.weight")
     steps = weight / (weight.abs().amax(1, keepdim=True) / 127)
     torch.testing.assert_close(steps, steps.round(), atol=1e-3, rtol=0)
@@ -123,7 +125,7 @@ def test_kept_modules_keep_their_weights_and_the_rest_lies_on_the_grid(restore: 
 def test_a_channel_of_zeros_stays_zero() -> None:
     layer = nn.Linear(64, 64)
     nn.init.zeros_(layer.weight[3].detach())
-    quantized, _ = quantize_weights(nn.Sequential(layer))
+    quantized = compress_weights(nn.Sequential(layer), CompressedWeights())
     weight = quantized.get_parameter("0.weight")
     assert weight.isfinite().all()
     assert not weight[3].any()

@@ -98,7 +98,7 @@ def test_running_a_program_does_not_import_the_compiler(
 import sys
 from pathlib import Path
 from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
-from pocketcrafter.runtime.components import POCKET_SPECS, str, ComponentSpec
+from pocketcrafter.runtime.components import ComponentSpec
 spec = ComponentSpec.model_validate_json(Path("spec.json").read_bytes())
 ExecutorchBackend().open(Path("restore.pte"), spec, 1)
 print([name for name in ("executorch.exir", "torch._dynamo") if name in sys.modules])

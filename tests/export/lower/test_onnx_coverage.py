@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 from pocketcrafter.export.lower.onnx.coverage import onnx_coverage
-from pocketcrafter.quantize.onnx.qdq import quantize_onnx
+from pocketcrafter.quantize.api import quantize
+from pocketcrafter.quantize.calibration import Calibration
+from pocketcrafter.quantize.config import StaticInt8
 from pocketcrafter.runtime.backends.ort_sessions import open_session, write_options
 
 _LEVEL = ort.GraphOptimizationLevel
@@ -24,11 +26,8 @@ def test_quantized_layers_that_run_in_float_are_refused_by_name(
     program = torch.onnx.export(network, (torch.rand(1, 3, 10, 10),), input_names=["x"], dynamo=True, verbose=False)
     assert program is not None
     program.save(tmp_path / "fp32.onnx", external_data=False)
-    quantize_onnx(
-        tmp_path / "fp32.onnx",
-        [{"x": np.random.default_rng(0).random((1, 3, 10, 10), np.float32)}],
-        tmp_path / "q.onnx",
-    )
+    samples = [{"x": np.random.default_rng(0).random((1, 3, 10, 10), np.float32)}]
+    onnx.save(quantize(onnx.load(tmp_path / "fp32.onnx"), StaticInt8(), Calibration(samples)), tmp_path / "q.onnx")
     open_session(tmp_path / "q.onnx", write_options(tmp_path / "optimized.onnx", level))
     coverage = onnx_coverage(onnx.load(tmp_path / "fp32.onnx"), onnx.load(tmp_path / "optimized.onnx"))
     assert coverage.macs_total == 64 * 8 * 27 + 64 * 4 * 8

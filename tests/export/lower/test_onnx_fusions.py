@@ -13,7 +13,8 @@ from pocketcrafter.export.lower.onnx.fusions import fused
 from pocketcrafter.export.lower.onnx.lowering import export_onnx
 from pocketcrafter.export.models import decoder_network
 from pocketcrafter.export.shipped import WEIGHTS
-from pocketcrafter.quantize.onnx.matmul_nbits import quantize_linears
+from pocketcrafter.quantize.config import WeightOnly
+from pocketcrafter.quantize.onnx.matmul_nbits import quantize_matmul_nbits
 from pocketcrafter.runtime.backends.ort_sessions import open_session
 from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
 from pocketcrafter.runtime.fidelity import sqnr_db
@@ -111,7 +112,7 @@ def test_rows_that_nothing_one_hot_picks_are_left(tmp_path: Path) -> None:
 def test_the_decoder_says_the_same_in_fewer_operators(tmp_path: Path, bits: int | None) -> None:
     model = _exported(decoder_network(WEIGHTS / "decoder.safetensors"), DECODER, tmp_path)
     if bits:
-        model = quantize_linears(model, bits, ())
+        model = quantize_matmul_nbits(model, WeightOnly(bits=bits))
     before = model.SerializeToString()
     made = fused(model, "position")
     assert model.SerializeToString() == before

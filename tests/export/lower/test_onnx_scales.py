@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from pocketcrafter.export.lower.onnx.lowering import export_onnx
 from pocketcrafter.export.lower.onnx.scales import scales_in_convolutions
 from pocketcrafter.export.models.blocks import ScaledBlock
-from pocketcrafter.quantize.onnx.qdq import quantize_onnx
+from pocketcrafter.quantize.api import quantize
+from pocketcrafter.quantize.calibration import Calibration
+from pocketcrafter.quantize.config import StaticInt8
 from pocketcrafter.runtime.backends.ort_sessions import open_session
 from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
 from pocketcrafter.runtime.fidelity import sqnr_db
@@ -94,8 +96,7 @@ SAMPLES = [{t.name: _RNG.standard_normal(t.shape, np.float32) for t in SPEC.inpu
 
 def _quantized(network: nn.Module, folder: Path) -> onnx.ModelProto:
     export_onnx(network.eval(), tuple(torch.zeros(t.shape) for t in SPEC.inputs), SPEC, folder / "fp32.onnx")
-    quantize_onnx(folder / "fp32.onnx", SAMPLES, folder / "int8.onnx")
-    return onnx.load(folder / "int8.onnx")
+    return quantize(onnx.load(folder / "fp32.onnx"), StaticInt8(), Calibration(SAMPLES))
 
 
 def _worst_db(network: nn.Module, model: onnx.ModelProto) -> float:

@@ -9,13 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from pocketcrafter.quantize.algorithms.blocks import BLOCK, limits, nearest
+from pocketcrafter.quantize.algorithms.blocks import GROUP_SIZE, IntegerFormat, round_to_nearest
 from pocketcrafter.quantize.algorithms.gptq import round_gptq
 from pocketcrafter.quantize.algorithms.hessians import HessianCollector, read_hessians, write_hessians
-from pocketcrafter.quantize.algorithms.rounding import Guidance, blocks_of
+from pocketcrafter.quantize.algorithms.rounding import round_linears
+from pocketcrafter.quantize.config import Nearest, WeightOnly
 from pocketcrafter.runtime.errors import ConfigError
 
 ROWS, COLUMNS = 24, 96
+INT4 = IntegerFormat(4)
 
 
 @pytest.fixture
@@ -41,16 +43,18 @@ def error(weight: Tensor, rounded: Tensor, inputs: Tensor) -> float:
     spread=st.floats(1e-6, 1e6),
     positive=st.booleans(),
     brief=st.booleans(),
+    group_size=st.sampled_from([16, 32, 64]),
 )
 def test_no_weight_is_further_away_than_clipping_explains(
-    bits: int, seed: int, spread: float, positive: bool, brief: bool
+    bits: int, seed: int, spread: float, positive: bool, brief: bool, group_size: int
 ) -> None:
-    weight = torch.from_numpy(np.random.default_rng(seed).normal(0, spread, (3, 2 * BLOCK)))
-    blocks = nearest(weight, bits, positive=positive, brief=brief)
-    low, high = limits(bits)
+    weight = torch.from_numpy(np.random.default_rng(seed).normal(0, spread, (3, 2 * GROUP_SIZE)))
+    integers = IntegerFormat(bits, group_size, positive_scales=positive, bfloat16_scales=brief)
+    blocks = round_to_nearest(weight, integers)
+    low, high = integers.limits
     assert blocks.levels.min() >= low
     assert blocks.levels.max() <= high
-    steps = blocks.scales.repeat_interleave(BLOCK, 1)
+    steps = blocks.scales.repeat_interleave(group_size, 1)
     inner = (blocks.levels > low) & (blocks.levels < high)
     assert ((blocks.weight() - weight).abs() <= steps.abs() * 0.5001)[inner].all()
     if positive:
@@ -60,28 +64,31 @@ def test_no_weight_is_further_away_than_clipping_explains(
 
 
 def test_levels_are_returned_as_they_are(weight: Tensor) -> None:
-    blocks = nearest(weight, 4)
-    again = nearest(blocks.weight(), 4)
+    blocks = round_to_nearest(weight, INT4)
+    again = round_to_nearest(blocks.weight(), INT4)
     assert torch.allclose(again.weight(), blocks.weight(), atol=1e-6)
 
 
 def test_an_important_input_is_rounded_with_more_care(weight: Tensor) -> None:
     importance = torch.ones(COLUMNS)
     importance[7] = 1e4
-    plain, careful = (nearest(weight, 4, i).weight() for i in (None, importance))
+    plain, careful = (round_to_nearest(weight, INT4, i).weight() for i in (None, importance))
     assert (careful - weight)[:, 7].square().mean() < (plain - weight)[:, 7].square().mean() / 2
 
 
-@pytest.mark.parametrize(("bits", "share"), [(2, 0.5), (4, 0.5)])
-def test_gptq_leaves_less_error_in_the_products(weight: Tensor, inputs: Tensor, bits: int, share: float) -> None:
+@pytest.mark.parametrize(("bits", "group_size", "share"), [(2, 32, 0.5), (4, 32, 0.5), (4, 16, 0.5)])
+def test_gptq_leaves_less_error_in_the_products(
+    weight: Tensor, inputs: Tensor, bits: int, group_size: int, share: float
+) -> None:
     hessian = (inputs.T.double() @ inputs.double()) / len(inputs)
-    rounded = round_gptq(weight, hessian, bits).weight()
-    assert error(weight, rounded, inputs) < share * error(weight, nearest(weight, bits).weight(), inputs)
+    integers = IntegerFormat(bits, group_size)
+    rounded = round_gptq(weight, hessian, integers, 0.1).weight()
+    assert error(weight, rounded, inputs) < share * error(weight, round_to_nearest(weight, integers).weight(), inputs)
 
 
 def test_gptq_with_unrelated_inputs_is_the_nearest_level(weight: Tensor) -> None:
-    blocks = round_gptq(weight, torch.eye(COLUMNS), 4)
-    assert torch.equal(blocks.levels, nearest(weight, 4).levels)
+    blocks = round_gptq(weight, torch.eye(COLUMNS), INT4, 0.1)
+    assert torch.equal(blocks.levels, round_to_nearest(weight, INT4).levels)
 
 
 @pytest.mark.parametrize(
@@ -89,15 +96,15 @@ def test_gptq_with_unrelated_inputs_is_the_nearest_level(weight: Tensor) -> None
 )
 def test_a_useless_hessian_is_refused(weight: Tensor, hessian: Tensor, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        round_gptq(weight, hessian, 4)
+        round_gptq(weight, hessian, INT4, 0.1)
 
 
 def test_a_weight_without_whole_blocks_or_with_a_nan_is_refused(weight: Tensor) -> None:
-    with pytest.raises(ConfigError, match="whole blocks of 32"):
-        nearest(weight[:, :40], 4)
+    with pytest.raises(ConfigError, match="groups of 32 inputs"):
+        round_to_nearest(weight[:, :40], INT4)
     weight[0, 0] = torch.nan
     with pytest.raises(ConfigError, match="not finite"):
-        nearest(weight, 4)
+        round_to_nearest(weight, INT4)
 
 
 @pytest.fixture
@@ -144,12 +151,34 @@ def test_hessians_survive_the_disk(tmp_path: Path) -> None:
 
 def test_bits_of_single_modules_and_layers_that_stay(network: nn.Sequential) -> None:
     hessians = {"0": torch.eye(64).double()}
-    blocks = blocks_of(network, 4, Guidance(hessians, {"2": 8}), keep_fp32=("3",))
+    blocks = round_linears(network, WeightOnly(bits=4, module_bits={"2": 8}, keep_fp32=("3",)), hessians)
     assert {name: b.bits for name, b in blocks.items()} == {"0": 4, "2": 8}
     assert blocks["0"].size == 64 * 64 // 2 + 4 * 64 * 2
 
 
-@pytest.mark.parametrize(("bits", "message"), [({"9": 8}, "weight_bits names no module"), ({"0": 5}, "2, 4 or 8")])
-def test_bits_that_do_not_exist_are_refused(network: nn.Sequential, bits: dict[str, int], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        blocks_of(network, 4, Guidance(bits=bits))
+def test_bits_of_a_module_that_is_not_there_are_refused(network: nn.Sequential) -> None:
+    with pytest.raises(ConfigError, match="weight_bits names no module"):
+        round_linears(network, WeightOnly(bits=4, module_bits={"9": 8}))
+
+
+def test_a_larger_group_has_fewer_scales_and_skips_layers_it_does_not_divide(network: nn.Sequential) -> None:
+    blocks = round_linears(network, WeightOnly(bits=4, group_size=64))
+    assert {name: tuple(b.scales.shape) for name, b in blocks.items()} == {"0": (64, 1), "2": (32, 1)}
+
+
+def test_nearest_needs_no_hessian_and_uses_none(network: nn.Sequential) -> None:
+    x = torch.randn(200, 64) @ torch.randn(64, 64)
+    hessians = {"0": (x.T @ x).double()}
+    nearest, gptq = (
+        round_linears(network, scheme, hessians)["0"].levels
+        for scheme in (WeightOnly(bits=4, rounding=Nearest()), WeightOnly(bits=4))
+    )
+    assert torch.equal(nearest, round_linears(network, WeightOnly(bits=4))["0"].levels)
+    assert not torch.equal(nearest, gptq)
+
+
+def test_less_damping_follows_the_calibration_data_more_closely(weight: Tensor, inputs: Tensor) -> None:
+    few = inputs[:64]
+    hessian = (few.T.double() @ few.double()) / len(few)
+    loose, strict = (error(weight, round_gptq(weight, hessian, INT4, d).weight(), few) for d in (1.0, 0.001))
+    assert strict < loose

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from pocketcrafter.quantize.onnx.float16_storage import stored_in_halves
+from pocketcrafter.quantize.onnx.float16_storage import with_float16_storage
 from pocketcrafter.runtime.backends.ort_sessions import open_session, unoptimized_options
 
 
@@ -29,7 +29,7 @@ def _said(model: onnx.ModelProto, optimized: bool) -> np.ndarray:
 
 @pytest.mark.parametrize("optimized", [True, False])
 def test_nothing_changes_but_the_bytes(network: onnx.ModelProto, optimized: bool) -> None:
-    halves = stored_in_halves(network)
+    halves = with_float16_storage(network)
     kinds = [initializer.data_type for initializer in halves.graph.initializer]
     assert kinds.count(onnx.TensorProto.FLOAT16) == 1
     assert len(network.SerializeToString()) - len(halves.SerializeToString()) > 3 * 64 * 9 * 2 - 300
@@ -40,4 +40,4 @@ def test_what_float16_does_not_hold_stays(network: onnx.ModelProto) -> None:
     for initializer in network.graph.initializer:
         weights = onnx.numpy_helper.to_array(initializer)
         initializer.CopyFrom(onnx.numpy_helper.from_array(weights * np.float32(1e6 / 3), initializer.name))
-    assert stored_in_halves(network) == network
+    assert with_float16_storage(network) == network

@@ -3,9 +3,11 @@
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from pocketcrafter.quantize.onnx.matmul_nbits import decoded, quantize_linears
+from pocketcrafter.quantize.config import Nearest, WeightOnly
+from pocketcrafter.quantize.onnx.matmul_nbits import decoded, matrices_of, quantize_matmul_nbits
 from pocketcrafter.runtime.backends.ort_sessions import open_session
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.fidelity import sqnr_db
@@ -44,7 +46,7 @@ def run(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(("bits", "least_db", "size"), [(8, 40, 0.27), (4, 18, 0.145), (2, 6, 0.08)])
 def test_blocks_compute_what_they_decode_to(weight: np.ndarray, bits: int, least_db: float, size: float) -> None:
     model, x = linear(weight), np.random.default_rng(1).normal(size=(1, COLUMNS)).astype(np.float32)
-    quantized = quantize_linears(model, bits)
+    quantized = quantize_matmul_nbits(model, WeightOnly(bits=bits))
     assert [n.op_type for n in quantized.graph.node] == ["Cast", "MatMulNBits"]
     assert [n.op_type for n in decoded(quantized).graph.node] == ["MatMul"]
     # 8 bits of normally distributed activations, rounded block by block.
@@ -63,7 +65,7 @@ def test_a_product_of_activations_stays_in_floating_point(weight: np.ndarray) ->
     del gated.graph.node[:]
     gated.graph.node.extend(rest)
     x = np.random.default_rng(1).normal(size=(1, COLUMNS)).astype(np.float32) ** 9
-    quantized = quantize_linears(gated, 8)
+    quantized = quantize_matmul_nbits(gated, WeightOnly(bits=8))
     assert sqnr_db(run(decoded(quantized), x), run(quantized, x)) > 100
 
 
@@ -77,33 +79,35 @@ def test_layers_that_read_one_vector_are_one_product(weight: np.ndarray) -> None
     model.graph.initializer.append(constant)
     model.graph.output.append(helper.make_tensor_value_info("y_1", TensorProto.FLOAT, [1, 16]))
     x = {"x": np.random.default_rng(1).normal(size=(1, COLUMNS)).astype(np.float32)}
-    joined = quantize_linears(model, 4)
+    joined = quantize_matmul_nbits(model, WeightOnly(bits=4))
     products = [n.name for n in joined.graph.node if n.op_type == "MatMulNBits"]
     assert products == ["node_linear+node_linear_1"]
     for made in (joined, decoded(joined)):
         both = open_session(made.SerializeToString()).run(None, x)
-        apart = [run(decoded(quantize_linears(linear(w), 4)), x["x"]) for w in (weight, weight[:16] * 2)]
+        alone = [quantize_matmul_nbits(linear(w), WeightOnly(bits=4)) for w in (weight, weight[:16] * 2)]
+        apart = [run(decoded(model), x["x"]) for model in alone]
         assert [sqnr_db(wanted, found) > 40 for wanted, found in zip(apart, both, strict=True)] == [True, True]
-    assert len([n for n in quantize_linears(model, 4, ("tail",)).graph.node if n.op_type == "Gemm"]) == 1
+    kept = quantize_matmul_nbits(model, WeightOnly(bits=4, keep_fp32=("tail",)))
+    assert [n.name for n in kept.graph.node if n.op_type == "Gemm"] == ["node_linear_1"]
 
 
 @pytest.mark.parametrize("bits", [8, 4])
 def test_activations_become_integers_block_by_block(weight: np.ndarray, bits: int) -> None:
     """Decoding every weight to float32 for every word takes three times as long, and nothing else would tell."""
-    quantized = quantize_linears(linear(weight), bits)
+    quantized = quantize_matmul_nbits(linear(weight), WeightOnly(bits=bits))
     levels = [a.i for node in quantized.graph.node for a in node.attribute if a.name == "accuracy_level"]
     assert levels == [4]
     # One scale for all would leave nothing of the small block beside the large one.
     x = np.random.default_rng(1).normal(size=(1, COLUMNS)).astype(np.float32)
     x[0, :32] *= 1000
     weight[:, :32] = 0
-    quantized = quantize_linears(linear(weight), bits)
+    quantized = quantize_matmul_nbits(linear(weight), WeightOnly(bits=bits))
     assert sqnr_db(run(decoded(quantized), x), run(quantized, x)) > 30
 
 
 def test_scales_that_16_bits_cannot_hold_stay_float32(weight: np.ndarray) -> None:
     weight[:, :32] *= 1e-12
-    quantized = quantize_linears(linear(weight), 4)
+    quantized = quantize_matmul_nbits(linear(weight), WeightOnly(bits=4))
     assert [n.op_type for n in quantized.graph.node] == ["MatMulNBits"]
     x = np.zeros((1, COLUMNS), np.float32)
     x[0, 0] = 1e12
@@ -114,7 +118,7 @@ def test_a_block_of_zeros_stays_zero(weight: np.ndarray) -> None:
     weight[:, :32] = 0
     x = np.zeros((1, COLUMNS), np.float32)
     x[0, :32] = 1000
-    assert not run(quantize_linears(linear(weight), 4), x).any()
+    assert not run(quantize_matmul_nbits(linear(weight), WeightOnly(bits=4)), x).any()
 
 
 def test_outliers_keep_their_size(weight: np.ndarray) -> None:
@@ -122,13 +126,13 @@ def test_outliers_keep_their_size(weight: np.ndarray) -> None:
     weight[3, 5] = 100
     x = np.zeros((1, COLUMNS), np.float32)
     x[0, 5] = 1
-    assert 80 <= run(quantize_linears(linear(weight), 4), x)[0, 3] <= 105
+    assert 80 <= run(quantize_matmul_nbits(linear(weight), WeightOnly(bits=4)), x)[0, 3] <= 105
 
 
 def test_the_model_itself_is_left_alone(weight: np.ndarray) -> None:
     model = linear(weight)
     before = model.SerializeToString()
-    quantize_linears(model, 4)
+    quantize_matmul_nbits(model, WeightOnly(bits=4))
     assert model.SerializeToString() == before
 
 
@@ -138,9 +142,42 @@ def test_the_model_itself_is_left_alone(weight: np.ndarray) -> None:
 def test_nothing_to_quantize_is_an_error(weight: np.ndarray, model_of: object) -> None:
     assert callable(model_of)
     with pytest.raises(ConfigError, match="No linear layer"):
-        quantize_linears(model_of(weight), 4)
+        quantize_matmul_nbits(model_of(weight), WeightOnly(bits=4))
 
 
 def test_kept_modules_stay_float(weight: np.ndarray) -> None:
     with pytest.raises(ConfigError, match="No linear layer"):
-        quantize_linears(linear(weight), 8, keep_fp32=("head",))
+        quantize_matmul_nbits(linear(weight), WeightOnly(bits=8, keep_fp32=("head",)))
+
+
+@pytest.mark.parametrize(("bits", "group_size"), [(4, 16), (4, 64), (4, 128), (8, 64), (2, 128)])
+def test_groups_of_any_size_compute_what_they_decode_to(bits: int, group_size: int) -> None:
+    rng = np.random.default_rng(0)
+    model = linear(rng.normal(size=(ROWS, 256)).astype(np.float32))
+    x = rng.normal(size=(1, 256)).astype(np.float32)
+    quantized = quantize_matmul_nbits(model, WeightOnly(bits=bits, group_size=group_size))
+    scales = next(t for t in quantized.graph.initializer if "scales" in t.name)
+    assert scales.dims[0] == ROWS * 256 // group_size
+    assert sqnr_db(run(decoded(quantized), x), run(quantized, x)) > 38
+
+
+def test_layers_that_groups_do_not_divide_stay_float(weight: np.ndarray) -> None:
+    with pytest.raises(ConfigError, match="No linear layer"):
+        quantize_matmul_nbits(linear(weight), WeightOnly(bits=4, group_size=64))
+
+
+def test_gptq_follows_the_inputs_of_the_layer(weight: np.ndarray) -> None:
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(512, COLUMNS)) @ (rng.normal(size=(COLUMNS, COLUMNS)) * np.logspace(0, -2, COLUMNS)[:, None])
+    hessians = {"head": torch.from_numpy(x.T @ x / len(x))}
+
+    def error(scheme: WeightOnly) -> float:
+        (rounded,) = matrices_of(quantize_matmul_nbits(linear(weight), scheme, hessians)).values()
+        return float(np.square(x @ (rounded - weight).T).mean())
+
+    assert error(WeightOnly(bits=4)) < 0.5 * error(WeightOnly(bits=4, rounding=Nearest()))
+
+
+def test_bits_of_a_module_without_layers_are_refused(weight: np.ndarray) -> None:
+    with pytest.raises(ConfigError, match="weight_bits names no module"):
+        quantize_matmul_nbits(linear(weight), WeightOnly(bits=4, module_bits={"tail": 8}))

@@ -61,7 +61,7 @@ def test_layers_go_back_until_it_is_near_enough(
     assert sqnr_db(_run(exported, drawn[8]), _run(tmp_path / "near.onnx", drawn[8])) > 20
     assert quantize_nncf_controlled(exported, drawn[:8], tmp_path / "nearer.onnx", least_db=90) == ("0", "2")
     assert sqnr_db(_run(exported, drawn[8]), _run(tmp_path / "nearer.onnx", drawn[8])) > 90
-    with pytest.raises(ConfigError, match="4 samples judge"):
+    with pytest.raises(ConfigError, match="evaluated on 4 samples"):
         quantize_nncf_controlled(exported, drawn[:4], tmp_path / "none.onnx", least_db=20)
     assert capsys.readouterr().out == "", "results are on the standard output, and nothing else"
 

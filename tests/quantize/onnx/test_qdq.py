@@ -9,9 +9,10 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pocketcrafter.quantize.algorithms.ranges import Range
+from pocketcrafter.quantize.calibration import Calibration
+from pocketcrafter.quantize.config import MinMax, Percentile, StaticInt8
 from pocketcrafter.quantize.onnx.graph import module_of
-from pocketcrafter.quantize.onnx.qdq import int8_nodes, quantize_onnx
+from pocketcrafter.quantize.onnx.qdq import int8_nodes, quantize_qdq
 from pocketcrafter.quantize.onnx.ranges import activation_ranges
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.errors import ConfigError
@@ -39,6 +40,13 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert program is not None
     program.save(path, external_data=False)
     return path
+
+
+_DEFAULT = StaticInt8()
+
+
+def quantize_onnx(stored: Path, samples: list[dict[str, FloatArray]], out: Path, scheme: StaticInt8 = _DEFAULT) -> None:
+    onnx.save(quantize_qdq(onnx.load(stored), scheme, Calibration(samples)), out)
 
 
 def _samples(exported: Path) -> list[dict[str, FloatArray]]:
@@ -74,8 +82,10 @@ def test_weights_are_int8_per_channel_and_metadata_is_gone(exported: Path, tmp_p
 
 
 def test_nothing_to_quantize_is_an_error(exported: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no layer is left"):
-        quantize_onnx(exported, _samples(exported), tmp_path / "out.onnx", keep_fp32=("head", "body", "tail"))
+    with pytest.raises(ConfigError, match="No layer is left"):
+        quantize_onnx(
+            exported, _samples(exported), tmp_path / "out.onnx", StaticInt8(keep_fp32=("head", "body", "tail"))
+        )
     with pytest.raises(ConfigError, match="at least one"):
         quantize_onnx(exported, [], tmp_path / "out.onnx")
     assert list(tmp_path.iterdir()) == []
@@ -151,9 +161,10 @@ def test_a_large_activation_is_sampled_with_its_extremes(tmp_path: Path) -> None
     values = np.random.default_rng(0).normal(size=(8, 1, 100_000)).astype(np.float32)
     values[3, 0, 7] = 50
     drawn = [{"x": sample} for sample in values]
-    found = {r: activation_ranges(tmp_path / "m.onnx", drawn, {"y": r})["y"] for r in Range}
-    assert found[Range.MIN_MAX] == (values.min(), np.float32(50))
-    low, high = found[Range.PERCENTILE]
+    whole, (low, high) = (
+        activation_ranges(tmp_path / "m.onnx", drawn, {"y": how})["y"] for how in (MinMax(), Percentile())
+    )
+    assert whole == (values.min(), np.float32(50))
     assert low < -3
     assert 3 < high < 6
 

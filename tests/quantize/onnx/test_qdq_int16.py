@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,9 @@ from onnx import TensorProto, numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pocketcrafter.quantize.onnx.qdq_int16 import quantize_sixteen
+from pocketcrafter.quantize.calibration import Calibration
+from pocketcrafter.quantize.config import StaticInt16
+from pocketcrafter.quantize.onnx.qdq_int16 import quantize_qdq_int16
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.ort_sessions import open_session, unoptimized_options
 from pocketcrafter.runtime.errors import ConfigError
@@ -54,6 +57,19 @@ def samples() -> list[dict[str, FloatArray]]:
     return [{"picture": rng.random((1, 3, 16, 16), np.float32)} for _ in range(4)]
 
 
+_DEFAULT = StaticInt16()
+
+
+def quantize_sixteen(
+    stored: Path,
+    samples: list[dict[str, FloatArray]],
+    out: Path,
+    scheme: StaticInt16 = _DEFAULT,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    onnx.save(quantize_qdq_int16(onnx.load(stored), scheme, Calibration(samples), progress), out)
+
+
 def run(path: Path, sample: dict[str, FloatArray]) -> FloatArray:
     result: FloatArray = open_session(path, unoptimized_options()).run(None, sample)[0]
     return result
@@ -65,7 +81,7 @@ def test_activations_have_16_bits_weights_few_and_the_network_says_the_same(
 ) -> None:
     out = tmp_path / "q.onnx"
     told: list[tuple[int, int]] = []
-    quantize_sixteen(exported, samples[:3], out, bits=bits, progress=lambda done, total: told.append((done, total)))
+    quantize_sixteen(exported, samples[:3], out, StaticInt16(weight_bits=bits), lambda *done: told.append(done))
     model = onnx.load(out)
     kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
     points = {kinds[node.input[2]] for node in model.graph.node if node.op_type == "QuantizeLinear"}
@@ -85,11 +101,22 @@ def test_values_beyond_what_calibration_saw_are_not_clipped(
     assert sqnr_db(run(exported, samples[3]), run(tmp_path / "q.onnx", samples[3])) > 60
 
 
+def test_headroom_is_what_the_range_is_multiplied_by(
+    exported: Path, samples: list[dict[str, FloatArray]], tmp_path: Path
+) -> None:
+    scales = []
+    for headroom in (1.0, 3.0):
+        quantize_sixteen(exported, samples, tmp_path / "q.onnx", StaticInt16(headroom=headroom))
+        stored = {t.name: numpy_helper.to_array(t) for t in onnx.load(tmp_path / "q.onnx").graph.initializer}
+        scales.append(float(stored["picture_scale"]))
+    assert scales[1] == pytest.approx(3 * scales[0])
+
+
 def test_what_is_kept_shares_no_quantized_constant(
     exported: Path, samples: list[dict[str, FloatArray]], tmp_path: Path
 ) -> None:
     """Guards the trap in which a kept `Clip` gets its bounds dequantized, which the HTP refuses."""
-    quantize_sixteen(exported, samples, tmp_path / "q.onnx", keep_fp32=("first",))
+    quantize_sixteen(exported, samples, tmp_path / "q.onnx", StaticInt16(keep_fp32=("first",)))
     graph = onnx.load(tmp_path / "q.onnx").graph
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     first, *_ = [node for node in graph.node if node.op_type == "Clip"]
@@ -123,7 +150,7 @@ def test_weights_of_layer_normalizations_are_unsigned(tmp_path: Path, keep: tupl
     assert program is not None
     program.save(tmp_path / "block.onnx", external_data=False)
     samples = [{"x": np.random.default_rng(i).random((1, 4, 8), np.float32)} for i in range(4)]
-    quantize_sixteen(tmp_path / "block.onnx", samples, tmp_path / "qdq.onnx", keep_fp32=keep)
+    quantize_sixteen(tmp_path / "block.onnx", samples, tmp_path / "qdq.onnx", StaticInt16(keep_fp32=keep))
     model = onnx.load(tmp_path / "qdq.onnx")
     makers = {node.output[0]: node for node in model.graph.node}
     (norm,) = (node for node in model.graph.node if node.op_type == "LayerNormalization")

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from pocketcrafter.quantize.algorithms.palettes import palettized
-from pocketcrafter.quantize.torch.coreml_weights import Grid, quantize_weights
+from pocketcrafter.quantize.config import CompressedWeights, WeightGrid
+from pocketcrafter.quantize.torch.coreml_weights import compress_weights, compressed_grids
 
 
 @pytest.fixture
@@ -21,26 +22,27 @@ def _error(before: Tensor, after: Tensor) -> float:
 
 
 def test_int4_has_a_scale_for_each_block_and_int8_where_there_are_none(network: nn.Sequential) -> None:
-    quantized, grids = quantize_weights(network, grid=Grid.INT4)
-    assert grids == {"0.weight": Grid.INT4, "1.weight": Grid.INT8, "2.weight": Grid.INT4}
+    scheme = CompressedWeights(grid=WeightGrid.INT4)
+    quantized, grids = compress_weights(network, scheme), compressed_grids(network, scheme)
+    assert grids == {"0.weight": WeightGrid.INT4, "1.weight": WeightGrid.INT8, "2.weight": WeightGrid.INT4}
     blocks = quantized.get_parameter("2.weight").reshape(48, 2, 32)
     steps = blocks / (blocks.abs().amax(2, keepdim=True) / 7)
     torch.testing.assert_close(steps, steps.round(), atol=1e-3, rtol=0)
     assert _error(network.get_parameter("1.weight"), quantized.get_parameter("1.weight")) < 1e-4
 
 
-@pytest.mark.parametrize(("grid", "values", "most"), [(Grid.PALETTE6, 64, 2e-3), (Grid.PALETTE4, 16, 2e-2)])
+@pytest.mark.parametrize(("grid", "values", "most"), [(WeightGrid.PALETTE6, 64, 2e-3), (WeightGrid.PALETTE4, 16, 2e-2)])
 def test_palettes_have_so_many_values_for_each_group(
-    network: nn.Sequential, grid: Grid, values: int, most: float
+    network: nn.Sequential, grid: WeightGrid, values: int, most: float
 ) -> None:
-    quantized, _ = quantize_weights(network, grid=grid)
+    quantized = compress_weights(network, CompressedWeights(grid=grid))
     weight = quantized.get_parameter("0.weight")
     assert [len(part.unique()) for part in weight.split(16)] == [values] * 4
     assert len(weight.unique()) > values
     assert len(quantized.get_parameter("1.weight").unique()) == values, "40 channels are no whole groups of 16"
     for name in ("0.weight", "1.weight", "2.weight"):
         assert _error(network.get_parameter(name), quantized.get_parameter(name)) < most
-    whole, _ = quantize_weights(network, grid=grid, groups=False)
+    whole = compress_weights(network, CompressedWeights(grid=grid, grouped_palettes=False))
     assert len(whole.get_parameter("0.weight").unique()) == values
 
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pocketcrafter.quantize.algorithms.ranges import KEPT, RANGES, Range, places
+from pocketcrafter.quantize.algorithms.ranges import SAMPLED_VALUES, clipped_range, sampled_indices
+from pocketcrafter.quantize.config import ActivationRange, Entropy, MinMax, Mse, Percentile, StaticInt8
 from pocketcrafter.quantize.torch.fake_quant_switches import FakeQuantSwitches
 from pocketcrafter.quantize.torch.observers import RangeObserver
 from pocketcrafter.quantize.torch.pt2e import quantize_static
@@ -95,30 +96,36 @@ def test_too_little_or_constant_calibration_is_refused(network: Network, tiles: 
     with pytest.raises(CalibrationError, match="not finite"):
         FakeQuantSwitches(network, [*tiles[:3], (torch.full((1, 3, 16, 16), torch.nan),)])
     with pytest.raises(ConfigError, match="no module"):
-        FakeQuantSwitches(network, tiles, keep_fp32=("neck",))
+        FakeQuantSwitches(network, tiles, StaticInt8(keep_fp32=("neck",)))
 
 
-@pytest.mark.parametrize("ranges", Range)
-def test_a_range_keeps_what_is_there(ranges: Range) -> None:
+@pytest.mark.parametrize("how", [MinMax(), Percentile(), Mse(), Entropy()])
+def test_a_range_keeps_what_is_there(how: ActivationRange) -> None:
     values = torch.randn(20_000, generator=torch.Generator().manual_seed(0))
-    low, high = RANGES[ranges]([values])
+    low, high = clipped_range(how, [values])
     assert -6 < low < -2
     assert 2 < high < 6
 
 
-@pytest.mark.parametrize("ranges", [Range.PERCENTILE, Range.ENTROPY])
-def test_a_range_lets_go_of_one_outlier(ranges: Range) -> None:
+@pytest.mark.parametrize("how", [Percentile(), Entropy()])
+def test_a_range_lets_go_of_one_outlier(how: ActivationRange) -> None:
     values = torch.randn(60_000, generator=torch.Generator().manual_seed(0))
     values[3] = 40
-    assert RANGES[Range.MIN_MAX]([values])[1] == 40
-    assert 2 < RANGES[ranges]([values])[1] < 20
+    assert clipped_range(MinMax(), [values])[1] == 40
+    assert 2 < clipped_range(how, [values])[1] < 20
+
+
+def test_a_lower_percentile_clips_more() -> None:
+    values = torch.randn(60_000, generator=torch.Generator().manual_seed(0))
+    narrow, wide = (clipped_range(Percentile(percent=p), [values]) for p in (99, 99.99))
+    assert wide[0] < narrow[0] < narrow[1] < wide[1]
 
 
 def test_a_percentile_is_of_each_sample() -> None:
     """Guards INT8 tone: a hundredth of a hazy frame's values lay beyond what all frames' thousandth had left out."""
     drawn = torch.randn(96, 8192, generator=torch.Generator().manual_seed(0))
     drawn[7, :60] = 12
-    _, high = RANGES[Range.PERCENTILE](list(drawn))
+    _, high = clipped_range(Percentile(), list(drawn))
     assert high == pytest.approx(12)
     assert torch.quantile(drawn, 0.9999) < 5
 
@@ -127,16 +134,16 @@ def test_a_percentile_is_of_each_sample() -> None:
 def test_what_is_kept_of_a_map_comes_from_all_its_columns(width: int) -> None:
     """Guards a silent trap: even steps through a map whose width they share a divisor with see few columns of it."""
     channels = 32
-    kept = places(channels * width * width)
+    kept = sampled_indices(channels * width * width)
     columns = np.bincount(kept % width, minlength=width)
-    assert len(kept) == KEPT
+    assert len(kept) == SAMPLED_VALUES
     assert columns.min() > 0
-    assert columns.max() < 3 * KEPT / width
+    assert columns.max() < 3 * SAMPLED_VALUES / width
     assert (kept.diff() > 0).all()
 
 
 def test_an_observer_looks_beyond_the_left_edge() -> None:
-    observer = RangeObserver(Range.PERCENTILE, dtype=torch.int8, qscheme=torch.per_tensor_affine)
+    observer = RangeObserver(Percentile(), dtype=torch.int8, qscheme=torch.per_tensor_affine)
     picture = torch.randn(1, 16, 128, 128, generator=torch.Generator().manual_seed(0))
     picture[..., 0::32] *= 0.1
     observer(picture)
@@ -166,7 +173,7 @@ def test_a_scalar_is_never_rounded() -> None:
 
 @pytest.mark.parametrize(("shape", "room"), [((1, 64), 1.5), ((1, 64, 32, 32), 1.0)])
 def test_a_range_of_few_values_gets_room(shape: tuple[int, ...], room: float) -> None:
-    observer = RangeObserver(Range.MIN_MAX, dtype=torch.int8, qscheme=torch.per_tensor_affine)
+    observer = RangeObserver(MinMax(), dtype=torch.int8, qscheme=torch.per_tensor_affine)
     observer(torch.linspace(-1, 3, int(np.prod(shape))).reshape(shape))
     scale, zero_point = observer.calculate_qparams()
     assert float(scale) * 255 == pytest.approx(4 * room)

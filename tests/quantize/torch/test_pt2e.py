@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.nn import functional as F
 
+from pocketcrafter.quantize.config import StaticInt8
 from pocketcrafter.quantize.modules import outputs_of
 from pocketcrafter.quantize.torch.folding import fold_batchnorm
 from pocketcrafter.quantize.torch.pt2e import quantize_static
@@ -97,14 +98,14 @@ def test_film_and_inner_residual_are_int8(restore: nn.Module) -> None:
 
 
 def test_kept_modules_stay_float_and_so_does_what_joins_them(restore: nn.Module) -> None:
-    quantized = quantize_static(restore, _tiles(2), keep_fp32=("body",))
+    quantized = quantize_static(restore, _tiles(2), StaticInt8(keep_fp32=("body",)))
     assert _quantized_operators(quantized, torch.ops.aten.conv2d.default) == 2
     assert _quantized_operators(quantized, torch.ops.aten.add.Tensor) == 0
 
 
 def test_module_names_are_matched_whole(restore: nn.Module) -> None:
     with pytest.raises(ConfigError, match="bod"):
-        quantize_static(restore, _tiles(1), keep_fp32=("bod",))
+        quantize_static(restore, _tiles(1), StaticInt8(keep_fp32=("bod",)))
 
 
 def test_calibration_is_required(restore: nn.Module) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pocketcrafter.quantize.algorithms.blocks import nearest, unpacked
+from pocketcrafter.quantize.algorithms.blocks import IntegerFormat, round_to_nearest, unpacked
 from pocketcrafter.quantize.torch.streaming import quantize_file
 from pocketcrafter.runtime.errors import ConfigError
 
@@ -30,7 +30,7 @@ def test_streaming_is_rounding(tmp_path: Path, bits: int, monkeypatch: pytest.Mo
     assert told[-1] == len(tensors)
     made = load_file(tmp_path / "out.safetensors")
     for name in chosen:
-        blocks = nearest(tensors[name].float(), bits)
+        blocks = round_to_nearest(tensors[name].float(), IntegerFormat(bits))
         assert torch.equal(torch.from_numpy(unpacked(made[f"{name}.levels"].numpy(), bits)), blocks.levels)
         assert torch.equal(made[f"{name}.scales"], blocks.scales)
     for name in ("a.bias", "c.weight", "ids"):
