@@ -41,5 +41,9 @@ class ConfigError(PocketCrafterError):
     """A configuration file or option is not valid."""
 
 
+class NoPipelineError(ConfigError):
+    """A bundle holds networks that nothing here makes a photo's critique or enhancement of."""
+
+
 class CalibrationError(ConfigError):
     """Calibration data is too little, or says nothing of what an input can be."""

@@ -6,6 +6,7 @@ and how it is built in `pocketcrafter.export.families`.
 """
 
 import importlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,37 +18,69 @@ from pocketcrafter.runtime.bundle.gates import Gate
 from pocketcrafter.runtime.bundle.manifest import Manifest
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.config import Config
-from pocketcrafter.runtime.errors import BundleError, ConfigError
+from pocketcrafter.runtime.errors import BundleError, ConfigError, NoPipelineError
 from pocketcrafter.runtime.pocket import LADDER, TOKENIZER, Pocket, PocketSettings
 from pocketcrafter.runtime.validation import check
 
 if TYPE_CHECKING:
     from pocketcrafter.runtime.critique import Critique
-    from pocketcrafter.runtime.photo.model import Photo
+    from pocketcrafter.runtime.photo.load import PhotoLike
     from pocketcrafter.runtime.pipeline import Enhanced, Told
+    from pocketcrafter.runtime.plan import PlanLike
     from pocketcrafter.runtime.prose.prompt import Mode
     from pocketcrafter.runtime.tiles import Progress
 
 
-class Pipeline(Protocol):
-    """What a family makes of a photo."""
+class Pipeline(ABC):
+    """Critiques and enhances photos with the networks of one bundle; a photo is whatever `load` takes."""
 
-    def critique(self, photo: "Photo") -> "Critique":
+    @staticmethod
+    def open(bundle: Path | str, backend: BackendName | str = "auto", threads: int = 2) -> "Pipeline":
+        """Open a bundle of any family.
+
+        Parameters
+        ----------
+        bundle
+            A ``.pcbundle`` directory or a zip of it.
+        backend
+            A backend's name, or ``"auto"`` for the bundle's first target that has one.
+        threads
+            Threads for the networks and for the arithmetic around them, ≥ 1.
+
+        Raises
+        ------
+        BundleError
+            If the bundle is missing or damaged.
+        ConfigError
+            If there is no backend of that name.
+        NoPipelineError
+            If the bundle holds networks alone.
+        """
+        if backend != "auto" and backend not in set(BackendName):
+            raise ConfigError(f"No backend is called '{backend}'; use auto, {', '.join(BackendName)}.")
+        name = None if backend == "auto" else BackendName(backend)
+        return pipeline_of(BundleSource(Bundle.open(Path(bundle)), name, threads), threads)
+
+    @abstractmethod
+    def critique(self, photo: "PhotoLike") -> "Critique":
         """Diagnose a photo."""
 
-    def prose(self, photo: "Photo", mode: "Mode" = ...) -> "Told":
+    @abstractmethod
+    def prose(self, photo: "PhotoLike", mode: "Mode" = ...) -> "Told":
         """Diagnose a photo and put it into words."""
 
+    @abstractmethod
     def enhance(
         self,
-        photo: "Photo",
+        photo: "PhotoLike",
         strength: float = 1.0,
         progress: "Progress | None" = None,
         *,
+        plan: "PlanLike | None" = None,
         geometry: bool = False,
         crop: bool = False,
     ) -> "Enhanced":
-        """Enhance a photo at its own resolution."""
+        """Enhance a photo at its own resolution, by the critic's plan or a given one."""
 
 
 class PairSource(Protocol):
@@ -62,10 +95,6 @@ class PairSource(Protocol):
 
     def session(self, component: str, function: str | None = None) -> Session:
         """Open a component, or one of its further functions; called once for each that is needed."""
-
-
-class NoPipelineError(ConfigError):
-    """A bundle holds networks that nothing here makes a photo's critique or enhancement of."""
 
 
 @dataclass(frozen=True)
@@ -201,30 +230,3 @@ class BundleSource:
     def session(self, component: str, function: str | None = None) -> Session:
         """Open a component's artifact."""
         return self.bundle.session(component, self.threads, self.backend, function)
-
-
-def open_pipeline(bundle: Path | str, backend: BackendName | str = "auto", threads: int = 2) -> Pipeline:
-    """Open a bundle of any family for critiquing and enhancing photos.
-
-    Parameters
-    ----------
-    bundle
-        A ``.pcbundle`` directory or a zip of it.
-    backend
-        A backend's name, or ``"auto"`` for the bundle's first target that has one.
-    threads
-        Threads for the networks and for the arithmetic around them, ≥ 1.
-
-    Raises
-    ------
-    BundleError
-        If the bundle is missing or damaged.
-    ConfigError
-        If there is no backend of that name.
-    NoPipelineError
-        If the bundle holds networks alone.
-    """
-    if backend != "auto" and backend not in set(BackendName):
-        raise ConfigError(f"No backend is called '{backend}'; use auto, {', '.join(BackendName)}.")
-    name = None if backend == "auto" else BackendName(backend)
-    return pipeline_of(BundleSource(Bundle.open(Path(bundle)), name, threads), threads)

@@ -15,14 +15,17 @@ from pocketcrafter.runtime.bundle.manifest import Manifest
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.critique import Critique, critique_from, with_tilt
 from pocketcrafter.runtime.develop import develop
-from pocketcrafter.runtime.errors import BundleError, ConfigError
-from pocketcrafter.runtime.families import POCKET, PairSource, family_settings
+from pocketcrafter.runtime.errors import BundleError, ConfigError, PhotoError
+from pocketcrafter.runtime.families import POCKET, PairSource, Pipeline, family_settings
 from pocketcrafter.runtime.gate import GateSettings
-from pocketcrafter.runtime.geometry.composer import Composed, apply, compose, tilt_of
+from pocketcrafter.runtime.geometry.composer import Composed, compose, framed, tilt_of
+from pocketcrafter.runtime.geometry.turn import corners_in_source, inscribed_box
 from pocketcrafter.runtime.grid import blended
 from pocketcrafter.runtime.photo.color import handling_of, view_to_srgb
+from pocketcrafter.runtime.photo.encode import save
+from pocketcrafter.runtime.photo.load import PhotoLike, load
 from pocketcrafter.runtime.photo.model import Photo
-from pocketcrafter.runtime.plan import RESTORATION, TONAL, EditPlan
+from pocketcrafter.runtime.plan import RESTORATION, TONAL, Attribute, EditPlan, PlanLike
 from pocketcrafter.runtime.pocket import TOKENIZER, Pocket, PocketSettings
 from pocketcrafter.runtime.prose.prompt import Mode, stated_plan
 from pocketcrafter.runtime.prose.tokenizer import Words
@@ -57,9 +60,9 @@ class Enhanced:
     photo
         The result; the very input where there was nothing to do.
     plan
-        What was done: the gated plan at the asked strength.
+        What was done: the gated plan, or the given one, at the asked strength.
     critique
-        The diagnosis of the input.
+        The diagnosis of the input; none where a plan was given for which the critic did not have to look.
     timings
         Seconds by stage: ``critique``, ``compose``, ``restore``, ``tone``, ``develop``, ``geometry``; only stages that
         ran.
@@ -69,9 +72,26 @@ class Enhanced:
 
     photo: Photo
     plan: EditPlan
-    critique: Critique
+    critique: Critique | None
     timings: Mapping[str, float]
     composed: Composed | None = None
+
+    def save(self, path: Path | str, *, threads: int = 2) -> tuple[str, ...]:
+        """Write the result, in the format that the suffix asks for; see `pocketcrafter.runtime.photo.encode.save`.
+
+        Returns
+        -------
+        tuple of str
+            What is not in the file that was in the source, one short sentence each.
+
+        Raises
+        ------
+        PhotoError
+            If the suffix is unknown, or the photo is too large for the format or for memory.
+        StorageError
+            If the file cannot be written.
+        """
+        return save(self.photo, path, threads=threads)
 
 
 @dataclass(frozen=True)
@@ -82,7 +102,7 @@ class Told:
     written: Written
 
 
-class PhotoPipeline:
+class PhotoPipeline(Pipeline):
     """Critiques and enhances photos with the networks of one bundle; opens each network when it is first needed.
 
     Parameters
@@ -102,17 +122,25 @@ class PhotoPipeline:
         self._sessions: dict[str, Session] = {}
         self._writer: Writer | None = None
 
-    def critique(self, photo: Photo) -> Critique:
+    def critique(self, photo: PhotoLike) -> Critique:
         """Diagnose a photo; its horizon too, where the bundle has the composition network.
+
+        Parameters
+        ----------
+        photo
+            Whatever `load` takes.
 
         Raises
         ------
+        PhotoError
+            If the photo cannot be read.
         BackendError
             If a network fails.
         """
+        photo = load(photo)
         return self._diagnosed(photo, self._look(photo).critique)
 
-    def prose(self, photo: Photo, mode: Mode = Mode.FULL) -> Told:
+    def prose(self, photo: PhotoLike, mode: Mode = Mode.FULL) -> Told:
         """Diagnose a photo and put it into words: what is wrong, what to do about it, and the score.
 
         The words agree with the gated plan, the one that `enhance` carries out at full strength.
@@ -120,12 +148,14 @@ class PhotoPipeline:
         Parameters
         ----------
         photo
-            The photo.
+            Whatever `load` takes.
         mode
             How much to write.
 
         Raises
         ------
+        PhotoError
+            If the photo cannot be read.
         ConfigError
             If the bundle has no decoder.
         BundleError
@@ -138,6 +168,7 @@ class PhotoPipeline:
                 "This bundle has no decoder, which writes the prose. Build one with a recipe that has the component "
                 "`decoder` (the default recipe does), or leave --prose out."
             )
+        photo = load(photo)
         seen = self._look(photo)
         plan = stated_plan(seen.critique.plan, self._source.gate)
         if self._writer is None:
@@ -147,10 +178,11 @@ class PhotoPipeline:
 
     def enhance(
         self,
-        photo: Photo,
+        photo: PhotoLike,
         strength: float = 1.0,
         progress: Progress | None = None,
         *,
+        plan: PlanLike | None = None,
         geometry: bool = False,
         crop: bool = False,
     ) -> Enhanced:
@@ -159,20 +191,29 @@ class PhotoPipeline:
         Parameters
         ----------
         photo
-            The photo; it is not changed.
+            Whatever `load` takes; it is not changed.
         strength
-            Factor on the plan and on the tone grid's departure from identity; 0 changes nothing, 2 is the most.
+            Factor on the plan and on the tone grid's departure from identity; 0 changes nothing, 2 is the most. Turns
+            and crops are carried out whatever the strength.
         progress
             Called with (tiles done, tiles in all) during restoration, the only slow stage.
+        plan
+            What to do, in place of the critic's plan; or a function that is given the critic's gated plan and returns
+            what to do. The tone network completes the critic's own tones, and so runs only where the plan keeps all of
+            them; what else is in the plan is carried out as it says. With a plan that changes no tones the critic does
+            not run.
         geometry
-            Whether the photo may be levelled too, whatever the strength.
+            Whether the photo may be levelled too, as the composition network finds.
         crop
             With ``geometry``, whether it may be cropped too.
 
         Raises
         ------
+        PhotoError
+            If the photo cannot be read, or the plan's crop does not lie in it.
         ConfigError
-            If the strength is not in [0, 2], or the bundle lacks the composition network that ``geometry`` needs.
+            If the strength is not in [0, 2], the plan is none, it turns or crops and ``geometry`` is asked for too, or
+            the bundle lacks the composition network that ``geometry`` needs.
         BackendError
             If a network fails.
         """
@@ -183,30 +224,34 @@ class PhotoPipeline:
                 "This bundle has no composition network, which levelling needs. Build one from a recipe with the "
                 "component `composition`, as the default recipe is, or leave --geometry out."
             )
-        clock = _Clock()
-        with clock.stage("critique"):
-            seen = self._look(photo)
-        critique, composed = seen.critique, None
-        plan = critique.plan.scaled(strength)
+        photo = load(photo)
+        clock, seen = _Clock(), None
+        if not isinstance(plan, EditPlan) or plan.scaled(strength).is_active(*TONAL):
+            with clock.stage("critique"):
+                seen = self._look(photo)
+        asked = _asked(plan, seen)
+        done = asked.scaled(strength)
+        if done.has_geometry:
+            _check_frame(done, photo, geometry=geometry)
         pixels = photo.pixels
-        if plan.is_active(*RESTORATION):
+        if done.is_active(*RESTORATION):
             with clock.stage("restore"):
-                pixels = self._restored(pixels, plan, progress)
-        if plan.is_active(*TONAL):
-            with clock.stage("tone"):
-                grid = blended(self._grid(seen), strength)
-            with clock.stage("develop"):
-                pixels = develop(pixels, plan, grid, threads=self._threads)
+                pixels = self._restored(pixels, done, progress)
+        if done.is_active(*TONAL):
+            completed = seen if seen is not None and _keeps_tones(asked, seen.critique.plan) else None
+            pixels = self._toned(pixels, done, completed, strength, clock)
         result = photo if pixels is photo.pixels else photo.with_pixels(pixels)
+        critique, composed = None if seen is None else seen.critique, None
         if geometry:
             with clock.stage("compose"):
                 composed = compose(self._session(Pocket.COMPOSITION), photo, crop=crop)
-            critique = with_tilt(critique, composed.tilt if composed else None)
-        if composed is not None and composed.box is not None:
-            plan = plan.model_copy(update={"tilt_degrees": composed.turn_degrees, "crop": composed.box})
+            critique = critique and with_tilt(critique, composed.tilt if composed else None)
+            if composed is not None and composed.box is not None:
+                done = done.model_copy(update={"tilt_degrees": composed.turn_degrees, "crop": composed.box})
+        if done.has_geometry:
             with clock.stage("geometry"):
-                result = apply(result, composed)
-        return Enhanced(photo=result, plan=plan, critique=critique, timings=clock.seconds, composed=composed)
+                result = framed(result, done.tilt_degrees, done.crop)
+        return Enhanced(photo=result, plan=done, critique=critique, timings=clock.seconds, composed=composed)
 
     def _diagnosed(self, photo: Photo, critique: Critique) -> Critique:
         """Add what the composition network finds, where there is one."""
@@ -232,8 +277,20 @@ class PhotoPipeline:
             pixels, lambda tile: session.run({"tile": tile, "amounts": amounts})["restored"], progress=progress
         )
 
+    def _toned(
+        self, pixels: PixelArray, plan: EditPlan, seen: "_Seen | None", strength: float, clock: "_Clock"
+    ) -> PixelArray:
+        """Carry out a plan's tones, and complete those of the critic where it has seen the photo."""
+        grid = None
+        if seen is not None:
+            with clock.stage("tone"):
+                grid = blended(self._grid(seen), strength)
+        with clock.stage("develop"):
+            return develop(pixels, plan, grid, threads=self._threads)
+
     def _grid(self, seen: "_Seen") -> FloatArray:
-        # The full plan goes in, as in training; strength then scales what comes out.
+        # The critic's full plan goes in, as in training; strength then scales what comes out. Of another plan it would
+        # take back a third (-1 EV on a good photo), and it removes haze whatever the plan says of haze.
         plan = seen.critique.plan
         rendered = render(plan, seen.view[0].transpose(1, 2, 0)).transpose(2, 0, 1)[None]
         inputs = {
@@ -249,6 +306,52 @@ class PhotoPipeline:
         if component not in self._sessions:
             self._sessions[component] = self._source.session(component)
         return self._sessions[component]
+
+
+def _asked(plan: PlanLike | None, seen: "_Seen | None") -> EditPlan:
+    """Return the plan that is to be carried out: the critic's, the given one, or what is made of the critic's."""
+    made: object = plan
+    if not isinstance(plan, EditPlan) and seen is not None:
+        critics = seen.critique.plan
+        made = critics if plan is None else plan(critics) if callable(plan) else plan
+    if isinstance(made, EditPlan):
+        return made
+    kind = type(made).__name__
+    raise ConfigError(f"A plan is an EditPlan, or a function that makes one of the critic's; this is of {kind}.")
+
+
+def _keeps_tones(plan: EditPlan, critics: EditPlan) -> bool:
+    """Whether a plan changes all the tones that the critic would change, and as much, whatever it does besides."""
+    active = [critics.is_active(a) and a in TONAL for a in Attribute]
+    # As far as float32 goes, in which strength scales them.
+    return any(active) and bool(np.allclose(plan.vector()[active], critics.vector()[active], rtol=1e-5, atol=0))
+
+
+def _check_frame(plan: EditPlan, photo: Photo, *, geometry: bool) -> None:
+    """Look whether a given plan's turn and crop fit a photo.
+
+    Raises
+    ------
+    PhotoError
+        If they do not.
+    ConfigError
+        If the composition network was asked for others.
+    """
+    if geometry:
+        raise ConfigError("The plan turns or crops the photo itself: leave geometry out, or tilt and crop of the plan.")
+    width, height, box = photo.width, photo.height, plan.crop
+    if box is None:
+        return
+    where = f"{photo.path or 'photo'}: the plan's crop ({box.left}, {box.top})-({box.right}, {box.bottom})"
+    if not (box.left < box.right <= width and box.top < box.bottom <= height):
+        raise PhotoError(f"{where} is empty or does not lie in the photo, which has {width}×{height} px.")
+    points = corners_in_source(box, width, height, plan.tilt_degrees)
+    if any(not (-1 <= x <= width + 1 and -1 <= y <= height + 1) for x, y in points):
+        free = inscribed_box(width, height, plan.tilt_degrees)
+        raise PhotoError(
+            f"{where} reaches into the corners that a turn by {plan.tilt_degrees:g}° leaves empty; "
+            f"({free.left}, {free.top})-({free.right}, {free.bottom}) does not."
+        )
 
 
 @dataclass(frozen=True)

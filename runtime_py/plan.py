@@ -1,6 +1,6 @@
 """EditPlan: the one currency between critic, artist, user, regions and memory."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Annotated, Final, Self
 
@@ -10,7 +10,8 @@ from pydantic import Field
 
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.config import Config
-from pocketcrafter.runtime.errors import ShapeMismatchError
+from pocketcrafter.runtime.errors import ConfigError, ShapeMismatchError
+from pocketcrafter.runtime.validation import check, nearest
 
 
 class Attribute(StrEnum):
@@ -99,15 +100,51 @@ class EditPlan(Config):
         values = np.clip(vector.astype(np.float64) * UNITS, low, high)
         return cls(**{a.value: float(v) for a, v in zip(Attribute, values, strict=True)})
 
+    def replace(self, **changes: float | str | CropBox | None) -> Self:
+        """Return the plan with other values.
+
+        Parameters
+        ----------
+        changes
+            New values by field name; text stands for the number that it spells.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such field, with the one that is like it, or a value is out of its range, with the range.
+        """
+        return check(type(self), self.model_dump() | changes, "plan")
+
+    def only(self, *names: str) -> Self:
+        """Return the plan with nothing but these fields of it; the others change nothing.
+
+        Raises
+        ------
+        ConfigError
+            If there is no field of that name, with the one that is like it.
+        """
+        known = list(type(self).model_fields)
+        if unknown := [name for name in names if name not in known]:
+            raise ConfigError(f"plan: {unknown[0]}: unknown key; {nearest(unknown[0], known, 'valid keys')}")
+        return type(self)(**{name: getattr(self, name) for name in names})
+
     def scaled(self, strength: float) -> Self:
         """Return the plan with every attribute times ``strength`` (≥ 0), clipped to its range; geometry is kept."""
         attributes = type(self).from_vector(self.vector() * np.float32(strength))
         return attributes.model_copy(update={"tilt_degrees": self.tilt_degrees, "crop": self.crop})
 
+    @property
+    def has_geometry(self) -> bool:
+        """Whether the photo is turned or cropped."""
+        return self.tilt_degrees != 0 or self.crop is not None
+
     def is_active(self, *attributes: Attribute) -> bool:
         """Whether any of the attributes (all, when none is named) asks for a change."""
         return any(getattr(self, a) != 0 for a in attributes or Attribute)
 
+
+PlanLike = EditPlan | Callable[[EditPlan], EditPlan]
+"""A plan, or what makes one of the critic's."""
 
 UNITS: Final = np.array([VECTOR_UNITS[a] for a in Attribute])
 

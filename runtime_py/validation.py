@@ -91,16 +91,18 @@ def nearest(name: str, known: Mapping[str, object] | list[str], what: str) -> st
 def _fault(detail: ErrorDetails, model: type[BaseModel]) -> str:
     # Pydantic marks keys and validators in places; those of the file are enough.
     place = [part for part in detail["loc"] if not str(part).startswith(("[", "function-"))]
-    told = _sentence(detail, _valid_keys(model, place[:-1]))
+    told = _sentence(detail, _model_at(model, place[:-1]), place)
     return f"{'.'.join(map(str, place))}: {told}" if place else told
 
 
-def _sentence(detail: ErrorDetails, keys: list[str]) -> str:
+def _sentence(detail: ErrorDetails, model: type[BaseModel], place: list[int | str]) -> str:
     kind, value, facts = detail["type"], detail["input"], detail.get("ctx", {})
+    if kind in {"greater_than_equal", "less_than_equal"} and (limits := _range(model, place)):
+        return f"{_shown(value)} is out of range; it must be from {limits[0]:g} to {limits[1]:g}"
     if kind in _SENTENCES:
         return _SENTENCES[kind](_shown(value), facts)
     if kind == "extra_forbidden":
-        return f"unknown key; {nearest(str(detail['loc'][-1]), keys, 'valid keys')}"
+        return f"unknown key; {nearest(str(detail['loc'][-1]), list(model.model_fields), 'valid keys')}"
     if kind in {"enum", "literal_error"}:
         allowed = [text or number for text, number in _ALLOWED.findall(str(facts["expected"]))]
         return f"{_shown(value)} is not allowed; {nearest(str(value), allowed, 'allowed')}"
@@ -147,12 +149,19 @@ def _shown(value: object) -> str:
             return f"`{text if len(text) <= _MOST_SHOWN else f'{text[:_MOST_SHOWN]}…'}`"
 
 
-def _valid_keys(model: type[BaseModel], place: list[int | str]) -> list[str]:
-    """Return the keys that are legal at a place, going down the models that the place's keys name."""
+def _model_at(model: type[BaseModel], place: list[int | str]) -> type[BaseModel]:
+    """Return the model at a place, going down the models that the place's keys name."""
     for key in place:
         if isinstance(key, str) and key in model.model_fields:
             model = next(iter(_models_in(model.model_fields[key].annotation)), model)
-    return list(model.model_fields)
+    return model
+
+
+def _range(model: type[BaseModel], place: list[int | str]) -> tuple[float, float] | None:
+    """Return the lowest and highest value of the field at a place; `None` where it is not bounded on both sides."""
+    field = model.model_fields.get(str(place[-1])) if place else None
+    bounds = {type(bound).__name__: bound for bound in (field.metadata if field else ())}
+    return (bounds["Ge"].ge, bounds["Le"].le) if bounds.keys() >= {"Ge", "Le"} else None
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:  # noqa: ANN401 - any type expression

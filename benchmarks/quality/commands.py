@@ -39,7 +39,7 @@ from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.cli.options import backend_option, json_option
 from pocketcrafter.runtime.errors import GateError
-from pocketcrafter.runtime.families import open_pipeline
+from pocketcrafter.runtime.families import Pipeline
 
 
 @click.command("quality")
@@ -104,7 +104,7 @@ def quality(
     if maxim is not None:
         contestants[MAXIM] = load_maxim(maxim)
     extras = load_extras(pretrained, features=features, brisque=brisque)
-    subject = PipelineSubject(open_pipeline(bundle, backend=backend, threads=threads))
+    subject = PipelineSubject(Pipeline.open(bundle, backend=backend, threads=threads))
     machine = this_machine()
     head = JournalHead(
         manifest_sha256=hashlib.sha256(read_manifest_bytes(opened.root)).hexdigest(),

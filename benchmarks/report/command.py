@@ -10,7 +10,7 @@ from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.cli.inputs import find_photos
 from pocketcrafter.runtime.cli.options import threads_option
-from pocketcrafter.runtime.families import open_pipeline
+from pocketcrafter.runtime.families import Pipeline
 from pocketcrafter.runtime.files import write_text
 
 _RESULT = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -73,7 +73,7 @@ def report_command(
     if errors:
         raise errors[0]
     with Bars() as bars:
-        pairs = photo_pairs(open_pipeline(bundle, threads=threads), found, bars.update) if found else []
+        pairs = photo_pairs(Pipeline.open(bundle, threads=threads), found, bars.update) if found else []
     speed, pictures = read_latency(latency) if latency else None, read_quality(quality) if quality else None
     page = report_page(
         opened,

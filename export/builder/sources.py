@@ -18,7 +18,8 @@ def source_hash(module: str) -> str:
     """Return a hash of the source of a module and of all project modules that it imports.
 
     Reads source without importing it, so that asking costs no torch import. Imports inside functions count; modules
-    named only in strings do not. Other packages do not count either: their versions are part of a stage's key.
+    named only in strings, or imported for type checkers alone, do not. Other packages do not count either: their
+    versions are part of a stage's key.
     """
     return _hash_of(tuple(sorted(imported_modules(module))))
 
@@ -46,7 +47,7 @@ def _imports(module: str) -> tuple[str, ...]:
 
 
 def _named_imports(tree: ast.AST, package: str) -> Iterator[str]:
-    for node in ast.walk(tree):
+    for node in _executed(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -55,6 +56,16 @@ def _named_imports(tree: ast.AST, package: str) -> Iterator[str]:
             # What is imported may be a module or something in one; what is no module has no file.
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _executed(node: ast.AST) -> Iterator[ast.AST]:
+    """Walk a tree without what stands under ``if TYPE_CHECKING:``."""
+    yield node
+    children = ast.iter_child_nodes(node)
+    if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+        children = iter(node.orelse)
+    for child in children:
+        yield from _executed(child)
 
 
 @cache

@@ -16,7 +16,7 @@ from pocketcrafter.runtime.cli.options import (
 from pocketcrafter.runtime.cli.report import PhotoReport
 from pocketcrafter.runtime.critique import GROUPS, Critique, describe
 from pocketcrafter.runtime.errors import PhotoError
-from pocketcrafter.runtime.families import open_pipeline
+from pocketcrafter.runtime.families import Pipeline
 from pocketcrafter.runtime.photo import decode
 from pocketcrafter.runtime.prose.prompt import Mode
 from pocketcrafter.runtime.prose.writer import Written
@@ -44,7 +44,7 @@ def critique_command(
       pocketcrafter critique holiday/beach.jpg --prose short
     """
     paths, errors = find_photos(photos)
-    pipeline = open_pipeline(bundle_or_default(bundle), backend, threads)
+    pipeline = Pipeline.open(bundle_or_default(bundle), backend, threads)
     with PhotoReport(as_json=as_json, failures=errors) as report:
         for path in paths:
             try:

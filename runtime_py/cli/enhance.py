@@ -18,13 +18,14 @@ from pocketcrafter.runtime.cli.options import (
     photos_argument,
     threads_option,
 )
+from pocketcrafter.runtime.cli.plans import Plans, only_option, plan_option, set_option
 from pocketcrafter.runtime.cli.report import PhotoReport
 from pocketcrafter.runtime.critique import describe
 from pocketcrafter.runtime.errors import PhotoError, StorageError
-from pocketcrafter.runtime.families import Pipeline, open_pipeline
+from pocketcrafter.runtime.families import Pipeline
 from pocketcrafter.runtime.files import printable
 from pocketcrafter.runtime.geometry.overlay import write_overlay
-from pocketcrafter.runtime.photo import copy, decode, encode
+from pocketcrafter.runtime.photo import decode
 from pocketcrafter.runtime.photo.model import Photo, format_of
 from pocketcrafter.runtime.pipeline import MAX_STRENGTH, Enhanced
 from pocketcrafter.runtime.sheet import Pair, page_paths, pair_of, write_sheet
@@ -49,8 +50,11 @@ _BAR = "{desc} {percentage:3.0f}% |{bar:30}| {elapsed}<{remaining}"
     type=click.FloatRange(0, MAX_STRENGTH),
     default=1.0,
     show_default=True,
-    help="How much of what the critic advises is done.",
+    help="How much of the plan is done.",
 )
+@plan_option
+@set_option
+@only_option
 @click.option("--geometry", is_flag=True, help="Level the photo too, where the network is sure of its tilt.")
 @click.option(
     "--crop",
@@ -71,6 +75,9 @@ def enhance_command(
     backend: str,
     threads: int,
     strength: float,
+    plan_file: Path | None,
+    settings: tuple[str, ...],
+    only: tuple[str, ...],
     geometry: bool,
     crop: bool,
     overlay: Path | None,
@@ -82,13 +89,20 @@ def enhance_command(
     PHOTO is a JPEG, PNG, WebP, HEIC or AVIF file, a folder of them or a glob pattern. An input is never overwritten,
     and one bad file does not stop the others (exit code 2).
 
+    The plan of what is done is the critic's, or that of --plan; --only keeps single values of it, then --set sets
+    others, and --strength scales the whole.
+
     \b
     Example:
       pocketcrafter enhance holiday/*.jpg -o better --sheet sheet.jpg
       pocketcrafter enhance tilted.jpg --geometry --overlay seen.jpg
+      pocketcrafter enhance dim.jpg --only denoise --set exposure_ev=+0.5
     """
     if (crop or overlay is not None) and not geometry:
         raise click.UsageError("--crop and --overlay are for what --geometry does; give that too.")
+    plans = Plans.of_options(plan_file, only, settings)
+    if geometry and plans.has_geometry:
+        raise click.UsageError("The plan turns or crops by itself: leave --geometry out, or its tilt_degrees and crop.")
     paths, errors = find_photos(photos)
     drawing = None if overlay is None else _Drawing(overlay, is_folder(overlay, len(paths), "--overlay"))
     job = _Job(
@@ -96,6 +110,7 @@ def enhance_command(
         out=out,
         out_is_folder=is_folder(out, len(paths)),
         strength=strength,
+        plans=plans,
         geometry=geometry,
         crop=crop,
         drawing=drawing,
@@ -103,7 +118,7 @@ def enhance_command(
     )
     for page in page_paths(sheet, len(paths)) if sheet else ():
         job.names.claim(page)
-    pipeline = open_pipeline(bundle_or_default(bundle), backend, threads)
+    pipeline = Pipeline.open(bundle_or_default(bundle), backend, threads)
     pairs: list[Pair] = []
     with PhotoReport(as_json=as_json, failures=errors) as report:
         report.tell(sheet=[])
@@ -147,13 +162,13 @@ class _Done:
         return line if not self.notes else f"{line}\n  note: {' '.join(self.notes)}"
 
     def summary(self) -> dict[str, Any]:
-        composed = self.enhanced.composed
+        composed, critique = self.enhanced.composed, self.enhanced.critique
         return {
             "photo": str(self.source),
             "output": str(self.target),
             "words": describe(self.enhanced.plan),
             "plan": self.enhanced.plan.model_dump(mode="json"),
-            "critique": self.enhanced.critique.model_dump(mode="json"),
+            "critique": None if critique is None else critique.model_dump(mode="json"),
             "geometry": None if composed is None else composed.model_dump(mode="json"),
             "overlay": None if self.overlay is None else str(self.overlay),
             "notes": list(self.notes),
@@ -180,6 +195,7 @@ class _Job:
     out: Path | None
     out_is_folder: bool
     strength: float
+    plans: Plans
     geometry: bool
     crop: bool
     drawing: _Drawing | None
@@ -187,23 +203,20 @@ class _Job:
 
     def run(self, pipeline: Pipeline, path: Path, progress: Progress) -> _Done:
         start = time.perf_counter()
+        plan = self.plans.plan_of(path)
         photo = decode(path)
         target = place_result(photo, path, self.out, out_is_folder=self.out_is_folder)
-        kind = format_of(target)
+        format_of(target)
         self.names.claim(target)
         overlay = None if self.drawing is None else self.drawing.target(path)
         if overlay is not None:
             format_of(overlay)
             self.names.claim(overlay)
         decoded = time.perf_counter()
-        enhanced = pipeline.enhance(photo, self.strength, progress, geometry=self.geometry, crop=self.crop)
+        enhanced = pipeline.enhance(photo, self.strength, progress, plan=plan, geometry=self.geometry, crop=self.crop)
         done = time.perf_counter()
         make_folder(target.parent)
-        if enhanced.photo is photo and kind is photo.source_format:
-            copy(path, target)
-            notes: tuple[str, ...] = ()  # a copy lacks nothing
-        else:
-            notes = encode(enhanced.photo, target, threads=self.threads)
+        notes = enhanced.save(target, threads=self.threads)
         if overlay is not None and enhanced.composed is not None:
             make_folder(overlay.parent)
             write_overlay(photo, enhanced.composed, overlay)

@@ -92,12 +92,29 @@ def compose(session: Session, photo: Photo, *, crop: bool, progress: Progress | 
     return _cropped(levelled, session, level, canvas, progress)
 
 
-def apply(photo: Photo, composed: Composed) -> Photo:
-    """Level and crop a photo at its own resolution; opacity goes along, and sizes in its metadata follow."""
-    if composed.box is None:
-        return photo
-    pixels = cut(photo.pixels, composed.box, composed.turn_degrees)
-    alpha = None if photo.alpha is None else cut(photo.alpha, composed.box, composed.turn_degrees)
+def framed(photo: Photo, turn_degrees: float, box: CropBox | None) -> Photo:
+    """Level and crop a photo at its own resolution; opacity goes along, and sizes in its metadata follow.
+
+    Parameters
+    ----------
+    photo
+        The photo; it is returned where there is nothing to do.
+    turn_degrees
+        The clockwise turn.
+    box
+        What is kept of the levelled canvas; `None` for all that a turn leaves without empty corners.
+
+    Raises
+    ------
+    ShapeMismatchError
+        If the box is empty or reaches over the canvas.
+    """
+    if box is None:
+        if turn_degrees == 0:
+            return photo
+        box = inscribed_box(photo.width, photo.height, turn_degrees)
+    pixels = cut(photo.pixels, box, turn_degrees)
+    alpha = None if photo.alpha is None else cut(photo.alpha, box, turn_degrees)
     height, width = pixels.shape[:2]
     return replace(
         photo,

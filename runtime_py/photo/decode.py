@@ -65,7 +65,7 @@ _Planes = tuple[PixelArray, PixelArray | None, bytes | None, tuple[str, ...]]
 
 
 def decode(source: Path | bytes) -> Photo:
-    """Read a photo.
+    """Read a photo from a file; `load` takes other things too.
 
     Parameters
     ----------
@@ -99,7 +99,8 @@ def decode(source: Path | bytes) -> Photo:
                 if image.width * image.height > MAX_PIXELS:
                     size = f"{image.width}×{image.height}"
                     raise PhotoError(f"{size} is over the limit of {MAX_PIXELS / 1e6:.0f} MP; scale it down first")
-                return _decoded(image, data, beside, path)
+                photo = _decoded(image, data, beside)
+                return photo if path is None else photo.of_file(path)
 
 
 def _opened(data: bytes) -> Image.Image:
@@ -175,7 +176,7 @@ def _described(name: str) -> Iterator[None]:
         raise PhotoError(f"{name}: the photo does not fit in memory") from error
 
 
-def _decoded(image: Image.Image, data: bytes, beside: Metadata | None, path: Path | None) -> Photo:
+def _decoded(image: Image.Image, data: bytes, beside: Metadata | None) -> Photo:
     # Pillow's JPEG reader names JPEGs that hold more pictures, as phones write them, MPO; the first one is the photo.
     source_format = PhotoFormat.JPEG if image.format == "MPO" else _FORMATS[str(image.format)]
     sampling = _chroma_subsampling(image)
@@ -198,7 +199,6 @@ def _decoded(image: Image.Image, data: bytes, beside: Metadata | None, path: Pat
         source_format=source_format,
         chroma_subsampling=sampling,
         significant_bits=bits,
-        path=path,
         notes=(
             *notes,
             *_lost_bits(image, data),

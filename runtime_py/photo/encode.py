@@ -70,21 +70,30 @@ def encode(photo: Photo, path: Path, *, threads: int = 2) -> tuple[str, ...]:
     return (*photo.notes, *_left_out(photo, kind))
 
 
-def copy(source: Path, path: Path) -> None:
-    """Copy a photo that was left as it is, byte for byte; the file appears under its name only when it is complete.
+def save(photo: Photo, path: Path | str, *, threads: int = 2) -> tuple[str, ...]:
+    """Write a photo; one that is as it was read is copied byte for byte where the format stays the same.
+
+    Parameters and errors are those of `encode`.
+
+    Returns
+    -------
+    tuple of str
+        As `encode`; of a copy nothing, as it lacks nothing.
 
     Raises
     ------
     PhotoError
-        If the source cannot be read.
-    StorageError
-        If the copy cannot be written.
+        Also if the file that is to be copied cannot be read any more.
     """
+    path = Path(path)
+    if photo.path is None or format_of(path) is not photo.source_format:
+        return encode(photo, path, threads=threads)
     try:
-        content = source.read_bytes()
+        content = photo.path.read_bytes()
     except OSError as error:
-        raise PhotoError(f"{source}: it cannot be read ({error.strerror})") from error
+        raise PhotoError(f"{photo.path}: it cannot be read ({error.strerror})") from error
     write_bytes(path, content)
+    return ()
 
 
 def _encoded(photo: Photo, kind: PhotoFormat, threads: int) -> bytes:

@@ -6,6 +6,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, Self
 
+import numpy as np
+
 from pocketcrafter.runtime.arrays import PixelArray
 from pocketcrafter.runtime.errors import PhotoError
 from pocketcrafter.runtime.photo.metadata import Metadata
@@ -57,7 +59,7 @@ class Photo:
     significant_bits
         How many bits of a sample the source filled: 10 or 12 of uint16 from HEIC; otherwise no less than the dtype's.
     path
-        Where it was read from, if from a file.
+        The file whose content it is. A photo made from another one, as by `with_pixels`, has none.
     notes
         What of the source is not in here (other frames, a gain map…) or was converted (HDR, CMYK…), one short sentence
         each, in the order found.
@@ -70,8 +72,28 @@ class Photo:
     source_format: PhotoFormat = PhotoFormat.JPEG
     chroma_subsampling: int = 0
     significant_bits: int = 16
-    path: Path | None = None
     notes: tuple[str, ...] = ()
+    path: Path | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        """Check the planes, and lay them out in order.
+
+        Raises
+        ------
+        PhotoError
+            If they are not of the documented shapes and types.
+        """
+        if self.pixels.ndim != 3 or self.pixels.shape[2] != 3 or 0 in self.pixels.shape:
+            raise PhotoError(f"A photo's pixels have the shape (H, W, 3), not {self.pixels.shape}.")
+        if self.pixels.dtype not in {np.dtype(np.uint8), np.dtype(np.uint16)}:
+            raise PhotoError(f"A photo's pixels are uint8 or uint16, not {self.pixels.dtype}; `load` takes floats.")
+        plane = self.pixels.shape[:2], self.pixels.dtype
+        if self.alpha is not None and (self.alpha.shape, self.alpha.dtype) != plane:
+            raise PhotoError(
+                f"A photo's alpha is of the shape and type of one of its channels, {plane[0]} and {plane[1]}, not of "
+                f"{self.alpha.shape} and {self.alpha.dtype}."
+            )
+        object.__setattr__(self, "pixels", np.ascontiguousarray(self.pixels))
 
     @property
     def height(self) -> int:
@@ -86,6 +108,12 @@ class Photo:
     def with_pixels(self, pixels: PixelArray) -> Self:
         """Return the photo with other pixels of the same shape and dtype."""
         return replace(self, pixels=pixels)
+
+    def of_file(self, path: Path) -> Self:
+        """Return the photo as the content of a file."""
+        photo = replace(self)
+        object.__setattr__(photo, "path", path)
+        return photo
 
 
 def format_of(path: Path) -> PhotoFormat:

@@ -5,17 +5,18 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 import skimage.data
+from PIL import Image
 
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.critique import GROUPS, Critique, Item, describe
-from pocketcrafter.runtime.errors import BundleError, ConfigError
-from pocketcrafter.runtime.families import open_pipeline
+from pocketcrafter.runtime.errors import BundleError, ConfigError, PhotoError
+from pocketcrafter.runtime.families import Pipeline
 from pocketcrafter.runtime.gate import AttributeGate, GateSettings
 from pocketcrafter.runtime.grid import IDENTITY, slice_exact
 from pocketcrafter.runtime.photo import Photo
 from pocketcrafter.runtime.pipeline import PhotoPipeline
-from pocketcrafter.runtime.plan import Attribute, EditPlan
+from pocketcrafter.runtime.plan import Attribute, CropBox, EditPlan
 from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
 from pocketcrafter.runtime.render import render
 
@@ -208,11 +209,119 @@ def test_plans_in_words(plan: EditPlan, words: str) -> None:
 
 def test_opening_what_is_not_there_is_a_typed_error(tmp_path: object) -> None:
     with pytest.raises(BundleError):
-        open_pipeline(f"{tmp_path}/none.pcbundle")
+        Pipeline.open(f"{tmp_path}/none.pcbundle")
     with pytest.raises(ConfigError, match="tensorflow"):
-        open_pipeline(f"{tmp_path}/none.pcbundle", backend="tensorflow")
+        Pipeline.open(f"{tmp_path}/none.pcbundle", backend="tensorflow")
 
 
 def test_geometry_without_its_network_says_what_to_do() -> None:
     with pytest.raises(ConfigError, match="component `composition`"):
         PhotoPipeline(Networks(EditPlan())).enhance(ASTRONAUT, geometry=True)
+
+
+def test_a_given_plan_takes_the_place_of_the_critics() -> None:
+    networks = Networks(BRIGHTER)
+    plan = EditPlan(exposure_ev=-0.5, denoise=0.2)
+    result = PhotoPipeline(networks).enhance(ASTRONAUT, plan=plan)
+    np.testing.assert_allclose(result.plan.vector(), plan.vector())
+    assert result.critique is not None
+    assert result.critique.plan.exposure_ev == pytest.approx(0.8), "the diagnosis is the critic's all the same"
+    darkened = np.clip(ASTRONAUT.pixels / 255 - 0.02, 0, 1).astype(np.float32)
+    assert np.abs(result.photo.pixels - render(plan, np.rint(darkened * 255) / 255) * 255).max() <= 1.01
+
+
+@pytest.mark.parametrize(
+    ("plan", "opened"),
+    [
+        (EditPlan(denoise=0.5), [Pocket.RESTORE]),
+        (EditPlan(tilt_degrees=2), []),
+        (EditPlan(), []),
+        (EditPlan(contrast=0.1), [Pocket.CRITIC]),
+        (BRIGHTER, [Pocket.CRITIC, Pocket.TONE]),
+        (BRIGHTER.replace(exposure_ev=0.7), [Pocket.CRITIC]),
+    ],
+    ids=["restoration", "geometry", "nothing", "other-tones", "the-critics", "less"],
+)
+def test_with_a_plan_networks_run_only_where_it_needs_them(plan: EditPlan, opened: list[str]) -> None:
+    networks = Networks(BRIGHTER)
+    result = PhotoPipeline(networks).enhance(ASTRONAUT, plan=plan)
+    assert networks.opened == opened
+    assert (result.critique is None) == (Pocket.CRITIC not in opened)
+
+
+def test_the_tone_network_completes_the_critics_tones_whatever_the_plan_does_besides() -> None:
+    """It reads the critic's plan: of another one it would take back a part."""
+    grid = IDENTITY.copy()
+    grid[3] += 0.1
+    networks = Networks(BRIGHTER, grid)
+    pipeline = PhotoPipeline(networks)
+    critics = pipeline.critique(ASTRONAUT).plan
+    assert np.array_equal(
+        pipeline.enhance(ASTRONAUT, plan=critics).photo.pixels, pipeline.enhance(ASTRONAUT).photo.pixels
+    )
+    plan = critics.replace(contrast=0.2, denoise=0.1)
+    again = pipeline.enhance(ASTRONAUT, plan=pipeline.enhance(ASTRONAUT, plan=plan).plan)
+    assert "tone" in again.timings, "what was done is a plan that does the same"
+    for seen in networks.tone_inputs:
+        np.testing.assert_array_equal(seen["plan"][0], critics.vector())
+    exact = PhotoPipeline(Networks(EditPlan(), grid)).enhance(ASTRONAUT, plan=EditPlan(exposure_ev=-1)).photo.pixels
+    expected = render(EditPlan(exposure_ev=-1), ASTRONAUT.pixels.astype(np.float32) / 255) * 255
+    assert np.abs(exact - expected).max() <= 0.51
+
+
+def test_a_function_makes_a_plan_of_the_critics() -> None:
+    pipeline = PhotoPipeline(Networks(BRIGHTER))
+    result = pipeline.enhance(ASTRONAUT, plan=lambda critic: critic.only("exposure_ev").replace(contrast=0.25))
+    assert result.plan == EditPlan(exposure_ev=result.plan.exposure_ev, contrast=0.25)
+    assert result.plan.exposure_ev == pytest.approx(0.8)
+
+
+def test_a_plan_is_scaled_by_the_strength_like_the_critics() -> None:
+    result = PhotoPipeline(Networks(BRIGHTER)).enhance(ASTRONAUT, 0.5, plan=EditPlan(exposure_ev=1))
+    assert result.plan.exposure_ev == 0.5
+
+
+def test_a_plans_turn_and_crop_are_carried_out() -> None:
+    pipeline = PhotoPipeline(Networks(BRIGHTER))
+    box = CropBox(left=10, top=20, right=300, bottom=400)
+    cropped = pipeline.enhance(ASTRONAUT, plan=EditPlan(crop=box)).photo
+    assert np.array_equal(cropped.pixels, ASTRONAUT.pixels[20:400, 10:300])
+    white = Photo(pixels=np.full((300, 400, 3), 255, np.uint8))
+    turned = pipeline.enhance(white, strength=0, plan=EditPlan(tilt_degrees=5)).photo
+    assert turned.width < 400
+    assert turned.pixels.min() == 255, "no empty corner"
+
+
+@pytest.mark.parametrize(
+    ("plan", "told"),
+    [
+        (EditPlan(crop=CropBox(left=0, top=0, right=513, bottom=512)), "does not lie in the photo, which has 512×512"),
+        (EditPlan(crop=CropBox(left=9, top=0, right=9, bottom=512)), "is empty"),
+        (EditPlan(crop=CropBox(left=0, top=0, right=512, bottom=512), tilt_degrees=4), "corners that a turn by 4°"),
+    ],
+    ids=["outside", "empty", "corners"],
+)
+def test_a_crop_that_does_not_fit_is_refused_before_anything_runs(plan: EditPlan, told: str) -> None:
+    networks = Networks(BRIGHTER)
+    with pytest.raises(PhotoError, match=told):
+        PhotoPipeline(networks).enhance(ASTRONAUT, plan=plan)
+    assert networks.opened == []
+
+
+@pytest.mark.parametrize("plan", [{"exposure_ev": 1}, lambda _: None], ids=["dict", "function"])
+def test_what_is_no_plan_is_a_typed_error(plan: object) -> None:
+    with pytest.raises(ConfigError, match="A plan is an EditPlan, or a function"):
+        PhotoPipeline(Networks(BRIGHTER)).enhance(ASTRONAUT, plan=plan)
+
+
+def test_every_function_takes_whatever_holds_a_photo() -> None:
+    pipeline = PhotoPipeline(Networks(BRIGHTER))
+    expected = pipeline.enhance(ASTRONAUT).photo.pixels
+    for source in (ASTRONAUT.pixels, Image.fromarray(ASTRONAUT.pixels)):
+        assert np.array_equal(pipeline.enhance(source).photo.pixels, expected)
+        assert pipeline.critique(source) == pipeline.critique(ASTRONAUT)
+    wide = pipeline.enhance(ASTRONAUT.pixels / 255).photo.pixels
+    assert wide.dtype == np.uint16
+    assert np.abs(wide / 257 - expected).max() <= 0.51
+    with pytest.raises(PhotoError, match="there is no such file"):
+        pipeline.critique("none.jpg")

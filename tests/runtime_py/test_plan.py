@@ -1,12 +1,14 @@
 """What an edit plan promises: physical units, ranges, and a vector form that loses nothing."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pocketcrafter.runtime.errors import ShapeMismatchError
+from pocketcrafter.runtime.errors import ConfigError, ShapeMismatchError
 from pocketcrafter.runtime.plan import RESTORATION, TONAL, Attribute, CropBox, EditPlan, attribute_limits
 
 LOW, HIGH = attribute_limits()
@@ -92,3 +94,27 @@ def test_activity_can_be_asked_of_some_attributes() -> None:
 def test_a_plan_survives_json() -> None:
     plan = EditPlan(exposure_ev=0.25, crop=CropBox(left=0, top=0, right=5, bottom=5))
     assert EditPlan.model_validate_json(plan.model_dump_json()) == plan
+
+
+def test_a_plan_with_other_values_is_checked_and_text_stands_for_numbers() -> None:
+    plan = EditPlan(exposure_ev=1, denoise=0.4)
+    assert plan.replace(exposure_ev="+0.5", tilt_degrees=-2) == EditPlan(exposure_ev=0.5, denoise=0.4, tilt_degrees=-2)
+    assert plan.exposure_ev == 1
+    for changes, told in (
+        ({"exposure": 1}, "exposure: unknown key; did you mean `exposure_ev`"),
+        ({"exposure_ev": "9"}, "exposure_ev: `9` is out of range; it must be from -4 to 4"),
+        ({"denoise": -0.1}, "denoise: -0.1 is out of range; it must be from 0 to 1"),
+        ({"contrast": "much"}, "contrast: `much` is not a number"),
+        ({"contrast": float("nan")}, "not a finite number"),
+        ({"crop": "all"}, "crop: "),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(told)):
+            plan.replace(**changes)
+
+
+def test_a_plan_can_be_cut_down_to_single_fields() -> None:
+    plan = EditPlan(exposure_ev=1, denoise=0.4, tilt_degrees=3)
+    assert plan.only("denoise", "contrast") == EditPlan(denoise=0.4)
+    assert plan.only("tilt_degrees").has_geometry
+    with pytest.raises(ConfigError, match="did you mean `denoise`"):
+        plan.only("denoised")

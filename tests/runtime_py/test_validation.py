@@ -49,7 +49,7 @@ class Example(Config):
         ({"nam": "x"}, "x: nam: unknown key; did you mean `name`?"),
         ({"parts": {"a": {"sise": 1}}}, "x: parts.a.sise: unknown key; did you mean `size`?"),
         ({"parts": {"a": {"qqq": 1}}}, "x: parts.a.qqq: unknown key; valid keys are size, kind"),
-        ({"parts": {"a": {"size": 9}}}, "x: parts.a.size: 9 is too large; it must be 8 or less"),
+        ({"parts": {"a": {"size": 9}}}, "x: parts.a.size: 9 is out of range; it must be from 1 to 8"),
         ({"parts": {"a": {"size": 0.5}}}, "x: parts.a.size: 0.5 is not a whole number"),
         ({"parts": {"a": {"size": "big"}}}, "x: parts.a.size: `big` is not a whole number"),
         ({"parts": {"a": {"kind": "fanzy"}}}, "x: parts.a.kind: `fanzy` is not allowed; did you mean `fancy`?"),

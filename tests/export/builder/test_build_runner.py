@@ -14,6 +14,7 @@ import pytest
 
 from pocketcrafter.export.builder.child import StageError
 from pocketcrafter.export.builder.runner import in_order, missing_stages, run
+from pocketcrafter.export.builder.sources import imported_modules
 from pocketcrafter.export.builder.stage import Estimate, Stage
 from pocketcrafter.export.builder.store import Store
 from pocketcrafter.runtime.errors import GateError, PocketCrafterError
@@ -189,6 +190,7 @@ import sys; sys.path.insert(0, {str(tmp_path / "modules")!r})
 from pathlib import Path
 import stage_functions
 from pocketcrafter.export.builder.runner import run
+from pocketcrafter.export.builder.sources import imported_modules
 from pocketcrafter.export.builder.stage import Estimate, Stage
 from pocketcrafter.export.builder.store import Store
 def make(name, inputs, function):
@@ -242,6 +244,15 @@ def test_old_results_are_pruned_but_never_those_in_use(make: MakeStage, store: S
         run(stage, store)
     assert store.result(stage) is not None
     assert len([p for p in store.root.iterdir() if (p / "stage.json").exists()]) == 4
+
+
+def test_what_is_imported_for_type_checkers_alone_is_not_run() -> None:
+    """The package names its whole public interface for them; each of its modules would run all of it otherwise."""
+    assert imported_modules("pocketcrafter.runtime.errors") == {
+        "pocketcrafter",
+        "pocketcrafter.runtime",
+        "pocketcrafter.runtime.errors",
+    }
 
 
 KEY_OF_LOWER = """

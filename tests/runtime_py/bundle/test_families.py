@@ -13,8 +13,8 @@ from pocketcrafter.runtime.bundle.manifest import DIGEST, MANIFEST
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.split import split
 from pocketcrafter.runtime.bundle.verify import verify
-from pocketcrafter.runtime.errors import BundleError
-from pocketcrafter.runtime.families import NoPipelineError, open_pipeline
+from pocketcrafter.runtime.errors import BundleError, NoPipelineError
+from pocketcrafter.runtime.families import Pipeline
 from pocketcrafter.runtime.pipeline import PhotoPipeline
 
 Change = Callable[[dict[str, Any]], Any]
@@ -30,7 +30,7 @@ def changed(bundle: Path, change: Change) -> Path:
 
 
 def test_a_pocket_bundle_has_the_photo_pipeline(bundle_dir: Path) -> None:
-    assert isinstance(open_pipeline(bundle_dir), PhotoPipeline)
+    assert isinstance(Pipeline.open(bundle_dir), PhotoPipeline)
 
 
 def test_a_bundle_of_networks_is_whole_and_enhances_nothing(
@@ -42,7 +42,7 @@ def test_a_bundle_of_networks_is_whole_and_enhances_nothing(
     assert Bundle.open(part).manifest.family == "networks"
     assert cli.run(["inspect", str(networks)]) == 0
     with pytest.raises(NoPipelineError, match=r"holds networks alone \(restore\).*`pocketcrafter inspect`"):
-        open_pipeline(networks)
+        Pipeline.open(networks)
     capsys.readouterr()
     photo = tmp_path / "photo.png"
     photo.write_bytes(b"")
@@ -55,7 +55,7 @@ def test_a_family_of_a_newer_version_is_measured_but_not_driven(bundle_dir: Path
     newer = changed(bundle_dir, lambda m: m.update(family="latent", settings={"steps": 4}))
     assert verify(newer, 1).ok
     with pytest.raises(NoPipelineError, match="does not know; it knows pocket, networks"):
-        open_pipeline(newer)
+        Pipeline.open(newer)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_family_of_a_newer_version_is_measured_but_not_driven(bundle_dir: Path
 )
 def test_what_a_pocket_bundle_lacks_is_told(bundle_dir: Path, change: Change, message: str) -> None:
     with pytest.raises(BundleError, match="family pocket") as caught:
-        open_pipeline(changed(bundle_dir, change))
+        Pipeline.open(changed(bundle_dir, change))
     assert message in str(caught.value)
     (problem,) = verify(bundle_dir, 1).problems
     assert message in problem

@@ -49,14 +49,23 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def talking_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with a decoder, one that wants to say its last word again; without composition, as it may be."""
-    root = tmp_path_factory.mktemp("bundle") / "talking.pcbundle"
+    return _bundle(_with_tokenizer(tmp_path_factory.mktemp("bundle") / "talking.pcbundle"), Pocket.COMPOSITION)
+
+
+@pytest.fixture(scope="session")
+def whole_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All five networks."""
+    return _bundle(_with_tokenizer(tmp_path_factory.mktemp("bundle") / "whole.pcbundle"))
+
+
+def _with_tokenizer(root: Path) -> Path:
     (root / "tokenizer").mkdir(parents=True)
     tokenizer = Path(pocketcrafter.__file__).parent / "export/weights/decoder.tokenizer.json"
     shutil.copyfile(tokenizer, root / TOKENIZER)
-    return _bundle(root, Pocket.COMPOSITION)
+    return root
 
 
-def _bundle(root: Path, without: str) -> Path:
+def _bundle(root: Path, without: str | None = None) -> Path:
     (root / "LICENSES").mkdir(parents=True)
     (root / "LICENSES/Apache-2.0.txt").write_text("Apache License, Version 2.0\n")
     seal(

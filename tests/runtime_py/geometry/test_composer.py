@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.geometry.composer import apply, compose, score_of, tilt_of
+from pocketcrafter.runtime.geometry.composer import compose, framed, score_of, tilt_of
 from pocketcrafter.runtime.geometry.overlay import captions, draw_overlay
 from pocketcrafter.runtime.geometry.view import LETTERBOX, letterboxed, working_copy
 from pocketcrafter.runtime.photo.model import Photo
@@ -42,7 +42,7 @@ def test_a_photo_that_is_level_and_well_framed_comes_back_as_it_is(red_on_the_ri
     composed = compose(Likes(tilt=0.3), red_on_the_right, crop=True)
     assert composed is not None
     assert (composed.box, composed.cropped, composed.turn_degrees, composed.reasons) == (None, False, 0.0, ())
-    assert apply(red_on_the_right, composed) is red_on_the_right
+    assert framed(red_on_the_right, composed.turn_degrees, composed.box) is red_on_the_right
 
 
 def test_crops_are_judged_only_when_asked_for(red_on_the_right: Photo) -> None:
@@ -71,7 +71,7 @@ def test_what_the_network_likes_is_cropped_to_in_source_pixels(red_on_the_right:
     assert composed.box.right >= 1100
     assert composed.box.bottom >= 700
     assert [r.worth for r in composed.ranked] == sorted((r.worth for r in composed.ranked), reverse=True)
-    cropped = apply(red_on_the_right, composed)
+    cropped = framed(red_on_the_right, composed.turn_degrees, composed.box)
     box = composed.box
     assert np.array_equal(cropped.pixels, red_on_the_right.pixels[box.top : box.bottom, box.left : box.right])
     before, after = composed.facts
@@ -84,7 +84,7 @@ def test_a_turned_photo_keeps_no_empty_corner_and_its_opacity() -> None:
     photo = Photo(pixels, alpha=np.full((300, 500), 65535, np.uint16))
     composed = compose(Likes(tilt=-6), photo, crop=True)
     assert composed is not None
-    turned = apply(photo, composed)
+    turned = framed(photo, composed.turn_degrees, composed.box)
     assert turned.pixels.min() == 200
     assert turned.alpha is not None
     assert turned.alpha.min() == 65535
@@ -101,7 +101,7 @@ def test_a_crop_of_a_turned_photo_lies_in_what_the_turn_leaves(red_on_the_right:
     for ranked in both.ranked:
         assert level.box.left <= ranked.box.left < ranked.box.right <= level.box.right
         assert level.box.top <= ranked.box.top < ranked.box.bottom <= level.box.bottom
-    assert apply(red_on_the_right, both).pixels.min() > 0
+    assert framed(red_on_the_right, both.turn_degrees, both.box).pixels.min() > 0
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (40, 3000), (63, 64)])

@@ -5,40 +5,45 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import venv
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from PIL import Image
 
 from pocketcrafter.runtime.errors import ConfigError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 SOURCE = ROOT / "src/pocketcrafter"
 SHIPPED_APART = ("export/weights", "export/calibration/photos")
 NOT_SOURCE = {"build", "dist", "data", "runs"}
 MOST_BYTES = 2_000_000
+ENHANCE = """
+import sys
+import pocketcrafter as pc
+
+bundle, photo, out = sys.argv[1:]
+pc.Pipeline.open(bundle).enhance(photo).save(out)
+print(pc.__version__, pc.__file__, *[name for name in ("torch", "onnx", "scipy", "yaml") if name in sys.modules])
+"""
+
+
+def pip(*words: object) -> None:
+    """Run pip; skip where it cannot fetch what it needs."""
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--retries", "0", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own words
+    if "No matching distribution found" in done.stderr:
+        pytest.skip("pip cannot fetch packages: there is no network, or no package index")
+    assert done.returncode == 0, done.stderr
 
 
 def wheel_of(folder: Path, out: Path) -> Path:
-    """Build a wheel as people do; skip where pip cannot fetch the build backend."""
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--no-deps",
-        "--retries",
-        "0",
-        "--wheel-dir",
-        str(out),
-        str(folder),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own words
-    if "No matching distribution found for setuptools" in done.stderr:
-        pytest.skip("pip cannot fetch setuptools: there is no network, or no package index")
-    assert done.returncode == 0, done.stderr
+    """Build a wheel as people do."""
+    pip("wheel", "--no-deps", "--wheel-dir", out, folder)
     (wheel,) = out.iterdir()
     return wheel
 
@@ -86,6 +91,22 @@ def test_weights_and_calibration_photos_are_a_wheel_of_their_own(checkout: Path,
     expected = {f"pocketcrafter/{path.relative_to(SOURCE).as_posix()}" for path in shipped if path.suffix != ".toml"}
     assert names == expected
     assert "pocketcrafter/export/weights/critic.safetensors" in names
+
+
+def test_the_wheel_alone_in_a_new_environment_enhances_a_photo(wheel: Path, bundle: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "venv", symlinks=True)
+    python = tmp_path / "venv/bin/python"
+    pip("--python", python, "install", "--constraint", ROOT / "constraints.txt", wheel)
+    photo, out = ROOT / "tests/photos/bridge_dim_and_cool.jpg", tmp_path / "enhanced.jpg"
+    done = subprocess.run(  # noqa: S603 - our own words
+        [python, "-I", "-c", ENHANCE, bundle, photo, out], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    version, place, *unwanted = done.stdout.split()
+    assert version == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert Path(place).is_relative_to(tmp_path)
+    assert unwanted == []
+    assert np.asarray(Image.open(out)).mean() > np.asarray(Image.open(photo)).mean() + 5
 
 
 def requirements(extra: str) -> list[Requirement]:
