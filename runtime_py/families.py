@@ -80,7 +80,23 @@ class Pipeline(ABC):
         geometry: bool = False,
         crop: bool = False,
     ) -> "Enhanced":
-        """Enhance a photo at its own resolution, by the critic's plan or a given one."""
+        """Enhance a photo at its own resolution, by the critic's plan or a given one.
+
+        Parameters
+        ----------
+        photo
+            The photo, at any size.
+        strength
+            Factor on the plan, in [0, 2]; 0 changes nothing.
+        progress
+            Called with tiles done and tiles in all.
+        plan
+            What to do, in place of the critic's plan, or a function from the critic's gated plan to another one.
+        geometry
+            Also level the photo.
+        crop
+            With ``geometry``, also crop.
+        """
 
 
 class PairSource(Protocol):

@@ -35,7 +35,17 @@ _LEFTOVER: Final = re.compile(rf"\..*\.{_HOST}-(\d+)\.tmp(\..*)?", re.DOTALL)
 
 
 def storage_error(path: Path | str, error: OSError, needed: int | None = None) -> StorageError:
-    """Say why something cannot be written there, and how many bytes it needs where that is known."""
+    """Say why something cannot be written there, and how many bytes it needs where that is known.
+
+    Parameters
+    ----------
+    path
+        What was written.
+    error
+        What the system said.
+    needed
+        Bytes that the file needs, if known; named where the disk is full.
+    """
     reason = FAILURES.get(error.errno or 0)
     if reason is None:
         return StorageError(f"{path}: cannot be written: {error.strerror or error}")
@@ -48,7 +58,20 @@ def storage_error(path: Path | str, error: OSError, needed: int | None = None) -
 
 @contextmanager
 def writing(path: Path, needed: int | None = None) -> Iterator[None]:
-    """Turn a failure of the system inside the block into a `StorageError` that names what was to be written."""
+    """Turn a failure of the system inside the block into a `StorageError` that names what was to be written.
+
+    Parameters
+    ----------
+    path
+        What is written.
+    needed
+        Bytes that it needs, if known.
+
+    Raises
+    ------
+    StorageError
+        If the system refuses to write.
+    """
     try:
         yield
     except OSError as error:

@@ -38,7 +38,17 @@ class GateSettings(Config):
 
     @classmethod
     def uniform(cls, presence: float, confidence: float, dead_zone: float, shrink: float = 1.0) -> Self:
-        """Build settings that treat every attribute alike."""
+        """Build settings that treat every attribute alike.
+
+        Parameters
+        ----------
+        presence, confidence
+            Lowest probabilities at which an attribute is changed, in [0, 1].
+        dead_zone
+            Smaller predicted amounts are dropped; in vector units, [0, 4].
+        shrink
+            Share of a predicted amount that is carried out, in [0, 1].
+        """
         gate = AttributeGate(presence=presence, confidence=confidence, dead_zone=dead_zone, shrink=shrink)
         return cls(attributes=dict.fromkeys(Attribute, gate))
 

@@ -94,7 +94,17 @@ class GridSlicer:
 
     @classmethod
     def prepare(cls, grid: FloatArray, height: int, width: int, tolerance: float) -> Self:
-        """Prepare a grid of shape `GRID` for a photo; ``tolerance`` is the largest error of a channel in [0, 1]."""
+        """Prepare a grid of shape `GRID` for a photo; ``tolerance`` is the largest error of a channel in [0, 1].
+
+        Parameters
+        ----------
+        grid
+            Float32, shape `GRID`.
+        height, width
+            The photo's sides in pixels.
+        tolerance
+            Largest error of a channel that coarser steps of interpolation may cause, in [0, 1].
+        """
         slopes = np.diff(grid, axis=1)
         offsets = grid[:, :-1] - np.arange(_BINS - 1, dtype=np.float32)[:, None, None] * slopes
         row_step = _step(grid, 2, height, tolerance / 2)
@@ -183,7 +193,13 @@ def _evaluated(
 
 
 def luma_of(red: FloatArray, green: FloatArray, blue: FloatArray) -> FloatArray:
-    """Rec. 709 luma of three float32 channels of one shape."""
+    """Rec. 709 luma of three float32 channels of one shape.
+
+    Parameters
+    ----------
+    red, green, blue
+        Float32, of one shape; values as they are, linear or not.
+    """
     luma = np.float32(tm.LUMA[0]) * red
     luma += np.float32(tm.LUMA[1]) * green
     luma += np.float32(tm.LUMA[2]) * blue

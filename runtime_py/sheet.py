@@ -36,7 +36,17 @@ class Pair:
 
 
 def pair_of(before: Photo, after: Photo, plan: EditPlan, name: str) -> Pair:
-    """Scale a photo and its enhanced self down to a pair, in sRGB; transparency is laid over the sheet's paper."""
+    """Scale a photo and its enhanced self down to a pair, in sRGB; transparency is laid over the sheet's paper.
+
+    Parameters
+    ----------
+    before, after
+        The photo and its enhanced self; any size.
+    plan
+        What was carried out; described under the pair.
+    name
+        What stands above the pair.
+    """
     return Pair(_thumbnail(before), _thumbnail(after), name, describe(plan))
 
 

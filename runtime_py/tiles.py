@@ -17,13 +17,29 @@ Progress = Callable[[int, int], None]
 
 
 def tile_starts(length: int, tile: int = TILE_PX, overlap: int = OVERLAP_PX) -> tuple[int, ...]:
-    """Return where tiles start along one side; the last may reach past the end, where the photo is reflected."""
+    """Return where tiles start along one side; the last may reach past the end, where the photo is reflected.
+
+    Parameters
+    ----------
+    length
+        The side in pixels.
+    tile, overlap
+        Side of a tile and what neighbours share, in pixels.
+    """
     stride = tile - overlap
     return tuple(range(0, max(1, length - overlap), stride))
 
 
 def feather(index: int, count: int, tile: int = TILE_PX, overlap: int = OVERLAP_PX) -> FloatArray:
-    """Return the blending weight of one tile along one side, shape ``(tile,)``; weights of all tiles add up to 1."""
+    """Return the blending weight of one tile along one side, shape ``(tile,)``; weights of all tiles add up to 1.
+
+    Parameters
+    ----------
+    index, count
+        The tile's place along the side, and how many there are.
+    tile, overlap
+        Side of a tile and what neighbours share, in pixels.
+    """
     weight = np.ones(tile, dtype=np.float32)
     ramp = (np.arange(overlap, dtype=np.float32) + np.float32(0.5)) / np.float32(overlap)
     if index > 0:

@@ -63,7 +63,24 @@ def check(model: type[M], raw: object, where: str, fails: type[PocketCrafterErro
 
 
 def check_json(model: type[M], data: str | bytes, where: str, fails: type[PocketCrafterError] = ConfigError) -> M:
-    """Return JSON as a model; parameters and errors as in :func:`check`."""
+    """Return JSON as a model; parameters and errors as in :func:`check`.
+
+    Parameters
+    ----------
+    model
+        What the JSON must be.
+    data
+        The JSON text.
+    where
+        What the text is, for the message: a file's name, mostly.
+    fails
+        The error to raise.
+
+    Raises
+    ------
+    PocketCrafterError
+        ``fails``, if the text is no JSON or not the model's.
+    """
     try:
         return model.model_validate_json(data)
     except ValidationError as error:
@@ -71,7 +88,17 @@ def check_json(model: type[M], data: str | bytes, where: str, fails: type[Pocket
 
 
 def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
-    """Return what is wrong: one fault on the line that begins with ``where``, several on a line each."""
+    """Return what is wrong: one fault on the line that begins with ``where``, several on a line each.
+
+    Parameters
+    ----------
+    error
+        pydantic's error.
+    model
+        The model that was checked.
+    where
+        What was checked, for the message.
+    """
     details = error.errors(include_url=False)
     faults = [_fault(detail, model) for detail in details[:_MOST_FAULTS]]
     if (left := len(details) - len(faults)) > 0:
@@ -80,7 +107,17 @@ def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
 
 
 def nearest(name: str, known: Mapping[str, object] | list[str], what: str) -> str:
-    """Return what to say of an unknown name: the known one that is like it, or else all of them."""
+    """Return what to say of an unknown name: the known one that is like it, or else all of them.
+
+    Parameters
+    ----------
+    name
+        The unknown name.
+    known
+        The names that there are.
+    what
+        What the known ones are, in the plural.
+    """
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if near:
         return f"did you mean `{near[0]}`?"

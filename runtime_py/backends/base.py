@@ -41,7 +41,17 @@ class Backend(Protocol):
         """Return why the backend cannot run here and the command that mends it, or `None` when it can."""
 
     def open(self, artifact: Path, spec: ComponentSpec, threads: int) -> Session:
-        """Open one artifact; ``threads`` ≥ 1."""
+        """Open one artifact; ``threads`` ≥ 1.
+
+        Parameters
+        ----------
+        artifact
+            The file or package.
+        spec
+            The component's contract: names, shapes and dtypes of inputs and outputs.
+        threads
+            Threads to compute with, ≥ 1.
+        """
 
 
 @runtime_checkable
@@ -90,6 +100,15 @@ class LayerwiseBackend(Backend, Protocol):
         self, artifact: Path, spec: ComponentSpec, inputs: Mapping[str, FloatArray]
     ) -> tuple[dict[str, FloatArray], LayerDivergence | None]:
         """Run an artifact without any rounding, and again as it is declared.
+
+        Parameters
+        ----------
+        artifact
+            The file or package.
+        spec
+            The component's contract.
+        inputs
+            Arrays by name, of the contract's shapes.
 
         Returns
         -------

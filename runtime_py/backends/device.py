@@ -20,6 +20,13 @@ class DeviceBackend:
     def open(self, artifact: Path, spec: ComponentSpec, threads: int) -> Session:  # noqa: ARG002 - no phone is here
         """Refuse.
 
+        Parameters
+        ----------
+        artifact
+            Named in the message.
+        spec, threads
+            Not used.
+
         Raises
         ------
         BackendError

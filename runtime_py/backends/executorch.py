@@ -37,6 +37,15 @@ class ExecutorchBackend:
     def open(self, artifact: Path, spec: ComponentSpec, threads: int) -> Session:
         """Open a program; ``threads`` is one setting of the whole process, so the last opened session decides it.
 
+        Parameters
+        ----------
+        artifact
+            A ``.pte`` program.
+        spec
+            What its inputs and outputs must be.
+        threads
+            Threads of the process's one pool, ≥ 1.
+
         Raises
         ------
         BackendError
@@ -45,7 +54,24 @@ class ExecutorchBackend:
         return self.open_function(artifact, spec, threads, METHOD)
 
     def open_function(self, artifact: Path, spec: ComponentSpec, threads: int, function: str) -> Session:
-        """Open a method of a program; the rest as in :meth:`open`."""
+        """Open a method of a program; the rest as in :meth:`open`.
+
+        Parameters
+        ----------
+        artifact
+            A ``.pte`` program.
+        spec
+            What the method's inputs and outputs must be.
+        threads
+            Threads of the process's one pool, ≥ 1.
+        function
+            The method's name.
+
+        Raises
+        ------
+        BackendError
+            As :meth:`open`, or if the program has no such method.
+        """
         if reason := self.missing():
             raise BackendError(f"The executorch backend cannot run: {reason}")
         bindings()._unsafe_reset_threadpool(threads)
@@ -77,7 +103,22 @@ class _ExecutorchSession:
 
 
 def check_contract(artifact: Path, has: tuple[Shapes, Shapes], spec: ComponentSpec) -> None:
-    """Raise `BackendError` where a program's inputs and outputs are not those of a component."""
+    """Raise `BackendError` where a program's inputs and outputs are not those of a component.
+
+    Parameters
+    ----------
+    artifact
+        Named in the message.
+    has
+        The program's shapes of inputs and of outputs, in order.
+    spec
+        The component's contract.
+
+    Raises
+    ------
+    BackendError
+        If the shapes differ from the contract's.
+    """
     wants = tuple(t.shape for t in spec.inputs), tuple(t.shape for t in spec.outputs)
     if has != wants:
         raise BackendError(

@@ -43,6 +43,15 @@ class ExecutorchQnnBackend:
 
         A program without QNN in it was left to the CPU in float32, and XNNPACK runs it there.
 
+        Parameters
+        ----------
+        artifact
+            A ``.pte`` program.
+        spec
+            What its inputs and outputs must be.
+        threads
+            Used only where XNNPACK runs the program.
+
         Raises
         ------
         BackendError
@@ -51,7 +60,24 @@ class ExecutorchQnnBackend:
         return self.open_function(artifact, spec, threads, METHOD)
 
     def open_function(self, artifact: Path, spec: ComponentSpec, threads: int, function: str) -> Session:
-        """Open a method of a program; the rest as in :meth:`open`."""
+        """Open a method of a program; the rest as in :meth:`open`.
+
+        Parameters
+        ----------
+        artifact
+            A ``.pte`` program.
+        spec
+            What the method's inputs and outputs must be.
+        threads
+            Used only where XNNPACK runs the program.
+        function
+            The method's name.
+
+        Raises
+        ------
+        BackendError
+            As :meth:`open`, or if the program has no such method.
+        """
         if not _is_for_qnn(artifact):
             return ExecutorchBackend().open_function(artifact, spec, threads, function)
         session = _ProgramSession(artifact, spec, function)

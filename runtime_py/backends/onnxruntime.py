@@ -27,6 +27,15 @@ class OnnxRuntimeBackend:
     def open(self, artifact: Path, spec: ComponentSpec, threads: int) -> Session:
         """Open a model and compare its inputs and outputs with the spec.
 
+        Parameters
+        ----------
+        artifact
+            A model in ONNX or ORT format.
+        spec
+            What its inputs and outputs must be.
+        threads
+            Threads within an operator, ≥ 1.
+
         Raises
         ------
         BackendError

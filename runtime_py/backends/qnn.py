@@ -127,6 +127,15 @@ class QnnEmulatorBackend:
 
         A model without contexts was left to the CPU in float32, and ONNX Runtime runs it there.
 
+        Parameters
+        ----------
+        artifact
+            An ONNX model whose nodes hold QNN contexts.
+        spec
+            What its inputs and outputs must be.
+        threads
+            Used only where ONNX Runtime runs the model.
+
         Raises
         ------
         BackendError

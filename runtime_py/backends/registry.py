@@ -37,6 +37,19 @@ class WeightsBackend(Backend, Protocol):
     ) -> Session:
         """Open a component's weights, whose network the family knows; a further function of it where one is named.
 
+        Parameters
+        ----------
+        family
+            The family that the bundle's manifest names.
+        weights
+            The weights' file.
+        spec
+            The component's contract.
+        threads
+            Threads to compute with, ≥ 1.
+        function
+            A further function of the network by name; the main one when `None`.
+
         Raises
         ------
         BackendError

@@ -86,7 +86,17 @@ def extra_files(root: Path, files: tuple[FileEntry, ...]) -> list[str]:
 
 
 def content_problems(root: Path, files: tuple[FileEntry, ...], progress: Callable[[int], None]) -> list[str]:
-    """Return the files whose content does not hash to what the manifest says; ``progress`` is told the bytes read."""
+    """Return the files whose content does not hash to what the manifest says; ``progress`` is told the bytes read.
+
+    Parameters
+    ----------
+    root
+        The open bundle's folder.
+    files
+        The manifest's entries.
+    progress
+        Called with the bytes read since the last call.
+    """
     changed = [f for f in files if sha256_of(root / f.path, progress) != f.sha256]
     return [changed_file(f.path) for f in changed]
 

@@ -241,7 +241,28 @@ class Bundle:
         return self.target_session(component, threads, self.target_for(backend), function)
 
     def target_session(self, component: str, threads: int, target: str, function: str | None = None) -> Session:
-        """Open a component's artifact for one of the bundle's targets; raises as :meth:`session` does."""
+        """Open a component's artifact for one of the bundle's targets; raises as :meth:`session` does.
+
+        Parameters
+        ----------
+        component
+            The component's name.
+        threads
+            Threads to compute with, ≥ 1.
+        target
+            The target's name in the manifest.
+        function
+            A further function of the artifact by name; the main one when `None`.
+
+        Raises
+        ------
+        BundleError
+            If the bundle has no such component or target.
+        DamagedBundleError
+            If the artifact's content is not the manifest's, or changes while it is opened.
+        BackendError
+            If the artifact cannot be opened here.
+        """
         entry = self.manifest.entry(component)
         path, stamps = self._artifact(entry, target)
         backend = usable_backend(TARGETS[self.manifest.targets[target].kind].backend)

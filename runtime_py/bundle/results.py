@@ -63,6 +63,15 @@ class Fidelity(Config):
     ) -> Self:
         """Compare two arrays of one shape; ``data_range`` (1 for pictures in [0, 1]) adds the peak ratio.
 
+        Parameters
+        ----------
+        output
+            The output's name.
+        reference, actual
+            Arrays of one shape, any floating dtype.
+        data_range
+            Largest possible difference of two values (1 for pictures in [0, 1]), for the peak ratio; none without it.
+
         Raises
         ------
         ShapeMismatchError
@@ -171,7 +180,21 @@ class Rung(Config):
         fidelity: Sequence[Fidelity] = (),
         figures: Sequence[Figure] = (),
     ) -> Self:
-        """Return a rung that was run: it passes where no gate is missed and at least one was judged."""
+        """Return a rung that was run: it passes where no gate is missed and at least one was judged.
+
+        Parameters
+        ----------
+        rung
+            Number on the ladder, 0 to 4.
+        how
+            What was compared with what, in words.
+        gates
+            What the figures must reach.
+        fidelity
+            How near each output is to its reference.
+        figures
+            Further figures that gates may name.
+        """
         made = cls(
             rung=rung, passed=None, how=how, gates=tuple(gates), fidelity=tuple(fidelity), figures=tuple(figures)
         )

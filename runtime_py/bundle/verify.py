@@ -125,7 +125,17 @@ def _golden_run(bundle: Bundle, entry: ComponentEntry, target: str, threads: int
 def golden_fidelity(
     bundle: Bundle, entry: ComponentEntry, target: str, threads: int, functions: Sequence[str | None]
 ) -> Iterator[Fidelity]:
-    """Run the goldens of some functions of a component on one target; raises as :func:`compare_golden` does."""
+    """Run the goldens of some functions of a component on one target; raises as :func:`compare_golden` does.
+
+    Parameters
+    ----------
+    bundle, entry, target
+        Which artifact.
+    threads
+        Threads to compute with, ≥ 1.
+    functions
+        Names of functions; `None` is the main one.
+    """
     for function in functions:
         session = bundle.target_session(entry.spec.name, threads, target, function)
         for golden in entry.goldens_of(function):

@@ -20,7 +20,15 @@ class Bars:
             self._bar.close()
 
     def update(self, what: str, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` of the work is done, and which part is under way."""
+        """Show that ``done`` of ``total`` of the work is done, and which part is under way.
+
+        Parameters
+        ----------
+        what
+            The part that is under way; shown before the bar.
+        done, total
+            How much of the work is done, and how much there is; in any one unit.
+        """
         bar = self._bar
         if bar is None or bar.total != total or done < bar.n:
             if bar is not None:

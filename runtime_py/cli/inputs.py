@@ -47,6 +47,17 @@ def place_result(photo: Photo, source: Path, out: Path | None, *, out_is_folder:
     """Return where a photo's result goes: ``out``, a name in it, or ``<name>.enhanced.<ext>`` beside the photo.
 
     The suffix is the source's, or that of its real format where the source's is not a photo's.
+
+    Parameters
+    ----------
+    photo
+        The decoded source.
+    source
+        Its path.
+    out
+        The file or folder that was asked for, if any.
+    out_is_folder
+        Whether ``out`` is a folder.
     """
     if out is not None and not out_is_folder:
         return out
@@ -102,6 +113,15 @@ def _identity(path: Path) -> _Identity | None:
 
 def is_folder(out: Path | None, photos: int, option: str = "-o") -> bool:
     """Decide whether an option names a folder or a file.
+
+    Parameters
+    ----------
+    out
+        The option's value.
+    photos
+        How many results there are.
+    option
+        The option's name, for messages.
 
     Raises
     ------

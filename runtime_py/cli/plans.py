@@ -58,6 +58,15 @@ class Plans:
     def of_options(cls, plan: Path | None, only: tuple[str, ...], settings: tuple[str, ...]) -> Self:
         """Read what the options say, and try it on an empty plan.
 
+        Parameters
+        ----------
+        plan
+            A file with a plan, or with one for each photo by its name.
+        only
+            Names of the edits to keep.
+        settings
+            Values to set after that, each as ``NAME=VALUE``.
+
         Raises
         ------
         ConfigError

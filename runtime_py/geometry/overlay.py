@@ -70,6 +70,15 @@ def draw_overlay(photo: Photo, composed: Composed) -> Image.Image:
 def write_overlay(photo: Photo, composed: Composed, path: Path) -> None:
     """Write the drawing as a photo file; whole or not at all.
 
+    Parameters
+    ----------
+    photo
+        The photo before it is turned and cropped.
+    composed
+        What the composition came to.
+    path
+        Where to; the suffix decides the format.
+
     Raises
     ------
     PhotoError

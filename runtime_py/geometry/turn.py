@@ -42,7 +42,17 @@ def inscribed_box(width: int, height: int, degrees: float) -> CropBox:
 
 
 def to_source(point: Point, width: int, height: int, degrees: float) -> Point:
-    """Map a point ``(x, y)`` of the levelled canvas to the photo; pixel centers are at halves."""
+    """Map a point ``(x, y)`` of the levelled canvas to the photo; pixel centers are at halves.
+
+    Parameters
+    ----------
+    point
+        On the levelled canvas, in pixels.
+    width, height
+        The photo's sides in pixels.
+    degrees
+        How far the photo is turned clockwise.
+    """
     angle = math.radians(degrees)
     x, y = point[0] - width / 2, point[1] - height / 2
     return (
@@ -52,7 +62,17 @@ def to_source(point: Point, width: int, height: int, degrees: float) -> Point:
 
 
 def corners_in_source(box: CropBox, width: int, height: int, degrees: float) -> tuple[Point, Point, Point, Point]:
-    """Return where a box's corners lie on the photo: top left, top right, bottom right, bottom left."""
+    """Return where a box's corners lie on the photo: top left, top right, bottom right, bottom left.
+
+    Parameters
+    ----------
+    box
+        On the levelled canvas, in pixels.
+    width, height
+        The photo's sides in pixels.
+    degrees
+        How far the photo is turned clockwise.
+    """
     corners = ((box.left, box.top), (box.right, box.top), (box.right, box.bottom), (box.left, box.bottom))
     first, second, third, fourth = (to_source(corner, width, height, degrees) for corner in corners)
     return first, second, third, fourth

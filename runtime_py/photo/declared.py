@@ -175,7 +175,17 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def item_properties(data: bytes, wanted: bytes, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-    """Bodies of one kind of item property (``colr``, ``av1C``) in an AVIF or HEIC file, in their order."""
+    """Bodies of one kind of item property (``colr``, ``av1C``) in an AVIF or HEIC file, in their order.
+
+    Parameters
+    ----------
+    data
+        The whole file.
+    wanted
+        The kind's four bytes.
+    start, end
+        Offsets of the boxes to search, in bytes; the whole file when not given.
+    """
     end = len(data) if end is None else end
     while start + 8 <= end:
         size, kind = struct.unpack_from(">I4s", data, start)

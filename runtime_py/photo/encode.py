@@ -73,7 +73,16 @@ def encode(photo: Photo, path: Path, *, threads: int = 2) -> tuple[str, ...]:
 def save(photo: Photo, path: Path | str, *, threads: int = 2) -> tuple[str, ...]:
     """Write a photo; one that is as it was read is copied byte for byte where the format stays the same.
 
-    Parameters and errors are those of `encode`.
+    Errors are those of `encode`.
+
+    Parameters
+    ----------
+    photo
+        What to write.
+    path
+        Where to; the suffix decides the format.
+    threads
+        Threads to encode with, ≥ 1.
 
     Returns
     -------

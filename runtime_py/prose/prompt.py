@@ -82,7 +82,19 @@ def prompt_words(plan: StatedPlan, score: float, mode: Mode) -> tuple[str, ...]:
 
 
 def worded_prompt(plan: StatedPlan, score: float, mode: Mode, voice: int) -> tuple[str, ...]:
-    """Return the words of a prompt for a voice of the caller's choice, in [0, VOICES)."""
+    """Return the words of a prompt for a voice of the caller's choice, in [0, VOICES).
+
+    Parameters
+    ----------
+    plan
+        The stated amounts.
+    score
+        0 to 100.
+    mode
+        At length or in short.
+    voice
+        In [0, VOICES): which of the wordings.
+    """
     return (mode_word(mode), voice_word(voice), score_word(score), *(plan_word(a, plan[a]) for a in Attribute))
 
 
@@ -129,7 +141,19 @@ class Outline:
 
 
 def outline(plan: StatedPlan, score: float, mode: Mode, voice: int) -> Outline:
-    """Return what a critique says where."""
+    """Return what a critique says where.
+
+    Parameters
+    ----------
+    plan
+        The stated amounts.
+    score
+        0 to 100.
+    mode
+        At length or in short.
+    voice
+        In [0, VOICES): which of the wordings.
+    """
     changed = mended(plan, voice)
     told = tuple(plan_word(a, plan[a]) for a in changed)
     own = (voice_word(voice) if mode is Mode.FULL else mode_word(mode),)

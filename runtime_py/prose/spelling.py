@@ -27,7 +27,17 @@ class Spelling:
         self._fewest = {"": 0}
 
     def going_on(self, said: str, sentences: Sequence[str], most: int) -> list[int]:
-        """Return the ids of words that go on with a sentence and leave it an end within ``most`` words, ascending."""
+        """Return the ids of words that go on with a sentence and leave it an end within ``most`` words, ascending.
+
+        Parameters
+        ----------
+        said
+            The beginning of a sentence that was written already.
+        sentences
+            The sentences that are allowed.
+        most
+            Words that are left.
+        """
         rests = [sentence[len(said) :] for sentence in sentences if sentence.startswith(said)]
         return sorted({n for rest in rests for n, after in self._starts(rest) if self.fewest(after) < most})
 

@@ -85,7 +85,15 @@ def upright_exif(block: bytes, orientation: int, width: int, height: int) -> byt
 
 
 def resized_exif(block: bytes, width: int, height: int) -> bytes:
-    """Set every width and height in pixels that a block without prefix states; others are not added."""
+    """Set every width and height in pixels that a block without prefix states; others are not added.
+
+    Parameters
+    ----------
+    block
+        A TIFF structure, without the prefix that JPEG puts before it.
+    width, height
+        In pixels.
+    """
     tiff = _Tiff.of(block)
     if tiff is None:
         return block

@@ -65,6 +65,13 @@ def upright_xmp(packet: bytes) -> bytes:
 def resized_xmp(packet: bytes, width: int, height: int) -> bytes:
     """Set the widths and heights in pixels that a packet states.
 
+    Parameters
+    ----------
+    packet
+        The XMP packet, UTF-8.
+    width, height
+        In pixels.
+
     Raises
     ------
     PhotoError
