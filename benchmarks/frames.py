@@ -47,7 +47,17 @@ class MeasuredFrame:
 
 
 def frame_keys(photos: Sequence[Path], kinds: Sequence[FrameKind], per_photo: int) -> list[FrameKey]:
-    """Return the keys of all frames, in the order in which `measured_frames` gives them."""
+    """Return the keys of all frames, in the order in which `measured_frames` gives them.
+
+    Parameters
+    ----------
+    photos
+        Files of photos.
+    kinds
+        What is done to frames.
+    per_photo
+        Frames of each kind and photo.
+    """
     return [FrameKey(path.name, kind, repeat) for path in photos for kind in kinds for repeat in range(per_photo)]
 
 

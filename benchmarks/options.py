@@ -51,6 +51,15 @@ def brisque_option(*, default: bool) -> Callable[[_Command], _Command]:
 def load_extras(pretrained: Path, *, features: bool, brisque: bool) -> Extras:
     """Load the metrics that were asked for.
 
+    Parameters
+    ----------
+    pretrained
+        Folder that keeps the ImageNet weights.
+    features
+        Measure the distance of MobileNetV2 features.
+    brisque
+        Measure BRISQUE.
+
     Raises
     ------
     ConfigError
@@ -79,6 +88,15 @@ def per_photo_option(frames: int) -> Callable[[_Command], _Command]:
 
 def photos_of(data: Path, split: str, most: int | None = None) -> tuple[Manifest, list[Path]]:
     """Return the manifest of a prepared folder and the photos of one side, or the first of them.
+
+    Parameters
+    ----------
+    data
+        The prepared folder.
+    split
+        Which side.
+    most
+        Only so many photos; all when `None`.
 
     Raises
     ------

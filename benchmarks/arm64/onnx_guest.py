@@ -7,7 +7,17 @@ import sys
 
 
 def main(wheels: str, model: str, inputs: str, outputs: str) -> None:
-    """Run the model on this processor, on one thread."""
+    """Run the model on this processor, on one thread.
+
+    Parameters
+    ----------
+    wheels
+        Folder with numpy and onnxruntime, put in front of the module path.
+    model
+        The ONNX file.
+    inputs, outputs
+        ``.npz`` files of arrays by name: what is read, and what is written.
+    """
     sys.path.insert(0, wheels)
     import numpy as np  # noqa: PLC0415 - from the wheels
     import onnxruntime as ort  # noqa: PLC0415

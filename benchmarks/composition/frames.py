@@ -23,6 +23,15 @@ def tilted(pixels: ByteImage, count: int, rng: np.random.Generator) -> Iterator[
 
     Every frame is the largest of the photo's aspect, and all are resampled alike.
 
+    Parameters
+    ----------
+    pixels
+        sRGB uint8 ``(H, W, 3)``.
+    count
+        How many frames.
+    rng
+        Draws the angles.
+
     Yields
     ------
     tuple
@@ -39,6 +48,15 @@ def framed(pixels: ByteImage, count: int, rng: np.random.Generator) -> tuple[Byt
     """Cut the centered crop of a photo and ``count`` shifted ones of its size.
 
     None shows the outermost 2 % of the photo. A shift goes in any direction, by half to all of the room there is.
+
+    Parameters
+    ----------
+    pixels
+        sRGB uint8 ``(H, W, 3)``.
+    count
+        How many shifted crops.
+    rng
+        Draws directions and distances.
     """
     height, width = pixels.shape[:2]
     centered = _crop(pixels, width, height, np.zeros(2))

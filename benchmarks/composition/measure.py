@@ -67,7 +67,19 @@ class CompositionReport(Config):
 
 
 def measure(session: Session, photos: Iterable[Path], per_photo: int, seed: int) -> list[PhotoFigures]:
-    """Measure photos one by one; the frames depend on the seed and the photo's place alone."""
+    """Measure photos one by one; the frames depend on the seed and the photo's place alone.
+
+    Parameters
+    ----------
+    session
+        The composition network.
+    photos
+        Files of photos.
+    per_photo
+        Tilted frames, and shifted crops, of each photo.
+    seed
+        Of the frames.
+    """
     return [_measure_one(session, path, per_photo, np.random.default_rng([seed, i])) for i, path in enumerate(photos)]
 
 

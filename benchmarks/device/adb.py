@@ -59,6 +59,15 @@ class AdbDevice:
     def push(self, content: Path | bytes, remote: str, *, executable: bool = False) -> None:
         """Copy a file or bytes to the device.
 
+        Parameters
+        ----------
+        content
+            A file here, or bytes.
+        remote
+            The path on the device.
+        executable
+            Whether it may be run there.
+
         Raises
         ------
         DeviceFullError

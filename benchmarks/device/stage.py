@@ -116,6 +116,17 @@ def staged(device: AdbDevice, folder: str, files: Mapping[str, Path], *, keep: b
 def run_runner(device: AdbDevice, folder: str, arguments: list[str], seconds: float) -> None:
     """Run the runner in a folder.
 
+    Parameters
+    ----------
+    device
+        Where the runner lies.
+    folder
+        The folder to run it in.
+    arguments
+        Its command line; quoted for the shell here.
+    seconds
+        The longest that it may take.
+
     Raises
     ------
     RunnerKilledError

@@ -31,7 +31,17 @@ class CompiledTorch:
         return None
 
     def open(self, artifact: Path, spec: ComponentSpec, threads: int) -> Session:
-        """Load weights; ``threads`` holds for the whole process."""
+        """Load weights; ``threads`` holds for the whole process.
+
+        Parameters
+        ----------
+        artifact
+            Weights, ``.safetensors``.
+        spec
+            The component's contract.
+        threads
+            Threads of the whole process, ≥ 1.
+        """
         from torch._inductor import config  # noqa: PLC0415 - only its own process imports an engine
 
         from pocketcrafter.export.backend import TorchBackend  # noqa: PLC0415
@@ -56,6 +66,15 @@ class OpenVino:
 
     def open(self, artifact: Path, spec: ComponentSpec, threads: int) -> Session:
         """Compile a model (`.xml` or `.onnx`).
+
+        Parameters
+        ----------
+        artifact
+            The model's file.
+        spec
+            The component's contract.
+        threads
+            Threads to compute with, ≥ 1.
 
         Raises
         ------

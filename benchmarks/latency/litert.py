@@ -39,6 +39,15 @@ class LiteRt:
     def open(self, artifact: Path, spec: ComponentSpec, threads: int) -> Session:
         """Open a `.tflite` file.
 
+        Parameters
+        ----------
+        artifact
+            The model's file.
+        spec
+            The component's contract.
+        threads
+            Threads to compute with, ≥ 1.
+
         Raises
         ------
         BackendError

@@ -67,6 +67,15 @@ def end_to_end_rung(photos: Sequence[PhotoParity], gates: Sequence[Gate], target
 
     Photos that neither pipeline changes say nothing of the networks behind the gate: they are left out of the mean, and
     where there are no others, nothing is proved.
+
+    Parameters
+    ----------
+    photos
+        The comparisons, at least one.
+    gates
+        What the figures must reach.
+    target
+        The target's name, for the report.
     """
     changed = [p for p in photos if p.changed] or list(photos)
     restored = sum(p.restored for p in photos)

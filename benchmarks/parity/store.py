@@ -38,6 +38,15 @@ def store(path: Path, report: ParityReport) -> Manifest:
 def store_rungs(path: Path, rungs: Rungs, reports: Mapping[str, bytes]) -> Manifest:
     """Write rungs into a bundle's manifest in place of those of the same number, and reports beside it.
 
+    Parameters
+    ----------
+    path
+        The bundle.
+    rungs
+        New rungs by component and target.
+    reports
+        Files to write too, by path in the bundle.
+
     Raises
     ------
     BundleError

@@ -115,7 +115,15 @@ def profile_bundle(
 
 
 def source_layers(bundle: Bundle, entry: ComponentEntry, weights: Path | None) -> list[Layer]:
-    """Return the layers that a component was lowered from; none where its weights are not here."""
+    """Return the layers that a component was lowered from; none where its weights are not here.
+
+    Parameters
+    ----------
+    bundle, entry
+        The component.
+    weights
+        Folder with the full-precision weights; what is installed when `None`.
+    """
     try:
         path = student_weights(bundle, entry, weights)
         network = student_network(bundle.manifest.family, entry.spec.name, path)

@@ -117,6 +117,17 @@ def summarize(results: Sequence[CaseResult]) -> dict[PlanKind, Figures]:
 def greedy_agreement(case: Case, written: Written, other: Session, words: Words) -> tuple[int, int]:
     """Count the choices of a critique that another backend makes too, given the same words before them.
 
+    Parameters
+    ----------
+    case
+        What the critique was asked for.
+    written
+        What the first decoder wrote.
+    other
+        The other decoder.
+    words
+        The vocabulary of both.
+
     Returns
     -------
     tuple
@@ -127,7 +138,17 @@ def greedy_agreement(case: Case, written: Written, other: Session, words: Words)
 
 
 def likelihood(case: Case, session: Session, tokenizer: Tokenizer) -> Likelihood:
-    """Return the perplexity of the critique composed for a case, over the words that a decoder chooses."""
+    """Return the perplexity of the critique composed for a case, over the words that a decoder chooses.
+
+    Parameters
+    ----------
+    case
+        The frame's tokens and facts, plan, score and mode.
+    session
+        The decoder.
+    tokenizer
+        Of the decoder.
+    """
     voice = voice_of(case.plan, case.score)
     ids = encode(tokenizer, Subject(case.plan, case.facts, case.score, case.mode, voice))
     steps, loss, count = Steps(session), 0.0, 0

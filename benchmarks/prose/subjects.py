@@ -41,7 +41,21 @@ class Case:
 def cases(
     frames: Iterable[MeasuredFrame], critic: Session, gate: GateSettings, modes: tuple[Mode, ...], seed: int
 ) -> Iterator[Case]:
-    """Yield for each frame and mode a case with the gated plan and one with a random plan."""
+    """Yield for each frame and mode a case with the gated plan and one with a random plan.
+
+    Parameters
+    ----------
+    frames
+        What the critic looks at.
+    critic
+        The critic's network.
+    gate
+        Applied to the critic's plan.
+    modes
+        At length, in short, or both.
+    seed
+        Of the random plans.
+    """
     for index, measured in enumerate(frames):
         view, crops = critic_inputs(measured.frame.degraded)
         said = critic.run({"view": _network_input(view[None]), "crops": _network_input(crops)})

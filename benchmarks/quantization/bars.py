@@ -85,6 +85,17 @@ def measure_bars(
     ``settings.component`` is not looked at, and ``settings.samples`` are the decoder's: the others are calibrated with
     as many as the shipped recipe gives them.
 
+    Parameters
+    ----------
+    settings
+        Photos, samples and weights.
+    gate
+        Applied to the critic's plan.
+    recipes
+        Recipes with the decoder's schemes.
+    progress
+        Called with steps done and steps in all.
+
     Raises
     ------
     ConfigError

@@ -39,6 +39,15 @@ class MemoryRow(Config):
 def measure_memory(parameters: int, bits: int, folder: Path | None = None) -> MemoryRow:
     """Write random weights, quantize them in a process of its own, and return what that took.
 
+    Parameters
+    ----------
+    parameters
+        How many weights, about.
+    bits
+        Of a quantized weight.
+    folder
+        Where the temporary files go; the system's when `None`.
+
     Raises
     ------
     BackendError

@@ -78,6 +78,17 @@ class SearchReport(Config):
 def search(head: Head, laboratory: Laboratory, budget: Budget, progress: Progress | None = None) -> SearchReport:
     """Make unit after unit dear, the most harm for its bytes first, and measure each network.
 
+    Parameters
+    ----------
+    head
+        What is measured, for the report.
+    laboratory
+        Measures networks.
+    budget
+        Largest damage, or largest size.
+    progress
+        Called with networks done and networks in all.
+
     Raises
     ------
     GateError
@@ -155,7 +166,17 @@ def search_table(report: SearchReport) -> str:
 
 
 def write_overlay(report: SearchReport, extends: Path, out: Path) -> None:
-    """Write the recipe that builds the chosen network, as YAML, under a temporary name first."""
+    """Write the recipe that builds the chosen network, as YAML, under a temporary name first.
+
+    Parameters
+    ----------
+    report
+        Of the search.
+    extends
+        The recipe that the written one extends.
+    out
+        Where to, ``.yaml``.
+    """
     import yaml  # noqa: PLC0415 - the build's own
 
     shipped = extends.resolve() == DEFAULT.resolve()

@@ -26,7 +26,17 @@ class SensitivityReport(Config):
 
 
 def sensitivity(head: Head, laboratory: Laboratory, progress: Progress | None = None) -> SensitivityReport:
-    """Quantize each unit alone, and all together."""
+    """Quantize each unit alone, and all together.
+
+    Parameters
+    ----------
+    head
+        What is measured, for the report.
+    laboratory
+        Measures networks.
+    progress
+        Called with networks done and networks in all.
+    """
     trial = laboratory.trial
     everything, *alone = laboratory.measure([trial.units, *([u] for u in trial.units)], progress)
     whole = trial.size(())

@@ -94,7 +94,17 @@ def make_trial(settings: TrialSettings) -> Trial:
 def picture_trial(
     settings: TrialSettings, subject: PictureSubject | None = None, keep_fp32: tuple[str, ...] = ()
 ) -> PictureTrial:
-    """Return the trial of a network that a picture goes through; what is kept in float32 has no switch."""
+    """Return the trial of a network that a picture goes through; what is kept in float32 has no switch.
+
+    Parameters
+    ----------
+    settings
+        Component, weights, calibration and photos.
+    subject
+        What damage is measured on; made from the settings when `None`.
+    keep_fp32
+        Modules that are never quantized.
+    """
     component = settings.component
     spec = POCKET_SPECS[component]
     subject = subject or picture_subject(settings, OPEN_GATE)

@@ -50,7 +50,17 @@ class Trace:
 
 
 def traced(asked: Asked, writer: Writer, words: Words) -> Trace:
-    """Write a critique and note its choices."""
+    """Write a critique and note its choices.
+
+    Parameters
+    ----------
+    asked
+        What the decoder is asked to write.
+    writer
+        Writes it in full precision.
+    words
+        The decoder's vocabulary.
+    """
     written = writer.write(asked.tokens, asked.plan, asked.score, asked.mode)
     voice = voice_of(asked.plan, asked.score)
     prompt = words.numbers(worded_prompt(asked.plan, asked.score, asked.mode, voice))

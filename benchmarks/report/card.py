@@ -65,7 +65,21 @@ def card_of(
     report: str,
     size: int,
 ) -> BundleCard:
-    """Return a bundle's card from what its report was made of."""
+    """Return a bundle's card from what its report was made of.
+
+    Parameters
+    ----------
+    manifest, manifest_sha256
+        The bundle's.
+    targets
+        What the report says of each target.
+    latency, quality
+        Results beside the bundle; `None` where there are none.
+    report
+        The report's file name.
+    size
+        The bundle's bytes.
+    """
     errors, kinds = rung3_errors(manifest), quality.summary.kinds if quality else {}
     degraded, clean = kinds.get(FrameKind.DEGRADED), kinds.get(FrameKind.CLEAN)
     return BundleCard(

@@ -38,6 +38,15 @@ class PackageCache:
     ) -> tuple[Path, PackageRecord]:
         """Give the unpacked tree of a package, fetching and unpacking it where that was not done yet.
 
+        Parameters
+        ----------
+        package
+            Its name.
+        kind
+            Of which package system.
+        version
+            Which version; one that is here already, or the one that is offered, when `None`.
+
         Raises
         ------
         FetchError

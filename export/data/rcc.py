@@ -66,7 +66,13 @@ class ResourceFile:
 
     @classmethod
     def open(cls, path: Path) -> "ResourceFile":
-        """Read the file at ``path``; raises ResourceFileError where it cannot be read or is damaged."""
+        """Read the file at ``path``.
+
+        Raises
+        ------
+        ResourceFileError
+            If the file cannot be read, is too large, or is damaged.
+        """
         try:
             if path.stat().st_size > MAX_FILE_BYTES:
                 raise ResourceFileError(f"{path}: larger than the {MAX_FILE_BYTES} bytes that are read")

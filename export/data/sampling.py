@@ -71,6 +71,17 @@ def draw_faults(
 
     With `Focus.RESTORATION` one or two of them are noise, blur or JPEG, and few are tonal. With ``realism`` faulty
     frames also get a `Scene`, and `PRESET_SHARE` of wrong white balances are those of real cameras.
+
+    Parameters
+    ----------
+    rng
+        Draws everything.
+    noise_models
+        Of cameras; one is chosen where there is noise.
+    focus
+        Which faults are drawn.
+    realism
+        Lenses and white balances of real cameras; none when `None`.
     """
     if rng.random() < CLEAN_SHARE:
         return Faults(EditPlan())

@@ -98,6 +98,19 @@ def decoder_task(
     """Return the training of a decoder through weights of few bits, and what makes single steps of its result.
 
     The result's weights lie on the levels that it was trained with: building it rounds nothing any more.
+
+    Parameters
+    ----------
+    teacher
+        The trained decoder over whole critiques.
+    judged
+        Frames as the critic sees them.
+    tokenizer
+        Of the decoder.
+    settings
+        Steps, batch, learning rate, seed.
+    scheme
+        Bits of the weights, by module.
     """
     student = as_llama(as_decoder(teacher)).requires_grad_(requires_grad=True)
     check_modules(Decoder(), tuple(scheme.module_bits), "weight_bits")

@@ -21,7 +21,19 @@ _GAIN_SIGMA: Final = 0.15
 
 
 class CompositionTask:
-    """Learns the heads; backbone and orientation are fixed, their outputs stored."""
+    """Learns the heads; backbone and orientation are fixed, their outputs stored.
+
+    Parameters
+    ----------
+    frames
+        Stored features of frames.
+    backbone
+        Weights of the ImageNet backbone; they are not trained.
+    settings
+        Steps, batch, learning rate, seed.
+    device
+        Where to train.
+    """
 
     def __init__(
         self, frames: CompositionFrames, backbone: Mapping[str, Tensor], settings: FitSettings, device: torch.device

@@ -23,7 +23,21 @@ _SCENE_TEMPERATURE: Final = 0.1
 
 
 class CriticTask:
-    """Plan, presence, confidence, score and scene, from stored evidence."""
+    """Plan, presence, confidence, score and scene, from stored evidence.
+
+    Parameters
+    ----------
+    model
+        The judge.
+    store
+        Stored frames.
+    settings
+        Steps, batch, learning rate, seed.
+    device
+        Where to train.
+    rows
+        The frames to train on, ``(N,)``; all when `None`.
+    """
 
     def __init__(
         self,

@@ -24,7 +24,26 @@ _POOL: Final = 4
 
 
 class DecoderTask:
-    """Learns to continue a prompt with the critique composed from it; the critic is fixed."""
+    """Learns to continue a prompt with the critique composed from it; the critic is fixed.
+
+    Parameters
+    ----------
+    model
+        The decoder over whole critiques.
+    judged
+        Frames as the critic sees them, with their facts.
+    tokenizer
+        Whose first words are `SPECIAL_WORDS`.
+    settings
+        Steps, batch, learning rate, seed.
+    device
+        Where to train.
+
+    Raises
+    ------
+    ConfigError
+        If the tokenizer's special words are another version's.
+    """
 
     def __init__(
         self, model: ProseLlama, judged: Judged, tokenizer: Tokenizer, settings: FitSettings, device: torch.device
@@ -76,7 +95,13 @@ def batch_loss(
 
 
 def as_step(trained: nn.Module) -> nn.Module:
-    """Return the step module of a trained model, whose weights are what is kept."""
+    """Return the step module of a trained model, whose weights are what is kept.
+
+    Raises
+    ------
+    TypeError
+        If the model is not a `ProseLlama`.
+    """
     if not isinstance(trained, ProseLlama):
         raise TypeError(type(trained))
     return as_decoder(trained)

@@ -52,6 +52,17 @@ def learning_sizes(store: EvidenceStore, parts: int) -> list[tuple[int, int]]:
 def rows_of(store: EvidenceStore, photos: int, frames: int, seed: int) -> npt.NDArray[np.int64]:
     """Draw frames of some of the photos.
 
+    Parameters
+    ----------
+    store
+        Stored frames.
+    photos
+        From how many of its photos.
+    frames
+        How many, at most.
+    seed
+        Of the draw.
+
     Returns
     -------
     ndarray

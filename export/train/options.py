@@ -130,7 +130,19 @@ def stored_frames(options: TrainOptions, split: Split) -> EvidenceStore:
 
 
 def train_network(name: str, task: Task, settings: FitSettings, folder: Path) -> tuple[nn.Module, Mapping[str, float]]:
-    """Fit with a progress bar; return the averaged model and the last loss by part, empty where nothing was left."""
+    """Fit with a progress bar; return the averaged model and the last loss by part, empty where nothing was left.
+
+    Parameters
+    ----------
+    name
+        Shown before the bar.
+    task
+        What is trained.
+    settings
+        Steps, batch, learning rate, seed.
+    folder
+        Keeps checkpoints, from which an interrupted training goes on.
+    """
     last_losses: Mapping[str, float] = {}
     with tqdm(total=settings.steps, desc=name, unit="step") as bar:
 
@@ -158,7 +170,27 @@ def train_and_save(
     convert: Callable[[nn.Module], nn.Module] = lambda model: model,
     facts: Mapping[str, str] | None = None,
 ) -> None:
-    """Fit, write the averaged weights as the component that is lowered, and say where."""
+    """Fit, write the averaged weights as the component that is lowered, and say where.
+
+    Parameters
+    ----------
+    component
+        Its name.
+    task
+        What is trained.
+    settings
+        Steps, batch, learning rate, seed.
+    options
+        The command line's.
+    folder
+        Keeps checkpoints; in the folder of runs when `None`.
+    weights
+        Where to; the component's own file when `None`.
+    convert
+        Makes of the trained module what is saved.
+    facts
+        Metadata of the file.
+    """
     model, losses = train_network(component, task, settings, folder or options.run / component)
     path = weights or options.weights / f"{component}.safetensors"
     save_component(convert(model), path, facts)
@@ -166,7 +198,19 @@ def train_and_save(
 
 
 def tell(path: Path, steps: int, losses: Mapping[str, float], *, as_json: bool) -> None:
-    """Say what was written."""
+    """Say what was written.
+
+    Parameters
+    ----------
+    path
+        What was written.
+    steps
+        Optimizer steps.
+    losses
+        The last ones, by name.
+    as_json
+        Whether to print JSON.
+    """
     if as_json:
         click.echo(json.dumps({"weights": str(path), "steps": steps, "last_loss": dict(losses)}))
     else:

@@ -29,7 +29,19 @@ _COLUMNS: Final = [list(Attribute).index(a) for a in RESTORATION]
 
 
 class RestoreTask:
-    """Flow matching between a degraded patch (t = 0) and the patch without its restoration faults (t = 1)."""
+    """Flow matching between a degraded patch (t = 0) and the patch without its restoration faults (t = 1).
+
+    Parameters
+    ----------
+    model
+        The network.
+    patches
+        Draws pairs of patches.
+    settings
+        Steps, batch, learning rate, seed.
+    device
+        Where to train.
+    """
 
     def __init__(self, model: Restore, patches: "Patches", settings: FitSettings, device: torch.device) -> None:
         self.model = channels_last(model, device)

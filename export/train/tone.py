@@ -22,7 +22,21 @@ _PREDICTED_SHARE: Final = 0.6
 
 
 class ToneTask:
-    """Learns the grid that takes a render to the clean frame; the critic is fixed."""
+    """Learns the grid that takes a render to the clean frame; the critic is fixed.
+
+    Parameters
+    ----------
+    model
+        The network.
+    store
+        Stored frames.
+    judged
+        What the critic says of them.
+    settings
+        Steps, batch, learning rate, seed.
+    device
+        Where to train.
+    """
 
     def __init__(
         self, model: nn.Module, store: EvidenceStore, judged: Judgement, settings: FitSettings, device: torch.device
@@ -61,7 +75,17 @@ class ToneTask:
 
 @torch.no_grad()
 def judge_store(judge: nn.Module, store: EvidenceStore, batch: int = 1024) -> Judgement:
-    """Return the judgement of every stored frame by a `Judge`, or by a studio of them, on the CPU."""
+    """Return the judgement of every stored frame by a `Judge`, or by a studio of them, on the CPU.
+
+    Parameters
+    ----------
+    judge
+        A `Judge`, or a studio of them.
+    store
+        Stored frames.
+    batch
+        Frames at a time.
+    """
     judge = judge.cpu().eval()
     # Copies, as torch warns of arrays that cannot be written to.
     starts = range(0, len(store), batch)

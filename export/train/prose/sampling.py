@@ -51,7 +51,17 @@ class Judged:
 
     @classmethod
     def of(cls, judged: Judgement, plans: npt.NDArray[np.float32], facts: list[Facts]) -> "Judged":
-        """Gather what a critic said of frames, their true plans and their facts."""
+        """Gather what a critic said of frames, their true plans and their facts.
+
+        Parameters
+        ----------
+        judged
+            What the critic said of frames.
+        plans
+            True plans, ``(N, len(Attribute))``.
+        facts
+            Of each frame.
+        """
         return cls(
             tokens=judged.tokens.numpy(),
             predicted=judged.plan.numpy(),
@@ -66,7 +76,17 @@ class Judged:
 
 
 def draw_subject(judged: Judged, row: int, rng: np.random.Generator) -> Subject:
-    """Draw one critique about a frame: a predicted plan behind a random gate, a true or shaken one, or any at all."""
+    """Draw one critique about a frame: a predicted plan behind a random gate, a true or shaken one, or any at all.
+
+    Parameters
+    ----------
+    judged
+        The frames.
+    row
+        Which of them.
+    rng
+        Draws everything else.
+    """
     kind = rng.random()
     if kind < _RANDOM_SHARE:
         plan: StatedPlan = _random_plan(rng)
