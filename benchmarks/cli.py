@@ -8,6 +8,7 @@ from pocketcrafter.runtime.cli.group import LazyGroup
 
 
 class _Measurements(LazyGroup):
+    extra = "bench"
     lazy: ClassVar = {
         "quality": "pocketcrafter.benchmarks.quality.commands:quality",
         "looks": "pocketcrafter.benchmarks.quality.commands:looks",
@@ -30,11 +31,17 @@ class _Measurements(LazyGroup):
         "estimate": "pocketcrafter.benchmarks.estimate.command:estimate_command",
         "latency": "pocketcrafter.benchmarks.latency.commands:latency",
         "baseline": "pocketcrafter.benchmarks.latency.commands:baseline_command",
-        "leaderboard": "pocketcrafter.benchmarks.report.leaderboard:leaderboard",
+        "leaderboard": "pocketcrafter.benchmarks.report.command:leaderboard_command",
         "compare": "pocketcrafter.benchmarks.latency.commands:compare_command",
     }
 
 
 @click.group("bench", cls=_Measurements)
 def bench() -> None:
-    """Measure a bundle; every figure comes with the gate that it must pass."""
+    r"""Measure a bundle; every figure comes with the gate that it must pass.
+
+    \b
+    Example:
+      pocketcrafter bench latency build/default.pcbundle
+      pocketcrafter bench quality build/default.pcbundle --data data
+    """

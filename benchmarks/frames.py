@@ -2,30 +2,18 @@
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from pocketcrafter.benchmarks.names import FrameKind
 from pocketcrafter.export.data.degrade import Faults, Frame, degrade
 from pocketcrafter.export.data.noise import MAX_ENCODED_SIGMA, NoiseModel, load_noise_models
 from pocketcrafter.export.data.sampling import cut_square, draw_faults
 from pocketcrafter.export.train.evidence import FRAME_PX
 from pocketcrafter.runtime.plan import EditPlan
-
-
-class FrameKind(StrEnum):
-    """What was done to a frame; a kind's place seeds its frames, so that new ones come last."""
-
-    DEGRADED = "degraded"
-    CLEAN = "clean"
-    NOISE = "noise"
-    JPEG = "jpeg"
-    DEFOCUS = "defocus"
-    MOTION = "motion"
-    HAZE = "haze"
 
 
 class FrameKey(NamedTuple):

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from pocketcrafter.benchmarks.frames import FrameKind
-from pocketcrafter.benchmarks.quality.metrics import Brisque, Extras, FeatureDistance
-from pocketcrafter.export.data.manifest import Manifest, Split, load_manifest
-from pocketcrafter.export.models.pretrained import imagenet_backbone
+from pocketcrafter.benchmarks.names import FrameKind
+from pocketcrafter.export.data.manifest import Split
 from pocketcrafter.runtime.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pocketcrafter.benchmarks.quality.metrics import Extras
+    from pocketcrafter.export.data.manifest import Manifest
 
 SEED: Final = 20_260
 """Draws every benchmark's frames, so that figures of different days are of the same frames."""
@@ -33,8 +35,8 @@ features_option = click.option(
     show_default=True,
     help="Measure the distance of MobileNetV2 features; its ImageNet weights are fetched once.",
 )
-pretrained_option = click.option(
-    "--pretrained", type=_FOLDER, default=Path("runs"), show_default=True, help="Where ImageNet weights are kept."
+run_option = click.option(
+    "--run", type=_FOLDER, default=Path("runs"), show_default=True, help="Where training keeps ImageNet weights."
 )
 
 
@@ -48,7 +50,7 @@ def brisque_option(*, default: bool) -> Callable[[_Command], _Command]:
     )
 
 
-def load_extras(pretrained: Path, *, features: bool, brisque: bool) -> Extras:
+def load_extras(pretrained: Path, *, features: bool, brisque: bool) -> "Extras":
     """Load the metrics that were asked for.
 
     Parameters
@@ -67,6 +69,9 @@ def load_extras(pretrained: Path, *, features: bool, brisque: bool) -> Extras:
     BackendError
         If BRISQUE is not installed.
     """
+    from pocketcrafter.benchmarks.quality.metrics import Brisque, Extras, FeatureDistance
+    from pocketcrafter.export.models.pretrained import imagenet_backbone
+
     return Extras(
         features=FeatureDistance(imagenet_backbone(pretrained)) if features else None,
         brisque=Brisque() if brisque else None,
@@ -86,7 +91,7 @@ def per_photo_option(frames: int) -> Callable[[_Command], _Command]:
     )
 
 
-def photos_of(data: Path, split: str, most: int | None = None) -> tuple[Manifest, list[Path]]:
+def photos_of(data: Path, split: str, most: int | None = None) -> "tuple[Manifest, list[Path]]":
     """Return the manifest of a prepared folder and the photos of one side, or the first of them.
 
     Parameters
@@ -105,6 +110,8 @@ def photos_of(data: Path, split: str, most: int | None = None) -> tuple[Manifest
     ConfigError
         If that side has no photo.
     """
+    from pocketcrafter.export.data.manifest import load_manifest
+
     manifest = load_manifest(data)
     photos = [data / record.file for record in manifest.photos(Split(split))]
     if not photos:

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from pocketcrafter.export.families import build_of
 from pocketcrafter.export.ladder import ArtifactGates
 from pocketcrafter.export.precisions import refusal, scheme_of
-from pocketcrafter.export.shipped import not_installed
+from pocketcrafter.export.shipped import DEFAULT_RECIPE, not_installed
 from pocketcrafter.quantize.config import DEFAULTS, BitWidth, QuantizationOptions
 from pocketcrafter.runtime.bundle.gates import Gate, Metric
 from pocketcrafter.runtime.bundle.manifest import TrainingData
@@ -23,7 +23,6 @@ from pocketcrafter.runtime.families import POCKET
 from pocketcrafter.runtime.targets import TARGETS, TargetKind
 from pocketcrafter.runtime.validation import check
 
-DEFAULT: Final = Path(__file__).parent / "recipes" / "default.yaml"
 _PACKAGE: Final = Path(__file__).parent
 _EXTENDS: Final = "extends"
 _MOST_EXTENDED: Final = 4
@@ -184,7 +183,7 @@ def _read(path: Path, extended: int = 0) -> Any:  # noqa: ANN401 - whatever the 
         raise ConfigError(f"{path}: {_EXTENDS}: name a recipe in the same folder, or a shipped one: {_shipped()}.")
     if extended == _MOST_EXTENDED:
         raise ConfigError(f"{path}: {_EXTENDS}: recipes extend each other more than {_MOST_EXTENDED} times over.")
-    other = next((p for p in (path.parent / named, DEFAULT.parent / named) if p.is_file()), None)
+    other = next((p for p in (path.parent / named, DEFAULT_RECIPE.parent / named) if p.is_file()), None)
     if other is None:
         raise ConfigError(f"{path}: {_EXTENDS}: there is no {path.parent / named}; shipped recipes are {_shipped()}.")
     return _merged(_read(other, extended + 1), raw)
@@ -215,7 +214,7 @@ def _spell_out_families(components: Any, path: Path) -> None:  # noqa: ANN401 - 
 
 
 def _shipped() -> str:
-    return ", ".join(sorted(p.name for p in DEFAULT.parent.glob("*.yaml")))
+    return ", ".join(sorted(p.name for p in DEFAULT_RECIPE.parent.glob("*.yaml")))
 
 
 def _merged(under: Any, over: Any) -> Any:  # noqa: ANN401 - likewise

@@ -13,6 +13,9 @@ WEIGHTS: Final = _EXPORT / "weights"
 CALIBRATION_PHOTOS: Final = _EXPORT / "calibration" / "photos"
 """Ten CC0 photos of the training set, reduced; see the attribution beside them."""
 
+DEFAULT_RECIPE: Final = _EXPORT / "recipes" / "default.yaml"
+"""The recipe of the default pair; other shipped ones lie beside it."""
+
 
 def not_installed(path: Path) -> str | None:
     """Return how to get a shipped file whose folder this installation lacks; `None` for any other file."""

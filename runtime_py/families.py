@@ -24,10 +24,10 @@ from pocketcrafter.runtime.validation import check
 
 if TYPE_CHECKING:
     from pocketcrafter.runtime.critique import Critique
+    from pocketcrafter.runtime.names import Mode
     from pocketcrafter.runtime.photo.load import PhotoLike
     from pocketcrafter.runtime.pipeline import Enhanced, Told
     from pocketcrafter.runtime.plan import PlanLike
-    from pocketcrafter.runtime.prose.prompt import Mode
     from pocketcrafter.runtime.tiles import Progress
 
 

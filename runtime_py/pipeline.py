@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -21,20 +21,19 @@ from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.geometry.composer import Composed, compose, framed, tilt_of
 from pocketcrafter.runtime.geometry.turn import corners_in_source, inscribed_box
 from pocketcrafter.runtime.grid import blended
+from pocketcrafter.runtime.names import MAX_STRENGTH, Mode
 from pocketcrafter.runtime.photo.color import handling_of, view_to_srgb
 from pocketcrafter.runtime.photo.encode import save
 from pocketcrafter.runtime.photo.load import PhotoLike, load
 from pocketcrafter.runtime.photo.model import Photo
 from pocketcrafter.runtime.plan import RESTORATION, TONAL, Attribute, EditPlan, PlanLike
 from pocketcrafter.runtime.pocket import TOKENIZER, Pocket, PocketSettings
-from pocketcrafter.runtime.prose.prompt import Mode, stated_plan
+from pocketcrafter.runtime.prose.prompt import stated_plan
 from pocketcrafter.runtime.prose.tokenizer import Words
 from pocketcrafter.runtime.prose.writer import Writer, Written
 from pocketcrafter.runtime.render import render
 from pocketcrafter.runtime.tiles import Progress, map_tiles
 from pocketcrafter.runtime.views import global_view, native_crops
-
-MAX_STRENGTH: Final = 2.0
 
 
 class SessionSource(Protocol):

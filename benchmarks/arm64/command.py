@@ -5,9 +5,6 @@ from pathlib import Path
 
 import click
 
-from pocketcrafter.benchmarks.arm64.measure import run_arm64
-from pocketcrafter.benchmarks.arm64.results import arm_lines
-from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.cli.options import json_option
 from pocketcrafter.runtime.errors import GateError
@@ -41,6 +38,10 @@ def arm64(bundle: Path, system: Path, targets: tuple[str, ...], components: tupl
     Example:
       pocketcrafter bench arm64 build/default.pcbundle --component critic
     """
+    from pocketcrafter.benchmarks.arm64.measure import run_arm64
+    from pocketcrafter.benchmarks.arm64.results import arm_lines
+    from pocketcrafter.runtime.bundle.reader import Bundle
+
     with Bars() as bars:
         report = run_arm64(Bundle.open(bundle), system, targets, components, bars.update)
     click.echo(report.model_dump_json(indent=1) if as_json else "\n".join(arm_lines(report)))

@@ -6,9 +6,7 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from pocketcrafter.benchmarks.bridge.ablation import PlanSource, TokenAblation, ablate
-from pocketcrafter.benchmarks.bridge.results import BridgeReport, bridge_table
-from pocketcrafter.benchmarks.frames import FrameKind, measured_frames
+from pocketcrafter.benchmarks.names import FrameKind
 from pocketcrafter.benchmarks.options import (
     SEED,
     data_option,
@@ -17,15 +15,9 @@ from pocketcrafter.benchmarks.options import (
     photos_of,
     split_option,
 )
-from pocketcrafter.export.data.manifest import Split
-from pocketcrafter.export.data.sources import NOISE_FILE
 from pocketcrafter.runtime.backends.names import BackendName
-from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
-from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.cli.options import backend_option, json_option
 from pocketcrafter.runtime.errors import GateError
-from pocketcrafter.runtime.families import BundleSource
-from pocketcrafter.runtime.pipeline import PocketSource
 
 
 @click.command("bridge")
@@ -35,7 +27,7 @@ from pocketcrafter.runtime.pipeline import PocketSource
 @most_photos_option
 @per_photo_option(2)
 @backend_option
-@click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Threads to compute with.")
 @json_option
 def bridge(
     bundle: Path,
@@ -57,6 +49,16 @@ def bridge(
     Example:
       pocketcrafter bench bridge build/default.pcbundle --data data
     """
+    from pocketcrafter.benchmarks.bridge.ablation import PlanSource, TokenAblation, ablate
+    from pocketcrafter.benchmarks.bridge.results import BridgeReport, bridge_table
+    from pocketcrafter.benchmarks.frames import measured_frames
+    from pocketcrafter.export.data.manifest import Split
+    from pocketcrafter.export.data.sources import NOISE_FILE
+    from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
+    from pocketcrafter.runtime.bundle.reader import Bundle
+    from pocketcrafter.runtime.families import BundleSource
+    from pocketcrafter.runtime.pipeline import PocketSource
+
     _, photos = photos_of(data, split, most_photos)
     opened = Bundle.open(bundle)
     source = PocketSource(BundleSource(opened, None if backend == "auto" else BackendName(backend), threads))

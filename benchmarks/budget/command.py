@@ -4,8 +4,6 @@ from pathlib import Path
 
 import click
 
-from pocketcrafter.benchmarks.budget.measure import BudgetReport, budget_tables
-from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.cli.options import json_option
 from pocketcrafter.runtime.errors import GateError
 
@@ -28,6 +26,9 @@ def budget(bundle: Path, weights: Path | None, *, as_json: bool) -> None:
     Example:
       pocketcrafter bench budget build/default.pcbundle
     """
+    from pocketcrafter.benchmarks.budget.measure import BudgetReport, budget_tables
+    from pocketcrafter.runtime.bundle.reader import Bundle
+
     report = BudgetReport.of(Bundle.open(bundle), weights)
     click.echo(report.model_dump_json(indent=1) if as_json else budget_tables(report))
     if over := report.overspent:

@@ -5,13 +5,10 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from pocketcrafter.benchmarks.composition.measure import CompositionReport, measure, missed_bars, summarize, table
 from pocketcrafter.benchmarks.options import SEED, data_option, photos_of, split_option
 from pocketcrafter.runtime.backends.names import BackendName
-from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.cli.options import backend_option, json_option, threads_option
 from pocketcrafter.runtime.errors import GateError
-from pocketcrafter.runtime.pocket import Pocket
 
 
 @click.command()
@@ -31,6 +28,10 @@ def composition(
     Example:
       pocketcrafter bench composition build/default.pcbundle --data data --split validation
     """
+    from pocketcrafter.benchmarks.composition.measure import CompositionReport, measure, missed_bars, summarize, table
+    from pocketcrafter.runtime.bundle.reader import Bundle
+    from pocketcrafter.runtime.pocket import Pocket
+
     name = None if backend == "auto" else BackendName(backend)
     session = Bundle.open(bundle).session(Pocket.COMPOSITION, threads, name)
     _, photos = photos_of(data, split)

@@ -4,11 +4,12 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import click
 
-from pocketcrafter.runtime.cli.options import json_option
+from pocketcrafter.runtime.cli.group import LazyGroup
+from pocketcrafter.runtime.cli.options import OutputFolder, json_option
 from pocketcrafter.runtime.errors import GateError
 
 if TYPE_CHECKING:
@@ -41,16 +42,32 @@ def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-_THREADS = click.option("--threads", type=click.IntRange(1, 64), default=2, show_default=True)
+_THREADS = click.option(
+    "--threads", type=click.IntRange(1, 64), default=2, show_default=True, help="Threads to compute with."
+)
 _KEEP = click.option("--keep", is_flag=True, help="Leave everything on the device.")
 
 
-@click.group("device")
+class _Devices(LazyGroup):
+    extra = "device"
+    lazy: ClassVar = {
+        name: f"pocketcrafter.benchmarks.device.command:{name}_command"
+        for name in ("list", "push", "goldens", "bench", "pull", "farm")
+    }
+
+
+@click.group("device", cls=_Devices)
 def device() -> None:
-    """Run a bundle on a phone over adb: goldens (rung 4 of the ladder), latency, temperature."""
+    r"""Run a bundle on a phone over adb: goldens (rung 4 of the ladder), latency, temperature.
+
+    \b
+    Example:
+      pocketcrafter device list
+      pocketcrafter device goldens build/default.pcbundle --runner build/runner-arm64/pocketcrafter_runner
+    """
 
 
-@device.command("list")
+@click.command("list")
 @click.option("--ios", is_flag=True, help="iOS devices, by Xcode's devicectl, in place of Android's.")
 @json_option
 def list_command(*, ios: bool, as_json: bool) -> None:
@@ -60,8 +77,8 @@ def list_command(*, ios: bool, as_json: bool) -> None:
     Example:
       pocketcrafter device list
     """
-    from pocketcrafter.benchmarks.device.adb import list_devices  # noqa: PLC0415
-    from pocketcrafter.benchmarks.device.apple import list_apple_devices  # noqa: PLC0415
+    from pocketcrafter.benchmarks.device.adb import list_devices
+    from pocketcrafter.benchmarks.device.apple import list_apple_devices
 
     found = list_apple_devices() if ios else list_devices()
     if as_json:
@@ -71,7 +88,7 @@ def list_command(*, ios: bool, as_json: bool) -> None:
     click.echo("\n".join(lines) or "no device")
 
 
-@device.command("push")
+@click.command("push")
 @_BUNDLE
 @_run_options
 @json_option
@@ -82,8 +99,8 @@ def push_command(bundle: Path, target: str, runner: Path, serial: str | None, fo
     Example:
       pocketcrafter device push build/default.pcbundle --runner build/runner-arm64/pocketcrafter_runner
     """
-    from pocketcrafter.benchmarks.device.adb import open_device  # noqa: PLC0415
-    from pocketcrafter.benchmarks.device.stage import RUNNER, check_runner, part_of, staged  # noqa: PLC0415
+    from pocketcrafter.benchmarks.device.adb import open_device
+    from pocketcrafter.benchmarks.device.stage import RUNNER, check_runner, part_of, staged
 
     opened = _open(bundle)
     connected = open_device(serial)
@@ -94,7 +111,7 @@ def push_command(bundle: Path, target: str, runner: Path, serial: str | None, fo
     click.echo(json.dumps(result, indent=1) if as_json else f"{place}: {sum(files.values()) / 2**20:.1f} MiB")
 
 
-@device.command("goldens")
+@click.command("goldens")
 @_BUNDLE
 @_run_options
 @_THREADS
@@ -119,12 +136,12 @@ def goldens_command(
     Example:
       pocketcrafter device goldens build/default.pcbundle --runner build/runner-arm64/pocketcrafter_runner
     """
-    from pocketcrafter.benchmarks.device.adb import open_device  # noqa: PLC0415
-    from pocketcrafter.benchmarks.device.measure import run_goldens  # noqa: PLC0415
-    from pocketcrafter.benchmarks.device.results import DEVICE_REPORT  # noqa: PLC0415
-    from pocketcrafter.benchmarks.device.table import device_lines  # noqa: PLC0415
-    from pocketcrafter.benchmarks.parity.store import store_rungs  # noqa: PLC0415
-    from pocketcrafter.runtime.cli.bars import Bars  # noqa: PLC0415
+    from pocketcrafter.benchmarks.device.adb import open_device
+    from pocketcrafter.benchmarks.device.measure import run_goldens
+    from pocketcrafter.benchmarks.device.results import DEVICE_REPORT
+    from pocketcrafter.benchmarks.device.table import device_lines
+    from pocketcrafter.benchmarks.parity.store import store_rungs
+    from pocketcrafter.runtime.cli.bars import Bars
 
     opened = _open(bundle)
     with Bars() as bars:
@@ -148,7 +165,7 @@ def goldens_command(
         sys.exit(GateError.exit_code)
 
 
-@device.command("bench")
+@click.command("bench")
 @_BUNDLE
 @_run_options
 @_THREADS
@@ -177,10 +194,10 @@ def bench_command(
     Example:
       pocketcrafter device bench build/default.pcbundle --runner build/runner-arm64/pocketcrafter_runner --json
     """
-    from pocketcrafter.benchmarks.device.adb import open_device  # noqa: PLC0415
-    from pocketcrafter.benchmarks.device.measure import run_latency  # noqa: PLC0415
-    from pocketcrafter.benchmarks.device.table import device_lines  # noqa: PLC0415
-    from pocketcrafter.runtime.cli.bars import Bars  # noqa: PLC0415
+    from pocketcrafter.benchmarks.device.adb import open_device
+    from pocketcrafter.benchmarks.device.measure import run_latency
+    from pocketcrafter.benchmarks.device.table import device_lines
+    from pocketcrafter.runtime.cli.bars import Bars
 
     opened = _open(bundle)
     with Bars() as bars:
@@ -199,8 +216,8 @@ def bench_command(
     _tell(report, device_lines, as_json=as_json)
 
 
-@device.command("pull")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where the results go.")
+@click.command("pull")
+@click.option("--out", type=OutputFolder(), required=True, help="Where the results go.")
 @_SERIAL
 @_PLACE
 @json_option
@@ -211,17 +228,17 @@ def pull_command(out: Path, serial: str | None, folder: str, *, as_json: bool) -
     Example:
       pocketcrafter device pull --out results/
     """
-    from pocketcrafter.benchmarks.device.adb import open_device  # noqa: PLC0415
-    from pocketcrafter.benchmarks.device.pull import pull_results  # noqa: PLC0415
+    from pocketcrafter.benchmarks.device.adb import open_device
+    from pocketcrafter.benchmarks.device.pull import pull_results
 
     pulled = pull_results(open_device(serial), folder, out)
     lines = "\n".join(map(str, pulled)) or "no results there"
     click.echo(json.dumps([str(path) for path in pulled], indent=1) if as_json else lines)
 
 
-@device.command("farm")
+@click.command("farm")
 @_BUNDLE
-@click.option("--device", "name", required=True, help="A device as the farm calls it, as in 'Samsung Galaxy S25'.")
+@click.option("--phone", "name", required=True, help="A device as the farm calls it, as in 'Samsung Galaxy S25'.")
 @click.option("--target", default="onnx", show_default=True, help="Which target of the bundle.")
 @json_option
 def farm_command(bundle: Path, name: str, target: str, *, as_json: bool) -> None:
@@ -231,15 +248,15 @@ def farm_command(bundle: Path, name: str, target: str, *, as_json: bool) -> None
 
     \b
     Example:
-      pocketcrafter device farm build/default.pcbundle --device "Samsung Galaxy S25"
+      pocketcrafter device farm build/default.pcbundle --phone "Samsung Galaxy S25"
     """
-    import hashlib  # noqa: PLC0415
+    import hashlib
 
-    from pocketcrafter.benchmarks.device.farm import run_on_farm  # noqa: PLC0415
-    from pocketcrafter.benchmarks.device.results import FarmReport  # noqa: PLC0415
-    from pocketcrafter.benchmarks.device.table import farm_lines  # noqa: PLC0415
-    from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes  # noqa: PLC0415
-    from pocketcrafter.runtime.cli.bars import Bars  # noqa: PLC0415
+    from pocketcrafter.benchmarks.device.farm import run_on_farm
+    from pocketcrafter.benchmarks.device.results import FarmReport
+    from pocketcrafter.benchmarks.device.table import farm_lines
+    from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
+    from pocketcrafter.runtime.cli.bars import Bars
 
     opened = _open(bundle)
     with Bars() as bars:
@@ -255,7 +272,7 @@ def farm_command(bundle: Path, name: str, target: str, *, as_json: bool) -> None
 
 
 def _open(bundle: Path) -> "Bundle":
-    from pocketcrafter.runtime.bundle.reader import Bundle  # noqa: PLC0415
+    from pocketcrafter.runtime.bundle.reader import Bundle
 
     opened = Bundle.open(bundle)
     opened.check_integrity()
@@ -263,9 +280,9 @@ def _open(bundle: Path) -> "Bundle":
 
 
 def _place(folder: str, bundle: "Bundle") -> str:
-    import hashlib  # noqa: PLC0415
+    import hashlib
 
-    from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes  # noqa: PLC0415
+    from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
 
     return f"{folder.rstrip('/')}/{hashlib.sha256(read_manifest_bytes(bundle.root)).hexdigest()[:12]}"
 

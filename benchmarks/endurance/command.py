@@ -4,10 +4,8 @@ from pathlib import Path
 
 import click
 
-from pocketcrafter.benchmarks.endurance import subjects
-from pocketcrafter.benchmarks.endurance.measure import endurance_table, measure_endurance
-from pocketcrafter.benchmarks.endurance.subjects import Subject, SubjectName
-from pocketcrafter.export.recipe import DEFAULT
+from pocketcrafter.benchmarks.names import SubjectName
+from pocketcrafter.export.shipped import DEFAULT_RECIPE
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.cli.options import json_option
 from pocketcrafter.runtime.errors import GateError
@@ -25,7 +23,9 @@ from pocketcrafter.runtime.errors import GateError
     help="What is disturbed; repeatable.",
 )
 @click.option("--kills", type=click.IntRange(1), default=100, show_default=True, help="Random points to kill each at.")
-@click.option("--photos", type=click.IntRange(1), default=4, show_default=True, help="Photos for enhance and data.")
+@click.option(
+    "--photo-count", "photos", type=click.IntRange(1), default=4, show_default=True, help="Photos for enhance and data."
+)
 @click.option(
     "--data",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -35,7 +35,7 @@ from pocketcrafter.runtime.errors import GateError
 @click.option(
     "--recipe",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    default=DEFAULT,
+    default=DEFAULT_RECIPE,
     help="What `build` is run on  [default: the shipped one].",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the points.")
@@ -61,10 +61,13 @@ def endurance(
       pocketcrafter bench endurance build/default.pcbundle
       pocketcrafter bench endurance build/default.pcbundle --command build --kills 20
     """
+    from pocketcrafter.benchmarks.endurance import subjects
+    from pocketcrafter.benchmarks.endurance.measure import endurance_table, measure_endurance
+
     chosen = [SubjectName(name) for name in dict.fromkeys(names)]
     if SubjectName.TRAIN in chosen and data is None:
         raise click.UsageError("--command train needs photos: give --data.")
-    made: dict[SubjectName, Subject] = {
+    made = {
         SubjectName.ENHANCE: subjects.enhance(bundle.resolve(), photos),
         SubjectName.DATA: subjects.data_prepare(photos),
         SubjectName.BUILD: subjects.build(recipe.resolve()),

@@ -21,8 +21,9 @@ from typing import IO, Final
 import numpy as np
 from pydantic import Field
 
-from pocketcrafter.benchmarks.endurance.subjects import RESULTS, Subject, SubjectName
+from pocketcrafter.benchmarks.endurance.subjects import RESULTS, Subject
 from pocketcrafter.benchmarks.latency.machine import Machine, this_machine
+from pocketcrafter.benchmarks.names import SubjectName
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
 

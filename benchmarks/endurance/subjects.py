@@ -3,13 +3,13 @@
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from PIL import Image
 
+from pocketcrafter.benchmarks.names import SubjectName
 from pocketcrafter.runtime.photo import Photo, encode
 
 RESULTS: Final = "results"
@@ -17,15 +17,6 @@ RESULTS: Final = "results"
 _GIVEN: Final = "given"
 _SUFFIXES: Final = (".jpg", ".png", ".webp")
 _TRAINING_SIDES: Final = (720, 560)
-
-
-class SubjectName(StrEnum):
-    """A command."""
-
-    ENHANCE = "enhance"
-    DATA = "data prepare"
-    TRAIN = "train"
-    BUILD = "build"
 
 
 @dataclass(frozen=True)
@@ -70,8 +61,8 @@ def data_prepare(photos: int) -> Subject:
         SubjectName.DATA,
         lambda room: _photos(room / _GIVEN, photos, _TRAINING_SIDES),
         lambda room: (
-            *("data", "prepare", "--only", "none", "--photos", room / _GIVEN, "--out", room / RESULTS),
-            *("--workers", 1, "--json"),
+            *("data", "prepare", "--source", "none", "--photos", room / _GIVEN, "--out", room / RESULTS),
+            *("--jobs", 1, "--json"),
         ),
         goes_on=True,
     )

@@ -2,18 +2,20 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from pocketcrafter.benchmarks.estimate.roofline import ARITHMETIC, SOCS_FILE, EstimateReport, estimate, load_socs
-from pocketcrafter.benchmarks.profile.measure import source_layers
-from pocketcrafter.benchmarks.quality.tables import markdown
-from pocketcrafter.runtime.bundle.manifest import ComponentEntry
-from pocketcrafter.runtime.bundle.reader import Bundle
-from pocketcrafter.runtime.bundle.results import Precision
+from pocketcrafter.benchmarks.estimate.roofline import ARITHMETIC
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.cli.options import json_option
 from pocketcrafter.runtime.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pocketcrafter.benchmarks.estimate.roofline import EstimateReport
+    from pocketcrafter.runtime.bundle.manifest import ComponentEntry
+    from pocketcrafter.runtime.bundle.reader import Bundle
+    from pocketcrafter.runtime.bundle.results import Precision
 
 
 @click.command("estimate")
@@ -40,6 +42,11 @@ def estimate_command(bundle: Path, soc: str, precision: str | None, weights: Pat
     Example:
       pocketcrafter bench estimate build/default.pcbundle --soc SM8750
     """
+    from pocketcrafter.benchmarks.estimate.roofline import SOCS_FILE, EstimateReport, estimate, load_socs
+    from pocketcrafter.benchmarks.profile.measure import source_layers
+    from pocketcrafter.runtime.bundle.reader import Bundle
+    from pocketcrafter.runtime.bundle.results import Precision
+
     socs = load_socs()
     if soc.upper() not in socs:
         raise ConfigError(
@@ -62,8 +69,10 @@ def estimate_command(bundle: Path, soc: str, precision: str | None, weights: Pat
     click.echo(report.model_dump_json(indent=1) if as_json else "\n".join(_lines(report)))
 
 
-def _precision(bundle: Bundle, entry: ComponentEntry, soc: str) -> Precision:
+def _precision(bundle: "Bundle", entry: "ComponentEntry", soc: str) -> "Precision":
     """Return the precision that the bundle has for the chip, where it has one that is known."""
+    from pocketcrafter.runtime.bundle.results import Precision
+
     for name, target in bundle.manifest.targets.items():
         precision = entry.artifacts[name].precision
         if (target.soc or "").casefold() == soc.casefold() and precision in ARITHMETIC:
@@ -71,7 +80,9 @@ def _precision(bundle: Bundle, entry: ComponentEntry, soc: str) -> Precision:
     return Precision.INT8
 
 
-def _lines(report: EstimateReport) -> Iterator[str]:
+def _lines(report: "EstimateReport") -> Iterator[str]:
+    from pocketcrafter.benchmarks.quality.tables import markdown
+
     yield f"ESTIMATE, nothing was measured: {report.bundle} on {report.peaks.name} ({report.soc})"
     yield ""
     rows = [

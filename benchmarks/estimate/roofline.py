@@ -2,17 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import Field, PositiveFloat
 
-from pocketcrafter.benchmarks.profile.layers import Layer
-from pocketcrafter.export.yaml_file import read_yaml
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import ComponentName
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.validation import check
+
+if TYPE_CHECKING:
+    from pocketcrafter.benchmarks.profile.layers import Layer
 
 SOCS_FILE: Final = Path(__file__).with_name("socs.yaml")
 
@@ -75,13 +76,15 @@ def load_socs(path: Path = SOCS_FILE) -> dict[str, Soc]:
     ConfigError
         If it is not what it should be.
     """
+    from pocketcrafter.export.yaml_file import read_yaml  # noqa: PLC0415 - of an extra; --help does without
+
     rows = read_yaml(path)
     if not isinstance(rows, dict):
         raise ConfigError(f"{path}: no table of chips: a mapping of names to their peak figures is needed.")
     return {str(name): check(Soc, row, f"{path}: {name}") for name, row in rows.items()}
 
 
-def estimate(component: str, layers: Sequence[Layer], precision: Precision, soc: Soc) -> NetworkEstimate:
+def estimate(component: str, layers: "Sequence[Layer]", precision: Precision, soc: Soc) -> NetworkEstimate:
     """Return a network's roofline (Williams et al., CACM 2009), layer by layer, one after the other.
 
     Parameters

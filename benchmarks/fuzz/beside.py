@@ -21,7 +21,8 @@ from pocketcrafter.benchmarks.fuzz.containers import (
     saved,
     short,
 )
-from pocketcrafter.benchmarks.fuzz.target import Format, Target, hold, with_sound_checksums
+from pocketcrafter.benchmarks.fuzz.target import Target, hold, with_sound_checksums
+from pocketcrafter.benchmarks.names import Format
 from pocketcrafter.runtime.photo.code_points import CodePoints
 from pocketcrafter.runtime.photo.color import grey_to_srgb, handling_of, is_usable, name_of, pixels_to_srgb
 from pocketcrafter.runtime.photo.hdr import tone_mapped

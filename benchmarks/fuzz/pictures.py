@@ -19,7 +19,8 @@ from pocketcrafter.benchmarks.fuzz.containers import (
     saved,
     short,
 )
-from pocketcrafter.benchmarks.fuzz.target import Format, Target, hold, with_sound_checksums
+from pocketcrafter.benchmarks.fuzz.target import Target, hold, with_sound_checksums
+from pocketcrafter.benchmarks.names import Format
 from pocketcrafter.runtime.photo import decode
 
 _SIDE: Final = 24

@@ -5,38 +5,13 @@ import importlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 from pocketcrafter.benchmarks.fuzz.containers import with_right_checksums
+from pocketcrafter.benchmarks.names import Format
 from pocketcrafter.runtime.errors import PocketCrafterError
-
-
-class Format(StrEnum):
-    """A format that is read from files, or from text that a network wrote."""
-
-    JPEG = "jpeg"
-    PNG = "png"
-    WEBP = "webp"
-    HEIC = "heic"
-    AVIF = "avif"
-    JPEG_SEGMENTS = "jpeg-segments"
-    PNG_CHUNKS = "png-chunks"
-    WEBP_CHUNKS = "webp-chunks"
-    EXIF = "exif"
-    XMP = "xmp"
-    IPTC = "iptc"
-    ICC = "icc"
-    CODE_POINTS = "code-points"
-    CRITIQUE = "critique"
-    PLAN = "plan"
-    MANIFEST = "manifest"
-    TOKENIZER = "tokenizer"
-    RECIPE = "recipe"
-    SAFETENSORS = "safetensors"
-
 
 _IN_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - Linux's file system in memory, where files cost no disk
 _MODULES: Final[Mapping[str, Sequence[Format]]] = {

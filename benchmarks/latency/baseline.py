@@ -5,9 +5,9 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pocketcrafter.benchmarks.latency.competitors import REFERENCE
 from pocketcrafter.benchmarks.latency.intervals import paired_ratio, spread
 from pocketcrafter.benchmarks.latency.results import CaseResult, Interval, LatencyReport, Name
+from pocketcrafter.benchmarks.names import REFERENCE
 from pocketcrafter.benchmarks.result_files import read_result
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import ComponentName

@@ -7,15 +7,10 @@ from typing import Final
 
 import click
 
-from pocketcrafter.benchmarks.latency.baseline import BASELINE_FILE, baseline_of, read_baseline
-from pocketcrafter.benchmarks.latency.compare import compare, compare_with_baseline, comparison_lines
-from pocketcrafter.benchmarks.latency.competitors import REFERENCE, CompetitorName
-from pocketcrafter.benchmarks.latency.measure import LatencyOptions, measure_latency
-from pocketcrafter.benchmarks.latency.results import read_latency
-from pocketcrafter.benchmarks.latency.table import latency_lines
+from pocketcrafter.benchmarks.names import REFERENCE, CompetitorName
 from pocketcrafter.runtime.cli.bars import Bars
+from pocketcrafter.runtime.cli.options import OutputFile, json_option
 from pocketcrafter.runtime.errors import GateError
-from pocketcrafter.runtime.files import write_text
 
 _DURATION: Final = re.compile(r"(\d{1,6})(s|m|h)")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
@@ -34,7 +29,6 @@ def _as_seconds(ctx: click.Context, param: click.Parameter, value: str | None) -
 
 
 _RESULT = click.Path(exists=True, dir_okay=False, path_type=Path)
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
 @click.command("latency")
@@ -68,7 +62,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result a
     show_default=True,
     help="Sizes of those photos; may be given again.",
 )
-@_JSON
+@json_option
 def latency(
     bundle: Path,
     targets: tuple[str, ...],
@@ -92,6 +86,9 @@ def latency(
     Example:
       pocketcrafter bench latency build/default.pcbundle --threads 1 --threads 2 --json > latency.json
     """
+    from pocketcrafter.benchmarks.latency.measure import LatencyOptions, measure_latency
+    from pocketcrafter.benchmarks.latency.table import latency_lines
+
     chosen = [CompetitorName(c) for c in competitors if c != _NO_COMPETITOR] if competitors else list(CompetitorName)
     options = LatencyOptions(
         targets=targets,
@@ -119,7 +116,7 @@ def latency(
     type=_RESULT,
     help="With one result: what `bench baseline` wrote  [default: the ratios kept in this repository].",
 )
-@_JSON
+@json_option
 def compare_command(earlier: Path, later: Path | None, baseline: Path | None, *, relative: bool, as_json: bool) -> None:
     r"""Compare two results of `bench latency --json`: ratios with their confidence. Exit code 1: a regression.
 
@@ -130,6 +127,10 @@ def compare_command(earlier: Path, later: Path | None, baseline: Path | None, *,
       pocketcrafter bench compare before.json after.json
       pocketcrafter bench compare after.json
     """
+    from pocketcrafter.benchmarks.latency.baseline import BASELINE_FILE, read_baseline
+    from pocketcrafter.benchmarks.latency.compare import compare, compare_with_baseline, comparison_lines
+    from pocketcrafter.benchmarks.latency.results import read_latency
+
     if later is None:
         report = compare_with_baseline(read_baseline(baseline or BASELINE_FILE), read_latency(earlier))
     elif baseline is not None:
@@ -144,8 +145,8 @@ def compare_command(earlier: Path, later: Path | None, baseline: Path | None, *,
 
 @click.command("baseline")
 @click.argument("result", type=_RESULT)
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The JSON file to write.")
-@_JSON
+@click.option("--out", type=OutputFile(".json"), required=True, help="The JSON file to write.")
+@json_option
 def baseline_command(result: Path, out: Path, *, as_json: bool) -> None:
     r"""Keep a result of `bench latency --json` as ratios to eager torch, for `bench compare` to hold others against.
 
@@ -153,6 +154,10 @@ def baseline_command(result: Path, out: Path, *, as_json: bool) -> None:
     Example:
       pocketcrafter bench baseline latency.json --out benchmarks/latency/baseline.json
     """
+    from pocketcrafter.benchmarks.latency.baseline import baseline_of
+    from pocketcrafter.benchmarks.latency.results import read_latency
+    from pocketcrafter.runtime.files import write_text
+
     kept = baseline_of(read_latency(result))
     write_text(out, kept.model_dump_json(indent=1) + "\n")
     if as_json:

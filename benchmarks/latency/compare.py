@@ -8,9 +8,9 @@ import numpy as np
 from pydantic import Field
 
 from pocketcrafter.benchmarks.latency.baseline import Baseline, RelativeCase, baseline_of
-from pocketcrafter.benchmarks.latency.competitors import REFERENCE
 from pocketcrafter.benchmarks.latency.intervals import ratio_of_medians
 from pocketcrafter.benchmarks.latency.results import CaseResult, Interval, LatencyReport, in_threads
+from pocketcrafter.benchmarks.names import REFERENCE
 from pocketcrafter.runtime.components import ComponentName
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +11,7 @@ import onnx
 
 from pocketcrafter.benchmarks.latency import litert
 from pocketcrafter.benchmarks.latency.engines import EngineName, OpenVino
+from pocketcrafter.benchmarks.names import CompetitorName
 from pocketcrafter.export import calibration
 from pocketcrafter.export.backend import TorchBackend
 from pocketcrafter.export.families import student_network
@@ -27,22 +27,6 @@ from pocketcrafter.runtime.bundle.manifest import ComponentEntry
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.errors import BackendError
-
-
-class CompetitorName(StrEnum):
-    """The competitors that a person can choose."""
-
-    TORCH_EAGER = "torch-eager-fp32"
-    TORCH_COMPILE = "torch-compile-fp32"
-    ONNXRUNTIME = "onnxruntime-fp32"
-    ONNXRUNTIME_DYNAMIC = "onnxruntime-dynamic-int8"
-    OPENVINO = "openvino-int8"
-    LITERT = "litert-fp32"
-    LITERT_INT8 = "litert-int8"
-
-
-REFERENCE: Final = CompetitorName.TORCH_EAGER
-"""The competitor that results of different machines are compared through."""
 
 _SAMPLES: Final = 16
 _SEED: Final = 20

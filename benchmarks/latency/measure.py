@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pocketcrafter.benchmarks.latency.child import Opened
-from pocketcrafter.benchmarks.latency.competitors import COMPETITORS, CompetitorName
+from pocketcrafter.benchmarks.latency.competitors import COMPETITORS
 from pocketcrafter.benchmarks.latency.end_to_end import measure_photos
 from pocketcrafter.benchmarks.latency.intervals import paired_ratio
 from pocketcrafter.benchmarks.latency.jobs import ENGINES, NetworkJob
@@ -29,6 +29,7 @@ from pocketcrafter.benchmarks.latency.results import (
 from pocketcrafter.benchmarks.latency.rounds import Measured, Progress, measure_in_turn
 from pocketcrafter.benchmarks.latency.sizes import target_sizes
 from pocketcrafter.benchmarks.latency.sustained import sustained_curves
+from pocketcrafter.benchmarks.names import CompetitorName
 from pocketcrafter.runtime.backends.registry import why_unusable
 from pocketcrafter.runtime.bundle.gates import Figure, Gate, Metric, judge
 from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes

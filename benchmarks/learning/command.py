@@ -5,9 +5,6 @@ from pathlib import Path
 
 import click
 
-from pocketcrafter.benchmarks.learning.curve import doublings, learning_text, means
-from pocketcrafter.benchmarks.learning.plot import plot_curve
-from pocketcrafter.export.train.learning import read_points
 from pocketcrafter.runtime.cli.options import json_option
 
 
@@ -24,6 +21,10 @@ def learning_curve(results: Path, plot: Path | None, *, as_json: bool) -> None:
     Example:
       pocketcrafter bench learning-curve runs/learning.jsonl --plot learning.svg
     """
+    from pocketcrafter.benchmarks.learning.curve import doublings, learning_text, means
+    from pocketcrafter.benchmarks.learning.plot import plot_curve
+    from pocketcrafter.export.train.learning import read_points
+
     averages = means(read_points(results))
     found = doublings(averages)
     if plot is not None:

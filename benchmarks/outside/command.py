@@ -2,17 +2,21 @@
 
 import json
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from pocketcrafter.export.builder.preflight import check_packages, check_targets
-from pocketcrafter.export.outside import PartResult, climb, load_folder
-from pocketcrafter.runtime.bundle.results import Fidelity, Precision
+from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.cli.bars import Bars
+from pocketcrafter.runtime.cli.options import json_option
 from pocketcrafter.runtime.targets import ONNX, TARGETS, XNNPACK, TargetKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pocketcrafter.export.outside import PartResult
+    from pocketcrafter.runtime.bundle.results import Fidelity
 
 _USUAL: Final = (ONNX, XNNPACK, TargetKind("coreml:ios18"), TargetKind("qnn-context:sm8750"))
 _HEAD: Final = (
@@ -35,7 +39,7 @@ _HEAD: Final = (
     type=click.Choice([p.value for p in Precision]),
     help="Lower to this, calibrated on random inputs. Without: floating point.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@json_option
 def outside(folders: tuple[Path, ...], targets: tuple[str, ...], precision: str | None, *, as_json: bool) -> None:
     r"""Lower networks that are not ours, and show what each target makes of them.
 
@@ -51,6 +55,9 @@ def outside(folders: tuple[Path, ...], targets: tuple[str, ...], precision: str 
       pocketcrafter bench outside checkpoints/unet checkpoints/taesd --target onnx --target coreml:ios18
       pocketcrafter bench outside checkpoints/smolvlm --target onnx --precision w4
     """
+    from pocketcrafter.export.builder.preflight import check_packages, check_targets
+    from pocketcrafter.export.outside import climb, load_folder
+
     check_packages()
     chosen = tuple(TargetKind(t) for t in dict.fromkeys(targets)) or _USUAL
     check_targets(chosen)
@@ -73,7 +80,7 @@ def outside(folders: tuple[Path, ...], targets: tuple[str, ...], precision: str 
         click.echo(json.dumps(found, indent=1))
 
 
-def _row(folder: Path, rung: PartResult) -> str:
+def _row(folder: Path, rung: "PartResult") -> str:
     start = f"{folder.name[:16]:<16} {rung.part:<9} {rung.target:<20} {rung.precision:<6}"
     if rung.refusal is not None or rung.coverage is None:
         return f"{start} {'':>9} {'refused':>9} {'':>9} {'':>7}  {rung.refusal}"
@@ -83,6 +90,6 @@ def _row(folder: Path, rung: PartResult) -> str:
     return f"{start} {ratios} {rung.coverage.share:>7.1%}  {remarks}".rstrip()
 
 
-def _worst(fidelity: Sequence[Fidelity]) -> str:
+def _worst(fidelity: "Sequence[Fidelity]") -> str:
     found = [f.sqnr_db for f in fidelity if f.sqnr_db is not None]
     return f"{min(found):.1f}" if found else "equal" if fidelity else "-"

@@ -7,16 +7,8 @@ from typing import Final
 
 import click
 
-from pocketcrafter.benchmarks.frames import MeasuredFrame, measured_frames
 from pocketcrafter.benchmarks.options import SEED, data_option, most_photos_option, photos_of, split_option
-from pocketcrafter.benchmarks.parity.measure import climb
-from pocketcrafter.benchmarks.parity.store import store as store_report
-from pocketcrafter.benchmarks.parity.studio import STUDIO_COMPONENTS, STUDIO_KINDS
-from pocketcrafter.benchmarks.parity.table import parity_lines
-from pocketcrafter.export.data.sources import NOISE_FILE
-from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.cli.bars import Bars
-from pocketcrafter.runtime.cli.inputs import find_photos
 from pocketcrafter.runtime.cli.options import json_option, threads_option
 from pocketcrafter.runtime.errors import GateError
 
@@ -25,6 +17,8 @@ _PHOTOS: Final = "tests/photos"
 
 def _studio_files(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> dict[str, Path]:
     """Read ``COMPONENT=FILE`` pairs."""
+    from pocketcrafter.benchmarks.parity.studio import STUDIO_COMPONENTS
+
     found: dict[str, Path] = {}
     for value in values:
         name, _, file = value.partition("=")
@@ -40,6 +34,7 @@ def _studio_files(ctx: click.Context, param: click.Parameter, values: Sequence[s
 @click.option("--target", "targets", multiple=True, help="Only this target; may be given again.")
 @click.option(
     "--photos",
+    type=click.Path(),
     multiple=True,
     default=(_PHOTOS,),
     show_default=True,
@@ -51,7 +46,8 @@ def _studio_files(ctx: click.Context, param: click.Parameter, values: Sequence[s
     help="Folder of the full-precision weights  [default: what is installed].",
 )
 @click.option(
-    "--studio",
+    "--studio-weights",
+    "studio",
     metavar="COMPONENT=FILE",
     multiple=True,
     callback=_studio_files,
@@ -86,6 +82,15 @@ def parity(
     Example:
       pocketcrafter bench parity build/default.pcbundle --photos holiday/
     """
+    from pocketcrafter.benchmarks.frames import MeasuredFrame, measured_frames
+    from pocketcrafter.benchmarks.parity.measure import climb
+    from pocketcrafter.benchmarks.parity.store import store as store_report
+    from pocketcrafter.benchmarks.parity.studio import STUDIO_KINDS
+    from pocketcrafter.benchmarks.parity.table import parity_lines
+    from pocketcrafter.export.data.sources import NOISE_FILE
+    from pocketcrafter.runtime.bundle.reader import Bundle
+    from pocketcrafter.runtime.cli.inputs import find_photos
+
     opened = Bundle.open(bundle)
     found, errors = find_photos(photos)
     if errors:

@@ -14,12 +14,13 @@ from pocketcrafter.export.data.degrade import ByteImage
 from pocketcrafter.runtime.bundle.gates import Figure, Gate, Metric
 from pocketcrafter.runtime.bundle.results import Rung
 from pocketcrafter.runtime.families import POCKET, Pipeline, pipeline_of
+from pocketcrafter.runtime.names import Mode
 from pocketcrafter.runtime.photo import Photo, decode
 from pocketcrafter.runtime.photo.color import handling_of, pixels_to_srgb, to_eight_bits
 from pocketcrafter.runtime.pipeline import Enhanced
 from pocketcrafter.runtime.plan import RESTORATION
 from pocketcrafter.runtime.pocket import TOKENIZER, Pocket
-from pocketcrafter.runtime.prose.prompt import Mode, stated_plan
+from pocketcrafter.runtime.prose.prompt import stated_plan
 from pocketcrafter.runtime.prose.tokenizer import Words
 
 GREEDY_TOKENS: Final = 32

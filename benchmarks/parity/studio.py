@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from pocketcrafter.benchmarks.frames import FrameKind, MeasuredFrame
+from pocketcrafter.benchmarks.frames import MeasuredFrame
+from pocketcrafter.benchmarks.names import FrameKind
 from pocketcrafter.benchmarks.parity.results import StudioParity
 from pocketcrafter.benchmarks.parity.sources import NetworkSource
 from pocketcrafter.benchmarks.quality.metrics import PictureFigures, Reference

@@ -4,14 +4,8 @@ from pathlib import Path
 
 import click
 
-from pocketcrafter.benchmarks.profile.measure import profile_bundle
-from pocketcrafter.benchmarks.profile.table import as_csv, as_trace, profile_lines
-from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.cli.bars import Bars
-from pocketcrafter.runtime.cli.options import json_option
-from pocketcrafter.runtime.files import write_text
-
-_FILE = click.Path(dir_okay=False, path_type=Path)
+from pocketcrafter.runtime.cli.options import OutputFile, json_option
 
 
 @click.command("profile")
@@ -23,13 +17,13 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder of the full-precision weights, for the layers' names  [default: what is installed].",
 )
-@click.option("--runs", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Timed runs of each.")
+@click.option("--repeats", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Timed runs of each.")
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="Threads to compute with.")
 @click.option(
     "--top", type=click.IntRange(1), default=12, show_default=True, help="Operators to print of each network."
 )
-@click.option("--trace", type=_FILE, help="Write a trace for chrome://tracing or ui.perfetto.dev.")
-@click.option("--csv", "csv_file", type=_FILE, help="Write every operator as CSV.")
+@click.option("--trace", type=OutputFile(".json"), help="Write a trace for chrome://tracing or ui.perfetto.dev.")
+@click.option("--csv", "csv_file", type=OutputFile(".csv"), help="Write every operator as CSV.")
 @click.option("--roofline", is_flag=True, help="Measure this machine's matrix products too, as the roof of GMAC/s.")
 @json_option
 def profile(
@@ -37,7 +31,7 @@ def profile(
     targets: tuple[str, ...],
     components: tuple[str, ...],
     weights: Path | None,
-    runs: int,
+    repeats: int,
     threads: int,
     top: int,
     trace: Path | None,
@@ -55,13 +49,18 @@ def profile(
     Example:
       pocketcrafter bench profile build/default.pcbundle --component restore --trace restore.trace.json
     """
+    from pocketcrafter.benchmarks.profile.measure import profile_bundle
+    from pocketcrafter.benchmarks.profile.table import as_csv, as_trace, profile_lines
+    from pocketcrafter.runtime.bundle.reader import Bundle
+    from pocketcrafter.runtime.files import write_text
+
     with Bars() as bars:
         report = profile_bundle(
             Bundle.open(bundle),
             targets,
             components,
             weights=weights,
-            runs=runs,
+            runs=repeats,
             threads=threads,
             peaks=roofline,
             progress=bars.update,

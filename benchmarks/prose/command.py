@@ -4,11 +4,9 @@ import json
 from pathlib import Path
 
 import click
-import numpy as np
-from tokenizers import Tokenizer
 from tqdm import tqdm
 
-from pocketcrafter.benchmarks.frames import FrameKind, measured_frames
+from pocketcrafter.benchmarks.names import FrameKind
 from pocketcrafter.benchmarks.options import (
     SEED,
     data_option,
@@ -17,25 +15,9 @@ from pocketcrafter.benchmarks.options import (
     photos_of,
     split_option,
 )
-from pocketcrafter.benchmarks.prose.faults import fault_figures, fault_table
-from pocketcrafter.benchmarks.prose.measure import (
-    greedy_agreement,
-    judge,
-    likelihood,
-    missed_gates,
-    summarize,
-    table,
-)
-from pocketcrafter.benchmarks.prose.subjects import PlanKind, cases
-from pocketcrafter.export.data.sources import NOISE_FILE
 from pocketcrafter.runtime.backends.names import BackendName
-from pocketcrafter.runtime.bundle.reader import Bundle
+from pocketcrafter.runtime.cli.options import backend_option, json_option
 from pocketcrafter.runtime.errors import GateError
-from pocketcrafter.runtime.pipeline import gate_of
-from pocketcrafter.runtime.pocket import TOKENIZER, Pocket
-from pocketcrafter.runtime.prose.prompt import Mode
-from pocketcrafter.runtime.prose.tokenizer import Words
-from pocketcrafter.runtime.prose.writer import Writer
 
 _BACKENDS = click.Choice([name.value for name in BackendName])
 _KINDS = (FrameKind.DEGRADED, FrameKind.CLEAN)
@@ -47,10 +29,10 @@ _KINDS = (FrameKind.DEGRADED, FrameKind.CLEAN)
 @split_option
 @most_photos_option
 @per_photo_option(1)
-@click.option("--backend", type=click.Choice(["auto", *_BACKENDS.choices]), default="auto", show_default=True)
+@backend_option
 @click.option("--against", type=_BACKENDS, help="Compare greedy choices with this backend, given the same words.")
-@click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print every critique as JSON.")
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Threads to compute with.")
+@json_option
 def prose(
     bundle: Path,
     data: Path,
@@ -70,6 +52,28 @@ def prose(
     Example:
       pocketcrafter bench prose build/default.pcbundle --data data --split validation --against torch
     """
+    import numpy as np
+    from tokenizers import Tokenizer
+
+    from pocketcrafter.benchmarks.frames import measured_frames
+    from pocketcrafter.benchmarks.prose.faults import fault_figures, fault_table
+    from pocketcrafter.benchmarks.prose.measure import (
+        greedy_agreement,
+        judge,
+        likelihood,
+        missed_gates,
+        summarize,
+        table,
+    )
+    from pocketcrafter.benchmarks.prose.subjects import PlanKind, cases
+    from pocketcrafter.export.data.sources import NOISE_FILE
+    from pocketcrafter.runtime.bundle.reader import Bundle
+    from pocketcrafter.runtime.names import Mode
+    from pocketcrafter.runtime.pipeline import gate_of
+    from pocketcrafter.runtime.pocket import TOKENIZER, Pocket
+    from pocketcrafter.runtime.prose.tokenizer import Words
+    from pocketcrafter.runtime.prose.writer import Writer
+
     opened = Bundle.open(bundle)
     chosen = None if backend == "auto" else BackendName(backend)
     critic, decoder = (opened.session(c, threads, chosen) for c in (Pocket.CRITIC, Pocket.DECODER))

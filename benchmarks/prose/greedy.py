@@ -7,8 +7,9 @@ import numpy as np
 
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
+from pocketcrafter.runtime.names import Mode
 from pocketcrafter.runtime.prose.grammar import Grammar, State
-from pocketcrafter.runtime.prose.prompt import Mode, StatedPlan, outline, voice_of, worded_prompt
+from pocketcrafter.runtime.prose.prompt import StatedPlan, outline, voice_of, worded_prompt
 from pocketcrafter.runtime.prose.tokenizer import Words
 from pocketcrafter.runtime.prose.writer import Steps
 

@@ -14,7 +14,8 @@ from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.critique import critique_from
 from pocketcrafter.runtime.gate import GateSettings
-from pocketcrafter.runtime.prose.prompt import Mode, StatedPlan, stated_plan
+from pocketcrafter.runtime.names import Mode
+from pocketcrafter.runtime.prose.prompt import StatedPlan, stated_plan
 
 
 class PlanKind(StrEnum):

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from pydantic import Field
 from sklearn.metrics import r2_score, roc_auc_score
 
-from pocketcrafter.benchmarks.frames import FrameKind
+from pocketcrafter.benchmarks.names import FrameKind
 from pocketcrafter.benchmarks.quality.pictures import FrameQuality
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.plan import Attribute

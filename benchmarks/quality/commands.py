@@ -9,8 +9,7 @@ from pathlib import Path, PurePosixPath
 import click
 from tqdm import tqdm
 
-from pocketcrafter.benchmarks.frames import FrameKey, FrameKind, frame_keys, measured_frames
-from pocketcrafter.benchmarks.latency.machine import this_machine
+from pocketcrafter.benchmarks.names import FrameKind
 from pocketcrafter.benchmarks.options import (
     SEED,
     brisque_option,
@@ -21,25 +20,11 @@ from pocketcrafter.benchmarks.options import (
     most_photos_option,
     per_photo_option,
     photos_of,
-    pretrained_option,
+    run_option,
     split_option,
 )
-from pocketcrafter.benchmarks.quality.gallery import SHEET_NAME, worst_frames, write_gallery
-from pocketcrafter.benchmarks.quality.gates import missed_gates
-from pocketcrafter.benchmarks.quality.journal import Journal, JournalHead
-from pocketcrafter.benchmarks.quality.looks import rank_looks
-from pocketcrafter.benchmarks.quality.maxim import MAXIM, load_maxim
-from pocketcrafter.benchmarks.quality.peers import BEST_LOOK, installed_peers, pilgram_looks
-from pocketcrafter.benchmarks.quality.pictures import Outcome, Peer, PipelineSubject, measure
-from pocketcrafter.benchmarks.quality.results import QualityReport
-from pocketcrafter.benchmarks.quality.tables import markdown, quality_text
-from pocketcrafter.export.data.manifest import Split
-from pocketcrafter.export.data.sources import NOISE_FILE
-from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
-from pocketcrafter.runtime.bundle.reader import Bundle
-from pocketcrafter.runtime.cli.options import backend_option, json_option
+from pocketcrafter.runtime.cli.options import OutputFolder, backend_option, json_option
 from pocketcrafter.runtime.errors import GateError
-from pocketcrafter.runtime.families import Pipeline
 
 
 @click.command("quality")
@@ -55,19 +40,18 @@ from pocketcrafter.runtime.families import Pipeline
     type=click.Path(file_okay=False, path_type=Path),
     help="Measure MAXIM too: unpacked npm package @upscalerjs/maxim-retouching; needs TensorFlow, a minute a frame.",
 )
+@click.option("--gallery", type=OutputFolder(), help="Folder for a sheet of the worst frames.")
 @click.option(
-    "--gallery", type=click.Path(file_okay=False, path_type=Path), help="Folder for a sheet of the worst frames."
-)
-@click.option(
-    "--resume",
+    "--journal",
+    "resume",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Keep measured frames in this file, and go on from those that it holds.",
 )
 @features_option
-@pretrained_option
+@run_option
 @brisque_option(default=False)
 @backend_option
-@click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Threads to compute with.")
 @json_option
 def quality(
     bundle: Path,
@@ -79,7 +63,7 @@ def quality(
     maxim: Path | None,
     gallery: Path | None,
     resume: Path | None,
-    pretrained: Path,
+    run: Path,
     backend: str,
     threads: int,
     *,
@@ -97,13 +81,29 @@ def quality(
     Example:
       pocketcrafter bench quality build/default.pcbundle --data data --peers --gallery build/worst
     """
+    from pocketcrafter.benchmarks.frames import FrameKey, frame_keys, measured_frames
+    from pocketcrafter.benchmarks.latency.machine import this_machine
+    from pocketcrafter.benchmarks.quality.gallery import SHEET_NAME, worst_frames, write_gallery
+    from pocketcrafter.benchmarks.quality.gates import missed_gates
+    from pocketcrafter.benchmarks.quality.journal import Journal, JournalHead
+    from pocketcrafter.benchmarks.quality.maxim import MAXIM, load_maxim
+    from pocketcrafter.benchmarks.quality.peers import installed_peers
+    from pocketcrafter.benchmarks.quality.pictures import Outcome, Peer, PipelineSubject, measure
+    from pocketcrafter.benchmarks.quality.results import QualityReport
+    from pocketcrafter.benchmarks.quality.tables import quality_text
+    from pocketcrafter.export.data.manifest import Split
+    from pocketcrafter.export.data.sources import NOISE_FILE
+    from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
+    from pocketcrafter.runtime.bundle.reader import Bundle
+    from pocketcrafter.runtime.families import Pipeline
+
     manifest, photos = photos_of(data, split, most_photos)
     chosen = [FrameKind(kind) for kind in kinds] or list(FrameKind)
     opened = Bundle.open(bundle)
     contestants: dict[str, Peer] = {**(installed_peers() if peers else {})}
     if maxim is not None:
         contestants[MAXIM] = load_maxim(maxim)
-    extras = load_extras(pretrained, features=features, brisque=brisque)
+    extras = load_extras(run, features=features, brisque=brisque)
     subject = PipelineSubject(Pipeline.open(bundle, backend=backend, threads=threads))
     machine = this_machine()
     head = JournalHead(
@@ -162,6 +162,13 @@ def looks(data: Path, per_photo: int, *, as_json: bool) -> None:
     Example:
       pocketcrafter bench looks --data data
     """
+    from pocketcrafter.benchmarks.frames import measured_frames
+    from pocketcrafter.benchmarks.quality.looks import rank_looks
+    from pocketcrafter.benchmarks.quality.peers import BEST_LOOK, pilgram_looks
+    from pocketcrafter.benchmarks.quality.tables import markdown
+    from pocketcrafter.export.data.manifest import Split
+    from pocketcrafter.export.data.sources import NOISE_FILE
+
     _, photos = photos_of(data, Split.VALIDATION)
     frames = measured_frames(photos, data / NOISE_FILE, [FrameKind.DEGRADED], per_photo, SEED)
     ranking = rank_looks(tqdm(frames, total=len(photos) * per_photo, desc="looks", unit="frame"), pilgram_looks())

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from pydantic import Field
 
-from pocketcrafter.benchmarks.frames import FrameKind
+from pocketcrafter.benchmarks.names import FrameKind
 from pocketcrafter.benchmarks.quality.pictures import FrameQuality, Name, Outcome
 from pocketcrafter.export.data.degrade import ByteImage
 from pocketcrafter.export.data.manifest import PhotoRecord

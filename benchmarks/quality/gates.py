@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from pocketcrafter.benchmarks.frames import FrameKind
+from pocketcrafter.benchmarks.names import FrameKind
 from pocketcrafter.benchmarks.quality.pictures import KindQuality
 from pocketcrafter.benchmarks.quality.results import QualitySummary
 from pocketcrafter.benchmarks.quality.scoring import ScoreQuality

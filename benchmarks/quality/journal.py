@@ -1,15 +1,19 @@
 """Frames measured so far, kept on disk, so that a measurement that was stopped goes on where it was."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from pocketcrafter.benchmarks.frames import FrameKey, FrameKind
 from pocketcrafter.benchmarks.journal import LineJournal
+from pocketcrafter.benchmarks.names import FrameKind
 from pocketcrafter.benchmarks.quality.pictures import FrameQuality, Name
 from pocketcrafter.benchmarks.quality.results import MAX_RESULT_BYTES
 from pocketcrafter.export.data.manifest import Split
 from pocketcrafter.runtime.config import Config
+
+if TYPE_CHECKING:
+    from pocketcrafter.benchmarks.frames import FrameKey
 
 
 class JournalHead(Config):

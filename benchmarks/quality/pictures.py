@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from pocketcrafter.benchmarks.frames import FrameKey, FrameKind, MeasuredFrame
+from pocketcrafter.benchmarks.frames import FrameKey, MeasuredFrame
+from pocketcrafter.benchmarks.names import FrameKind
 from pocketcrafter.benchmarks.quality.metrics import Extras, PictureFigures, Reference
 from pocketcrafter.export.data.degrade import ByteImage
 from pocketcrafter.export.train.evidence import photo_score

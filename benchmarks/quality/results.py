@@ -5,8 +5,8 @@ from typing import Final, Literal
 
 from pydantic import Field, computed_field, model_validator
 
-from pocketcrafter.benchmarks.frames import FrameKind
 from pocketcrafter.benchmarks.latency.machine import Machine
+from pocketcrafter.benchmarks.names import FrameKind
 from pocketcrafter.benchmarks.quality.attributes import AttributeQuality, attribute_qualities, overall_r2
 from pocketcrafter.benchmarks.quality.pictures import FrameQuality, KindQuality, Name, summarize
 from pocketcrafter.benchmarks.quality.scoring import ScoreQuality, score_qualities, score_srcc

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field
 from scipy.stats import spearmanr
 
-from pocketcrafter.benchmarks.frames import FrameKind
+from pocketcrafter.benchmarks.names import FrameKind
 from pocketcrafter.benchmarks.quality.attributes import JUDGED_KINDS
 from pocketcrafter.benchmarks.quality.pictures import FrameQuality
 from pocketcrafter.runtime.config import Config

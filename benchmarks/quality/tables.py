@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from pocketcrafter.benchmarks.frames import FrameKind
+from pocketcrafter.benchmarks.names import FrameKind
 from pocketcrafter.benchmarks.quality.attributes import AttributeQuality
 from pocketcrafter.benchmarks.quality.pictures import OURS, KindQuality
 from pocketcrafter.benchmarks.quality.results import QualitySummary

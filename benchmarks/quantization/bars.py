@@ -6,8 +6,9 @@ from typing import Final
 
 from pydantic import Field
 
-from pocketcrafter.benchmarks.frames import FrameKind, measured_frames
+from pocketcrafter.benchmarks.frames import measured_frames
 from pocketcrafter.benchmarks.latency.machine import Machine, this_machine
+from pocketcrafter.benchmarks.names import FrameKind
 from pocketcrafter.benchmarks.options import SEED, photos_of
 from pocketcrafter.benchmarks.quality.tables import markdown, plain
 from pocketcrafter.benchmarks.quantization.damage import Damage
@@ -21,7 +22,8 @@ from pocketcrafter.benchmarks.quantization.workers import Progress
 from pocketcrafter.export.data.sources import NOISE_FILE
 from pocketcrafter.export.distill.qat import weight_scheme
 from pocketcrafter.export.models import decoder_network
-from pocketcrafter.export.recipe import DEFAULT, load_recipe, resolve
+from pocketcrafter.export.recipe import load_recipe, resolve
+from pocketcrafter.export.shipped import DEFAULT_RECIPE
 from pocketcrafter.quantize.algorithms.rounding import round_linears
 from pocketcrafter.quantize.config import Nearest, WeightOnly
 from pocketcrafter.runtime.bundle.results import Precision
@@ -108,7 +110,7 @@ def measure_bars(
     clean = [f.clean for f in frames]
     right_db = subject.nearness_db(clean)
     rows = []
-    shipped = load_recipe(DEFAULT).components
+    shipped = load_recipe(DEFAULT_RECIPE).components
     tried: dict[str, TriedSession] = {}
     for done, component in enumerate(_ARTIST):
         progress(done, 5)

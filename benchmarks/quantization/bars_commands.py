@@ -1,35 +1,32 @@
 """``pocketcrafter bench quantization`` and its companions: other architectures, and memory."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
+from pocketcrafter.benchmarks.names import Architecture
 from pocketcrafter.benchmarks.options import data_option, split_option
-from pocketcrafter.benchmarks.quantization.bars import bars_table, measure_bars
-from pocketcrafter.benchmarks.quantization.journal import Head
-from pocketcrafter.benchmarks.quantization.memory import measure_memory, memory_table
-from pocketcrafter.benchmarks.quantization.outside import OUTSIDE, measure_outside, outside_table
-from pocketcrafter.benchmarks.quantization.setup import TrialSettings
-from pocketcrafter.export.data.manifest import Split
-from pocketcrafter.export.recipe import DEFAULT
-from pocketcrafter.export.shipped import WEIGHTS
+from pocketcrafter.export.shipped import DEFAULT_RECIPE, WEIGHTS
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.cli.options import json_option
-from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import GateError
-from pocketcrafter.runtime.gate import read_gate
-from pocketcrafter.runtime.pocket import Pocket
 
-_SHIPPED: Final = tuple(DEFAULT.with_name(f"{name}.yaml") for name in ("int4", "mixed"))
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pocketcrafter.runtime.config import Config
+
+_SHIPPED: Final = tuple(DEFAULT_RECIPE.with_name(f"{name}.yaml") for name in ("int4", "mixed"))
 
 
 @click.command("quantization")
 @data_option
 @split_option
-@click.option("--photos", type=click.IntRange(1), default=8, show_default=True, help="First photos of the split.")
+@click.option(
+    "--most-photos", "photos", type=click.IntRange(1), default=8, show_default=True, help="First photos of the split."
+)
 @click.option("--samples", type=click.IntRange(5), default=32, show_default=True, help="The decoder's calibration.")
 @click.option(
     "--recipe",
@@ -56,6 +53,13 @@ def quantization(
     Example:
       pocketcrafter bench quantization --data data --split validation
     """
+    from pocketcrafter.benchmarks.quantization.bars import bars_table, measure_bars
+    from pocketcrafter.benchmarks.quantization.journal import Head
+    from pocketcrafter.benchmarks.quantization.setup import TrialSettings
+    from pocketcrafter.export.data.manifest import Split
+    from pocketcrafter.runtime.gate import read_gate
+    from pocketcrafter.runtime.pocket import Pocket
+
     settings = TrialSettings(
         component=Pocket.DECODER,
         weights=weights,
@@ -75,7 +79,13 @@ def quantization(
 
 
 @click.command("quantization-outside")
-@click.option("--model", "models", type=click.Choice(list(OUTSIDE)), multiple=True, help="Only this; repeatable.")
+@click.option(
+    "--model",
+    "models",
+    type=click.Choice([a.value for a in Architecture]),
+    multiple=True,
+    help="Only this; repeatable.",
+)
 @json_option
 def outside(models: tuple[str, ...], *, as_json: bool) -> None:
     r"""Quantize architectures that are not ours, with random weights, and compare each with itself.
@@ -84,8 +94,13 @@ def outside(models: tuple[str, ...], *, as_json: bool) -> None:
     Example:
       pocketcrafter bench quantization-outside
     """
+    from pocketcrafter.benchmarks.quantization.outside import measure_outside, outside_table
+
     with Bars() as bars:
-        rows = measure_outside(lambda done, total: bars.update("models", done, total), models or tuple(OUTSIDE))
+        rows = measure_outside(
+            lambda done, total: bars.update("models", done, total),
+            [Architecture(m) for m in models] or list(Architecture),
+        )
     click.echo(_json(rows) if as_json else outside_table(rows))
 
 
@@ -93,7 +108,7 @@ def outside(models: tuple[str, ...], *, as_json: bool) -> None:
 @click.option(
     "--parameters", type=click.IntRange(1), multiple=True, default=(100, 500), show_default=True, help="Millions."
 )
-@click.option("--bits", type=click.Choice(["4", "8"]), default="4", show_default=True)
+@click.option("--bits", type=click.Choice(["4", "8"]), default="4", show_default=True, help="Bits of a weight.")
 @json_option
 def memory(parameters: tuple[int, ...], bits: str, *, as_json: bool) -> None:
     r"""Measure the peak memory of quantizing random weights that are streamed from a file.
@@ -104,6 +119,8 @@ def memory(parameters: tuple[int, ...], bits: str, *, as_json: bool) -> None:
     Example:
       pocketcrafter bench quantization-memory --parameters 100 --parameters 500
     """
+    from pocketcrafter.benchmarks.quantization.memory import measure_memory, memory_table
+
     rows = []
     with Bars() as bars:
         for done, millions in enumerate(parameters):
@@ -114,5 +131,5 @@ def memory(parameters: tuple[int, ...], bits: str, *, as_json: bool) -> None:
         sys.exit(GateError.exit_code)
 
 
-def _json(rows: Sequence[Config]) -> str:
+def _json(rows: "Sequence[Config]") -> str:
     return "[" + ",\n".join(row.model_dump_json() for row in rows) + "]"

@@ -8,6 +8,7 @@ from pocketcrafter.runtime.cli.group import LazyGroup
 
 
 class _Quantizations(LazyGroup):
+    extra = "bench"
     lazy: ClassVar = {
         **{
             name: f"pocketcrafter.benchmarks.quantization.commands:{name}"

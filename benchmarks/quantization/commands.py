@@ -2,22 +2,20 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from pocketcrafter.benchmarks.names import TRIED
 from pocketcrafter.benchmarks.options import data_option, split_option
-from pocketcrafter.benchmarks.quantization import methods as trying
-from pocketcrafter.benchmarks.quantization import search as searching
-from pocketcrafter.benchmarks.quantization import sensitivity as ranking
-from pocketcrafter.benchmarks.quantization.journal import Head, Journal
-from pocketcrafter.benchmarks.quantization.plot import check_plot, plot_sensitivity
-from pocketcrafter.benchmarks.quantization.setup import TRIED, TrialSettings, make_trial
-from pocketcrafter.benchmarks.quantization.workers import Laboratory, Progress
-from pocketcrafter.export.recipe import DEFAULT, load_recipe
-from pocketcrafter.export.shipped import WEIGHTS
+from pocketcrafter.export.shipped import DEFAULT_RECIPE, WEIGHTS
 from pocketcrafter.runtime.cli.bars import Bars
-from pocketcrafter.runtime.cli.options import json_option
+from pocketcrafter.runtime.cli.options import OutputFile, json_option
+
+if TYPE_CHECKING:
+    from pocketcrafter.benchmarks.quantization.journal import Head
+    from pocketcrafter.benchmarks.quantization.setup import TrialSettings
+    from pocketcrafter.benchmarks.quantization.workers import Laboratory, Progress
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -30,7 +28,7 @@ _BITS: dict[str, Any] = {
 _component = click.argument("component", type=click.Choice([c.value for c in TRIED]))
 _weights = click.option("--weights", type=_FOLDER, default=WEIGHTS, help="Folder of weights  [default: the shipped].")
 _photos = click.option(
-    "--photos", type=click.IntRange(1), default=4, show_default=True, help="First photos of the split."
+    "--most-photos", "photos", type=click.IntRange(1), default=4, show_default=True, help="First photos of the split."
 )
 _samples = click.option("--samples", type=click.IntRange(5), default=16, show_default=True, help="Calibration samples.")
 
@@ -46,7 +44,9 @@ def _trial_options(command: Callable[..., Any]) -> Callable[..., Any]:
             _weights,
             click.option("--bits", **_BITS, default="4", show_default=True, help="Bits of the decoder's layers."),
             click.option("--journal", type=_FILE, help="Keep measurements here, and go on from them."),
-            click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="At a time."),
+            click.option(
+                "--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes at a time."
+            ),
             json_option,
         )
     ):
@@ -54,25 +54,31 @@ def _trial_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def _settings(options: Mapping[str, object]) -> TrialSettings:
+def _settings(options: Mapping[str, object]) -> "TrialSettings":
+    from pocketcrafter.benchmarks.quantization.setup import TrialSettings
+
     return TrialSettings.model_validate(options)
 
 
-def _laboratory(settings: TrialSettings, journal: Path | None, processes: int, bars: Bars) -> tuple[Head, Laboratory]:
+def _laboratory(settings: "TrialSettings", journal: Path | None, jobs: int, bars: Bars) -> "tuple[Head, Laboratory]":
+    from pocketcrafter.benchmarks.quantization.journal import Head, Journal
+    from pocketcrafter.benchmarks.quantization.setup import make_trial
+    from pocketcrafter.benchmarks.quantization.workers import Laboratory
+
     head = Head.of(settings)
     kept = Journal(journal, head)
     bars.update(f"{settings.component}: calibration", 0, 1)
-    return head, Laboratory(settings, make_trial(settings), kept, processes)
+    return head, Laboratory(settings, make_trial(settings), kept, jobs)
 
 
-def _shown(bars: Bars, what: str) -> Progress:
+def _shown(bars: Bars, what: str) -> "Progress":
     return lambda done, total: bars.update(what, done, total)
 
 
 @click.command()
 @_trial_options
 @click.option("--plot", type=_FILE, help="Draw the ranking, as .png or .svg.")
-def sensitivity(journal: Path | None, processes: int, plot: Path | None, *, as_json: bool, **options: object) -> None:
+def sensitivity(journal: Path | None, jobs: int, plot: Path | None, *, as_json: bool, **options: object) -> None:
     r"""Rank a component's modules by what each one's quantization does to pictures or words in the end.
 
     Frames go through the whole pipeline, behind an open gate, with one module in INT8 (in the decoder: one layer in few
@@ -82,9 +88,12 @@ def sensitivity(journal: Path | None, processes: int, plot: Path | None, *, as_j
     Example:
       pocketcrafter quantize sensitivity restore --data data --split validation --plot restore.png
     """
+    from pocketcrafter.benchmarks.quantization import sensitivity as ranking
+    from pocketcrafter.benchmarks.quantization.plot import check_plot, plot_sensitivity
+
     check_plot(plot)
     with Bars() as bars:
-        head, laboratory = _laboratory(_settings(options), journal, processes, bars)
+        head, laboratory = _laboratory(_settings(options), journal, jobs, bars)
         report = ranking.sensitivity(head, laboratory, _shown(bars, "units"))
     if plot is not None:
         plot_sensitivity(report, plot)
@@ -95,11 +104,13 @@ def sensitivity(journal: Path | None, processes: int, plot: Path | None, *, as_j
 @_trial_options
 @click.option("--budget", required=True, metavar="size=…|gate=…", help="size=1.5MB, or gate=0.3 (ΔE2000, or a share).")
 @click.option("--dear-bits", **_BITS, help="Bits of the decoder's spared layers  [default: float32].")
-@click.option("--out", type=_FILE, help="Write a recipe that builds the chosen network.")
-@click.option("--recipe", type=_FILE, default=DEFAULT, help="What that recipe extends  [default: the shipped one].")
+@click.option("--out", type=OutputFile(".yaml", ".yml"), help="Write a recipe that builds the chosen network.")
+@click.option(
+    "--recipe", type=_FILE, default=DEFAULT_RECIPE, help="What that recipe extends  [default: the shipped one]."
+)
 def search(
     journal: Path | None,
-    processes: int,
+    jobs: int,
     budget: str,
     dear_bits: int | None,
     out: Path | None,
@@ -117,11 +128,14 @@ def search(
       pocketcrafter quantize search restore --data data --budget gate=0.3 --out restore.yaml
       pocketcrafter build --recipe restore.yaml
     """
+    from pocketcrafter.benchmarks.quantization import search as searching
+    from pocketcrafter.export.recipe import load_recipe
+
     allowed = searching.Budget.parse(budget)
     load_recipe(recipe)
     with Bars() as bars:
         settings = _settings({**options, "dear_bits": dear_bits})
-        head, laboratory = _laboratory(settings, journal, processes, bars)
+        head, laboratory = _laboratory(settings, journal, jobs, bars)
         report = searching.search(head, laboratory, allowed, _shown(bars, "networks"))
     if out is not None:
         searching.write_overlay(report, recipe, out)
@@ -143,6 +157,8 @@ def methods(*, as_json: bool, **options: object) -> None:
     Example:
       pocketcrafter quantize methods tone --data data --split validation
     """
+    from pocketcrafter.benchmarks.quantization import methods as trying
+
     settings = _settings(options)
     with Bars() as bars:
         report = trying.compare_methods(settings, _shown(bars, "methods"))

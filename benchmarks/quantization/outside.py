@@ -1,12 +1,13 @@
 """Networks that are not ours, at small random configurations: how near quantization leaves them to themselves."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from pocketcrafter.benchmarks.names import Architecture
 from pocketcrafter.benchmarks.quality.tables import markdown, plain
 from pocketcrafter.benchmarks.quantization.workers import Progress
 from pocketcrafter.quantize.algorithms.hessians import HessianCollector
@@ -104,16 +105,16 @@ def _text(model: Any, embedded: Tensor) -> Tensor:  # noqa: ANN401 - likewise
     return logits
 
 
-OUTSIDE: Final[Mapping[str, Callable[[], tuple[nn.Module, Sampler]]]] = {
-    "UNet2DConditionModel": _unet,
-    "AutoencoderTiny": _autoencoder,
-    "SmolVLM vision": lambda: _vlm(_vision, lambda g: (torch.rand(1, 3, 64, 64, generator=g),)),
-    "SmolVLM text": lambda: _vlm(_text, lambda g: (torch.randn(1, 12, 64, generator=g),)),
+OUTSIDE: Final[Mapping[Architecture, Callable[[], tuple[nn.Module, Sampler]]]] = {
+    Architecture.UNET: _unet,
+    Architecture.AUTOENCODER: _autoencoder,
+    Architecture.VISION: lambda: _vlm(_vision, lambda g: (torch.rand(1, 3, 64, 64, generator=g),)),
+    Architecture.TEXT: lambda: _vlm(_text, lambda g: (torch.randn(1, 12, 64, generator=g),)),
 }
 """Architectures by name: a network with random weights, and what draws its inputs."""
 
 
-def measure_outside(progress: Progress, names: tuple[str, ...] = tuple(OUTSIDE)) -> list[OutsideRow]:
+def measure_outside(progress: Progress, names: Sequence[Architecture]) -> list[OutsideRow]:
     """Quantize each architecture by each scheme that it has layers for."""
     rows: list[OutsideRow] = []
     for done, name in enumerate(names):

@@ -1,15 +1,15 @@
 """``pocketcrafter quantize schemes``: which precision each target has, and why not the others."""
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
-from pocketcrafter.benchmarks.quality.tables import markdown
-from pocketcrafter.export.lower.profiles import profile_of
-from pocketcrafter.export.precisions import nearest_precision
-from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.cli.options import json_option
 from pocketcrafter.runtime.targets import TARGETS, TargetKind
+
+if TYPE_CHECKING:
+    from pocketcrafter.runtime.bundle.results import Precision
 
 
 @click.command()
@@ -22,6 +22,10 @@ def schemes(target: str | None, *, as_json: bool) -> None:
     Example:
       pocketcrafter quantize schemes --target executorch-xnnpack
     """
+    from pocketcrafter.benchmarks.quality.tables import markdown
+    from pocketcrafter.export.lower.profiles import profile_of
+    from pocketcrafter.runtime.bundle.results import Precision
+
     targets = tuple(TARGETS) if target is None else (TargetKind(target),)
     if as_json:
         click.echo(json.dumps({t: {p.value: _answer(t, p) for p in Precision} for t in targets}, indent=1))
@@ -34,14 +38,20 @@ def schemes(target: str | None, *, as_json: bool) -> None:
         click.echo(markdown((only, "", "nearest"), rows))
 
 
-def _answer(target: TargetKind, precision: Precision) -> dict[str, object]:
+def _answer(target: TargetKind, precision: "Precision") -> dict[str, object]:
+    from pocketcrafter.export.lower.profiles import profile_of
+    from pocketcrafter.export.precisions import nearest_precision
+
     if precision in profile_of(target).precisions:
         return {"possible": True}
     near = nearest_precision(target, precision)
     return {"possible": False, "reason": profile_of(target).refusals[precision], "nearest": near.value}
 
 
-def _words(target: TargetKind, precision: Precision) -> tuple[str, str]:
+def _words(target: TargetKind, precision: "Precision") -> tuple[str, str]:
+    from pocketcrafter.export.lower.profiles import profile_of
+    from pocketcrafter.export.precisions import nearest_precision
+
     if precision in profile_of(target).precisions:
         return "yes", ""
     return profile_of(target).refusals[precision], nearest_precision(target, precision).value

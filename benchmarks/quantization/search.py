@@ -10,7 +10,7 @@ from pocketcrafter.benchmarks.quality.tables import markdown, plain
 from pocketcrafter.benchmarks.quantization.journal import Head, Measured
 from pocketcrafter.benchmarks.quantization.sensitivity import sensitivity
 from pocketcrafter.benchmarks.quantization.workers import Laboratory, Progress
-from pocketcrafter.export.recipe import DEFAULT
+from pocketcrafter.export.shipped import DEFAULT_RECIPE
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError, GateError
 from pocketcrafter.runtime.files import write_text
@@ -179,6 +179,6 @@ def write_overlay(report: SearchReport, extends: Path, out: Path) -> None:
     """
     import yaml  # noqa: PLC0415 - the build's own
 
-    shipped = extends.resolve() == DEFAULT.resolve()
+    shipped = extends.resolve() == DEFAULT_RECIPE.resolve()
     text = yaml.safe_dump(overlay(report, extends.name if shipped else extends.resolve()), sort_keys=False)
     write_text(out, text)

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pocketcrafter.benchmarks.names import PICTURES
 from pocketcrafter.export.backend import TorchBackend
 from pocketcrafter.quantize.modules import outputs_of
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
 from pocketcrafter.runtime.gate import GateSettings
-from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
+from pocketcrafter.runtime.pocket import POCKET_SPECS
 
 Arrays = Mapping[str, FloatArray]
 
@@ -92,10 +93,6 @@ class Networks:
     def with_tried(self, tried: Mapping[str, Session]) -> "Networks":
         """Return the same pipeline with other networks in their components' place."""
         return Networks({**self.sessions, **tried}, self.gate)
-
-
-PICTURES = (Pocket.CRITIC, Pocket.TONE, Pocket.RESTORE)
-"""What a picture goes through."""
 
 
 def full_precision(weights: Path, gate: GateSettings, threads: int) -> Networks:

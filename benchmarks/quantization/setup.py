@@ -6,12 +6,13 @@ from typing import Final
 import torch
 from pydantic import Field
 
-from pocketcrafter.benchmarks.frames import FrameKind, measured_frames
+from pocketcrafter.benchmarks.frames import measured_frames
+from pocketcrafter.benchmarks.names import TRIED, FrameKind
 from pocketcrafter.benchmarks.options import SEED, photos_of
 from pocketcrafter.benchmarks.prose.greedy import Asked
 from pocketcrafter.benchmarks.prose.subjects import cases
 from pocketcrafter.benchmarks.quantization.pictures import PictureSubject
-from pocketcrafter.benchmarks.quantization.sessions import PICTURES, Networks, full_precision
+from pocketcrafter.benchmarks.quantization.sessions import Networks, full_precision
 from pocketcrafter.benchmarks.quantization.trials import PictureTrial, Trial, WordsTrial
 from pocketcrafter.benchmarks.quantization.words import WordsSubject, traced
 from pocketcrafter.export.backend import TorchBackend
@@ -23,7 +24,8 @@ from pocketcrafter.export.lower.measure import as_tensors, hold_back
 from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.export.models import decoder_network, load_component
 from pocketcrafter.export.names import TOKENIZER
-from pocketcrafter.export.recipe import DEFAULT, load_recipe, resolve
+from pocketcrafter.export.recipe import load_recipe, resolve
+from pocketcrafter.export.shipped import DEFAULT_RECIPE
 from pocketcrafter.quantize.algorithms.blocks import Blocks
 from pocketcrafter.quantize.algorithms.hessians import HessianCollector, Hessians
 from pocketcrafter.quantize.algorithms.rounding import round_linears
@@ -42,16 +44,13 @@ from pocketcrafter.runtime.components import ComponentName
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.gate import GateSettings
+from pocketcrafter.runtime.names import Mode
 from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
-from pocketcrafter.runtime.prose.prompt import Mode
 from pocketcrafter.runtime.prose.tokenizer import Words
 from pocketcrafter.runtime.prose.writer import Writer
 
 OPEN_GATE: Final = GateSettings.uniform(presence=0.5, confidence=0.0, dead_zone=0.0)
 """Lets more through than what people get: a network behind a closed gate would seem to do no harm."""
-
-TRIED: Final = (*PICTURES, Pocket.DECODER)
-"""Components that can be tried; nothing is built of the composition network but float."""
 
 _KINDS: Final = (FrameKind.DEGRADED, FrameKind.NOISE)
 
@@ -117,8 +116,8 @@ def picture_trial(
 
 def drawn_as_built(settings: TrialSettings, collector: HessianCollector | None = None) -> list[Sample]:
     """Draw the samples that a build of the shipped recipe draws, where as many are asked for."""
-    drawn = load_recipe(DEFAULT).calibration
-    photos = photos_in(resolve(DEFAULT, drawn.photos))
+    drawn = load_recipe(DEFAULT_RECIPE).calibration
+    photos = photos_in(resolve(DEFAULT_RECIPE, drawn.photos))
     return samples(settings.component, photos, settings.weights, settings.samples, drawn.seed, collector)
 
 

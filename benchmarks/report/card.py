@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from pocketcrafter.benchmarks.frames import FrameKind
 from pocketcrafter.benchmarks.latency.results import LatencyReport
+from pocketcrafter.benchmarks.names import FrameKind
 from pocketcrafter.benchmarks.quality.results import QualityReport
 from pocketcrafter.benchmarks.report.facts import State, TargetFacts
 from pocketcrafter.benchmarks.result_files import read_result

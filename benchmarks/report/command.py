@@ -1,24 +1,20 @@
-"""``pocketcrafter report``: a bundle's proof, figures and photos in one file; imports what it needs when it runs."""
+"""``pocketcrafter report``: a bundle's proof, figures and photos in one file; and ``bench leaderboard``."""
 
 import hashlib
+import json
 from pathlib import Path
 
 import click
 
-from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
-from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.cli.bars import Bars
-from pocketcrafter.runtime.cli.inputs import find_photos
-from pocketcrafter.runtime.cli.options import threads_option
-from pocketcrafter.runtime.families import Pipeline
-from pocketcrafter.runtime.files import write_text
+from pocketcrafter.runtime.cli.options import OutputFile, json_option, threads_option
 
 _RESULT = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command("report")
 @click.argument("bundle", type=click.Path(exists=True, path_type=Path))
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The HTML file to write.")
+@click.option("--out", type=OutputFile(".html", ".htm"), required=True, help="The HTML file to write.")
 @click.option("--latency", type=_RESULT, help="What `bench latency --json` wrote.")
 @click.option("--quality", type=_RESULT, help="What `bench quality --json` wrote.")
 @click.option(
@@ -30,7 +26,12 @@ _RESULT = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--sensitivity", "sensitivities", type=_RESULT, multiple=True, help="What `quantize sensitivity --json` wrote."
 )
-@click.option("--photos", multiple=True, help="A photo, a folder or a pattern to show before and after; repeatable.")
+@click.option(
+    "--photos",
+    type=click.Path(),
+    multiple=True,
+    help="A photo, a folder or a pattern to show before and after; repeatable.",
+)
 @threads_option
 @click.option(
     "--json", "as_json", is_flag=True, help="Print the bundle's card as JSON, as `bench leaderboard` takes it."
@@ -57,16 +58,21 @@ def report_command(
       pocketcrafter report build/default.pcbundle --out report.html --latency latency.json --photos tests/photos
     """
     # These are slow to import, and `pocketcrafter --help` imports this module.
-    from pocketcrafter.benchmarks.latency.results import read_latency  # noqa: PLC0415
-    from pocketcrafter.benchmarks.profile.results import read_profile  # noqa: PLC0415
-    from pocketcrafter.benchmarks.quality.gallery import read_gallery  # noqa: PLC0415
-    from pocketcrafter.benchmarks.quality.results import read_quality  # noqa: PLC0415
-    from pocketcrafter.benchmarks.report.card import card_of  # noqa: PLC0415
-    from pocketcrafter.benchmarks.report.evidence import Analysis, read_sensitivity  # noqa: PLC0415
-    from pocketcrafter.benchmarks.report.facts import target_facts  # noqa: PLC0415
-    from pocketcrafter.benchmarks.report.failures import failures_of  # noqa: PLC0415
-    from pocketcrafter.benchmarks.report.page import report_page  # noqa: PLC0415
-    from pocketcrafter.benchmarks.report.pairs import MOST_PHOTOS, photo_pairs  # noqa: PLC0415
+    from pocketcrafter.benchmarks.latency.results import read_latency
+    from pocketcrafter.benchmarks.profile.results import read_profile
+    from pocketcrafter.benchmarks.quality.gallery import read_gallery
+    from pocketcrafter.benchmarks.quality.results import read_quality
+    from pocketcrafter.benchmarks.report.card import card_of
+    from pocketcrafter.benchmarks.report.evidence import Analysis, read_sensitivity
+    from pocketcrafter.benchmarks.report.facts import target_facts
+    from pocketcrafter.benchmarks.report.failures import failures_of
+    from pocketcrafter.benchmarks.report.page import report_page
+    from pocketcrafter.benchmarks.report.pairs import MOST_PHOTOS, photo_pairs
+    from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
+    from pocketcrafter.runtime.bundle.reader import Bundle
+    from pocketcrafter.runtime.cli.inputs import find_photos
+    from pocketcrafter.runtime.families import Pipeline
+    from pocketcrafter.runtime.files import write_text
 
     opened = Bundle.open(bundle)
     found, errors = find_photos(photos)
@@ -98,3 +104,28 @@ def report_command(
     click.echo(f"{out}: {len(page.encode()) / (1 << 20):.1f} MiB")
     for target in verdicts:
         click.echo(f"{target.name}: {target.state}. {target.verdict}")
+
+
+@click.command("leaderboard")
+@click.argument("cards", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--out", type=OutputFile(".html", ".htm"), required=True, help="The HTML file to write.")
+@json_option
+def leaderboard_command(cards: tuple[Path, ...], out: Path, *, as_json: bool) -> None:
+    r"""Put several bundles side by side: CARDS are what `pocketcrafter report --json` printed of each.
+
+    \b
+    Example:
+      pocketcrafter bench leaderboard int8.json int4.json --out leaderboard.html
+    """
+    from pocketcrafter.benchmarks.report.card import read_card
+    from pocketcrafter.benchmarks.report.leaderboard import leaderboard_page, ranked
+    from pocketcrafter.runtime.files import write_text
+
+    read = [read_card(path) for path in cards]
+    write_text(out, leaderboard_page(read))
+    rows = ranked(read)
+    if as_json:
+        told = [{"bundle": c.bundle, "target": n, **t.model_dump(mode="json")} for c, n, t in rows]
+        click.echo(json.dumps(told, indent=1))
+        return
+    click.echo("\n".join([f"{out}:", *(f"{c.bundle} {n}: {t.state}, {t.mib:.2f} MiB" for c, n, t in rows)]))

@@ -5,11 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-import torch
 from tqdm import tqdm
 
-from pocketcrafter.benchmarks.frames import FrameKind, measured_frames
-from pocketcrafter.benchmarks.latency.machine import this_machine
+from pocketcrafter.benchmarks.names import AS_IT_IS, STEPS_KINDS, FrameKind
 from pocketcrafter.benchmarks.options import (
     SEED,
     brisque_option,
@@ -20,14 +18,9 @@ from pocketcrafter.benchmarks.options import (
     most_photos_option,
     per_photo_option,
     photos_of,
-    pretrained_option,
+    run_option,
     split_option,
 )
-from pocketcrafter.benchmarks.steps.measure import AS_IT_IS, STEPS_KINDS, measure_steps, step_counts
-from pocketcrafter.benchmarks.steps.results import NetworkFacts, StepsReport, networks_table, steps_table
-from pocketcrafter.export.data.manifest import Split
-from pocketcrafter.export.data.sources import NOISE_FILE
-from pocketcrafter.export.models import restore_network
 from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.runtime.cli.options import json_option
 
@@ -52,7 +45,8 @@ def _named_files(ctx: click.Context, param: click.Parameter, values: Sequence[st
 @per_photo_option(1)
 @kinds_option(STEPS_KINDS)
 @click.option(
-    "--weights",
+    "--network",
+    "weights",
     metavar="NAME=FILE",
     multiple=True,
     default=(f"pocket={_POCKET}",),
@@ -60,15 +54,16 @@ def _named_files(ctx: click.Context, param: click.Parameter, values: Sequence[st
     help="A restoration network of any size, as `train restore` writes it; repeatable  [default: the pocket network].",
 )
 @click.option(
-    "--steps",
+    "--euler-steps",
+    "steps",
     type=click.IntRange(1, 64),
     multiple=True,
     help="Euler steps; repeatable  [default: 1, 2, 4 and the network's own].",
 )
 @features_option
-@pretrained_option
+@run_option
 @brisque_option(default=True)
-@click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Threads to compute with.")
 @json_option
 def steps(
     data: Path,
@@ -78,7 +73,7 @@ def steps(
     kinds: Sequence[str],
     weights: dict[str, Path],
     steps: Sequence[int],
-    pretrained: Path,
+    run: Path,
     threads: int,
     *,
     features: bool,
@@ -89,11 +84,21 @@ def steps(
 
     \b
     Example:
-      pocketcrafter bench steps --data data --weights pocket=pocket.safetensors --weights studio=studio.safetensors
+      pocketcrafter bench steps --data data --network pocket=pocket.safetensors --network studio=studio.safetensors
     """
+    import torch
+
+    from pocketcrafter.benchmarks.frames import measured_frames
+    from pocketcrafter.benchmarks.latency.machine import this_machine
+    from pocketcrafter.benchmarks.steps.measure import measure_steps, step_counts
+    from pocketcrafter.benchmarks.steps.results import NetworkFacts, StepsReport, networks_table, steps_table
+    from pocketcrafter.export.data.manifest import Split
+    from pocketcrafter.export.data.sources import NOISE_FILE
+    from pocketcrafter.export.models import restore_network
+
     _, photos = photos_of(data, split, most_photos)
     networks = {name: restore_network(file) for name, file in weights.items()}
-    extras = load_extras(pretrained, features=features, brisque=brisque)
+    extras = load_extras(run, features=features, brisque=brisque)
     torch.set_num_threads(threads)
     machine = this_machine()
     chosen = [FrameKind(kind) for kind in kinds] or list(STEPS_KINDS)

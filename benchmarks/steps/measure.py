@@ -8,20 +8,14 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from pocketcrafter.benchmarks.frames import FrameKind, MeasuredFrame
+from pocketcrafter.benchmarks.frames import MeasuredFrame
+from pocketcrafter.benchmarks.names import AS_IT_IS, FrameKind
 from pocketcrafter.benchmarks.quality.metrics import Extras, PictureFigures, Reference
 from pocketcrafter.benchmarks.quality.pictures import Name
 from pocketcrafter.export.data.degrade import ByteImage
 from pocketcrafter.export.models.restore import Restore
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.plan import RESTORATION
-
-STEPS_KINDS: Final = (FrameKind.NOISE, FrameKind.JPEG, FrameKind.DEFOCUS, FrameKind.MOTION)
-"""The faults that restoration is for."""
-
-AS_IT_IS: Final = "input"
-"""What the tile itself is called beside the networks; it takes no steps."""
-
 
 _USUAL_STEPS: Final = (1, 2, 4)
 

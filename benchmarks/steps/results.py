@@ -7,11 +7,11 @@ import numpy as np
 from pydantic import Field, computed_field, model_validator
 
 from pocketcrafter.benchmarks.clusters import Effect, clustered_mean
-from pocketcrafter.benchmarks.frames import FrameKind
 from pocketcrafter.benchmarks.latency.machine import Machine
+from pocketcrafter.benchmarks.names import AS_IT_IS, FrameKind
 from pocketcrafter.benchmarks.quality.pictures import Name
 from pocketcrafter.benchmarks.quality.tables import markdown, plain
-from pocketcrafter.benchmarks.steps.measure import AS_IT_IS, StepsFrame, TileQuality
+from pocketcrafter.benchmarks.steps.measure import StepsFrame, TileQuality
 from pocketcrafter.export.data.manifest import Split
 from pocketcrafter.export.models.restore import RestoreConfig
 from pocketcrafter.runtime.config import Config

@@ -4,22 +4,19 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from pocketcrafter.export.builder.graph import bundle_stage
-from pocketcrafter.export.builder.install import check_free, install
-from pocketcrafter.export.builder.preflight import check_packages, check_room, check_targets
-from pocketcrafter.export.builder.runner import Budget, in_order, missing_stages, run
-from pocketcrafter.export.builder.stage import Stage
-from pocketcrafter.export.builder.steps.names import BUNDLE
-from pocketcrafter.export.builder.store import Store
-from pocketcrafter.export.recipe import DEFAULT, Gates, load_recipe
-from pocketcrafter.runtime.capabilities import with_sdk
+from pocketcrafter.export.shipped import DEFAULT_RECIPE
 from pocketcrafter.runtime.cli.bars import Bars
-from pocketcrafter.runtime.lock import only_writer
+from pocketcrafter.runtime.cli.options import OutputFolder, json_option
 from pocketcrafter.runtime.targets import TARGETS, TargetKind
+
+if TYPE_CHECKING:
+    from pocketcrafter.export.builder.stage import Stage
+    from pocketcrafter.export.builder.store import Store
+    from pocketcrafter.export.recipe import Gates
 
 _BUNDLE: Final = Path("build/default.pcbundle")
 
@@ -29,7 +26,7 @@ _BUNDLE: Final = Path("build/default.pcbundle")
 @click.option(
     "--recipe",
     type=click.Path(dir_okay=False, path_type=Path),
-    default=DEFAULT,
+    default=DEFAULT_RECIPE,
     help="Recipe; default: the shipped one.",
 )
 @click.option(
@@ -42,7 +39,7 @@ _BUNDLE: Final = Path("build/default.pcbundle")
 @click.option("--all-targets", is_flag=True, help="Build every target that the recipe has a precision for.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=OutputFolder(".pcbundle"),
     help=f"The bundle's directory; default: {_BUNDLE}, or build/NAME for a FOLDER of that name.",
 )
 @click.option(
@@ -60,7 +57,7 @@ _BUNDLE: Final = Path("build/default.pcbundle")
     help="MiB for all stages together; most of what is free when not given.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be done and what it would take; do nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@json_option
 def build_command(
     folder: Path | None,
     recipe: Path,
@@ -90,6 +87,16 @@ def build_command(
       pocketcrafter build --all-targets --out build/all.pcbundle
       pocketcrafter build checkpoints/taesd --target onnx --target coreml:ios18
     """
+    from pocketcrafter.export.builder.graph import bundle_stage
+    from pocketcrafter.export.builder.install import check_free, install
+    from pocketcrafter.export.builder.preflight import check_packages, check_room, check_targets
+    from pocketcrafter.export.builder.runner import Budget, in_order, missing_stages, run
+    from pocketcrafter.export.builder.steps.names import BUNDLE
+    from pocketcrafter.export.builder.store import Store
+    from pocketcrafter.export.recipe import load_recipe
+    from pocketcrafter.runtime.capabilities import with_sdk
+    from pocketcrafter.runtime.lock import only_writer
+
     check_packages()
     if all_targets and targets:
         raise click.UsageError("--all-targets and --target exclude each other.")
@@ -132,8 +139,9 @@ def build_command(
     click.echo(json.dumps(result, indent=1) if as_json else text)
 
 
-def _build_folder(folder: Path, targets: Sequence[TargetKind], out: Path, gates: Gates, *, as_json: bool) -> None:
-    from pocketcrafter.export.builder.outside import LADDER, build_outside  # noqa: PLC0415 - torch; --help must not wait
+def _build_folder(folder: Path, targets: Sequence[TargetKind], out: Path, gates: "Gates", *, as_json: bool) -> None:
+    from pocketcrafter.export.builder.outside import LADDER, build_outside
+    from pocketcrafter.export.builder.preflight import check_targets
 
     check_targets(targets)
     started = time.monotonic()
@@ -145,7 +153,7 @@ def _build_folder(folder: Path, targets: Sequence[TargetKind], out: Path, gates:
     click.echo(json.dumps(result, indent=1) if as_json else text)
 
 
-def _cost(stage: Stage, store: Store) -> dict[str, str | float | int | None]:
+def _cost(stage: "Stage", store: "Store") -> dict[str, str | float | int | None]:
     """Return what a stage took when it was made, now or by an earlier build; nulls where its result is not kept."""
     made = store.record(stage)
     facts: dict[str, str | float | int | None] = {"stage": stage.name}
@@ -155,7 +163,9 @@ def _cost(stage: Stage, store: Store) -> dict[str, str | float | int | None]:
     return facts
 
 
-def _plan(last: Stage, needed: list[Stage], store: Store) -> list[dict[str, str | float | int]]:
+def _plan(last: "Stage", needed: "list[Stage]", store: "Store") -> list[dict[str, str | float | int]]:
+    from pocketcrafter.export.builder.runner import in_order
+
     names = {stage.name for stage in needed}
     rows: list[dict[str, str | float | int]] = []
     for stage in in_order(last):

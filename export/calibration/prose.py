@@ -16,8 +16,9 @@ from pocketcrafter.quantize.algorithms.hessians import HessianCollector
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.gate import GateSettings, apply_gate
+from pocketcrafter.runtime.names import Mode
 from pocketcrafter.runtime.pocket import POCKET_SPECS, TOKENS, Pocket
-from pocketcrafter.runtime.prose.prompt import Mode, stated_plan
+from pocketcrafter.runtime.prose.prompt import stated_plan
 from pocketcrafter.runtime.prose.tokenizer import Words
 from pocketcrafter.runtime.prose.writer import Writer
 

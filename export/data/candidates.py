@@ -130,7 +130,7 @@ def _globbed(root: Path, patterns: Sequence[str], package: PackageRecord) -> lis
         if not files:
             raise FetchError(
                 f"{package.archive}: nothing matches {pattern}; the package changed since this recipe was written. "
-                f"Leave it out with --only, or put the earlier version into the cache."
+                f"Leave it out with --source, or put the earlier version into the cache."
             )
         found += files
     return list(dict.fromkeys(found))

@@ -4,31 +4,44 @@ import json
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, ClassVar, Final, NoReturn
 
 import click
 from tqdm import tqdm
 
-from pocketcrafter.export.data.manifest import MANIFEST_NAME, Manifest, Split
-from pocketcrafter.export.data.prepare import SOURCE_NAMES, prepare
+from pocketcrafter.export.data.sources import SOURCE_NAMES
+from pocketcrafter.runtime.cli.group import LazyGroup
+from pocketcrafter.runtime.cli.options import OutputFolder, json_option
 from pocketcrafter.runtime.errors import PocketCrafterError
+
+if TYPE_CHECKING:
+    from pocketcrafter.export.data.manifest import Manifest
 
 _EXAMPLES: Final = """\b
 Examples:
   pocketcrafter data prepare --out data --photos ~/Pictures/holiday
-  pocketcrafter data prepare --out mine --only none --photos ~/Pictures
+  pocketcrafter data prepare --out mine --source none --photos ~/Pictures
 """
 
 
-@click.group()
+class _Data(LazyGroup):
+    lazy: ClassVar = {"prepare": "pocketcrafter.export.data.cli:prepare_command"}
+
+
+@click.group("data", cls=_Data)
 def data() -> None:
-    """Make the photo sets that models are trained and measured on."""
+    r"""Make the photo sets that models are trained and measured on.
+
+    \b
+    Example:
+      pocketcrafter data prepare --out data --photos ~/Pictures/holiday
+    """
 
 
-@data.command("prepare", epilog=_EXAMPLES)
+@click.command("prepare", epilog=_EXAMPLES)
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=OutputFolder(),
     required=True,
     help="Folder that gets train/, validation/, heldout/, manifest.json and the cache of packages.",
 )
@@ -39,19 +52,24 @@ def data() -> None:
     help="A folder of more photos; may be given again. A MANIFEST.csv in it is honored.",
 )
 @click.option(
-    "--only",
+    "--source",
+    "only",
     type=click.Choice([*SOURCE_NAMES, "none"]),
     multiple=True,
     metavar="SOURCE",
     help=f"Use this source of the recipe; may be given again. One of {', '.join(SOURCE_NAMES)}, or none. Default: all.",
 )
-@click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Processes.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.option(
+    "--jobs", "workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Processes at a time."
+)
+@json_option
 def prepare_command(out: Path, photos: tuple[Path, ...], only: tuple[str, ...], workers: int, as_json: bool) -> None:
     """Fetch the photo sources, prepare their photos and write the manifest.
 
     Nothing is installed: packages are downloaded into OUT/cache and unpacked there. Run it again to resume.
     """
+    from pocketcrafter.export.data.prepare import prepare
+
     chosen = [name for name in only if name != "none"] if only else None
     try:
         with _Bar() as bar:
@@ -92,7 +110,9 @@ class _Bar:
         bar.update(done - bar.n)
 
 
-def _summary(manifest: Manifest, out: Path) -> dict[str, object]:
+def _summary(manifest: "Manifest", out: Path) -> dict[str, object]:
+    from pocketcrafter.export.data.manifest import MANIFEST_NAME, Split
+
     return {
         "manifest": str(out / MANIFEST_NAME),
         "photos": {split.value: len(manifest.photos(split)) for split in Split},
@@ -101,7 +121,9 @@ def _summary(manifest: Manifest, out: Path) -> dict[str, object]:
     }
 
 
-def _report(manifest: Manifest, out: Path) -> str:
+def _report(manifest: "Manifest", out: Path) -> str:
+    from pocketcrafter.export.data.manifest import MANIFEST_NAME, Split
+
     lines = [f"{split.value:<12}{len(manifest.photos(split)):>5} photos" for split in Split]
     lines += [f"left out    {len(manifest.left_out):>5} photos:"]
     lines += [f"  {record.source}: {record.original}: {record.reason}" for record in manifest.left_out]

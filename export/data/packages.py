@@ -168,7 +168,7 @@ def _unpack(archive: Path, kind: PackageKind, into: Path) -> None:
 def _tool(name: str, advice: str) -> str:
     path = shutil.which(name)
     if path is None:
-        raise FetchError(f"{name} is not on this machine: {advice}, or choose other sources with --only")
+        raise FetchError(f"{name} is not on this machine: {advice}, or choose other sources with --source")
     return path
 
 
@@ -179,12 +179,14 @@ def _run(command: list[str], cwd: Path, what: str, advice: str) -> None:
             command, cwd=cwd, capture_output=True, text=True, errors="replace", timeout=FETCH_TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise FetchError(f"{what}: no end after {FETCH_TIMEOUT_S} s; {advice}, or leave it out with --only") from error
+        raise FetchError(
+            f"{what}: no end after {FETCH_TIMEOUT_S} s; {advice}, or leave it out with --source"
+        ) from error
     except OSError as error:
         raise FetchError(f"{what}: {command[0]}: {error.strerror}") from error
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines()[-3:]
-        raise FetchError(f"{what}: {advice}, or leave it out with --only\n  " + "\n  ".join(lines))
+        raise FetchError(f"{what}: {advice}, or leave it out with --source\n  " + "\n  ".join(lines))
 
 
 def _made(folder: Path) -> Path:

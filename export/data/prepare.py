@@ -30,14 +30,13 @@ from pocketcrafter.export.data.manifest import (
 )
 from pocketcrafter.export.data.packages import PackageCache
 from pocketcrafter.export.data.photo_prep import RECIPE_VERSION, PreparedSize, prepare_photo
-from pocketcrafter.export.data.sources import MEASUREMENTS, SOURCES, Measurement
+from pocketcrafter.export.data.sources import MEASUREMENTS, SOURCE_NAMES, SOURCES, Measurement
 from pocketcrafter.runtime.errors import PhotoError
 from pocketcrafter.runtime.files import printable, write_bytes
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
-SOURCE_NAMES: Final = (*(source.package for source in SOURCES), *dict.fromkeys(m.package for m in MEASUREMENTS))
 JOURNAL_NAME: Final = f".prepared-v{RECIPE_VERSION}.jsonl"
 
 
@@ -148,7 +147,7 @@ def prepare(
     records, refused = _prepare_all(out, planned, workers, progress)
     if not records:
         reasons = "".join(f"\n  {r.original}: {r.reason}" for r in refused[:5])
-        raise DataError(f"no photo is left; choose a source with --only or a folder with --photos{reasons}")
+        raise DataError(f"no photo is left; choose a source with --source or a folder with --photos{reasons}")
     manifest = Manifest(
         recipe_version=RECIPE_VERSION,
         packages=tuple(packages),

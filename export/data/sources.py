@@ -225,3 +225,4 @@ LENSES: Final = Measurement(
     licence="CC-BY-SA-3.0",
 )
 MEASUREMENTS: Final = (NOISE_PROFILES, WHITE_BALANCE_PRESETS, LENSES)
+SOURCE_NAMES: Final = (*(source.package for source in SOURCES), *dict.fromkeys(m.package for m in MEASUREMENTS))

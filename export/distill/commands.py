@@ -5,22 +5,9 @@ from pathlib import Path
 from typing import Final
 
 import click
-import torch
 from tqdm import tqdm
 
-from pocketcrafter.export.calibration import samples as calibration_samples
-from pocketcrafter.export.data.manifest import Split
-from pocketcrafter.export.distill.artist import DistillArtistTask, check_divides
-from pocketcrafter.export.distill.critic import DistillCriticTask
-from pocketcrafter.export.distill.qat import QAT_TASKS, weight_scheme, weights_facts
-from pocketcrafter.export.distill.trajectories import GROUP, build_trajectories
-from pocketcrafter.export.lower.measure import as_tensors
-from pocketcrafter.export.models import critic_network, restore_network, save_component
-from pocketcrafter.export.models.critic import Critic, Judge
-from pocketcrafter.export.models.pretrained import imagenet_backbone
-from pocketcrafter.export.models.restore import Restore, RestoreConfig, equalizable_pairs
-from pocketcrafter.export.shipped import CALIBRATION_PHOTOS, WEIGHTS
-from pocketcrafter.export.train.critic import CriticTask
+from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.export.train.options import (
     CRITIC_BATCH,
     CRITIC_STEPS,
@@ -30,15 +17,9 @@ from pocketcrafter.export.train.options import (
     train_and_save,
     with_options,
 )
-from pocketcrafter.export.train.restore import Patches
-from pocketcrafter.export.train.tone import judge_store
-from pocketcrafter.quantize.algorithms.equalization import equalized
-from pocketcrafter.quantize.config import WeightOnly
-from pocketcrafter.runtime.bundle.integrity import sha256_of
-from pocketcrafter.runtime.cli.options import json_option
+from pocketcrafter.runtime.cli.options import OutputFile, json_option
 from pocketcrafter.runtime.errors import ConfigError, GateError
-from pocketcrafter.runtime.fidelity import sqnr_db
-from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
+from pocketcrafter.runtime.pocket import Pocket
 
 _file = click.Path(dir_okay=False, path_type=Path)
 _SEED: Final = 20
@@ -47,7 +28,9 @@ _COMPARED: Final = 4
 _SAME_DB: Final = 60.0
 """Float16, in which weights are stored, rounds other numbers otherwise; more than that is a mistake."""
 _teacher = click.option("--teacher", type=_file, required=True, help="The teacher's weights.")
-_student = click.option("--student", type=_file, help="Weights that the student starts from; new ones when not given.")
+_student = click.option(
+    "--start", "student", type=_file, help="Weights that the student starts from; new ones when not given."
+)
 
 
 @click.command(epilog="Example: pocketcrafter distill critic --teacher runs/studio-critic.safetensors --data data")
@@ -56,13 +39,22 @@ _student = click.option("--student", type=_file, help="Weights that the student 
 @click.option(
     "--keep-tokens",
     is_flag=True,
-    help="Hold the plan tokens to those of --student: tone and decoder, trained to read them, need no new training.",
+    help="Hold the plan tokens to those of --start: tone and decoder, trained to read them, need no new training.",
 )
 @with_options
 def critic(options: TrainOptions, *, teacher: Path, student: Path | None, keep_tokens: bool) -> None:
     """Distil a critic: plan, presence and hidden states of the teacher, beside the truth and the picture."""
+    from pocketcrafter.export.data.manifest import Split
+    from pocketcrafter.export.distill.critic import DistillCriticTask
+    from pocketcrafter.export.models import critic_network
+    from pocketcrafter.export.models.critic import Critic, Judge
+    from pocketcrafter.export.models.pretrained import imagenet_backbone
+    from pocketcrafter.export.train.critic import CriticTask
+    from pocketcrafter.export.train.tone import judge_store
+    from pocketcrafter.runtime.bundle.integrity import sha256_of
+
     if keep_tokens and student is None:
-        raise ConfigError("--keep-tokens: there are no tokens to keep; name the critic that has them with --student.")
+        raise ConfigError("--keep-tokens: there are no tokens to keep; name the critic that has them with --start.")
     settings, device = options.fit_settings(CRITIC_STEPS, CRITIC_BATCH), options.torch_device()
     teaching = critic_network(teacher)
     model = critic_network(student).requires_grad_(requires_grad=True) if student else Critic()
@@ -111,6 +103,14 @@ def artist(
     trajectories: int,
 ) -> None:
     """Distil the restoration network: the teacher's many steps in a few."""
+    from pocketcrafter.export.data.manifest import Split
+    from pocketcrafter.export.distill.artist import DistillArtistTask, check_divides
+    from pocketcrafter.export.distill.trajectories import GROUP, build_trajectories
+    from pocketcrafter.export.models import restore_network
+    from pocketcrafter.export.models.restore import Restore, RestoreConfig
+    from pocketcrafter.export.train.restore import Patches
+    from pocketcrafter.runtime.bundle.integrity import sha256_of
+
     settings, device = options.fit_settings(steps=2000, batch=16), options.torch_device()
     settings = settings.model_copy(update={"learning_rate": 7e-4})
     model = restore_network(student).in_steps(student_steps) if student else Restore(RestoreConfig(steps=student_steps))
@@ -141,6 +141,10 @@ def qat(options: TrainOptions, *, component: str, bits: str, recipe: Path | None
     in the folder of runs, for a recipe to name in the full-precision ones' place; the decoder's are rounded already, so
     that building them changes nothing.
     """
+    from pocketcrafter.export.distill.qat import QAT_TASKS, weight_scheme, weights_facts
+    from pocketcrafter.quantize.config import WeightOnly
+    from pocketcrafter.runtime.bundle.integrity import sha256_of
+
     settings = options.fit_settings(steps=300, batch=8).model_copy(update={"learning_rate": rate})
     name = component
     if recipe is not None and name != Pocket.DECODER:
@@ -163,8 +167,10 @@ def qat(options: TrainOptions, *, component: str, bits: str, recipe: Path | None
 
 
 @click.command(epilog="Example: pocketcrafter distill equalize --out runs/restore.safetensors")
-@click.option("--weights", type=_file, default=WEIGHTS / "restore.safetensors", help="[default: the shipped ones]")
-@click.option("--out", type=_file, required=True, help="Where the equalized weights go.")
+@click.option(
+    "--start", "weights", type=_file, default=WEIGHTS / "restore.safetensors", help="[default: the shipped ones]"
+)
+@click.option("--out", type=OutputFile(".safetensors"), required=True, help="Where the equalized weights go.")
 @click.option(
     "--samples", type=click.IntRange(4), default=32, show_default=True, help="Frames of the calibration photos."
 )
@@ -174,6 +180,18 @@ def equalize(*, weights: Path, out: Path, samples: int, as_json: bool) -> None:
 
     It computes what it did in full precision. Run it after training: INT8 artifacts lose less of it then.
     """
+    import torch
+
+    from pocketcrafter.export.calibration import samples as calibration_samples
+    from pocketcrafter.export.distill.qat import weights_facts
+    from pocketcrafter.export.lower.measure import as_tensors
+    from pocketcrafter.export.models import restore_network, save_component
+    from pocketcrafter.export.models.restore import equalizable_pairs
+    from pocketcrafter.export.shipped import CALIBRATION_PHOTOS
+    from pocketcrafter.quantize.algorithms.equalization import equalized
+    from pocketcrafter.runtime.fidelity import sqnr_db
+    from pocketcrafter.runtime.pocket import POCKET_SPECS
+
     network = restore_network(weights)
     spec = POCKET_SPECS[Pocket.RESTORE]
     drawn = calibration_samples(

@@ -2,31 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
-from tokenizers import Tokenizer
-from torch import nn
 from tqdm import tqdm
 
-from pocketcrafter.export.data.manifest import Split
-from pocketcrafter.export.models import critic_network, decoder_network, load_component, restore_network, save_component
-from pocketcrafter.export.models.critic import POCKET as POCKET_CRITIC
-from pocketcrafter.export.models.critic import STUDIO as STUDIO_CRITIC_SIZE
-from pocketcrafter.export.models.critic import Critic, Ensemble, Judge
-from pocketcrafter.export.models.llama import ProseLlama, as_llama
-from pocketcrafter.export.models.pretrained import imagenet_backbone
-from pocketcrafter.export.models.restore import POCKET, STUDIO, Restore, widened
-from pocketcrafter.export.models.tone import Tone
 from pocketcrafter.export.names import CRITIC_SHA256, TOKENIZER, TOKENIZER_SHA256
-from pocketcrafter.export.train.composition import CompositionTask
-from pocketcrafter.export.train.composition_frames import GROUP, build_frames
-from pocketcrafter.export.train.critic import CriticTask
-from pocketcrafter.export.train.crossfit import FOLDS, cross_judge, folds_of
-from pocketcrafter.export.train.decoder import DecoderTask, as_step
-from pocketcrafter.export.train.gating import TRIALS, tune_gate
-from pocketcrafter.export.train.judged import JudgedFrames, balanced_rows
-from pocketcrafter.export.train.learning import learning_sizes, read_points, rows_of, train_point, write_points
 from pocketcrafter.export.train.options import (
     CRITIC_BATCH,
     CRITIC_STEPS,
@@ -42,14 +23,12 @@ from pocketcrafter.export.train.options import (
     train_network,
     with_options,
 )
-from pocketcrafter.export.train.prose.facts import measure_facts
-from pocketcrafter.export.train.prose.sampling import Judged
-from pocketcrafter.export.train.prose.vocabulary import build_tokenizer
-from pocketcrafter.export.train.restore import Patches, RestoreTask
-from pocketcrafter.export.train.tone import ToneTask, judge_store
-from pocketcrafter.runtime.bundle.integrity import sha256_of
-from pocketcrafter.runtime.files import write_text
-from pocketcrafter.runtime.pocket import Pocket
+from pocketcrafter.runtime.cli.options import OutputFile
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from pocketcrafter.export.models.critic import Judge
 
 _GATE_FRAMES: Final = 4
 """Frames of each photo and kind that the gate is tuned on."""
@@ -66,6 +45,17 @@ _start = click.option(
 @with_options
 def critic(options: TrainOptions, *, studio: bool) -> None:
     """Train the critic's judgement on stored frames."""
+    from torch import nn
+
+    from pocketcrafter.export.data.manifest import Split
+    from pocketcrafter.export.models import save_component
+    from pocketcrafter.export.models.critic import POCKET as POCKET_CRITIC
+    from pocketcrafter.export.models.critic import STUDIO as STUDIO_CRITIC_SIZE
+    from pocketcrafter.export.models.critic import Critic, Ensemble
+    from pocketcrafter.export.models.pretrained import imagenet_backbone
+    from pocketcrafter.export.train.critic import CriticTask
+    from pocketcrafter.runtime.pocket import Pocket
+
     settings, device = options.fit_settings(CRITIC_STEPS, CRITIC_BATCH), options.torch_device()
     store = stored_frames(options, Split.TRAIN)
     model = Critic(STUDIO_CRITIC_SIZE if studio else POCKET_CRITIC)
@@ -86,6 +76,12 @@ def critic(options: TrainOptions, *, studio: bool) -> None:
 @with_options
 def tone(options: TrainOptions, *, start: Path | None) -> None:
     """Train the tone refinement on stored frames, with the trained critic."""
+    from pocketcrafter.export.data.manifest import Split
+    from pocketcrafter.export.models import critic_network, load_component
+    from pocketcrafter.export.models.tone import Tone
+    from pocketcrafter.export.train.tone import ToneTask, judge_store
+    from pocketcrafter.runtime.pocket import Pocket
+
     settings, device = options.fit_settings(steps=1200, batch=16), options.torch_device()
     trained = critic_network(options.weights / "critic.safetensors")
     store = stored_frames(options, Split.TRAIN)
@@ -100,6 +96,12 @@ def tone(options: TrainOptions, *, start: Path | None) -> None:
 @with_options
 def restore(options: TrainOptions, *, studio: bool, start: Path | None) -> None:
     """Train the restoration network on patches made on the fly."""
+    from pocketcrafter.export.data.manifest import Split
+    from pocketcrafter.export.models import restore_network
+    from pocketcrafter.export.models.restore import POCKET, STUDIO, Restore, widened
+    from pocketcrafter.export.train.restore import Patches, RestoreTask
+    from pocketcrafter.runtime.pocket import Pocket
+
     settings, device = options.fit_settings(steps=4000, batch=16), options.torch_device()
     config = STUDIO if studio else POCKET
     model = widened(restore_network(start), config) if start is not None else Restore(config)
@@ -121,6 +123,19 @@ def restore(options: TrainOptions, *, studio: bool, start: Path | None) -> None:
 @with_options
 def decoder(options: TrainOptions, *, rate: float, start: Path | None) -> None:
     """Train the decoder, which writes the critic's prose, on stored frames with the trained critic."""
+    from tokenizers import Tokenizer
+
+    from pocketcrafter.export.data.manifest import Split
+    from pocketcrafter.export.models import critic_network, decoder_network
+    from pocketcrafter.export.models.llama import ProseLlama, as_llama
+    from pocketcrafter.export.train.decoder import DecoderTask, as_step
+    from pocketcrafter.export.train.prose.facts import measure_facts
+    from pocketcrafter.export.train.prose.sampling import Judged
+    from pocketcrafter.export.train.prose.vocabulary import build_tokenizer
+    from pocketcrafter.export.train.tone import judge_store
+    from pocketcrafter.runtime.bundle.integrity import sha256_of
+    from pocketcrafter.runtime.pocket import Pocket
+
     settings = options.fit_settings(steps=2400, batch=8).model_copy(update={"learning_rate": rate})
     device, trained = options.torch_device(), critic_network(options.weights / "critic.safetensors")
     store = stored_frames(options, Split.TRAIN)
@@ -142,6 +157,12 @@ def decoder(options: TrainOptions, *, rate: float, start: Path | None) -> None:
 @with_options
 def composition(options: TrainOptions) -> None:
     """Train the composition network on stored tilted and shifted crops."""
+    from pocketcrafter.export.data.manifest import Split
+    from pocketcrafter.export.models.pretrained import imagenet_backbone
+    from pocketcrafter.export.train.composition import CompositionTask
+    from pocketcrafter.export.train.composition_frames import GROUP, build_frames
+    from pocketcrafter.runtime.pocket import Pocket
+
     settings, device = options.fit_settings(steps=800, batch=32), options.torch_device()
     backbone = imagenet_backbone(options.run)
     groups = options.frames // GROUP
@@ -155,6 +176,14 @@ def composition(options: TrainOptions) -> None:
 @with_options
 def gate(options: TrainOptions) -> None:
     """Tune the gate on validation photos, and on training photos that are judged by critics that never saw them."""
+    from pocketcrafter.export.data.manifest import Split
+    from pocketcrafter.export.models import critic_network
+    from pocketcrafter.export.train.crossfit import FOLDS, cross_judge, folds_of
+    from pocketcrafter.export.train.gating import TRIALS, tune_gate
+    from pocketcrafter.export.train.judged import JudgedFrames, balanced_rows
+    from pocketcrafter.export.train.tone import judge_store
+    from pocketcrafter.runtime.files import write_text
+
     device, trained = options.torch_device(), critic_network(options.weights / "critic.safetensors")
     validation, store = stored_frames(options, Split.VALIDATION), stored_frames(options, Split.TRAIN)
     settings = options.fit_settings(CRITIC_STEPS // 2, CRITIC_BATCH)
@@ -182,10 +211,13 @@ def gate(options: TrainOptions) -> None:
 )
 @click.option("--parts", type=click.IntRange(2, 8), default=3, show_default=True, help="Sizes: all, a half, a quarter…")
 @click.option("--repeats", type=click.IntRange(1, 16), default=2, show_default=True, help="Trainings of each size.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="JSON lines, added to.")
+@click.option("--out", type=OutputFile(".jsonl"), required=True, help="JSON lines, added to.")
 @with_options
 def learning_curve(options: TrainOptions, *, parts: int, repeats: int, out: Path) -> None:
     """Train critics on parts of the photos and frames; `bench learning-curve` draws what comes of it."""
+    from pocketcrafter.export.data.manifest import Split
+    from pocketcrafter.export.train.learning import learning_sizes, read_points, rows_of, train_point, write_points
+
     store, validation = stored_frames(options, Split.TRAIN), stored_frames(options, Split.VALIDATION)
     settings = options.fit_settings(CRITIC_STEPS // 2, CRITIC_BATCH)
     points = read_points(out) if out.exists() else []
@@ -206,7 +238,9 @@ def learning_curve(options: TrainOptions, *, parts: int, repeats: int, out: Path
     click.echo(json.dumps([p.model_dump() for p in points]) if options.as_json else f"{out}: {len(points)} trainings")
 
 
-def _judge(module: nn.Module) -> Judge:
+def _judge(module: "nn.Module") -> "Judge":
+    from pocketcrafter.export.models.critic import Judge
+
     if not isinstance(module, Judge):
         raise TypeError(type(module))
     return module

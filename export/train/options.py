@@ -5,20 +5,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
-import torch
-from torch import nn
 from tqdm import tqdm
 
-from pocketcrafter.export.data.manifest import PhotoRecord, Split, load_manifest
-from pocketcrafter.export.models import save_component
-from pocketcrafter.export.models.pretrained import imagenet_backbone
 from pocketcrafter.export.shipped import WEIGHTS
-from pocketcrafter.export.train.evidence import EvidenceStore, build_store
-from pocketcrafter.export.train.fit import FitSettings, Task, fit
+from pocketcrafter.runtime.cli.options import json_option
 from pocketcrafter.runtime.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from pocketcrafter.export.data.manifest import PhotoRecord, Split
+    from pocketcrafter.export.train.evidence import EvidenceStore
+    from pocketcrafter.export.train.fit import FitSettings, Task
 
 STUDIO_CRITIC: Final = "studio-critic.safetensors"
 STUDIO_RESTORE: Final = "studio-restore.safetensors"
@@ -44,11 +46,13 @@ class TrainOptions:
     threads: int | None
     as_json: bool
 
-    def fit_settings(self, steps: int, batch: int) -> FitSettings:
+    def fit_settings(self, steps: int, batch: int) -> "FitSettings":
         """Return how to train; ``steps`` holds where the command line names none."""
+        from pocketcrafter.export.train.fit import FitSettings
+
         return FitSettings(steps=self.steps or steps, batch=batch, learning_rate=1.5e-3, seed=self.seed)
 
-    def torch_device(self) -> torch.device:
+    def torch_device(self) -> "torch.device":
         """Return the device to train on.
 
         Raises
@@ -56,6 +60,8 @@ class TrainOptions:
         ConfigError
             If CUDA was asked for and there is none.
         """
+        import torch
+
         if self.device == "cuda" and not torch.cuda.is_available():
             raise ConfigError("--device cuda: torch sees no CUDA device; use --device cpu.")
         return torch.device("cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu")
@@ -69,9 +75,15 @@ _OPTIONS: Final = (
     click.option("--steps", type=click.IntRange(1), help="Optimizer steps."),
     click.option("--frames", type=click.IntRange(64), default=30_000, show_default=True, help="Stored frames."),
     click.option("--seed", type=int, default=1, show_default=True, help="Seed of frames, weights and batches."),
-    click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
+    click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default="auto",
+        show_default=True,
+        help="Where to train.",
+    ),
     click.option("--threads", type=click.IntRange(1), help="Torch threads; all cores when not given."),
-    click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+    json_option,
 )
 
 
@@ -82,6 +94,8 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def run(**values: object) -> None:
+        import torch
+
         options = gather(**{field.name: values.pop(field.name) for field in fields(TrainOptions)})
         if options.threads is not None:
             torch.set_num_threads(options.threads)
@@ -94,27 +108,33 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     return decorated
 
 
-def photos_of(options: TrainOptions, split: Split) -> list[Path]:
+def photos_of(options: TrainOptions, split: "Split") -> list[Path]:
     """Return the prepared photos of a split, in a fixed order."""
     return [options.data / record.file for record in _records(options, split)]
 
 
-def photographers_of(options: TrainOptions, split: Split) -> list[str]:
+def photographers_of(options: TrainOptions, split: "Split") -> list[str]:
     """Return who took each of `photos_of`; who is unknown is named by the source."""
     return [r.author if r.author != "unknown" else r.source for r in _records(options, split)]
 
 
-def sources_of(options: TrainOptions, split: Split) -> list[str]:
+def sources_of(options: TrainOptions, split: "Split") -> list[str]:
     """Return where each of `photos_of` is from."""
     return [record.source for record in _records(options, split)]
 
 
-def _records(options: TrainOptions, split: Split) -> list[PhotoRecord]:
+def _records(options: TrainOptions, split: "Split") -> "list[PhotoRecord]":
+    from pocketcrafter.export.data.manifest import load_manifest
+
     return sorted(load_manifest(options.data).photos(split), key=lambda record: options.data / record.file)
 
 
-def stored_frames(options: TrainOptions, split: Split) -> EvidenceStore:
+def stored_frames(options: TrainOptions, split: "Split") -> "EvidenceStore":
     """Build or open the stored frames of a split."""
+    from pocketcrafter.export.data.manifest import Split
+    from pocketcrafter.export.models.pretrained import imagenet_backbone
+    from pocketcrafter.export.train.evidence import build_store
+
     training = split is Split.TRAIN
     frames = options.frames if training else _VALIDATION_FRAMES
     with tqdm(total=frames, desc=f"{split.value} frames", unit="frame") as bar:
@@ -129,7 +149,9 @@ def stored_frames(options: TrainOptions, split: Split) -> EvidenceStore:
         )
 
 
-def train_network(name: str, task: Task, settings: FitSettings, folder: Path) -> tuple[nn.Module, Mapping[str, float]]:
+def train_network(
+    name: str, task: "Task", settings: "FitSettings", folder: Path
+) -> "tuple[nn.Module, Mapping[str, float]]":
     """Fit with a progress bar; return the averaged model and the last loss by part, empty where nothing was left.
 
     Parameters
@@ -143,6 +165,8 @@ def train_network(name: str, task: Task, settings: FitSettings, folder: Path) ->
     folder
         Keeps checkpoints, from which an interrupted training goes on.
     """
+    from pocketcrafter.export.train.fit import fit
+
     last_losses: Mapping[str, float] = {}
     with tqdm(total=settings.steps, desc=name, unit="step") as bar:
 
@@ -161,13 +185,13 @@ def train_network(name: str, task: Task, settings: FitSettings, folder: Path) ->
 
 def train_and_save(
     component: str,
-    task: Task,
-    settings: FitSettings,
+    task: "Task",
+    settings: "FitSettings",
     options: TrainOptions,
     *,
     folder: Path | None = None,
     weights: Path | None = None,
-    convert: Callable[[nn.Module], nn.Module] = lambda model: model,
+    convert: "Callable[[nn.Module], nn.Module]" = lambda model: model,
     facts: Mapping[str, str] | None = None,
 ) -> None:
     """Fit, write the averaged weights as the component that is lowered, and say where.
@@ -191,6 +215,8 @@ def train_and_save(
     facts
         Metadata of the file.
     """
+    from pocketcrafter.export.models import save_component
+
     model, losses = train_network(component, task, settings, folder or options.run / component)
     path = weights or options.weights / f"{component}.safetensors"
     save_component(convert(model), path, facts)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import click
 
 from pocketcrafter.runtime.cli.group import root
+from pocketcrafter.runtime.cli.libraries import divert
 from pocketcrafter.runtime.cli.streams import OutputError, ReaderLeftError, open_streams, silence
 from pocketcrafter.runtime.errors import PocketCrafterError
 from pocketcrafter.runtime.files import FAILURES, storage_error
@@ -18,12 +19,22 @@ READER_LEFT = 141
 def main() -> None:
     """Run the command line and exit: 0 ok, 1 a gate failed, 2 bad input or usage, 130 interrupted."""
     open_streams()
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(run(sys.argv[1:], divert))
 
 
-def run(arguments: list[str]) -> int:
-    """Run one command and return its exit code; errors meant for people go to stderr without a traceback."""
-    code = _code_of(lambda: root.main(args=arguments, prog_name="pocketcrafter", standalone_mode=False))
+def run(arguments: list[str], divert_libraries: Callable[[], None] | None = None) -> int:
+    """Run one command and return its exit code; errors meant for people go to stderr without a traceback.
+
+    Parameters
+    ----------
+    arguments
+        Words of the command line.
+    divert_libraries
+        Called before a command runs, unless it is told to be verbose; it changes this process for good.
+    """
+    code = _code_of(
+        lambda: root.main(args=arguments, prog_name="pocketcrafter", standalone_mode=False, obj=divert_libraries)
+    )
     # What was printed is part of the result, and may not fit where it goes.
     printed = _code_of(sys.stdout.flush)
     return code or printed

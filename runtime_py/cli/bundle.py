@@ -3,23 +3,22 @@
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from pocketcrafter.runtime.bundle.divergence import DivergenceReport, first_divergences
-from pocketcrafter.runtime.bundle.manifest import Manifest
-from pocketcrafter.runtime.bundle.reader import Bundle
-from pocketcrafter.runtime.bundle.results import Rung
-from pocketcrafter.runtime.bundle.split import split
-from pocketcrafter.runtime.bundle.verify import GoldenRun, Outcome, VerifyReport, verify
 from pocketcrafter.runtime.cli.bars import Bars
-from pocketcrafter.runtime.cli.options import OutputFolder
-from pocketcrafter.runtime.doctor import Diagnosis, diagnose
+from pocketcrafter.runtime.cli.options import OutputFolder, json_option
 from pocketcrafter.runtime.errors import GateError, PocketCrafterError
-from pocketcrafter.runtime.families import FAMILIES, family_settings
+
+if TYPE_CHECKING:
+    from pocketcrafter.runtime.bundle.divergence import DivergenceReport
+    from pocketcrafter.runtime.bundle.manifest import Manifest
+    from pocketcrafter.runtime.bundle.results import Rung
+    from pocketcrafter.runtime.bundle.verify import GoldenRun, VerifyReport
+    from pocketcrafter.runtime.doctor import Diagnosis
 
 _BUNDLE = click.argument("bundle", type=click.Path(exists=True, path_type=Path))
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
 @click.command("inspect")
@@ -29,7 +28,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result a
     is_flag=True,
     help="Run Core ML packages layer by layer, and name the first layer that departs from float32.",
 )
-@_JSON
+@json_option
 def inspect_command(bundle: Path, *, first_divergence: bool, as_json: bool) -> None:
     r"""Show what a bundle holds: targets, components, precisions, sizes, gates and how each was proved.
 
@@ -38,6 +37,9 @@ def inspect_command(bundle: Path, *, first_divergence: bool, as_json: bool) -> N
       pocketcrafter inspect build/default.pcbundle
       pocketcrafter inspect build/ios18.pcbundle --first-divergence
     """
+    from pocketcrafter.runtime.bundle.divergence import first_divergences
+    from pocketcrafter.runtime.bundle.reader import Bundle
+
     if first_divergence:
         with Bars() as bar:
             reports = first_divergences(Bundle.open(bundle), bar.update)
@@ -51,7 +53,7 @@ def inspect_command(bundle: Path, *, first_divergence: bool, as_json: bool) -> N
 @click.command("verify")
 @_BUNDLE
 @click.option("--threads", type=click.IntRange(1, 256), default=2, show_default=True, help="Threads to compute with.")
-@_JSON
+@json_option
 def verify_command(bundle: Path, threads: int, as_json: bool) -> None:
     r"""Hash every file again and re-run the goldens on every target that this machine can run.
 
@@ -61,6 +63,8 @@ def verify_command(bundle: Path, threads: int, as_json: bool) -> None:
     Example:
       pocketcrafter verify build/default.pcbundle
     """
+    from pocketcrafter.runtime.bundle.verify import verify
+
     with Bars() as bar:
         report = verify(bundle, threads, bar.update)
     result = report.model_dump(mode="json") | {"ok": report.ok}
@@ -75,7 +79,7 @@ def verify_command(bundle: Path, threads: int, as_json: bool) -> None:
 @click.option(
     "--ort", is_flag=True, help="Write what ONNX Runtime runs in its own format, for builds without the ONNX parser."
 )
-@_JSON
+@json_option
 def split_command(bundle: Path, out: Path, ort: bool, as_json: bool) -> None:
     r"""Write each target of a bundle as a zipped bundle of its own, for phones to download.
 
@@ -84,6 +88,8 @@ def split_command(bundle: Path, out: Path, ort: bool, as_json: bool) -> None:
       pocketcrafter split build/default.pcbundle --out build/parts
       pocketcrafter split build/default.pcbundle --out build/parts --ort
     """
+    from pocketcrafter.runtime.bundle.split import split
+
     with Bars() as bar:
         written = split(bundle, out, bar.update, ort_format=ort)
     sizes = {target: part.stat().st_size for target, part in written.items()}
@@ -93,7 +99,7 @@ def split_command(bundle: Path, out: Path, ort: bool, as_json: bool) -> None:
 
 
 @click.command("doctor")
-@_JSON
+@json_option
 def doctor_command(as_json: bool) -> None:
     r"""Show what this machine has, which backends and targets run here, and the command that mends what is missing.
 
@@ -101,14 +107,20 @@ def doctor_command(as_json: bool) -> None:
     Example:
       pocketcrafter doctor
     """
+    from pocketcrafter.runtime.cli.libraries import log_path
+    from pocketcrafter.runtime.doctor import diagnose
+
     diagnosis = diagnose()
-    result = diagnosis.model_dump(mode="json") | {"ok": diagnosis.ok}
-    click.echo(json.dumps(result, indent=1) if as_json else "\n".join(_health(diagnosis)))
+    result = diagnosis.model_dump(mode="json") | {"ok": diagnosis.ok, "libraries_log": str(log_path())}
+    lines = [*_health(diagnosis), "", f"What libraries log goes to {log_path()}; --verbose shows it."]
+    click.echo(json.dumps(result, indent=1) if as_json else "\n".join(lines))
     if not diagnosis.ok:
         sys.exit(PocketCrafterError.exit_code)
 
 
-def _contents(manifest: Manifest) -> list[str]:
+def _contents(manifest: "Manifest") -> list[str]:
+    from pocketcrafter.runtime.families import FAMILIES, family_settings
+
     whole = sum(f.size for f in manifest.files)
     lines = [f"{manifest.name} ({manifest.family}): {len(manifest.files)} files, {_mib(whole)}", "", "targets"]
     for name, target in manifest.targets.items():
@@ -130,7 +142,7 @@ def _contents(manifest: Manifest) -> list[str]:
     return lines
 
 
-def _divergence(report: DivergenceReport) -> str:
+def _divergence(report: "DivergenceReport") -> str:
     worst = [f.sqnr_db for f in report.unrounded if f.sqnr_db is not None]
     unrounded = f"{min(worst):.1f} dB from the student without rounding" if worst else "the student without rounding"
     layer = f"`{report.layer}` ({report.operator}) departs first" if report.layer else "no layer departs"
@@ -138,13 +150,15 @@ def _divergence(report: DivergenceReport) -> str:
     return f"{report.target:<20} {report.component:<12} {unrounded}; rounded as declared, {layer}{ratio}"
 
 
-def _rung(rung: Rung) -> str:
+def _rung(rung: "Rung") -> str:
     state = {True: "passed", False: "FAILED", None: "not run"}[rung.passed]
     worst = [f.sqnr_db for f in rung.fidelity if f.sqnr_db is not None]
     return f"{rung.rung} {state}" + (f" ({min(worst):.1f} dB)" if worst else "")
 
 
-def _findings(report: VerifyReport) -> list[str]:
+def _findings(report: "VerifyReport") -> list[str]:
+    from pocketcrafter.runtime.bundle.verify import Outcome
+
     if report.problems:
         return [f"{report.bundle}: the bundle is damaged; nothing was run:", *(f"  {p}" for p in report.problems)]
     lines = [f"{report.bundle}: {report.files} files, {_mib(report.bytes)}, every hash as in the manifest", ""]
@@ -156,14 +170,16 @@ def _findings(report: VerifyReport) -> list[str]:
     return [*lines, "", "A golden failed." if Outcome.FAILED in verdicts else "No target of this bundle can run here."]
 
 
-def _golden(run: GoldenRun) -> str:
+def _golden(run: "GoldenRun") -> str:
+    from pocketcrafter.runtime.bundle.verify import Outcome
+
     worst = [f.sqnr_db for f in run.fidelity if f.sqnr_db is not None]
     measured = f"{min(worst):.1f} dB ({run.gate})" if worst else "identical" if run.fidelity else ""
     detail = run.reason if run.outcome is not Outcome.PASSED else measured
     return f"{run.target:<20} {run.component:<10} {run.outcome:<8} {detail}".rstrip()
 
 
-def _health(diagnosis: Diagnosis) -> list[str]:
+def _health(diagnosis: "Diagnosis") -> list[str]:
     lines = [
         f"pocketcrafter {diagnosis.version}, Python {diagnosis.python}",
         f"{diagnosis.system}, {diagnosis.cores} cores, "

@@ -1,11 +1,10 @@
 """``pocketcrafter critique``: what is wrong with a photo, as far as the critic can tell."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pocketcrafter.runtime.cli.inputs import bundle_or_default, find_photos
 from pocketcrafter.runtime.cli.options import (
     backend_option,
     bundle_option,
@@ -13,13 +12,12 @@ from pocketcrafter.runtime.cli.options import (
     photos_argument,
     threads_option,
 )
-from pocketcrafter.runtime.cli.report import PhotoReport
-from pocketcrafter.runtime.critique import GROUPS, Critique, describe
 from pocketcrafter.runtime.errors import PhotoError
-from pocketcrafter.runtime.families import Pipeline
-from pocketcrafter.runtime.photo import decode
-from pocketcrafter.runtime.prose.prompt import Mode
-from pocketcrafter.runtime.prose.writer import Written
+from pocketcrafter.runtime.names import Mode
+
+if TYPE_CHECKING:
+    from pocketcrafter.runtime.critique import Critique
+    from pocketcrafter.runtime.prose.writer import Written
 
 
 @click.command("critique")
@@ -43,6 +41,12 @@ def critique_command(
       pocketcrafter critique holiday/beach.jpg
       pocketcrafter critique holiday/beach.jpg --prose short
     """
+    from pocketcrafter.runtime.cli.inputs import bundle_or_default, find_photos
+    from pocketcrafter.runtime.cli.report import PhotoReport
+    from pocketcrafter.runtime.critique import describe
+    from pocketcrafter.runtime.families import Pipeline
+    from pocketcrafter.runtime.photo import decode
+
     paths, errors = find_photos(photos)
     pipeline = Pipeline.open(bundle_or_default(bundle), backend, threads)
     with PhotoReport(as_json=as_json, failures=errors) as report:
@@ -67,7 +71,7 @@ def critique_command(
             report.add(result, "\n".join(lines))
 
 
-def _prose_result(written: Written) -> dict[str, Any]:
+def _prose_result(written: "Written") -> dict[str, Any]:
     return written.prose.model_dump(mode="json") | {
         "tokens": len(written.ids),
         "steps": written.steps,
@@ -76,7 +80,9 @@ def _prose_result(written: Written) -> dict[str, Any]:
     }
 
 
-def _told(path: Path, critique: Critique) -> list[str]:
+def _told(path: Path, critique: "Critique") -> list[str]:
+    from pocketcrafter.runtime.critique import GROUPS, describe
+
     lines = [f"{path}: score {critique.score:.0f}, {describe(critique.plan)}"]
     for group, items in GROUPS.items():
         told = [(item, critique.findings[item]) for item in items if critique.findings[item] != "not_assessed"]

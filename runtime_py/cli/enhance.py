@@ -5,12 +5,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from tqdm import tqdm
 
-from pocketcrafter.runtime.cli.inputs import Names, bundle_or_default, find_photos, is_folder, make_folder, place_result
 from pocketcrafter.runtime.cli.options import (
     backend_option,
     bundle_option,
@@ -18,18 +17,17 @@ from pocketcrafter.runtime.cli.options import (
     photos_argument,
     threads_option,
 )
-from pocketcrafter.runtime.cli.plans import Plans, only_option, plan_option, set_option
-from pocketcrafter.runtime.cli.report import PhotoReport
-from pocketcrafter.runtime.critique import describe
+from pocketcrafter.runtime.cli.plans import only_option, plan_option, set_option
 from pocketcrafter.runtime.errors import PhotoError, StorageError
-from pocketcrafter.runtime.families import Pipeline
-from pocketcrafter.runtime.files import printable
-from pocketcrafter.runtime.geometry.overlay import write_overlay
-from pocketcrafter.runtime.photo import decode
-from pocketcrafter.runtime.photo.model import Photo, format_of
-from pocketcrafter.runtime.pipeline import MAX_STRENGTH, Enhanced
-from pocketcrafter.runtime.sheet import Pair, page_paths, pair_of, write_sheet
-from pocketcrafter.runtime.tiles import Progress
+from pocketcrafter.runtime.names import MAX_STRENGTH
+
+if TYPE_CHECKING:
+    from pocketcrafter.runtime.cli.inputs import Names
+    from pocketcrafter.runtime.cli.plans import Plans
+    from pocketcrafter.runtime.families import Pipeline
+    from pocketcrafter.runtime.photo.model import Photo
+    from pocketcrafter.runtime.pipeline import Enhanced
+    from pocketcrafter.runtime.tiles import Progress
 
 _BAR = "{desc} {percentage:3.0f}% |{bar:30}| {elapsed}<{remaining}"
 
@@ -98,6 +96,13 @@ def enhance_command(
       pocketcrafter enhance tilted.jpg --geometry --overlay seen.jpg
       pocketcrafter enhance dim.jpg --only denoise --set exposure_ev=+0.5
     """
+    from pocketcrafter.runtime.cli.inputs import Names, bundle_or_default, find_photos, is_folder
+    from pocketcrafter.runtime.cli.plans import Plans
+    from pocketcrafter.runtime.cli.report import PhotoReport
+    from pocketcrafter.runtime.families import Pipeline
+    from pocketcrafter.runtime.files import printable
+    from pocketcrafter.runtime.sheet import Pair, page_paths, pair_of, write_sheet
+
     if (crop or overlay is not None) and not geometry:
         raise click.UsageError("--crop and --overlay are for what --geometry does; give that too.")
     plans = Plans.of_options(plan_file, only, settings)
@@ -148,20 +153,24 @@ def enhance_command(
 class _Done:
     """One photo's result."""
 
-    photo: Photo
+    photo: "Photo"
     source: Path
     target: Path
-    enhanced: Enhanced
+    enhanced: "Enhanced"
     overlay: Path | None
     seconds: Mapping[str, float]
     notes: tuple[str, ...]
 
     def told(self) -> str:
         """One line of what was done, and one of what was left out."""
+        from pocketcrafter.runtime.critique import describe
+
         line = f"{self.source} -> {self.target}: {describe(self.enhanced.plan)}"
         return line if not self.notes else f"{line}\n  note: {' '.join(self.notes)}"
 
     def summary(self) -> dict[str, Any]:
+        from pocketcrafter.runtime.critique import describe
+
         composed, critique = self.enhanced.composed, self.enhanced.critique
         return {
             "photo": str(self.source),
@@ -191,17 +200,22 @@ class _Drawing:
 class _Job:
     """What is the same for every photo of one call."""
 
-    names: Names
+    names: "Names"
     out: Path | None
     out_is_folder: bool
     strength: float
-    plans: Plans
+    plans: "Plans"
     geometry: bool
     crop: bool
     drawing: _Drawing | None
     threads: int
 
-    def run(self, pipeline: Pipeline, path: Path, progress: Progress) -> _Done:
+    def run(self, pipeline: "Pipeline", path: Path, progress: "Progress") -> _Done:
+        from pocketcrafter.runtime.cli.inputs import make_folder, place_result
+        from pocketcrafter.runtime.geometry.overlay import write_overlay
+        from pocketcrafter.runtime.photo import decode
+        from pocketcrafter.runtime.photo.model import format_of
+
         start = time.perf_counter()
         plan = self.plans.plan_of(path)
         photo = decode(path)
@@ -225,7 +239,7 @@ class _Job:
         return _Done(photo, path, target, enhanced, drawn, seconds, notes)
 
 
-def _tiles(bar: "tqdm[Any]", number: int) -> Progress:
+def _tiles(bar: "tqdm[Any]", number: int) -> "Progress":
     def progress(done: int, total: int) -> None:
         bar.n = number + done / total
         bar.refresh()

@@ -1,10 +1,18 @@
-"""The root command: finds subcommands by name and imports each one only when it is asked for."""
+"""Groups of commands: each command is imported only when it is asked for, and imports what it works with when it runs.
 
-from collections.abc import Mapping
+``--help`` of a group imports all its commands for their summaries, so modules of commands must be light: what takes
+longer than click and pydantic is imported inside functions.
+"""
+
+import difflib
+import importlib.util
+from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points, version
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import click
+
+from pocketcrafter.runtime.cli.libraries import show
 
 ENTRY_POINTS: Final = "pocketcrafter.commands"
 """Entry-point group through which upper layers add commands; an entry's extras name what must be installed for it."""
@@ -17,6 +25,16 @@ _BUILT_IN: Final[Mapping[str, str]] = {
     "verify": "pocketcrafter.runtime.cli.bundle:verify_command",
     "doctor": "pocketcrafter.runtime.cli.bundle:doctor_command",
 }
+_SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "Use a bundle": ("enhance", "critique", "inspect", "verify", "split", "doctor"),
+    "Build one": ("build", "quantize"),
+    "Measure it": ("bench", "report", "device"),
+    "Train networks": ("data", "train", "distill"),
+}
+_OTHERS: Final = "Others"
+_WIDTH: Final = 110
+_HEAVY: Final = "torch"
+"""Whoever has it has installed more than the runtime."""
 
 
 class LazyGroup(click.Group):
@@ -24,6 +42,8 @@ class LazyGroup(click.Group):
 
     lazy: ClassVar[Mapping[str, str]]
     """``module:object`` of each command by name, in the order of the help."""
+    extra: ClassVar[str] = "build"
+    """The extra with what the commands need."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the commands."""
@@ -32,9 +52,45 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command; one whose packages are missing becomes a command that says how to install them."""
-        if cmd_name not in self.lazy:
-            return None
-        return _loaded(ctx, EntryPoint(cmd_name, self.lazy[cmd_name], ENTRY_POINTS))
+        entry = self.entry(cmd_name)
+        return None if entry is None else _loaded(ctx, entry)
+
+    def entry(self, name: str) -> EntryPoint | None:
+        """Return where a command is, and what must be installed for it."""
+        return EntryPoint(name, f"{self.lazy[name]} [{self.extra}]", ENTRY_POINTS) if name in self.lazy else None
+
+    def sections(self, ctx: click.Context) -> Mapping[str, Iterable[str]]:
+        """Return the commands' names by heading of the help."""
+        return {"Commands": self.list_commands(ctx)}
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each command with its whole summary; click would cut it off."""
+        width = max(map(len, self.list_commands(ctx)))
+        for heading, names in self.sections(ctx).items():
+            commands = {name: self.get_command(ctx, name) for name in names}
+            rows = [(f"{name:<{width}}", _summary(command)) for name, command in commands.items() if command]
+            if rows:
+                with formatter.section(heading):
+                    formatter.write_dl(rows)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is called for; of an unknown one, tell the nearest."""
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            raise click.UsageError(f"No such command '{name}'.{_did_you_mean(name, self.list_commands(ctx))}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's
+        """Run the command that was called for; where a package is missing, tell how to install it."""
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            if (error.name or "pocketcrafter").startswith("pocketcrafter"):
+                raise
+            called = ctx.invoked_subcommand or ""
+            raise _not_installed(f"{ctx.command_path} {called}", self.entry(called), error) from error
 
 
 class _Root(LazyGroup):
@@ -45,14 +101,22 @@ class _Root(LazyGroup):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*super().list_commands(ctx), *sorted(set(_registered()) - set(self.lazy))]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if command := super().get_command(ctx, cmd_name):
-            return command
-        entry = _registered().get(cmd_name)
-        return _loaded(ctx, entry) if entry else None
+    def entry(self, name: str) -> EntryPoint | None:
+        return super().entry(name) or _registered().get(name)
+
+    def sections(self, ctx: click.Context) -> Mapping[str, Iterable[str]]:
+        here = self.list_commands(ctx)
+        sections = {heading: [n for n in names if n in here] for heading, names in _SECTIONS.items()}
+        placed = {name for names in sections.values() for name in names}
+        return _with_installs(sections) | {_OTHERS: [name for name in here if name not in placed]}
 
 
-@click.command("pocketcrafter", cls=_Root, epilog="Example: pocketcrafter enhance holiday/*.jpg --sheet sheet.jpg")
+@click.command(
+    "pocketcrafter",
+    cls=_Root,
+    epilog="Example: pocketcrafter enhance holiday/*.jpg --sheet sheet.jpg",
+    context_settings={"max_content_width": _WIDTH},
+)
 @click.version_option(version("pocketcrafter"), prog_name="pocketcrafter")
 def root() -> None:
     """Critique and enhance photos on the device, and build, prove and run the bundles that do it."""
@@ -62,6 +126,13 @@ def _registered() -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
 
 
+def _with_installs(sections: Mapping[str, Iterable[str]]) -> dict[str, Iterable[str]]:
+    if importlib.util.find_spec(_HEAVY) is not None:
+        return dict(sections)
+    use, *others = sections
+    return {use: sections[use], **{f"{o} (pip install 'pocketcrafter[build]')": sections[o] for o in others}}
+
+
 def _loaded(ctx: click.Context, entry: EntryPoint) -> click.Command:
     try:
         loaded = entry.load()
@@ -69,32 +140,80 @@ def _loaded(ctx: click.Context, entry: EntryPoint) -> click.Command:
         return _uninstalled(f"{ctx.command_path} {entry.name}", entry, error)
     if not isinstance(loaded, click.Command):
         raise click.ClickException(f"'{entry.name}' is registered as a command but is a {type(loaded).__name__}.")
-    return _with_paragraphs(loaded)
+    return _prepared(loaded)
 
 
-def _with_paragraphs(command: click.Command) -> click.Command:
-    """Turn a written-out backslash b, as raw docstrings have it, into click's mark for unwrapped paragraphs."""
+def _prepared(command: click.Command) -> click.Command:
+    """Give a command what all have: ``--verbose``, suggestions for choices, and help with its own line breaks."""
+    # Raw docstrings have click's mark for unwrapped paragraphs written out.
     command.help = (command.help or "").replace("\\b\n", "\b\n")
-    # Those of a lazy group have their turn when they are imported.
-    for nested in command.commands.values() if isinstance(command, click.Group) else ():
-        _with_paragraphs(nested)
+    if isinstance(command, click.Group):
+        # Those of a lazy group have their turn when they are imported.
+        for nested in command.commands.values():
+            _prepared(nested)
+        return command
+    for parameter in command.params:
+        if type(parameter.type) is click.Choice:
+            parameter.type = _Choice(parameter.type.choices, parameter.type.case_sensitive)
+    if all(parameter.name != "verbose" for parameter in command.params):
+        command.params.append(_verbose())
     return command
 
 
-def _uninstalled(path: str, entry: EntryPoint, error: ImportError) -> click.Command:
-    extra = ",".join(entry.extras) or "build"
-    install = f"pip install 'pocketcrafter[{extra}]'"
+class _Choice(click.Choice[Any]):
+    """A choice that suggests the nearest one."""
 
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:  # noqa: ANN401 - click's
+        """See :class:`click.Choice`."""
+        return super().get_invalid_choice_message(value, ctx) + _did_you_mean(str(value), map(str, self.choices))
+
+
+def _verbose() -> click.Option:
+    return click.Option(
+        ["--verbose"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_hear_libraries,
+        help="Show what libraries log; else it goes into the file that `doctor` names.",
+    )
+
+
+def _hear_libraries(ctx: click.Context, param: click.Parameter, verbose: bool) -> None:
+    del param
+    if verbose:
+        show()
+    elif (divert := ctx.find_root().obj) is not None:
+        divert()
+
+
+def _summary(command: click.Command) -> str:
+    return command.get_short_help_str(limit=1000)
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean '{near[0]}'?" if near else ""
+
+
+def _not_installed(path: str, entry: EntryPoint | None, error: ImportError) -> click.UsageError:
+    return click.UsageError(f"`{path}` needs packages that are not installed ({error}). {_install(entry)}")
+
+
+def _install(entry: EntryPoint | None) -> str:
+    return f"pip install 'pocketcrafter[{','.join(entry.extras if entry else ()) or 'build'}]'"
+
+
+def _uninstalled(path: str, entry: EntryPoint, error: ImportError) -> click.Command:
     @click.command(
         entry.name,
-        help=f"Not installed: {install}",
-        short_help=f"(needs {install})",
+        help=f"Not installed: {_install(entry)}",
+        short_help=f"(needs {_install(entry)})",
         context_settings={"ignore_unknown_options": True},
     )
     @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
     def command(arguments: tuple[str, ...]) -> None:
         del arguments
-        usage = click.UsageError(f"`{path}` needs packages that are not installed ({error}). {install}")
-        raise usage
+        raise _not_installed(path, entry, error)
 
     return command

@@ -4,14 +4,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
 
-from pocketcrafter.runtime.config import parse_json
 from pocketcrafter.runtime.errors import ConfigError, PhotoError
-from pocketcrafter.runtime.plan import EditPlan, PlanLike
-from pocketcrafter.runtime.validation import check
+
+if TYPE_CHECKING:
+    from pocketcrafter.runtime.plan import EditPlan, PlanLike
 
 _MOST_BYTES: Final = 64 << 20
 
@@ -50,7 +50,7 @@ class Plans:
         Values that are set after that, by field.
     """
 
-    given: EditPlan | Mapping[str, EditPlan] | None = None
+    given: "EditPlan | Mapping[str, EditPlan] | None" = None
     only: tuple[str, ...] = ()
     changes: Mapping[str, str] = field(default_factory=dict)
 
@@ -72,6 +72,8 @@ class Plans:
         ConfigError
             If the file is no plan, or a name or value is not one of a plan's.
         """
+        from pocketcrafter.runtime.plan import EditPlan
+
         changes: dict[str, str] = {}
         for setting in settings:
             name, sign, value = (part.strip() for part in setting.partition("="))
@@ -87,10 +89,12 @@ class Plans:
     @property
     def has_geometry(self) -> bool:
         """Whether a photo is to be turned or cropped."""
+        from pocketcrafter.runtime.plan import EditPlan
+
         plans = self.given.values() if isinstance(self.given, Mapping) else (self.given or EditPlan(),)
         return any(self._edited(plan).has_geometry for plan in plans)
 
-    def plan_of(self, photo: Path) -> PlanLike | None:
+    def plan_of(self, photo: Path) -> "PlanLike | None":
         """Return what a pipeline's `enhance` takes as a photo's plan.
 
         Raises
@@ -98,6 +102,8 @@ class Plans:
         PhotoError
             If the file has plans for other photos only.
         """
+        from pocketcrafter.runtime.plan import EditPlan
+
         if self.given is None:
             return self._edited if self.only or self.changes else None
         if isinstance(self.given, EditPlan):
@@ -106,13 +112,17 @@ class Plans:
             raise PhotoError(f"{photo}: the --plan file has plans for {len(self.given)} photos, and none for this one.")
         return self._edited(found)
 
-    def _edited(self, plan: EditPlan) -> EditPlan:
+    def _edited(self, plan: "EditPlan") -> "EditPlan":
         kept = plan.only(*self.only) if self.only else plan
         return kept.replace(**self.changes)
 
 
-def _read(path: Path) -> EditPlan | Mapping[str, EditPlan]:
+def _read(path: Path) -> "EditPlan | Mapping[str, EditPlan]":
     """Read a plan, or what ``critique --json`` or ``enhance --json`` printed, by the photos' real paths."""
+    from pocketcrafter.runtime.config import parse_json
+    from pocketcrafter.runtime.plan import EditPlan
+    from pocketcrafter.runtime.validation import check
+
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise ConfigError(f"{path}: over {_MOST_BYTES >> 20} MiB; this is no plan.")

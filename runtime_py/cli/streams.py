@@ -23,6 +23,8 @@ class ReaderLeftError(Exception):
 def open_streams() -> None:
     r"""Make standard output and error of this process take every text, and tell how writing to them failed.
 
+    They get file descriptors of their own: what libraries print to 1 and 2 can be sent elsewhere.
+
     What an encoding does not have, bytes of file names that are no UTF-8 included, is written as ``\uXXXX``, which
     leaves JSON valid.
     """
@@ -33,7 +35,7 @@ def open_streams() -> None:
 def silence() -> None:
     """Drop what standard output still holds: it cannot be written, and Python would try once more at its end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
+    os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
 
 
@@ -61,7 +63,7 @@ def _text(raw: type[io.FileIO], stream: Any) -> TextIO:  # noqa: ANN401 - typesh
     if stream is None:  # closed before the process began
         return open(os.devnull, "w", encoding="utf-8", errors=_ESCAPES)  # noqa: PTH123
     return io.TextIOWrapper(
-        io.BufferedWriter(raw(stream.fileno(), "wb", closefd=False)),
+        io.BufferedWriter(raw(os.dup(stream.fileno()), "wb")),
         stream.encoding,
         errors=_ESCAPES,
         line_buffering=stream.line_buffering or stream.write_through,

@@ -8,17 +8,11 @@ from enum import StrEnum
 from typing import Final
 
 from pocketcrafter.runtime.gate import GateSettings
+from pocketcrafter.runtime.names import Mode
 from pocketcrafter.runtime.plan import Attribute, EditPlan
 
 StatedPlan = Mapping[Attribute, float | None]
 """A plan as the prose states it: amounts on `LADDERS` in the attribute's own unit, and `None` for "not assessed"."""
-
-
-class Mode(StrEnum):
-    """How much is written."""
-
-    FULL = "full"
-    SHORT = "short"
 
 
 QUALITY: Final = (Attribute.DEBLUR, Attribute.DENOISE, Attribute.DEJPEG)

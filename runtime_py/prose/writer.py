@@ -8,6 +8,7 @@ import numpy as np
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.errors import ShapeMismatchError
+from pocketcrafter.runtime.names import Mode
 from pocketcrafter.runtime.pocket import (
     PROSE_CACHE,
     PROSE_KEYS,
@@ -20,7 +21,7 @@ from pocketcrafter.runtime.pocket import (
 )
 from pocketcrafter.runtime.prose.grammar import Grammar, State
 from pocketcrafter.runtime.prose.parse import Prose, parse_prose
-from pocketcrafter.runtime.prose.prompt import Mode, StatedPlan, outline, prompt_words, voice_of
+from pocketcrafter.runtime.prose.prompt import StatedPlan, outline, prompt_words, voice_of
 from pocketcrafter.runtime.prose.tokenizer import Words
 
 

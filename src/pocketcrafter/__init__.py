@@ -37,11 +37,11 @@ if TYPE_CHECKING:
     from pocketcrafter.runtime.bundle.reader import Bundle
     from pocketcrafter.runtime.critique import Critique, Group, Item, describe
     from pocketcrafter.runtime.families import Pipeline
+    from pocketcrafter.runtime.names import Mode
     from pocketcrafter.runtime.photo.load import load
     from pocketcrafter.runtime.photo.model import Photo, PhotoFormat
     from pocketcrafter.runtime.pipeline import Enhanced
     from pocketcrafter.runtime.plan import Attribute, CropBox, EditPlan
-    from pocketcrafter.runtime.prose.prompt import Mode
 
     __version__: str
 else:  # type checkers would take any name for one of these if they saw a module's `__getattr__`
@@ -54,7 +54,7 @@ else:  # type checkers would take any name for one of these if they saw a module
         "Enhanced": "pocketcrafter.runtime.pipeline:Enhanced",
         "Group": "pocketcrafter.runtime.critique:Group",
         "Item": "pocketcrafter.runtime.critique:Item",
-        "Mode": "pocketcrafter.runtime.prose.prompt:Mode",
+        "Mode": "pocketcrafter.runtime.names:Mode",
         "Photo": "pocketcrafter.runtime.photo.model:Photo",
         "PhotoFormat": "pocketcrafter.runtime.photo.model:PhotoFormat",
         "Pipeline": "pocketcrafter.runtime.families:Pipeline",

@@ -10,8 +10,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from pocketcrafter.benchmarks.frames import FrameKind
 from pocketcrafter.benchmarks.latency.machine import this_machine
+from pocketcrafter.benchmarks.names import FrameKind
 from pocketcrafter.benchmarks.quality.metrics import PictureFigures
 from pocketcrafter.benchmarks.quality.pictures import FrameQuality, Scores
 from pocketcrafter.benchmarks.quality.results import QualityReport

@@ -18,7 +18,7 @@ def test_quality_writes_what_the_report_reads_and_fails_on_missed_gates(
 ) -> None:
     words = ["bench", "quality", bundle, "--data", data, "--per-photo", 1, "--threads", 1, "--no-features", "--json"]
     words += ["--kind", "clean", "--most-photos", 1, "--gallery", tmp_path / "worst", "--peers"]
-    words += ["--resume", tmp_path / "journal.jsonl"]
+    words += ["--journal", tmp_path / "journal.jsonl"]
     assert run([*map(str, words)]) == 1  # a critic that always asks for everything changes every clean photo
     captured = capfd.readouterr()
     assert run([*map(str, words)]) == 1

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pocketcrafter.benchmarks.frames import FrameKey, FrameKind, MeasuredFrame, frame_keys, measured_frames
+from pocketcrafter.benchmarks.frames import FrameKey, MeasuredFrame, frame_keys, measured_frames
+from pocketcrafter.benchmarks.names import FrameKind
 from pocketcrafter.runtime.plan import Attribute
 
 

@@ -12,7 +12,8 @@ from pydantic import Field
 from pocketcrafter.benchmarks.estimate.roofline import load_socs
 from pocketcrafter.benchmarks.latency.results import read_latency
 from pocketcrafter.export.data.manifest import MANIFEST_NAME, load_manifest
-from pocketcrafter.export.recipe import DEFAULT, load_recipe
+from pocketcrafter.export.recipe import load_recipe
+from pocketcrafter.export.shipped import DEFAULT_RECIPE
 from pocketcrafter.export.train.learning import read_points
 from pocketcrafter.runtime.bundle.manifest import parse_manifest
 from pocketcrafter.runtime.config import Config
@@ -93,7 +94,7 @@ def _manifest(folder: Path) -> object:
 
 def _recipe(folder: Path) -> object:
     path = folder / "own.yaml"
-    path.write_text(f"extends: {DEFAULT.name}\nname: Not a Name\ngates: {{coverage: 2}}\ntargets: [onnxx]\n")
+    path.write_text(f"extends: {DEFAULT_RECIPE.name}\nname: Not a Name\ngates: {{coverage: 2}}\ntargets: [onnxx]\n")
     return load_recipe(path)
 
 

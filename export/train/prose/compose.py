@@ -8,18 +8,10 @@ from typing import Final
 
 from pocketcrafter.export.train.prose import phrases as ph
 from pocketcrafter.export.train.prose.facts import Facts
+from pocketcrafter.runtime.names import Mode
 from pocketcrafter.runtime.plan import Attribute
 from pocketcrafter.runtime.prose import wording as wd
-from pocketcrafter.runtime.prose.prompt import (
-    AMOUNT,
-    QUALITY,
-    STOPS_WORD,
-    Mode,
-    Sentence,
-    StatedPlan,
-    Topic,
-    outline,
-)
+from pocketcrafter.runtime.prose.prompt import AMOUNT, QUALITY, STOPS_WORD, Sentence, StatedPlan, Topic, outline
 from pocketcrafter.runtime.prose.tokenizer import SPECIAL_WORDS, Mark, shown
 
 _SPECIAL: Final = re.compile(f"({'|'.join(map(re.escape, SPECIAL_WORDS))})")

@@ -9,8 +9,9 @@ import numpy.typing as npt
 from pocketcrafter.export.models.critic import Judgement
 from pocketcrafter.export.train.prose.compose import Subject
 from pocketcrafter.export.train.prose.facts import Colorfulness, Detail, Facts, Light, Palette
+from pocketcrafter.runtime.names import Mode
 from pocketcrafter.runtime.plan import UNITS, Attribute
-from pocketcrafter.runtime.prose.prompt import LADDERS, VOICES, Mode, StatedPlan, nearest_step
+from pocketcrafter.runtime.prose.prompt import LADDERS, VOICES, StatedPlan, nearest_step
 
 MOST_FAULTS: Final = 7
 """Faults in one critique; what more a gate lets through is rare, and the weakest are left to the numbers."""

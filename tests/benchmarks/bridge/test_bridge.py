@@ -16,7 +16,8 @@ from pocketcrafter.benchmarks.bridge.ablation import (
     ablate,
 )
 from pocketcrafter.benchmarks.bridge.results import BridgeReport, bridge_table
-from pocketcrafter.benchmarks.frames import FrameKind, MeasuredFrame, measured_frames
+from pocketcrafter.benchmarks.frames import MeasuredFrame, measured_frames
+from pocketcrafter.benchmarks.names import FrameKind
 from pocketcrafter.export.data.degrade import Frame
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session

@@ -69,7 +69,7 @@ def test_an_answer_that_is_not_as_documented_is_refused(
 
 def test_a_client_that_is_not_installed_is_named(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "qai_hub", None)
-    result = CliRunner().invoke(device, ["farm", str(bundle), "--device", "Samsung Galaxy S25"])
+    result = CliRunner().invoke(device, ["farm", str(bundle), "--phone", "Samsung Galaxy S25"])
     assert isinstance(result.exception, FarmError)
     assert "pip install 'pocketcrafter[farm]'" in str(result.exception)
     assert result.exception.exit_code == 2

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pocketcrafter.benchmarks.fuzz import child
-from pocketcrafter.benchmarks.fuzz.command import FuzzReport
-from pocketcrafter.benchmarks.fuzz.target import BrokenPromiseError, Format, Target, hold, target_of
+from pocketcrafter.benchmarks.fuzz.measure import FuzzReport
+from pocketcrafter.benchmarks.fuzz.target import BrokenPromiseError, Target, hold, target_of
+from pocketcrafter.benchmarks.names import Format
 from pocketcrafter.runtime.cli import run
 from pocketcrafter.runtime.errors import PhotoError, PocketCrafterError
 
@@ -68,7 +69,7 @@ def test_a_broken_promise_is_no_typed_error() -> None:
 
 def test_the_bench_reports_and_exits_with_0_where_nothing_is_found(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("atheris")
-    words = ["bench", "fuzz", "--target", "iptc", "--target", "critique", "--executions", "300", "--json"]
+    words = ["bench", "fuzz", "--format", "iptc", "--format", "critique", "--executions", "300", "--json"]
     assert run(words) == 0
     report = FuzzReport.model_validate_json(capsys.readouterr().out)
     assert [(r.format, r.executions) for r in report.results] == [(Format.IPTC, 300), (Format.CRITIQUE, 300)]

@@ -53,14 +53,14 @@ def test_a_doubling_is_told_for_what_was_varied_at_the_most_of_the_other() -> No
     ("line", "place"),
     [
         ("{}", "photos"),
-        ("nonsense", "line"),
+        ("nonsense", "not JSON"),
         ('{"photos": 1, "frames": 1, "plan_r2": 2, "delta_e_change": 0}', "plan_r2"),
     ],
 )
 def test_a_line_that_is_no_point_is_named(line: str, place: str, tmp_path: Path) -> None:
     path = written(tmp_path / "curve.jsonl", [point(1, 1, 0.5)])
     path.write_text(path.read_text() + line)
-    with pytest.raises(ConfigError, match=f"line 2: not a point of a learning curve: {place}"):
+    with pytest.raises(ConfigError, match=rf"line 2: not a point of a learning curve:\s+{place}"):
         read_points(path)
 
 

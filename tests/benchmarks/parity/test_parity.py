@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from pocketcrafter.benchmarks.frames import FrameKind, measured_frames
+from pocketcrafter.benchmarks.frames import measured_frames
 from pocketcrafter.benchmarks.latency.machine import this_machine
+from pocketcrafter.benchmarks.names import FrameKind
 from pocketcrafter.benchmarks.parity.measure import climb
 from pocketcrafter.benchmarks.parity.photos import compare_photos, end_to_end_rung, mean_delta_e
 from pocketcrafter.benchmarks.parity.results import ParityReport, PhotoParity, TargetParity

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pocketcrafter.benchmarks.frames import FrameKind
+from pocketcrafter.benchmarks.names import FrameKind
 from pocketcrafter.benchmarks.quality.journal import Journal, JournalHead
 from pocketcrafter.benchmarks.quality.pictures import FrameQuality
 from pocketcrafter.runtime.errors import ConfigError

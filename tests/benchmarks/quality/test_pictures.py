@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pocketcrafter.benchmarks.frames import FrameKind, MeasuredFrame
+from pocketcrafter.benchmarks.frames import MeasuredFrame
+from pocketcrafter.benchmarks.names import FrameKind
 from pocketcrafter.benchmarks.quality.metrics import PictureFigures
 from pocketcrafter.benchmarks.quality.pictures import FrameQuality, KindQuality, measure, summarize
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pocketcrafter.benchmarks.frames import FrameKind
+from pocketcrafter.benchmarks.names import FrameKind
 from pocketcrafter.benchmarks.quality.metrics import PictureFigures
 from pocketcrafter.benchmarks.quality.pictures import OURS, FrameQuality, PeerFrame
 from pocketcrafter.benchmarks.quality.results import QualityReport, read_quality

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pocketcrafter.benchmarks.frames import FrameKind
+from pocketcrafter.benchmarks.names import FrameKind
 from pocketcrafter.benchmarks.quality.pictures import FrameQuality
 from pocketcrafter.benchmarks.quality.scoring import score_qualities, score_srcc
 

@@ -10,6 +10,7 @@ import torch
 import yaml
 from click.testing import CliRunner
 
+from pocketcrafter.benchmarks.names import Architecture
 from pocketcrafter.benchmarks.prose.greedy import Asked
 from pocketcrafter.benchmarks.quantization.cli import quantize
 from pocketcrafter.benchmarks.quantization.damage import Damage
@@ -31,16 +32,16 @@ from pocketcrafter.export.builder.steps import examples
 from pocketcrafter.export.builder.steps.names import CALIBRATION
 from pocketcrafter.export.models import MODELS, decoder_network, save_component
 from pocketcrafter.export.names import TOKENIZER
-from pocketcrafter.export.recipe import DEFAULT, load_recipe, resolve
-from pocketcrafter.export.shipped import WEIGHTS
+from pocketcrafter.export.recipe import load_recipe, resolve
+from pocketcrafter.export.shipped import DEFAULT_RECIPE, WEIGHTS
 from pocketcrafter.quantize.algorithms.rounding import round_linears
 from pocketcrafter.quantize.config import WeightOnly
 from pocketcrafter.quantize.torch.fake_quant_switches import FakeQuantSwitches
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.errors import ConfigError, GateError
+from pocketcrafter.runtime.names import Mode
 from pocketcrafter.runtime.plan import Attribute
 from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
-from pocketcrafter.runtime.prose.prompt import Mode
 from pocketcrafter.runtime.prose.tokenizer import Words
 from pocketcrafter.runtime.prose.writer import Writer
 from pocketcrafter.runtime.targets import ONNX
@@ -152,10 +153,10 @@ def test_a_found_mixture_is_a_recipe_that_builds(settings: TrialSettings, head: 
             return 100 - len(cheap)
 
     found = search(head, Laboratory(settings, Grid(), Journal(None, head)), Budget.parse("gate=0.5"))
-    write_overlay(found, DEFAULT, tmp_path / "mixed.yaml")
+    write_overlay(found, DEFAULT_RECIPE, tmp_path / "mixed.yaml")
     recipe = load_recipe(tmp_path / "mixed.yaml")
     assert recipe.components[Pocket.TONE].keep_fp32 == ("grid",)
-    assert recipe.components[Pocket.RESTORE] == load_recipe(DEFAULT).components[Pocket.RESTORE]
+    assert recipe.components[Pocket.RESTORE] == load_recipe(DEFAULT_RECIPE).components[Pocket.RESTORE]
     assert yaml.safe_load((tmp_path / "mixed.yaml").read_text())["extends"] == "default.yaml"
 
 
@@ -181,7 +182,7 @@ def test_a_mixture_of_bits_is_a_recipe_for_onnx(tmp_path: Path) -> None:
 
     head = Head.of(settings)
     found = search(head, Laboratory(settings, Layers(), Journal(None, head)), Budget.parse("gate=0.02"))
-    write_overlay(found, DEFAULT, tmp_path / "mixed.yaml")
+    write_overlay(found, DEFAULT_RECIPE, tmp_path / "mixed.yaml")
     recipe = load_recipe(tmp_path / "mixed.yaml")
     assert recipe.targets == (ONNX,)
     assert recipe.components[Pocket.DECODER].precision[ONNX] is Precision.W4
@@ -280,7 +281,7 @@ def test_bad_input_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["AutoencoderTiny", "SmolVLM text"])
 def test_other_architectures_stay_themselves(name: str) -> None:
-    rows = {row.scheme: row for row in measure_outside(lambda *_: None, (name,))}
+    rows = {row.scheme: row for row in measure_outside(lambda *_: None, [Architecture(name)])}
     assert rows["INT8 static"].sqnr_db > 15
     if name == "SmolVLM text":
         assert rows["W8"].sqnr_db > rows["W4"].sqnr_db + 15
@@ -296,12 +297,12 @@ def test_memory_is_that_of_a_process_and_within_its_bar() -> None:
 
 def test_trials_calibrate_with_what_builds_calibrate_with(tmp_path: Path) -> None:
     """Guards figures of something else than what ships: another draw of frames gave another ΔE by a quarter."""
-    recipe = load_recipe(DEFAULT)
+    recipe = load_recipe(DEFAULT_RECIPE)
     settings = TrialSettings(
         component=Pocket.RESTORE, weights=WEIGHTS, data=Path("data"), split="validation", photos=1, samples=5
     )
     built = ExamplesSettings(component=Pocket.RESTORE, samples=5, seed=recipe.calibration.seed, goldens=1)
-    inputs = {"photos": resolve(DEFAULT, recipe.calibration.photos), "weights": WEIGHTS / "restore.safetensors"}
+    inputs = {"photos": resolve(DEFAULT_RECIPE, recipe.calibration.photos), "weights": WEIGHTS / "restore.safetensors"}
     examples.run(inputs, built, tmp_path, lambda *_: None)
     stored = np.load(tmp_path / CALIBRATION)
     drawn = drawn_as_built(settings)

@@ -9,7 +9,8 @@ from click.testing import CliRunner
 from pocketcrafter.benchmarks.quantization.cli import quantize
 from pocketcrafter.export.distill.qat import weight_scheme
 from pocketcrafter.export.models import decoder_network
-from pocketcrafter.export.recipe import DEFAULT, load_recipe, resolve
+from pocketcrafter.export.recipe import load_recipe, resolve
+from pocketcrafter.export.shipped import DEFAULT_RECIPE
 from pocketcrafter.quantize.algorithms.blocks import Blocks
 from pocketcrafter.quantize.algorithms.rounding import round_linears
 from pocketcrafter.quantize.config import WeightOnly
@@ -17,7 +18,7 @@ from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.pocket import Pocket
 from pocketcrafter.runtime.targets import ONNX, TARGETS
 
-_MIXED = DEFAULT.with_name("mixed.yaml")
+_MIXED = DEFAULT_RECIPE.with_name("mixed.yaml")
 _LEAST_INT8_BITS = 8
 """No INT8 weight has fewer, whatever its scales take."""
 
@@ -45,7 +46,7 @@ def test_the_mixed_recipe_is_a_third_of_int8_and_is_not_rounded_again() -> None:
     assert {blocks.bits for blocks in rounded.values()} == {2, 4}
     for name, blocks in rounded.items():
         assert torch.equal(blocks.weight(), decoder.get_submodule(name).weight), f"{name} would be rounded again"
-    original = decoder_network(resolve(DEFAULT, load_recipe(DEFAULT).components[Pocket.DECODER].weights))
+    original = decoder_network(resolve(DEFAULT_RECIPE, load_recipe(DEFAULT_RECIPE).components[Pocket.DECODER].weights))
     assert _size(rounded) <= 0.35 * _size(round_linears(original, WeightOnly(bits=8), bfloat16_scales=True))
     assert _size(rounded) <= 0.35 * sum(b.levels.numel() for b in rounded.values()) * _LEAST_INT8_BITS / 8
     assert recipe.targets == (ONNX,), "no other target has weights of 2 bits"

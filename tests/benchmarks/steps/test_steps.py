@@ -9,10 +9,11 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from pocketcrafter.benchmarks.frames import FrameKind, MeasuredFrame, measured_frames
+from pocketcrafter.benchmarks.frames import MeasuredFrame, measured_frames
 from pocketcrafter.benchmarks.latency.machine import this_machine
+from pocketcrafter.benchmarks.names import AS_IT_IS, STEPS_KINDS, FrameKind
 from pocketcrafter.benchmarks.steps.command import steps as steps_command
-from pocketcrafter.benchmarks.steps.measure import AS_IT_IS, STEPS_KINDS, measure_steps, step_counts
+from pocketcrafter.benchmarks.steps.measure import measure_steps, step_counts
 from pocketcrafter.benchmarks.steps.results import NetworkFacts, StepsReport, networks_table, steps_table
 from pocketcrafter.export.data.degrade import Frame
 from pocketcrafter.export.models import save_component
@@ -109,8 +110,8 @@ def test_networks_of_different_sizes_stand_in_one_table(data: Path, tmp_path: Pa
     other = RestoreConfig(steps=3, widths=(4, 6, 8), blocks=(1, 1, 1))
     for name, config in (("a", SMALL), ("b", other)):
         save_component(Restore(config), tmp_path / f"{name}.safetensors")
-    named = [f"--weights={name}={tmp_path / name}.safetensors" for name in "ab"]
-    result = run("--data", data, *named, "--steps", 3, "--json")
+    named = [f"--network={name}={tmp_path / name}.safetensors" for name in "ab"]
+    result = run("--data", data, *named, "--euler-steps", 3, "--json")
     assert result.exit_code == 0, result.output
     report = StepsReport.model_validate_json(result.stdout)
     assert [(r.network, r.steps) for r in report.rows] == [
@@ -125,6 +126,6 @@ def test_networks_of_different_sizes_stand_in_one_table(data: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("value", ["nameless", "=file", "a=", f"{AS_IT_IS}=x"])
 def test_weights_without_a_name_are_refused(value: str) -> None:
-    result = run("--weights", value)
+    result = run("--network", value)
     assert result.exit_code == 2
     assert "give NAME=FILE" in result.output

@@ -23,7 +23,7 @@ from pocketcrafter.export.builder.settings import (  # noqa: E402
 from pocketcrafter.export.builder.steps import assemble, examples, prove  # noqa: E402
 from pocketcrafter.export.models import MODELS, load_component, save_component  # noqa: E402
 from pocketcrafter.export.recipe import (  # noqa: E402
-    DEFAULT,
+    DEFAULT_RECIPE,
     Gates,
 )
 from pocketcrafter.export.shipped import CALIBRATION_PHOTOS  # noqa: E402
@@ -189,7 +189,7 @@ def own_recipe(tmp_path: Path) -> Path:
     It has no decoder, whose weights must have been trained with the critic's.
     """
     path = tmp_path / "recipe.yaml"
-    recipe = yaml.safe_load(DEFAULT.read_text())
+    recipe = yaml.safe_load(DEFAULT_RECIPE.read_text())
     del recipe["components"]["decoder"]
     path.write_text(yaml.safe_dump(recipe, sort_keys=False))
     (tmp_path / "weights").mkdir()

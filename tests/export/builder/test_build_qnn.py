@@ -12,7 +12,8 @@ from pocketcrafter.export.builder.preflight import PreflightError, check_targets
 from pocketcrafter.export.builder.runner import in_order
 from pocketcrafter.export.builder.settings import LowerSettings
 from pocketcrafter.export.builder.steps.names import artifact_path
-from pocketcrafter.export.recipe import DEFAULT, load_recipe
+from pocketcrafter.export.recipe import load_recipe
+from pocketcrafter.export.shipped import DEFAULT_RECIPE
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.backends.qnn import run_qnn, why_no_qnn
 from pocketcrafter.runtime.backends.registry import why_unusable
@@ -90,28 +91,30 @@ def test_other_machines_are_told_that_there_is_no_emulator_for_them(
 
 
 def test_a_target_beside_the_recipes_own_is_built_when_it_is_asked_for() -> None:
-    recipe = load_recipe(DEFAULT)
-    asked = {stage.name for stage in bundle_stage(recipe, DEFAULT, (TargetKind("qnn-context:sm8750"),)).ancestors()}
+    recipe = load_recipe(DEFAULT_RECIPE)
+    asked = {
+        stage.name for stage in bundle_stage(recipe, DEFAULT_RECIPE, (TargetKind("qnn-context:sm8750"),)).ancestors()
+    }
     assert "lower restore for qnn-context:sm8750" in asked
     assert not [name for name in asked if name.startswith("verify") and "onnx" in name]
-    default = {stage.name for stage in bundle_stage(recipe, DEFAULT).ancestors()}
+    default = {stage.name for stage in bundle_stage(recipe, DEFAULT_RECIPE).ancestors()}
     assert not [name for name in default if "qnn" in name]
 
 
 def test_what_accelerators_leave_to_the_cpu_is_lowered_once() -> None:
-    recipe = load_recipe(DEFAULT)
+    recipe = load_recipe(DEFAULT_RECIPE)
     asked = (ONNX, TargetKind("qnn-context:sm8650"), TargetKind("qnn-context:sm8750"))
     composition = recipe.components[Pocket.COMPOSITION]
     assert {composition.precision[target] for target in asked} == {Precision.FP32}
-    stages = in_order(bundle_stage(recipe, DEFAULT, asked))
+    stages = in_order(bundle_stage(recipe, DEFAULT_RECIPE, asked))
     assert [s.name for s in stages if s.name.startswith("lower composition")] == ["lower composition for onnx"]
     assert len({s.name for s in stages if s.name.startswith("verify composition")}) == len(asked)
 
 
 def test_programs_for_several_socs_are_lowered_together_where_their_precision_is_one() -> None:
-    recipe = load_recipe(DEFAULT)
+    recipe = load_recipe(DEFAULT_RECIPE)
     asked = tuple(t for t in TARGETS if t.family == "executorch-qnn")
-    names = {stage.name for stage in bundle_stage(recipe, DEFAULT, asked).ancestors()}
+    names = {stage.name for stage in bundle_stage(recipe, DEFAULT_RECIPE, asked).ancestors()}
     together = "executorch-qnn:sm8650, executorch-qnn:sm8750, executorch-qnn:sm8850"
     assert f"lower tone for {together}" in names
     assert {f"verify tone for {target}" for target in asked} <= names
@@ -119,18 +122,21 @@ def test_programs_for_several_socs_are_lowered_together_where_their_precision_is
     other = {**tone.precision, TargetKind("executorch-qnn:sm8750"): Precision.A16W8}
     components = {**recipe.components, Pocket.TONE: tone.model_copy(update={"precision": other})}
     names = {
-        s.name for s in bundle_stage(recipe.model_copy(update={"components": components}), DEFAULT, asked).ancestors()
+        s.name
+        for s in bundle_stage(recipe.model_copy(update={"components": components}), DEFAULT_RECIPE, asked).ancestors()
     }
     assert "lower tone for executorch-qnn:sm8650, executorch-qnn:sm8850" in names
     assert "lower tone for executorch-qnn:sm8750" in names
 
 
 def test_what_is_left_to_the_cpu_is_not_what_the_cpu_has_in_another_precision() -> None:
-    recipe = load_recipe(DEFAULT)
+    recipe = load_recipe(DEFAULT_RECIPE)
     made = recipe.components[Pocket.COMPOSITION]
     other = made.model_copy(update={"precision": {**made.precision, ONNX: Precision.INT8}})
     recipe = recipe.model_copy(update={"components": {**recipe.components, Pocket.COMPOSITION: other}})
-    stages = {s.name: s for s in bundle_stage(recipe, DEFAULT, (ONNX, TargetKind("qnn-context:sm8650"))).ancestors()}
+    stages = {
+        s.name: s for s in bundle_stage(recipe, DEFAULT_RECIPE, (ONNX, TargetKind("qnn-context:sm8650"))).ancestors()
+    }
     found = {
         name: stage.settings.precision
         for name, stage in stages.items()
@@ -143,11 +149,11 @@ def test_what_is_left_to_the_cpu_is_not_what_the_cpu_has_in_another_precision() 
 
 
 def test_a_target_that_a_component_has_no_precision_for_is_refused() -> None:
-    recipe = load_recipe(DEFAULT)
+    recipe = load_recipe(DEFAULT_RECIPE)
     tone = recipe.components[Pocket.TONE].model_copy(update={"precision": {ONNX: Precision.INT8}})
     recipe = recipe.model_copy(update={"components": {**recipe.components, Pocket.TONE: tone}, "targets": (ONNX,)})
     with pytest.raises(ConfigError, match="has no target qnn-context:sm8750; it has onnx"):
-        bundle_stage(recipe, DEFAULT, (TargetKind("qnn-context:sm8750"),))
+        bundle_stage(recipe, DEFAULT_RECIPE, (TargetKind("qnn-context:sm8750"),))
 
 
 def test_a_manifest_takes_the_target_with_its_soc_and_a_path_that_windows_takes() -> None:

@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from pocketcrafter.export.builder.graph import bundle_stage
-from pocketcrafter.export.recipe import DEFAULT, Recipe, load_recipe, resolve
+from pocketcrafter.export.recipe import Recipe, load_recipe, resolve
+from pocketcrafter.export.shipped import DEFAULT_RECIPE
 from pocketcrafter.export.yaml_file import read_yaml
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.errors import ConfigError
@@ -15,19 +16,19 @@ from pocketcrafter.runtime.targets import ONNX, TARGETS, TargetKind
 
 
 def write(path: Path, **changes: object) -> Path:
-    path.write_text(yaml.safe_dump(yaml.safe_load(DEFAULT.read_text()) | changes))
+    path.write_text(yaml.safe_dump(yaml.safe_load(DEFAULT_RECIPE.read_text()) | changes))
     return path
 
 
 def test_the_shipped_recipe_makes_every_component_for_every_target() -> None:
-    recipe = load_recipe(DEFAULT)
+    recipe = load_recipe(DEFAULT_RECIPE)
     assert set(recipe.components) == set(Pocket)
     assert set(recipe.targets) <= set(recipe.buildable)
     assert set(recipe.buildable) == set(TARGETS)
 
 
 def test_every_shipped_recipe_is_valid() -> None:
-    for path in DEFAULT.parent.glob("*.yaml"):
+    for path in DEFAULT_RECIPE.parent.glob("*.yaml"):
         assert load_recipe(path).name == path.stem
 
 
@@ -35,7 +36,7 @@ def test_a_recipe_may_say_only_what_is_other(tmp_path: Path) -> None:
     tone = {"precision": {"onnx": "fp32"}}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"extends": "default.yaml", "components": {"tone": tone}}))
     (tmp_path / "more.yaml").write_text(yaml.safe_dump({"extends": "mine.yaml", "gates": {"coverage": 0.5}}))
-    recipe, default = load_recipe(tmp_path / "more.yaml"), load_recipe(DEFAULT)
+    recipe, default = load_recipe(tmp_path / "more.yaml"), load_recipe(DEFAULT_RECIPE)
     assert recipe.gates == default.gates.model_copy(update={"coverage": 0.5})
     assert recipe.components[Pocket.CRITIC] == default.components[Pocket.CRITIC]
     changed = recipe.components[Pocket.TONE].precision
@@ -160,7 +161,7 @@ def test_a_file_beside_the_recipe_comes_before_the_packaged_one(tmp_path: Path) 
 
 
 def test_the_project_license_is_found() -> None:
-    assert "Apache License" in resolve(DEFAULT, "LICENSE").read_text()
+    assert "Apache License" in resolve(DEFAULT_RECIPE, "LICENSE").read_text()
 
 
 def test_an_absent_file_is_named_with_where_it_was_looked_for(tmp_path: Path) -> None:
@@ -169,7 +170,7 @@ def test_an_absent_file_is_named_with_where_it_was_looked_for(tmp_path: Path) ->
 
 
 def test_a_recipe_is_frozen() -> None:
-    recipe = load_recipe(DEFAULT)
+    recipe = load_recipe(DEFAULT_RECIPE)
     with pytest.raises(ValueError, match="frozen"):
         recipe.name = "x"  # type: ignore[misc]
     assert isinstance(recipe, Recipe)
@@ -209,7 +210,7 @@ def test_values_that_the_yaml_library_stumbles_over_are_bad_input(tmp_path: Path
 
 
 def test_an_unknown_component_is_told_with_the_nearest_one(tmp_path: Path) -> None:
-    made = yaml.safe_load(DEFAULT.read_text())
+    made = yaml.safe_load(DEFAULT_RECIPE.read_text())
     made["components"]["restoro"] = made["components"].pop("restore")
     (tmp_path / "r.yaml").write_text(yaml.safe_dump(made))
     with pytest.raises(ConfigError, match="unknown component `restoro`; did you mean `restore`"):

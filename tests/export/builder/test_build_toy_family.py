@@ -24,7 +24,8 @@ from pocketcrafter.export.builder.settings import CalibrationRecord, ExamplesSet
 from pocketcrafter.export.builder.stage import Stage  # noqa: E402
 from pocketcrafter.export.builder.steps.names import CALIBRATED_WITH, CALIBRATION, HESSIANS, SPEC, golden_files  # noqa: E402
 from pocketcrafter.export.families import BUILDS, FamilyBuild  # noqa: E402
-from pocketcrafter.export.recipe import DEFAULT, load_recipe  # noqa: E402
+from pocketcrafter.export.recipe import load_recipe  # noqa: E402
+from pocketcrafter.export.shipped import DEFAULT_RECIPE  # noqa: E402
 from pocketcrafter.quantize.algorithms.hessians import write_hessians  # noqa: E402
 from pocketcrafter.runtime import cli  # noqa: E402
 from pocketcrafter.runtime.bundle.gates import Gate, Metric  # noqa: E402
@@ -127,7 +128,7 @@ def recipe(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     save_model(Glow(), str(tmp_path / "glow.safetensors"))
     (tmp_path / "most.json").write_text("1.75")
-    licenses = yaml.safe_load(DEFAULT.read_text())["licenses"]
+    licenses = yaml.safe_load(DEFAULT_RECIPE.read_text())["licenses"]
     component = {"weights": "glow.safetensors", "samples": 4, "precision": {"onnx": "fp32"}}
     content = {
         "name": "toy", "family": "toy", "targets": ["onnx"], "components": {"glow": component},

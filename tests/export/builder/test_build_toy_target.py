@@ -17,7 +17,8 @@ from pocketcrafter.export.lower.profile import Profile, because  # noqa: E402
 from pocketcrafter.export.lower.profiles import PROFILES  # noqa: E402
 from pocketcrafter.export.lower.programs import frozen  # noqa: E402
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest  # noqa: E402
-from pocketcrafter.export.recipe import DEFAULT, load_recipe  # noqa: E402
+from pocketcrafter.export.recipe import load_recipe  # noqa: E402
+from pocketcrafter.export.shipped import DEFAULT_RECIPE  # noqa: E402
 from pocketcrafter.runtime.backends.names import BackendName  # noqa: E402
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend  # noqa: E402
 from pocketcrafter.runtime.bundle.reader import Bundle  # noqa: E402
@@ -64,7 +65,7 @@ def _toy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _recipe(path: Path, precision: dict[str, str]) -> Path:
-    default = yaml.safe_load(DEFAULT.read_text())
+    default = yaml.safe_load(DEFAULT_RECIPE.read_text())
     composition = {**default["components"]["composition"], "samples": 2, "precision": precision}
     path.write_text(yaml.safe_dump({**default, "targets": ["toy:one"], "components": {"composition": composition}}))
     return path

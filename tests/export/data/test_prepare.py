@@ -51,7 +51,7 @@ def test_names_of_any_bytes_hidden_files_and_damaged_photos_lose_nobody_elses(
         (album / hidden).write_bytes(b"\0\5\x16\7")
     (album / "loop.jpg").symlink_to("loop.jpg")
     out = tmp_path / "out"
-    assert cli.run(["data", "prepare", "--only", "none", "--photos", str(album), "--out", str(out), "--json"]) == 0
+    assert cli.run(["data", "prepare", "--source", "none", "--photos", str(album), "--out", str(out), "--json"]) == 0
     left_out = {record["original"] for record in json.loads(capsys.readouterr().out)["left_out"]}
     assert left_out == {"broken caf\\xe9.jpg", "empty.avif"}
     originals = {record.original for record in load_manifest(out, verify=True).records}
@@ -147,7 +147,7 @@ def test_an_unknown_source_is_refused_with_the_known_ones(tmp_path: Path) -> Non
 
 def test_the_command_prints_json_alone_on_stdout(tmp_path: Path, album: Path) -> None:
     run = CliRunner().invoke(
-        data, ["prepare", "--out", str(tmp_path / "out"), "--photos", str(album), "--only", "none", "--json"]
+        data, ["prepare", "--out", str(tmp_path / "out"), "--photos", str(album), "--source", "none", "--json"]
     )
     assert run.exit_code == 0, run.stderr
     result = json.loads(run.stdout)
@@ -158,7 +158,7 @@ def test_the_command_prints_json_alone_on_stdout(tmp_path: Path, album: Path) ->
 def test_the_command_reports_bad_input_without_a_traceback(tmp_path: Path, write_photo: WritePhoto) -> None:
     two_sources_on_two_sides(tmp_path / "album", write_photo)
     run = CliRunner().invoke(
-        data, ["prepare", "--out", str(tmp_path / "out"), "--photos", str(tmp_path / "album"), "--only", "none"]
+        data, ["prepare", "--out", str(tmp_path / "out"), "--photos", str(tmp_path / "album"), "--source", "none"]
     )
     assert run.exit_code == 2
     assert isinstance(run.exception, SystemExit)

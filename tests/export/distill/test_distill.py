@@ -88,7 +88,7 @@ def test_tokens_are_kept_of_a_critic_that_is_named(tmp_path: Path) -> None:
     arguments = ["critic", "--teacher", str(tmp_path / "teacher.safetensors"), "--keep-tokens"]
     result = CliRunner().invoke(distill, arguments)
     assert isinstance(result.exception, ConfigError)
-    assert "--student" in str(result.exception)
+    assert "--start" in str(result.exception)
 
 
 @pytest.fixture

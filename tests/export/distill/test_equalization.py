@@ -111,7 +111,7 @@ def test_the_command_writes_weights_that_compute_the_same(tmp_path: Path) -> Non
     )
     shipped, made = (restore_network(path)(tile, amounts).numpy() for path in (WEIGHTS / "restore.safetensors", out))
     assert sqnr_db(shipped, made) > 60
-    refused = CliRunner().invoke(distill, ["equalize", "--out", str(out), "--weights", str(tmp_path / "none")])
+    refused = CliRunner().invoke(distill, ["equalize", "--out", str(out), "--start", str(tmp_path / "none")])
     assert isinstance(refused.exception, ConfigError)
 
 

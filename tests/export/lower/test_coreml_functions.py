@@ -17,6 +17,7 @@ from pocketcrafter.export.models.decoder import Decoder
 from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.fidelity import sqnr_db
+from pocketcrafter.runtime.names import Mode as Length
 from pocketcrafter.runtime.plan import Attribute
 from pocketcrafter.runtime.pocket import (
     POCKET_SPECS,
@@ -30,7 +31,6 @@ from pocketcrafter.runtime.pocket import (
     Pocket,
 )
 from pocketcrafter.runtime.prose.prompt import LADDERS, prompt_words
-from pocketcrafter.runtime.prose.prompt import Mode as Length
 from pocketcrafter.runtime.prose.tokenizer import Words
 from pocketcrafter.runtime.prose.writer import Steps
 from pocketcrafter.runtime.targets import TARGETS

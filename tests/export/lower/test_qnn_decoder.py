@@ -17,9 +17,10 @@ from pocketcrafter.export.shipped import CALIBRATION_PHOTOS, WEIGHTS
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.backends.qnn import QnnEmulatorBackend, why_no_qnn
 from pocketcrafter.runtime.bundle.results import Precision
+from pocketcrafter.runtime.names import Mode
 from pocketcrafter.runtime.plan import Attribute
 from pocketcrafter.runtime.pocket import POCKET_SPECS, TOKENS, Pocket
-from pocketcrafter.runtime.prose.prompt import LADDERS, Mode
+from pocketcrafter.runtime.prose.prompt import LADDERS
 from pocketcrafter.runtime.prose.tokenizer import Words
 from pocketcrafter.runtime.prose.writer import Writer
 from pocketcrafter.runtime.targets import Soc

@@ -54,3 +54,20 @@ def test_no_target_can_be_built_without_what_builds_it(runtime_only: Path) -> No
         assert "pip install 'pocketcrafter[build]'" in reason
     runs = {backend["name"]: backend["reason"] for backend in told["backends"]}
     assert [name for name, reason in runs.items() if reason is None] == ["onnxruntime"]
+
+
+@pytest.mark.parametrize(
+    "words", [("train", "critic"), ("build",), ("distill", "equalize", "--out", "x")], ids=" ".join
+)
+def test_what_lacks_its_packages_says_how_to_install_them(runtime_only: Path, words: tuple[str, ...]) -> None:
+    assert call(runtime_only, *words, "--help").returncode == 0
+    done = call(runtime_only, *words)
+    assert done.returncode == 2
+    assert "pip install 'pocketcrafter[build]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_help_tells_what_must_be_installed_first(runtime_only: Path) -> None:
+    done = call(runtime_only, "--help")
+    assert "\nUse a bundle:\n" in done.stdout
+    assert "\nTrain networks (pip install 'pocketcrafter[build]'):\n" in done.stdout

@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pocketcrafter.runtime.gate import AttributeGate, GateSettings
+from pocketcrafter.runtime.names import Mode
 from pocketcrafter.runtime.plan import Attribute, EditPlan, attribute_limits
 from pocketcrafter.runtime.prose.prompt import (
     LADDERS,
     PROMPT_LENGTH,
     PROMPT_WORDS,
     VOICES,
-    Mode,
     Topic,
     mended,
     nearest_step,

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pocketcrafter.runtime.errors import ShapeMismatchError
+from pocketcrafter.runtime.names import Mode
 from pocketcrafter.runtime.plan import Attribute
 from pocketcrafter.runtime.pocket import PROSE_LENGTH, TOKEN_DIM, TOKENS
-from pocketcrafter.runtime.prose.prompt import LADDERS, Mode, StatedPlan
+from pocketcrafter.runtime.prose.prompt import LADDERS, StatedPlan
 from pocketcrafter.runtime.prose.tokenizer import Mark, Words
 from pocketcrafter.runtime.prose.writer import Writer
 

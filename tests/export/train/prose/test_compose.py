@@ -9,9 +9,10 @@ from pocketcrafter.export.train.prose import phrases as ph
 from pocketcrafter.export.train.prose.compose import Subject, compose, visible
 from pocketcrafter.export.train.prose.facts import Colorfulness, Detail, Facts, Light, Palette
 from pocketcrafter.export.train.prose.sampling import random_subject
+from pocketcrafter.runtime.names import Mode
 from pocketcrafter.runtime.plan import Attribute
 from pocketcrafter.runtime.prose.parse import named_faults, parse_prose
-from pocketcrafter.runtime.prose.prompt import LADDERS, VOICES, Mode
+from pocketcrafter.runtime.prose.prompt import LADDERS, VOICES
 from pocketcrafter.runtime.prose.wording import CLAUSE_PATTERNS, CLAUSES
 
 FACTS = Facts(Light.DARK, Palette.WARM, Colorfulness.VIVID, Detail.RICH)

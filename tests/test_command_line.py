@@ -1,0 +1,186 @@
+"""The whole tree of commands: cheap help, whole summaries, examples, JSON, and one meaning for each option."""
+
+import resource
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from pocketcrafter.runtime.cli import run
+from pocketcrafter.runtime.cli.group import root
+from pocketcrafter.runtime.cli.options import OutputFile, OutputFolder
+
+HEAVY = ("torch", "torchao", "onnx", "onnxruntime", "executorch", "coremltools", "transformers", "diffusers", "cv2")
+HEAVY += ("skimage", "scipy", "PIL", "matplotlib", "jinja2", "tokenizers", "safetensors", "yaml")
+MOST_CPU_SECONDS = 0.5
+MEANINGS = {
+    "--backend": "what runs the networks",
+    "--bits": "bits of a weight",
+    "--brisque": "whether BRISQUE is measured",
+    "--component": "only this network",
+    "--data": "folder that `data prepare` made",
+    "--gallery": "folder of the sheet of worst frames",
+    "--jobs": "how many processes at a time",
+    "--journal": "file of measurements to go on from",
+    "--json": "print JSON",
+    "--kind": "only these frames",
+    "--most-photos": "how many photos of the split",
+    "--out": "where the result goes",
+    "--per-photo": "how many frames of a photo",
+    "--photos": "photos to use: files, folders, patterns",
+    "--plot": "file of a drawing",
+    "--precision": "of weights and activations",
+    "--rate": "learning rate",
+    "--recipe": "a recipe's file",
+    "--repeats": "how often each is measured",
+    "--run": "folder of training runs",
+    "--samples": "how many calibration samples",
+    "--seed": "what is drawn from",
+    "--start": "file of weights that training starts from",
+    "--steps": "how many optimizer steps",
+    "--store": "whether results go into the bundle",
+    "--studio": "train the studio's network",
+    "--target": "a target of the bundle or recipe",
+    "--threads": "how many threads",
+    "--weights": "folder of full-precision weights",
+}
+"""What options mean that several commands explain in words of their own: a new use of a name must mean the same."""
+
+
+def walk(command: click.Command, context: click.Context, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield path
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            nested = command.get_command(context, name)
+            assert nested is not None
+            yield from walk(nested, click.Context(nested, parent=context, info_name=name), (*path, name))
+
+
+def find(path: tuple[str, ...]) -> click.Command:
+    command, context = root, click.Context(root, info_name="pocketcrafter")
+    for name in path:
+        assert isinstance(command, click.Group)
+        nested = command.get_command(context, name)
+        assert nested is not None
+        command, context = nested, click.Context(nested, parent=context, info_name=name)
+    return command
+
+
+PATHS = tuple(walk(root, click.Context(root, info_name="pocketcrafter")))
+COMMANDS = tuple(path for path in PATHS if not isinstance(find(path), click.Group))
+GROUPS = tuple(path for path in PATHS if path not in COMMANDS)
+
+
+def options(path: tuple[str, ...]) -> dict[str, click.Option]:
+    return {p.opts[-1]: p for p in find(path).params if isinstance(p, click.Option)}
+
+
+def kind(option: click.Option) -> str:
+    """What sort of value an option takes."""
+    if option.is_flag:
+        return "flag"
+    numbers = (click.IntRange, click.FloatRange, type(click.INT), type(click.FLOAT))
+    if isinstance(option.type, numbers):
+        return "number"
+    return "path" if isinstance(option.type, click.Path) else "name"
+
+
+def test_there_are_the_commands_that_we_know() -> None:
+    assert {("enhance",), ("build",), ("bench", "quality"), ("train", "critic"), ("device", "farm")} <= set(COMMANDS)
+    assert {(), ("bench",), ("quantize",), ("train",), ("distill",), ("data",), ("device",)} == set(GROUPS)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=" ".join)
+def test_help_is_cheap_quiet_and_has_an_example(path: tuple[str, ...]) -> None:
+    script = (
+        "import sys; from pocketcrafter.runtime.cli import run; code = run(sys.argv[1:]); "
+        f"print([m for m in {HEAVY} if m in sys.modules], file=sys.stderr); sys.exit(code)"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(  # noqa: S603 - our own words
+        [sys.executable, "-c", script, *path, "--help"], capture_output=True, text=True, check=False
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert (done.returncode, done.stderr) == (0, "[]\n")
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime <= MOST_CPU_SECONDS
+    assert f" pocketcrafter {' '.join(path)}" in done.stdout.split("Example")[1]
+
+
+@pytest.mark.parametrize("path", GROUPS, ids=" ".join)
+def test_summaries_are_whole(path: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*path, "--help"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    for command in (other for other in PATHS if other[:-1] == path and other):
+        first = " ".join((find(command).help or "").split("\n\n")[0].split())
+        summary = first.partition(". ")[0].removesuffix(".")
+        assert f"{command[-1]} {summary}" in told
+        assert not summary.endswith("...")
+
+
+def test_the_commands_stand_under_headings(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+    told = capsys.readouterr().out
+    places = [told.index(words) for words in ("Use a bundle:", "  enhance ", "Build one:", "  build ", "Measure it:")]
+    places += [told.index(words) for words in ("  bench ", "Train networks:", "  train ")]
+    assert places == sorted(places)
+    assert "Others:" not in told
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_command_prints_json_and_shows_libraries_on_demand(path: tuple[str, ...]) -> None:
+    assert {"--json", "--verbose"} <= options(path).keys()
+    assert options(path)["--json"].name == "as_json"
+
+
+def test_an_option_takes_one_kind_of_value_wherever_it_stands() -> None:
+    kinds: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for path in COMMANDS:
+        for name, option in options(path).items():
+            kinds[name][kind(option)].append(" ".join(path))
+    assert {name: dict(found) for name, found in kinds.items() if len(found) > 1} == {}
+
+
+def test_an_option_that_is_explained_in_several_ways_has_one_meaning_that_is_written_down() -> None:
+    helps: dict[str, set[str | None]] = defaultdict(set)
+    for path in COMMANDS:
+        for name, option in options(path).items():
+            helps[name].add(option.help)
+    assert {name for name, found in helps.items() if len(found) > 1} - MEANINGS.keys() == set()
+    assert [name for name in MEANINGS if name not in helps] == []
+
+
+def test_what_is_written_is_not_called_otherwise() -> None:
+    """But for photos, whose format goes by the name."""
+    outputs = {path: options(path)["--out"].type for path in COMMANDS if "--out" in options(path)}
+    assert outputs.pop(("enhance",)).name == "path"
+    assert len(outputs) > 8
+    for path, kind_of in outputs.items():
+        assert isinstance(kind_of, OutputFile | OutputFolder), path
+        with pytest.raises(click.BadParameter, match=r"x\.docx"):
+            kind_of.convert("x.docx", None, None)
+        kind_of.convert("x", None, None)
+
+
+def test_every_option_is_explained() -> None:
+    silent = [(path, name) for path in COMMANDS for name, option in options(path).items() if not option.help]
+    assert silent == []
+
+
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [
+        (["enhanse"], "enhance"),
+        (["bench", "qualty"], "quality"),
+        (["enhance", "x.jpg", "--stregth", "1"], "--strength"),
+        (["build", "--target", "coreml:ios81"], "coreml:ios18"),
+        (["critique", "x.jpg", "--prose", "shrt"], "short"),
+        (["quantize", "sensitivity", "restor"], "restore"),
+    ],
+)
+def test_what_is_misspelt_is_guessed(words: list[str], near: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(words) == 2
+    suggested = capsys.readouterr().err.partition("Did you mean")[2]
+    assert f"'{near}'" in suggested
