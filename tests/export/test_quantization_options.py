@@ -11,7 +11,7 @@ from torch import nn
 
 from pocketcrafter.export.lower.lowerings import lower
 from pocketcrafter.export.lower.profiles import profile_of
-from pocketcrafter.export.lower.request import LoweringRequest
+from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest
 from pocketcrafter.export.precisions import scheme_of
 from pocketcrafter.export.recipe import Recipe, load_recipe
 from pocketcrafter.quantize.config import (
@@ -102,20 +102,42 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Linear(128, 128, bias=False), nn.ReLU(), nn.Linear(128, 64, bias=False)).eval()
 
 
-def _lowered(network: nn.Module, precision: Precision, options: QuantizationOptions, out: Path) -> onnx.ModelProto:
+def _lowered(
+    network: nn.Module, target: TargetKind, precision: Precision, options: QuantizationOptions, out: Path
+) -> LoweredArtifact:
     x, y = (TensorSpec(name=name, shape=(1, size), semantics="vector") for name, size in (("x", 128), ("y", 64)))
     spec = ComponentSpec(name=Pocket.RESTORE, role=Role.EDIT, inputs=(x,), outputs=(y,))
     samples = [{"x": np.random.default_rng(i).normal(size=(1, 128)).astype(np.float32)} for i in range(6)]
-    lower(LoweringRequest(network, spec, samples, precision, {ONNX: out}, quantization=options))
-    return onnx.load(out)
+    request = LoweringRequest(network, spec, samples, precision, {target: out}, quantization=options)
+    return lower(request)[target]
 
 
 def test_a_group_size_reaches_the_artifact(network: nn.Module, tmp_path: Path) -> None:
     for size in (32, 128):
         options = QuantizationOptions(group_size=size, rounding=Nearest())
-        made = _lowered(network, Precision.W4, options, tmp_path / f"{size}.onnx")
-        blocks = {a.i for n in made.graph.node for a in n.attribute if a.name == "block_size"}
+        made = _lowered(network, ONNX, Precision.W4, options, tmp_path / f"{size}.onnx")
+        blocks = {a.i for n in onnx.load(made.path).graph.node for a in n.attribute if a.name == "block_size"}
         assert blocks == {size}
+
+
+@pytest.mark.parametrize(
+    ("target", "precision"),
+    [(XNNPACK, Precision.A8W4_DYNAMIC), (_IOS18, Precision.W4), (TargetKind("executorch-coreml"), Precision.W4)],
+)
+def test_larger_groups_make_smaller_artifacts_that_are_proved_as_well(
+    network: nn.Module, target: TargetKind, precision: Precision, tmp_path: Path
+) -> None:
+    if "coreml" in target:
+        pytest.importorskip("coremltools")
+    sizes = []
+    for group_size in (32, 128):
+        out = tmp_path / str(group_size) / f"net{TARGETS[target].suffix}"
+        out.parent.mkdir()
+        made = _lowered(network, target, precision, QuantizationOptions(group_size=group_size), out)
+        assert made.rung2[0].reaches(55), "the artifact computes something else than its simulation"
+        sizes.append(sum(p.stat().st_size for p in out.parent.rglob("*") if p.is_file()))
+    scales = 2 * (128 + 64) * (128 // 32 - 1)
+    assert sizes[0] - sizes[1] > 0.9 * scales
 
 
 def test_a_range_reaches_the_artifact(network: nn.Module, tmp_path: Path) -> None:
@@ -123,8 +145,8 @@ def test_a_range_reaches_the_artifact(network: nn.Module, tmp_path: Path) -> Non
     scales = []
     for method in (MinMax(), Percentile(percent=90)):
         options = QuantizationOptions(range=method)
-        made = _lowered(network, Precision.INT8, options, tmp_path / "int8.onnx")
-        stored = {t.name: onnx.numpy_helper.to_array(t) for t in made.graph.initializer}
+        made = _lowered(network, ONNX, Precision.INT8, options, tmp_path / "int8.onnx")
+        stored = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(made.path).graph.initializer}
         scales.append(max(float(v) for name, v in stored.items() if name.startswith("relu") and "scale" in name))
     assert scales[1] < 0.8 * scales[0]
     assert scheme_of(ONNX, Precision.INT8) == StaticInt8()
