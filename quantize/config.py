@@ -96,6 +96,17 @@ class QuantizationOptions(Config):
         """What is changed, by name."""
         return {name: value for name, value in self if value is not None}
 
+    def __str__(self) -> str:
+        """State what is changed, as in ``group_size 64, rounding gptq (damping 0.02)``; empty where nothing is."""
+        return ", ".join(f"{name} {_stated(value)}" for name, value in self.given.items())
+
+
+def _stated(value: object) -> str:
+    if not isinstance(value, Config):
+        return f"{value}"
+    method, *parameters = (f"{item}" if name == "method" else f"{name} {item}" for name, item in value)
+    return f"{method} ({', '.join(parameters)})" if parameters else method
+
 
 DEFAULTS: Final = QuantizationOptions()
 

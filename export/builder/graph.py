@@ -174,9 +174,13 @@ def _lowering(
             recipe, component, (profile.compiled_from,), wanted, options, inputs, to_compile=True
         )
     what = f"lower {component} for {', '.join(targets)}"
+    if not same:
+        # Names tell stages apart: targets may be compiled from sources of one precision that differ in their options.
+        changed = f" with {options}" if options.given else ""
+        what = f"{what} in {precision}{changed}{', to be compiled' if to_compile else ''}"
     seconds = profile.lower_seconds * (1 + _SHARE_OF_COMPILER * (len(targets) - 1))
     return Stage(
-        name=what if same else f"{what} in {precision}{', to be compiled' if to_compile else ''}",
+        name=what,
         run=f"{_STEPS}.lower:run",
         inputs={**inputs, **compiled},
         settings=LowerSettings(

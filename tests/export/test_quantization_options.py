@@ -9,6 +9,8 @@ import torch
 import yaml
 from torch import nn
 
+from pocketcrafter.export.builder.graph import bundle_stage
+from pocketcrafter.export.builder.runner import in_order
 from pocketcrafter.export.lower.lowerings import lower
 from pocketcrafter.export.lower.profiles import profile_of
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest
@@ -57,6 +59,22 @@ def test_a_family_of_targets_has_one_entry(tmp_path: Path) -> None:
     assert len(contexts) > 1
     assert {made.options(target).range for target in contexts} == {made.options(contexts[0]).range}
     assert made.options(contexts[0]).given
+
+
+def test_targets_with_other_ranges_are_compiled_from_other_sources(tmp_path: Path) -> None:
+    """Guards a silent trap: stages of one name are one stage, and the second target got the first one's source."""
+    contexts = [TargetKind(f"qnn-context:{soc}") for soc in ("sm8650", "sm8750", "sm8850")]
+    keys = {
+        "precision": {"qnn-context:*": "int8"},
+        "quantization": {"qnn-context:*": {"range": {"method": "mse"}}, "qnn-context:sm8650": {}},
+    }
+    recipe = _recipe(tmp_path, "tone", **keys)
+    stages = in_order(bundle_stage(recipe, tmp_path / "r.yaml", tuple(contexts)))
+    sources = [s for s in stages if s.name.startswith("lower tone for onnx in int8")]
+    assert {s.name for s in sources} == {
+        "lower tone for onnx in int8, to be compiled",
+        "lower tone for onnx in int8 with range mse, to be compiled",
+    }
 
 
 @pytest.mark.parametrize(
