@@ -48,8 +48,8 @@ class OutputFolder(click.Path):
         """See :meth:`click.ParamType.convert`."""
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if path.suffix.lower() not in self._suffixes and _SUFFIX.fullmatch(path.suffix) and not path.is_dir():
-            known = f" or of {' or '.join(self._suffixes)}" if self._suffixes else ""
-            self.fail(f"{path} is called like a file; name a folder{known}, or make it first.", param, ctx)
+            allowed = f" without a suffix, or with {' or '.join(self._suffixes)}" if self._suffixes else ""
+            self.fail(f"{path} is called like a file; name a folder{allowed}, or make it first.", param, ctx)
         return path
 
 
