@@ -3,8 +3,6 @@
 from enum import StrEnum
 from typing import Final
 
-from pocketcrafter.runtime.pocket import Pocket
-
 
 class FrameKind(StrEnum):
     """What was done to a frame; a kind's place seeds its frames, so that new ones come last."""
@@ -81,7 +79,7 @@ STEPS_KINDS: Final = (FrameKind.NOISE, FrameKind.JPEG, FrameKind.DEFOCUS, FrameK
 
 AS_IT_IS: Final = "input"
 """What the tile itself is called beside the networks; it takes no steps."""
-PICTURES: Final = (Pocket.CRITIC, Pocket.TONE, Pocket.RESTORE)
-"""What a picture goes through."""
-TRIED: Final = (*PICTURES, Pocket.DECODER)
+PICTURES: Final = ("critic", "tone", "restore")
+"""Networks of the pocket family that a picture goes through."""
+TRIED: Final = (*PICTURES, "decoder")
 """Components that can be tried; nothing is built of the composition network but float."""

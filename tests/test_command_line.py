@@ -9,9 +9,13 @@ from collections.abc import Iterator
 import click
 import pytest
 
+from pocketcrafter.benchmarks.names import PICTURES, TRIED
+from pocketcrafter.export.distill.qat import QAT_TASKS
+from pocketcrafter.export.names import QAT_COMPONENTS
 from pocketcrafter.runtime.cli import run
 from pocketcrafter.runtime.cli.group import root
 from pocketcrafter.runtime.cli.options import OutputFile, OutputFolder
+from pocketcrafter.runtime.pocket import Pocket
 
 HEAVY = ("torch", "torchao", "onnx", "onnxruntime", "executorch", "coremltools", "transformers", "diffusers", "cv2")
 HEAVY += ("skimage", "scipy", "PIL", "matplotlib", "jinja2", "tokenizers", "safetensors", "yaml")
@@ -150,6 +154,12 @@ def test_an_option_that_is_explained_in_several_ways_has_one_meaning_that_is_wri
             helps[name].add(option.help)
     assert {name for name, found in helps.items() if len(found) > 1} - MEANINGS.keys() == set()
     assert [name for name in MEANINGS if name not in helps] == []
+
+
+def test_names_that_help_offers_are_those_of_the_networks() -> None:
+    assert set(TRIED) == set(Pocket) - {Pocket.COMPOSITION}
+    assert set(PICTURES) == set(TRIED) - {Pocket.DECODER}
+    assert set(QAT_COMPONENTS) == set(QAT_TASKS)
 
 
 def test_what_is_written_is_not_called_otherwise() -> None:

@@ -25,7 +25,7 @@ _BITS: dict[str, Any] = {
     "callback": lambda _context, _option, bits: bits and int(bits),
 }
 
-_component = click.argument("component", type=click.Choice([c.value for c in TRIED]))
+_component = click.argument("component", type=click.Choice(TRIED))
 _weights = click.option("--weights", type=_FOLDER, default=WEIGHTS, help="Folder of weights  [default: the shipped].")
 _photos = click.option(
     "--most-photos", "photos", type=click.IntRange(1), default=4, show_default=True, help="First photos of the split."

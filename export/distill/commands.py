@@ -7,6 +7,7 @@ from typing import Final
 import click
 from tqdm import tqdm
 
+from pocketcrafter.export.names import QAT_COMPONENTS
 from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.export.train.options import (
     CRITIC_BATCH,
@@ -19,7 +20,6 @@ from pocketcrafter.export.train.options import (
 )
 from pocketcrafter.runtime.cli.options import OutputFile, json_option
 from pocketcrafter.runtime.errors import ConfigError, GateError
-from pocketcrafter.runtime.pocket import Pocket
 
 _file = click.Path(dir_okay=False, path_type=Path)
 _SEED: Final = 20
@@ -52,6 +52,7 @@ def critic(options: TrainOptions, *, teacher: Path, student: Path | None, keep_t
     from pocketcrafter.export.train.critic import CriticTask
     from pocketcrafter.export.train.tone import judge_store
     from pocketcrafter.runtime.bundle.integrity import sha256_of
+    from pocketcrafter.runtime.pocket import Pocket
 
     if keep_tokens and student is None:
         raise ConfigError("--keep-tokens: there are no tokens to keep; name the critic that has them with --start.")
@@ -110,6 +111,7 @@ def artist(
     from pocketcrafter.export.models.restore import Restore, RestoreConfig
     from pocketcrafter.export.train.restore import Patches
     from pocketcrafter.runtime.bundle.integrity import sha256_of
+    from pocketcrafter.runtime.pocket import Pocket
 
     settings, device = options.fit_settings(steps=2000, batch=16), options.torch_device()
     settings = settings.model_copy(update={"learning_rate": 7e-4})
@@ -129,7 +131,7 @@ def artist(
 
 
 @click.command(epilog="Example: pocketcrafter distill qat decoder --bits 4 --data data --steps 300 --threads 1")
-@click.argument("component", type=click.Choice([c.value for c in (Pocket.TONE, Pocket.RESTORE, Pocket.DECODER)]))
+@click.argument("component", type=click.Choice(QAT_COMPONENTS))
 @click.option("--bits", type=click.Choice(["2", "4", "8"]), default="4", show_default=True, help="Of the decoder.")
 @click.option("--recipe", type=_file, help="Give each of the decoder's layers the bits that it has in this recipe.")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), default=2e-4, show_default=True, help="Learning.")
@@ -144,6 +146,7 @@ def qat(options: TrainOptions, *, component: str, bits: str, recipe: Path | None
     from pocketcrafter.export.distill.qat import QAT_TASKS, weight_scheme, weights_facts
     from pocketcrafter.quantize.config import WeightOnly
     from pocketcrafter.runtime.bundle.integrity import sha256_of
+    from pocketcrafter.runtime.pocket import Pocket
 
     settings = options.fit_settings(steps=300, batch=8).model_copy(update={"learning_rate": rate})
     name = component
@@ -190,7 +193,7 @@ def equalize(*, weights: Path, out: Path, samples: int, as_json: bool) -> None:
     from pocketcrafter.export.shipped import CALIBRATION_PHOTOS
     from pocketcrafter.quantize.algorithms.equalization import equalized
     from pocketcrafter.runtime.fidelity import sqnr_db
-    from pocketcrafter.runtime.pocket import POCKET_SPECS
+    from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
 
     network = restore_network(weights)
     spec = POCKET_SPECS[Pocket.RESTORE]
