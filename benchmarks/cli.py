@@ -17,7 +17,7 @@ class _Measurements(LazyGroup):
         "quantization": "pocketcrafter.benchmarks.quantization.bars_commands:quantization",
         "quantization-outside": "pocketcrafter.benchmarks.quantization.bars_commands:outside",
         "quantization-memory": "pocketcrafter.benchmarks.quantization.bars_commands:memory",
-        "outside": "pocketcrafter.benchmarks.outside.command:outside",
+        "foreign": "pocketcrafter.benchmarks.foreign.command:foreign",
         "learning-curve": "pocketcrafter.benchmarks.learning.command:learning_curve",
         "prose": "pocketcrafter.benchmarks.prose.command:prose",
         "composition": "pocketcrafter.benchmarks.composition.command:composition",

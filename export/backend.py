@@ -4,11 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from onnx import ModelProto
 from torch import Tensor, nn
 
-from pocketcrafter.export.families import student_network
+from pocketcrafter.export.families.family import Part
+from pocketcrafter.export.families.registry import student_network, student_part
 from pocketcrafter.export.shipped import WEIGHTS, not_installed
 from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.backends.base import Session
+from pocketcrafter.runtime.backends.ort_sessions import open_session
 from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError
@@ -38,17 +42,32 @@ class TorchBackend:
 
     def open(self, artifact: Path, spec: ComponentSpec, threads: int) -> "TorchSession":
         """Load weights of the pocket family; ``threads`` holds for the whole process, as torch has it."""
-        return self.student(POCKET, artifact, spec, threads)
+        torch.set_num_threads(threads)
+        return TorchSession(student_network(POCKET, spec.name, artifact), spec)
 
     def student(
         self, family: str, weights: Path, spec: ComponentSpec, threads: int, function: str | None = None
-    ) -> "TorchSession":
-        """See :class:`pocketcrafter.runtime.backends.registry.WeightsBackend`; a further function is a method."""
+    ) -> Session:
+        """See :class:`pocketcrafter.runtime.backends.registry.WeightsBackend`."""
         torch.set_num_threads(threads)
-        model = student_network(family, spec.name, weights)
-        if function is not None and not callable(getattr(model, function, None)):
-            raise BackendError(f"{weights}: the network of `{spec.name}` has no function `{function}`.")
-        return TorchSession(model, spec.of(function), function)
+        part = student_part(family, spec.name, weights)
+        return full_precision_session(Part(part.network, spec), function)
+
+
+def full_precision_session(part: Part, function: str | None = None) -> Session:
+    """Return what runs a component's network as it is: in eager torch, or in ONNX Runtime where it comes as a graph.
+
+    Raises
+    ------
+    BackendError
+        If it has no such function.
+    """
+    spec = part.spec.of(function)
+    if isinstance(part.network, ModelProto):
+        return _GraphSession(part.network, spec)
+    if function is not None and not callable(getattr(part.network, function, None)):
+        raise BackendError(f"The network of `{spec.name}` has no function `{function}`.")
+    return TorchSession(part.network, spec, function)
 
 
 class TorchSession:
@@ -65,3 +84,14 @@ class TorchSession:
             said = self._call(*(torch.from_numpy(array) for array in arrays.values()))
         outputs = (said,) if isinstance(said, Tensor) else said
         return named_outputs([o.numpy() for o in outputs], self.spec)
+
+
+class _GraphSession:
+    """One component in ONNX Runtime, in full precision."""
+
+    def __init__(self, graph: ModelProto, spec: ComponentSpec) -> None:
+        self._session, self._spec = open_session(graph.SerializeToString()), spec
+
+    def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+        names = [output.name for output in self._spec.outputs]
+        return named_outputs(self._session.run(names, checked_inputs(inputs, self._spec)), self._spec)

@@ -8,7 +8,8 @@ from typing import Any, Final, Self
 
 from pydantic import Field, model_validator
 
-from pocketcrafter.export.families import build_of
+from pocketcrafter.export.families.family import referenced
+from pocketcrafter.export.families.registry import family_of
 from pocketcrafter.export.ladder import ArtifactGates
 from pocketcrafter.export.precisions import refusal, scheme_of
 from pocketcrafter.export.shipped import DEFAULT_RECIPE, not_installed
@@ -26,6 +27,7 @@ from pocketcrafter.runtime.validation import check
 _PACKAGE: Final = Path(__file__).parent
 _EXTENDS: Final = "extends"
 _MOST_EXTENDED: Final = 4
+_FAMILY_KEY: Final = "family"
 _BY_TARGET: Final = ("precision", "quantization")
 """Keys of a component whose own keys are targets or families of them."""
 _FAMILY: Final = ":*"
@@ -37,8 +39,7 @@ WEIGHT_ONLY: Final = frozenset({Precision.W8, Precision.W4, Precision.A8W4_DYNAM
 class ComponentRecipe(Config):
     """How one component is made."""
 
-    weights: str = Field(description="Full-precision weights (safetensors).")
-    tokenizer: str | None = Field(None, description="The decoder's vocabulary, in the `tokenizers` format.")
+    weights: str = Field(description="Full-precision weights (safetensors), or the folder of a checkpoint.")
     card: str | None = Field(None, description="Model card, copied into the bundle's reports.")
     license: str = Field("Apache-2.0", description="SPDX expression of the weights.")
     precision: Mapping[TargetKind, Precision] = Field(
@@ -103,10 +104,13 @@ class LicenseText(Config):
 
 
 class Recipe(Config):
-    """A whole bundle; paths are relative to the recipe's folder, or else to what the package ships."""
+    """A whole bundle; paths are relative to the recipe's folder, or else to what the package ships.
+
+    What every family's recipes have; a family may add keys of its own.
+    """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
-    family: FamilyName = POCKET
+    family: FamilyName = Field(POCKET, description="What kind of pair it is, and so what its components are.")
     targets: tuple[TargetKind, ...] = Field(min_length=1)
     components: Mapping[ComponentName, ComponentRecipe] = Field(min_length=1)
     calibration: Calibration = Calibration()
@@ -124,12 +128,6 @@ class Recipe(Config):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        try:
-            build = build_of(self.family)
-        except ConfigError as error:
-            raise ValueError(f"family: {error}") from error
-        if faults := list(build.faults(self)):
-            raise ValueError("; ".join(faults))
         for component, made in self.components.items():
             if absent := [t for t in self.targets if t not in made.precision]:
                 raise ValueError(f"components.{component}.precision says nothing about {', '.join(absent)}")
@@ -150,7 +148,7 @@ class Recipe(Config):
     @property
     def setting_files(self) -> dict[str, str]:
         """The JSON files of its settings in the manifest, by name: the family's own, or those named here."""
-        return {**build_of(self.family).settings, **self.settings}
+        return {**family_of(self.family).settings, **self.settings}
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -159,12 +157,24 @@ def load_recipe(path: Path) -> Recipe:
     A recipe with ``extends: other.yaml`` is that other one, a shipped recipe or one in the same folder, with its own
     keys in place of the other's: mappings are merged key by key, anything else is replaced.
 
+    Returns
+    -------
+    Recipe
+        Of the class that its family has for recipes.
+
     Raises
     ------
     ConfigError
         If it cannot be read or is not valid; an unknown key is told with the nearest valid one.
     """
-    return check(Recipe, _read(path), f"{path}: not a valid recipe")
+    raw = _read(path)
+    named = raw.get(_FAMILY_KEY, POCKET) if isinstance(raw, dict) else POCKET
+    try:
+        family = family_of(str(named))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: not a valid recipe: {_FAMILY_KEY}: {error}") from error
+    kind: type[Recipe] = referenced(family.recipe)
+    return check(kind, raw, f"{path}: not a valid recipe")
 
 
 def _read(path: Path, extended: int = 0) -> Any:  # noqa: ANN401 - whatever the file holds

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from pocketcrafter.benchmarks.parity.sources import student_weights
 from pocketcrafter.benchmarks.quality.tables import NOT_MEASURED, markdown
-from pocketcrafter.export.families import student_network
+from pocketcrafter.export.families.registry import student_network
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.components import Role
 from pocketcrafter.runtime.config import Config

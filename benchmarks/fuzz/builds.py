@@ -6,7 +6,7 @@ from typing import Final
 
 from pocketcrafter.benchmarks.fuzz.target import Target, hold, on_disk
 from pocketcrafter.benchmarks.names import Format
-from pocketcrafter.export.outside.checkpoint import read_header
+from pocketcrafter.export.families.networks.checkpoint import read_header
 from pocketcrafter.export.recipe import load_recipe
 
 _RECIPE: Final = b"""name: small

@@ -14,7 +14,7 @@ from pocketcrafter.benchmarks.latency.engines import EngineName, OpenVino
 from pocketcrafter.benchmarks.names import CompetitorName
 from pocketcrafter.export import calibration
 from pocketcrafter.export.backend import TorchBackend
-from pocketcrafter.export.families import student_network
+from pocketcrafter.export.families.registry import student_network
 from pocketcrafter.export.lower.measure import as_tensors
 from pocketcrafter.export.lower.onnx.lowering import export_onnx
 from pocketcrafter.export.lower.programs import frozen

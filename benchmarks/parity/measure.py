@@ -10,7 +10,7 @@ from pocketcrafter.benchmarks.parity.results import NetworkParity, ParityReport,
 from pocketcrafter.benchmarks.parity.rungs import network_parity
 from pocketcrafter.benchmarks.parity.sources import NetworkSource, student_weights
 from pocketcrafter.benchmarks.parity.studio import compare_with_studio
-from pocketcrafter.export.families import BUILDS
+from pocketcrafter.export.families.registry import FAMILIES as BUILDABLE
 from pocketcrafter.runtime.backends.registry import why_unusable
 from pocketcrafter.runtime.bundle.gates import Gate
 from pocketcrafter.runtime.bundle.reader import Bundle
@@ -62,7 +62,8 @@ def climb(
     manifest = bundle.manifest
     chosen = bundle.chosen_targets(targets)
     student: dict[str, Path] = {}
-    if manifest.family in BUILDS:
+    # A pair is held against full precision; networks alone only where their checkpoint is named.
+    if _has_pipeline(manifest.family) or (weights is not None and manifest.family in BUILDABLE):
         student = {e.spec.name: student_weights(bundle, e, weights) for e in manifest.components}
     reference = NetworkSource(bundle, threads, weights=student)
     networks: list[NetworkParity] = []
@@ -103,12 +104,16 @@ def _target(
 
 def _why_not_whole(bundle: Bundle, photos: Sequence[Path], target: str) -> str | None:
     manifest = bundle.manifest
-    family = FAMILIES.get(manifest.family)
-    if family is None or family.pipeline is None or manifest.family not in BUILDS:
+    if not _has_pipeline(manifest.family):
         return f"the family {manifest.family} has no full-precision pipeline that makes pictures of photos"
     if not photos:
         return "no photos were given"
     return why_unusable(manifest.targets[target].backend)
+
+
+def _has_pipeline(family: str) -> bool:
+    known = FAMILIES.get(family)
+    return known is not None and known.pipeline is not None and family in BUILDABLE
 
 
 def _not_run(gates: tuple[Gate, ...], reason: str) -> Rung:

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pocketcrafter.export.backend import TorchBackend
+from pocketcrafter.export.content import content_hash
+from pocketcrafter.export.families.family import network_source
+from pocketcrafter.export.families.registry import family_of
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
-from pocketcrafter.runtime.bundle.integrity import sha256_of
 from pocketcrafter.runtime.bundle.manifest import ComponentEntry
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.errors import BackendError
@@ -32,8 +34,9 @@ def student_weights(bundle: Bundle, entry: ComponentEntry, folder: Path | None) 
     """
     name = Path(entry.source.weights).name
     beside = folder / name if folder else None
-    weights = beside if beside and beside.is_file() else TorchBackend().weights(name)
-    if sha256_of(weights) != entry.source.sha256:
+    weights = beside if beside and beside.exists() else TorchBackend().weights(name)
+    read = network_source(family_of(bundle.manifest.family).networks).content(weights)
+    if content_hash(read) != entry.source.sha256:
         raise BackendError(
             f"{weights}: not the weights that `{entry.spec.name}` in {bundle.path} was built from. Name the "
             "folder that has them with --weights, or build the bundle again: pocketcrafter build"

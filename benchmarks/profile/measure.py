@@ -16,7 +16,7 @@ from pocketcrafter.benchmarks.profile.ort_engine import profile_onnx
 from pocketcrafter.benchmarks.profile.peak import measure_peaks
 from pocketcrafter.benchmarks.profile.qnn_engine import profile_qnn
 from pocketcrafter.benchmarks.profile.results import NetworkProfile, ProfileReport
-from pocketcrafter.export.families import student_network
+from pocketcrafter.export.families.registry import student_network
 from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.backends.registry import why_unusable

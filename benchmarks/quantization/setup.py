@@ -16,10 +16,10 @@ from pocketcrafter.benchmarks.quantization.sessions import Networks, full_precis
 from pocketcrafter.benchmarks.quantization.trials import PictureTrial, Trial, WordsTrial
 from pocketcrafter.benchmarks.quantization.words import WordsSubject, traced
 from pocketcrafter.export.backend import TorchBackend
-from pocketcrafter.export.builder.steps.examples import photos_in
 from pocketcrafter.export.calibration import Sample, samples
 from pocketcrafter.export.data.manifest import Split
 from pocketcrafter.export.data.sources import NOISE_FILE
+from pocketcrafter.export.families.pocket.networks import photos_in
 from pocketcrafter.export.lower.measure import as_tensors, hold_back
 from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.export.models import decoder_network, load_component

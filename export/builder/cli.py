@@ -2,23 +2,41 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from pocketcrafter.export.shipped import DEFAULT_RECIPE
+from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.cli.options import OutputFolder, json_option
 from pocketcrafter.runtime.targets import TARGETS, TargetKind
+from pocketcrafter.runtime.validation import nearest
 
 if TYPE_CHECKING:
     from pocketcrafter.export.builder.stage import Stage
     from pocketcrafter.export.builder.store import Store
-    from pocketcrafter.export.recipe import Gates
 
 _BUNDLE: Final = Path("build/default.pcbundle")
+
+
+def _read_precisions(
+    ctx: click.Context, param: click.Parameter, values: Sequence[str]
+) -> Mapping[str, Precision] | Precision | None:
+    """Read one ``PRECISION``, or ``COMPONENT=PRECISION`` pairs."""
+    found: dict[str, Precision] = {}
+    for value in values:
+        name, _, precision = value.rpartition("=")
+        if precision not in set(Precision):
+            raise click.BadParameter(nearest(precision, list(Precision), f"{value!r}: precisions"), ctx, param)
+        if name in found:
+            raise click.BadParameter(f"{value!r}: given twice.", ctx, param)
+        found[name] = Precision(precision)
+    if "" in found and len(found) > 1:
+        raise click.BadParameter("give one precision for all components, or one for each that is named.", ctx, param)
+    return found.get("") or found or None
 
 
 @click.command("build")
@@ -40,7 +58,7 @@ _BUNDLE: Final = Path("build/default.pcbundle")
 @click.option(
     "--out",
     type=OutputFolder(".pcbundle"),
-    help=f"The bundle's directory; default: {_BUNDLE}, or build/NAME for a FOLDER of that name.",
+    help=f"The bundle's directory; default: {_BUNDLE}, or build/NAME.pcbundle for a FOLDER of that name.",
 )
 @click.option(
     "--stages",
@@ -56,6 +74,20 @@ _BUNDLE: Final = Path("build/default.pcbundle")
     type=click.IntRange(256),
     help="MiB for all stages together; most of what is free when not given.",
 )
+@click.option(
+    "--precision",
+    "precisions",
+    metavar="[COMPONENT=]PRECISION",
+    multiple=True,
+    callback=_read_precisions,
+    help="For a FOLDER: precision of all its components, or of one component or role; may be given again. "
+    "Without: floating point.",
+)
+@click.option(
+    "--save-recipe",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="For a FOLDER: write its recipe to this file too, for --recipe; with --dry-run nothing but it.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be done and what it would take; do nothing.")
 @json_option
 def build_command(
@@ -66,6 +98,8 @@ def build_command(
     stages: Path,
     jobs: int | None,
     ram_mib: int | None,
+    precisions: Mapping[str, Precision] | Precision | None,
+    save_recipe: Path | None,
     *,
     all_targets: bool,
     dry_run: bool,
@@ -75,8 +109,8 @@ def build_command(
 
     What was built before and has not changed is taken as it is; an interrupted build goes on where it stopped.
     A FOLDER is a checkpoint in Hugging Face's layout with safetensors (UNet2DConditionModel, AutoencoderTiny,
-    AutoencoderKL; SmolVLM, Idefics3, Qwen2.5-VL; VisionEncoderDecoder, for onnx): its parts are lowered in floating
-    point, held to the recipe's gates, and written beside their ladder.
+    AutoencoderKL; SmolVLM, Idefics3, Qwen2.5-VL; VisionEncoderDecoder, for onnx): its recipe is inferred, --dry-run
+    shows it, and its networks are built into a bundle of their own.
     Exit code 0: built. 1: a gate was missed, and nothing was written. 2: bad input, or something is missing.
 
     \b
@@ -86,6 +120,7 @@ def build_command(
       pocketcrafter build --target qnn-context:sm8750 --out build/sm8750.pcbundle
       pocketcrafter build --all-targets --out build/all.pcbundle
       pocketcrafter build checkpoints/taesd --target onnx --target coreml:ios18
+      pocketcrafter build checkpoints/smolvlm --precision vision=int8 --precision language=w4 --dry-run
     """
     from pocketcrafter.export.builder.graph import bundle_stage
     from pocketcrafter.export.builder.install import check_free, install
@@ -93,6 +128,7 @@ def build_command(
     from pocketcrafter.export.builder.runner import Budget, in_order, missing_stages, run
     from pocketcrafter.export.builder.steps.names import BUNDLE
     from pocketcrafter.export.builder.store import Store
+    from pocketcrafter.export.families.networks.plan import infer_recipe, recipe_text, write_recipe
     from pocketcrafter.export.recipe import load_recipe
     from pocketcrafter.runtime.capabilities import with_sdk
     from pocketcrafter.runtime.lock import only_writer
@@ -100,24 +136,30 @@ def build_command(
     check_packages()
     if all_targets and targets:
         raise click.UsageError("--all-targets and --target exclude each other.")
-    loaded = load_recipe(recipe)
-    chosen = with_sdk(loaded.buildable) if all_targets else tuple(TargetKind(t) for t in dict.fromkeys(targets))
-    if folder is not None:
-        if dry_run:
-            raise click.UsageError("--dry-run plans the stages of a recipe; a FOLDER has none.")
-        _build_folder(
-            folder, chosen or loaded.targets, out or Path("build") / folder.name, loaded.gates, as_json=as_json
-        )
-        return
-    out = out or _BUNDLE
+    asked = tuple(TargetKind(t) for t in dict.fromkeys(targets))
+    if folder is None:
+        if precisions is not None or save_recipe is not None:
+            raise click.UsageError("--precision and --save-recipe are for a FOLDER; a recipe names its precisions.")
+        loaded, where = load_recipe(recipe), recipe
+        chosen = with_sdk(loaded.buildable) if all_targets else asked
+    else:
+        base = load_recipe(recipe)
+        wanted = with_sdk(tuple(TARGETS)) if all_targets else asked or base.targets
+        loaded, where, chosen = infer_recipe(folder, wanted, precisions, base.gates), folder, ()
+    out = out or (_BUNDLE if folder is None else _BUNDLE.with_name(f"{loaded.name}.pcbundle"))
+    if save_recipe is not None:
+        write_recipe(loaded, save_recipe)
     check_free(out)
-    last = bundle_stage(loaded, recipe, chosen)
+    last = bundle_stage(loaded, where, chosen)
     check_targets(chosen or loaded.targets)
     store = Store(stages)
     needed = missing_stages(last, store)
     if dry_run:
         plan = _plan(last, needed, store)
-        click.echo(json.dumps(plan, indent=1) if as_json else _plan_text(plan, out))
+        inferred = {"recipe": loaded.model_dump(mode="json", exclude_defaults=True), "stages": plan}
+        text = "" if folder is None else f"{recipe_text(loaded)}\n"
+        shown = plan if folder is None else inferred
+        click.echo(json.dumps(shown, indent=1) if as_json else f"{text}{_plan_text(plan, out)}")
         return
     check_room([store.estimate(stage) for stage in needed], stages)
     machine = Budget.of_machine()
@@ -136,20 +178,6 @@ def build_command(
         "costs": [_cost(stage, store) for stage in in_order(last)],
     }
     text = f"{out}: {len(needed)} stages run in {seconds:.0f} s" if needed or written else f"{out}: up to date"
-    click.echo(json.dumps(result, indent=1) if as_json else text)
-
-
-def _build_folder(folder: Path, targets: Sequence[TargetKind], out: Path, gates: "Gates", *, as_json: bool) -> None:
-    from pocketcrafter.export.builder.outside import LADDER, build_outside
-    from pocketcrafter.export.builder.preflight import check_targets
-
-    check_targets(targets)
-    started = time.monotonic()
-    with Bars() as bars:
-        rungs = build_outside(folder, targets, out, gates, bars.update)
-    seconds = round(time.monotonic() - started, 1)
-    result = {"out": str(out), "rungs": [rung.model_dump(mode="json") for rung in rungs], "seconds": seconds}
-    text = f"{out}: {len(rungs)} artifacts in {seconds:.0f} s; {LADDER} tells how each was verified"
     click.echo(json.dumps(result, indent=1) if as_json else text)
 
 

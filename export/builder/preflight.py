@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from pocketcrafter.export.builder.provenance import modules_in
 from pocketcrafter.export.builder.stage import Estimate
-from pocketcrafter.export.families import build_of, load_network
+from pocketcrafter.export.families.family import Family, Plan, modules_of, network_source
 from pocketcrafter.export.recipe import Recipe
 from pocketcrafter.runtime.capabilities import extra_state, why_not_buildable
 from pocketcrafter.runtime.config import parse_json
@@ -50,15 +49,15 @@ def check_targets(targets: Sequence[TargetKind]) -> None:
         raise PreflightError("\n".join(["These targets cannot be built here:", *short]))
 
 
-def check_named_modules(recipe: Recipe, recipe_path: Path, weights: Mapping[str, Path]) -> None:
+def check_named_modules(recipe: Recipe, recipe_path: Path, plan: Plan, family: Family) -> None:
     """Look for the modules that a recipe names, before hours are spent on what it says of the others.
 
     Parameters
     ----------
     recipe, recipe_path
         The recipe and where it lies.
-    weights
-        Each component's weights file.
+    plan, family
+        What it comes to, and how its family's networks are loaded.
 
     Raises
     ------
@@ -68,12 +67,12 @@ def check_named_modules(recipe: Recipe, recipe_path: Path, weights: Mapping[str,
     for component, made in recipe.components.items():
         named = {"keep_fp32": made.keep_fp32, "weight_bits": tuple(made.weight_bits)}
         wanted = {name for names in named.values() for name in names}
-        known = modules_in(weights[component]) if wanted else set()
-        if wanted <= known:
+        planned = plan.components[component]
+        if not wanted or wanted <= planned.modules():
             continue
-        # Modules without parameters are in no file of weights; loading one takes seconds.
-        network = load_network(build_of(recipe.family).load, component, weights[component])
-        known = {name for name, _ in network.named_modules()} - {""}
+        # Modules without parameters are in no file of weights; loading them takes seconds.
+        files = {name: found if isinstance(found, Path) else found.folder for name, found in planned.network.items()}
+        known = modules_of(network_source(family.networks).load(component, files).network)
         for key, names in named.items():
             for name in names:
                 if name not in known:

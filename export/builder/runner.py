@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, Self, cast
 
 from pocketcrafter.export.builder.child import Child, Ended, warm_up
-from pocketcrafter.export.builder.stage import Stage
+from pocketcrafter.export.builder.stage import Input, Stage
 from pocketcrafter.export.builder.store import Store
 from pocketcrafter.runtime.errors import GateError
 from pocketcrafter.runtime.lock import only_writer
@@ -108,7 +108,7 @@ def run(
 def _imports(stages: Sequence[Stage]) -> list[str]:
     """Return the modules that stages run in, and those of their tools that they import late."""
     tools = {tool for stage in stages for tool in stage.tools}
-    runs = {stage.run.partition(":")[0] for stage in stages}
+    runs = {name.partition(":")[0] for stage in stages for name in (stage.run, *stage.modules)}
     return [*sorted(runs), *(module for tool, module in _LATE.items() if tool in tools)]
 
 
@@ -183,10 +183,16 @@ class _Crew:
             if fits and ready:
                 self._waiting.remove(stage)
                 scratch = self._store.scratch(stage)
-                inputs = {n: self._results[i.name] if isinstance(i, Stage) else i for n, i in stage.inputs.items()}
+                inputs = {name: self._place(source) for name, source in stage.inputs.items()}
                 child = Child(stage.run, inputs, stage.settings, scratch, self._store.log(stage))
                 self._at_work[child.connection] = _Running(stage, child, scratch, needs, time.monotonic())
                 self._tell(stage.name)
+
+    def _place(self, source: Input) -> Path:
+        """Return where an input lies."""
+        if isinstance(source, Stage):
+            return self._results[source.name]
+        return source if isinstance(source, Path) else source.folder
 
     def _hear(self, running: _Running) -> None:
         """Take what a stage's process has to say."""

@@ -18,6 +18,7 @@ class ExamplesSettings(Config):
     """How a component's calibration samples and goldens are drawn."""
 
     component: ComponentName
+    networks: str = Field(description="The family's `NetworkSource`, as ``module:object``.")
     samples: int
     seed: int
     goldens: int
@@ -26,10 +27,10 @@ class ExamplesSettings(Config):
 class CalibrationRecord(Config):
     """What a component was calibrated with."""
 
-    photos: Mapping[str, str] = Field(description="SHA-256 of each photo, by its file name.")
-    seed: int = Field(description="What the samples' faults were drawn from.")
+    photos: Mapping[str, str] = Field(description="SHA-256 of each photo, by its file name; none for random inputs.")
+    seed: int = Field(description="What the samples were drawn from.")
     samples: int
-    strata: Mapping[str, int] = Field(description="How many samples have each fault, by its sign and strength.")
+    strata: Mapping[str, int] = Field(description="How many samples are of each kind that the family tells apart.")
     sha256: str = Field(description="Of the samples themselves, as they were fed to the network.")
 
 
@@ -37,7 +38,8 @@ class LowerSettings(Config):
     """What one component is lowered to."""
 
     component: ComponentName
-    load: str = Field(description="``module:function`` that makes the network of the component's name and its weights.")
+    networks: str = Field(description="The family's `NetworkSource`, as ``module:object``.")
+    decompose: bool = Field(False, description="Whether the network is written in plain operators first.")
     targets: tuple[TargetKind, ...] = Field(min_length=1, description="More than one where most of the work is shared.")
     precision: Precision
     keep_fp32: tuple[str, ...]
@@ -56,6 +58,7 @@ class ProveSettings(Config):
     precision: Precision
     gates: ArtifactGates
     ladder: Mapping[RungNumber, tuple[Gate, ...]] = Field({}, description="Of the rungs that are not run here.")
+    not_run: Mapping[RungNumber, str] = Field(description="Why the rungs 0 and 3 are not run here.")
     pictures: tuple[str, ...]
     goldens: int
 
@@ -63,7 +66,8 @@ class ProveSettings(Config):
 class ComponentFacts(Config):
     """What the manifest says of a component beside its artifacts."""
 
-    weights: str
+    weights: str = Field(description="Name of the file or folder.")
+    sha256: str
     license: str
 
 
@@ -81,7 +85,7 @@ class BundleSettings(Config):
     name: str
     family: FamilyName
     settings: tuple[str, ...] = Field((), description="Settings of the family; each is an input, a file of JSON.")
-    files: tuple[str, ...] = Field((), description="Further files by their place in the bundle; each is an input.")
+    files: tuple[str, ...] = Field((), description="Further files, by their path in the bundle; each is an input.")
     targets: tuple[TargetKind, ...]
     components: Mapping[str, ComponentFacts]
     goldens: int

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, Union
 
 from pocketcrafter.export.builder.sources import source_hash
-from pocketcrafter.runtime.bundle.integrity import sha256_of
+from pocketcrafter.export.content import FolderFiles, content_hash
 from pocketcrafter.runtime.config import Config
 
 _FORMAT: Final = 1
@@ -43,20 +43,21 @@ class Stage:
         ``module:function``, called in a process of its own as ``function(inputs, settings, out, progress)``: ``inputs``
         maps names to paths, ``out`` is an empty directory that receives the result.
     inputs
-        Files, directories, or stages whose result directories are read.
+        Files, directories, some files of a directory, or stages whose result directories are read.
     settings
         Everything else that the function reads.
     tools
         Distributions whose versions matter.
-    modules
-        Modules that the function imports by a name in its settings: their source counts like its own.
     estimate
         Expected cost.
+    modules
+        Further modules, or ``module:name``, that the function imports by names in its settings: their source counts
+        like its own.
     """
 
     name: str
     run: str
-    inputs: Mapping[str, Union[Path, "Stage"]]
+    inputs: Mapping[str, Union[Path, FolderFiles, "Stage"]]
     settings: Config
     tools: tuple[str, ...]
     estimate: Estimate = field(compare=False)
@@ -83,7 +84,7 @@ class Stage:
             "inputs": {n: i.key() if isinstance(i, Stage) else content_hash(i) for n, i in self.inputs.items()},
             "settings": self.settings.model_dump(mode="json"),
             "tools": tool_versions(self.tools),
-            "source": [source_hash(module) for module in (self.run.partition(":")[0], *self.modules)],
+            "source": [source_hash(name.partition(":")[0]) for name in (self.run, *self.modules)],
             "machine": platform.machine(),
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -96,19 +97,8 @@ class Stage:
                 yield source
 
 
-def content_hash(path: Path) -> str:
-    """Return a hash of a file's content, or of the names and contents of a directory's files."""
-    if path.is_file():
-        return _file_hash(path, path.stat().st_mtime_ns)
-    digest = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        digest.update(f"{file.relative_to(path).as_posix()}\0{content_hash(file)}\n".encode())
-    return digest.hexdigest()
-
-
-@cache
-def _file_hash(path: Path, _mtime_ns: int) -> str:
-    return sha256_of(path)
+Input = Path | FolderFiles | Stage
+"""What a stage reads."""
 
 
 def tool_versions(tools: tuple[str, ...]) -> dict[str, str]:

@@ -9,7 +9,8 @@ from typing import Final
 from pydantic import Field, ValidationError
 
 from pocketcrafter.export.builder.child import Ended
-from pocketcrafter.export.builder.stage import Estimate, Stage, content_hash
+from pocketcrafter.export.builder.stage import Estimate, Stage
+from pocketcrafter.export.content import content_hash
 from pocketcrafter.runtime.config import Config
 
 _RECORD: Final = "stage.json"

@@ -10,9 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
+from pocketcrafter.export.lower.measure import as_tensors, compare, run_torch
 from pocketcrafter.export.lower.programs import written_buffers
+from pocketcrafter.export.lower.request import Sample
+from pocketcrafter.runtime.components import ComponentSpec
+from pocketcrafter.runtime.errors import GateError
 
 _ATEN: Final = torch.ops.aten
+_REWRITTEN_DB: Final = 90.0
+"""Rewritten, a network must be itself up to float rounding."""
 
 
 def decomposed(model: nn.Module, inputs: tuple[Tensor, ...]) -> nn.Module:
@@ -49,6 +55,34 @@ def decomposed(model: nn.Module, inputs: tuple[Tensor, ...]) -> nn.Module:
         return model
     module.graph.eliminate_dead_code()
     return GraphModule(module, module.graph)
+
+
+def checked_decomposition(model: nn.Module, sample: Sample, spec: ComponentSpec) -> nn.Module:
+    """Return a network in plain operators, held against itself on a sample.
+
+    Parameters
+    ----------
+    model, spec
+        The network, as for :func:`decomposed`, and its contract.
+    sample
+        Inputs of it.
+
+    Raises
+    ------
+    GateError
+        If an output is further from the network's own than float rounding explains.
+    """
+    plain = decomposed(model, as_tensors(sample, spec))
+    if plain is model:
+        return model
+    expected, outputs = (run_torch(network, [sample], spec) for network in (model, plain))
+    for fidelity in compare(expected, outputs, spec):
+        if not fidelity.reaches(_REWRITTEN_DB):
+            raise GateError(
+                f"{spec.name}: written in plain operators, `{fidelity.output}` is {fidelity.sqnr_db:.1f} dB from the "
+                f"network (needed: {_REWRITTEN_DB:.0f} dB)."
+            )
+    return plain
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.bundle.manifest import ArtifactFunction
 from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, Precision
 from pocketcrafter.runtime.components import ComponentSpec
-from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.errors import BackendError
 from pocketcrafter.runtime.targets import TargetKind
 
 Sample = Mapping[str, FloatArray]
@@ -108,12 +108,12 @@ class LoweringRequest:
 
         Raises
         ------
-        ConfigError
+        BackendError
             If it comes as an ONNX graph.
         """
         if isinstance(self.network, nn.Module):
             return self.network
-        raise ConfigError(f"The network comes as ONNX, which {', '.join(self.outs)} does not read; lower it for onnx.")
+        raise BackendError(f"The network comes as ONNX, which {', '.join(self.outs)} does not read; lower it for onnx.")
 
 
 Lowering = Callable[[LoweringRequest], Mapping[TargetKind, LoweredArtifact]]

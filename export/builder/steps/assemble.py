@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pocketcrafter.export.builder.report import parity_report
 from pocketcrafter.export.builder.settings import BundleSettings, CalibrationRecord
-from pocketcrafter.export.builder.stage import Progress, content_hash, tool_versions
+from pocketcrafter.export.builder.stage import Progress, tool_versions
 from pocketcrafter.export.builder.steps.names import (
     BUNDLE,
     CALIBRATED_WITH,
@@ -34,7 +34,7 @@ def run(inputs: Mapping[str, Path], settings: BundleSettings, out: Path, progres
     """Write the directory `bundle`.
 
     Inputs: ``settings.<name>`` (JSON), the licence texts, and further files by their place in the bundle; for each
-    component ``<component>.weights``, ``<component>.examples`` and, where there is one, ``<component>.card``; and for
+    component ``<component>.examples`` and, where there is one, ``<component>.card``; and for
     each of its targets ``<component>.<target>.lowered`` and ``<component>.<target>.proof``.
     """
     root = out / BUNDLE
@@ -91,7 +91,7 @@ def _component(inputs: Mapping[str, Path], settings: BundleSettings, component: 
         artifacts[target] = artifact
     if card := inputs.get(f"{component}.card"):
         _copy(card, root, f"reports/{component}.md")
-    weights = Source(weights=facts.weights, sha256=content_hash(inputs[f"{component}.weights"]), license=facts.license)
+    weights = Source(weights=facts.weights, sha256=facts.sha256, license=facts.license)
     return ComponentEntry(spec=spec, source=weights, goldens=tuple(goldens), artifacts=artifacts)
 
 

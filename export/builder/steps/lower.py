@@ -1,15 +1,19 @@
 """Quantizes one component and lowers it to one target, or to several that share most of the work."""
 
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+from onnx import ModelProto
 
 from pocketcrafter.export.builder.settings import LoweringRecord, LowerSettings
 from pocketcrafter.export.builder.stage import Progress
 from pocketcrafter.export.builder.steps.names import CALIBRATION, COMPILED, HESSIANS, RECORD, lowered_to, read_spec
-from pocketcrafter.export.families import load_network
+from pocketcrafter.export.families.family import network_source
+from pocketcrafter.export.lower.decompositions import checked_decomposition
 from pocketcrafter.export.lower.fx_patches import patch_fx
 from pocketcrafter.export.lower.lowerings import lower
 from pocketcrafter.export.lower.profiles import profile_of
@@ -19,17 +23,29 @@ from pocketcrafter.quantize.algorithms.hessians import read_hessians
 from pocketcrafter.quantize.calibration import check_samples
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.bundle.results import Precision
+from pocketcrafter.runtime.errors import BackendError, GateError, PocketCrafterError
 from pocketcrafter.runtime.targets import TARGETS, TargetKind
 
 _CALIBRATED: Final = frozenset({Precision.INT8, Precision.A16W8, Precision.A16W4})
 """Precisions whose activation ranges are read from the samples, on one target at least."""
 
+_MOST_TOLD: Final = 600
+"""Characters of what a toolchain says of a refusal."""
+
 
 def run(inputs: Mapping[str, Path], settings: LowerSettings, out: Path, progress: Progress) -> None:
     """Write the artifact and `lowering.json` of each target, in a directory of its own.
 
-    Inputs: ``weights``, ``examples`` (the directory that the examples step wrote) and, for a target that is compiled
-    from another one's artifact, ``compiled``: the directory in which this step left that one.
+    Inputs: what loading the network reads, ``examples`` (the directory that the examples step wrote) and, for a target
+    that is compiled from another one's artifact, ``compiled``: the directory in which this step left that one.
+
+    Raises
+    ------
+    GateError
+        If a gate of the lowering is missed, or the toolchain refuses the network. Other stages go on, so that one build
+        tells all refusals.
+    ConfigError
+        If the recipe asks for what the target does not have.
     """
     patch_fx()
     outs = {}
@@ -37,7 +53,9 @@ def run(inputs: Mapping[str, Path], settings: LowerSettings, out: Path, progress
         folder = lowered_to(out, target, settings.precision)
         folder.mkdir()
         outs[target] = folder / f"{settings.component}{TARGETS[target].suffix}"
-    for lowered in lower(_request(inputs, settings, outs, progress)).values():
+    with _refusals(settings):
+        made = lower(_request(inputs, settings, outs, progress))
+    for lowered in made.values():
         record = LoweringRecord(
             artifact=lowered.path.name,
             functions=lowered.functions,
@@ -50,6 +68,21 @@ def run(inputs: Mapping[str, Path], settings: LowerSettings, out: Path, progress
         (lowered.path.parent / RECORD).write_text(record.model_dump_json(indent=1), encoding="utf-8")
 
 
+@contextmanager
+def _refusals(settings: LowerSettings) -> Iterator[None]:
+    """Tell as a missed gate what a toolchain raises; what is wrong with the recipe or the machine stays as it is."""
+    what = f"{settings.component} for {', '.join(settings.targets)} was refused:"
+    try:
+        yield
+    except BackendError as error:
+        raise GateError(f"{what} {error}") from error
+    except (PocketCrafterError, OSError, MemoryError):
+        raise
+    except Exception as error:  # a toolchain raises whatever it meets
+        traceback.print_exc()
+        raise GateError(f"{what} {type(error).__name__}: {' '.join(str(error).split())[:_MOST_TOLD]}") from error
+
+
 def _request(
     inputs: Mapping[str, Path], settings: LowerSettings, outs: Mapping[TargetKind, Path], progress: Progress
 ) -> LoweringRequest:
@@ -60,9 +93,13 @@ def _request(
         source = _read_lowered(lowered_to(inputs[COMPILED], profile.compiled_from, compiled_precision(precision)))
     elif precision in _CALIBRATED:
         check_samples(calibration)
+    spec = read_spec(inputs["examples"])
+    network = network_source(settings.networks).load(settings.component, inputs).network
+    if settings.decompose and not isinstance(network, ModelProto):
+        network = checked_decomposition(network, calibration[0], spec)
     return LoweringRequest(
-        network=load_network(settings.load, settings.component, inputs["weights"]),
-        spec=read_spec(inputs["examples"]),
+        network=network,
+        spec=spec,
         calibration=calibration,
         precision=precision,
         outs=outs,

@@ -18,8 +18,6 @@ SPEC: Final = "spec.json"
 """A component's contract, beside its examples."""
 PROOF: Final = "proof.json"
 BUNDLE: Final = "bundle"
-TOKENIZER_INPUT: Final = "tokenizer"
-"""Input of the decoder's examples."""
 
 
 def lowered_to(result: Path, target: TargetKind, precision: Precision) -> Path:

@@ -13,9 +13,9 @@ from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.backends.registry import usable_backend
 from pocketcrafter.runtime.bundle.manifest import Artifact
 from pocketcrafter.runtime.bundle.reader import open_artifact
-from pocketcrafter.runtime.bundle.results import Fidelity, Rung
+from pocketcrafter.runtime.bundle.results import Fidelity, Rung, RungNumber
 from pocketcrafter.runtime.bundle.verify import compare_golden
-from pocketcrafter.runtime.errors import GateError
+from pocketcrafter.runtime.errors import ConfigError, GateError
 from pocketcrafter.runtime.targets import TARGETS
 
 _THREADS: Final = 1
@@ -30,10 +30,14 @@ def run(inputs: Mapping[str, Path], settings: ProveSettings, out: Path, progress
     ------
     GateError
         With every gate that was missed.
+    ConfigError
+        If the recipe names an output that the component does not have.
     """
     lowered = lowered_to(inputs["lowered"], settings.target, settings.precision)
     record = LoweringRecord.model_validate_json((lowered / RECORD).read_bytes())
     spec = read_spec(inputs["examples"])
+    if unknown := set(settings.pictures) - {output.name for output in spec.outputs}:
+        raise ConfigError(f"components.{settings.component}.pictures names no output: {', '.join(sorted(unknown))}.")
     goldens: list[Fidelity] = []
     runner = TARGETS[runs_as(settings.target, settings.precision)].backend
     if runner is BackendName.DEVICE:
@@ -78,9 +82,9 @@ def proof_of(record: LoweringRecord, goldens: Sequence[Fidelity], settings: Prov
         precision=settings.precision,
         coverage=coverage,
         rungs=(
-            _open_rung(0, "the model card has the held-out figures", settings),
+            _open_rung(0, settings),
             *rungs,
-            _open_rung(3, "whole photos are not part of the build", settings),
+            _open_rung(3, settings),
             Rung(rung=4, passed=None, how="no device is part of the build", gates=(gates.rung2,)),
         ),
         golden_gate=gates.golden(quantized=quantized),
@@ -88,5 +92,5 @@ def proof_of(record: LoweringRecord, goldens: Sequence[Fidelity], settings: Prov
     )
 
 
-def _open_rung(number: int, how: str, settings: ProveSettings) -> Rung:
-    return Rung(rung=number, passed=None, how=how, gates=settings.ladder.get(number, ()))
+def _open_rung(number: RungNumber, settings: ProveSettings) -> Rung:
+    return Rung(rung=number, passed=None, how=settings.not_run[number], gates=settings.ladder.get(number, ()))

@@ -21,6 +21,7 @@ from pocketcrafter.export.builder.settings import (  # noqa: E402
     ProveSettings,
 )
 from pocketcrafter.export.builder.steps import assemble, examples, prove  # noqa: E402
+from pocketcrafter.export.families.registry import FAMILIES  # noqa: E402
 from pocketcrafter.export.models import MODELS, load_component, save_component  # noqa: E402
 from pocketcrafter.export.recipe import (  # noqa: E402
     DEFAULT_RECIPE,
@@ -32,6 +33,7 @@ from pocketcrafter.runtime.bundle.reader import Bundle  # noqa: E402
 from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, Precision  # noqa: E402
 from pocketcrafter.runtime.bundle.verify import verify  # noqa: E402
 from pocketcrafter.runtime.errors import ConfigError, GateError  # noqa: E402
+from pocketcrafter.runtime.families import POCKET  # noqa: E402
 from pocketcrafter.runtime.gate import GateSettings  # noqa: E402
 from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket  # noqa: E402
 from pocketcrafter.runtime.targets import ONNX  # noqa: E402
@@ -44,6 +46,7 @@ PROVE = ProveSettings(
     gates=Gates().of(),
     pictures=("restored",),
     goldens=1,
+    not_run=FAMILIES[POCKET].not_run,
 )
 
 
@@ -66,7 +69,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     photo = sorted(CALIBRATION_PHOTOS.glob("*.jpg"))[0]
     (photos / photo.name).write_bytes(photo.read_bytes())
     made = {"weights": root / "restore.safetensors", "photos": photos, "examples": folder(root, "examples")}
-    settings = ExamplesSettings(component=RESTORE, samples=1, seed=3, goldens=1)
+    settings = ExamplesSettings(component=RESTORE, networks=FAMILIES[POCKET].networks, samples=1, seed=3, goldens=1)
     examples.run({"photos": photos, "weights": made["weights"]}, settings, made["examples"], no_progress)
     made["lowered"] = folder(root, "lowered")
     (made["lowered"] / "onnx").mkdir()
@@ -103,7 +106,7 @@ def assembled(parts: dict[str, Path], out: Path) -> Path:
         family="pocket",
         settings=("gate",),
         targets=(ONNX,),
-        components={RESTORE: ComponentFacts(weights="restore.safetensors", license="Apache-2.0")},
+        components={RESTORE: ComponentFacts(weights="restore.safetensors", sha256="0" * 64, license="Apache-2.0")},
         goldens=1,
         licenses=tuple(LicenseFacts(input="text", spdx="Apache-2.0", covers=what) for what in ("code", "weights")),
         training_data=TrainingData(summary="none"),
@@ -112,7 +115,6 @@ def assembled(parts: dict[str, Path], out: Path) -> Path:
     inputs = {
         "settings.gate": gate,
         "text": text,
-        "restore.weights": parts["weights"],
         "restore.examples": parts["examples"],
         "restore.onnx.lowered": parts["lowered"],
         "restore.onnx.proof": proof,
@@ -191,12 +193,15 @@ def own_recipe(tmp_path: Path) -> Path:
     path = tmp_path / "recipe.yaml"
     recipe = yaml.safe_load(DEFAULT_RECIPE.read_text())
     del recipe["components"]["decoder"]
+    # Modules that a recipe names are looked for in the weights.
+    del recipe["components"]["critic"]["keep_fp32"]
     path.write_text(yaml.safe_dump(recipe, sort_keys=False))
     (tmp_path / "weights").mkdir()
     for name in ("critic", "tone", "restore"):
         (tmp_path / "weights" / f"{name}.safetensors").write_bytes(b"weights")
         (tmp_path / "weights" / f"{name}.md").write_text("card")
-    (tmp_path / "weights" / "gate.json").write_text("{}")
+    gate = GateSettings.uniform(presence=0.5, confidence=0.5, dead_zone=0.1)
+    (tmp_path / "weights" / "gate.json").write_text(gate.model_dump_json())
     return path
 
 

@@ -3,6 +3,7 @@
 import importlib
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -20,16 +21,13 @@ from pocketcrafter.benchmarks.parity.store import store  # noqa: E402
 from pocketcrafter.benchmarks.profile.measure import profile_bundle  # noqa: E402
 from pocketcrafter.benchmarks.report.page import report_page  # noqa: E402
 from pocketcrafter.export.builder.graph import bundle_stage  # noqa: E402
-from pocketcrafter.export.builder.settings import CalibrationRecord, ExamplesSettings  # noqa: E402
 from pocketcrafter.export.builder.stage import Stage  # noqa: E402
-from pocketcrafter.export.builder.steps.names import CALIBRATED_WITH, CALIBRATION, HESSIANS, SPEC, golden_files  # noqa: E402
-from pocketcrafter.export.families import BUILDS, FamilyBuild  # noqa: E402
-from pocketcrafter.export.recipe import load_recipe  # noqa: E402
+from pocketcrafter.export.families.family import WEIGHTS, ComponentPlan, Drawn, Family, Part, Plan  # noqa: E402
+from pocketcrafter.export.families.registry import FAMILIES  # noqa: E402
+from pocketcrafter.export.recipe import Recipe, load_recipe, resolve  # noqa: E402
 from pocketcrafter.export.shipped import DEFAULT_RECIPE  # noqa: E402
-from pocketcrafter.quantize.algorithms.hessians import write_hessians  # noqa: E402
 from pocketcrafter.runtime import cli  # noqa: E402
 from pocketcrafter.runtime.bundle.gates import Gate, Metric  # noqa: E402
-from pocketcrafter.runtime.bundle.goldens import read_tensors, write_tensors  # noqa: E402
 from pocketcrafter.runtime.bundle.reader import Bundle  # noqa: E402
 from pocketcrafter.runtime.bundle.split import split  # noqa: E402
 from pocketcrafter.runtime.bundle.verify import verify  # noqa: E402
@@ -37,7 +35,9 @@ from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec  # 
 from pocketcrafter.runtime.config import Config  # noqa: E402
 from pocketcrafter.runtime.critique import critique_from  # noqa: E402
 from pocketcrafter.runtime.errors import ConfigError  # noqa: E402
-from pocketcrafter.runtime.families import FAMILIES, Family, PairSource  # noqa: E402
+from pocketcrafter.runtime.families import FAMILIES as RUNTIME_FAMILIES  # noqa: E402
+from pocketcrafter.runtime.families import Family as RuntimeFamily  # noqa: E402
+from pocketcrafter.runtime.families import PairSource  # noqa: E402
 from pocketcrafter.runtime.gate import GateSettings  # noqa: E402
 from pocketcrafter.runtime.photo import Photo, decode, encode  # noqa: E402
 from pocketcrafter.runtime.pipeline import Enhanced  # noqa: E402
@@ -83,44 +83,52 @@ class ToyPipeline:
         return Enhanced(photo=photo.with_pixels(pixels), plan=EditPlan(), critique=critique, timings={})
 
 
-def load(component: str, weights: Path) -> torch.nn.Module:
-    assert component == "glow"
-    model = Glow()
-    model.load_state_dict(importlib.import_module("safetensors.torch").load_file(weights))
-    return model.eval().requires_grad_(False)
+class ToyNetworks:
+    """Loads the toy's network, and draws colors for it."""
+
+    def content(self, weights: Path) -> Path:
+        return weights
+
+    def load(self, component: str, inputs: Mapping[str, Path]) -> Part:
+        assert component == "glow"
+        model = Glow()
+        model.load_state_dict(importlib.import_module("safetensors.torch").load_file(inputs[WEIGHTS]))
+        return Part(model.eval().requires_grad_(False), CONTRACT)
+
+    def draw(
+        self, part: Part, _inputs: Mapping[str, Path], count: int, seed: int, *_: object, **_more: object
+    ) -> Drawn:
+        rng = np.random.default_rng(seed)
+        shape = part.spec.inputs[0].shape
+        return Drawn([{"mean": rng.random(shape).astype(np.float32)} for _ in range(count)])
 
 
-def examples(inputs: dict[str, Path], settings: ExamplesSettings, out: Path, _progress: object) -> None:
-    """Write what every family's examples stage writes."""
-    (out / SPEC).write_text(CONTRACT.model_dump_json())
-    write_hessians(out / HESSIANS, {})
-    rng = np.random.default_rng(settings.seed)
-    drawn = {f"{i}.mean": rng.random((1, 3)).astype(np.float32) for i in range(settings.samples)}
-    np.savez(out / CALIBRATION, allow_pickle=False, **drawn)
-    record = CalibrationRecord(photos={}, seed=settings.seed, samples=settings.samples, strata={}, sha256="0" * 64)
-    (out / CALIBRATED_WITH).write_text(record.model_dump_json())
-    model = load(settings.component, inputs["weights"])
-    for index in range(settings.goldens):
-        made, expected = golden_files(index, None)
-        write_tensors(out / made, {"mean": drawn["0.mean"]}, CONTRACT.inputs)
-        mean = read_tensors(out / made, CONTRACT.inputs)["mean"]
-        write_tensors(out / expected, {"gain": model(torch.from_numpy(mean)).numpy()}, CONTRACT.outputs)
+def plan(recipe: Recipe, path: Path) -> Plan:
+    weights = {name: resolve(path, made.weights) for name, made in recipe.components.items()}
+    return Plan({name: ComponentPlan(network={WEIGHTS: file}) for name, file in weights.items()})
 
 
 @pytest.fixture
 def _toy(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("toy_family")
-    vars(module).update(load=load, examples=examples, pipeline=lambda source, _threads: ToyPipeline(source))
+    vars(module).update(networks=ToyNetworks(), plan=plan, pipeline=lambda source, _threads: ToyPipeline(source))
     monkeypatch.setitem(sys.modules, "toy_family", module)
-    runtime = Family(
+    runtime = RuntimeFamily(
         settings=ToySettings,
         ladder={3: (Gate(metric=Metric.DELTA_E_MEAN, maximum=1),)},
         faults=lambda _manifest: iter(()),
         describe=lambda settings: iter([f"gain at most {settings.most:g}"]),
         pipeline="toy_family:pipeline",
     )
-    monkeypatch.setitem(FAMILIES, "toy", runtime)
-    monkeypatch.setitem(BUILDS, "toy", FamilyBuild(load="toy_family:load", examples="toy_family:examples"))
+    built = Family(
+        recipe="pocketcrafter.export.recipe:Recipe",
+        plan="toy_family:plan",
+        networks="toy_family:networks",
+        tools=("torch",),
+        not_run={0: "there is no teacher", 3: "whole photos are not part of the build"},
+    )
+    monkeypatch.setitem(RUNTIME_FAMILIES, "toy", runtime)
+    monkeypatch.setitem(FAMILIES, "toy", built)
 
 
 @pytest.fixture
@@ -171,7 +179,7 @@ def test_an_entry_on_each_side_makes_a_bundle_that_everything_takes(
 
     report = climb(opened, [], [photo], weights=recipe.parent, threads=1)
     assert report.failures == []
-    assert [(t.rung.passed, t.rung.gates) for t in report.targets] == [(True, FAMILIES["toy"].ladder[3])]
+    assert [(t.rung.passed, t.rung.gates) for t in report.targets] == [(True, RUNTIME_FAMILIES["toy"].ladder[3])]
     kept = store(bundle, report)
     assert [rung.passed for rung in kept.entry("glow").artifacts["onnx"].rungs] == [None, None, True, True, None]
 
@@ -192,5 +200,5 @@ def test_settings_that_are_not_the_familys_are_told_before_anything_is_built(rec
 
 
 def test_without_its_entry_no_recipe_has_the_family(recipe: Path) -> None:
-    with pytest.raises(ConfigError, match="Recipes of the family `toy` are not known; families with recipes: pocket"):
+    with pytest.raises(ConfigError, match="family: There is no family `toy` to build; families are pocket, networks"):
         load_recipe(recipe)

@@ -9,7 +9,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from pocketcrafter.export.outside.part import Part, make_part, tensor
+from pocketcrafter.export.families.family import Part
+from pocketcrafter.export.families.networks.parts import make_part, tensor
 from pocketcrafter.runtime.components import Role
 
 PROMPT: Final = 32

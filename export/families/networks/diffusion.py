@@ -9,8 +9,9 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from pocketcrafter.export.outside.checkpoint import OutsideError
-from pocketcrafter.export.outside.part import Part, make_part, tensor
+from pocketcrafter.export.families.family import Part
+from pocketcrafter.export.families.networks.checkpoint import CheckpointError
+from pocketcrafter.export.families.networks.parts import make_part, tensor
 from pocketcrafter.runtime.components import Role
 
 _TEXT_TOKENS: Final = 77
@@ -71,11 +72,11 @@ def unet_parts(model: nn.Module, config: Mapping[str, Any]) -> list[Part]:
 
     Raises
     ------
-    OutsideError
+    CheckpointError
         If it takes more than those (SDXL's added conditions).
     """
     if config.get("addition_embed_type"):
-        raise OutsideError(f"A U-Net with {config['addition_embed_type']} conditions (SDXL) is not taken yet.")
+        raise CheckpointError(f"A U-Net with {config['addition_embed_type']} conditions (SDXL) is not taken yet.")
     size = config.get("sample_size") or _LATENT_PX
     width = config["cross_attention_dim"]
     inputs = (
@@ -83,7 +84,7 @@ def unet_parts(model: nn.Module, config: Mapping[str, Any]) -> list[Part]:
         tensor("timestep", (1,), 0.0, _LAST_STEP),
         tensor("text", (1, _TEXT_TOKENS, width[-1] if isinstance(width, list) else width)),
     )
-    return [make_part("unet", _UNet(model), Role.DENOISE, inputs, "prediction")]
+    return [make_part("denoise", _UNet(model), Role.DENOISE, inputs, "prediction")]
 
 
 def autoencoder_parts(model: nn.Module, config: Mapping[str, Any]) -> list[Part]:
@@ -91,7 +92,7 @@ def autoencoder_parts(model: nn.Module, config: Mapping[str, Any]) -> list[Part]
     pixels = config.get("sample_size") or 8 * _LATENT_PX
     encoder = _Encoder(model)
     image = tensor("image", (1, config["in_channels"], pixels, pixels), -1.0, 1.0)
-    first = make_part("encoder", encoder, Role.ENCODE, [image], "latents")
+    first = make_part("encode", encoder, Role.ENCODE, [image], "latents")
     side = first.spec.outputs[0].shape[-1]
     latents = tensor("latents", (1, config["latent_channels"], side, side))
-    return [first, make_part("decoder", _Decoder(model), Role.DECODE, [latents], "image")]
+    return [first, make_part("decode", _Decoder(model), Role.DECODE, [latents], "image")]

@@ -13,14 +13,15 @@ from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
 from onnxruntime.tools.onnx_model_utils import make_dim_param_fixed
 from torch import nn
 
-from pocketcrafter.export.outside.language import MASKED, PROMPT
-from pocketcrafter.export.outside.part import GraphPart, tensor
-from pocketcrafter.export.outside.vision_language import load_pretrained
+from pocketcrafter.export.families.family import Part
+from pocketcrafter.export.families.networks.language import MASKED, PROMPT
+from pocketcrafter.export.families.networks.parts import tensor
+from pocketcrafter.export.families.networks.vision_language import load_pretrained
 from pocketcrafter.runtime.backends.ort_sessions import open_session, write_options
 from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
 
 _TASK: Final = "image-to-text-with-past"
-_FILES: Final = {"encoder_model": "eye", "decoder_model": "prompt", "decoder_with_past_model": "step"}
+_FILES: Final = {"encoder_model": "vision", "decoder_model": "prompt", "decoder_with_past_model": "step"}
 """What optimum writes, and the parts that they become, each reading what the ones before it made."""
 
 _WORDS: Final = "input_ids"
@@ -36,8 +37,8 @@ def load(folder: Path, variant: str | None) -> nn.Module:
     return load_pretrained("VisionEncoderDecoderModel", folder, variant)
 
 
-def parts(model: nn.Module, config: Mapping[str, Any]) -> list[GraphPart]:
-    """Return the eye, and the decoder over a prompt and over a step after it.
+def parts(model: nn.Module, config: Mapping[str, Any]) -> list[Part]:
+    """Return the vision encoder, and the decoder over a prompt and over a step after it.
 
     optimum holds each of its exports against torch itself. They come with free axes: these are fixed, what follows
     from them is worked out, and words go in as float32 like everything at a part's edge.
@@ -48,7 +49,7 @@ def parts(model: nn.Module, config: Mapping[str, Any]) -> list[GraphPart]:
     size = known.encoder.image_size
     height, width = (size, size) if isinstance(size, int) else size
     sizes = {"batch_size": 1, "num_channels": known.encoder.num_channels, "height": height, "width": width}
-    found: list[GraphPart] = []
+    found: list[Part] = []
     with tempfile.TemporaryDirectory(prefix="pocketcrafter-optimum-") as name:
         export(model, name, task=_TASK, no_post_process=True)
         for file, part in _FILES.items():
@@ -73,7 +74,7 @@ def _fixed(path: Path, sizes: Mapping[str, int]) -> ModelProto:
     return onnx.load(made)
 
 
-def _part(name: str, model: ModelProto, words: int) -> GraphPart:
+def _part(name: str, model: ModelProto, words: int) -> Part:
     graph = model.graph
     inputs = [_described(value.name, _shape(value), words) for value in graph.input]
     for value in graph.input:
@@ -93,8 +94,8 @@ def _part(name: str, model: ModelProto, words: int) -> GraphPart:
         value.type.CopyFrom(helper.make_tensor_type_proto(TensorProto.FLOAT, spec.shape))
     # Quantization asks for the shape of everything between.
     model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
-    role = Role.VISION if name == "eye" else Role.LANGUAGE
-    return GraphPart(name, model, ComponentSpec(name=name, role=role, inputs=tuple(inputs), outputs=tuple(outputs)))
+    role = Role.VISION if name == "vision" else Role.LANGUAGE
+    return Part(model, ComponentSpec(name=name, role=role, inputs=tuple(inputs), outputs=tuple(outputs)))
 
 
 def _described(name: str, shape: Sequence[int], words: int) -> TensorSpec:

@@ -42,7 +42,7 @@ _ADAPTER_TENSOR: Final = re.compile(
 """Tensors of PEFT, diffusers and kohya's scripts (LoRA, DoRA, LoHa, LoKr)."""
 
 
-class OutsideError(ConfigError):
+class CheckpointError(ConfigError):
     """A folder does not hold a network that can be taken."""
 
 
@@ -83,7 +83,7 @@ def read_checkpoint(folder: Path, stem: str) -> Checkpoint:
 
     Raises
     ------
-    OutsideError
+    CheckpointError
         If there are none, or only pickles; a file is truncated, damaged or named by an index and absent; it is unclear
         which weights are meant; or an adapter (a LoRA) lies beside them, which no loader would take.
     """
@@ -94,14 +94,14 @@ def read_checkpoint(folder: Path, stem: str) -> Checkpoint:
     for tensors in (found.tensors, *map(read_header, others)):
         for tensor in tensors.values():
             if _ADAPTER_TENSOR.search(tensor.name):
-                raise OutsideError(_adapter_beside(tensor.file, f"`{tensor.name}`"))
+                raise CheckpointError(_adapter_beside(tensor.file, f"`{tensor.name}`"))
     return found
 
 
 def refuse_adapters(folder: Path) -> None:
-    """Raise `OutsideError` where files of a LoRA lie in a folder, by the names that PEFT and diffusers give them."""
+    """Raise `CheckpointError` where files of a LoRA lie in a folder, by the names that PEFT and diffusers give them."""
     if here := sorted(name for name in _ADAPTERS if (folder / name).exists()):
-        raise OutsideError(_adapter_beside(folder / here[0], here[0]))
+        raise CheckpointError(_adapter_beside(folder / here[0], here[0]))
 
 
 def _adapter_beside(file: Path, what: str) -> str:
@@ -118,7 +118,7 @@ def _weights(folder: Path, stem: str) -> tuple[Path, Path | None, str | None]:
     """Return the file of all weights, or else the index of the files of parts, and the variant that they are of."""
     plain, index = folder / f"{stem}{SUFFIX}", folder / f"{stem}{_INDEX}.json"
     if plain.is_file() and index.is_file():
-        raise OutsideError(
+        raise CheckpointError(
             f"{folder}: {plain.name} and {index.name} both say what the weights are, and loaders differ in which they "
             "take; move one away."
         )
@@ -131,39 +131,39 @@ def _weights(folder: Path, stem: str) -> tuple[Path, Path | None, str | None]:
         return path, path if path.suffix == ".json" else None, variant
     if variants:
         names = ", ".join(path.name for path in variants.values())
-        raise OutsideError(f"{folder}: the weights come as variants alone ({names}); leave one there, or none but it.")
+        raise CheckpointError(f"{folder}: the weights come as variants alone ({names}); leave one of them there.")
     others = sorted(p.name for p in folder.iterdir() if p.suffix == SUFFIX)
     if others:
-        raise OutsideError(
+        raise CheckpointError(
             f"{folder}: the weights must be called {plain.name}, or be named by {index.name}; there is "
             f"{', '.join(others[:5])}, which this network's loader does not look for. Download the missing file, or "
             "rename the one that is meant."
         )
     pickled = [p.name for p in sorted(folder.iterdir()) if p.suffix in _PICKLES]
     if pickled:
-        raise OutsideError(
+        raise CheckpointError(
             f"{folder}: needs weights as safetensors; there is only {', '.join(pickled)}, which can run code when they "
             "are read. Where you trust them, load them and write them again: model.save_pretrained(OUT, "
             "safe_serialization=True)."
         )
-    raise OutsideError(f"{folder}: needs weights as safetensors; there is none: {plain.name} is missing.")
+    raise CheckpointError(f"{folder}: needs weights as safetensors; there is none: {plain.name} is missing.")
 
 
 def _sharded(folder: Path, index: Path, variant: str | None) -> Checkpoint:
     """Read all the files that an index names, and hold them against it."""
     if index.stat().st_size > _MAX_INDEX_BYTES:
-        raise OutsideError(f"{index}: larger than any index ({_MAX_INDEX_BYTES} bytes).")
+        raise CheckpointError(f"{index}: larger than any index ({_MAX_INDEX_BYTES} bytes).")
     try:
         places = parse_json(index.read_bytes())["weight_map"]
         files = {name: folder / file for name, file in places.items()}
         strange = sorted({f for f in places.values() if Path(f).name != f or Path(f).suffix != SUFFIX})
     except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
-        raise OutsideError(f"{index}: not an index of weights ({error!r}); download it again.") from error
+        raise CheckpointError(f"{index}: not an index of weights ({error!r}); download it again.") from error
     if strange or not files:
-        raise OutsideError(f"{index}: names {strange[:3] or 'no file'}; an index names safetensors in its own folder.")
+        raise CheckpointError(f"{index}: names {strange[:3] or 'no file'}; an index names safetensors beside it.")
     shards = sorted(set(files.values()))
     if absent := [shard.name for shard in shards if not shard.is_file()]:
-        raise OutsideError(
+        raise CheckpointError(
             f"{index}: names {len(shards)} files, of which {', '.join(absent)} "
             f"{'is' if len(absent) == 1 else 'are'} not there; download what is missing."
         )
@@ -173,7 +173,7 @@ def _sharded(folder: Path, index: Path, variant: str | None) -> Checkpoint:
         said = {name for name, file in files.items() if file == shard}
         if said != inside.keys():
             differs = ", ".join(sorted(said ^ inside.keys())[:5])
-            raise OutsideError(
+            raise CheckpointError(
                 f"{shard}: holds other tensors than {index.name} says ({differs}): they are not of one download; "
                 "download both again."
             )
@@ -191,7 +191,7 @@ def read_header(file: Path) -> dict[str, StoredTensor]:
 
     Raises
     ------
-    OutsideError
+    CheckpointError
         If it cannot be read, is truncated or is not such a file.
     """
     try:
@@ -199,21 +199,21 @@ def read_header(file: Path) -> dict[str, StoredTensor]:
         with file.open("rb") as opened:
             length = int.from_bytes(opened.read(_LENGTH_BYTES), "little")
             if size < _LENGTH_BYTES or length > min(size - _LENGTH_BYTES, _MAX_HEADER_BYTES):
-                raise OutsideError(_no_header(file, size, length))
+                raise CheckpointError(_no_header(file, size, length))
             header = dict(parse_json(opened.read(length)))
         header.pop(_METADATA, None)
         base = _LENGTH_BYTES + length
         tensors = {name: _tensor(file, name, said, base) for name, said in header.items()}
         _check_places(tensors, base)
     except OSError as error:
-        raise OutsideError(f"{file}: cannot be read: {error.strerror}.") from error
+        raise CheckpointError(f"{file}: cannot be read: {error.strerror}.") from error
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise OutsideError(f"{file}: its header is not that of safetensors: {error}. Download it again.") from error
+        raise CheckpointError(f"{file}: its header is not that of safetensors: {error}. Download it again.") from error
     end = max((t.start + t.size for t in tensors.values()), default=base)
     if end != size:
         found = f"{size} bytes, and its header tells of {end}"
         what = "is truncated" if size < end else "has more behind its last tensor than belongs to it"
-        raise OutsideError(f"{file}: {what} ({found}). Download it again.")
+        raise CheckpointError(f"{file}: {what} ({found}). Download it again.")
     return tensors
 
 

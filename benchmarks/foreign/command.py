@@ -1,4 +1,4 @@
-"""``pocketcrafter bench outside``: foreign networks up the ladder of every target, in one table."""
+"""``pocketcrafter bench foreign``: foreign networks up the ladder of every target, in one table."""
 
 import json
 import tempfile
@@ -15,17 +15,17 @@ from pocketcrafter.runtime.targets import ONNX, TARGETS, XNNPACK, TargetKind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pocketcrafter.export.outside import PartResult
+    from pocketcrafter.benchmarks.foreign.measure import ForeignResult
     from pocketcrafter.runtime.bundle.results import Fidelity
 
 _USUAL: Final = (ONNX, XNNPACK, TargetKind("coreml:ios18"), TargetKind("qnn-context:sm8750"))
 _HEAD: Final = (
-    f"{'network':<16} {'part':<9} {'target':<20} {'as':<6} "
+    f"{'network':<16} {'component':<9} {'target':<20} {'as':<6} "
     f"{'rung 1 dB':>9} {'rung 2 dB':>9} {'whole dB':>9} {'MACs':>7}  remarks"
 )
 
 
-@click.command("outside")
+@click.command("foreign")
 @click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
     "--target",
@@ -40,7 +40,7 @@ _HEAD: Final = (
     help="Lower to this, calibrated on random inputs. Without: floating point.",
 )
 @json_option
-def outside(folders: tuple[Path, ...], targets: tuple[str, ...], precision: str | None, *, as_json: bool) -> None:
+def foreign(folders: tuple[Path, ...], targets: tuple[str, ...], precision: str | None, *, as_json: bool) -> None:
     r"""Lower networks that are not ours, and show what each target makes of them.
 
     FOLDERS are in Hugging Face's layout, with safetensors: diffusers' UNet2DConditionModel, AutoencoderTiny and
@@ -52,11 +52,12 @@ def outside(folders: tuple[Path, ...], targets: tuple[str, ...], precision: str 
 
     \b
     Example:
-      pocketcrafter bench outside checkpoints/unet checkpoints/taesd --target onnx --target coreml:ios18
-      pocketcrafter bench outside checkpoints/smolvlm --target onnx --precision w4
+      pocketcrafter bench foreign checkpoints/unet checkpoints/taesd --target onnx --target coreml:ios18
+      pocketcrafter bench foreign checkpoints/smolvlm --target onnx --precision w4
     """
+    from pocketcrafter.benchmarks.foreign.measure import try_target
     from pocketcrafter.export.builder.preflight import check_packages, check_targets
-    from pocketcrafter.export.outside import climb, load_folder
+    from pocketcrafter.export.families.networks.folder import load_folder
 
     check_packages()
     chosen = tuple(TargetKind(t) for t in dict.fromkeys(targets)) or _USUAL
@@ -67,27 +68,27 @@ def outside(folders: tuple[Path, ...], targets: tuple[str, ...], precision: str 
     found: list[dict[str, object]] = []
     if not as_json:
         click.echo(_HEAD)
-    with Bars() as bars, tempfile.TemporaryDirectory(prefix="pocketcrafter-outside-") as scratch:
+    with Bars() as bars, tempfile.TemporaryDirectory(prefix="pocketcrafter-foreign-") as scratch:
         for done, (folder, part, target) in enumerate(jobs):
-            bars.update(f"{folder.name} {part.name} on {target}", done, len(jobs))
-            rung = climb(part, target, Path(scratch) / str(done), asked)
-            found.append({"folder": str(folder)} | rung.model_dump(mode="json"))
+            bars.update(f"{folder.name} {part.spec.name} on {target}", done, len(jobs))
+            result = try_target(part, target, Path(scratch) / str(done), asked)
+            found.append({"folder": str(folder)} | result.model_dump(mode="json"))
             if not as_json:
                 # At once: a foreign network can take a toolchain long, and what is known by then should not be lost.
-                click.echo(_row(folder, rung))
-        bars.update("outside", len(jobs), len(jobs))
+                click.echo(_row(folder, result))
+        bars.update("foreign", len(jobs), len(jobs))
     if as_json:
         click.echo(json.dumps(found, indent=1))
 
 
-def _row(folder: Path, rung: "PartResult") -> str:
-    start = f"{folder.name[:16]:<16} {rung.part:<9} {rung.target:<20} {rung.precision:<6}"
-    if rung.refusal is not None or rung.coverage is None:
-        return f"{start} {'':>9} {'refused':>9} {'':>9} {'':>7}  {rung.refusal}"
-    outside = [f"{f.op} ×{f.count}" for f in rung.coverage.fallbacks if not f.allowed]
-    remarks = f"left outside: {', '.join(outside)}" if outside else "" if rung.rung2 else "a phone must run it"
-    ratios = " ".join(f"{_worst(fidelity):>9}" for fidelity in (rung.rung1, rung.rung2, rung.whole))
-    return f"{start} {ratios} {rung.coverage.share:>7.1%}  {remarks}".rstrip()
+def _row(folder: Path, result: "ForeignResult") -> str:
+    start = f"{folder.name[:16]:<16} {result.component:<9} {result.target:<20} {result.precision:<6}"
+    if result.refusal is not None or result.coverage is None:
+        return f"{start} {'':>9} {'refused':>9} {'':>9} {'':>7}  {result.refusal}"
+    left = [f"{f.op} ×{f.count}" for f in result.coverage.fallbacks if not f.allowed]
+    remarks = f"left outside: {', '.join(left)}" if left else "" if result.rung2 else "a phone must run it"
+    ratios = " ".join(f"{_worst(fidelity):>9}" for fidelity in (result.rung1, result.rung2, result.whole))
+    return f"{start} {ratios} {result.coverage.share:>7.1%}  {remarks}".rstrip()
 
 
 def _worst(fidelity: "Sequence[Fidelity]") -> str:

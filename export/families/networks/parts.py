@@ -1,36 +1,15 @@
-"""What a lowering takes of a foreign network: a module over static tensors, and what goes in and out."""
+"""Describes components of foreign networks by running them once, and draws random inputs for them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from onnx import ModelProto
 from torch import nn
 
+from pocketcrafter.export.families.family import Part
 from pocketcrafter.quantize.modules import outputs_of
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of a foreign network that is lowered by itself."""
-
-    name: str
-    module: nn.Module
-    """Takes and returns float32 tensors of static shapes alone."""
-    spec: ComponentSpec
-
-
-@dataclass(frozen=True)
-class GraphPart:
-    """A part that another exporter wrote as ONNX: `onnx` alone takes it, every other target starts from torch."""
-
-    name: str
-    graph: ModelProto
-    """In float32, with static shapes and the spec's names."""
-    spec: ComponentSpec
 
 
 def draw_samples(spec: ComponentSpec, count: int, seed: int) -> list[dict[str, FloatArray]]:
@@ -40,14 +19,14 @@ def draw_samples(spec: ComponentSpec, count: int, seed: int) -> list[dict[str, F
 
 
 def make_part(name: str, module: nn.Module, role: Role, inputs: Sequence[TensorSpec], *outputs: str) -> Part:
-    """Describe a part by its outputs' names; their shapes are found by running it once."""
+    """Describe a component by its outputs' names; their shapes are found by running it once, on zeros."""
     with torch.no_grad():
         made = outputs_of(module(*(torch.zeros(t.shape) for t in inputs)))
     found = tuple(
         TensorSpec(name=output, shape=tuple(value.shape), semantics=f"{output.replace('_', ' ')} of {name}")
         for output, value in zip(outputs, made, strict=True)
     )
-    return Part(name, module.eval(), ComponentSpec(name=name, role=role, inputs=tuple(inputs), outputs=found))
+    return Part(module.eval(), ComponentSpec(name=name, role=role, inputs=tuple(inputs), outputs=found))
 
 
 def tensor(name: str, shape: Sequence[int], low: float | None = None, high: float | None = None) -> TensorSpec:

@@ -1,4 +1,4 @@
-"""Parts of transformers' SmolVLM and Idefics3: the eye with its connector, and the language model over embeddings."""
+"""Parts of transformers' SmolVLM and Idefics3: vision encoder with connector, and language model over embeddings."""
 
 import importlib
 from collections.abc import Mapping
@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pocketcrafter.export.outside.language import language_parts
-from pocketcrafter.export.outside.part import Part, make_part, tensor
+from pocketcrafter.export.families.family import Part
+from pocketcrafter.export.families.networks.language import language_parts
+from pocketcrafter.export.families.networks.parts import make_part, tensor
 from pocketcrafter.runtime.components import Role
 
 
@@ -35,7 +36,7 @@ def load_pretrained(kind: str, folder: Path, variant: str | None) -> nn.Module:
     return model
 
 
-class _Eye(nn.Module):
+class _VisionEncoder(nn.Module):
     def __init__(self, model: nn.Module, picture: Tensor) -> None:
         super().__init__()
         inner = model.get_submodule("model")
@@ -59,11 +60,11 @@ class _Eye(nn.Module):
 
 
 def parts(model: nn.Module, config: Mapping[str, Any]) -> list[Part]:
-    """Return the eye (a picture in, its tokens out) and the language model, over a prompt and a step after it."""
+    """Return the vision encoder, from a picture to its tokens, and the language model, over a prompt and a step."""
     del config  # the loaded one has the defaults too
     known: Any = model.config
     pixels = known.vision_config.image_size
     picture = tensor("pixels", (1, known.vision_config.num_channels, pixels, pixels), -1.0, 1.0)
-    eye = make_part("eye", _Eye(model, torch.zeros(picture.shape)), Role.VISION, [picture], "tokens")
+    encoder = make_part("vision", _VisionEncoder(model, torch.zeros(picture.shape)), Role.VISION, [picture], "tokens")
     text = model.get_submodule("model").get_submodule("text_model")
-    return [eye, *language_parts(text, model.get_submodule("lm_head"))]
+    return [encoder, *language_parts(text, model.get_submodule("lm_head"))]

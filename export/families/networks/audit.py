@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from pocketcrafter.export.outside.checkpoint import Checkpoint, OutsideError, StoredTensor
+from pocketcrafter.export.families.networks.checkpoint import Checkpoint, CheckpointError, StoredTensor
 
 _MOST_TOLD: Final = 20
 _SAMPLES: Final = 64
@@ -33,7 +33,7 @@ def check_loaded(model: nn.Module, stored: Checkpoint, unread: Sequence[str] = (
 
     Raises
     ------
-    OutsideError
+    CheckpointError
         If a weight is not in the files, is there in another shape or with other values, was left out by the loader, or
         is not finite. It names all of them.
     """
@@ -42,7 +42,7 @@ def check_loaded(model: nn.Module, stored: Checkpoint, unread: Sequence[str] = (
         return
     told = "\n".join(f"  {fault}" for fault in faults[:_MOST_TOLD])
     more = f"\n  … and {len(faults) - _MOST_TOLD} more" if len(faults) > _MOST_TOLD else ""
-    raise OutsideError(
+    raise CheckpointError(
         f"{stored.files[0].parent}: {type(model).__name__} and its files do not fit:\n{told}{more}\nNothing was built. "
         "Download the checkpoint again, or write it again with save_pretrained from the network that was trained."
     )

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from pocketcrafter.export.outside.checkpoint import OutsideError, read_checkpoint, read_header
+from pocketcrafter.export.families.networks.checkpoint import CheckpointError, read_checkpoint, read_header
 
 
 def write(file: Path, header: Mapping[str, Any] | bytes, data: bytes = b"") -> Path:
@@ -71,7 +71,7 @@ _WHOLE = {"a": entry(), "b": entry(start=8, end=16)}
 )
 def test_a_header_that_does_not_fit_is_refused(tmp_path: Path, header: Any, data: bytes, told: str) -> None:
     file = write(tmp_path / "model.safetensors", header, data)
-    with pytest.raises(OutsideError, match=told) as caught:
+    with pytest.raises(CheckpointError, match=told) as caught:
         read_header(file)
     assert str(file) in str(caught.value)
 
@@ -79,7 +79,7 @@ def test_a_header_that_does_not_fit_is_refused(tmp_path: Path, header: Any, data
 @pytest.mark.parametrize("content", [b"", b"\0" * 7, b"\xff" * 8 + b"{}", (100).to_bytes(8, "little") + b"{}"])
 def test_a_file_without_a_whole_header_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "model.safetensors").write_bytes(content)
-    with pytest.raises(OutsideError, match=r"model\.safetensors: truncated or no safetensors"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: truncated or no safetensors"):
         read_header(tmp_path / "model.safetensors")
 
 
@@ -93,7 +93,7 @@ def test_whatever_a_header_says_no_tensor_lies_outside_its_file(tmp_path: Path, 
     file.write_bytes(content)
     try:
         found = read_header(file)
-    except OutsideError:
+    except CheckpointError:
         return
     assert sum(t.size for t in found.values()) <= len(content)
     assert all(8 < t.start <= t.start + t.size <= len(content) for t in found.values())
@@ -101,7 +101,7 @@ def test_whatever_a_header_says_no_tensor_lies_outside_its_file(tmp_path: Path, 
 
 def test_a_pointer_of_git_lfs_is_named_with_the_command_that_fetches(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
-    with pytest.raises(OutsideError, match=r"a pointer of Git LFS, not the weights: run `git lfs pull`"):
+    with pytest.raises(CheckpointError, match=r"a pointer of Git LFS, not the weights: run `git lfs pull`"):
         read_checkpoint(tmp_path, "model")
 
 
@@ -125,13 +125,13 @@ def test_shards_that_an_index_names_and_nobody_downloaded_are_named(tmp_path: Pa
     _shards(tmp_path, c="model-3.safetensors", d="model-4.safetensors")
     (tmp_path / "model-2.safetensors").unlink()
     told = r"names 4 files, of which model-2\.safetensors, model-3\.safetensors, model-4\.safetensors are not there"
-    with pytest.raises(OutsideError, match=told):
+    with pytest.raises(CheckpointError, match=told):
         read_checkpoint(tmp_path, "model")
 
 
 def test_an_index_of_another_download_is_refused(tmp_path: Path) -> None:
     _shards(tmp_path, c="model-1.safetensors")
-    with pytest.raises(OutsideError, match=r"model-1\.safetensors: holds other tensors than .* says \(c\)"):
+    with pytest.raises(CheckpointError, match=r"model-1\.safetensors: holds other tensors than .* says \(c\)"):
         read_checkpoint(tmp_path, "model")
 
 
@@ -150,7 +150,7 @@ def test_an_index_of_another_download_is_refused(tmp_path: Path) -> None:
 )
 def test_an_index_that_is_none_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "model.safetensors.index.json").write_text(content)
-    with pytest.raises(OutsideError, match=r"model\.safetensors\.index\.json: "):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors\.index\.json: "):
         read_checkpoint(tmp_path, "model")
 
 
@@ -158,18 +158,18 @@ def test_a_variant_is_taken_where_there_is_nothing_else(tmp_path: Path) -> None:
     write(tmp_path / "model.fp16.safetensors", {"a": entry()}, bytes(8))
     assert read_checkpoint(tmp_path, "model").variant == "fp16"
     write(tmp_path / "model.ema.safetensors", {"a": entry()}, bytes(8))
-    with pytest.raises(OutsideError, match=r"variants alone \(model\.ema\.safetensors, model\.fp16\.safetensors\)"):
+    with pytest.raises(CheckpointError, match=r"variants alone \(model\.ema\.safetensors, model\.fp16\.safetensors\)"):
         read_checkpoint(tmp_path, "model")
     write(tmp_path / "model.safetensors", {"a": entry()}, bytes(8))
     assert read_checkpoint(tmp_path, "model").variant is None
     _shards(tmp_path)
-    with pytest.raises(OutsideError, match="both say what the weights are"):
+    with pytest.raises(CheckpointError, match="both say what the weights are"):
         read_checkpoint(tmp_path, "model")
 
 
 def test_weights_of_another_name_are_named_with_the_one_that_is_looked_for(tmp_path: Path) -> None:
     write(tmp_path / "pytorch_weights.safetensors", {"a": entry()}, bytes(8))
-    with pytest.raises(OutsideError, match=r"must be called model\.safetensors.*there is pytorch_weights\.safetensors"):
+    with pytest.raises(CheckpointError, match=r"called model\.safetensors.*there is pytorch_weights\.safetensors"):
         read_checkpoint(tmp_path, "model")
 
 
@@ -186,7 +186,7 @@ def test_weights_of_another_name_are_named_with_the_one_that_is_looked_for(tmp_p
 def test_an_adapter_is_never_left_out_without_a_word(tmp_path: Path, file: str, tensor: str) -> None:
     write(tmp_path / "model.safetensors", {"a": entry()}, bytes(8))
     write(tmp_path / file, {tensor: entry()}, bytes(8))
-    with pytest.raises(OutsideError, match=re.escape(f"{file}: `{tensor}` belongs to an adapter (LoRA)")) as caught:
+    with pytest.raises(CheckpointError, match=re.escape(f"{file}: `{tensor}` belongs to an adapter (LoRA)")) as caught:
         read_checkpoint(tmp_path, "model")
     assert "merge_and_unload" in str(caught.value)
     assert "fuse_lora" in str(caught.value)

@@ -1,4 +1,4 @@
-"""Parts of transformers' Qwen2.5-VL: the eye over the patches of one square picture, and the language model."""
+"""Parts of transformers' Qwen2.5-VL: the vision encoder over one square picture's patches, and the language model."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -7,15 +7,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pocketcrafter.export.outside.language import language_parts
-from pocketcrafter.export.outside.part import Part, make_part, tensor
+from pocketcrafter.export.families.family import Part
+from pocketcrafter.export.families.networks.language import language_parts
+from pocketcrafter.export.families.networks.parts import make_part, tensor
 from pocketcrafter.runtime.components import Role
 
 _WINDOWS: Final = 2
 """Windows along each side of the picture: 224 pixels for the published checkpoints."""
 
 
-class _Eye(nn.Module):
+class _VisionEncoder(nn.Module):
     """The vision model with everything worked out that depends on the picture's size alone.
 
     transformers cuts the sequence into windows by lengths that it reads out of a tensor, which no exporter follows;
@@ -74,10 +75,11 @@ class _Eye(nn.Module):
 
 
 def parts(model: nn.Module, config: Mapping[str, Any]) -> list[Part]:
-    """Return the eye and the language model.
+    """Return the vision encoder and the language model.
 
-    The eye takes patches as the model's own processor leaves them, of a picture two windows wide and high, and gives
-    the picture's tokens; the language model reads embeddings in one row of positions, a prompt and a step after it.
+    The encoder takes patches as the model's own processor leaves them, of a picture two windows wide and high, and
+    gives the picture's tokens; the language model reads embeddings in one row of positions, a prompt and a step after
+    it.
     """
     del config  # the loaded one has the defaults too
     known: Any = model.config
@@ -85,5 +87,6 @@ def parts(model: nn.Module, config: Mapping[str, Any]) -> list[Part]:
     side = _WINDOWS * vision.window_size // vision.patch_size
     pixels = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
     patches = tensor("patches", (side**2, pixels))
-    eye = make_part("eye", _Eye(inner.get_submodule("visual"), vision), Role.VISION, [patches], "tokens")
-    return [eye, *language_parts(inner.get_submodule("language_model"), model.get_submodule("lm_head"))]
+    tower = _VisionEncoder(inner.get_submodule("visual"), vision)
+    encoder = make_part("vision", tower, Role.VISION, [patches], "tokens")
+    return [encoder, *language_parts(inner.get_submodule("language_model"), model.get_submodule("lm_head"))]

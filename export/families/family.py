@@ -1,0 +1,164 @@
+"""What the builder asks of a family, and what it is answered.
+
+A family has two halves. :class:`Family` is read where a build is planned and imports no toolchain, so that a build that
+is up to date says so at once. :class:`NetworkSource` runs in the stages' processes and loads networks.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+
+from pocketcrafter.export.content import FolderFiles
+from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.components import ComponentSpec
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+    from torch import nn
+
+    from pocketcrafter.quantize.algorithms.hessians import HessianCollector
+
+Sample = Mapping[str, FloatArray]
+"""A component's inputs by name, float32, of the spec's shapes."""
+
+WEIGHTS: Final = "weights"
+"""The input of a component's stages that every family has: the file or the folder that the recipe names."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A component's network in full precision, and its contract.
+
+    Attributes
+    ----------
+    network
+        A torch module on the CPU in evaluation mode, whose further functions are methods of their names; or a float32
+        ONNX graph with static shapes and the spec's names, which the target `onnx` alone reads.
+    spec
+        The component's name, role, inputs and outputs; the network takes and returns them in this order.
+    """
+
+    network: "nn.Module | ModelProto"
+    spec: ComponentSpec
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Samples of a component, and where they come from."""
+
+    samples: Sequence[Sample]
+    photos: tuple[Path, ...] = ()
+    """Those that they were made of."""
+    strata: Mapping[str, int] = field(default_factory=dict)
+    """How many of them are of which kind, where the family tells kinds apart."""
+
+
+class NetworkSource(Protocol):
+    """Loads the networks of a family and draws their samples; ``inputs`` holds the files of the component's plan."""
+
+    def content(self, weights: Path) -> Path | FolderFiles:
+        """Return what loading reads of a weights file or folder."""
+
+    def load(self, component: str, inputs: Mapping[str, Path]) -> Part:
+        """Load a component in full precision."""
+
+    def draw(
+        self,
+        part: Part,
+        inputs: Mapping[str, Path],
+        count: int,
+        seed: int,
+        collector: "HessianCollector | None" = None,
+        function: str | None = None,
+    ) -> Drawn:
+        """Draw inputs of a component's default function or of a further one, the same for the same seed.
+
+        The collector may watch the network meanwhile.
+        """
+
+
+@dataclass(frozen=True)
+class ComponentPlan:
+    """What the stages of one component read and take.
+
+    Attributes
+    ----------
+    network
+        What loading reads, by input name; `WEIGHTS` is among it.
+    examples
+        What drawing samples reads beside that.
+    modules
+        Returns names of modules that are known without loading the network; there may be more.
+    weights_mib
+        Float32 weights that a process holds when it has loaded the component; estimates follow from it.
+    examples_seconds
+        What drawing samples and goldens takes on a core with AVX512.
+    """
+
+    network: Mapping[str, Path | FolderFiles]
+    examples: Mapping[str, Path | FolderFiles] = field(default_factory=dict)
+    modules: Callable[[], AbstractSet[str]] = frozenset
+    weights_mib: float = 12.0
+    examples_seconds: float = 8.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a recipe comes to: what its components' stages read, and further files of the bundle."""
+
+    components: Mapping[str, ComponentPlan]
+    files: Mapping[str, Path] = field(default_factory=dict)
+    """By the path that they have in the bundle."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of pair, or of networks that are no pair, as the builder knows it.
+
+    Attributes
+    ----------
+    recipe
+        ``module:class`` of its recipes: a :class:`~pocketcrafter.export.recipe.Recipe`, which may have further keys.
+    plan
+        ``module:function`` that takes such a recipe and its path, checks the files that it names, and returns the
+        :class:`Plan`. It raises `ConfigError` where something is missing or does not fit.
+    networks
+        ``module:object``, a :class:`NetworkSource`.
+    tools
+        Distributions whose versions its networks and samples depend on.
+    not_run
+        Why the rungs 0 and 3 of the parity ladder are not run by a build, by rung.
+    settings
+        JSON files of its settings in the manifest, by the setting's name, where a recipe names no others.
+    plain_operators
+        Whether its networks are written in operators that every toolchain takes. Others are rewritten for the targets
+        that want it (`Profile.decomposed`).
+    """
+
+    recipe: str
+    plan: str
+    networks: str
+    tools: tuple[str, ...]
+    not_run: Mapping[int, str]
+    settings: Mapping[str, str] = field(default_factory=dict)
+    plain_operators: bool = False
+
+
+def referenced(reference: str) -> Any:  # noqa: ANN401 - whatever it names
+    """Return what a ``module:name`` refers to, importing the module."""
+    module, _, name = reference.partition(":")
+    return getattr(import_module(module), name)
+
+
+def network_source(reference: str) -> NetworkSource:
+    """Return the half of a family that loads networks."""
+    return cast("NetworkSource", referenced(reference))
+
+
+def modules_of(network: "nn.Module | ModelProto") -> set[str]:
+    """Return the names of a network's modules; an ONNX graph has none."""
+    named = getattr(network, "named_modules", None)
+    return {name for name, _ in named()} - {""} if named else set()

@@ -1,0 +1,1 @@
+"""Networks of other people, alone: taken from checkpoint folders in Hugging Face's layout, one component a network."""

@@ -1,0 +1,130 @@
+"""Which networks a checkpoint folder holds, by its configuration alone: nothing of its weights is read, nor torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pocketcrafter.export.content import FolderFiles
+from pocketcrafter.export.families.networks.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    read_checkpoint,
+    refuse_adapters,
+)
+from pocketcrafter.runtime.components import Role
+from pocketcrafter.runtime.config import parse_json
+
+CONFIG: Final = "config.json"
+_PIPELINE: Final = "model_index.json"
+_FURTHER: Final = ("generation_config.json",)
+"""Files beside configuration and weights that a loader reads."""
+_MAX_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A class of networks that checkpoints name.
+
+    Attributes
+    ----------
+    name
+        As the checkpoint's configuration has it.
+    stem
+        What its library calls the files of its weights.
+    components
+        The components that it is taken apart into, each with its role.
+    """
+
+    name: str
+    stem: str
+    components: Mapping[str, Role]
+
+
+_DIFFUSERS: Final = "diffusion_pytorch_model"
+_TRANSFORMERS: Final = "model"
+_AUTOENCODER: Final = {"encode": Role.ENCODE, "decode": Role.DECODE}
+_VISION_LANGUAGE: Final = {"vision": Role.VISION, "prompt": Role.LANGUAGE, "step": Role.LANGUAGE}
+
+ARCHITECTURES: Final[Mapping[str, Architecture]] = {
+    name: Architecture(name, stem, components)
+    for name, stem, components in (
+        ("UNet2DConditionModel", _DIFFUSERS, {"denoise": Role.DENOISE}),
+        ("AutoencoderTiny", _DIFFUSERS, _AUTOENCODER),
+        ("AutoencoderKL", _DIFFUSERS, _AUTOENCODER),
+        ("Idefics3ForConditionalGeneration", _TRANSFORMERS, _VISION_LANGUAGE),
+        ("SmolVLMForConditionalGeneration", _TRANSFORMERS, _VISION_LANGUAGE),
+        ("Qwen2_5_VLForConditionalGeneration", _TRANSFORMERS, _VISION_LANGUAGE),
+        ("VisionEncoderDecoderModel", _TRANSFORMERS, _VISION_LANGUAGE),
+    )
+}
+"""By the class that a folder's configuration names; how each is loaded stands in `folder.LOADERS`."""
+
+
+def architecture_of(folder: Path) -> Architecture:
+    """Return the architecture of a checkpoint folder.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no readable configuration, it names no known class, the folder is a whole pipeline, or an adapter
+        (LoRA) lies in it.
+    """
+    _refuse_pipeline(folder)
+    refuse_adapters(folder)
+    name = _class_of(read_config(folder))
+    if name not in ARCHITECTURES:
+        known = ", ".join(ARCHITECTURES)
+        raise CheckpointError(f"{folder / CONFIG}: {name or 'no class'} is not known; known are {known}.")
+    return ARCHITECTURES[name]
+
+
+def read_folder(folder: Path) -> tuple[Architecture, FolderFiles, Checkpoint]:
+    """Return a folder's architecture, the files that loading it reads, and what tensors they hold.
+
+    Raises
+    ------
+    CheckpointError
+        As :func:`architecture_of`, and where files of weights are missing or not whole.
+    """
+    architecture = architecture_of(folder)
+    stored = read_checkpoint(folder, architecture.stem)
+    index = folder.glob(f"{architecture.stem}*.index*.json") if len(stored.files) > 1 else ()
+    further = [folder / name for name in _FURTHER if (folder / name).is_file()]
+    return architecture, FolderFiles(folder, (folder / CONFIG, *stored.files, *index, *further)), stored
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read a checkpoint's configuration; raises `CheckpointError` where there is none."""
+    return _read_json(folder / CONFIG, "give a folder in Hugging Face's layout")
+
+
+def _refuse_pipeline(folder: Path) -> None:
+    """Raise `CheckpointError` for a diffusers pipeline, whose networks lie in folders of their own."""
+    if not (folder / _PIPELINE).is_file():
+        return
+    index = _read_json(folder / _PIPELINE, "download it again")
+    classes = {name: said[1] for name, said in index.items() if isinstance(said, list) and len(said) == 2}
+    known = [f"pocketcrafter build {folder / name} ({kind})" for name, kind in classes.items() if kind in ARCHITECTURES]
+    what = f"build one of its networks: {'; '.join(known)}" if known else f"it has none of {', '.join(ARCHITECTURES)}"
+    raise CheckpointError(f"{folder}: a whole pipeline ({index.get('_class_name')}) of {', '.join(classes)}; {what}.")
+
+
+def _read_json(path: Path, remedy: str) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise CheckpointError(f"{path}: larger than any configuration ({_MAX_BYTES} bytes).")
+        found = parse_json(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path.parent}: no readable {path.name} ({error}); {remedy}.") from error
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path}: no object of JSON; {remedy}.")
+    return found
+
+
+def _class_of(config: Mapping[str, Any]) -> str:
+    # transformers 4.57 hands what is asked of Qwen2.5-VL's configuration on to the language model's, this too.
+    places = (config, config.get("text_config"))
+    named = [place.get("architectures") for place in places if isinstance(place, dict)]
+    first = next((names[0] for names in named if isinstance(names, list) and names), "")
+    return str(config.get("_class_name") or first)

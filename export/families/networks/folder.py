@@ -1,0 +1,68 @@
+"""Loads a checkpoint folder's network and takes it apart into components, in memory of their own."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from torch import nn
+
+from pocketcrafter.export.families.family import Part
+from pocketcrafter.export.families.networks import captioner, diffusion, qwen, vision_language
+from pocketcrafter.export.families.networks.architecture import architecture_of, read_config
+from pocketcrafter.export.families.networks.audit import check_loaded
+from pocketcrafter.export.families.networks.checkpoint import CheckpointError, read_checkpoint
+
+
+@dataclass(frozen=True)
+class _Loader:
+    load: Callable[[Path, str | None], nn.Module]
+    """Takes the folder, and the variant of the weights."""
+    parts: Callable[[nn.Module, Mapping[str, Any]], Sequence[Part]]
+    """Takes the network and its configuration; answers the architecture's components, in order."""
+    unread: tuple[str, ...] = ()
+    """Beginnings of names of weights that the parts never read: the only ones that may be missing."""
+
+
+_AUTOENCODER: Final = _Loader(diffusion.load, diffusion.autoencoder_parts)
+_VISION_LANGUAGE: Final = _Loader(vision_language.load, vision_language.parts)
+
+LOADERS: Final[Mapping[str, _Loader]] = {
+    "UNet2DConditionModel": _Loader(diffusion.load, diffusion.unet_parts),
+    "AutoencoderTiny": _AUTOENCODER,
+    "AutoencoderKL": _AUTOENCODER,
+    "Idefics3ForConditionalGeneration": _VISION_LANGUAGE,
+    "SmolVLMForConditionalGeneration": _VISION_LANGUAGE,
+    "VisionEncoderDecoderModel": _Loader(captioner.load, captioner.parts, captioner.UNREAD),
+    "Qwen2_5_VLForConditionalGeneration": _Loader(vision_language.load, qwen.parts),
+}
+"""How each of `architecture.ARCHITECTURES` is loaded."""
+
+
+def load_folder(folder: Path) -> tuple[Part, ...]:
+    """Load a network from disk alone and return its components.
+
+    Parameters
+    ----------
+    folder
+        Holds ``config.json`` and safetensors, as ``save_pretrained`` of diffusers and transformers leaves them. Nothing
+        is fetched, and nothing that Python would execute is read.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such configuration, its class is none of those known, there are only pickled weights, files are
+        damaged or missing, or what was loaded is not what the files hold, value by value.
+    """
+    architecture = architecture_of(folder)
+    loader = LOADERS[architecture.name]
+    stored = read_checkpoint(folder, architecture.stem)
+    try:
+        model = loader.load(folder, stored.variant).eval().requires_grad_(False)
+        check_loaded(model, stored, loader.unread)
+        return tuple(loader.parts(model, read_config(folder)))
+    except CheckpointError:
+        raise
+    except Exception as error:  # both libraries raise whatever they meet
+        what = f"{architecture.name} cannot be loaded: {type(error).__name__}: {error}"
+        raise CheckpointError(f"{folder}: {what}") from error

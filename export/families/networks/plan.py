@@ -1,0 +1,170 @@
+"""Recipes of networks alone: inferred from a checkpoint folder, and the files that their stages read."""
+
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+from pocketcrafter.export.families.family import WEIGHTS, ComponentPlan, Plan
+from pocketcrafter.export.families.networks.architecture import read_folder
+from pocketcrafter.export.families.networks.checkpoint import CheckpointError
+from pocketcrafter.export.lower.profiles import profile_of
+from pocketcrafter.export.recipe import Gates, Recipe, resolve
+from pocketcrafter.runtime.bundle.results import Precision
+from pocketcrafter.runtime.components import Role
+from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.families import NETWORKS
+from pocketcrafter.runtime.files import write_text
+from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.validation import check, nearest
+
+_FLOAT_BYTES: Final = 4
+_MIB: Final = 1 << 20
+_EXAMPLES_SECONDS: Final = 15.0
+"""What importing diffusers or transformers takes."""
+_SECONDS_A_MIB: Final = 0.03
+"""Loading, comparing and running a network once for each sample, on a core with AVX512."""
+_SAMPLES: Final = 4
+_CALIBRATED_SAMPLES: Final = 8
+"""Samples where activations have ranges."""
+_LICENSES: Final = ("LICENSE", "LICENSE.txt", "LICENSE.md", "COPYING", "NOTICE")
+_NOT_STATED: Final = "families/networks/no_license.txt"
+_UNKNOWN: Final = "NOASSERTION"
+"""SPDX's word for a licence that nobody has stated."""
+_OWN: Final = "LicenseRef-checkpoint"
+_CARD: Final = "README.md"
+_STATED: Final = re.compile(r"\A---\n(?:.*\n)*?license:[ \t]*([A-Za-z0-9.+-]+)[ \t]*\n(?:.*\n)*?---", re.MULTILINE)
+_SPDX: Final[Mapping[str, str]] = {"apache-2.0": "Apache-2.0", "mit": "MIT", "bsd-3-clause": "BSD-3-Clause"}
+"""Licences that model cards spell otherwise than SPDX."""
+_MAX_CARD_BYTES: Final = 1 << 20
+
+
+class NetworksRecipe(Recipe):
+    """A bundle of networks alone; each component's weights are a checkpoint folder, which has a network of its name."""
+
+
+def plan(recipe: NetworksRecipe, path: Path) -> Plan:
+    """Return what a recipe's stages read.
+
+    Raises
+    ------
+    CheckpointError
+        If a folder is no checkpoint that is known, its files are not whole, or it has no network of a component's name.
+    """
+    components = {}
+    for component, made in recipe.components.items():
+        folder = resolve(path, made.weights)
+        architecture, files, stored = read_folder(folder)
+        if component not in architecture.components:
+            hint = nearest(component, architecture.components, "networks")
+            raise CheckpointError(f"{path}: components.{component}: {folder} has no such network; {hint}")
+        mib = _FLOAT_BYTES * sum(math.prod(t.shape) for t in stored.tensors.values()) / _MIB
+        components[component] = ComponentPlan(
+            network={WEIGHTS: files},
+            weights_mib=mib,
+            examples_seconds=_EXAMPLES_SECONDS + _SECONDS_A_MIB * mib,
+        )
+    return Plan(components)
+
+
+def infer_recipe(
+    folder: Path,
+    targets: Sequence[TargetKind],
+    precisions: Mapping[str, Precision] | Precision | None = None,
+    gates: Gates | None = None,
+) -> NetworksRecipe:
+    """Return the recipe of a checkpoint folder; nothing of its weights but their headers is read.
+
+    Parameters
+    ----------
+    folder
+        In Hugging Face's layout.
+    targets
+        What to build for.
+    precisions
+        Of all components, or by component or role; floating point, as each target computes in, where none is given.
+    gates
+        What artifacts must reach; the usual where none are given.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder is no checkpoint that is known, or its files are not whole.
+    ConfigError
+        If a precision is for no component, or a target lacks one, with the nearest that it has.
+    """
+    roles = read_folder(folder)[0].components
+    asked = _by_component(folder, roles, precisions)
+    folder = folder.resolve()
+    spdx, text = _license(folder)
+    name = re.sub(r"[^a-z0-9._-]+", "-", folder.name.lower()).strip("._-")[:64]
+    components = {
+        component: {
+            "weights": str(folder),
+            "license": spdx,
+            "precision": {target: asked.get(component, profile_of(target).native_float) for target in targets},
+            "samples": _SAMPLES if component not in asked else _CALIBRATED_SAMPLES,
+        }
+        for component in roles
+    }
+    raw = {
+        "name": name or NETWORKS,
+        "family": NETWORKS,
+        "targets": list(targets),
+        "components": components,
+        "gates": (gates or Gates()).model_dump(),
+        "licenses": [{"spdx": spdx, "path": text, "covers": f"the weights of {folder.name}"}],
+        "training_data": {"summary": f"The checkpoint {folder.name}; see where it comes from."},
+    }
+    return check(NetworksRecipe, raw, f"{folder}: no recipe can be made of this folder")
+
+
+def write_recipe(recipe: Recipe, file: Path) -> None:
+    """Write an inferred recipe as YAML, its folders relative to the file.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written.
+    """
+    write_text(file, recipe_text(recipe, file.resolve().parent))
+
+
+def recipe_text(recipe: Recipe, beside: Path | None = None) -> str:
+    """Return a recipe as YAML, with paths relative to a folder where one is given."""
+    raw = recipe.model_dump(mode="json", exclude_defaults=True)
+    for entry, key in [(c, "weights") for c in raw["components"].values()] + [(e, "path") for e in raw["licenses"]]:
+        if beside is not None and Path(entry[key]).is_absolute():
+            entry[key] = Path(os.path.relpath(entry[key], beside)).as_posix()
+    text: str = yaml.safe_dump(raw, sort_keys=False, allow_unicode=True, width=120)
+    return text
+
+
+def _by_component(
+    folder: Path, roles: Mapping[str, Role], precisions: Mapping[str, Precision] | Precision | None
+) -> dict[str, Precision]:
+    if precisions is None:
+        return {}
+    if isinstance(precisions, Precision):
+        return dict.fromkeys(roles, precisions)
+    known = dict.fromkeys([*roles, *roles.values()])
+    if unknown := [name for name in precisions if name not in known]:
+        raise ConfigError(f"{folder}: no component `{unknown[0]}`; {nearest(unknown[0], known, 'names and roles')}")
+    by_role = {name: precisions[role] for name, role in roles.items() if role in precisions}
+    return by_role | {name: precision for name, precision in precisions.items() if name in roles}
+
+
+def _license(folder: Path) -> tuple[str, str]:
+    """Return a checkpoint's licence, as SPDX has it, and the file of its text."""
+    stated = ""
+    card = folder / _CARD
+    if card.is_file() and card.stat().st_size <= _MAX_CARD_BYTES:
+        found = _STATED.match(card.read_text(encoding="utf-8", errors="replace").replace("\r\n", "\n"))
+        stated = found[1] if found else ""
+    text = next((folder / name for name in _LICENSES if (folder / name).is_file()), None)
+    spdx = _SPDX.get(stated.lower(), f"LicenseRef-{stated}" if stated else _OWN if text else _UNKNOWN)
+    return spdx, str(text) if text else _NOT_STATED

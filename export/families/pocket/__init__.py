@@ -1,0 +1,1 @@
+"""The pocket family: the default pair's five small networks, trained here."""

@@ -1,0 +1,84 @@
+"""Recipes of the pocket family, and the files that its stages read."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Final, Self
+
+from pydantic import Field, model_validator
+
+from pocketcrafter.export.families.family import WEIGHTS, ComponentPlan, Plan
+from pocketcrafter.export.names import CRITIC_SHA256, TOKENIZER_SHA256
+from pocketcrafter.export.provenance import check_trained_with, modules_in
+from pocketcrafter.export.recipe import ComponentRecipe, Recipe, resolve
+from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.pocket import POCKET_SPECS, TOKENIZER, Pocket
+from pocketcrafter.runtime.validation import nearest
+
+PHOTOS: Final = "photos"
+"""Input of a component's examples: the folder of calibration photos."""
+VOCABULARY: Final = "tokenizer"
+"""Input of the decoder's examples."""
+_NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
+    Pocket.TONE: (Pocket.CRITIC,),
+    Pocket.DECODER: (Pocket.CRITIC,),
+}
+"""Components whose outputs are another one's inputs."""
+_DECODER_SECONDS: Final = 20.0
+"""The decoder writes its samples itself."""
+
+
+class PocketComponent(ComponentRecipe):
+    """How one component of the pair is made."""
+
+    tokenizer: str | None = Field(None, description="The decoder's vocabulary, in the `tokenizers` format.")
+
+
+class PocketRecipe(Recipe):
+    """A bundle of the pocket pair."""
+
+    components: Mapping[str, PocketComponent] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _of_the_pair(self) -> Self:
+        for component, made in self.components.items():
+            if component not in POCKET_SPECS:
+                hint = nearest(component, list(POCKET_SPECS), "components")
+                raise ValueError(f"components: unknown component `{component}`; {hint}")
+            if (made.tokenizer is not None) != (component == Pocket.DECODER):
+                raise ValueError(f"components.{component}.tokenizer: the decoder needs one, nothing else has one")
+            outputs = {t.name for t in POCKET_SPECS[component].outputs}
+            if unknown := set(made.pictures) - outputs:
+                raise ValueError(f"components.{component}.pictures names no output: {', '.join(sorted(unknown))}")
+        return self
+
+
+def plan(recipe: PocketRecipe, path: Path) -> Plan:
+    """Return what a recipe's stages read.
+
+    Raises
+    ------
+    ConfigError
+        If a file is missing, a component lacks another that it needs, or a decoder was trained with another critic or
+        tokenizer.
+    """
+    weights = {c: resolve(path, made.weights) for c, made in recipe.components.items()}
+    files: dict[str, Path] = {}
+    components = {}
+    for component, made in recipe.components.items():
+        needed = _NEEDS.get(component, ())
+        if lacking := [n for n in needed if n not in weights]:
+            raise ConfigError(f"{path}: `{component}` needs {', '.join(lacking)}, which is not in the recipe.")
+        examples = {PHOTOS: resolve(path, recipe.calibration.photos), **{n: weights[n] for n in needed}}
+        if made.tokenizer is not None:
+            files[TOKENIZER] = examples[VOCABULARY] = tokenizer = resolve(path, made.tokenizer)
+            # Its prose would describe what another critic's tokens mean, in words that are not these.
+            trained_with = {CRITIC_SHA256: weights[Pocket.CRITIC], TOKENIZER_SHA256: tokenizer}
+            check_trained_with(weights[component], trained_with, "pocketcrafter train decoder")
+        components[component] = ComponentPlan(
+            network={WEIGHTS: weights[component]},
+            examples=examples,
+            modules=partial(modules_in, weights[component]),
+            examples_seconds=_DECODER_SECONDS if component == Pocket.DECODER else ComponentPlan.examples_seconds,
+        )
+    return Plan(components, files)
