@@ -135,7 +135,7 @@ def _fault(detail: ErrorDetails, model: type[BaseModel]) -> str:
 def _sentence(detail: ErrorDetails, model: type[BaseModel], place: list[int | str]) -> str:
     kind, value, facts = detail["type"], detail["input"], detail.get("ctx", {})
     if kind in {"greater_than_equal", "less_than_equal"} and (limits := _range(model, place)):
-        return f"{_shown(value)} is out of range; it must be from {limits[0]:g} to {limits[1]:g}"
+        return f"{_shown(value)} is out of range; it must be from {_number(limits[0])} to {_number(limits[1])}"
     if kind in _SENTENCES:
         return _SENTENCES[kind](_shown(value), facts)
     if kind == "extra_forbidden":
@@ -145,6 +145,10 @@ def _sentence(detail: ErrorDetails, model: type[BaseModel], place: list[int | st
         return f"{_shown(value)} is not allowed; {nearest(str(value), allowed, 'allowed')}"
     name = re.sub(r"_(attributes_)?(type|parsing|from_float|parsing_size|required|unicode|sub)$", "", kind)
     return f"{_shown(value)} is not {_KINDS[name]}" if name in _KINDS else f"{_shown(value)} is not valid ({kind})"
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() else f"{value:g}"
 
 
 _Sentence = Callable[[str, Mapping[str, Any]], str]

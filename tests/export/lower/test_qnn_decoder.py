@@ -9,14 +9,16 @@ import pytest
 from pocketcrafter.benchmarks.prose.greedy import Asked, agreeing_choices
 from pocketcrafter.export.calibration import samples
 from pocketcrafter.export.lower.measure import as_tensors
-from pocketcrafter.export.lower.onnx.lowering import export_onnx, quantize_static
+from pocketcrafter.export.lower.onnx.lowering import export_onnx
 from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.export.lower.qnn.context import compile_context
 from pocketcrafter.export.models import load_component
 from pocketcrafter.export.shipped import CALIBRATION_PHOTOS, WEIGHTS
+from pocketcrafter.quantize.api import quantize
+from pocketcrafter.quantize.calibration import Calibration
+from pocketcrafter.quantize.config import StaticInt16
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.backends.qnn import QnnEmulatorBackend, why_no_qnn
-from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.names import Mode
 from pocketcrafter.runtime.plan import Attribute
 from pocketcrafter.runtime.pocket import POCKET_SPECS, TOKENS, Pocket
@@ -38,7 +40,7 @@ def test_int4_weights_choose_the_words_of_the_qdq_graph(tmp_path: Path) -> None:
     exported, quantized, context = (tmp_path / f"{name}.onnx" for name in ("fp32", "qdq", "context"))
     decoder = frozen(load_component(Pocket.DECODER, WEIGHTS / "decoder.safetensors"), ())
     export_onnx(decoder, as_tensors(drawn[0], _SPEC), _SPEC, exported)
-    quantize_static(Precision.A16W4, exported, drawn, quantized)
+    onnx.save(quantize(onnx.load(exported), StaticInt16(weight_bits=4), Calibration(drawn)), quantized)
     assert onnx.TensorProto.INT4 in {weight.data_type for weight in onnx.load(quantized).graph.initializer}
     compile_context(quantized, Soc.SM8750, context)
 

@@ -49,7 +49,7 @@ def first_artifact(m: dict[str, Any]) -> dict[str, Any]:
         (lambda m: m["files"].pop(), "is used but not in `files`"),
         (lambda m: m["files"][0].update(path="../x"), "does not stay inside"),
         (lambda m: m["files"][0].update(path="/etc/passwd"), "does not stay inside"),
-        (lambda m: m["files"][0].update(size=-1), "size: -1 is too small; it must be 0 or more"),
+        (lambda m: m["files"][0].update(size=-1), "size: -1 is out of range; it must be from 0 to 4294967296"),
         (lambda m: m["files"][0].update(sha256="F" * 64), "sha256"),
         (lambda m: m["components"].append(m["components"][0]), "component restore is listed twice"),
         (lambda m: first_artifact(m).update(path="LICENSES/Apache-2.0.txt"), "must end in .onnx"),
