@@ -27,6 +27,7 @@ class _Measurements(LazyGroup):
         "arm64": "pocketcrafter.benchmarks.arm64.command:arm64",
         "profile": "pocketcrafter.benchmarks.profile.command:profile",
         "fuzz": "pocketcrafter.benchmarks.fuzz.command:fuzz",
+        "real-size": "pocketcrafter.benchmarks.real_size.command:real_size",
         "opening": "pocketcrafter.benchmarks.opening.command:opening",
         "estimate": "pocketcrafter.benchmarks.estimate.command:estimate_command",
         "latency": "pocketcrafter.benchmarks.latency.commands:latency",

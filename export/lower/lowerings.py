@@ -73,6 +73,14 @@ def _check(request: LoweringRequest, target: TargetKind) -> None:
     if reason := why_not_buildable(target):
         raise BackendError(f"{target} cannot be built: {reason}")
     request.scheme(target)
+    if request.spec.functions and not profile_of(target).functions:
+        names = ", ".join(f"`{function.name}`" for function in request.spec.functions)
+        raise ConfigError(
+            f"{request.spec.name} for {target}: its further functions ({names}) would keep its weights twice there; "
+            f"targets that keep them once are {', '.join(t for t in TARGETS if profile_of(t).functions)}."
+        )
+    if unmeasured := [f.name for f in request.spec.functions if not request.functions.get(f.name)]:
+        raise ConfigError(f"{request.spec.name}: no samples of its function {', '.join(unmeasured)} to measure with.")
 
 
 def _groups(request: LoweringRequest) -> Iterator[dict[TargetKind, Path]]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -14,14 +14,16 @@ from pocketcrafter.export.lower.request import LoweredArtifact, Sample
 from pocketcrafter.quantize.calibration import held_back
 from pocketcrafter.quantize.modules import outputs_of
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.backends.base import Backend
+from pocketcrafter.runtime.backends.base import Backend, FunctionBackend
 from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
+from pocketcrafter.runtime.bundle.manifest import ArtifactFunction
 from pocketcrafter.runtime.bundle.results import Coverage, Fidelity
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import ConfigError
 
 _THREADS: Final = 1
 EAGER: Final = "eager torch in full precision"
+ROUNDED: Final = "the network with its weights rounded in torch"
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,47 @@ def measured(
         rung2_how=f"{how} against {between.how}",
         whole=compare(reference, actual, spec) if simulation else (),
     )
+
+
+def with_functions(
+    default: LoweredArtifact, others: Mapping[str, LoweredArtifact], spec: ComponentSpec
+) -> LoweredArtifact:
+    """Put what was measured of further functions behind the default one's, each output as ``<function>.<output>``."""
+
+    def named(kind: str) -> tuple[Fidelity, ...]:
+        found: list[Fidelity] = list(getattr(default, kind))
+        for function, made in others.items():
+            found += [f.model_copy(update={"output": f"{function}.{f.output}"}) for f in getattr(made, kind)]
+        return tuple(found)
+
+    functions = tuple(ArtifactFunction(name=f.name, inputs=f.inputs, outputs=f.outputs) for f in spec.functions)
+    return replace(default, rung1=named("rung1"), rung2=named("rung2"), whole=named("whole"), functions=functions)
+
+
+def function_samples(
+    held: Sequence[Sample], spec: ComponentSpec, functions: Mapping[str, Sequence[Sample]]
+) -> dict[str | None, tuple[ComponentSpec, Sequence[Sample]]]:
+    """Return the contract of each function, the default one first, with the samples that it is measured with."""
+    made: dict[str | None, tuple[ComponentSpec, Sequence[Sample]]] = {None: (spec.of(None), held)}
+    for known in spec.functions:
+        made[known.name] = spec.of(known.name), functions[known.name][: ON_CPU.samples]
+    return made
+
+
+def run_functions(
+    backend: FunctionBackend,
+    artifact: Path,
+    samples: Mapping[str | None, tuple[ComponentSpec, Sequence[Sample]]],
+) -> dict[str | None, list[dict[str, FloatArray]]]:
+    """Run each function of an artifact on its samples."""
+    made = {}
+    for name, (about, held) in samples.items():
+        if name is None:
+            session = backend.open(artifact, about, _THREADS)
+        else:
+            session = backend.open_function(artifact, about, _THREADS, name)
+        made[name] = [session.run(sample) for sample in held]
+    return made
 
 
 def as_tensors(sample: Sample, spec: ComponentSpec) -> tuple[Tensor, ...]:

@@ -58,6 +58,8 @@ class Profile:
         How each of its quantized precisions is quantized by `pocketcrafter.quantize.api.quantize`.
     decomposed
         Whether foreign networks are written in plain operators first, because the toolchain leaves fused ones outside.
+    functions
+        Whether its artifacts can have further functions on the same weights, as a language model's `prefill`.
     lower_seconds, prove_seconds
         What lowering and proving take on a core with AVX512, for a network of about three million parameters.
     """
@@ -71,6 +73,7 @@ class Profile:
     together: bool = False
     schemes: Mapping[Precision, Scheme] = field(default_factory=dict)
     decomposed: bool = False
+    functions: bool = False
     lower_seconds: float = 20.0
     prove_seconds: float = 3.0
 

@@ -58,6 +58,8 @@ class LoweringRequest:
         The network's inputs and outputs, in calling order.
     calibration
         At least two samples; the last quarter (one to eight) is held back from calibration, and measured with.
+    functions
+        Samples of the spec's further functions, by name: at least one each, to measure with.
     precision
         What weights and activations become.
     outs
@@ -92,6 +94,7 @@ class LoweringRequest:
     source: LoweredArtifact | None = None
     to_compile: bool = False
     progress: Progress = _ignore
+    functions: Mapping[str, Sequence[Sample]] = field(default_factory=dict)
 
     @property
     def only(self) -> tuple[TargetKind, Path]:

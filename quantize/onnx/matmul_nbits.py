@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -33,7 +34,7 @@ _FLOAT32_ACTIVATIONS: Final = 1
 
 
 def quantize_matmul_nbits(
-    model: onnx.ModelProto, scheme: WeightOnly, hessians: Hessians = NO_HESSIANS
+    model: onnx.ModelProto, scheme: WeightOnly, hessians: Hessians = NO_HESSIANS, folder: Path | None = None
 ) -> onnx.ModelProto:
     """Quantize the weights of linear layers without bias.
 
@@ -45,6 +46,8 @@ def quantize_matmul_nbits(
         Bits, group size and rounding, and modules that stay float32.
     hessians
         Of the layers that GPTQ rounds, by the torch modules' qualified names; other layers are rounded to nearest.
+    folder
+        Where the model's external data lies, if it has any: weights are read from there one after another.
 
     Returns
     -------
@@ -70,8 +73,9 @@ def quantize_matmul_nbits(
     makers = makers_of(graph)
     outlier_layer = next((node.name for node in chosen if _reads_product(node, makers, weights)), None)
     alike: dict[tuple[object, ...], list[tuple[onnx.NodeProto, Blocks]]] = defaultdict(list)
+    base = "" if folder is None else str(folder)
     for node in chosen:
-        name, weight = module_of(node), torch.tensor(numpy_helper.to_array(weights[node.input[1]]))
+        name, weight = module_of(node), torch.tensor(numpy_helper.to_array(weights[node.input[1]], base))
         bits = bits_for(name, scheme.bits, scheme.module_bits)
         integers = IntegerFormat(bits, scheme.group_size, bfloat16_scales=True)
         blocks = round_weight(weight, integers, scheme.rounding, hessians.get(name))

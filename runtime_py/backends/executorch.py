@@ -76,7 +76,7 @@ class ExecutorchBackend:
             raise BackendError(f"The executorch backend cannot run: {reason}")
         bindings()._unsafe_reset_threadpool(threads)
         try:
-            owner, method = load_method(artifact.read_bytes(), function)
+            owner, method = load_method(artifact, function)
         except Exception as error:  # ExecuTorch raises plain RuntimeError and ValueError
             raise BackendError(f"{artifact}: ExecuTorch cannot open it: {error}") from error
         check_contract(artifact, shapes(method), spec)

@@ -1,6 +1,7 @@
 """Opens ExecuTorch programs through its native module: `executorch.runtime` would import the compiler with it."""
 
 import importlib
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 TORCH: Final = "torch"
@@ -30,13 +31,13 @@ def bindings() -> Any:  # noqa: ANN401 - untyped package
     return importlib.import_module(BINDINGS)
 
 
-def load_method(content: bytes, name: str = METHOD) -> tuple[object, Method]:
+def load_method(path: Path, name: str = METHOD) -> tuple[object, Method]:
     """Load a method of a program.
 
     Parameters
     ----------
-    content
-        Of a `.pte`.
+    path
+        A `.pte`; its weights are mapped into memory, not read.
     name
         Which method.
 
@@ -51,8 +52,8 @@ def load_method(content: bytes, name: str = METHOD) -> tuple[object, Method]:
         ExecuTorch's own, if this is no program, or it has no such method or one that does not run here.
     """
     native = bindings()
-    program = native._load_program_from_buffer(content, program_verification=native.Verification.Minimal)
-    return (content, program), program.load_method(name)
+    program = native._load_program(str(path), program_verification=native.Verification.Minimal)
+    return program, program.load_method(name)
 
 
 def shapes(method: Method) -> tuple[Shapes, Shapes]:

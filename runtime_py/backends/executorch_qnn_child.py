@@ -36,7 +36,7 @@ def work(folder: Path, tell: Told) -> None:
     """Do the job that lies in a folder."""
     job = QnnProgramJob.model_validate_json((folder / JOB).read_bytes())
     torch = importlib.import_module(TORCH)
-    _owner, method = load_method(job.program.read_bytes(), job.method)
+    _owner, method = load_method(job.program, job.method)
     inputs, outputs = shapes(method)
     facts = ProgramFacts(inputs=inputs, outputs=outputs)
     (folder / PROGRAM).write_text(facts.model_dump_json(), encoding="utf-8")

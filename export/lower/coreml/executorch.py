@@ -13,10 +13,11 @@ from pocketcrafter.export.coreml_backend import MilBackend
 from pocketcrafter.export.lower.coreml.convert import coremltools, quiet, rarely_validated
 from pocketcrafter.export.lower.coreml.coverage import coreml_coverage
 from pocketcrafter.export.lower.coreml.executorch_package import extract_package
-from pocketcrafter.export.lower.coreml.lowering import ROUNDED, check_conversion
+from pocketcrafter.export.lower.coreml.lowering import check_conversion
 from pocketcrafter.export.lower.coreml.session import open_package
 from pocketcrafter.export.lower.executorch.coverage import torch_coverage
 from pocketcrafter.export.lower.measure import (
+    ROUNDED,
     SLOWLY,
     Simulation,
     as_tensors,

@@ -15,7 +15,16 @@ from pocketcrafter.export.lower.coreml.convert import Compression, convert, expo
 from pocketcrafter.export.lower.coreml.coverage import coreml_coverage
 from pocketcrafter.export.lower.coreml.functions import StatefulForm, convert_functions, stateful_form
 from pocketcrafter.export.lower.coreml.session import open_package
-from pocketcrafter.export.lower.measure import SLOWLY, Simulation, as_tensors, compare, hold_back, measured, run_torch
+from pocketcrafter.export.lower.measure import (
+    ROUNDED,
+    SLOWLY,
+    Simulation,
+    as_tensors,
+    compare,
+    hold_back,
+    measured,
+    run_torch,
+)
 from pocketcrafter.export.lower.mil_interpreter import Mode, read_package
 from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest, Sample
@@ -31,7 +40,6 @@ CONVERSION_GATE_DB: Final = 100.0
 """A float32 package in float32 is the network up to float rounding; what is below was converted wrongly."""
 
 _STEPS: Final = 3
-ROUNDED: Final = "the network with its weights rounded in torch"
 _ARTIFACT_HOW: Final = (
     "The .mlpackage in the MIL interpreter, every layer rounded to its declared type (the package, not Apple's kernels)"
 )

@@ -39,6 +39,7 @@ def xnnpack_profile(_: Target) -> Profile:
             Precision.A8W4_DYNAMIC: Scheme(DynamicInt8(bits=4), GROUPED),
         },
         decomposed=True,
+        functions=True,
         lower_seconds=60,
     )
 

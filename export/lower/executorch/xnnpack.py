@@ -1,5 +1,6 @@
 """ExecuTorch programs for XNNPACK, the CPU of every phone."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -10,13 +11,23 @@ from executorch.exir.passes import MemoryPlanningPass
 from torch import Tensor, nn
 
 from pocketcrafter.export.lower.executorch.coverage import torch_coverage
-from pocketcrafter.export.lower.measure import Simulation, as_tensors, hold_back, measured, run_artifact, run_torch
+from pocketcrafter.export.lower.measure import (
+    Simulation,
+    as_tensors,
+    function_samples,
+    hold_back,
+    measured,
+    run_functions,
+    run_torch,
+    with_functions,
+)
 from pocketcrafter.export.lower.programs import export_stateless, frozen
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest
 from pocketcrafter.quantize.api import quantize
 from pocketcrafter.quantize.calibration import Calibration
 from pocketcrafter.quantize.config import StaticInt8
 from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
+from pocketcrafter.runtime.backends.executorch_program import METHOD
 from pocketcrafter.runtime.backends.tensors import checked_inputs
 from pocketcrafter.runtime.bundle.results import Coverage
 from pocketcrafter.runtime.files import replacing
@@ -38,20 +49,29 @@ def lower_xnnpack(request: LoweringRequest) -> dict[TargetKind, LoweredArtifact]
         samples = [checked_inputs(sample, spec) for sample in used]
         simulated = quantize(eager, scheme, Calibration(samples, request.hessians), request.progress)
     how = _PT2E if isinstance(scheme, StaticInt8) else _TORCHAO
+    measured_with = function_samples(held, spec, request.functions)
     with replacing(out) as temporary:
-        coverage = _write(simulated, as_tensors(used[0], spec), temporary)
-        simulation = Simulation(run_torch(simulated, held, spec), how) if simulated is not eager else None
-        actual = run_artifact(ExecutorchBackend(), temporary, held, spec)
-        reference = run_torch(eager, held, spec)
-        return {target: measured(out, coverage, spec, reference, simulation, actual, _ARTIFACT_HOW)}
+        inputs = {name: as_tensors(given[0], about) for name, (about, given) in measured_with.items()}
+        coverage = _write(simulated, inputs, temporary)
+        actual = run_functions(ExecutorchBackend(), temporary, measured_with)
+        made: dict[str | None, LoweredArtifact] = {}
+        for name, (about, given) in measured_with.items():
+            simulation = Simulation(run_torch(simulated, given, about), how) if simulated is not eager else None
+            reference = run_torch(eager, given, about)
+            made[name] = measured(out, coverage, about, reference, simulation, actual[name], _ARTIFACT_HOW)
+        default = made.pop(None)
+        return {target: with_functions(default, {f"{name}": found for name, found in made.items()}, spec)}
 
 
-def _write(model: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> Coverage:
-    exported = export_stateless(model, inputs)
+def _write(model: nn.Module, inputs: Mapping[str | None, tuple[Tensor, ...]], path: Path) -> Coverage:
+    """Write a program with a method for each function: equal weights are stored once."""
+    programs = {name or METHOD: export_stateless(model, given) for name, given in inputs.items()}
     with torch.no_grad():
-        edge = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
-    coverage = torch_coverage(exported.graph_module, edge.exported_program().graph_module)
+        edge = to_edge_transform_and_lower(programs, partitioner={name: [XnnpackPartitioner()] for name in programs})
+    coverage = torch_coverage(programs[METHOD].graph_module, edge.exported_program(METHOD).graph_module)
     # Inputs are read where the caller has them: a decoder's caches would take a fifth of its time to copy.
     planning = MemoryPlanningPass(alloc_graph_input=False)
-    path.write_bytes(edge.to_executorch(ExecutorchBackendConfig(memory_planning_pass=planning)).buffer)
+    program = edge.to_executorch(ExecutorchBackendConfig(memory_planning_pass=planning))
+    with path.open("wb") as stream:
+        program.write_to_file(stream)
     return coverage

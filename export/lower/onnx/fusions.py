@@ -14,7 +14,7 @@ _Op: TypeAlias = pattern.OpsetPatternBuilder
 _Array: TypeAlias = npt.NDArray[np.generic]
 
 
-def fused(model: ModelProto, selector: str) -> ModelProto:
+def fused(model: ModelProto, selector: str | None = None) -> ModelProto:
     """Return a model with one operator for each sum with its RMS normalization and for each rotation by a position.
 
     A step of a decoder is hundreds of operators on short vectors, each of which takes longer to start than to run.
@@ -25,12 +25,14 @@ def fused(model: ModelProto, selector: str) -> ModelProto:
         What ``torch.onnx.export(..., dynamo=True)`` made of `pocketcrafter.export.models.decoder.Decoder`, its linear
         layers quantized or not; left as it is.
     selector
-        The input that says which position a step is of, one-hot. With any other values the model that is returned
-        computes something else.
+        The input that says which position a step is of, one-hot, where there is one. With any other values the model
+        that is returned computes something else.
     """
     copy = ModelProto()
     copy.CopyFrom(model)
-    rules = [pattern.RewriteRule(_norm_spelled, _norm, _is_mean), _rotation_rule(selector)]
+    rules = [pattern.RewriteRule(_norm_spelled, _norm, _is_mean)]
+    if selector is not None:
+        rules.append(_rotation_rule(selector))
     made: ModelProto = rewrite(copy, pattern_rewrite_rules=rules)
     return made
 

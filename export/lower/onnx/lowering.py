@@ -21,6 +21,7 @@ from pocketcrafter.export.lower.measure import (
     run_torch,
 )
 from pocketcrafter.export.lower.onnx.coverage import onnx_coverage
+from pocketcrafter.export.lower.onnx.functions import lower_functions
 from pocketcrafter.export.lower.onnx.fusions import fused
 from pocketcrafter.export.lower.onnx.scales import scales_in_convolutions
 from pocketcrafter.export.lower.onnx.shuffles import shuffled_whole
@@ -65,6 +66,8 @@ def lower_onnx(request: LoweringRequest) -> dict[TargetKind, LoweredArtifact]:
     its pairs. Of a graph that another exporter wrote, full precision is that graph.
     """
     target, out = request.only
+    if request.spec.functions:
+        return {target: lower_functions(request)}
     used, held = hold_back(request.calibration, request.spec)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
         source = _source(request, used, held, Path(folder) / "fp32.onnx")

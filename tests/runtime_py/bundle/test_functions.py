@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 from pydantic import ValidationError
 
-from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
+from pocketcrafter.runtime.backends.qnn import QnnEmulatorBackend
 from pocketcrafter.runtime.bundle.goldens import write_tensors
 from pocketcrafter.runtime.bundle.manifest import ArtifactFunction, Golden, Manifest
 from pocketcrafter.runtime.bundle.reader import Bundle, open_artifact
@@ -99,7 +99,7 @@ def test_a_backend_of_one_graph_a_file_says_that_it_has_no_functions(spec: Compo
     both = spec.model_copy(update={"functions": (TWICE,)})
     inside = ArtifactFunction(name="twice", inputs=TWICE.inputs, outputs=TWICE.outputs)
     with pytest.raises(BackendError, match="cannot open the function `twice`"):
-        open_artifact(OnnxRuntimeBackend(), tmp_path / "a.onnx", both, (inside,), 1, "twice")
+        open_artifact(QnnEmulatorBackend(), tmp_path / "a.onnx", both, (inside,), 1, "twice")
 
 
 def test_a_program_of_two_methods_is_opened_by_each(spec: ComponentSpec, tmp_path: Path) -> None:

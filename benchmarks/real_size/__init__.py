@@ -1,0 +1,1 @@
+"""Networks of real size: checkpoints of published configurations, and what lowering them takes."""

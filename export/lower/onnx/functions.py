@@ -1,0 +1,218 @@
+"""ONNX models of several functions: one graph with a free axis of positions, so that weights are stored once."""
+
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import onnx
+import onnxruntime as ort
+import torch
+from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
+from torch import Tensor, nn
+from torch.export import Dim
+
+from pocketcrafter.export.lower.measure import (
+    ROUNDED,
+    Simulation,
+    as_tensors,
+    function_samples,
+    hold_back,
+    measured,
+    run_functions,
+    run_torch,
+    with_functions,
+)
+from pocketcrafter.export.lower.onnx.coverage import onnx_coverage
+from pocketcrafter.export.lower.onnx.fusions import fused
+from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest, Sample
+from pocketcrafter.quantize.config import WeightOnly
+from pocketcrafter.quantize.modules import check_modules, outputs_of
+from pocketcrafter.quantize.onnx.float16_storage import with_float16_storage
+from pocketcrafter.quantize.onnx.graph import constants_of, module_of, strip_metadata
+from pocketcrafter.quantize.onnx.matmul_nbits import JOINED, matrices_of, quantize_matmul_nbits
+from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
+from pocketcrafter.runtime.backends.ort_sessions import open_session, write_options
+from pocketcrafter.runtime.backends.tensors import named_outputs
+from pocketcrafter.runtime.bundle.results import Precision
+from pocketcrafter.runtime.components import ComponentSpec
+from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.files import move
+from pocketcrafter.runtime.targets import ONNX
+
+_OPSET: Final = 20
+_FREE: Final = "positions"
+_LARGEST: Final = 2_000_000_000
+"""Bytes of a model in one file: protobuf ends at 2 GiB."""
+_HOW: Final = "The .onnx in ONNX Runtime on this machine's CPU"
+
+
+def lower_functions(request: LoweringRequest) -> LoweredArtifact:
+    """Export one graph for all functions of a component, quantize weights where asked, and run each function.
+
+    The exporter's float32 weights stay in a file of their own, from which they are rounded one after another. ONNX
+    Runtime plans memory for each number of positions as it comes.
+
+    Raises
+    ------
+    ConfigError
+        If the precision quantizes activations, the functions differ in more than one number of positions, or the model
+        would be too large for one file.
+    """
+    _, out = request.only
+    spec, scheme = request.spec, request.scheme(ONNX)
+    if not (scheme is None or isinstance(scheme, WeightOnly)):
+        raise ConfigError(
+            f"{spec.name} for onnx in {request.precision}: of a component with further functions only weights are "
+            f"quantized ({Precision.FP32}, {Precision.W8}, {Precision.W4}), as activations range otherwise in each."
+        )
+    model = request.module()
+    check_modules(model, request.keep_fp32)
+    check_modules(model, tuple(request.weight_bits), "weight_bits")
+    _, held = hold_back(request.calibration, spec)
+    samples = function_samples(held, spec, request.functions)
+    reference = {name: run_torch(model, given, about) for name, (about, given) in samples.items()}
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
+        folder, made = Path(name), Path(name) / "made.onnx"
+        exported = _export(
+            model, spec, {name: as_tensors(given[0], about) for name, (about, given) in samples.items()}, folder
+        )
+        graph, simulations = exported, None
+        if scheme is not None:
+            graph = quantize_matmul_nbits(exported, scheme, request.hessians, folder)
+        _load(graph, folder)
+        if scheme is not None:
+            simulations = _simulate(model, _read_back(graph, exported), samples)
+        _save(graph, made)
+        optimized = folder / "optimized.onnx"
+        open_session(made, write_options(optimized, ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED))
+        coverage = onnx_coverage(_at(exported, spec), onnx.load(optimized))
+        actual = run_functions(OnnxRuntimeBackend(), made, samples)
+        results = {
+            function: measured(
+                out,
+                coverage,
+                about,
+                reference[function],
+                Simulation(simulations[function], ROUNDED) if simulations else None,
+                actual[function],
+                _HOW,
+            )
+            for function, (about, _) in samples.items()
+        }
+        move(made, out)
+    default = results.pop(None)
+    return with_functions(default, {str(function): result for function, result in results.items()}, spec)
+
+
+_Samples = Mapping[str | None, tuple[ComponentSpec, Sequence[Sample]]]
+_Outputs = dict[str | None, list[dict[str, FloatArray]]]
+
+
+def _export(
+    model: nn.Module, spec: ComponentSpec, inputs: Mapping[str | None, tuple[Tensor, ...]], folder: Path
+) -> onnx.ModelProto:
+    """Export a module with its number of positions free; return the graph, whose weights stay in the folder."""
+    further = spec.functions[0].name
+    with torch.no_grad():
+        program = torch.onnx.export(
+            model,
+            inputs[further],
+            dynamo=True,
+            opset_version=_OPSET,
+            input_names=[t.name for t in spec.inputs],
+            output_names=[t.name for t in spec.outputs],
+            dynamic_shapes=_free_axes(spec),
+            verbose=False,
+        )
+    if program is None:
+        raise TypeError("torch.onnx.export returned no program")
+    path = folder / "exported.onnx"
+    program.save(path, external_data=True)
+    return onnx.load(path, load_external_data=False)
+
+
+def _free_axes(spec: ComponentSpec) -> tuple[dict[int, Any], ...]:
+    """Return for each input the axes that differ between functions, each as one number of positions and a constant."""
+    counts = {function: _positions(spec, spec.of(function)) for function in (None, *(f.name for f in spec.functions))}
+    free = Dim(_FREE, min=1, max=max(counts.values()))
+    axes: list[dict[int, Any]] = [{} for _ in spec.inputs]
+    for function, count in counts.items():
+        for found, default, wide in zip(axes, spec.inputs, spec.of(function).inputs, strict=True):
+            for axis, (one, many) in enumerate(zip(default.shape, wide.shape, strict=True)):
+                if many - one not in {0, count - 1}:
+                    raise ConfigError(
+                        f"{spec.name}.{default.name}: axis {axis} is {one} long, {many} in `{function}` of {count} "
+                        "positions: functions may differ in how many positions they read, and in nothing else."
+                    )
+                if many != one:
+                    found[axis] = free if one == 1 else free + (one - 1)
+    return tuple(axes)
+
+
+def _positions(spec: ComponentSpec, function: ComponentSpec) -> int:
+    """Return how many positions a function reads where the default one reads a single one."""
+    return function.inputs[0].shape[0] - spec.inputs[0].shape[0] + 1
+
+
+def _load(graph: onnx.ModelProto, folder: Path) -> None:
+    """Read what a graph still needs of the exporter's weights."""
+    outside = sum(_float_bytes(t) for t in graph.graph.initializer if uses_external_data(t))
+    if outside > _LARGEST:
+        raise ConfigError(
+            f"The model has {outside / 1e9:.1f} GB of float32 weights, and an ONNX file holds 2 GB: build w4 or w8."
+        )
+    for tensor in graph.graph.initializer:
+        if uses_external_data(tensor):
+            load_external_data_for_tensor(tensor, str(folder))
+            tensor.ClearField("external_data")
+            tensor.data_location = onnx.TensorProto.DEFAULT
+
+
+def _save(graph: onnx.ModelProto, path: Path) -> None:
+    graph = fused(graph)
+    strip_metadata(graph)
+    onnx.save(with_float16_storage(graph), path)
+
+
+def _float_bytes(tensor: onnx.TensorProto) -> int:
+    """Return the bytes of a float32 tensor."""
+    return 4 * math.prod(int(size) for size in tensor.dims)
+
+
+def _at(graph: onnx.ModelProto, spec: ComponentSpec) -> onnx.ModelProto:
+    """Return a graph with the shapes of the default function, for what is counted of it."""
+    made = onnx.ModelProto()
+    made.CopyFrom(graph)
+    del made.graph.value_info[:]
+    for value, tensor in zip((*made.graph.input, *made.graph.output), (*spec.inputs, *spec.outputs), strict=True):
+        value.CopyFrom(onnx.helper.make_tensor_value_info(tensor.name, onnx.TensorProto.FLOAT, tensor.shape))
+    return onnx.shape_inference.infer_shapes(made, data_prop=True)
+
+
+def _read_back(graph: onnx.ModelProto, exported: onnx.ModelProto) -> dict[str, Tensor]:
+    """Return the dequantized weights of a graph by the names that they have in the torch module."""
+    layers, weights = {node.name: node for node in exported.graph.node}, constants_of(exported.graph)
+    made = {}
+    for name, matrix in matrices_of(graph).items():
+        start = 0
+        for layer in (layers[part] for part in name.split(JOINED)):
+            end = start + int(weights[layer.input[1]].dims[0])
+            made[f"{module_of(layer)}.weight"] = torch.from_numpy(matrix[start:end])
+            start = end
+    return made
+
+
+def _simulate(model: nn.Module, weights: Mapping[str, Tensor], samples: _Samples) -> _Outputs:
+    """Run a network with other weights in the place of some."""
+    made: _Outputs = {}
+    with torch.no_grad():
+        for function, (about, given) in samples.items():
+            outputs = [
+                outputs_of(torch.func.functional_call(model, dict(weights), as_tensors(sample, about)))
+                for sample in given
+            ]
+            made[function] = [named_outputs([output.numpy() for output in found], about) for found in outputs]
+    return made
