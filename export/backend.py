@@ -36,8 +36,10 @@ class TorchBackend:
         """
         path = WEIGHTS / Path(name).name
         if not path.is_file():
-            advice = not_installed(path) or "These weights do not come with pocketcrafter; use --backend onnxruntime."
-            raise BackendError(f"{name}: {advice}")
+            absent = (
+                "These weights do not come with pocketcrafter: name their folder (--weights) or another backend."
+            )
+            raise BackendError(f"{name}: {not_installed(path) or absent}")
         return path
 
     def open(self, artifact: Path, spec: ComponentSpec, threads: int) -> "TorchSession":

@@ -53,6 +53,19 @@ def nearest_precision(target: TargetKind, precision: Precision) -> Precision:
     return next((p for p in (precision, *_NEAREST[precision]) if p in has), has[-1])
 
 
+_OF_EQUAL_BITS: Final = (
+    frozenset({Precision.INT8, Precision.A16W8, Precision.W8, Precision.W8A8_DYNAMIC}),
+    frozenset({Precision.A16W4, Precision.W4, Precision.A8W4_DYNAMIC, Precision.PALETTE4}),
+)
+"""Precisions whose weights have as many bits as each other's: 8, and 4."""
+
+
+def with_equal_bits(target: TargetKind, precision: Precision) -> Precision:
+    """Return the nearest precision of a target whose weights have as many bits; what was asked where it has none."""
+    nearest = nearest_precision(target, precision)
+    return nearest if any({nearest, precision} <= group for group in _OF_EQUAL_BITS) else precision
+
+
 def refusal(target: TargetKind, precision: Precision) -> str | None:
     """Return why a target lacks a precision and what it has nearest, or `None` where it has it."""
     profile = profile_of(target)

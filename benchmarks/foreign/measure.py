@@ -58,7 +58,7 @@ def try_target(part: Part, target: TargetKind, out: Path, precision: Precision |
     samples = draw_samples(part.spec, _SAMPLES if precision is own else _CALIBRATED, _SEED)
     try:
         network = part.network
-        if profile_of(target).decomposed and isinstance(network, nn.Module):
+        if profile_of(target).rewrites(precision) and isinstance(network, nn.Module):
             network = checked_decomposition(network, samples[0], part.spec)
         made = lower(LoweringRequest(network, part.spec, samples, precision, {target: path}))[target]
     except Exception as error:  # a toolchain raises whatever it meets

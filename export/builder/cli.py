@@ -145,7 +145,7 @@ def build_command(
     else:
         base = load_recipe(recipe)
         wanted = with_sdk(tuple(TARGETS)) if all_targets else asked or base.targets
-        loaded, where, chosen = infer_recipe(folder, wanted, precisions, base.gates), folder, ()
+        loaded, where, chosen = infer_recipe(folder, wanted, precisions, base.gates, _note), folder, ()
     out = out or (_BUNDLE if folder is None else _BUNDLE.with_name(f"{loaded.name}.pcbundle"))
     if save_recipe is not None:
         write_recipe(loaded, save_recipe)
@@ -179,6 +179,10 @@ def build_command(
     }
     text = f"{out}: {len(needed)} stages run in {seconds:.0f} s" if needed or written else f"{out}: up to date"
     click.echo(json.dumps(result, indent=1) if as_json else text)
+
+
+def _note(sentence: str) -> None:
+    click.echo(f"note: {sentence}", err=True)
 
 
 def _cost(stage: "Stage", store: "Store") -> dict[str, str | float | int | None]:

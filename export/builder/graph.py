@@ -165,7 +165,7 @@ class _Graph:
         *,
         compiled_for: Profile | None = None,
     ) -> Stage:
-        made = self._recipe.components[component]
+        made, plan = self._recipe.components[component], self._plan_of(component)
         target = targets[0]
         profile = profile_of(target)
         to_compile = compiled_for is not None
@@ -189,7 +189,7 @@ class _Graph:
             settings=LowerSettings(
                 component=component,
                 networks=self.family.networks,
-                decompose=(compiled_for or profile).decomposed and not self.family.plain_operators,
+                decompose=(compiled_for or profile).rewrites(precision) and not plan.plain_operators,
                 targets=targets,
                 precision=precision,
                 keep_fp32=made.keep_fp32,
@@ -198,7 +198,7 @@ class _Graph:
                 to_compile=to_compile,
             ),
             tools=(*self.family.tools, *profile.tools),
-            estimate=_for_weights(_LOWER_COST, self._plan_of(component), seconds, copies=_COPIES),
+            estimate=_for_weights(_LOWER_COST, plan, seconds, copies=_COPIES),
             modules=(self.family.networks,),
         )
 

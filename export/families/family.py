@@ -94,6 +94,9 @@ class ComponentPlan:
         Returns names of modules that are known without loading the network; there may be more.
     weights_mib
         Float32 weights that a process holds when it has loaded the component; estimates follow from it.
+    plain_operators
+        Whether the network is written in operators that every toolchain takes. Others are rewritten for the targets
+        that want it (`Profile.rewrites`).
     examples_seconds
         What drawing samples and goldens takes on a core with AVX512.
     """
@@ -102,6 +105,7 @@ class ComponentPlan:
     examples: Mapping[str, Path | FolderFiles] = field(default_factory=dict)
     modules: Callable[[], AbstractSet[str]] = frozenset
     weights_mib: float = 12.0
+    plain_operators: bool = False
     examples_seconds: float = 8.0
 
 
@@ -133,9 +137,6 @@ class Family:
         Why the rungs 0 and 3 of the parity ladder are not run by a build, by rung.
     settings
         JSON files of its settings in the manifest, by the setting's name, where a recipe names no others.
-    plain_operators
-        Whether its networks are written in operators that every toolchain takes. Others are rewritten for the targets
-        that want it (`Profile.decomposed`).
     """
 
     recipe: str
@@ -144,7 +145,6 @@ class Family:
     tools: tuple[str, ...]
     not_run: Mapping[int, str]
     settings: Mapping[str, str] = field(default_factory=dict)
-    plain_operators: bool = False
 
 
 def referenced(reference: str) -> Any:  # noqa: ANN401 - whatever it names

@@ -21,7 +21,6 @@ FAMILIES: Final[dict[str, Family]] = {
         tools=("torch", "safetensors", "numpy", "pillow", "opencv-python-headless"),
         not_run={0: "the model card has the held-out figures", 3: "whole photos are not part of the build"},
         settings={"gate": "weights/gate.json"},
-        plain_operators=True,
     ),
     NETWORKS: Family(
         recipe=f"{_HERE}.networks.plan:NetworksRecipe",

@@ -77,6 +77,13 @@ class Profile:
     lower_seconds: float = 20.0
     prove_seconds: float = 3.0
 
+    def rewrites(self, precision: Precision) -> bool:
+        """Whether a foreign network is written in plain operators first, to be lowered in a precision.
+
+        It is not where linear layers are quantized one by one: rewritten, a network has no modules left.
+        """
+        return self.decomposed and precision not in {*WEIGHTS_ALONE, *DYNAMIC}
+
 
 def because(*reasons: tuple[Iterable[Precision], str]) -> dict[Precision, str]:
     """Return the refusals of a profile: each reason under every precision that it is given for."""

@@ -3,7 +3,7 @@
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +13,7 @@ from pocketcrafter.export.families.family import WEIGHTS, ComponentPlan, Plan
 from pocketcrafter.export.families.networks.architecture import read_folder
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError
 from pocketcrafter.export.lower.profiles import profile_of
+from pocketcrafter.export.precisions import refusal, with_equal_bits
 from pocketcrafter.export.recipe import Gates, Recipe, resolve
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import Role
@@ -76,6 +77,7 @@ def infer_recipe(
     targets: Sequence[TargetKind],
     precisions: Mapping[str, Precision] | Precision | None = None,
     gates: Gates | None = None,
+    tell: Callable[[str], object] = lambda _sentence: None,
 ) -> NetworksRecipe:
     """Return the recipe of a checkpoint folder; nothing of its weights but their headers is read.
 
@@ -86,9 +88,12 @@ def infer_recipe(
     targets
         What to build for.
     precisions
-        Of all components, or by component or role; floating point, as each target computes in, where none is given.
+        Of all components, or by component or role; floating point, as each target computes in, where none is given. A
+        target that lacks one gets the nearest whose weights have as many bits.
     gates
         What artifacts must reach; the usual where none are given.
+    tell
+        Called with a sentence for each precision that a target has in place of what was asked.
 
     Raises
     ------
@@ -106,7 +111,7 @@ def infer_recipe(
         component: {
             "weights": str(folder),
             "license": spdx,
-            "precision": {target: asked.get(component, profile_of(target).native_float) for target in targets},
+            "precision": {target: _precision(component, target, asked.get(component), tell) for target in targets},
             "samples": _SAMPLES if component not in asked else _CALIBRATED_SAMPLES,
         }
         for component in roles
@@ -121,6 +126,15 @@ def infer_recipe(
         "training_data": {"summary": f"The checkpoint {folder.name}; see where it comes from."},
     }
     return check(NetworksRecipe, raw, f"{folder}: no recipe can be made of this folder")
+
+
+def _precision(component: str, target: TargetKind, asked: Precision | None, tell: Callable[[str], object]) -> Precision:
+    if asked is None:
+        return profile_of(target).native_float
+    taken = with_equal_bits(target, asked)
+    if taken is not asked:
+        tell(f"{component} for {target}: {taken}, whose weights have as many bits. {refusal(target, asked)}")
+    return taken
 
 
 def write_recipe(recipe: Recipe, file: Path) -> None:

@@ -78,6 +78,7 @@ def plan(recipe: PocketRecipe, path: Path) -> Plan:
         components[component] = ComponentPlan(
             network={WEIGHTS: weights[component]},
             examples=examples,
+            plain_operators=True,
             modules=partial(modules_in, weights[component]),
             examples_seconds=_DECODER_SECONDS if component == Pocket.DECODER else ComponentPlan.examples_seconds,
         )

@@ -73,6 +73,10 @@ def test_precisions_are_given_for_all_or_by_component_or_role(folder: Path) -> N
 
     assert precisions(Precision.INT8) == [Precision.INT8] * 2
     assert precisions({"decode": Precision.INT8}) == [Precision.FP32, Precision.INT8]
+    told: list[str] = []
+    made = infer_recipe(folder, [ONNX, XNNPACK], {"decode": Precision.W4}, tell=told.append).components["decode"]
+    assert made.precision == {ONNX: Precision.W4, XNNPACK: Precision.A8W4_DYNAMIC}
+    assert [sentence.split(", whose")[0] for sentence in told] == ["decode for executorch-xnnpack: 8da4w"]
     with pytest.raises(ConfigError, match="no component `decoder`; did you mean `decode`"):
         infer_recipe(folder, [ONNX], {"decoder": Precision.INT8})
     with pytest.raises(ConfigError, match=r"onnx has no fp16.*The nearest is fp32"):
