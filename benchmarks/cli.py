@@ -12,7 +12,7 @@ class _Measurements(LazyGroup):
     lazy: ClassVar = {
         "quality": "pocketcrafter.benchmarks.quality.commands:quality",
         "looks": "pocketcrafter.benchmarks.quality.commands:looks",
-        "bridge": "pocketcrafter.benchmarks.bridge.command:bridge",
+        "bridge": "pocketcrafter.benchmarks.token_ablation.command:bridge",
         "steps": "pocketcrafter.benchmarks.steps.command:steps",
         "quantization": "pocketcrafter.benchmarks.quantization.bars_commands:quantization",
         "quantization-outside": "pocketcrafter.benchmarks.quantization.bars_commands:outside",

@@ -29,8 +29,8 @@ from pocketcrafter.quantize.torch.coreml_weights import compress_weights
 from pocketcrafter.quantize.torch.pt2e import quantize_static
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.progress import Progress
 
-Progress = Callable[[int, int], None]
 """Called with calibration samples done and samples in all."""
 
 NO_CALIBRATION: Final = Calibration()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pocketcrafter.runtime.photo.load import PhotoLike
     from pocketcrafter.runtime.pipeline import Enhanced, Told
     from pocketcrafter.runtime.plan import PlanLike
-    from pocketcrafter.runtime.tiles import Progress
+    from pocketcrafter.runtime.progress import Progress
 
 
 class Pipeline(ABC):

@@ -28,11 +28,12 @@ from pocketcrafter.runtime.photo.load import PhotoLike, load
 from pocketcrafter.runtime.photo.model import Photo
 from pocketcrafter.runtime.plan import RESTORATION, TONAL, Attribute, EditPlan, PlanLike
 from pocketcrafter.runtime.pocket import TOKENIZER, Pocket, PocketSettings
+from pocketcrafter.runtime.progress import Progress
 from pocketcrafter.runtime.prose.prompt import stated_plan
 from pocketcrafter.runtime.prose.tokenizer import Words
 from pocketcrafter.runtime.prose.writer import Writer, Written
 from pocketcrafter.runtime.render import render
-from pocketcrafter.runtime.tiles import Progress, map_tiles
+from pocketcrafter.runtime.tiles import map_tiles
 from pocketcrafter.runtime.views import global_view, native_crops
 
 

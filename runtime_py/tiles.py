@@ -8,12 +8,12 @@ import numpy as np
 from pocketcrafter.runtime.arrays import FloatArray, PixelArray
 from pocketcrafter.runtime.errors import BackendError, ShapeMismatchError
 from pocketcrafter.runtime.pocket import TILE_PX
+from pocketcrafter.runtime.progress import Progress
 
 OVERLAP_PX: Final = 32
 """Neighboring tiles share this many pixels; the stride of 480 keeps every tile on JPEG's 8 px lattice."""
 
 TileFunction = Callable[[FloatArray], FloatArray]
-Progress = Callable[[int, int], None]
 
 
 def tile_starts(length: int, tile: int = TILE_PX, overlap: int = OVERLAP_PX) -> tuple[int, ...]:

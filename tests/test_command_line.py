@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from pocketcrafter.benchmarks.names import PICTURES, TRIED
+from pocketcrafter.benchmarks.common.names import PICTURES, TRIED
 from pocketcrafter.export.distill.qat import QAT_TASKS
 from pocketcrafter.export.names import QAT_COMPONENTS
 from pocketcrafter.runtime.cli import run

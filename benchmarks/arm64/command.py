@@ -38,8 +38,7 @@ def arm64(bundle: Path, system: Path, targets: tuple[str, ...], components: tupl
     Example:
       pocketcrafter bench arm64 build/default.pcbundle --component critic
     """
-    from pocketcrafter.benchmarks.arm64.measure import run_arm64
-    from pocketcrafter.benchmarks.arm64.results import arm_lines
+    from pocketcrafter.benchmarks.arm64.measure import arm_lines, run_arm64
     from pocketcrafter.runtime.bundle.reader import Bundle
 
     with Bars() as bars:

@@ -7,8 +7,8 @@ from typing import Final, Self
 
 from pydantic import Field
 
-from pocketcrafter.benchmarks.parity.sources import student_weights
-from pocketcrafter.benchmarks.quality.tables import NOT_MEASURED, markdown
+from pocketcrafter.benchmarks.common.markdown import NOT_MEASURED, markdown
+from pocketcrafter.benchmarks.common.network_source import student_weights
 from pocketcrafter.export.families.registry import student_network
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.components import Role
@@ -18,7 +18,7 @@ _TARGET_BYTES: Final = 12_000_000
 """All artifacts of one target: what a phone downloads and keeps."""
 
 
-class Part(StrEnum):
+class NetworkGroup(StrEnum):
     """What people know the networks as."""
 
     CRITIC = "critic"
@@ -26,17 +26,21 @@ class Part(StrEnum):
     ARTIST = "artist"
 
 
-PART_OF: Final[Mapping[Role, Part]] = {
-    Role.VISION: Part.CRITIC,
-    Role.EMBEDDING: Part.DECODER,
-    Role.LANGUAGE: Part.DECODER,
-    Role.BRIDGE: Part.ARTIST,
-    Role.EDIT: Part.ARTIST,
-    Role.ENCODE: Part.ARTIST,
-    Role.DECODE: Part.ARTIST,
-    Role.DENOISE: Part.ARTIST,
+GROUP_OF: Final[Mapping[Role, NetworkGroup]] = {
+    Role.VISION: NetworkGroup.CRITIC,
+    Role.EMBEDDING: NetworkGroup.DECODER,
+    Role.LANGUAGE: NetworkGroup.DECODER,
+    Role.BRIDGE: NetworkGroup.ARTIST,
+    Role.EDIT: NetworkGroup.ARTIST,
+    Role.ENCODE: NetworkGroup.ARTIST,
+    Role.DECODE: NetworkGroup.ARTIST,
+    Role.DENOISE: NetworkGroup.ARTIST,
 }
-_PARAMETERS: Final[Mapping[Part, int]] = {Part.CRITIC: 5_000_000, Part.DECODER: 8_000_000, Part.ARTIST: 4_000_000}
+_PARAMETERS: Final[Mapping[NetworkGroup, int]] = {
+    NetworkGroup.CRITIC: 5_000_000,
+    NetworkGroup.DECODER: 8_000_000,
+    NetworkGroup.ARTIST: 4_000_000,
+}
 
 
 class Spent(Config):
@@ -81,18 +85,20 @@ class BudgetReport(Config):
             If the weights are not there, or are others.
         """
         manifest = bundle.manifest
-        counted: dict[Part, dict[str, int]] = {}
+        counted: dict[NetworkGroup, dict[str, int]] = {}
         for entry in manifest.components:
             component = entry.spec.name
             model = student_network(manifest.family, component, student_weights(bundle, entry, weights))
-            counted.setdefault(PART_OF[entry.spec.role], {})[component] = sum(p.numel() for p in model.parameters())
+            counted.setdefault(GROUP_OF[entry.spec.role], {})[component] = sum(p.numel() for p in model.parameters())
         sizes = {
             target: {e.spec.name: manifest.artifact_bytes(e.artifacts[target]) for e in manifest.components}
             for target in manifest.targets
         }
         return cls(
             bundle=manifest.name,
-            parameters=tuple(Spent(name=p, made_of=counted[p], budget=_PARAMETERS[p]) for p in Part if p in counted),
+            parameters=tuple(
+                Spent(name=p, made_of=counted[p], budget=_PARAMETERS[p]) for p in NetworkGroup if p in counted
+            ),
             targets=tuple(Spent(name=t, made_of=made, budget=_TARGET_BYTES) for t, made in sizes.items()),
         )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from pocketcrafter.benchmarks.options import SEED, data_option, photos_of, split_option
+from pocketcrafter.benchmarks.common.options import SEED, data_option, photos_of, split_option
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.cli.options import backend_option, json_option, threads_option
 from pocketcrafter.runtime.errors import GateError

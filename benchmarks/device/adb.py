@@ -53,8 +53,8 @@ class AdbDevice:
     def run(self, command: str, seconds: float = _SHELL_SECONDS) -> tuple[int, str]:
         """Run a shell command; returns its exit code and what it printed, errors too."""
         with _translated(self.serial):
-            said = self._device.shell2(command, timeout=seconds)
-        return said.returncode, said.output.strip()
+            answer = self._device.shell2(command, timeout=seconds)
+        return answer.returncode, answer.output.strip()
 
     def push(self, content: Path | bytes, remote: str, *, executable: bool = False) -> None:
         """Copy a file or bytes to the device.
@@ -107,10 +107,10 @@ class AdbDevice:
 
     def files(self, folder: str) -> dict[str, int]:
         """Return the sizes of the files below a folder by their paths relative to it; none where it is not there."""
-        code, said = self.run(f"cd {shlex.quote(folder)} 2>/dev/null && find . -type f -exec wc -c {{}} \\;")
+        code, answer = self.run(f"cd {shlex.quote(folder)} 2>/dev/null && find . -type f -exec wc -c {{}} \\;")
         if code:
             return {}
-        pairs = (line.strip().partition(" ") for line in said.splitlines())
+        pairs = (line.strip().partition(" ") for line in answer.splitlines())
         return {path.strip().removeprefix("./"): int(size) for size, _, path in pairs if size.isdigit()}
 
     def make_folder(self, folder: str) -> None:
@@ -121,9 +121,9 @@ class AdbDevice:
         DeviceError
             If it cannot be made.
         """
-        code, said = self.run(f"mkdir -p {shlex.quote(folder)}")
+        code, answer = self.run(f"mkdir -p {shlex.quote(folder)}")
         if code:
-            raise DeviceError(f"{self.serial}: {folder} cannot be made ({said}); choose another --folder.")
+            raise DeviceError(f"{self.serial}: {folder} cannot be made ({answer}); choose another --folder.")
 
     def remove(self, folder: str) -> None:
         """Remove a folder and all in it."""
@@ -131,8 +131,8 @@ class AdbDevice:
 
     def free_bytes(self, folder: str) -> int:
         """Return the room that is left where a folder lies."""
-        _, said = self.run(f"df -k {shlex.quote(folder)}")
-        words = said.splitlines()[-1].split() if said else []
+        _, answer = self.run(f"df -k {shlex.quote(folder)}")
+        words = answer.splitlines()[-1].split() if answer else []
         # Size, used, available, use, place: what comes before may have been broken off for being long.
         return 1024 * int(words[-3]) if len(words) >= 5 and words[-3].isdigit() else 0
 
@@ -143,8 +143,8 @@ class AdbDevice:
 
     def android_property(self, name: str) -> str:
         """Return an Android property; empty where there is none."""
-        code, said = self.run(f"getprop {shlex.quote(name)}")
-        return "" if code else said
+        code, answer = self.run(f"getprop {shlex.quote(name)}")
+        return "" if code else answer
 
     def machine(self) -> str:
         """Return the processor's architecture as the kernel calls it, as in ``aarch64``."""

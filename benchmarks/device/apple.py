@@ -25,11 +25,11 @@ def list_apple_devices() -> list[Listed]:
     if xcrun is None:
         raise DeviceError("iOS devices are reached by `xcrun devicectl`, which comes with Xcode 15 on a Mac; not here.")
     with tempfile.TemporaryDirectory(prefix="pocketcrafter-device-") as folder:
-        said = Path(folder) / "devices.json"
-        command = [xcrun, "devicectl", "list", "devices", "--json-output", str(said)]
+        listing = Path(folder) / "devices.json"
+        command = [xcrun, "devicectl", "list", "devices", "--json-output", str(listing)]
         try:
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=_SECONDS)  # noqa: S603
-            devices = json.loads(said.read_text(encoding="utf-8"))["result"]["devices"]
+            devices = json.loads(listing.read_text(encoding="utf-8"))["result"]["devices"]
             return [
                 Listed(
                     serial=str(d["identifier"]),

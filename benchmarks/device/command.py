@@ -138,9 +138,8 @@ def goldens_command(
     """
     from pocketcrafter.benchmarks.device.adb import open_device
     from pocketcrafter.benchmarks.device.measure import run_goldens
-    from pocketcrafter.benchmarks.device.results import DEVICE_REPORT
-    from pocketcrafter.benchmarks.device.table import device_lines
-    from pocketcrafter.benchmarks.parity.store import store_rungs
+    from pocketcrafter.benchmarks.device.results import DEVICE_REPORT, device_lines
+    from pocketcrafter.benchmarks.parity.results import store_rungs
     from pocketcrafter.runtime.cli.bars import Bars
 
     opened = _open(bundle)
@@ -196,7 +195,7 @@ def bench_command(
     """
     from pocketcrafter.benchmarks.device.adb import open_device
     from pocketcrafter.benchmarks.device.measure import run_latency
-    from pocketcrafter.benchmarks.device.table import device_lines
+    from pocketcrafter.benchmarks.device.results import device_lines
     from pocketcrafter.runtime.cli.bars import Bars
 
     opened = _open(bundle)
@@ -229,7 +228,7 @@ def pull_command(out: Path, serial: str | None, folder: str, *, as_json: bool) -
       pocketcrafter device pull --out results/
     """
     from pocketcrafter.benchmarks.device.adb import open_device
-    from pocketcrafter.benchmarks.device.pull import pull_results
+    from pocketcrafter.benchmarks.device.stage import pull_results
 
     pulled = pull_results(open_device(serial), folder, out)
     lines = "\n".join(map(str, pulled)) or "no results there"
@@ -253,8 +252,7 @@ def farm_command(bundle: Path, name: str, target: str, *, as_json: bool) -> None
     import hashlib
 
     from pocketcrafter.benchmarks.device.farm import run_on_farm
-    from pocketcrafter.benchmarks.device.results import FarmReport
-    from pocketcrafter.benchmarks.device.table import farm_lines
+    from pocketcrafter.benchmarks.device.results import FarmReport, farm_lines
     from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
     from pocketcrafter.runtime.cli.bars import Bars
 

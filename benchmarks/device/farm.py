@@ -13,9 +13,9 @@ from typing import Any, Final
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
+from pocketcrafter.benchmarks.common.timing import Timing
 from pocketcrafter.benchmarks.device.errors import DeviceError
 from pocketcrafter.benchmarks.device.results import FarmCase
-from pocketcrafter.benchmarks.latency.results import Timing
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.bundle.goldens import read_tensors
 from pocketcrafter.runtime.bundle.manifest import ComponentEntry
@@ -128,12 +128,12 @@ def case_of(
         If the profile or the outputs are not what is documented.
     """
     unexpected = f"{url}: Qualcomm AI Hub did not answer as it documents"
-    told = check(_Profile, profile, unexpected, FarmError)
+    parsed = check(_Profile, profile, unexpected, FarmError)
     try:
         answered = _answered(outputs, entry.spec)
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise FarmError(f"{unexpected}: {error}") from error
-    summary = told.execution_summary
+    summary = parsed.execution_summary
     times = summary.all_inference_times or (summary.estimated_inference_time,)
     peak = summary.estimated_inference_peak_memory
     return FarmCase(
@@ -143,7 +143,7 @@ def case_of(
         load_ms=summary.first_load_time / 1e3,
         warm=Timing.of([t / 1e3 for t in times]),
         peak_rss_mib=peak / 2**20 if peak is not None and peak > 0 else None,
-        layers_by_unit=dict(Counter(layer.compute_unit for layer in told.execution_detail)),
+        layers_by_unit=dict(Counter(layer.compute_unit for layer in parsed.execution_detail)),
         against_golden=tuple(Fidelity.between(name, value, answered[name]) for name, value in expected.items()),
     )
 

@@ -3,13 +3,14 @@
 import hashlib
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
+from pocketcrafter.benchmarks.common.timing import Timing
 from pocketcrafter.benchmarks.device.adb import AdbDevice
 from pocketcrafter.benchmarks.device.errors import RunnerError
 from pocketcrafter.benchmarks.device.results import (
@@ -21,7 +22,6 @@ from pocketcrafter.benchmarks.device.results import (
     RunnerResult,
 )
 from pocketcrafter.benchmarks.device.stage import RUNNER, check_runner, part_of, run_runner, staged
-from pocketcrafter.benchmarks.latency.results import Timing
 from pocketcrafter.export.lower.measure import compare
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.bundle.gates import all_passed, judge
@@ -30,9 +30,8 @@ from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
 from pocketcrafter.runtime.bundle.manifest import ComponentEntry, Golden
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Rung, figures_of, sqnr_gate
+from pocketcrafter.runtime.progress import NamedProgress
 from pocketcrafter.runtime.validation import check_json
-
-Progress = Callable[[str, int, int], None]
 
 HOST_GATE: Final = sqnr_gate(40.0)
 """Rung 4's gate: as rung 2's."""
@@ -49,7 +48,7 @@ def run_goldens(
     *,
     threads: int = 1,
     keep: bool = False,
-    progress: Progress = lambda *_: None,
+    progress: NamedProgress = lambda *_: None,
 ) -> DeviceReport:
     """Run every golden of a target on a device, and hold the outputs against those of this machine.
 
@@ -98,7 +97,7 @@ def run_latency(
     repeats: int = 50,
     cool_down_s: float = 10.0,
     keep: bool = False,
-    progress: Progress = lambda *_: None,
+    progress: NamedProgress = lambda *_: None,
 ) -> DeviceReport:
     """Time every network of a target on a device, with its temperature and battery before and after each.
 
@@ -204,9 +203,9 @@ def _run(
         if len(data) != 4 * int(np.prod(tensor.shape)):
             raise RunnerError(f"{device.serial}: `{tensor.name}` came back with {len(data)} bytes; try again.")
         outputs[tensor.name] = np.frombuffer(data, dtype="<f4").reshape(tensor.shape).astype(np.float32)
-    told = device.pull(f"{run}/result.json")
+    text = device.pull(f"{run}/result.json")
     where = f"{device.serial}: the runner's result is not what it should be"
-    result = check_json(RunnerResult, told, where, RunnerError)
+    result = check_json(RunnerResult, text, where, RunnerError)
     device.run(f"rm -f {shlex.quote(run)}/*.bin")
     return outputs, result
 
@@ -224,10 +223,10 @@ def _facts(device: AdbDevice) -> DeviceFacts:
 def _state(device: AdbDevice) -> DeviceState:
     _, battery = device.run("dumpsys battery")
     pairs = (line.strip().partition(":") for line in battery.splitlines())
-    said = {key: value.strip() for key, _, value in pairs}
+    reported = {key: value.strip() for key, _, value in pairs}
     _, zones = device.run("cat /sys/class/thermal/thermal_zone*/temp 2>/dev/null")
     degrees = [int(word) / 1000 for word in zones.split() if word.lstrip("-").isdigit()]
-    level, tenths = said.get("level", ""), said.get("temperature", "")
+    level, tenths = reported.get("level", ""), reported.get("temperature", "")
     return DeviceState(
         battery_percent=int(level) if level.isdigit() else None,
         battery_celsius=int(tenths) / 10 if tenths.isdigit() else None,

@@ -1,10 +1,13 @@
-"""What a device answered: closed models, with what the figures hang on beside them."""
+"""What a device answered: closed models and their table."""
 
+from collections.abc import Iterator, Sequence
 from typing import Final, Literal
 
 from pydantic import Field
 
-from pocketcrafter.benchmarks.latency.results import Milliseconds, Name, Timing
+from pocketcrafter.benchmarks.common.markdown import NOT_MEASURED, markdown
+from pocketcrafter.benchmarks.common.result_files import ShortName
+from pocketcrafter.benchmarks.common.timing import Milliseconds, Timing
 from pocketcrafter.runtime.bundle.results import Fidelity, Precision, Rung
 from pocketcrafter.runtime.components import ComponentName
 from pocketcrafter.runtime.config import Config
@@ -80,9 +83,9 @@ class FarmReport(Config):
     """Everything that one `pocketcrafter device farm` found; it proves no rung, which takes every golden."""
 
     schema_version: Literal[1] = 1
-    bundle: Name
+    bundle: ShortName
     manifest_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    target: Name
+    target: ShortName
     device: str = Field(min_length=1, max_length=200, description="As the farm calls it.")
     cases: tuple[FarmCase, ...]
 
@@ -91,9 +94,9 @@ class DeviceReport(Config):
     """Everything that one `pocketcrafter device bench` or `goldens` found."""
 
     schema_version: Literal[1] = 1
-    bundle: Name
+    bundle: ShortName
     manifest_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    target: Name
+    target: ShortName
     device: DeviceFacts
     started: str = Field(max_length=40, description="UTC, ISO 8601.")
     goldens: tuple[DeviceGolden, ...] = ()
@@ -103,3 +106,84 @@ class DeviceReport(Config):
     def failures(self) -> list[str]:
         """Components that failed rung 4."""
         return [g.component for g in self.goldens if not g.rung.passed]
+
+
+def device_lines(report: DeviceReport) -> Iterator[str]:
+    """Yield the lines of a report."""
+    d = report.device
+    yield f"{report.bundle}, {report.target} on {d.model or 'a device'} ({d.soc or d.machine}, {d.system})"
+    if report.goldens:
+        yield ""
+        yield markdown(
+            ("network", "rung 4", "against the host", "against the goldens"),
+            [
+                (
+                    g.component,
+                    "passed" if g.rung.passed else "FAILED",
+                    _lowest(g.against_host),
+                    _lowest(g.against_golden),
+                )
+                for g in report.goldens
+            ],
+        )
+    if report.cases:
+        yield ""
+        yield markdown(
+            ("network", "threads", "load", "first", "median (95 %)", "p90", "peak RSS", "spread", "before", "after"),
+            [
+                (
+                    c.component,
+                    str(c.threads),
+                    f"{c.load_ms:.1f} ms",
+                    f"{c.first_ms:.1f} ms",
+                    f"{c.warm.median_ms:.2f} ms"
+                    + (f" ({i.low:.2f}–{i.high:.2f})" if (i := c.warm.median_interval_ms) else ""),
+                    f"{c.warm.p90_ms:.2f} ms",
+                    f"{c.peak_rss_mib:.0f} MiB",
+                    f"{c.warm.spread:.0%}",
+                    _state(c.before),
+                    _state(c.after),
+                )
+                for c in report.cases
+            ],
+        )
+
+
+def farm_lines(report: FarmReport) -> Iterator[str]:
+    """Yield the lines of a farm's report."""
+    yield f"{report.bundle}, {report.target} on {report.device}, by the farm's own figures"
+    yield ""
+    yield markdown(
+        ("network", "load", "median", "p90", "peak memory", "layers", "against the golden", "job"),
+        [
+            (
+                c.component,
+                f"{c.load_ms:.1f} ms",
+                f"{c.warm.median_ms:.2f} ms",
+                f"{c.warm.p90_ms:.2f} ms",
+                NOT_MEASURED if c.peak_rss_mib is None else f"{c.peak_rss_mib:.0f} MiB",
+                ", ".join(f"{count} {unit}" for unit, count in sorted(c.layers_by_unit.items())) or NOT_MEASURED,
+                _lowest(c.against_golden),
+                c.job,
+            )
+            for c in report.cases
+        ],
+    )
+
+
+def _state(state: DeviceState) -> str:
+    figures = [
+        f"{value:g} {unit}"
+        for value, unit in (
+            (state.battery_percent, "%"),
+            (state.battery_celsius, "°C battery"),
+            (state.hottest_celsius, "°C hottest"),
+        )
+        if value is not None
+    ]
+    return ", ".join(figures) or NOT_MEASURED
+
+
+def _lowest(fidelity: Sequence[Fidelity]) -> str:
+    ratios = [f.sqnr_db for f in fidelity if f.sqnr_db is not None]
+    return f"{min(ratios):.1f} dB" if ratios else "identical"

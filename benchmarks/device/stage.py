@@ -1,16 +1,17 @@
-"""What lies on the device while it works: one folder, removed afterwards whatever happens."""
+"""The folder on the device: what is pushed, run and pulled; it is removed afterwards in any case."""
 
 import shlex
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from pocketcrafter.benchmarks.device.adb import AdbDevice
 from pocketcrafter.benchmarks.device.errors import DeviceError, RunnerError, RunnerKilledError, WrongAbiError
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.files import write_bytes
 from pocketcrafter.runtime.targets import XNNPACK
 
 RUNNER: Final = "runner"
@@ -23,6 +24,9 @@ _MACHINES: Final[Mapping[str, int]] = {
     "x86_64": 62, "aarch64": 183, "arm64": 183, "armv7l": 40, "armv8l": 40, "i686": 3, "riscv64": 243,
 }  # fmt: skip
 """ELF's numbers of the architectures, by what kernels call them."""
+
+_MOST_BYTES: Final = 1 << 20
+_RESULT: Final = "result.json"
 
 
 def check_runner(runner: Path, device: AdbDevice) -> None:
@@ -137,12 +141,42 @@ def run_runner(device: AdbDevice, folder: str, arguments: list[str], seconds: fl
         If the device went away, or it took longer than ``seconds``.
     """
     words = " ".join(map(shlex.quote, arguments))
-    code, said = device.run(f"cd {shlex.quote(folder)} && ./{RUNNER} {words}", seconds)
+    code, output = device.run(f"cd {shlex.quote(folder)} && ./{RUNNER} {words}", seconds)
     if code > 128:
         raise RunnerKilledError(
             f"{device.serial}: the runner was killed by signal {code - 128}"
             f"{', most likely for want of memory' if code == 137 else ''}. Close other apps, and try again."
         )
     if code:
-        last = next((line for line in reversed(said.splitlines()) if "pocketcrafter_runner" in line), said[-300:])
+        last = next((line for line in reversed(output.splitlines()) if "pocketcrafter_runner" in line), output[-300:])
         raise RunnerError(f"{device.serial}: the runner failed with exit code {code}: {last}")
+
+
+def pull_results(device: AdbDevice, folder: str, out: Path) -> list[Path]:
+    """Fetch every run's result below a folder.
+
+    Parameters
+    ----------
+    device, folder
+        Where they lie.
+    out
+        Receives ``<bundle>/run-<component>/result.json``; is made.
+
+    Raises
+    ------
+    DeviceError
+        If the device goes away, or has a file that no runner wrote.
+    ConfigError
+        If ``out`` cannot be written.
+    """
+    pulled = []
+    for name, size in sorted(device.files(folder).items()):
+        path = PurePosixPath(name)
+        if path.name != _RESULT:
+            continue
+        if size > _MOST_BYTES or path.is_absolute() or ".." in path.parts:
+            raise DeviceError(f"{device.serial}: {folder}/{name} is no result of the runner; it was not fetched.")
+        target = out / path
+        write_bytes(target, device.pull(f"{folder}/{name}"))
+        pulled.append(target)
+    return pulled

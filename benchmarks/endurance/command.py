@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from pocketcrafter.benchmarks.names import SubjectName
+from pocketcrafter.benchmarks.common.names import SubjectName
 from pocketcrafter.export.shipped import DEFAULT_RECIPE
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.cli.options import json_option

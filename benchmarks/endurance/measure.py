@@ -21,9 +21,9 @@ from typing import IO, Final
 import numpy as np
 from pydantic import Field
 
+from pocketcrafter.benchmarks.common.machine import Machine, this_machine
+from pocketcrafter.benchmarks.common.names import SubjectName
 from pocketcrafter.benchmarks.endurance.subjects import RESULTS, Subject
-from pocketcrafter.benchmarks.latency.machine import Machine, this_machine
-from pocketcrafter.benchmarks.names import SubjectName
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
 
@@ -79,7 +79,7 @@ class EnduranceReport(Config):
 
 
 def measure_endurance(
-    subjects: Mapping[SubjectName, tuple[Subject, int]], seed: int, told: Told = lambda *_: None
+    subjects: Mapping[SubjectName, tuple[Subject, int]], seed: int, progress: Told = lambda *_: None
 ) -> EnduranceReport:
     """Disturb each command.
 
@@ -107,9 +107,9 @@ def measure_endurance(
             seconds[name] = course.seconds
             shares = np.random.default_rng(seed).uniform(0, 1, kills)
             for done, trial in enumerate(course.killed(list(map(float, shares)))):
-                told(f"{name}: killed", done, kills)
+                progress(f"{name}: killed", done, kills)
                 trials.append(trial)
-            told(f"{name}: no room", 0, 1)
+            progress(f"{name}: no room", 0, 1)
             trials += course.limited()
             trials += course.output_failed()
             if reason := course.why_no_disk():
@@ -187,13 +187,13 @@ class _Course:
         room = self._room()
         with Path("/dev/full").open("wb") as full:
             done = self._run(room, stdout=full)
-        yield self._judged(Disturbance.FULL_OUTPUT, 0, room, done, told=True)
+        yield self._judged(Disturbance.FULL_OUTPUT, 0, room, done, progress=True)
         room = self._room()
         ours, theirs = pty.openpty()
         os.close(ours)  # a terminal that has gone: writing to it fails with EIO
         done = self._run(room, stdout=theirs)
         os.close(theirs)
-        yield self._judged(Disturbance.FAILED_OUTPUT, 0, room, done, told=True)
+        yield self._judged(Disturbance.FAILED_OUTPUT, 0, room, done, progress=True)
 
     def why_no_disk(self) -> str | None:
         """Return why no small disk can be mounted here, or `None` where one can."""
@@ -210,14 +210,14 @@ class _Course:
         room: Path,
         done: "subprocess.CompletedProcess[bytes]",
         *,
-        told: bool = False,
+        progress: bool = False,
         finish: bool = True,
     ) -> Trial:
         """Look at what a run left that ended by itself; ``told`` where nothing but its words were in the way."""
         faults, left = self._broken(room), _leftovers(room)
         if left:
             faults.append(f"{left} temporary files were left")
-        if done.returncode == 0 and (told or _files(room / RESULTS) != self._whole):
+        if done.returncode == 0 and (progress or _files(room / RESULTS) != self._whole):
             faults.append("exit code 0")
         if done.returncode not in {0, 1, 2} or b"Traceback" in done.stderr:
             faults.append(f"exit code {done.returncode}: {done.stderr[-300:].decode(errors='replace')}")

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from pocketcrafter.benchmarks.names import SubjectName
+from pocketcrafter.benchmarks.common.names import SubjectName
 from pocketcrafter.runtime.photo import Photo, encode
 
 RESULTS: Final = "results"

@@ -81,7 +81,7 @@ def _precision(bundle: "Bundle", entry: "ComponentEntry", soc: str) -> "Precisio
 
 
 def _lines(report: "EstimateReport") -> Iterator[str]:
-    from pocketcrafter.benchmarks.quality.tables import markdown
+    from pocketcrafter.benchmarks.common.markdown import markdown
 
     yield f"ESTIMATE, nothing was measured: {report.bundle} on {report.peaks.name} ({report.soc})"
     yield ""

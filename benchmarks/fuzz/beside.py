@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
+from pocketcrafter.benchmarks.common.names import Format
 from pocketcrafter.benchmarks.fuzz.containers import (
     ascii_text,
     exif,
@@ -22,7 +23,6 @@ from pocketcrafter.benchmarks.fuzz.containers import (
     short,
 )
 from pocketcrafter.benchmarks.fuzz.target import Target, hold, with_sound_checksums
-from pocketcrafter.benchmarks.names import Format
 from pocketcrafter.runtime.photo.code_points import CodePoints
 from pocketcrafter.runtime.photo.color import grey_to_srgb, handling_of, is_usable, name_of, pixels_to_srgb
 from pocketcrafter.runtime.photo.hdr import tone_mapped

@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from pocketcrafter.benchmarks.common.names import Format
 from pocketcrafter.benchmarks.fuzz.target import Target, hold, on_disk
-from pocketcrafter.benchmarks.names import Format
 from pocketcrafter.export.families.networks.checkpoint import read_header
 from pocketcrafter.export.recipe import load_recipe
 

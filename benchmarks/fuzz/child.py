@@ -13,8 +13,8 @@ from typing import Final
 
 from pydantic import Field
 
+from pocketcrafter.benchmarks.common.names import Format
 from pocketcrafter.benchmarks.fuzz.target import Target, target_of
-from pocketcrafter.benchmarks.names import Format
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import PocketCrafterError
 from pocketcrafter.runtime.memory import resident_mib

@@ -2,7 +2,7 @@
 
 import click
 
-from pocketcrafter.benchmarks.names import Format
+from pocketcrafter.benchmarks.common.names import Format
 from pocketcrafter.runtime.cli.options import json_option
 from pocketcrafter.runtime.errors import GateError
 
@@ -30,9 +30,9 @@ def fuzz(formats: tuple[str, ...], executions: int, seconds: float, seed: int, *
     Example:
       pocketcrafter bench fuzz --format png --executions 20000
     """
+    from pocketcrafter.benchmarks.common.machine import this_machine
     from pocketcrafter.benchmarks.fuzz.child import FuzzJob
     from pocketcrafter.benchmarks.fuzz.measure import FuzzReport, check_fuzzer, fuzz_line, fuzz_reader
-    from pocketcrafter.benchmarks.latency.machine import this_machine
 
     check_fuzzer()
     names = [Format(name) for name in formats] or list(Format)

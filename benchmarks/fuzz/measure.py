@@ -10,8 +10,8 @@ from typing import Final
 
 from pydantic import Field
 
+from pocketcrafter.benchmarks.common.machine import Machine
 from pocketcrafter.benchmarks.fuzz.child import JOB, RESULT, Finding, FuzzJob, FuzzResult
-from pocketcrafter.benchmarks.latency.machine import Machine
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import BackendError
 

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
+from pocketcrafter.benchmarks.common.names import Format
 from pocketcrafter.benchmarks.fuzz.containers import (
     ascii_text,
     exif,
@@ -20,7 +21,6 @@ from pocketcrafter.benchmarks.fuzz.containers import (
     short,
 )
 from pocketcrafter.benchmarks.fuzz.target import Target, hold, with_sound_checksums
-from pocketcrafter.benchmarks.names import Format
 from pocketcrafter.runtime.photo import decode
 
 _SIDE: Final = 24

@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from pocketcrafter.benchmarks.common.names import Format
 from pocketcrafter.benchmarks.fuzz.containers import with_right_checksums
-from pocketcrafter.benchmarks.names import Format
 from pocketcrafter.runtime.errors import PocketCrafterError
 
 _IN_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - Linux's file system in memory, where files cost no disk

@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from pocketcrafter.benchmarks.common.names import Format
 from pocketcrafter.benchmarks.fuzz.target import Target, hold, on_disk
-from pocketcrafter.benchmarks.names import Format
 from pocketcrafter.export.names import TOKENIZER
 from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.runtime.backends.names import BackendName

@@ -5,10 +5,10 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pocketcrafter.benchmarks.latency.intervals import paired_ratio, spread
-from pocketcrafter.benchmarks.latency.results import CaseResult, Interval, LatencyReport, Name
-from pocketcrafter.benchmarks.names import REFERENCE
-from pocketcrafter.benchmarks.result_files import read_result
+from pocketcrafter.benchmarks.common.names import REFERENCE
+from pocketcrafter.benchmarks.common.result_files import ShortName, read_result
+from pocketcrafter.benchmarks.common.timing import Interval, paired_ratio, spread
+from pocketcrafter.benchmarks.latency.results import CaseResult, LatencyReport
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import ComponentName
 from pocketcrafter.runtime.config import Config
@@ -24,7 +24,7 @@ _Ratio = Annotated[float, Field(gt=0, le=1e6)]
 class RelativeCase(Config):
     """One network by one runner, in times of eager torch in the same rounds."""
 
-    runner: Name
+    runner: ShortName
     component: ComponentName
     precision: Precision
     threads: int = Field(ge=1)
@@ -64,7 +64,7 @@ class Baseline(Config):
     """The ratios of one run, and where they come from."""
 
     schema_version: Literal[1] = 1
-    bundle: Name
+    bundle: ShortName
     manifest_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     cpu: str = Field(max_length=200)
     usable_cores: int = Field(ge=1)

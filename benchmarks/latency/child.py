@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Final, Self, TypeVar
 
+from pocketcrafter.benchmarks.common.machine import frequency_mhz, temperature_celsius
 from pocketcrafter.benchmarks.latency.jobs import Job, Run
-from pocketcrafter.benchmarks.latency.machine import frequency_mhz, temperature_celsius
 from pocketcrafter.benchmarks.latency.results import SustainedPoint
 from pocketcrafter.runtime.errors import BackendError, PocketCrafterError
 from pocketcrafter.runtime.memory import resident_mib

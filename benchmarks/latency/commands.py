@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from pocketcrafter.benchmarks.names import REFERENCE, CompetitorName
+from pocketcrafter.benchmarks.common.names import REFERENCE, CompetitorName
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.cli.options import OutputFile, json_option
 from pocketcrafter.runtime.errors import GateError
@@ -87,7 +87,7 @@ def latency(
       pocketcrafter bench latency build/default.pcbundle --threads 1 --threads 2 --json > latency.json
     """
     from pocketcrafter.benchmarks.latency.measure import LatencyOptions, measure_latency
-    from pocketcrafter.benchmarks.latency.table import latency_lines
+    from pocketcrafter.benchmarks.latency.results import latency_lines
 
     chosen = [CompetitorName(c) for c in competitors if c != _NO_COMPETITOR] if competitors else list(CompetitorName)
     options = LatencyOptions(

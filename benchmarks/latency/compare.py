@@ -7,10 +7,10 @@ from typing import Final
 import numpy as np
 from pydantic import Field
 
+from pocketcrafter.benchmarks.common.names import REFERENCE
+from pocketcrafter.benchmarks.common.timing import Interval, ratio_of_medians
 from pocketcrafter.benchmarks.latency.baseline import Baseline, RelativeCase, baseline_of
-from pocketcrafter.benchmarks.latency.intervals import ratio_of_medians
-from pocketcrafter.benchmarks.latency.results import CaseResult, Interval, LatencyReport, in_threads
-from pocketcrafter.benchmarks.names import REFERENCE
+from pocketcrafter.benchmarks.latency.results import CaseResult, LatencyReport, in_threads
 from pocketcrafter.runtime.components import ComponentName
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError

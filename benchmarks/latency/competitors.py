@@ -9,9 +9,8 @@ from typing import Any, Final
 
 import onnx
 
-from pocketcrafter.benchmarks.latency import litert
-from pocketcrafter.benchmarks.latency.engines import EngineName, OpenVino
-from pocketcrafter.benchmarks.names import CompetitorName
+from pocketcrafter.benchmarks.common.names import CompetitorName
+from pocketcrafter.benchmarks.latency.engines import EngineName, OpenVino, convert_to_litert, quantize_litert
 from pocketcrafter.export import calibration
 from pocketcrafter.export.backend import TorchBackend
 from pocketcrafter.export.families.registry import student_network
@@ -124,7 +123,7 @@ def _litert_int8(bundle: Bundle, entry: ComponentEntry, folder: Path) -> Contend
     """Quantize as Google's AI Edge Quantizer does: INT8 weights and activations, calibrated on the shipped photos."""
     converted = _converted(bundle, entry, folder)
     artifact = converted.with_suffix(".int8.tflite")
-    litert.quantize(converted, [list(sample.values()) for sample in _samples(entry)], artifact)
+    quantize_litert(converted, [list(sample.values()) for sample in _samples(entry)], artifact)
     return Contender(EngineName.LITERT, artifact, Precision.INT8)
 
 
@@ -133,7 +132,7 @@ def _converted(bundle: Bundle, entry: ComponentEntry, folder: Path) -> Path:
     artifact = folder / f"{entry.spec.name}.tflite"
     if not artifact.exists():
         model = student_network(bundle.manifest.family, entry.spec.name, weights_of(bundle, entry))
-        litert.convert(model, list(_golden(bundle, entry).values()), artifact)
+        convert_to_litert(model, list(_golden(bundle, entry).values()), artifact)
     return artifact
 
 

@@ -217,6 +217,6 @@ class _FixedPlanCritic:
     plan: EditPlan
 
     def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-        said = self.session.run(inputs)
-        sure = np.ones_like(said["presence"])
-        return said | {"plan": self.plan.vector()[None], "presence": sure, "confidence": sure}
+        outputs = self.session.run(inputs)
+        sure = np.ones_like(outputs["presence"])
+        return outputs | {"plan": self.plan.vector()[None], "presence": sure, "confidence": sure}

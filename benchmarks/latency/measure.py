@@ -1,35 +1,32 @@
-"""A whole latency run of a bundle: which jobs it has, how they are grouped, and what their results come to."""
+"""Measures a bundle's networks and photos on every target, with competitors beside them."""
 
 import hashlib
 import itertools
+import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from safetensors import safe_open
+
+from pocketcrafter.benchmarks.common.machine import this_machine
+from pocketcrafter.benchmarks.common.names import CompetitorName
+from pocketcrafter.benchmarks.common.timing import Interval, Skipped, Timing, paired_ratio
 from pocketcrafter.benchmarks.latency.child import Opened
-from pocketcrafter.benchmarks.latency.competitors import COMPETITORS
-from pocketcrafter.benchmarks.latency.end_to_end import measure_photos
-from pocketcrafter.benchmarks.latency.intervals import paired_ratio
+from pocketcrafter.benchmarks.latency.competitors import COMPETITORS, weights_of
 from pocketcrafter.benchmarks.latency.jobs import ENGINES, NetworkJob
-from pocketcrafter.benchmarks.latency.machine import this_machine
 from pocketcrafter.benchmarks.latency.results import (
     NOISE_LIMIT,
     CaseResult,
-    Interval,
     LatencyReport,
     Ratio,
-    Skipped,
     SustainedCurve,
     TargetSize,
-    Timing,
     in_threads,
 )
-from pocketcrafter.benchmarks.latency.rounds import Measured, Progress, measure_in_turn
-from pocketcrafter.benchmarks.latency.sizes import target_sizes
-from pocketcrafter.benchmarks.latency.sustained import sustained_curves
-from pocketcrafter.benchmarks.names import CompetitorName
+from pocketcrafter.benchmarks.latency.rounds import Measured, measure_in_turn, measure_photos, sustained_curves
 from pocketcrafter.runtime.backends.registry import why_unusable
 from pocketcrafter.runtime.bundle.gates import Figure, Gate, Metric, judge
 from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
@@ -37,6 +34,30 @@ from pocketcrafter.runtime.bundle.manifest import ComponentEntry
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.errors import BackendError, ConfigError, PocketCrafterError
+from pocketcrafter.runtime.progress import NamedProgress
+
+_FLOAT_BYTES = 4
+
+
+def target_sizes(bundle: Bundle) -> Iterator[TargetSize]:
+    """Yield the size of every target's artifacts and that of the same networks' weights in float32.
+
+    Raises
+    ------
+    BackendError
+        If the weights are not installed, or are not those that the bundle was built from.
+    """
+    entries = bundle.manifest.components
+    weights = 0
+    for entry in entries:
+        with safe_open(weights_of(bundle, entry), "np") as stored:
+            weights += sum(_FLOAT_BYTES * math.prod(stored.get_slice(key).get_shape()) for key in stored.keys())  # noqa: SIM118
+    for target in bundle.manifest.targets:
+        yield TargetSize(
+            target=target,
+            artifact_bytes=sum(bundle.manifest.artifact_bytes(entry.artifacts[target]) for entry in entries),
+            float32_bytes=weights,
+        )
 
 
 @dataclass(frozen=True)
@@ -69,7 +90,7 @@ class LatencyOptions:
     photos_mp: tuple[float, ...] = ()
 
 
-def measure_latency(path: Path, options: LatencyOptions, progress: Progress = lambda *_: None) -> LatencyReport:
+def measure_latency(path: Path, options: LatencyOptions, progress: NamedProgress = lambda *_: None) -> LatencyReport:
     """Measure a bundle on this machine.
 
     Parameters

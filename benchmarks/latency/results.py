@@ -1,15 +1,14 @@
-"""What a latency run writes: closed models with a checked-in schema, whose summaries agree with their samples."""
+"""What a latency run writes: closed models with a checked-in schema, and their Markdown table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Final, Literal
 
-import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from pocketcrafter.benchmarks.latency.intervals import median_interval, spread
-from pocketcrafter.benchmarks.latency.machine import Machine
-from pocketcrafter.benchmarks.result_files import read_result
+from pocketcrafter.benchmarks.common.machine import Machine
+from pocketcrafter.benchmarks.common.result_files import ShortName, read_result
+from pocketcrafter.benchmarks.common.timing import Interval, Milliseconds, Samples, Skipped, Timing
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import ComponentName
 from pocketcrafter.runtime.config import Config
@@ -19,74 +18,16 @@ NOISE_LIMIT: Final = 0.2
 
 MAX_RESULT_BYTES: Final = 64 << 20
 
-Milliseconds = Annotated[float, Field(gt=0, le=1e9)]
-Samples = Annotated[tuple[Milliseconds, ...], Field(min_length=1, max_length=100_000)]
-Name = Annotated[str, Field(min_length=1, max_length=80)]
-
 
 def in_threads(count: int) -> str:
     """Say a number of threads, as in "2 threads"."""
     return f"{count} thread{'s' * (count > 1)}"
 
 
-class Interval(Config):
-    """A 95 % confidence interval."""
-
-    low: float
-    high: float
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.low > self.high:
-            raise ValueError(f"the interval ends at {self.high}, before it starts at {self.low}")
-        return self
-
-    @classmethod
-    def of(cls, ends: tuple[float, float] | None) -> Self | None:
-        """Wrap what the functions of `intervals` return."""
-        return None if ends is None else cls(low=ends[0], high=ends[1])
-
-
-class Timing(Config):
-    """Warm latencies, each one inference, in the order they were taken."""
-
-    samples_ms: Samples
-    median_ms: float
-    p90_ms: float
-    p99_ms: float = Field(description="With fewer than 100 samples this is close to the slowest one.")
-    median_interval_ms: Interval | None = Field(description="By order statistics; null for fewer than 6 samples.")
-    spread: float = Field(ge=0, description="(p90 − p10) / median.")
-
-    @classmethod
-    def of(cls, samples_ms: Sequence[float]) -> Self:
-        """Summarize samples."""
-        return cls(samples_ms=tuple(samples_ms), **cls._summary(samples_ms))
-
-    @staticmethod
-    def _summary(samples: Sequence[float]) -> dict[str, object]:
-        median, p90, p99 = (float(q) for q in np.quantile(np.asarray(samples, dtype=np.float64), [0.5, 0.9, 0.99]))
-        return {
-            "median_ms": median,
-            "p90_ms": p90,
-            "p99_ms": p99,
-            "median_interval_ms": Interval.of(median_interval(samples)),
-            "spread": spread(samples),
-        }
-
-    @model_validator(mode="after")
-    def _agrees_with_its_samples(self) -> Self:
-        for name, value in self._summary(self.samples_ms).items():
-            said = getattr(self, name)
-            equal = np.isclose(said, value, rtol=1e-6) if isinstance(value, float) else said == value
-            if not equal:
-                raise ValueError(f"`{name}` is {said}; its samples give {value}")
-        return self
-
-
 class CaseResult(Config):
     """One network by one runner with one number of threads."""
 
-    runner: Name = Field(description="A target of the bundle, or the name of a competitor.")
+    runner: ShortName = Field(description="A target of the bundle, or the name of a competitor.")
     ours: bool = Field(description="Whether it is a target of the bundle.")
     precision: Precision
     component: ComponentName
@@ -116,7 +57,7 @@ class CaseResult(Config):
 class PhotoResult(Config):
     """Whole photos through the pipeline on one target, from file to file."""
 
-    target: Name
+    target: ShortName
     megapixels: float = Field(gt=0)
     restoration: bool = Field(description="Whether the plan asked for restoration; everything else always ran.")
     threads: int = Field(ge=1)
@@ -134,7 +75,7 @@ class PhotoResult(Config):
 class TargetSize(Config):
     """What a target's networks weigh, beside the weights that they were made from."""
 
-    target: Name
+    target: ShortName
     artifact_bytes: int = Field(ge=1, description="All of the target's artifacts.")
     float32_bytes: int = Field(ge=1, description="All weights of the same networks, four bytes each.")
 
@@ -149,18 +90,11 @@ class Ratio(Config):
 
     component: ComponentName
     threads: int = Field(ge=1)
-    ours: Name
-    competitor: Name
+    ours: ShortName
+    competitor: ShortName
     ratio: float = Field(gt=0, description="Median over rounds in which both ran, one after the other.")
     interval: Interval | None
     cpu_ratio: float = Field(gt=0, description="The same of the mean CPU times, which a busy machine stretches less.")
-
-
-class Skipped(Config):
-    """What was not measured, and why."""
-
-    what: str = Field(min_length=1, max_length=200)
-    reason: str = Field(max_length=2000)
 
 
 class SustainedPoint(Config):
@@ -177,7 +111,7 @@ class SustainedPoint(Config):
 class SustainedCurve(Config):
     """One network run without a pause."""
 
-    runner: Name
+    runner: ShortName
     component: ComponentName
     threads: int = Field(ge=1)
     points: tuple[SustainedPoint, ...] = Field(min_length=1)
@@ -192,7 +126,7 @@ class LatencyReport(Config):
     """Everything that one `pocketcrafter bench latency` measured."""
 
     schema_version: Literal[4]
-    bundle: Name = Field(description="The name in the bundle's manifest.")
+    bundle: ShortName = Field(description="The name in the bundle's manifest.")
     manifest_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     machine: Machine
     started: str = Field(max_length=40, description="UTC, ISO 8601.")
@@ -220,3 +154,86 @@ def read_latency(path: Path) -> LatencyReport:
         If it is missing, too large or not a result; the message lists the faults.
     """
     return read_result(path, LatencyReport, "latency result", "bench latency --json", MAX_RESULT_BYTES)
+
+
+def latency_lines(report: LatencyReport) -> Iterator[str]:
+    """Yield the lines of a run's tables."""
+    yield f"{report.bundle}: {report.machine.label}; load before: {report.machine.load_before:.1f}"
+    yield from _table(
+        "| network | on | threads | load | first | median (95 %) | p90 | p99 | CPU | peak RSS | spread |",
+        [
+            f"| {c.component} | {c.runner}{'' if c.ours else ' (competitor)'} | {c.threads} "
+            f"| {min(c.load_ms):.1f} ms | {min(c.first_ms):.1f} ms "
+            f"| {c.warm.median_ms:.2f} ms{_ends(c.warm.median_interval_ms)} "
+            f"| {c.warm.p90_ms:.2f} | {c.warm.p99_ms:.2f} | {c.cpu_ms:.2f} ms "
+            f"| {c.peak_rss_mib:.0f} MiB | {c.warm.spread:.0%}{_flag(c)} |"
+            for c in report.cases
+        ],
+    )
+    yield from _table(
+        "| network | threads | how many times as fast as | ratio (95 %) | of CPU time |",
+        [
+            f"| {r.component} | {r.threads} | {r.ours} vs {r.competitor} | {r.ratio:.2f}×{_ends(r.interval)} "
+            f"| {r.cpu_ratio:.2f}× |"
+            for r in report.ratios
+        ],
+    )
+    yield from _table(
+        "| photo | on | restoration | threads | load | first | median (95 %) | p90 | p99 | CPU | peak RSS | spread "
+        "| stages, ms |",
+        [
+            f"| {p.megapixels:g} MP | {p.target} | {'on' if p.restoration else 'off'} | {p.threads} "
+            f"| {min(p.load_ms) / 1e3:.2f} s | {min(p.first_ms) / 1e3:.2f} s "
+            f"| {p.warm.median_ms / 1e3:.2f} s{_ends(p.warm.median_interval_ms, 1e3)} "
+            f"| {p.warm.p90_ms / 1e3:.2f} | {p.warm.p99_ms / 1e3:.2f} "
+            f"| {p.cpu_ms / 1e3:.2f} s | {p.peak_rss_mib:.0f} MiB "
+            f"| {p.warm.spread:.0%}{_flag(p)} | {_stages(p)} |"
+            for p in report.photos
+        ],
+    )
+    for off, on in restoration_pairs(report):
+        cost = (on.warm.median_ms - off.warm.median_ms) / on.megapixels
+        where = f"{on.megapixels:g} MP on {on.target}, {in_threads(on.threads)}"
+        yield f"restoration at {where}: {cost / 1e3:.2f} s per megapixel"
+    for case in report.cases:
+        if case.tokens_per_s is not None:
+            yield f"{case.key}, {case.precision}: {case.tokens_per_s:.0f} tokens/s"
+    for size in report.sizes:
+        yield (
+            f"size of {size.target}: {size.artifact_bytes / 1e6:.2f} MB, {size.ratio:.2f}× its weights in float32 "
+            f"({size.float32_bytes / 1e6:.2f} MB)"
+        )
+    for curve in report.sustained:
+        yield f"sustained {curve.component} on {curve.runner}, {in_threads(curve.threads)}: keeps {curve.kept:.0%}"
+    for skipped in report.skipped:
+        yield f"not measured: {skipped.what}: {skipped.reason}"
+    if report.noisy:
+        yield f"noisy: (p90 − p10) / median was above {report.noise_limit:.0%} twice; measure on an idle machine"
+
+
+def restoration_pairs(report: LatencyReport) -> Iterator[tuple[PhotoResult, PhotoResult]]:
+    """Yield the photo results that differ in restoration only: without, with."""
+    for off in report.photos:
+        for on in report.photos:
+            alike = (off.target, off.megapixels, off.threads) == (on.target, on.megapixels, on.threads)
+            if alike and on.restoration and not off.restoration:
+                yield off, on
+
+
+def _table(head: str, rows: Sequence[str]) -> Iterator[str]:
+    if rows:
+        yield from ("", head, "|---" * (head.count("|") - 1) + "|", *rows)
+
+
+def _flag(result: CaseResult | PhotoResult) -> str:
+    if result.warm.median_interval_ms is None:
+        return f", too few runs ({len(result.warm.samples_ms)}) to tell"
+    return " noisy" if result.noisy else ""
+
+
+def _stages(photo: PhotoResult) -> str:
+    return ", ".join(f"{name} {ms:.0f}" for name, ms in photo.stages_ms.items())
+
+
+def _ends(interval: Interval | None, unit: float = 1.0) -> str:
+    return f" ({interval.low / unit:.2f}–{interval.high / unit:.2f})" if interval else ""

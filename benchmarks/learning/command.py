@@ -21,8 +21,7 @@ def learning_curve(results: Path, plot: Path | None, *, as_json: bool) -> None:
     Example:
       pocketcrafter bench learning-curve runs/learning.jsonl --plot learning.svg
     """
-    from pocketcrafter.benchmarks.learning.curve import doublings, learning_text, means
-    from pocketcrafter.benchmarks.learning.plot import plot_curve
+    from pocketcrafter.benchmarks.learning.curve import doublings, learning_text, means, plot_curve
     from pocketcrafter.export.train.learning import read_points
 
     averages = means(read_points(results))

@@ -13,7 +13,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from pydantic import Field
 
-from pocketcrafter.benchmarks.latency.machine import Machine, this_machine
+from pocketcrafter.benchmarks.common.machine import Machine, this_machine
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.bundle.known_hashes import HASHES, SETTLED_NS, KnownHashes
 from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec

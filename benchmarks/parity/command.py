@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from pocketcrafter.benchmarks.options import SEED, data_option, most_photos_option, photos_of, split_option
+from pocketcrafter.benchmarks.common.options import SEED, data_option, most_photos_option, photos_of, split_option
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.cli.options import json_option, threads_option
 from pocketcrafter.runtime.errors import GateError
@@ -82,11 +82,11 @@ def parity(
     Example:
       pocketcrafter bench parity build/default.pcbundle --photos holiday/
     """
-    from pocketcrafter.benchmarks.frames import MeasuredFrame, measured_frames
+    from pocketcrafter.benchmarks.common.frames import MeasuredFrame, measured_frames
     from pocketcrafter.benchmarks.parity.measure import climb
-    from pocketcrafter.benchmarks.parity.store import store as store_report
+    from pocketcrafter.benchmarks.parity.results import parity_lines
+    from pocketcrafter.benchmarks.parity.results import store as store_report
     from pocketcrafter.benchmarks.parity.studio import STUDIO_KINDS
-    from pocketcrafter.benchmarks.parity.table import parity_lines
     from pocketcrafter.export.data.sources import NOISE_FILE
     from pocketcrafter.runtime.bundle.reader import Bundle
     from pocketcrafter.runtime.cli.inputs import find_photos

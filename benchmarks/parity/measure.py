@@ -1,24 +1,120 @@
-"""A whole climb of the ladder: every network's goldens and tensors, then whole photos, target by target."""
+"""Runs the numeric ladder: every network's goldens and tensors, then whole photos, target by target."""
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
-from pocketcrafter.benchmarks.frames import MeasuredFrame
-from pocketcrafter.benchmarks.latency.machine import this_machine
+import onnx
+
+from pocketcrafter.benchmarks.common.frames import MeasuredFrame
+from pocketcrafter.benchmarks.common.machine import this_machine
+from pocketcrafter.benchmarks.common.network_source import NetworkSource, student_weights
 from pocketcrafter.benchmarks.parity.photos import compare_photos, end_to_end_rung
 from pocketcrafter.benchmarks.parity.results import NetworkParity, ParityReport, StudioParity, TargetParity
-from pocketcrafter.benchmarks.parity.rungs import network_parity
-from pocketcrafter.benchmarks.parity.sources import NetworkSource, student_weights
 from pocketcrafter.benchmarks.parity.studio import compare_with_studio
+from pocketcrafter.export.backend import TorchBackend
 from pocketcrafter.export.families.registry import FAMILIES as BUILDABLE
-from pocketcrafter.runtime.backends.registry import why_unusable
+from pocketcrafter.export.lower.measure import compare
+from pocketcrafter.export.lower.onnx.lowering import SIMULATED, simulate
+from pocketcrafter.quantize.onnx.matmul_nbits import decoded
+from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.backends.registry import usable_backend, why_unusable
 from pocketcrafter.runtime.bundle.gates import Gate
+from pocketcrafter.runtime.bundle.goldens import read_tensors
+from pocketcrafter.runtime.bundle.manifest import ComponentEntry
 from pocketcrafter.runtime.bundle.reader import Bundle
-from pocketcrafter.runtime.bundle.results import Rung
+from pocketcrafter.runtime.bundle.results import Fidelity, Rung
+from pocketcrafter.runtime.bundle.verify import golden_fidelity
 from pocketcrafter.runtime.families import FAMILIES
+from pocketcrafter.runtime.progress import NamedProgress
+from pocketcrafter.runtime.targets import ONNX, TargetKind
 
-Progress = Callable[[str, int, int], None]
+Tensors = dict[str, FloatArray]
+Simulate = Callable[[Path, ComponentEntry, list[Tensors]], list[Tensors]]
+"""Runs the fake-quantized network that an artifact holds on samples."""
+
 _REASON_CHARS = 500
+
+
+def network_parity(
+    bundle: Bundle, entry: ComponentEntry, target: str, weights: Path | None, threads: int
+) -> NetworkParity:
+    """Run a component's goldens on one target, and rungs 1 and 2 again where the artifact holds what they compare.
+
+    Parameters
+    ----------
+    bundle, entry, target
+        The network.
+    weights
+        Its full-precision weights; none where its family cannot make the network of them, and rungs 1 and 2 are not
+        run again.
+    threads
+        Threads to compute with.
+
+    Notes
+    -----
+    Fake-quantized weights can be read back from an ONNX artifact. The other toolchains simulate what they do not ship:
+    there the goldens, in which both rungs come together, are what can be run again.
+
+    Raises
+    ------
+    BackendError
+        If a network fails.
+    BundleError
+        If a golden is damaged.
+    """
+    artifact, kind = entry.artifacts[target], bundle.manifest.targets[target].kind
+    recorded = tuple(r for r in artifact.rungs if r.rung in {1, 2})
+    facts = {
+        "component": entry.spec.name,
+        "target": target,
+        "precision": artifact.precision,
+        "recorded": recorded,
+        "golden_gate": artifact.golden_gate,
+    }
+    backend = bundle.manifest.targets[target].backend
+    if reason := why_unusable(backend):
+        return NetworkParity.model_validate(facts | {"not_run": reason})
+    path = bundle.artifact(entry, target)
+    session = usable_backend(backend).open(path, entry.spec, threads)
+    samples = [read_tensors(bundle.file(golden.inputs), entry.spec.inputs) for golden in entry.goldens_of(None)]
+    expected = [read_tensors(bundle.file(golden.outputs), entry.spec.outputs) for golden in entry.goldens_of(None)]
+    actual = [session.run(sample) for sample in samples]
+    again: tuple[Rung, ...] = ()
+    if weights is not None and kind in SIMULATIONS and artifact.precision.quantized:
+        student = TorchBackend().student(bundle.manifest.family, weights, entry.spec, threads)
+        simulated = SIMULATIONS[kind](path, entry, samples)
+        again = (
+            _judged(recorded, 1, compare([student.run(s) for s in samples], simulated, entry.spec), _AGAIN[0]),
+            _judged(recorded, 2, compare(simulated, actual, entry.spec), _AGAIN[1]),
+        )
+    goldens = (
+        *compare(expected, actual, entry.spec),
+        *golden_fidelity(bundle, entry, target, threads, entry.functions[1:]),
+    )
+    return NetworkParity.model_validate(facts | {"again": again, "goldens": goldens})
+
+
+def _simulate_onnx(path: Path, entry: ComponentEntry, samples: list[Tensors]) -> list[Tensors]:
+    with tempfile.TemporaryDirectory(prefix="pocketcrafter-parity-") as folder:
+        plain = Path(folder) / "decoded.onnx"
+        onnx.save(decoded(onnx.load(path)), plain)
+        return simulate(plain, samples, entry.spec)
+
+
+SIMULATIONS: Final[Mapping[TargetKind, Simulate]] = {ONNX: _simulate_onnx}
+"""Targets whose artifacts hold their own simulation."""
+
+_AGAIN: Final = (
+    f"On the goldens: {SIMULATED} against eager torch in full precision",
+    f"On the goldens: the artifact on this machine against {SIMULATED}",
+)
+
+
+def _judged(recorded: tuple[Rung, ...], number: int, fidelity: tuple[Fidelity, ...], how: str) -> Rung:
+    gates = next((r.gates for r in recorded if r.rung == number), ())
+    return Rung.judged(number, how, gates, fidelity=fidelity)
 
 
 def climb(
@@ -31,7 +127,7 @@ def climb(
     frames: Sequence[MeasuredFrame] = (),
     split: str = "",
     threads: int = 2,
-    progress: Progress = lambda *_: None,
+    progress: NamedProgress = lambda *_: None,
 ) -> ParityReport:
     """Run rungs 1 to 3 of a bundle, and rung 0 where a studio is given.
 
@@ -87,7 +183,7 @@ def climb(
 
 
 def _target(
-    bundle: Bundle, reference: NetworkSource, target: str, photos: Sequence[Path], threads: int, progress: Progress
+    bundle: Bundle, reference: NetworkSource, target: str, photos: Sequence[Path], threads: int, progress: NamedProgress
 ) -> TargetParity:
     gates = bundle.manifest.gates(3, target)
     reason = _why_not_whole(bundle, photos, target)
@@ -95,10 +191,10 @@ def _target(
         return TargetParity(target=target, not_run=reason, rung=_not_run(gates, reason))
     source = NetworkSource(bundle, threads, target=target)
 
-    def told(photo: str, done: int, total: int) -> None:
+    def report_photo(photo: str, done: int, total: int) -> None:
         progress(f"{photo} on {target}", done, total)
 
-    found = compare_photos(reference, source, photos, told)
+    found = compare_photos(reference, source, photos, report_photo)
     return TargetParity(target=target, photos=tuple(found), rung=end_to_end_rung(found, gates, target))
 
 

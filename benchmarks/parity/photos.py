@@ -7,9 +7,9 @@ from typing import Final
 import numpy as np
 from skimage.color import deltaE_ciede2000, rgb2lab
 
+from pocketcrafter.benchmarks.common.network_source import NetworkSource
+from pocketcrafter.benchmarks.common.prose import Asked, agreeing_choices
 from pocketcrafter.benchmarks.parity.results import PhotoParity
-from pocketcrafter.benchmarks.parity.sources import NetworkSource
-from pocketcrafter.benchmarks.prose.greedy import Asked, agreeing_choices
 from pocketcrafter.export.data.degrade import ByteImage
 from pocketcrafter.runtime.bundle.gates import Figure, Gate, Metric
 from pocketcrafter.runtime.bundle.results import Rung
@@ -111,12 +111,12 @@ def _tokens(pipeline: Pipeline, reference: NetworkSource, target: NetworkSource,
     if not reference.has(Pocket.DECODER):
         return 0, 0
     # The target's critic has just seen the photo; its plan tokens go in, under the reference's prompt.
-    tokens = np.ascontiguousarray(target.session(Pocket.CRITIC).said["tokens"])
-    told = pipeline.prose(photo, Mode.FULL)
-    plan = stated_plan(told.critique.plan, reference.gate)
-    asked = Asked(tokens, plan, told.critique.score, Mode.FULL)
+    tokens = np.ascontiguousarray(target.session(Pocket.CRITIC).outputs["tokens"])
+    prose = pipeline.prose(photo, Mode.FULL)
+    plan = stated_plan(prose.critique.plan, reference.gate)
+    asked = Asked(tokens, plan, prose.critique.score, Mode.FULL)
     words = Words.read(reference.bundle.file(TOKENIZER))
-    return agreeing_choices(asked, told.written.ids, target.session(Pocket.DECODER), words, GREEDY_TOKENS)
+    return agreeing_choices(asked, prose.written.ids, target.session(Pocket.DECODER), words, GREEDY_TOKENS)
 
 
 _AGREEMENT: Final[Mapping[str, Callable[[Pipeline, NetworkSource, NetworkSource, Photo], tuple[int, int]]]] = {

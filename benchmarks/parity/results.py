@@ -1,17 +1,32 @@
-"""What `pocketcrafter bench parity` found: closed models, as they are printed and as they lie in the bundle."""
+"""Results of the numeric ladder: closed models, their Markdown table, and how they are stored in the bundle."""
 
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Final, Literal
 
 from pydantic import Field
 
-from pocketcrafter.benchmarks.latency.machine import Machine
+from pocketcrafter.benchmarks.common.machine import Machine
+from pocketcrafter.benchmarks.common.markdown import markdown
+from pocketcrafter.export.builder.report import parity_report
+from pocketcrafter.runtime.bundle.amend import amend
 from pocketcrafter.runtime.bundle.gates import Figure, Gate, judge
+from pocketcrafter.runtime.bundle.manifest import Artifact, ComponentEntry, Manifest
+from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Fidelity, Precision, Rung, figures_of
 from pocketcrafter.runtime.components import ComponentName
 from pocketcrafter.runtime.config import Config
 
 PARITY_REPORT: Final = "reports/parity.json"
 """Where the whole result lies in a bundle."""
+
+_STATE = {True: "passed", False: "FAILED", None: "not run"}
+_HEAD = ("network", "on", "precision", "0 studio", "1 fake-quantized", "2 host", "goldens here", "3 photos", "4 device")
+
+PARITY_TEXT: Final = "reports/parity.md"
+
+Rungs = Mapping[tuple[str, str], tuple[Rung, ...]]
+"""New rungs by component and target."""
 
 
 class NetworkParity(Config):
@@ -90,3 +105,135 @@ class ParityReport(Config):
                 missed = "; ".join(str(verdict) for verdict in rung.verdicts if verdict.passed is False)
                 found.append(f"{name}: rung {rung.rung}: {missed}")
         return found
+
+
+def parity_lines(report: ParityReport, manifest: Manifest) -> Iterator[str]:
+    """Yield the lines of a report.
+
+    Parameters
+    ----------
+    report
+        What was run.
+    manifest
+        The bundle's, from before or after the results were stored: rungs that were not run now are shown as it has
+        them.
+    """
+    yield f"{report.bundle} on {report.machine.label}"
+    yield ""
+    yield markdown(_HEAD, [_row(network, report, manifest) for network in report.networks])
+    yield ""
+    yield "Rungs 1 and 2 as the build measured them; in brackets what they came to on the goldens here."
+    for target in report.targets:
+        yield f"{target.target}: rung 3 {_STATE[target.rung.passed]}: " + (
+            target.not_run or f"{_figures(target.rung)}; {target.rung.how}"
+        )
+    if studio := report.studio:
+        yield f"student: {', '.join(map(str, studio.student))}"
+        yield f"studio: {', '.join(map(str, studio.studio_figures))}"
+        yield f"rung 0 {_STATE[studio.rung.passed]}: {_figures(studio.rung)}; {studio.rung.how}"
+    for network in report.networks:
+        if network.not_run:
+            yield f"not run: {network.component} on {network.target}: {network.not_run}"
+    yield from (f"FAILED: {failure}" for failure in report.failures)
+
+
+def _row(network: NetworkParity, report: ParityReport, manifest: Manifest) -> tuple[str, ...]:
+    stored = {r.rung: r for r in manifest.entry(network.component).artifacts[network.target].rungs}
+    again = {r.rung: r for r in network.again}
+    ends = {t.target: t.rung for t in report.targets}
+    if report.studio and network.component in report.studio.studio:
+        stored[0] = report.studio.rung
+    if ends[network.target].passed is not None:
+        stored[3] = ends[network.target]
+    return (
+        network.component,
+        network.target,
+        network.precision.value,
+        _cell(stored.get(0)),
+        _cell(stored.get(1), again.get(1)) if network.precision.quantized else "not quantized",
+        _cell(stored.get(2), again.get(2)),
+        _lowest(network.goldens) or "not run",
+        _cell(stored.get(3)),
+        _cell(stored.get(4)),
+    )
+
+
+def _cell(rung: Rung | None, again: Rung | None = None) -> str:
+    if rung is None or rung.passed is None:
+        return "not run"
+    shown = _lowest(rung.fidelity) or ", ".join(map(str, rung.figures[:1]))
+    state = "" if rung.passed else "FAILED "
+    return f"{state}{shown or 'passed'}" + (f" ({_lowest(again.fidelity)})" if again else "")
+
+
+def _figures(rung: Rung) -> str:
+    return ", ".join(map(str, rung.figures))
+
+
+def _lowest(fidelity: Sequence[Fidelity]) -> str:
+    ratios = [f.sqnr_db for f in fidelity if f.sqnr_db is not None]
+    return f"{min(ratios):.1f} dB" if ratios else "identical" if fidelity else ""
+
+
+def store(path: Path, report: ParityReport) -> Manifest:
+    """Write a report into the bundle that it is about; returns the new manifest.
+
+    Raises
+    ------
+    BundleError
+        If the bundle is damaged or cannot be written; it is left as it was.
+    """
+    rungs: dict[tuple[str, str], tuple[Rung, ...]] = {}
+    ran = {t.target: t.rung for t in report.targets if not t.not_run}
+    for network in report.networks:
+        found = [ran[network.target]] if network.target in ran else []
+        if report.studio and network.component in report.studio.studio:
+            found.append(report.studio.rung)
+        rungs[network.component, network.target] = tuple(found)
+    return store_rungs(path, rungs, {PARITY_REPORT: report.model_dump_json(indent=1).encode()})
+
+
+def store_rungs(path: Path, rungs: Rungs, reports: Mapping[str, bytes]) -> Manifest:
+    """Write rungs into a bundle's manifest in place of those of the same number, and reports beside it.
+
+    Parameters
+    ----------
+    path
+        The bundle.
+    rungs
+        New rungs by component and target.
+    reports
+        Files to write too, by path in the bundle.
+
+    Raises
+    ------
+    BundleError
+        As in `store`.
+    """
+
+    def change(manifest: Manifest) -> Manifest:
+        return manifest.model_copy(update={"components": with_rungs(manifest, rungs)})
+
+    components = with_rungs(Bundle.open(path).manifest, rungs)
+    text = parity_report(Bundle.open(path).manifest.name, components).encode()
+    return amend(path, change, {PARITY_TEXT: text, **reports})
+
+
+def with_rungs(manifest: Manifest, rungs: Rungs) -> tuple[ComponentEntry, ...]:
+    """Return a manifest's components with rungs put in the place of those of the same number."""
+    return tuple(
+        entry.model_copy(
+            update={
+                "artifacts": {
+                    target: _replaced(artifact, rungs.get((entry.spec.name, target), ()))
+                    for target, artifact in entry.artifacts.items()
+                }
+            }
+        )
+        for entry in manifest.components
+    )
+
+
+def _replaced(artifact: Artifact, rungs: tuple[Rung, ...]) -> Artifact:
+    ladder = {rung.rung: rung for rung in (*artifact.rungs, *rungs)}
+    return artifact.model_copy(update={"rungs": tuple(ladder[number] for number in sorted(ladder))})

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from pocketcrafter.benchmarks.frames import MeasuredFrame
-from pocketcrafter.benchmarks.names import FrameKind
+from pocketcrafter.benchmarks.common.frames import MeasuredFrame
+from pocketcrafter.benchmarks.common.names import FrameKind
+from pocketcrafter.benchmarks.common.network_source import NetworkSource
+from pocketcrafter.benchmarks.common.picture_metrics import PictureFigures, Reference
 from pocketcrafter.benchmarks.parity.results import StudioParity
-from pocketcrafter.benchmarks.parity.sources import NetworkSource
-from pocketcrafter.benchmarks.quality.metrics import PictureFigures, Reference
 from pocketcrafter.benchmarks.quality.pictures import PipelineSubject
 from pocketcrafter.export.models import critic_network
 from pocketcrafter.runtime.arrays import FloatArray
@@ -121,8 +121,8 @@ class _StudioCritic:
 
     def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
         with torch.inference_mode():
-            said = self._studio(torch.from_numpy(inputs["view"]), torch.from_numpy(inputs["crops"]))
-        opinion = {name: value.numpy() for name, value in zip(_OPINION, said[: len(_OPINION)], strict=True)}
+            outputs = self._studio(torch.from_numpy(inputs["view"]), torch.from_numpy(inputs["crops"]))
+        opinion = {name: value.numpy() for name, value in zip(_OPINION, outputs[: len(_OPINION)], strict=True)}
         return self._student.run(inputs) | opinion
 
 

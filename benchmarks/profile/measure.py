@@ -1,21 +1,24 @@
 """Profiles every network of a bundle on every target that has a profiler here."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from pocketcrafter.benchmarks.latency.machine import this_machine
-from pocketcrafter.benchmarks.latency.results import Skipped
-from pocketcrafter.benchmarks.parity.sources import student_weights
-from pocketcrafter.benchmarks.profile.coreml_engine import profile_coreml
-from pocketcrafter.benchmarks.profile.engine import Profile, Subject
-from pocketcrafter.benchmarks.profile.et_engine import profile_executorch
+from pocketcrafter.benchmarks.common.machine import this_machine
+from pocketcrafter.benchmarks.common.network_source import student_weights
+from pocketcrafter.benchmarks.common.timing import Skipped
+from pocketcrafter.benchmarks.profile.engines import (
+    Profile,
+    Subject,
+    profile_coreml,
+    profile_executorch,
+    profile_onnx,
+    profile_qnn,
+)
 from pocketcrafter.benchmarks.profile.layers import Layer, layers_of
-from pocketcrafter.benchmarks.profile.ort_engine import profile_onnx
-from pocketcrafter.benchmarks.profile.peak import measure_peaks
-from pocketcrafter.benchmarks.profile.qnn_engine import profile_qnn
 from pocketcrafter.benchmarks.profile.results import NetworkProfile, ProfileReport
+from pocketcrafter.benchmarks.profile.roofline import measure_peaks
 from pocketcrafter.export.families.registry import student_network
 from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.runtime.backends.names import BackendName
@@ -25,8 +28,7 @@ from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
 from pocketcrafter.runtime.bundle.manifest import ComponentEntry
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.errors import BackendError
-
-Progress = Callable[[str, int, int], None]
+from pocketcrafter.runtime.progress import NamedProgress
 
 PROFILERS: Final[Mapping[BackendName, Profile]] = {
     BackendName.ONNXRUNTIME: profile_onnx,
@@ -46,7 +48,7 @@ def profile_bundle(
     runs: int = 10,
     threads: int = 1,
     peaks: bool = False,
-    progress: Progress = lambda *_: None,
+    progress: NamedProgress = lambda *_: None,
 ) -> ProfileReport:
     """Profile a bundle's networks on the inputs of their goldens.
 

@@ -6,14 +6,23 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from pocketcrafter.benchmarks.latency.machine import Machine
-from pocketcrafter.benchmarks.latency.results import Skipped
+from pocketcrafter.benchmarks.common.machine import Machine
+from pocketcrafter.benchmarks.common.result_files import read_result
+from pocketcrafter.benchmarks.common.timing import Skipped
 from pocketcrafter.benchmarks.profile.layers import LayerKind
-from pocketcrafter.benchmarks.profile.peak import Peaks
-from pocketcrafter.benchmarks.result_files import read_result
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import ComponentName
 from pocketcrafter.runtime.config import Config
+
+
+class Peaks(Config):
+    """Billions of multiply-accumulates a second in a square matrix product of ONNX Runtime, median of a few."""
+
+    side: int = Field(description="Rows and columns of both matrices.")
+    threads: int
+    fp32_gmacs: float = Field(gt=0)
+    int8_gmacs: float = Field(gt=0, description="Unsigned times signed, into 32 bits.")
+
 
 MAX_RESULT_BYTES: Final = 64 << 20
 

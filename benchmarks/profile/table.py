@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, Final
 
+from pocketcrafter.benchmarks.common.markdown import NOT_MEASURED, markdown
 from pocketcrafter.benchmarks.profile.layers import LayerKind
-from pocketcrafter.benchmarks.profile.peak import Peaks
-from pocketcrafter.benchmarks.profile.rest import roof_of, where_time_goes
-from pocketcrafter.benchmarks.profile.results import NetworkProfile, OpProfile, ProfileReport
-from pocketcrafter.benchmarks.quality.tables import NOT_MEASURED, markdown
+from pocketcrafter.benchmarks.profile.results import NetworkProfile, OpProfile, Peaks, ProfileReport
+from pocketcrafter.benchmarks.profile.roofline import roof_of, where_time_goes
 
 _CSV_HEAD: Final = (
     "component", "target", "precision", "order", "op", "layer", "layer_is_exact", "kind", "ms", "cycles", "macs",

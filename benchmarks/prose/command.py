@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from pocketcrafter.benchmarks.names import FrameKind
-from pocketcrafter.benchmarks.options import (
+from pocketcrafter.benchmarks.common.names import FrameKind
+from pocketcrafter.benchmarks.common.options import (
     SEED,
     data_option,
     most_photos_option,
@@ -55,9 +55,11 @@ def prose(
     import numpy as np
     from tokenizers import Tokenizer
 
-    from pocketcrafter.benchmarks.frames import measured_frames
-    from pocketcrafter.benchmarks.prose.faults import fault_figures, fault_table
+    from pocketcrafter.benchmarks.common.frames import measured_frames
+    from pocketcrafter.benchmarks.common.prose import PlanKind, cases
     from pocketcrafter.benchmarks.prose.measure import (
+        fault_figures,
+        fault_table,
         greedy_agreement,
         judge,
         likelihood,
@@ -65,7 +67,6 @@ def prose(
         summarize,
         table,
     )
-    from pocketcrafter.benchmarks.prose.subjects import PlanKind, cases
     from pocketcrafter.export.data.sources import NOISE_FILE
     from pocketcrafter.runtime.bundle.reader import Bundle
     from pocketcrafter.runtime.names import Mode
@@ -83,8 +84,8 @@ def prose(
     frames = measured_frames(photos, data / NOISE_FILE, _KINDS, per_photo, SEED)
     total = len(photos) * len(_KINDS) * per_photo * len(Mode) * len(PlanKind)
     writer, results, perplexities, greedy = Writer(decoder, words), [], [], []
-    told = cases(frames, critic, gate_of(opened.manifest), tuple(Mode), SEED)
-    for case in tqdm(told, total=total, desc="prose", unit="critique"):
+    prose_cases = cases(frames, critic, gate_of(opened.manifest), tuple(Mode), SEED)
+    for case in tqdm(prose_cases, total=total, desc="prose", unit="critique"):
         result, written = judge(case, writer)
         results.append(result)
         if case.kind is PlanKind.GATED:

@@ -1,31 +1,75 @@
-"""Figures of written critiques: format, agreement with the plan, truth of facts, speed, perplexity, greedy parity."""
+"""How true critiques are: statements held against the plan, and faults planted to test the check itself."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from enum import IntEnum
+from typing import Final, TypeVar
 
 import numpy as np
 from pydantic import Field
 from tokenizers import Tokenizer
 
-from pocketcrafter.benchmarks.prose.greedy import Asked, agreeing_choices
-from pocketcrafter.benchmarks.prose.subjects import Case, PlanKind
-from pocketcrafter.benchmarks.prose.truth import fact_errors
+from pocketcrafter.benchmarks.common.markdown import markdown
+from pocketcrafter.benchmarks.common.prose import Asked, Case, PlanKind, agreeing_choices
 from pocketcrafter.export.train.decoder import encode
+from pocketcrafter.export.train.prose import phrases as ph
 from pocketcrafter.export.train.prose.compose import Subject
+from pocketcrafter.export.train.prose.facts import Facts
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.plan import Attribute
 from pocketcrafter.runtime.prose.parse import Prose, ProseError
 from pocketcrafter.runtime.prose.prompt import PROMPT_LENGTH, PROMPT_WORDS, StatedPlan, voice_of
 from pocketcrafter.runtime.prose.tokenizer import Mark, Words
 from pocketcrafter.runtime.prose.wording import CLAUSES, Fault
 from pocketcrafter.runtime.prose.writer import Steps, Writer, Written
 
+_Level = TypeVar("_Level", bound=IntEnum)
+_MOODS: Final = [template.split("{light}")[0] for template in ph.MOODS]
+
 MIN_FORMAT: Final = 0.995
 MIN_AGREEMENT: Final = 0.97
 MIN_GREEDY: Final = 0.98
 GREEDY_WORDS: Final = 64
 """Choices of a critique that are compared across backends."""
+
+
+def fact_errors(thoughts: Sequence[str], facts: Facts) -> list[int]:
+    """Return for each fact that the text tells how many steps of its scale it is off.
+
+    Parameters
+    ----------
+    thoughts
+        The five thoughts.
+    facts
+        What was measured.
+    """
+    text = " ".join(thoughts).lower()
+    return [
+        *_told(text, ph.LIGHT, facts.light),
+        *_told(text, ph.PALETTE, facts.palette),
+        *_told(text, ph.COLORS, facts.colorfulness),
+        *_told(text, ph.DETAIL, facts.detail),
+        *_mood(text, facts),
+    ]
+
+
+def _told(text: str, phrases: Mapping[_Level, Sequence[str]], measured: _Level) -> Iterator[int]:
+    # Of "warm" and "very warm" only the longer one is meant where it stands.
+    found = [(len(p), level) for level, choices in phrases.items() for p in choices if p.lower() in text]
+    if found:
+        yield abs(max(found)[1] - measured)
+
+
+def _mood(text: str, facts: Facts) -> Iterator[int]:
+    for opening in _MOODS:
+        _, opened, rest = text.partition(opening.lower())
+        if not opened:
+            continue
+        light, _, palette = rest.split(".")[0].partition(" and ")
+        yield from (abs(level - facts.light) for level, mood in ph.MOOD_OF_LIGHT.items() if mood == light)
+        yield from (abs(level - facts.palette) for level, mood in ph.MOOD_OF_PALETTE.items() if mood == palette)
 
 
 class CaseResult(Config):
@@ -72,7 +116,7 @@ def judge(case: Case, writer: Writer) -> tuple[CaseResult, Written | None]:
     except ProseError as error:
         return CaseResult(kind=case.kind, valid=False, text=str(error), planned=_ordered(planned)), None
     prose = written.prose
-    named = {(said.attribute, said.direction) for said in prose.faults}
+    named = {(fault.attribute, fault.direction) for fault in prose.faults}
     edits = {(s.attribute, s.direction, s.amount) for s in prose.instructions}
     wanted = {(a, d, abs(case.plan[a] or 0.0)) for a, d in planned}
     facts = fact_errors(prose.thoughts, case.facts)
@@ -200,3 +244,52 @@ def _is_valid(prose: Prose, faults: int) -> bool:
 def _share(pairs: Iterable[tuple[int, int]]) -> float:
     right, total = (sum(column) for column in zip(*pairs, strict=True))
     return right / total if total else 1.0
+
+
+class FaultFigures(Config):
+    """One attribute and direction over critiques."""
+
+    attribute: Attribute
+    direction: int = Field(ge=-1, le=1, description="Sign of the change that mends it.")
+    due: int = Field(ge=0, description="Critiques whose plan has it.")
+    turned: int = Field(ge=0, description="Of these, told as the attribute's other direction.")
+    left_out: int = Field(ge=0, description="Of these, told in neither direction.")
+    unasked: int = Field(ge=0, description="Critiques that tell it though their plan leaves the attribute alone.")
+
+    @property
+    def wrong(self) -> int:
+        """Critiques that are wrong about it."""
+        return self.turned + self.left_out + self.unasked
+
+
+def fault_figures(results: Iterable[CaseResult]) -> list[FaultFigures]:
+    """Return the figures of every fault that prose has words for, in their order; malformed critiques say none."""
+    due, turned, left_out, unasked = (Counter[tuple[Attribute, int]]() for _ in range(4))
+    for result in results:
+        planned, named = set(result.planned), set(result.named)
+        due.update(planned)
+        for attribute, direction in planned - named:
+            (turned if (attribute, -direction) in named else left_out)[attribute, direction] += 1
+        changed = {attribute for attribute, _ in planned}
+        unasked.update(fault for fault in named if fault[0] not in changed)
+    return [
+        FaultFigures(
+            attribute=fault[0],
+            direction=fault[1],
+            due=due[fault],
+            turned=turned[fault],
+            left_out=left_out[fault],
+            unasked=unasked[fault],
+        )
+        for fault in CLAUSES
+    ]
+
+
+def fault_table(figures: Sequence[FaultFigures]) -> str:
+    """Return the faults that are ever wrong as a Markdown table, the worst first, or nothing where none is."""
+    wrong = sorted((f for f in figures if f.wrong), key=lambda f: -f.wrong)
+    rows = [
+        (f"{f.attribute} {'+' if f.direction > 0 else '-'}", *map(str, (f.due, f.turned, f.left_out, f.unasked)))
+        for f in wrong
+    ]
+    return markdown(("worded wrongly", "due", "told the other way", "left out", "unasked"), rows) if rows else ""

@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 import click
 from tqdm import tqdm
 
-from pocketcrafter.benchmarks.names import FrameKind
-from pocketcrafter.benchmarks.options import (
+from pocketcrafter.benchmarks.common.names import FrameKind
+from pocketcrafter.benchmarks.common.options import (
     SEED,
     brisque_option,
     data_option,
@@ -81,15 +81,13 @@ def quality(
     Example:
       pocketcrafter bench quality build/default.pcbundle --data data --peers --gallery build/worst
     """
-    from pocketcrafter.benchmarks.frames import FrameKey, frame_keys, measured_frames
-    from pocketcrafter.benchmarks.latency.machine import this_machine
+    from pocketcrafter.benchmarks.common.frames import FrameKey, frame_keys, measured_frames
+    from pocketcrafter.benchmarks.common.machine import this_machine
     from pocketcrafter.benchmarks.quality.gallery import SHEET_NAME, worst_frames, write_gallery
     from pocketcrafter.benchmarks.quality.gates import missed_gates
-    from pocketcrafter.benchmarks.quality.journal import Journal, JournalHead
-    from pocketcrafter.benchmarks.quality.maxim import MAXIM, load_maxim
-    from pocketcrafter.benchmarks.quality.peers import installed_peers
+    from pocketcrafter.benchmarks.quality.peers import MAXIM, installed_peers, load_maxim
     from pocketcrafter.benchmarks.quality.pictures import Outcome, Peer, PipelineSubject, measure
-    from pocketcrafter.benchmarks.quality.results import QualityReport
+    from pocketcrafter.benchmarks.quality.results import Journal, JournalHead, QualityReport
     from pocketcrafter.benchmarks.quality.tables import quality_text
     from pocketcrafter.export.data.manifest import Split
     from pocketcrafter.export.data.sources import NOISE_FILE
@@ -162,10 +160,9 @@ def looks(data: Path, per_photo: int, *, as_json: bool) -> None:
     Example:
       pocketcrafter bench looks --data data
     """
-    from pocketcrafter.benchmarks.frames import measured_frames
-    from pocketcrafter.benchmarks.quality.looks import rank_looks
-    from pocketcrafter.benchmarks.quality.peers import BEST_LOOK, pilgram_looks
-    from pocketcrafter.benchmarks.quality.tables import markdown
+    from pocketcrafter.benchmarks.common.frames import measured_frames
+    from pocketcrafter.benchmarks.common.markdown import markdown
+    from pocketcrafter.benchmarks.quality.peers import BEST_LOOK, pilgram_looks, rank_looks
     from pocketcrafter.export.data.manifest import Split
     from pocketcrafter.export.data.sources import NOISE_FILE
 

@@ -9,8 +9,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from pydantic import Field
 
-from pocketcrafter.benchmarks.names import FrameKind
-from pocketcrafter.benchmarks.quality.pictures import FrameQuality, Name, Outcome
+from pocketcrafter.benchmarks.common.names import FrameKind
+from pocketcrafter.benchmarks.common.result_files import Name
+from pocketcrafter.benchmarks.quality.pictures import FrameQuality, Outcome
 from pocketcrafter.export.data.degrade import ByteImage
 from pocketcrafter.export.data.manifest import PhotoRecord
 from pocketcrafter.runtime.config import Config

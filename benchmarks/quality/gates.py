@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from pocketcrafter.benchmarks.names import FrameKind
+from pocketcrafter.benchmarks.common.names import FrameKind
 from pocketcrafter.benchmarks.quality.pictures import KindQuality
-from pocketcrafter.benchmarks.quality.results import QualitySummary
-from pocketcrafter.benchmarks.quality.scoring import ScoreQuality
+from pocketcrafter.benchmarks.quality.results import QualitySummary, ScoreQuality
 from pocketcrafter.export.train.limits import MAX_WORSE_SHARE, MIN_UNCHANGED_SHARE
 
 _FIGURES: Final[Mapping[str, tuple[str, str]]] = {

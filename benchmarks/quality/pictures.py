@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from pocketcrafter.benchmarks.frames import FrameKey, MeasuredFrame
-from pocketcrafter.benchmarks.names import FrameKind
-from pocketcrafter.benchmarks.quality.metrics import Extras, PictureFigures, Reference
+from pocketcrafter.benchmarks.common.frames import FrameKey, MeasuredFrame
+from pocketcrafter.benchmarks.common.names import FrameKind
+from pocketcrafter.benchmarks.common.picture_metrics import Extras, PictureFigures, Reference
+from pocketcrafter.benchmarks.common.result_files import Name
 from pocketcrafter.export.data.degrade import ByteImage
 from pocketcrafter.export.train.evidence import photo_score
 from pocketcrafter.export.train.limits import UNCHANGED_PSNR_DB
@@ -29,7 +30,6 @@ Peer = Callable[[ByteImage], ByteImage]
 """Turns sRGB uint8 ``(H, W, 3)`` into what another tool makes of it, of the same shape."""
 
 Score = Annotated[float, Field(ge=0, le=100)]
-Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 _T = TypeVar("_T")

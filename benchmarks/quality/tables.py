@@ -1,15 +1,12 @@
 """Quality figures as Markdown tables: what `pocketcrafter bench quality` prints."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 
-from pocketcrafter.benchmarks.names import FrameKind
-from pocketcrafter.benchmarks.quality.attributes import AttributeQuality
+from pocketcrafter.benchmarks.common.markdown import markdown, percent, plain, signed
+from pocketcrafter.benchmarks.common.names import FrameKind
 from pocketcrafter.benchmarks.quality.pictures import OURS, KindQuality
-from pocketcrafter.benchmarks.quality.results import QualitySummary
-from pocketcrafter.benchmarks.quality.scoring import ScoreQuality
+from pocketcrafter.benchmarks.quality.results import AttributeQuality, QualitySummary, ScoreQuality
 from pocketcrafter.runtime.plan import Attribute
-
-NOT_MEASURED = "–"
 
 
 def quality_text(summary: QualitySummary) -> str:
@@ -122,24 +119,3 @@ def peers_table(contestants: Mapping[str, Mapping[FrameKind, KindQuality]]) -> s
         for q in [figures[kind]]
     ]
     return markdown(head, rows)
-
-
-def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table; a cell's own upright bars are escaped."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
-def plain(value: float | None, digits: int) -> str:
-    """Return a figure, or a dash where there is none."""
-    return NOT_MEASURED if value is None else f"{value:.{digits}f}"
-
-
-def signed(value: float | None, digits: int) -> str:
-    """Return a figure with its sign, or a dash where there is none."""
-    return NOT_MEASURED if value is None else f"{value:+.{digits}f}"
-
-
-def percent(share: float | None) -> str:
-    """Return a share in percent, or a dash where there is none."""
-    return NOT_MEASURED if share is None else f"{share:.0%}"

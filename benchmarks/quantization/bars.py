@@ -6,19 +6,26 @@ from typing import Final
 
 from pydantic import Field
 
-from pocketcrafter.benchmarks.frames import measured_frames
-from pocketcrafter.benchmarks.latency.machine import Machine, this_machine
-from pocketcrafter.benchmarks.names import FrameKind
-from pocketcrafter.benchmarks.options import SEED, photos_of
-from pocketcrafter.benchmarks.quality.tables import markdown, plain
-from pocketcrafter.benchmarks.quantization.damage import Damage
-from pocketcrafter.benchmarks.quantization.pictures import PictureSubject
+from pocketcrafter.benchmarks.common.frames import measured_frames
+from pocketcrafter.benchmarks.common.machine import Machine, this_machine
+from pocketcrafter.benchmarks.common.markdown import markdown, plain
+from pocketcrafter.benchmarks.common.names import FrameKind
+from pocketcrafter.benchmarks.common.options import SEED, photos_of
 from pocketcrafter.benchmarks.quantization.sensitivity import damage_cells
-from pocketcrafter.benchmarks.quantization.sessions import TriedSession, full_precision
-from pocketcrafter.benchmarks.quantization.setup import TrialSettings, decoder_hessians, picture_trial, words_subject
-from pocketcrafter.benchmarks.quantization.trials import WordsTrial
-from pocketcrafter.benchmarks.quantization.words import WordsSubject
-from pocketcrafter.benchmarks.quantization.workers import Progress
+from pocketcrafter.benchmarks.quantization.subjects import (
+    Damage,
+    PictureSubject,
+    TriedSession,
+    WordsSubject,
+    full_precision,
+)
+from pocketcrafter.benchmarks.quantization.trials import (
+    TrialSettings,
+    WordsTrial,
+    decoder_hessians,
+    picture_trial,
+    words_subject,
+)
 from pocketcrafter.export.data.sources import NOISE_FILE
 from pocketcrafter.export.distill.qat import weight_scheme
 from pocketcrafter.export.models import decoder_network
@@ -30,6 +37,7 @@ from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.pocket import Pocket
+from pocketcrafter.runtime.progress import Progress
 from pocketcrafter.runtime.targets import XNNPACK
 
 _KINDS: Final = (FrameKind.DEGRADED, FrameKind.CLEAN, FrameKind.NOISE)
@@ -154,12 +162,12 @@ def bars_table(report: BarsReport) -> str:
         )
         for row in report.rows
     ]
-    said = (
+    measured_on = (
         f"{report.pictures} frames of {report.trial.photos} {report.trial.split} photos, {report.changed} of them "
         f"changed; {report.choices} choices of critiques. Simulated in torch, by the schemes that the artifacts are "
         "built with."
     )
-    return f"{markdown(head, rows)}\n\n{said}"
+    return f"{markdown(head, rows)}\n\n{measured_on}"
 
 
 def _words(settings: TrialSettings, schemes: Mapping[Path, WeightOnly], subject: WordsSubject) -> Iterator[BarRow]:

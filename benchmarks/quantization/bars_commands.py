@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from pocketcrafter.benchmarks.names import Architecture
-from pocketcrafter.benchmarks.options import data_option, split_option
+from pocketcrafter.benchmarks.common.names import Architecture
+from pocketcrafter.benchmarks.common.options import data_option, split_option
 from pocketcrafter.export.shipped import DEFAULT_RECIPE, WEIGHTS
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.cli.options import json_option
@@ -54,8 +54,8 @@ def quantization(
       pocketcrafter bench quantization --data data --split validation
     """
     from pocketcrafter.benchmarks.quantization.bars import bars_table, measure_bars
-    from pocketcrafter.benchmarks.quantization.journal import Head
-    from pocketcrafter.benchmarks.quantization.setup import TrialSettings
+    from pocketcrafter.benchmarks.quantization.laboratory import Head
+    from pocketcrafter.benchmarks.quantization.trials import TrialSettings
     from pocketcrafter.export.data.manifest import Split
     from pocketcrafter.runtime.gate import read_gate
     from pocketcrafter.runtime.pocket import Pocket

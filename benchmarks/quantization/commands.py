@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pocketcrafter.benchmarks.names import TRIED
-from pocketcrafter.benchmarks.options import data_option, split_option
+from pocketcrafter.benchmarks.common.names import TRIED
+from pocketcrafter.benchmarks.common.options import data_option, split_option
 from pocketcrafter.export.shipped import DEFAULT_RECIPE, WEIGHTS
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.cli.options import OutputFile, json_option
 
 if TYPE_CHECKING:
-    from pocketcrafter.benchmarks.quantization.journal import Head
-    from pocketcrafter.benchmarks.quantization.setup import TrialSettings
-    from pocketcrafter.benchmarks.quantization.workers import Laboratory, Progress
+    from pocketcrafter.benchmarks.quantization.laboratory import Head, Laboratory
+    from pocketcrafter.benchmarks.quantization.trials import TrialSettings
+    from pocketcrafter.runtime.progress import Progress
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -55,15 +55,14 @@ def _trial_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _settings(options: Mapping[str, object]) -> "TrialSettings":
-    from pocketcrafter.benchmarks.quantization.setup import TrialSettings
+    from pocketcrafter.benchmarks.quantization.trials import TrialSettings
 
     return TrialSettings.model_validate(options)
 
 
 def _laboratory(settings: "TrialSettings", journal: Path | None, jobs: int, bars: Bars) -> "tuple[Head, Laboratory]":
-    from pocketcrafter.benchmarks.quantization.journal import Head, Journal
-    from pocketcrafter.benchmarks.quantization.setup import make_trial
-    from pocketcrafter.benchmarks.quantization.workers import Laboratory
+    from pocketcrafter.benchmarks.quantization.laboratory import Head, Journal, Laboratory
+    from pocketcrafter.benchmarks.quantization.trials import make_trial
 
     head = Head.of(settings)
     kept = Journal(journal, head)
@@ -89,7 +88,7 @@ def sensitivity(journal: Path | None, jobs: int, plot: Path | None, *, as_json: 
       pocketcrafter quantize sensitivity restore --data data --split validation --plot restore.png
     """
     from pocketcrafter.benchmarks.quantization import sensitivity as ranking
-    from pocketcrafter.benchmarks.quantization.plot import check_plot, plot_sensitivity
+    from pocketcrafter.benchmarks.quantization.sensitivity import check_plot, plot_sensitivity
 
     check_plot(plot)
     with Bars() as bars:

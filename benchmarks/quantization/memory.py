@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from pydantic import Field
 
-from pocketcrafter.benchmarks.quality.tables import markdown
+from pocketcrafter.benchmarks.common.markdown import markdown
 from pocketcrafter.quantize.torch.streaming import quantize_file
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import BackendError

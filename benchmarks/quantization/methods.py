@@ -12,23 +12,19 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from pocketcrafter.benchmarks.quality.tables import markdown, plain
-from pocketcrafter.benchmarks.quantization.damage import Damage
-from pocketcrafter.benchmarks.quantization.pictures import PictureSubject
+from pocketcrafter.benchmarks.common.markdown import markdown, plain
 from pocketcrafter.benchmarks.quantization.sensitivity import damage_cells
-from pocketcrafter.benchmarks.quantization.sessions import TriedSession
-from pocketcrafter.benchmarks.quantization.setup import (
+from pocketcrafter.benchmarks.quantization.subjects import Damage, PictureSubject, TriedSession, WordsSubject
+from pocketcrafter.benchmarks.quantization.trials import (
     OPEN_GATE,
     TrialSettings,
+    WordsTrial,
     decoder_hessians,
     drawn_as_built,
     picture_subject,
     picture_trial,
     words_subject,
 )
-from pocketcrafter.benchmarks.quantization.trials import WordsTrial
-from pocketcrafter.benchmarks.quantization.words import WordsSubject
-from pocketcrafter.benchmarks.quantization.workers import Progress
 from pocketcrafter.export.calibration import Sample
 from pocketcrafter.export.lower.measure import as_tensors
 from pocketcrafter.export.lower.onnx.lowering import export_onnx
@@ -58,6 +54,7 @@ from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.fidelity import sqnr_db
 from pocketcrafter.runtime.pocket import POCKET_SPECS, PROSE_LAYERS, Pocket
+from pocketcrafter.runtime.progress import Progress
 
 DECODER_PAIRS: Final[Mapping[str, Sequence[str]]] = {
     **{
@@ -154,8 +151,8 @@ def _of_onnx(settings: TrialSettings, subject: PictureSubject) -> list[MethodRow
             back.extend(quantize_nncf_controlled(stored, calibration, out, least_db=least_db, judged=_JUDGED))
 
         row = _tried(subject, component, "NNCF with accuracy control", controlled, exported, drawn, made)
-        told = f"{row.method}, asked for our {least_db:.1f} dB ({len(back)} modules back in float32)"
-        rows.append(row.model_copy(update={"method": told}))
+        method = f"{row.method}, asked for our {least_db:.1f} dB ({len(back)} modules back in float32)"
+        rows.append(row.model_copy(update={"method": method}))
     return rows
 
 
@@ -176,11 +173,11 @@ def _tried(
 
 
 def _nearness_db(reference: Path, actual: Path, spec: ComponentSpec, drawn: Sequence[Sample]) -> float:
-    right, said = (OnnxRuntimeBackend().open(path, spec, 1) for path in (reference, actual))
+    reference_session, actual_session = (OnnxRuntimeBackend().open(path, spec, 1) for path in (reference, actual))
     ratios = []
     for sample in drawn:
-        wanted, got = right.run(sample), said.run(sample)
-        ratios.append(min(sqnr_db(wanted[t.name], got[t.name]) for t in spec.outputs))
+        expected, outputs = reference_session.run(sample), actual_session.run(sample)
+        ratios.append(min(sqnr_db(expected[t.name], outputs[t.name]) for t in spec.outputs))
     return sum(ratios) / len(ratios)
 
 
@@ -189,8 +186,8 @@ def _opened(path: Path, spec: ComponentSpec) -> Callable[[tuple[Tensor, ...]], l
 
     def run(inputs: tuple[Tensor, ...]) -> list[Tensor]:
         sample = {t.name: value.numpy() for t, value in zip(spec.inputs, inputs, strict=True)}
-        said = session.run(sample)
-        return [torch.from_numpy(said[t.name]) for t in spec.outputs]
+        outputs = session.run(sample)
+        return [torch.from_numpy(outputs[t.name]) for t in spec.outputs]
 
     return run
 

@@ -7,9 +7,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from pocketcrafter.benchmarks.names import Architecture
-from pocketcrafter.benchmarks.quality.tables import markdown, plain
-from pocketcrafter.benchmarks.quantization.workers import Progress
+from pocketcrafter.benchmarks.common.markdown import markdown, plain
+from pocketcrafter.benchmarks.common.names import Architecture
 from pocketcrafter.quantize.algorithms.hessians import HessianCollector
 from pocketcrafter.quantize.api import quantize
 from pocketcrafter.quantize.calibration import Calibration
@@ -17,6 +16,7 @@ from pocketcrafter.quantize.config import Gptq, Nearest, WeightOnly
 from pocketcrafter.quantize.torch.fake_quant_switches import FakeQuantSwitches
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.fidelity import cosine, sqnr_db
+from pocketcrafter.runtime.progress import Progress
 
 _CALIBRATION: Final = 8
 _MEASURED: Final = 4

@@ -22,7 +22,7 @@ def schemes(target: str | None, *, as_json: bool) -> None:
     Example:
       pocketcrafter quantize schemes --target executorch-xnnpack
     """
-    from pocketcrafter.benchmarks.quality.tables import markdown
+    from pocketcrafter.benchmarks.common.markdown import markdown
     from pocketcrafter.export.lower.profiles import profile_of
     from pocketcrafter.runtime.bundle.results import Precision
 

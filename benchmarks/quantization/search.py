@@ -6,15 +6,15 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import Field, model_validator
 
-from pocketcrafter.benchmarks.quality.tables import markdown, plain
-from pocketcrafter.benchmarks.quantization.journal import Head, Measured
+from pocketcrafter.benchmarks.common.markdown import markdown, plain
+from pocketcrafter.benchmarks.quantization.laboratory import Head, Laboratory, Measured
 from pocketcrafter.benchmarks.quantization.sensitivity import sensitivity
-from pocketcrafter.benchmarks.quantization.workers import Laboratory, Progress
 from pocketcrafter.export.shipped import DEFAULT_RECIPE
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError, GateError
 from pocketcrafter.runtime.files import write_text
 from pocketcrafter.runtime.pocket import Pocket
+from pocketcrafter.runtime.progress import Progress
 from pocketcrafter.runtime.targets import ONNX
 from pocketcrafter.runtime.validation import check
 

@@ -1,12 +1,21 @@
-"""Which modules can take it: each quantized alone, ranked by the damage that is seen in the end."""
+"""How much each unit's quantization alone costs, and its plot."""
+
+import io
+from pathlib import Path
+from typing import Final
 
 from pydantic import Field
 
-from pocketcrafter.benchmarks.quality.tables import markdown, plain
-from pocketcrafter.benchmarks.quantization.damage import Damage
-from pocketcrafter.benchmarks.quantization.journal import Head
-from pocketcrafter.benchmarks.quantization.workers import Laboratory, Progress
+from pocketcrafter.benchmarks.common.markdown import markdown, plain
+from pocketcrafter.benchmarks.quantization.laboratory import Head, Laboratory
+from pocketcrafter.benchmarks.quantization.subjects import Damage
 from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.files import write_bytes
+from pocketcrafter.runtime.progress import Progress
+
+FORMATS: Final = frozenset({".png", ".svg"})
+_MOST: Final = 40
 
 
 class UnitDamage(Config):
@@ -66,3 +75,39 @@ def damage_cells(damage: Damage) -> tuple[str, ...]:
         "–" if damage.disagreement is None else f"{damage.disagreement:.2%}",
         plain(damage.sqnr_db, 1),
     )
+
+
+def check_plot(path: Path | None) -> None:
+    """Refuse a plot that could not be written, before anything is measured.
+
+    Raises
+    ------
+    ConfigError
+        If the suffix is neither ``.png`` nor ``.svg``.
+    """
+    if path is not None and path.suffix.lower() not in FORMATS:
+        raise ConfigError(f"{path}: plots are .png or .svg.")
+
+
+def plot_sensitivity(report: SensitivityReport, path: Path) -> None:
+    """Draw the most harmful units; written under a temporary name first."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - a second to import
+
+    rows = report.units[:_MOST][::-1]
+    figure = Figure(figsize=(8, 1.5 + 0.22 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    places = range(len(rows))
+    axes.barh(places, [row.damage.seen for row in rows], color="#4477aa")
+    axes.set_yticks(places, [row.unit for row in rows], fontsize=7)
+    words = report.everything.disagreement is not None
+    axes.set_xlabel("share of greedy choices that differ" if words else "mean ΔE2000 of the pictures")
+    axes.set_title(f"{report.head.trial.component}: each module quantized alone", fontsize=10)
+    other = axes.twiny()
+    known = [(place, r.damage.sqnr_db) for place, r in zip(places, rows, strict=True) if r.damage.sqnr_db is not None]
+    other.plot([ratio for _, ratio in known], [place for place, _ in known], "o", color="#cc6677", markersize=3)
+    other.set_xlabel("SQNR of the network's outputs, dB (dots)")
+    drawn = io.BytesIO()
+    figure.savefig(
+        drawn, format=path.suffix[1:].lower(), dpi=150, metadata={"Date": None} if path.suffix == ".svg" else {}
+    )
+    write_bytes(path, drawn.getvalue())

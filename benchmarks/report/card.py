@@ -6,11 +6,11 @@ from typing import Literal
 
 from pydantic import Field
 
+from pocketcrafter.benchmarks.common.names import FrameKind
+from pocketcrafter.benchmarks.common.result_files import read_result
 from pocketcrafter.benchmarks.latency.results import LatencyReport
-from pocketcrafter.benchmarks.names import FrameKind
 from pocketcrafter.benchmarks.quality.results import QualityReport
 from pocketcrafter.benchmarks.report.facts import State, TargetFacts
-from pocketcrafter.benchmarks.result_files import read_result
 from pocketcrafter.runtime.bundle.gates import Metric
 from pocketcrafter.runtime.bundle.manifest import Manifest
 from pocketcrafter.runtime.config import Config

@@ -65,9 +65,8 @@ def report_command(
     from pocketcrafter.benchmarks.report.card import card_of
     from pocketcrafter.benchmarks.report.evidence import Analysis, read_sensitivity
     from pocketcrafter.benchmarks.report.facts import target_facts
-    from pocketcrafter.benchmarks.report.failures import failures_of
     from pocketcrafter.benchmarks.report.page import report_page
-    from pocketcrafter.benchmarks.report.pairs import MOST_PHOTOS, photo_pairs
+    from pocketcrafter.benchmarks.report.photos import MOST_PHOTOS, failures_of, photo_pairs
     from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
     from pocketcrafter.runtime.bundle.reader import Bundle
     from pocketcrafter.runtime.cli.inputs import find_photos
@@ -125,7 +124,7 @@ def leaderboard_command(cards: tuple[Path, ...], out: Path, *, as_json: bool) ->
     write_text(out, leaderboard_page(read))
     rows = ranked(read)
     if as_json:
-        told = [{"bundle": c.bundle, "target": n, **t.model_dump(mode="json")} for c, n, t in rows]
-        click.echo(json.dumps(told, indent=1))
+        listed = [{"bundle": c.bundle, "target": n, **t.model_dump(mode="json")} for c, n, t in rows]
+        click.echo(json.dumps(listed, indent=1))
         return
     click.echo("\n".join([f"{out}:", *(f"{c.bundle} {n}: {t.state}, {t.mib:.2f} MiB" for c, n, t in rows)]))

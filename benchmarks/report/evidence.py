@@ -7,13 +7,13 @@ from typing import Any
 
 from markupsafe import Markup
 
+from pocketcrafter.benchmarks.common.result_files import read_result
 from pocketcrafter.benchmarks.profile.layers import LayerKind
-from pocketcrafter.benchmarks.profile.rest import Part, where_time_goes
 from pocketcrafter.benchmarks.profile.results import NetworkProfile, ProfileReport
+from pocketcrafter.benchmarks.profile.roofline import TimeShare, where_time_goes
 from pocketcrafter.benchmarks.quantization.sensitivity import SensitivityReport
-from pocketcrafter.benchmarks.report.analysis_plots import icicle, sensitivity_bars, size_against_error
 from pocketcrafter.benchmarks.report.facts import TargetFacts
-from pocketcrafter.benchmarks.result_files import read_result
+from pocketcrafter.benchmarks.report.plots import icicle, sensitivity_bars, size_against_error
 
 _MAX_BYTES = 64 << 20
 
@@ -56,7 +56,7 @@ def analysis_context(
     }
 
 
-def _rest(network: NetworkProfile, profile: ProfileReport | None) -> list[Part]:
+def _rest(network: NetworkProfile, profile: ProfileReport | None) -> list[TimeShare]:
     return where_time_goes(network, profile.peaks) if profile and profile.peaks else []
 
 

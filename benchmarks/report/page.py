@@ -11,16 +11,14 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pocketcrafter.benchmarks.latency.results import LatencyReport, in_threads
-from pocketcrafter.benchmarks.latency.table import restoration_pairs
+from pocketcrafter.benchmarks.latency.results import LatencyReport, in_threads, restoration_pairs
 from pocketcrafter.benchmarks.quality.gates import missed_gates
 from pocketcrafter.benchmarks.quality.pictures import OURS
 from pocketcrafter.benchmarks.quality.results import QualityReport
 from pocketcrafter.benchmarks.report.card import rung3_errors
 from pocketcrafter.benchmarks.report.evidence import Analysis, analysis_context
 from pocketcrafter.benchmarks.report.facts import RUNGS, State, target_facts
-from pocketcrafter.benchmarks.report.failures import Failure
-from pocketcrafter.benchmarks.report.pairs import PhotoPair
+from pocketcrafter.benchmarks.report.photos import Failure, PhotoPair
 from pocketcrafter.benchmarks.report.plots import latency_bars, sustained_lines
 from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
 from pocketcrafter.runtime.bundle.reader import Bundle

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from pocketcrafter.benchmarks.names import AS_IT_IS, STEPS_KINDS, FrameKind
-from pocketcrafter.benchmarks.options import (
+from pocketcrafter.benchmarks.common.names import AS_IT_IS, STEPS_KINDS, FrameKind
+from pocketcrafter.benchmarks.common.options import (
     SEED,
     brisque_option,
     data_option,
@@ -88,10 +88,16 @@ def steps(
     """
     import torch
 
-    from pocketcrafter.benchmarks.frames import measured_frames
-    from pocketcrafter.benchmarks.latency.machine import this_machine
-    from pocketcrafter.benchmarks.steps.measure import measure_steps, step_counts
-    from pocketcrafter.benchmarks.steps.results import NetworkFacts, StepsReport, networks_table, steps_table
+    from pocketcrafter.benchmarks.common.frames import measured_frames
+    from pocketcrafter.benchmarks.common.machine import this_machine
+    from pocketcrafter.benchmarks.steps.measure import (
+        NetworkFacts,
+        StepsReport,
+        measure_steps,
+        networks_table,
+        step_counts,
+        steps_table,
+    )
     from pocketcrafter.export.data.manifest import Split
     from pocketcrafter.export.data.sources import NOISE_FILE
     from pocketcrafter.export.models import restore_network

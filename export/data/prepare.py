@@ -3,7 +3,7 @@
 import hashlib
 import signal
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -33,8 +33,8 @@ from pocketcrafter.export.data.photo_prep import RECIPE_VERSION, PreparedSize, p
 from pocketcrafter.export.data.sources import MEASUREMENTS, SOURCE_NAMES, SOURCES, Measurement
 from pocketcrafter.runtime.errors import PhotoError
 from pocketcrafter.runtime.files import printable, write_bytes
+from pocketcrafter.runtime.progress import NamedProgress
 
-Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
 JOURNAL_NAME: Final = f".prepared-v{RECIPE_VERSION}.jsonl"
@@ -96,7 +96,7 @@ def prepare(
     photos: Sequence[Path] = (),
     only: Collection[str] | None = None,
     workers: int = 2,
-    progress: Progress = lambda _what, _done, _total: None,
+    progress: NamedProgress = lambda _what, _done, _total: None,
 ) -> Manifest:
     """Make the photo sets in ``out``; what an earlier run made and is still right is kept.
 
@@ -178,7 +178,7 @@ def _measurement(out: Path, cache: PackageCache, wanted: Measurement) -> tuple[M
     return record, package
 
 
-def _plan(candidates: Sequence[Candidate], progress: Progress) -> tuple[list[PlannedPhoto], list[LeftOutRecord]]:
+def _plan(candidates: Sequence[Candidate], progress: NamedProgress) -> tuple[list[PlannedPhoto], list[LeftOutRecord]]:
     stems = [f"{slug(c.group, 60)}--{slug(str(Path(c.original).with_suffix('')))}" for c in candidates]
     # File systems that fold case must not make one file of two photos.
     uses = Counter(f"{c.split}/{stem}".casefold() for c, stem in zip(candidates, stems, strict=True))
@@ -201,7 +201,7 @@ def _plan(candidates: Sequence[Candidate], progress: Progress) -> tuple[list[Pla
 
 
 def _prepare_all(
-    out: Path, planned: Sequence[PlannedPhoto], workers: int, progress: Progress
+    out: Path, planned: Sequence[PlannedPhoto], workers: int, progress: NamedProgress
 ) -> tuple[list[PhotoRecord], list[LeftOutRecord]]:
     earlier = _earlier_records(out)
     records = [record for photo in planned if (record := _kept(out, photo, earlier.get(photo.file)))]

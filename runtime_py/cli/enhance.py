@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pocketcrafter.runtime.families import Pipeline
     from pocketcrafter.runtime.photo.model import Photo
     from pocketcrafter.runtime.pipeline import Enhanced
-    from pocketcrafter.runtime.tiles import Progress
+    from pocketcrafter.runtime.progress import Progress
 
 _BAR = "{desc} {percentage:3.0f}% |{bar:30}| {elapsed}<{remaining}"
 

@@ -1,6 +1,5 @@
 """Looks at a photo's composition: tilt, proposals, one decision; and carries the decision out."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -17,11 +16,10 @@ from pocketcrafter.runtime.geometry.turn import cut, inscribed_box
 from pocketcrafter.runtime.geometry.view import letterboxed, working_copy
 from pocketcrafter.runtime.photo.model import Photo
 from pocketcrafter.runtime.plan import CropBox
+from pocketcrafter.runtime.progress import Progress
 
 LEAST_PHOTO_PX: Final = 64
 """Photos with a shorter side than this are left as they are: nothing can be told of them."""
-
-Progress = Callable[[int, int], None]
 
 
 class Composed(Config):

@@ -10,9 +10,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from pocketcrafter.benchmarks.latency.machine import this_machine
-from pocketcrafter.benchmarks.names import FrameKind
-from pocketcrafter.benchmarks.quality.metrics import PictureFigures
+from pocketcrafter.benchmarks.common.machine import this_machine
+from pocketcrafter.benchmarks.common.names import FrameKind
+from pocketcrafter.benchmarks.common.picture_metrics import PictureFigures
 from pocketcrafter.benchmarks.quality.pictures import FrameQuality, Scores
 from pocketcrafter.benchmarks.quality.results import QualityReport
 from pocketcrafter.export.data import manifest as prepared

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pocketcrafter.benchmarks.bridge.results import BridgeReport
 from pocketcrafter.benchmarks.cli import bench
 from pocketcrafter.benchmarks.quality.gallery import SHEET_NAME, read_gallery
 from pocketcrafter.benchmarks.quality.results import QualityReport, read_quality
+from pocketcrafter.benchmarks.token_ablation.measure import BridgeReport
 from pocketcrafter.runtime.cli import run
 
 

@@ -13,10 +13,17 @@ from click.testing import CliRunner
 
 from pocketcrafter.benchmarks.arm64 import onnx_guest
 from pocketcrafter.benchmarks.arm64.command import arm64
-from pocketcrafter.benchmarks.arm64.emulator import LABEL, run_emulated
-from pocketcrafter.benchmarks.arm64.results import ArmNetwork, ArmReport, arm_lines
-from pocketcrafter.benchmarks.arm64.system import EMULATOR, PACKAGES, RUNNER, ArmSystem, open_system
-from pocketcrafter.benchmarks.latency.machine import this_machine
+from pocketcrafter.benchmarks.arm64.emulator import (
+    EMULATOR,
+    LABEL,
+    PACKAGES,
+    RUNNER,
+    ArmSystem,
+    open_system,
+    run_emulated,
+)
+from pocketcrafter.benchmarks.arm64.measure import ArmNetwork, ArmReport, arm_lines
+from pocketcrafter.benchmarks.common.machine import this_machine
 from pocketcrafter.runtime.bundle.goldens import read_tensors
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Fidelity, Precision, sqnr_gate

@@ -7,8 +7,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pocketcrafter.benchmarks.composition.frames import MAX_TILT_DEGREES, SCALE, framed, tilted
-from pocketcrafter.benchmarks.composition.measure import Figures, measure, missed_bars, summarize, table
+from pocketcrafter.benchmarks.composition.measure import (
+    MAX_TILT_DEGREES,
+    SCALE,
+    Figures,
+    framed,
+    measure,
+    missed_bars,
+    summarize,
+    table,
+    tilted,
+)
 from pocketcrafter.runtime.arrays import FloatArray
 
 PHOTOS = Path(__file__).parents[2] / "photos"

@@ -22,8 +22,7 @@ from pocketcrafter.benchmarks.device.errors import (
     UnauthorizedError,
     WrongAbiError,
 )
-from pocketcrafter.benchmarks.device.pull import pull_results
-from pocketcrafter.benchmarks.device.stage import RUNNER, check_runner, run_runner, staged
+from pocketcrafter.benchmarks.device.stage import RUNNER, check_runner, pull_results, run_runner, staged
 from pocketcrafter.runtime.errors import ConfigError
 
 Plug = Callable[[Any], str]

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from pocketcrafter.benchmarks.common.names import SubjectName
 from pocketcrafter.benchmarks.endurance import subjects
 from pocketcrafter.benchmarks.endurance.measure import Disturbance, endurance_table, measure_endurance
 from pocketcrafter.benchmarks.endurance.subjects import Subject
-from pocketcrafter.benchmarks.names import SubjectName
 
 
 def test_nothing_is_half_done_and_the_next_run_finishes(bundle: Path) -> None:

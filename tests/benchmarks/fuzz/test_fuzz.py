@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pocketcrafter.benchmarks.common.names import Format
 from pocketcrafter.benchmarks.fuzz import child
 from pocketcrafter.benchmarks.fuzz.measure import FuzzReport
 from pocketcrafter.benchmarks.fuzz.target import BrokenPromiseError, Target, hold, target_of
-from pocketcrafter.benchmarks.names import Format
 from pocketcrafter.runtime.cli import run
 from pocketcrafter.runtime.errors import PhotoError, PocketCrafterError
 

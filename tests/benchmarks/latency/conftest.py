@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from pocketcrafter.benchmarks.latency.machine import Machine
-from pocketcrafter.benchmarks.latency.results import CaseResult, LatencyReport, Timing
+from pocketcrafter.benchmarks.common.machine import Machine
+from pocketcrafter.benchmarks.common.timing import Timing
+from pocketcrafter.benchmarks.latency.results import CaseResult, LatencyReport
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.instruction_set import InstructionSet
 from pocketcrafter.runtime.pocket import Pocket

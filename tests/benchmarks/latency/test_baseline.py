@@ -7,10 +7,10 @@ import pytest
 from click.testing import CliRunner
 
 from pocketcrafter.benchmarks.cli import bench
+from pocketcrafter.benchmarks.common.names import REFERENCE
 from pocketcrafter.benchmarks.latency.baseline import BASELINE_FILE, Baseline, baseline_of, read_baseline
 from pocketcrafter.benchmarks.latency.compare import Basis, Verdict, compare_with_baseline
 from pocketcrafter.benchmarks.latency.results import LatencyReport
-from pocketcrafter.benchmarks.names import REFERENCE
 from pocketcrafter.runtime.errors import ConfigError
 
 ReportOf = Callable[..., LatencyReport]

@@ -9,9 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from pocketcrafter.benchmarks.latency import litert
-from pocketcrafter.benchmarks.latency.engines import EngineName, opener
-from pocketcrafter.benchmarks.latency.litert import LiteRtSession
+from pocketcrafter.benchmarks.latency.engines import (
+    EngineName,
+    LiteRtSession,
+    convert_to_litert,
+    opener,
+    quantize_litert,
+)
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
 from pocketcrafter.runtime.errors import BackendError, ShapeMismatchError
@@ -80,8 +84,8 @@ def test_litert_converts_quantizes_and_runs_a_network(tmp_path: Path) -> None:
     model = nn.Conv2d(3, 4, 3, padding=1).eval()
     samples = [[np.random.default_rng(seed).random((1, 3, 8, 8), np.float32)] for seed in range(4)]
     whole, small = tmp_path / "a.tflite", tmp_path / "a.int8.tflite"
-    litert.convert(model, samples[0], whole)
-    litert.quantize(whole, samples, small)
+    convert_to_litert(model, samples[0], whole)
+    quantize_litert(whole, samples, small)
     with torch.no_grad():
         expected = model(torch.from_numpy(samples[0][0])).numpy()
     for artifact, least in ((whole, 100), (small, 30)):
@@ -92,4 +96,4 @@ def test_litert_converts_quantizes_and_runs_a_network(tmp_path: Path) -> None:
 def test_litert_that_is_not_installed_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "litert_torch", None)
     with pytest.raises(BackendError, match=r"pip install 'pocketcrafter\[litert\]'"):
-        litert.convert(nn.Identity(), [], tmp_path / "a.tflite")
+        convert_to_litert(nn.Identity(), [], tmp_path / "a.tflite")

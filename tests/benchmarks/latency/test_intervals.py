@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from pocketcrafter.benchmarks.latency.intervals import median_interval, paired_ratio, ratio_of_medians, spread
+from pocketcrafter.benchmarks.common.timing import median_interval, paired_ratio, ratio_of_medians, spread
 
 times = st.floats(0.01, 1e4)
 samples = st.lists(times, min_size=6, max_size=80)

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pocketcrafter.benchmarks.latency.results import LatencyReport, Timing, read_latency
+from pocketcrafter.benchmarks.common.timing import Timing
+from pocketcrafter.benchmarks.latency.results import LatencyReport, read_latency
 from pocketcrafter.benchmarks.latency.schema import SCHEMA_FILE, schema_text
 from pocketcrafter.runtime.errors import ConfigError
 

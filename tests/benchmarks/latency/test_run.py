@@ -10,10 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from pocketcrafter.benchmarks.cli import bench
+from pocketcrafter.benchmarks.common.names import CompetitorName
 from pocketcrafter.benchmarks.latency.measure import LatencyOptions, measure_latency
-from pocketcrafter.benchmarks.latency.results import LatencyReport
-from pocketcrafter.benchmarks.latency.table import latency_lines
-from pocketcrafter.benchmarks.names import CompetitorName
+from pocketcrafter.benchmarks.latency.results import LatencyReport, latency_lines
 from pocketcrafter.runtime.bundle.manifest import Manifest
 from pocketcrafter.runtime.errors import BackendError, ConfigError
 from pocketcrafter.runtime.pocket import Pocket

@@ -10,17 +10,14 @@ import torch
 from PIL import Image
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from pocketcrafter.benchmarks.frames import measured_frames
-from pocketcrafter.benchmarks.latency.machine import this_machine
-from pocketcrafter.benchmarks.names import FrameKind
-from pocketcrafter.benchmarks.parity.measure import climb
+from pocketcrafter.benchmarks.common.frames import measured_frames
+from pocketcrafter.benchmarks.common.machine import this_machine
+from pocketcrafter.benchmarks.common.names import FrameKind
+from pocketcrafter.benchmarks.common.network_source import NetworkSource, student_weights
+from pocketcrafter.benchmarks.parity.measure import climb, network_parity
 from pocketcrafter.benchmarks.parity.photos import compare_photos, end_to_end_rung, mean_delta_e
-from pocketcrafter.benchmarks.parity.results import ParityReport, PhotoParity, TargetParity
-from pocketcrafter.benchmarks.parity.rungs import network_parity
-from pocketcrafter.benchmarks.parity.sources import NetworkSource, student_weights
-from pocketcrafter.benchmarks.parity.store import store
+from pocketcrafter.benchmarks.parity.results import ParityReport, PhotoParity, TargetParity, parity_lines, store
 from pocketcrafter.benchmarks.parity.studio import compare_with_studio
-from pocketcrafter.benchmarks.parity.table import parity_lines
 from pocketcrafter.export.models import load_component, save_component
 from pocketcrafter.export.models.critic import Critic, CriticConfig
 from pocketcrafter.export.shipped import WEIGHTS

@@ -12,15 +12,12 @@ from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPar
 from executorch.exir import to_edge_transform_and_lower
 from torch import Tensor, nn
 
-from pocketcrafter.benchmarks.latency.machine import this_machine
-from pocketcrafter.benchmarks.profile.engine import Profiled, Subject
-from pocketcrafter.benchmarks.profile.et_engine import profile_executorch
+from pocketcrafter.benchmarks.common.machine import this_machine
+from pocketcrafter.benchmarks.profile.engines import Profiled, Subject, profile_executorch, profile_onnx
 from pocketcrafter.benchmarks.profile.layers import Layer, LayerKind, layers_of
 from pocketcrafter.benchmarks.profile.measure import profile_bundle
-from pocketcrafter.benchmarks.profile.ort_engine import profile_onnx
-from pocketcrafter.benchmarks.profile.peak import Peaks, measure_peaks
-from pocketcrafter.benchmarks.profile.rest import where_time_goes
-from pocketcrafter.benchmarks.profile.results import NetworkProfile, OpProfile, ProfileReport, read_profile
+from pocketcrafter.benchmarks.profile.results import NetworkProfile, OpProfile, Peaks, ProfileReport, read_profile
+from pocketcrafter.benchmarks.profile.roofline import measure_peaks, where_time_goes
 from pocketcrafter.benchmarks.profile.table import as_csv, as_trace, profile_lines
 from pocketcrafter.export.lower.onnx.lowering import export_onnx
 from pocketcrafter.runtime.bundle.reader import Bundle

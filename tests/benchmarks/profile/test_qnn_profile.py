@@ -8,10 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pocketcrafter.benchmarks.latency.machine import this_machine
-from pocketcrafter.benchmarks.profile.engine import Subject
+from pocketcrafter.benchmarks.common.machine import this_machine
+from pocketcrafter.benchmarks.profile.engines import Subject, profile_qnn
 from pocketcrafter.benchmarks.profile.layers import LayerKind, layers_of
-from pocketcrafter.benchmarks.profile.qnn_engine import profile_qnn
 from pocketcrafter.benchmarks.profile.results import NetworkProfile, ProfileReport
 from pocketcrafter.benchmarks.profile.table import profile_lines
 from pocketcrafter.export.lower.onnx.lowering import export_onnx

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
+from pocketcrafter.benchmarks.common.prose import Case, PlanKind
 from pocketcrafter.benchmarks.prose.measure import (
     Figures,
+    fact_errors,
     greedy_agreement,
     judge,
     likelihood,
@@ -15,8 +17,6 @@ from pocketcrafter.benchmarks.prose.measure import (
     summarize,
     table,
 )
-from pocketcrafter.benchmarks.prose.subjects import Case, PlanKind
-from pocketcrafter.benchmarks.prose.truth import fact_errors
 from pocketcrafter.export.names import TOKENIZER
 from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.export.train.decoder import encode

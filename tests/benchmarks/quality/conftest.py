@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pocketcrafter.benchmarks.frames import MeasuredFrame, measured_frames
-from pocketcrafter.benchmarks.names import FrameKind
+from pocketcrafter.benchmarks.common.frames import MeasuredFrame, measured_frames
+from pocketcrafter.benchmarks.common.names import FrameKind
 from pocketcrafter.export.data.degrade import ByteImage, Frame
 from pocketcrafter.runtime.critique import AttributeOpinion, Critique, Item
 from pocketcrafter.runtime.plan import Attribute, EditPlan

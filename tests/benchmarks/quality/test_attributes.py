@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pocketcrafter.benchmarks.names import FrameKind
-from pocketcrafter.benchmarks.quality.attributes import attribute_qualities, auroc, overall_r2
+from pocketcrafter.benchmarks.common.names import FrameKind
 from pocketcrafter.benchmarks.quality.pictures import FrameQuality
+from pocketcrafter.benchmarks.quality.results import attribute_qualities, auroc, overall_r2
 from pocketcrafter.runtime.plan import Attribute, EditPlan
 
 Make = Callable[..., FrameQuality]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pocketcrafter.benchmarks.frames import MeasuredFrame
+from pocketcrafter.benchmarks.common.frames import MeasuredFrame
 from pocketcrafter.benchmarks.quality.gallery import (
     RESULT_NAME,
     SHEET_NAME,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from pocketcrafter.benchmarks.names import FrameKind
+from pocketcrafter.benchmarks.common.names import FrameKind
 from pocketcrafter.benchmarks.quality.gates import PICTURE_GATES, SCORE_GATES, missed_gates
 from pocketcrafter.benchmarks.quality.pictures import FrameQuality
 from pocketcrafter.benchmarks.quality.results import QualitySummary

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pocketcrafter.benchmarks.names import FrameKind
-from pocketcrafter.benchmarks.quality.journal import Journal, JournalHead
+from pocketcrafter.benchmarks.common.names import FrameKind
 from pocketcrafter.benchmarks.quality.pictures import FrameQuality
+from pocketcrafter.benchmarks.quality.results import Journal, JournalHead
 from pocketcrafter.runtime.errors import ConfigError
 
 Make = Callable[..., FrameQuality]

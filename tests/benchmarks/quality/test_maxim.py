@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pocketcrafter.benchmarks.quality.maxim import load_maxim
+from pocketcrafter.benchmarks.quality.peers import load_maxim
 from pocketcrafter.runtime.errors import BackendError, ConfigError, ShapeMismatchError
 
 HAS_TENSORFLOW = importlib.util.find_spec("tensorflow") is not None

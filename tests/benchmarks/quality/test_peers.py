@@ -4,14 +4,14 @@ from typing import Any
 
 import numpy as np
 
-from pocketcrafter.benchmarks.frames import MeasuredFrame
-from pocketcrafter.benchmarks.quality.looks import rank_looks
+from pocketcrafter.benchmarks.common.frames import MeasuredFrame
 from pocketcrafter.benchmarks.quality.peers import (
     BEST_LOOK,
     autocontrast,
     gray_world_clahe,
     installed_peers,
     pilgram_looks,
+    rank_looks,
 )
 from pocketcrafter.export.data.degrade import ByteImage
 from pocketcrafter.runtime.render import srgb_to_linear

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pocketcrafter.benchmarks.frames import MeasuredFrame
-from pocketcrafter.benchmarks.names import FrameKind
-from pocketcrafter.benchmarks.quality.metrics import PictureFigures
+from pocketcrafter.benchmarks.common.frames import MeasuredFrame
+from pocketcrafter.benchmarks.common.names import FrameKind
+from pocketcrafter.benchmarks.common.picture_metrics import PictureFigures
 from pocketcrafter.benchmarks.quality.pictures import FrameQuality, KindQuality, measure, summarize
 
 

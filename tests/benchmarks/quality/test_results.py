@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from pocketcrafter.benchmarks.names import FrameKind
-from pocketcrafter.benchmarks.quality.metrics import PictureFigures
+from pocketcrafter.benchmarks.common.markdown import markdown
+from pocketcrafter.benchmarks.common.names import FrameKind
+from pocketcrafter.benchmarks.common.picture_metrics import PictureFigures
 from pocketcrafter.benchmarks.quality.pictures import OURS, FrameQuality, PeerFrame
 from pocketcrafter.benchmarks.quality.results import QualityReport, read_quality
-from pocketcrafter.benchmarks.quality.tables import markdown, quality_text
+from pocketcrafter.benchmarks.quality.tables import quality_text
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.plan import Attribute, EditPlan
 

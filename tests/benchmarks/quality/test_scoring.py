@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from pocketcrafter.benchmarks.names import FrameKind
+from pocketcrafter.benchmarks.common.names import FrameKind
 from pocketcrafter.benchmarks.quality.pictures import FrameQuality
-from pocketcrafter.benchmarks.quality.scoring import score_qualities, score_srcc
+from pocketcrafter.benchmarks.quality.results import score_qualities, score_srcc
 
 Make = Callable[..., FrameQuality]
 

@@ -10,22 +10,24 @@ import torch
 import yaml
 from click.testing import CliRunner
 
-from pocketcrafter.benchmarks.names import Architecture
-from pocketcrafter.benchmarks.prose.greedy import Asked
+from pocketcrafter.benchmarks.common.names import Architecture
+from pocketcrafter.benchmarks.common.prose import Asked
 from pocketcrafter.benchmarks.quantization.cli import quantize
-from pocketcrafter.benchmarks.quantization.damage import Damage
-from pocketcrafter.benchmarks.quantization.journal import Head, Journal, Measured
+from pocketcrafter.benchmarks.quantization.laboratory import Head, Journal, Laboratory, Measured
 from pocketcrafter.benchmarks.quantization.memory import measure_memory
 from pocketcrafter.benchmarks.quantization.outside import measure_outside
-from pocketcrafter.benchmarks.quantization.pictures import PictureSubject
-from pocketcrafter.benchmarks.quantization.plot import check_plot, plot_sensitivity
 from pocketcrafter.benchmarks.quantization.search import Budget, pareto, search, write_overlay
-from pocketcrafter.benchmarks.quantization.sensitivity import sensitivity
-from pocketcrafter.benchmarks.quantization.sessions import full_precision
-from pocketcrafter.benchmarks.quantization.setup import OPEN_GATE, TrialSettings, drawn_as_built, make_trial
-from pocketcrafter.benchmarks.quantization.trials import PictureTrial, WordsTrial, blocks_of_modules
-from pocketcrafter.benchmarks.quantization.words import WordsSubject, traced
-from pocketcrafter.benchmarks.quantization.workers import Laboratory
+from pocketcrafter.benchmarks.quantization.sensitivity import check_plot, plot_sensitivity, sensitivity
+from pocketcrafter.benchmarks.quantization.subjects import Damage, PictureSubject, WordsSubject, full_precision, traced
+from pocketcrafter.benchmarks.quantization.trials import (
+    OPEN_GATE,
+    PictureTrial,
+    TrialSettings,
+    WordsTrial,
+    blocks_of_modules,
+    drawn_as_built,
+    make_trial,
+)
 from pocketcrafter.export.backend import TorchBackend
 from pocketcrafter.export.builder.settings import ExamplesSettings
 from pocketcrafter.export.builder.steps import examples

@@ -11,14 +11,14 @@ import pytest
 from click.testing import CliRunner
 
 from pocketcrafter.benchmarks.cli import bench
-from pocketcrafter.benchmarks.latency.machine import this_machine
-from pocketcrafter.benchmarks.parity.store import store_rungs
+from pocketcrafter.benchmarks.common.machine import this_machine
+from pocketcrafter.benchmarks.parity.results import store_rungs
 from pocketcrafter.benchmarks.profile.layers import LayerKind
 from pocketcrafter.benchmarks.profile.results import NetworkProfile, OpProfile, ProfileReport
-from pocketcrafter.benchmarks.quantization.damage import Damage
-from pocketcrafter.benchmarks.quantization.journal import Head
+from pocketcrafter.benchmarks.quantization.laboratory import Head
 from pocketcrafter.benchmarks.quantization.sensitivity import SensitivityReport, UnitDamage
-from pocketcrafter.benchmarks.quantization.setup import TrialSettings
+from pocketcrafter.benchmarks.quantization.subjects import Damage
+from pocketcrafter.benchmarks.quantization.trials import TrialSettings
 from pocketcrafter.benchmarks.report.card import read_card
 from pocketcrafter.benchmarks.report.command import report_command
 from pocketcrafter.benchmarks.report.leaderboard import leaderboard_page, ranked

@@ -10,14 +10,14 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from pocketcrafter.benchmarks.names import FrameKind
+from pocketcrafter.benchmarks.common.names import FrameKind
+from pocketcrafter.benchmarks.common.picture_metrics import PictureFigures
 from pocketcrafter.benchmarks.quality.gallery import RESULT_NAME, SHEET_NAME, Gallery, GalleryEntry, read_gallery
-from pocketcrafter.benchmarks.quality.metrics import PictureFigures
 from pocketcrafter.benchmarks.quality.pictures import FrameQuality, PeerFrame
 from pocketcrafter.benchmarks.quality.results import QualityReport
 from pocketcrafter.benchmarks.report.command import report_command
-from pocketcrafter.benchmarks.report.failures import failures_of
 from pocketcrafter.benchmarks.report.page import report_page
+from pocketcrafter.benchmarks.report.photos import failures_of
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.plan import Attribute, EditPlan
 

@@ -11,16 +11,15 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from pocketcrafter.benchmarks.latency.machine import this_machine
+from pocketcrafter.benchmarks.common.machine import this_machine
+from pocketcrafter.benchmarks.common.timing import Interval, Timing
 from pocketcrafter.benchmarks.latency.results import (
     CaseResult,
-    Interval,
     LatencyReport,
     PhotoResult,
     Ratio,
     SustainedCurve,
     SustainedPoint,
-    Timing,
 )
 from pocketcrafter.benchmarks.report import page as page_module
 from pocketcrafter.benchmarks.report.command import report_command

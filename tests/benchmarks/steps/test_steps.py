@@ -9,12 +9,18 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from pocketcrafter.benchmarks.frames import MeasuredFrame, measured_frames
-from pocketcrafter.benchmarks.latency.machine import this_machine
-from pocketcrafter.benchmarks.names import AS_IT_IS, STEPS_KINDS, FrameKind
+from pocketcrafter.benchmarks.common.frames import MeasuredFrame, measured_frames
+from pocketcrafter.benchmarks.common.machine import this_machine
+from pocketcrafter.benchmarks.common.names import AS_IT_IS, STEPS_KINDS, FrameKind
 from pocketcrafter.benchmarks.steps.command import steps as steps_command
-from pocketcrafter.benchmarks.steps.measure import measure_steps, step_counts
-from pocketcrafter.benchmarks.steps.results import NetworkFacts, StepsReport, networks_table, steps_table
+from pocketcrafter.benchmarks.steps.measure import (
+    NetworkFacts,
+    StepsReport,
+    measure_steps,
+    networks_table,
+    step_counts,
+    steps_table,
+)
 from pocketcrafter.export.data.degrade import Frame
 from pocketcrafter.export.models import save_component
 from pocketcrafter.export.models.restore import Restore, RestoreConfig

@@ -17,7 +17,7 @@ from safetensors.torch import save_model  # noqa: E402
 
 from pocketcrafter.benchmarks.latency.measure import LatencyOptions, measure_latency  # noqa: E402
 from pocketcrafter.benchmarks.parity.measure import climb  # noqa: E402
-from pocketcrafter.benchmarks.parity.store import store  # noqa: E402
+from pocketcrafter.benchmarks.parity.results import store  # noqa: E402
 from pocketcrafter.benchmarks.profile.measure import profile_bundle  # noqa: E402
 from pocketcrafter.benchmarks.report.page import report_page  # noqa: E402
 from pocketcrafter.export.builder.graph import bundle_stage  # noqa: E402

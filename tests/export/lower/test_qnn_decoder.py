@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from pocketcrafter.benchmarks.prose.greedy import Asked, agreeing_choices
+from pocketcrafter.benchmarks.common.prose import Asked, agreeing_choices
 from pocketcrafter.export.calibration import samples
 from pocketcrafter.export.lower.measure import as_tensors
 from pocketcrafter.export.lower.onnx.lowering import export_onnx

@@ -1,0 +1,1 @@
+"""What several benches share: options, frames, journals, metrics, timing, tables."""

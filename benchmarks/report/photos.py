@@ -1,0 +1,106 @@
+"""Photos inside the report: before and after, and the worst frames of a quality measurement."""
+
+import base64
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from PIL import Image
+
+from pocketcrafter.benchmarks.quality.gallery import Gallery, GalleryEntry
+from pocketcrafter.runtime.critique import describe
+from pocketcrafter.runtime.families import Pipeline
+from pocketcrafter.runtime.photo import Photo, decode
+from pocketcrafter.runtime.photo.color import handling_of, pixels_to_srgb, to_eight_bits
+
+MOST_PHOTOS: Final = 12
+"""Photos in one report; more would make it too large to send."""
+
+_LONG_SIDE_PX: Final = 900
+_JPEG_QUALITY: Final = 80
+
+_CROP_JPEG_QUALITY: Final = 82
+
+
+@dataclass(frozen=True)
+class PhotoPair:
+    """One photo: its name, what was done in words, both pictures as ``data:`` addresses of one size in pixels."""
+
+    name: str
+    words: str
+    before: str
+    after: str
+    width: int
+    height: int
+
+
+def photo_pairs(
+    pipeline: Pipeline, photos: Sequence[Path], progress: Callable[[str, int, int], None]
+) -> list[PhotoPair]:
+    """Enhance photos and scale both versions down.
+
+    Parameters
+    ----------
+    pipeline
+        The bundle's.
+    photos
+        Files; those after the first `MOST_PHOTOS` are left out.
+    progress
+        Called with a photo's name, photos done and photos in all.
+
+    Raises
+    ------
+    PhotoError
+        If a file is not a photo.
+    BackendError
+        If a network fails.
+    """
+    chosen = photos[:MOST_PHOTOS]
+    pairs = []
+    for number, path in enumerate(chosen):
+        progress(path.name, number, len(chosen))
+        photo = decode(path)
+        enhanced = pipeline.enhance(photo)
+        (before, size), (after, _) = _embedded(photo), _embedded(enhanced.photo)
+        pairs.append(PhotoPair(path.name, describe(enhanced.plan), before, after, *size))
+    progress("photos", len(chosen), len(chosen))
+    return pairs
+
+
+def _embedded(photo: Photo) -> tuple[str, tuple[int, int]]:
+    image = Image.fromarray(np.asarray(to_eight_bits(photo.pixels)))
+    image.thumbnail((_LONG_SIDE_PX, _LONG_SIDE_PX), Image.Resampling.LANCZOS)
+    if photo.icc is not None and handling_of(photo.icc) != "srgb":
+        image = Image.fromarray(pixels_to_srgb(np.asarray(image), photo.icc))
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=_JPEG_QUALITY, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode('ascii')}", image.size
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One frame: what is said of it, and its three pictures as ``data:`` addresses, ``side`` pixels square."""
+
+    entry: GalleryEntry
+    before: str
+    after: str
+    clean: str
+    side: int
+
+
+def failures_of(gallery: Gallery, sheet: Image.Image) -> list[Failure]:
+    """Cut a gallery's frames out of its sheet, the worst first."""
+    side, found = gallery.picture_px, []
+    for entry in gallery.entries:
+        before, after, clean = (_cut(sheet, left, entry.top, side) for left in entry.left)
+        found.append(Failure(entry, before, after, clean, side))
+    return found
+
+
+def _cut(sheet: Image.Image, left: int, top: int, side: int) -> str:
+    out = io.BytesIO()
+    sheet.crop((left, top, left + side, top + side)).save(out, "JPEG", quality=_CROP_JPEG_QUALITY, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode('ascii')}"

@@ -1,0 +1,1 @@
+"""Whether the artist uses the critic's plan tokens."""
