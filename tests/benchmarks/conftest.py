@@ -16,6 +16,7 @@ from pocketcrafter.benchmarks.common.picture_metrics import PictureFigures
 from pocketcrafter.benchmarks.quality.pictures import FrameQuality, Scores
 from pocketcrafter.benchmarks.quality.results import QualityReport
 from pocketcrafter.export.data import manifest as prepared
+from pocketcrafter.export.data.degrade import ByteImage
 from pocketcrafter.export.names import TOKENIZER
 from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.runtime.backends.names import BackendName
@@ -141,6 +142,13 @@ def _entry(root: Path, spec: ComponentSpec, ladder: tuple[Rung, ...], text: str)
             )
         },
     )
+
+
+@pytest.fixture
+def ramp() -> ByteImage:
+    """A gray ramp of 64² with a colored cast."""
+    values = np.linspace(60, 180, 64).astype(np.uint8)
+    return np.stack([np.tile(values, (64, 1)), np.tile(values // 2 + 40, (64, 1)), np.tile(values, (64, 1))], axis=-1)
 
 
 @pytest.fixture(scope="session")

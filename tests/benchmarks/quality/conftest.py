@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from pocketcrafter.benchmarks.common.frames import MeasuredFrame, measured_frames
@@ -66,10 +65,3 @@ def oracle(frames: list[MeasuredFrame]) -> Answering:
     """Knows the truth."""
     answers = {m.frame.degraded.tobytes(): m.frame for m in frames}
     return Answering(lambda p: answers[p.tobytes()].clean, lambda p: answers[p.tobytes()].plan)
-
-
-@pytest.fixture
-def ramp() -> ByteImage:
-    """A gray ramp of 64² with a colored cast."""
-    values = np.linspace(60, 180, 64).astype(np.uint8)
-    return np.stack([np.tile(values, (64, 1)), np.tile(values // 2 + 40, (64, 1)), np.tile(values, (64, 1))], axis=-1)

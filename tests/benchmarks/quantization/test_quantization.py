@@ -32,6 +32,7 @@ from pocketcrafter.export.backend import TorchBackend
 from pocketcrafter.export.builder.settings import ExamplesSettings
 from pocketcrafter.export.builder.steps import examples
 from pocketcrafter.export.builder.steps.names import CALIBRATION
+from pocketcrafter.export.families.registry import FAMILIES
 from pocketcrafter.export.models import MODELS, decoder_network, save_component
 from pocketcrafter.export.names import TOKENIZER
 from pocketcrafter.export.recipe import load_recipe, resolve
@@ -41,6 +42,7 @@ from pocketcrafter.quantize.config import WeightOnly
 from pocketcrafter.quantize.torch.fake_quant_switches import FakeQuantSwitches
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.errors import ConfigError, GateError
+from pocketcrafter.runtime.families import POCKET
 from pocketcrafter.runtime.names import Mode
 from pocketcrafter.runtime.plan import Attribute
 from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
@@ -303,7 +305,13 @@ def test_trials_calibrate_with_what_builds_calibrate_with(tmp_path: Path) -> Non
     settings = TrialSettings(
         component=Pocket.RESTORE, weights=WEIGHTS, data=Path("data"), split="validation", photos=1, samples=5
     )
-    built = ExamplesSettings(component=Pocket.RESTORE, samples=5, seed=recipe.calibration.seed, goldens=1)
+    built = ExamplesSettings(
+        component=Pocket.RESTORE,
+        networks=FAMILIES[POCKET].networks,
+        samples=5,
+        seed=recipe.calibration.seed,
+        goldens=1,
+    )
     inputs = {"photos": resolve(DEFAULT_RECIPE, recipe.calibration.photos), "weights": WEIGHTS / "restore.safetensors"}
     examples.run(inputs, built, tmp_path, lambda *_: None)
     stored = np.load(tmp_path / CALIBRATION)
