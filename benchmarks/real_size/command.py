@@ -1,158 +1,71 @@
 """``pocketcrafter bench real-size``: a checkpoint of a published configuration, and what lowering its parts takes."""
 
-import importlib
 import json
-import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
 
 import click
-import torch
-from torch import nn
 
-from pocketcrafter.export.builder.preflight import check_packages, check_targets
-from pocketcrafter.export.calibration.language import language_samples
-from pocketcrafter.export.lower.fx_patches import patch_fx
-from pocketcrafter.export.lower.lowerings import lower
-from pocketcrafter.export.lower.request import LoweringRequest
-from pocketcrafter.export.models.language import CHUNK, HEAD, Language, language_spec
-from pocketcrafter.quantize.torch.embedding import quantize_embedding
-from pocketcrafter.runtime.bundle.results import Fidelity, Precision
-from pocketcrafter.runtime.language import PREFILL
-from pocketcrafter.runtime.memory import resident_mib
+from pocketcrafter.runtime.bundle.results import Precision
+from pocketcrafter.runtime.cli.options import OutputFolder, json_option
 from pocketcrafter.runtime.targets import ONNX, TARGETS, TargetKind
-
-_LENGTH: Final = 1024
-_SAMPLES: Final = 4
-_SEED: Final = 0
-
-_SMOLVLM_256M: Final[Mapping[str, Any]] = {
-    "vision_config": {
-        "hidden_size": 768,
-        "intermediate_size": 3072,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 12,
-        "image_size": 512,
-        "patch_size": 16,
-    },
-    "text_config": {
-        "model_type": "llama",
-        "hidden_size": 576,
-        "intermediate_size": 1536,
-        "num_hidden_layers": 30,
-        "num_attention_heads": 9,
-        "num_key_value_heads": 3,
-        "head_dim": 64,
-        "vocab_size": 49280,
-        "rms_norm_eps": 1e-5,
-        "rope_theta": 100000.0,
-        "max_position_embeddings": 8192,
-        "pad_token_id": 2,
-        "tie_word_embeddings": False,
-    },
-    "scale_factor": 4,
-    "image_token_id": 49190,
-    "pad_token_id": 2,
-    "tie_word_embeddings": False,
-}
-"""SmolVLM-256M-Instruct as published: 256 million parameters, the output layer apart from the table of words."""
 
 
 @click.group("real-size")
 def real_size() -> None:
-    """Write a checkpoint of a published configuration, and measure what lowering its parts takes."""
+    r"""Write a checkpoint of a published size, and measure what lowering it takes.
+
+    \b
+    Example:
+      pocketcrafter bench real-size make --out checkpoints/smolvlm-256m
+      pocketcrafter bench real-size language checkpoints/smolvlm-256m --out made
+    """
 
 
 @real_size.command("make")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder that the checkpoint goes to.")
+@click.option("--out", type=OutputFolder(), required=True, help="Folder that the checkpoint goes to.")
 @click.option("--layers", type=click.IntRange(min=1), help="Layers of the language model, where not all are wanted.")
-def make(out: Path, layers: int | None) -> None:
-    r"""Write SmolVLM-256M with random weights, in Hugging Face's layout: 1 GB, nothing is fetched.
+@json_option
+def make(out: Path, layers: int | None, *, as_json: bool) -> None:
+    r"""Write SmolVLM-256M with random weights. It is 1 GB in Hugging Face's layout; nothing is fetched.
 
     \b
     Example:
       pocketcrafter bench real-size make --out checkpoints/smolvlm-256m
     """
-    transformers = importlib.import_module("transformers")
-    raw = {**_SMOLVLM_256M, "text_config": dict(_SMOLVLM_256M["text_config"])}
-    if layers is not None:
-        raw["text_config"]["num_hidden_layers"] = layers
-    torch.manual_seed(_SEED)
-    network = transformers.Idefics3ForConditionalGeneration(transformers.Idefics3Config(**raw))
-    network.save_pretrained(out)
-    click.echo(f"{out}: {sum(p.numel() for p in network.parameters()) / 1e6:.1f} million parameters")
+    from pocketcrafter.benchmarks.real_size.measure import write_checkpoint
+
+    parameters = write_checkpoint(out, layers)
+    text = f"{out}: {parameters / 1e6:.1f} million parameters"
+    click.echo(json.dumps({"checkpoint": str(out), "parameters": parameters}) if as_json else text)
 
 
 @real_size.command("language")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--target", type=click.Choice(list(TARGETS)), default=ONNX, show_default=True, help="Lower for this one.")
-@click.option("--precision", type=click.Choice([p.value for p in Precision]), default=Precision.W4, show_default=True)
 @click.option(
-    "--length", type=click.IntRange(min=2), default=_LENGTH, show_default=True, help="Positions of the caches."
+    "--precision",
+    type=click.Choice([p.value for p in Precision]),
+    default=Precision.W4,
+    show_default=True,
+    help="Of weights and activations; the output layer has 8 bits where it is quantized.",
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder that the files go to.")
-def language(folder: Path, target: str, precision: str, length: int, out: Path) -> None:
-    r"""Lower a checkpoint's language model, both functions on one set of weights, and write its table of words.
+@click.option("--length", type=click.IntRange(min=2), default=1024, show_default=True, help="Positions of the caches.")
+@click.option("--out", type=OutputFolder(), required=True, help="Folder that the files go to.")
+@json_option
+def language(folder: Path, target: str, precision: str, length: int, out: Path, *, as_json: bool) -> None:
+    r"""Lower a checkpoint's language model, both functions at once.
 
-    The output layer has 8 bits. Prints one line of JSON: bytes, seconds, peak memory of this process, and both rungs.
+    Tells bytes, seconds, peak memory of this process, coverage, and both rungs.
 
     \b
     Example:
       pocketcrafter bench real-size language checkpoints/smolvlm-256m --target onnx --precision w4 --out made
     """
+    from pocketcrafter.benchmarks.real_size.measure import lower_language
+    from pocketcrafter.export.builder.preflight import check_packages, check_targets
+
     kind = TargetKind(target)
     check_packages()
     check_targets((kind,))
-    patch_fx()
-    out.mkdir(parents=True, exist_ok=True)
-    started = time.perf_counter(), time.process_time()
-    text, head, table = _load(folder)
-    model = Language(text, head)
-    spec = language_spec(model, length, CHUNK)
-    embedding = out / "embedding.safetensors"
-    quantize_embedding(table, embedding)
-    samples = language_samples(model, table, spec, _SAMPLES, _SEED)
-    path = out / f"language{TARGETS[kind].suffix}"
-    asked = Precision(precision)
-    request = LoweringRequest(
-        model,
-        spec,
-        samples[None],
-        asked,
-        {kind: path},
-        weight_bits={HEAD: 8} if asked.quantized else {},
-        functions={PREFILL: samples[PREFILL][-1:]},
-    )
-    made = lower(request)[kind]
-    click.echo(
-        json.dumps(
-            {
-                "target": target,
-                "precision": precision,
-                "bytes": path.stat().st_size,
-                "embedding_bytes": embedding.stat().st_size,
-                "wall_s": round(time.perf_counter() - started[0], 1),
-                "cpu_s": round(time.process_time() - started[1], 1),
-                "peak_mib": round(resident_mib()[1]),
-                "rung1_db": _ratios(made.rung1),
-                "rung2_db": _ratios(made.rung2),
-                "coverage": made.coverage.share,
-                "left_outside": [f"{f.op} ×{f.count}" for f in made.coverage.fallbacks if not f.allowed],
-            }
-        )
-    )
-
-
-def _load(folder: Path) -> tuple[nn.Module, nn.Linear, torch.Tensor]:
-    """Return a checkpoint's text model, output layer and table of words; the rest is freed."""
-    load: Callable[..., Any] = importlib.import_module("transformers").AutoModelForImageTextToText.from_pretrained
-    network = load(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32).eval()
-    inner = network.get_submodule("model")
-    name = "text_model" if hasattr(inner, "text_model") else "language_model"
-    text = inner.get_submodule(name)
-    return text, network.get_submodule("lm_head"), text.get_submodule("embed_tokens").weight
-
-
-def _ratios(fidelity: tuple[Fidelity, ...]) -> dict[str, float | None]:
-    return {f.output: None if f.sqnr_db is None else round(f.sqnr_db, 1) for f in fidelity}
+    found = lower_language(folder, kind, Precision(precision), length, out)
+    click.echo(json.dumps(found) if as_json else "\n".join(f"{name:<16} {value}" for name, value in found.items()))
