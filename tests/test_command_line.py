@@ -24,6 +24,7 @@ MEANINGS = {
     "--backend": "what runs the networks",
     "--bits": "bits of a weight",
     "--brisque": "whether BRISQUE is measured",
+    "--bundle": "the bundle whose networks run",
     "--component": "only this network",
     "--data": "folder that `data prepare` made",
     "--gallery": "folder of the sheet of worst frames",

@@ -1,0 +1,146 @@
+"""Vectors of manifests: one that is legal, and what Python refuses of it once something in it is changed."""
+
+import json
+from copy import deepcopy
+from typing import Any, Final
+
+from pocketcrafter.runtime.bundle.manifest import SCHEMA_VERSION, parse_manifest
+from pocketcrafter.runtime.errors import BundleError
+from pocketcrafter.runtime.families import POCKET, family_settings
+from pocketcrafter.runtime.pocket import POCKET_SPECS, TOKENIZER, Pocket
+from pocketcrafter.runtime.vectors.plans import GATE
+from pocketcrafter.runtime.vectors.recording import Recording
+
+_DROPPED: Final = object()
+_COMPONENTS: Final = (Pocket.CRITIC, Pocket.TONE, Pocket.RESTORE, Pocket.DECODER)
+_FIRST: Final = ("components", 0)
+_ARTIFACT: Final = (*_FIRST, "artifacts", "onnx")
+
+_CHANGES: Final[tuple[tuple[tuple[str | int, ...], Any], ...]] = (
+    ((), {}),
+    (("extra",), 1),
+    (("name",), "Bad Name"),
+    (("name",), _DROPPED),
+    (("schema_version",), 3),
+    (("schema_version",), "2"),
+    (("files", 0, "path"), "../outside"),
+    (("files", 0, "path"), "/etc/passwd"),
+    (("files", 0, "path"), "a//b"),
+    (("files", 0, "path"), "c:\\windows"),
+    (("files", 0, "path"), "ends./x"),
+    (("files", 0, "size"), -1),
+    (("files", 0, "size"), 5.5),
+    (("files", 0, "sha256"), "0" * 63),
+    (("files", 0, "sha256"), "A" * 64),
+    (("files", 0, "path"), "manifest.json"),
+    (("files", 0, "path"), TOKENIZER.upper()),
+    (("files", 0), _DROPPED),
+    (("files",), []),
+    (("components",), []),
+    ((*_FIRST, "spec", "surprise"), None),
+    ((*_FIRST, "spec", "name"), "Critic"),
+    ((*_FIRST, "spec", "name"), "tone"),
+    ((*_FIRST, "spec", "role"), "seer"),
+    ((*_FIRST, "spec", "inputs"), []),
+    ((*_FIRST, "spec", "inputs", 0, "shape"), []),
+    ((*_FIRST, "spec", "inputs", 0, "shape"), [1] * 7),
+    ((*_FIRST, "spec", "inputs", 0, "name"), "has space"),
+    ((*_FIRST, "goldens"), []),
+    ((*_FIRST, "goldens", 0, "function"), "unknown"),
+    ((*_FIRST, "artifacts"), {}),
+    ((*_ARTIFACT, "path"), "targets/onnx/critic.pte"),
+    ((*_ARTIFACT, "path"), "targets/onnx/elsewhere.onnx"),
+    ((*_ARTIFACT, "precision"), "int3"),
+    ((*_ARTIFACT, "coverage", "macs_total"), "many"),
+    ((*_FIRST, "artifacts", "other"), {}),
+    (("targets", "onnx", "kind"), "executorch-xnnpack"),
+    (("targets", "onnx", "backend"), "executorch"),
+    (("targets", "second"), {"kind": "onnx", "backend": "onnxruntime"}),
+    (("licenses",), []),
+    (("licenses", 0, "path"), "LICENSES/none.txt"),
+    (("tools", "python"), 3),
+    (("tools", "anything"), "1.0"),
+    (("family",), "Pocket Family"),
+    (("settings", "gate", "attributes", "dehaze"), _DROPPED),
+    (("settings", "gate", "attributes", "dehaze", "presence"), 1.5),
+    (("settings", "gate", "attributes", "dehaze", "presence"), 0),
+    (("settings", "more"), 1),
+    (("training_data", "sources"), [{"name": "x", "license": "CC0-1.0", "url": None}]),
+    (("training_data", "sources"), [{"name": "x"}]),
+)
+"""Where something is put, and what; an empty path replaces the whole."""
+
+
+def record_manifests(recording: Recording) -> None:
+    """Add a manifest's text for each change, and whether it is legal for the pocket family."""
+    legal = _manifest()
+    texts = [_text(legal), *(_text(_changed(legal, path, value)) for path, value in _CHANGES)]
+    text = texts[0]
+    texts += [text[:-3], text + "x", text.replace('"name"', '"name": "a", "name"', 1), text.replace("0.3", "NaN", 1)]
+    texts += ["[" * 100_000, "", "[1]"]
+    recording.add("manifest", [{"text": t, "legal": _is_legal(t)} for t in texts])
+
+
+def _manifest() -> dict[str, Any]:
+    paths = ["LICENSES/Apache-2.0.txt", TOKENIZER]
+    paths += [p for name in _COMPONENTS for p in (f"targets/onnx/{name}.onnx", *_goldens(name))]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "name": "vectors",
+        "components": [_component(name) for name in _COMPONENTS],
+        "targets": {"onnx": {"kind": "onnx", "backend": "onnxruntime", "soc": None, "minimum_os": None}},
+        "family": POCKET,
+        "settings": {"gate": GATE.model_dump(mode="json")},
+        "licenses": [{"spdx": "Apache-2.0", "path": paths[0], "covers": "everything"}],
+        "training_data": {"summary": "", "sources": []},
+        "tools": {"python": "3.11"},
+        "files": [{"path": path, "sha256": f"{n:064x}", "size": n} for n, path in enumerate(paths)],
+    }
+
+
+def _component(name: Pocket) -> dict[str, Any]:
+    inputs, outputs = _goldens(name)
+    return {
+        "spec": POCKET_SPECS[name].model_dump(mode="json"),
+        "source": {"weights": f"{name}.safetensors", "sha256": "ab" * 32, "license": "Apache-2.0"},
+        "goldens": [{"inputs": inputs, "outputs": outputs}],
+        "artifacts": {
+            "onnx": {
+                "path": f"targets/onnx/{name}.onnx",
+                "precision": "int8",
+                "coverage": {"macs_total": 10, "macs_delegated": 10, "delegated_ops": 1, "subgraphs": 1},
+                "rungs": [{"rung": 4, "passed": None, "how": "not run"}],
+                "golden_gate": {"metric": "sqnr-db", "minimum": 30},
+            }
+        },
+    }
+
+
+def _goldens(name: Pocket) -> tuple[str, str]:
+    return f"goldens/{name}/inputs_0.npz", f"goldens/{name}/outputs_0.npz"
+
+
+def _changed(manifest: dict[str, Any], path: tuple[str | int, ...], value: Any) -> Any:  # noqa: ANN401 - JSON
+    if not path:
+        return value
+    changed: Any = deepcopy(manifest)
+    place = changed
+    for key in path[:-1]:
+        place = place[key]
+    if value is _DROPPED:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    return changed
+
+
+def _text(manifest: Any) -> str:  # noqa: ANN401 - JSON
+    return json.dumps(manifest, indent=1)
+
+
+def _is_legal(text: str) -> bool:
+    try:
+        family_settings(parse_manifest(text.encode(), "vectors"))
+    except BundleError:
+        return False
+    return True

@@ -1,0 +1,46 @@
+"""Vectors of the whole pair: photos in, what a bundle makes of them out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pocketcrafter.runtime.bundle.reader import Bundle
+from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.families import BundleSource, pipeline_of
+from pocketcrafter.runtime.names import Mode
+from pocketcrafter.runtime.photo.color import handling_of
+from pocketcrafter.runtime.photo.load import load
+from pocketcrafter.runtime.progress import Progress
+from pocketcrafter.runtime.vectors.recording import Recording
+
+
+def record_pair(recording: Recording, bundle: Bundle, photos: Sequence[Path], threads: int, progress: Progress) -> None:
+    """Add each photo's pixels, its critique in numbers and words, and its enhanced pixels.
+
+    Raises
+    ------
+    PhotoError
+        If a photo cannot be read.
+    ConfigError
+        If a photo is not of sRGB and 8 bits, which is what apps hand over.
+    BackendError
+        If a network fails.
+    """
+    pipeline, cases = pipeline_of(BundleSource(bundle, None, threads), threads), []
+    for n, path in enumerate(photos):
+        photo = load(path)
+        if photo.pixels.itemsize != 1 or (photo.icc is not None and handling_of(photo.icc) != "srgb"):
+            raise ConfigError(f"{path}: vectors are of sRGB photos with 8 bits a channel; leave this one out.")
+        told, enhanced = pipeline.prose(photo, Mode.FULL), pipeline.enhance(photo)
+        cases.append(
+            {
+                "photo": path.name,
+                "pixels": recording.tensor(photo.pixels),
+                "score": told.critique.score,
+                "plan": told.critique.plan.model_dump(mode="json"),
+                "ids": told.written.ids,
+                "text": told.written.prose.text,
+                "enhanced": recording.tensor(enhanced.photo.pixels),
+            }
+        )
+        progress(n + 1, len(photos))
+    recording.add("pair", cases)
