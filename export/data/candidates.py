@@ -13,8 +13,7 @@ from pocketcrafter.export.data.errors import DataError, FetchError
 from pocketcrafter.export.data.manifest import LeftOutRecord, PackageRecord, Split
 from pocketcrafter.export.data.packages import PackageCache, unpack_resource_files
 from pocketcrafter.export.data.photo_prep import exif_author
-from pocketcrafter.export.data.sources import FOLDER_SOURCES, Credit, Source
-from pocketcrafter.export.data.sources_credits import CreditFile
+from pocketcrafter.export.data.sources import FOLDER_SOURCES, Credit, CreditFile, Source
 from pocketcrafter.runtime.files import printable
 from pocketcrafter.runtime.photo.model import SUFFIXES
 

@@ -49,8 +49,7 @@ def critic(options: TrainOptions, *, teacher: Path, student: Path | None, keep_t
     from pocketcrafter.export.models import critic_network
     from pocketcrafter.export.models.critic import Critic, Judge
     from pocketcrafter.export.models.pretrained import imagenet_backbone
-    from pocketcrafter.export.train.critic import CriticTask
-    from pocketcrafter.export.train.tone import judge_store
+    from pocketcrafter.export.train.critic import CriticTask, judge_store
     from pocketcrafter.runtime.bundle.integrity import sha256_of
     from pocketcrafter.runtime.pocket import Pocket
 
@@ -105,8 +104,7 @@ def artist(
 ) -> None:
     """Distil the restoration network: the teacher's many steps in a few."""
     from pocketcrafter.export.data.manifest import Split
-    from pocketcrafter.export.distill.artist import DistillArtistTask, check_divides
-    from pocketcrafter.export.distill.trajectories import GROUP, build_trajectories
+    from pocketcrafter.export.distill.artist import GROUP, DistillArtistTask, build_trajectories, check_divides
     from pocketcrafter.export.models import restore_network
     from pocketcrafter.export.models.restore import Restore, RestoreConfig
     from pocketcrafter.export.train.restore import Patches

@@ -1,4 +1,8 @@
-"""What is trained through its rounding, and what it is trained on."""
+"""Quantization-aware distillation: a network with fake-quantized weights learns its own full-precision outputs.
+
+For the decoder the loss is the divergence of next-word distributions (LLM-QAT: Liu et al., ACL 2024 Findings), for
+restoration and tone the difference of outputs. No labels are needed: training only compensates for rounding.
+"""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -10,9 +14,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from pocketcrafter.export.data.manifest import Split
-from pocketcrafter.export.distill.quantized import Batches, QuantizedDecoderTask, QuantizedNetworkTask
 from pocketcrafter.export.models import critic_network, decoder_network, load_component, restore_network
 from pocketcrafter.export.models.decoder import Decoder
 from pocketcrafter.export.models.llama import ProseLlama, as_decoder, as_llama
@@ -20,13 +24,14 @@ from pocketcrafter.export.models.renderer import render
 from pocketcrafter.export.names import TOKENIZER
 from pocketcrafter.export.precisions import scheme_of
 from pocketcrafter.export.recipe import WEIGHT_ONLY, load_recipe
+from pocketcrafter.export.train.critic import judge_store
+from pocketcrafter.export.train.decoder import encode
 from pocketcrafter.export.train.evidence import to_batch
 from pocketcrafter.export.train.fit import FitSettings, Task
 from pocketcrafter.export.train.options import TrainOptions, photos_of, stored_frames
 from pocketcrafter.export.train.prose.facts import measure_facts
-from pocketcrafter.export.train.prose.sampling import Judged
+from pocketcrafter.export.train.prose.sampling import Judged, draw_subject
 from pocketcrafter.export.train.restore import Patches
-from pocketcrafter.export.train.tone import judge_store
 from pocketcrafter.quantize.algorithms.rounding import bits_for
 from pocketcrafter.quantize.config import DEFAULTS, WeightOnly
 from pocketcrafter.quantize.modules import check_modules
@@ -36,12 +41,85 @@ from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.pocket import Pocket
 from pocketcrafter.runtime.targets import ONNX
 
+Batches = Callable[[int], tuple[Tensor, ...]]
+"""From a step to the inputs of its batch, always of one shape."""
 Convert = Callable[[nn.Module], nn.Module]
-
-
 _CALIBRATION_BATCHES: Final = 8
 _CALIBRATION_STEP: Final = 1_000_000_000
 """Steps from here on draw the batches that ranges are read from: training never gets so far."""
+
+
+class QuantizedNetworkTask:
+    """A network of one output, fake-quantized, learns to give its full-precision output.
+
+    Parameters
+    ----------
+    teacher
+        In evaluation mode; left as it is.
+    student
+        The same, rounded.
+    batches
+        What goes in.
+    """
+
+    def __init__(self, teacher: nn.Module, student: SwitchedStudent, batches: Batches) -> None:
+        self.teacher, self.model, self.batches = teacher, student, batches
+
+    def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:
+        """Train everything alike."""
+        return [(1.0, list(self.model.parameters()))]
+
+    def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
+        """Return the mean absolute difference, in units of the teacher's spread, and for the log its ratio in dB."""
+        inputs = self.batches(step)
+        with torch.no_grad():
+            right = self.teacher(*inputs)
+        said = self.model(*inputs).float()
+        spread = right.std().clamp(min=1e-6)
+        ratio = 10 * torch.log10(right.square().mean() / (said.detach() - right).square().mean().clamp(min=1e-20))
+        return F.l1_loss(said, right) / spread, {"sqnr_db": float(ratio)}
+
+
+class QuantizedDecoderTask:
+    """A decoder with rounded weights learns the next-word distribution of its full-precision weights.
+
+    Parameters
+    ----------
+    teacher
+        In full precision; left as it is.
+    student
+        The same weights, through their rounding.
+    judged, tokenizer, settings
+        As in `pocketcrafter.export.train.decoder.DecoderTask`.
+    """
+
+    def __init__(
+        self, teacher: ProseLlama, student: ProseLlama, judged: Judged, tokenizer: Tokenizer, settings: FitSettings
+    ) -> None:
+        self.teacher, self.model = teacher.eval().requires_grad_(False), student
+        self.judged, self.tokenizer, self.settings = judged, tokenizer, settings
+
+    def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:
+        """Train everything but the shares of embeddings, which the lowered decoder has added up."""
+        return [(1.0, [p for name, p in self.model.named_parameters() if name != "parts"])]
+
+    def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
+        """Return the divergence from the teacher's distribution over next words, and how often both choose alike."""
+        rng = np.random.default_rng([self.settings.seed, step])
+        rows = rng.integers(len(self.judged), size=self.settings.batch)
+        texts = [encode(self.tokenizer, draw_subject(self.judged, int(row), rng)) for row in rows]
+        words = torch.zeros((len(texts), max(map(len, texts))), dtype=torch.int64)
+        real = torch.zeros_like(words, dtype=torch.bool)
+        for index, ids in enumerate(texts):
+            words[index, : len(ids)] = torch.tensor(ids)
+            real[index, : len(ids)] = True
+        tokens = torch.from_numpy(self.judged.tokens[rows])
+        with torch.no_grad():
+            right = self.teacher(tokens, words)[real].float()
+        said = self.model(tokens, words)[real].float()
+        loss = F.kl_div(F.log_softmax(said, -1), F.log_softmax(right, -1), log_target=True, reduction="batchmean")
+        same = (said.detach().argmax(-1) == right.argmax(-1)).float().mean()
+        return loss, {"divergence": float(loss.detach()), "same": float(same)}
 
 
 def weight_scheme(recipe: Path) -> WeightOnly:

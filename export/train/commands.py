@@ -79,7 +79,8 @@ def tone(options: TrainOptions, *, start: Path | None) -> None:
     from pocketcrafter.export.data.manifest import Split
     from pocketcrafter.export.models import critic_network, load_component
     from pocketcrafter.export.models.tone import Tone
-    from pocketcrafter.export.train.tone import ToneTask, judge_store
+    from pocketcrafter.export.train.critic import judge_store
+    from pocketcrafter.export.train.tone import ToneTask
     from pocketcrafter.runtime.pocket import Pocket
 
     settings, device = options.fit_settings(steps=1200, batch=16), options.torch_device()
@@ -128,11 +129,10 @@ def decoder(options: TrainOptions, *, rate: float, start: Path | None) -> None:
     from pocketcrafter.export.data.manifest import Split
     from pocketcrafter.export.models import critic_network, decoder_network
     from pocketcrafter.export.models.llama import ProseLlama, as_llama
-    from pocketcrafter.export.train.decoder import DecoderTask, as_step
+    from pocketcrafter.export.train.critic import judge_store
+    from pocketcrafter.export.train.decoder import DecoderTask, as_step, build_tokenizer
     from pocketcrafter.export.train.prose.facts import measure_facts
     from pocketcrafter.export.train.prose.sampling import Judged
-    from pocketcrafter.export.train.prose.vocabulary import build_tokenizer
-    from pocketcrafter.export.train.tone import judge_store
     from pocketcrafter.runtime.bundle.integrity import sha256_of
     from pocketcrafter.runtime.pocket import Pocket
 
@@ -159,8 +159,7 @@ def composition(options: TrainOptions) -> None:
     """Train the composition network on stored tilted and shifted crops."""
     from pocketcrafter.export.data.manifest import Split
     from pocketcrafter.export.models.pretrained import imagenet_backbone
-    from pocketcrafter.export.train.composition import CompositionTask
-    from pocketcrafter.export.train.composition_frames import GROUP, build_frames
+    from pocketcrafter.export.train.composition import GROUP, CompositionTask, build_frames
     from pocketcrafter.runtime.pocket import Pocket
 
     settings, device = options.fit_settings(steps=800, batch=32), options.torch_device()
@@ -178,10 +177,9 @@ def gate(options: TrainOptions) -> None:
     """Tune the gate on validation photos, and on training photos that are judged by critics that never saw them."""
     from pocketcrafter.export.data.manifest import Split
     from pocketcrafter.export.models import critic_network
-    from pocketcrafter.export.train.crossfit import FOLDS, cross_judge, folds_of
-    from pocketcrafter.export.train.gating import TRIALS, tune_gate
-    from pocketcrafter.export.train.judged import JudgedFrames, balanced_rows
-    from pocketcrafter.export.train.tone import judge_store
+    from pocketcrafter.export.train.critic import FOLDS, cross_judge, folds_of, judge_store
+    from pocketcrafter.export.train.gate_frames import JudgedFrames, balanced_rows
+    from pocketcrafter.export.train.gate_tuning import TRIALS, tune_gate
     from pocketcrafter.runtime.files import write_text
 
     device, trained = options.torch_device(), critic_network(options.weights / "critic.safetensors")

@@ -1,26 +1,33 @@
-"""Training the decoder: critiques composed on the fly from the very plan in their prompt, over the critic's tokens."""
+"""Training the decoder and its tokenizer on critiques composed on the fly from the plan in their prompt."""
 
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pocketcrafter.export.models.llama import ProseLlama, as_decoder
 from pocketcrafter.export.train.fit import FitSettings
 from pocketcrafter.export.train.prose.compose import Subject, compose
-from pocketcrafter.export.train.prose.sampling import Judged, draw_subject
+from pocketcrafter.export.train.prose.sampling import Judged, draw_subject, random_subject
 from pocketcrafter.runtime.errors import ConfigError
-from pocketcrafter.runtime.pocket import PROSE_LENGTH, TOKENS
+from pocketcrafter.runtime.files import write_text
+from pocketcrafter.runtime.pocket import PROSE_LENGTH, PROSE_WORDS, TOKENS
 from pocketcrafter.runtime.prose.prompt import PROMPT_LENGTH, PROMPT_WORDS, worded_prompt
 from pocketcrafter.runtime.prose.tokenizer import SPECIAL_WORDS, Mark
 
 _IGNORED: Final = -100
 _POOL: Final = 4
 """Batches drawn at a time; one of them is taken, of critiques of about one length, so that little is padded."""
+_SPECIAL: Final = re.compile("|".join(map(re.escape, SPECIAL_WORDS)))
+_TEXTS: Final = 3000
+_LETTERS: Final = [chr(code) for code in range(33, 127)] + ["Ġ"]
+"""Printable ASCII, the space as byte-level BPE spells it: all that composed text is made of."""
 
 
 class DecoderTask:
@@ -125,3 +132,21 @@ def encode(tokenizer: Tokenizer, subject: Subject) -> list[int]:
             f"{PROSE_LENGTH - TOKENS} positions. Remove the tokenizer to have it trained again."
         )
     return ids
+
+
+def build_tokenizer(path: Path) -> Tokenizer:
+    """Train the tokenizer on composed critiques and write it; it depends on nothing else."""
+    rng = np.random.default_rng(0)
+    texts = [_SPECIAL.sub("\n", compose(random_subject(rng))) for _ in range(_TEXTS)]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=PROSE_WORDS,
+        special_tokens=[AddedToken(word, normalized=False, special=True) for word in SPECIAL_WORDS],
+        initial_alphabet=_LETTERS,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    write_text(path, tokenizer.to_str(pretty=True))
+    return tokenizer

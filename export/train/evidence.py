@@ -22,7 +22,7 @@ from pocketcrafter.export.data.sampling import draw_frame
 from pocketcrafter.export.data.sources import NOISE_FILE
 from pocketcrafter.export.models.critic import VECTOR_DIM, Evidence
 from pocketcrafter.export.models.layout import channels_last
-from pocketcrafter.export.train.stored import Layout, StoredArrays, open_progress, weights_digest
+from pocketcrafter.export.train.memmap_store import Layout, StoredArrays, open_progress, weights_digest
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.plan import Attribute
 from pocketcrafter.runtime.pocket import CROP_PX, VIEW_PX

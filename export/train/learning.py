@@ -10,12 +10,11 @@ import torch
 from pydantic import Field
 
 from pocketcrafter.export.models.critic import FORESEEABLE, Judge
-from pocketcrafter.export.train.critic import CriticTask
+from pocketcrafter.export.train.critic import CriticTask, judge_store
 from pocketcrafter.export.train.evidence import EvidenceStore
 from pocketcrafter.export.train.fit import FitSettings, fit
-from pocketcrafter.export.train.gating import Gates, gate_figures
-from pocketcrafter.export.train.judged import JudgedFrames
-from pocketcrafter.export.train.tone import judge_store
+from pocketcrafter.export.train.gate_frames import JudgedFrames
+from pocketcrafter.export.train.gate_tuning import Gates, gate_figures
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.files import write_text

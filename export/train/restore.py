@@ -17,8 +17,7 @@ from pocketcrafter.export.data.sources import NOISE_FILE
 from pocketcrafter.export.models.layout import channels_last
 from pocketcrafter.export.models.restore import Restore
 from pocketcrafter.export.train.evidence import to_batch
-from pocketcrafter.export.train.fit import FitSettings
-from pocketcrafter.export.train.losses import picture_loss
+from pocketcrafter.export.train.fit import FitSettings, picture_loss
 from pocketcrafter.runtime.plan import RESTORATION, Attribute
 
 PATCH_PX: Final = 128

@@ -14,8 +14,7 @@ from pocketcrafter.export.models.layout import channels_last
 from pocketcrafter.export.models.renderer import render
 from pocketcrafter.export.models.tone import slice_grid
 from pocketcrafter.export.train.evidence import EvidenceStore, to_batch
-from pocketcrafter.export.train.fit import FitSettings
-from pocketcrafter.export.train.losses import picture_loss
+from pocketcrafter.export.train.fit import FitSettings, picture_loss
 
 _JITTER: Final = 0.1
 _PREDICTED_SHARE: Final = 0.6
@@ -71,23 +70,3 @@ class ToneTask:
         predicted = self.judged.plan[rows].numpy() * (self.judged.presence[rows].numpy() > threshold)
         plan = np.where(rng.random((len(rows), 1)) < _PREDICTED_SHARE, predicted, shaken)
         return torch.from_numpy(plan.astype(np.float32)).to(self.device)
-
-
-@torch.no_grad()
-def judge_store(judge: nn.Module, store: EvidenceStore, batch: int = 1024) -> Judgement:
-    """Return the judgement of every stored frame by a `Judge`, or by a studio of them, on the CPU.
-
-    Parameters
-    ----------
-    judge
-        A `Judge`, or a studio of them.
-    store
-        Stored frames.
-    batch
-        Frames at a time.
-    """
-    judge = judge.cpu().eval()
-    # Copies, as torch warns of arrays that cannot be written to.
-    starts = range(0, len(store), batch)
-    parts = [judge(torch.from_numpy(np.array(store.vectors[start : start + batch]))) for start in starts]
-    return Judgement(*(torch.cat(column) for column in zip(*parts, strict=True)))

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from pocketcrafter.export.models.backbone import MobileNetV2
 from pocketcrafter.export.models.critic import Judge, Judgement
+from pocketcrafter.export.train.critic import judge_store
 from pocketcrafter.export.train.evidence import EvidenceStore, build_store
-from pocketcrafter.export.train.tone import judge_store
 
 FRAMES = 24
 SEED = 5

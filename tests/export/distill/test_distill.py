@@ -8,17 +8,15 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from pocketcrafter.export.distill.artist import DistillArtistTask
+from pocketcrafter.export.distill.artist import GROUP, DistillArtistTask, Trajectories, build_trajectories
 from pocketcrafter.export.distill.cli import distill
 from pocketcrafter.export.distill.critic import DistillCriticTask
-from pocketcrafter.export.distill.trajectories import GROUP, Trajectories, build_trajectories
 from pocketcrafter.export.models.critic import CriticConfig, Ensemble, Judge, Judgement
 from pocketcrafter.export.models.restore import Restore, RestoreConfig
-from pocketcrafter.export.train.critic import CriticTask, standardize
+from pocketcrafter.export.train.critic import CriticTask, judge_store, standardize
 from pocketcrafter.export.train.evidence import EvidenceStore
 from pocketcrafter.export.train.fit import FitSettings, fit
 from pocketcrafter.export.train.restore import Patches
-from pocketcrafter.export.train.tone import judge_store
 from pocketcrafter.runtime.errors import ConfigError
 
 CPU = torch.device("cpu")

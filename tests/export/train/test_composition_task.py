@@ -8,8 +8,7 @@ import torch
 from PIL import Image
 
 from pocketcrafter.export.models.backbone import MobileNetV2
-from pocketcrafter.export.train.composition import CompositionTask
-from pocketcrafter.export.train.composition_frames import GROUP, MAX_TILT_DEGREES, build_frames, draw_group
+from pocketcrafter.export.train.composition import GROUP, MAX_TILT_DEGREES, CompositionTask, build_frames, draw_group
 from pocketcrafter.export.train.fit import FitSettings
 from pocketcrafter.runtime.errors import ConfigError
 

@@ -14,8 +14,7 @@ from pocketcrafter.export.models.restore import Restore, RestoreConfig
 from pocketcrafter.export.models.tone import Tone
 from pocketcrafter.export.train.critic import CriticTask
 from pocketcrafter.export.train.evidence import EvidenceStore
-from pocketcrafter.export.train.fit import FitSettings, Task, fit
-from pocketcrafter.export.train.losses import picture_loss
+from pocketcrafter.export.train.fit import FitSettings, Task, fit, picture_loss
 from pocketcrafter.export.train.restore import Patches, RestoreTask
 from pocketcrafter.export.train.tone import ToneTask
 from pocketcrafter.runtime.errors import ConfigError

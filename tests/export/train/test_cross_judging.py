@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pocketcrafter.export.train.crossfit import FOLDS, cross_judge, folds_of
+from pocketcrafter.export.train.critic import FOLDS, cross_judge, folds_of
 from pocketcrafter.export.train.evidence import EvidenceStore
 from pocketcrafter.export.train.fit import FitSettings
 

@@ -1,4 +1,4 @@
-"""Arrays of training frames on disk: memory-mapped, tied to one configuration, made in units that are kept."""
+"""Memory-mapped arrays of training frames, of one configuration, filled in units so that an interruption resumes."""
 
 import io
 import json

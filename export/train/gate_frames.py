@@ -1,4 +1,4 @@
-"""Judged frames, on which a gate is tuned: what a critic says of photos that it never saw, by kind and source."""
+"""Frames that an attribute gate is tuned on: a critic's judgements of unseen photos, by kind of fault and source."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from pocketcrafter.export.train.evidence import EvidenceStore, to_batch
 from pocketcrafter.runtime.plan import Attribute
 
 PRIOR_PHOTOS: Final = 10
-"""A source of as many photos is believed half, and the mean of all sources half."""
+"""Shrinkage: a source of this many photos weighs as much as the mean of all sources."""
 
 
 class Kind(IntEnum):

@@ -1,5 +1,4 @@
-from pocketcrafter.export.data.sources import Credit
-from pocketcrafter.export.data.sources_credits import CreditFile
+from pocketcrafter.export.data.sources import Credit, CreditFile
 
 README = """Copyright: Timothée Giet, 2022
 License: CC-BY-SA 4.0

@@ -8,10 +8,9 @@ from tokenizers import Tokenizer
 
 from pocketcrafter.export.names import TOKENIZER
 from pocketcrafter.export.shipped import WEIGHTS
-from pocketcrafter.export.train.decoder import encode
+from pocketcrafter.export.train.decoder import build_tokenizer, encode
 from pocketcrafter.export.train.prose.compose import compose, visible
 from pocketcrafter.export.train.prose.sampling import random_subject
-from pocketcrafter.export.train.prose.vocabulary import build_tokenizer
 from pocketcrafter.runtime.pocket import PROSE_LENGTH, TOKENS
 from pocketcrafter.runtime.prose.prompt import PROMPT_LENGTH
 from pocketcrafter.runtime.prose.tokenizer import Words

@@ -1,7 +1,8 @@
-"""Tuning the gate: thresholds that mend degraded frames of unseen photos and leave alone what is no matter of tone.
+"""Tuning the attribute gate: thresholds that improve degraded frames of unseen photos and leave the others unchanged.
 
-Harm is bounded in every kind of frame and in every source of photos: a mean over all hides that one source's photos,
-dark on purpose or soft on purpose, are changed several times as often, and the next photo's source was not seen at all.
+Harm is bounded separately for every kind of frame and every source of photos. A mean over all sources would hide that
+photos of one source (dark or soft on purpose) are changed several times as often as the others, and the photos of a
+user come from a source that was not seen at all.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from pocketcrafter.export.models.critic import Judgement
 from pocketcrafter.export.models.renderer import render
-from pocketcrafter.export.train.judged import ALONE, JudgedFrames, Kind, kinds_of
+from pocketcrafter.export.train.gate_frames import ALONE, JudgedFrames, Kind, kinds_of
 from pocketcrafter.export.train.limits import AIM_CHANGED_SHARE, AIM_WORSE_SHARE, MAX_OPENED_SHARE, UNCHANGED_PSNR_DB
 from pocketcrafter.runtime.gate import AttributeGate, GateSettings
 from pocketcrafter.runtime.plan import RESTORATION, TONAL, UNITS, Attribute, attribute_limits
