@@ -11,7 +11,15 @@ from onnx import ModelProto
 
 from pocketcrafter.export.builder.settings import LoweringRecord, LowerSettings
 from pocketcrafter.export.builder.stage import Progress
-from pocketcrafter.export.builder.steps.names import CALIBRATION, COMPILED, HESSIANS, RECORD, lowered_to, read_spec
+from pocketcrafter.export.builder.steps.names import (
+    CALIBRATION,
+    COMPILED,
+    HESSIANS,
+    RECORD,
+    golden_files,
+    lowered_to,
+    read_spec,
+)
 from pocketcrafter.export.families.family import network_source
 from pocketcrafter.export.lower.decompositions import checked_decomposition
 from pocketcrafter.export.lower.fx_patches import patch_fx
@@ -22,7 +30,9 @@ from pocketcrafter.export.precisions import compiled_precision
 from pocketcrafter.quantize.algorithms.hessians import read_hessians
 from pocketcrafter.quantize.calibration import check_samples
 from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.bundle.goldens import read_tensors
 from pocketcrafter.runtime.bundle.results import Precision
+from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError, GateError, PocketCrafterError
 from pocketcrafter.runtime.targets import TARGETS, TargetKind
 
@@ -95,7 +105,8 @@ def _request(
         check_samples(calibration)
     spec = read_spec(inputs["examples"])
     network = network_source(settings.networks).load(settings.component, inputs).network
-    if settings.decompose and not isinstance(network, ModelProto):
+    # Networks of several functions are written in plain operators; a rewritten graph has one function.
+    if settings.decompose and not spec.functions and not isinstance(network, ModelProto):
         network = checked_decomposition(network, calibration[0], spec)
     return LoweringRequest(
         network=network,
@@ -110,7 +121,15 @@ def _request(
         source=source,
         to_compile=settings.to_compile,
         progress=progress,
+        functions={f.name: _golden_inputs(inputs["examples"], spec, f.name) for f in spec.functions},
     )
+
+
+def _golden_inputs(examples: Path, spec: ComponentSpec, function: str) -> list[dict[str, FloatArray]]:
+    """Return the inputs of a further function's goldens: calibration samples are the default function's alone."""
+    count = len(list(examples.glob(f"{function}.inputs_*.npz")))
+    tensors = spec.of(function).inputs
+    return [read_tensors(examples / golden_files(i, function)[0], tensors) for i in range(count)]
 
 
 def _read_lowered(folder: Path) -> LoweredArtifact:

@@ -44,7 +44,8 @@ class Architecture:
 _DIFFUSERS: Final = "diffusion_pytorch_model"
 _TRANSFORMERS: Final = "model"
 _AUTOENCODER: Final = {"encode": Role.ENCODE, "decode": Role.DECODE}
-_VISION_LANGUAGE: Final = {"vision": Role.VISION, "prompt": Role.LANGUAGE, "step": Role.LANGUAGE}
+_VISION_LANGUAGE: Final = {"vision": Role.VISION, "language": Role.LANGUAGE}
+_CAPTIONER: Final = {"vision": Role.VISION, "prompt": Role.LANGUAGE, "step": Role.LANGUAGE}
 
 ARCHITECTURES: Final[Mapping[str, Architecture]] = {
     name: Architecture(name, stem, components)
@@ -55,7 +56,7 @@ ARCHITECTURES: Final[Mapping[str, Architecture]] = {
         ("Idefics3ForConditionalGeneration", _TRANSFORMERS, _VISION_LANGUAGE),
         ("SmolVLMForConditionalGeneration", _TRANSFORMERS, _VISION_LANGUAGE),
         ("Qwen2_5_VLForConditionalGeneration", _TRANSFORMERS, _VISION_LANGUAGE),
-        ("VisionEncoderDecoderModel", _TRANSFORMERS, _VISION_LANGUAGE),
+        ("VisionEncoderDecoderModel", _TRANSFORMERS, _CAPTIONER),
     )
 }
 """By the class that a folder's configuration names; how each is loaded stands in `folder.LOADERS`."""

@@ -1,14 +1,14 @@
 """Parts of transformers' Qwen2.5-VL: the vision encoder over one square picture's patches, and the language model."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pocketcrafter.export.families.family import Part
-from pocketcrafter.export.families.networks.language import language_parts
+from pocketcrafter.export.families.networks.language import language_part
 from pocketcrafter.export.families.networks.parts import make_part, tensor
 from pocketcrafter.runtime.components import Role
 
@@ -89,4 +89,5 @@ def parts(model: nn.Module, config: Mapping[str, Any]) -> list[Part]:
     patches = tensor("patches", (side**2, pixels))
     tower = _VisionEncoder(inner.get_submodule("visual"), vision)
     encoder = make_part("vision", tower, Role.VISION, [patches], "tokens")
-    return [encoder, *language_parts(inner.get_submodule("language_model"), model.get_submodule("lm_head"))]
+    head = cast("nn.Linear", model.get_submodule("lm_head"))
+    return [encoder, language_part(inner.get_submodule("language_model"), head)]

@@ -2,15 +2,20 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, cast
 
+from pocketcrafter.export.calibration.language import language_samples
 from pocketcrafter.export.content import FolderFiles
 from pocketcrafter.export.families.family import WEIGHTS, Drawn, Part
 from pocketcrafter.export.families.networks.architecture import read_folder
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError
 from pocketcrafter.export.families.networks.folder import load_folder
+from pocketcrafter.export.families.networks.language import LanguagePart
 from pocketcrafter.export.families.networks.parts import draw_samples
 from pocketcrafter.quantize.algorithms.hessians import HessianCollector
+
+if TYPE_CHECKING:
+    from pocketcrafter.export.models.language import Language
 
 
 class _Checkpoints:
@@ -38,6 +43,9 @@ class _Checkpoints:
     ) -> Drawn:
         # Hessians of random inputs would tell nothing of the inputs that the network will see.
         del inputs, collector
+        if isinstance(part, LanguagePart):
+            model = cast("Language", part.network)
+            return Drawn(language_samples(model, part.table, part.spec, count, seed)[function])
         return Drawn(draw_samples(part.spec.of(function), count, seed))
 
 

@@ -3,13 +3,13 @@
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from pocketcrafter.export.families.family import Part
-from pocketcrafter.export.families.networks.language import language_parts
+from pocketcrafter.export.families.networks.language import language_part
 from pocketcrafter.export.families.networks.parts import make_part, tensor
 from pocketcrafter.runtime.components import Role
 
@@ -60,11 +60,11 @@ class _VisionEncoder(nn.Module):
 
 
 def parts(model: nn.Module, config: Mapping[str, Any]) -> list[Part]:
-    """Return the vision encoder, from a picture to its tokens, and the language model, over a prompt and a step."""
+    """Return the vision encoder, from a picture to its tokens, and the language model, over embeddings."""
     del config  # the loaded one has the defaults too
     known: Any = model.config
     pixels = known.vision_config.image_size
     picture = tensor("pixels", (1, known.vision_config.num_channels, pixels, pixels), -1.0, 1.0)
     encoder = make_part("vision", _VisionEncoder(model, torch.zeros(picture.shape)), Role.VISION, [picture], "tokens")
     text = model.get_submodule("model").get_submodule("text_model")
-    return [encoder, *language_parts(text, model.get_submodule("lm_head"))]
+    return [encoder, language_part(text, cast("nn.Linear", model.get_submodule("lm_head")))]
