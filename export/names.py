@@ -9,5 +9,8 @@ CRITIC_SHA256: Final = "critic_sha256"
 TOKENIZER_SHA256: Final = "tokenizer_sha256"
 """What a decoder's weights record: a decoder reads the tokens of one critic and writes the words of one tokenizer."""
 
+HEAD: Final = "head"
+"""The module of a language model's output layer, whose rounding decides between words: 8 bits where others have 4."""
+
 QAT_COMPONENTS: Final = ("tone", "restore", "decoder")
 """Networks of the pocket family that can be trained through their rounding; `distill.qat` has a task for each."""

@@ -13,6 +13,8 @@ from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.config import parse_json
 from pocketcrafter.runtime.errors import BundleError, ConfigError
 
+TABLE: Final = "embedding/table.safetensors"
+"""Where a bundle with a language model has the table of its words' vectors."""
 LEVELS: Final = "levels"
 """int8, ``(words, width)``."""
 SCALES: Final = "scales"

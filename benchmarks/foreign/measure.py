@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import nn
 
 from pocketcrafter.export.families.family import Part
-from pocketcrafter.export.families.networks.parts import draw_samples
+from pocketcrafter.export.families.networks.source import CHECKPOINTS
 from pocketcrafter.export.lower.decompositions import checked_decomposition
 from pocketcrafter.export.lower.lowerings import lower
 from pocketcrafter.export.lower.profiles import profile_of
@@ -55,12 +55,14 @@ def try_target(part: Part, target: TargetKind, out: Path, precision: Precision |
     own, name = profile_of(target).native_float, part.spec.name
     precision, path = precision or own, out / f"{name}{TARGETS[target].suffix}"
     out.mkdir(parents=True, exist_ok=True)
-    samples = draw_samples(part.spec, _SAMPLES if precision is own else _CALIBRATED, _SEED)
+    count = _SAMPLES if precision is own else _CALIBRATED
+    samples = CHECKPOINTS.draw(part, {}, count, _SEED).samples
+    further = {f.name: CHECKPOINTS.draw(part, {}, 1, _SEED + 1, function=f.name).samples for f in part.spec.functions}
     try:
         network = part.network
-        if profile_of(target).rewrites(precision) and isinstance(network, nn.Module):
+        if profile_of(target).rewrites(precision) and isinstance(network, nn.Module) and not part.spec.functions:
             network = checked_decomposition(network, samples[0], part.spec)
-        made = lower(LoweringRequest(network, part.spec, samples, precision, {target: path}))[target]
+        made = lower(LoweringRequest(network, part.spec, samples, precision, {target: path}, functions=further))[target]
     except Exception as error:  # a toolchain raises whatever it meets
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         return ForeignResult(component=name, target=target, precision=precision, refusal=reason[:300])

@@ -10,10 +10,12 @@ import torch
 from torch import nn
 
 from pocketcrafter.export.calibration.language import language_samples
+from pocketcrafter.export.families.networks.positions import CHUNK
 from pocketcrafter.export.lower.fx_patches import patch_fx
 from pocketcrafter.export.lower.lowerings import lower
 from pocketcrafter.export.lower.request import LoweringRequest
-from pocketcrafter.export.models.language import CHUNK, HEAD, Language, language_spec
+from pocketcrafter.export.models.language import Language, language_spec
+from pocketcrafter.export.names import HEAD
 from pocketcrafter.quantize.torch.embedding import quantize_embedding
 from pocketcrafter.runtime.bundle.results import Fidelity, Precision
 from pocketcrafter.runtime.language import PREFILL

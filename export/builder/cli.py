@@ -128,7 +128,7 @@ def build_command(
     from pocketcrafter.export.builder.runner import Budget, in_order, missing_stages, run
     from pocketcrafter.export.builder.steps.names import BUNDLE
     from pocketcrafter.export.builder.store import Store
-    from pocketcrafter.export.families.networks.plan import infer_recipe, recipe_text, write_recipe
+    from pocketcrafter.export.families.networks.plan import able_targets, infer_recipe, recipe_text, write_recipe
     from pocketcrafter.export.recipe import load_recipe
     from pocketcrafter.runtime.capabilities import with_sdk
     from pocketcrafter.runtime.lock import only_writer
@@ -144,7 +144,7 @@ def build_command(
         chosen = with_sdk(loaded.buildable) if all_targets else asked
     else:
         base = load_recipe(recipe)
-        wanted = with_sdk(tuple(TARGETS)) if all_targets else asked or base.targets
+        wanted = with_sdk(able_targets(folder, _note)) if all_targets else asked or base.targets
         loaded, where, chosen = infer_recipe(folder, wanted, precisions, base.gates, _note), folder, ()
     out = out or (_BUNDLE if folder is None else _BUNDLE.with_name(f"{loaded.name}.pcbundle"))
     if save_recipe is not None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from pocketcrafter.export.builder.preflight import check_named_modules, check_settings
+from pocketcrafter.export.builder.preflight import check_functions, check_named_modules, check_settings
 from pocketcrafter.export.builder.settings import (
     BundleSettings,
     ComponentFacts,
@@ -60,6 +60,8 @@ def bundle_stage(recipe: Recipe, recipe_path: Path, targets: tuple[TargetKind, .
     ConfigError
         If the recipe says nothing of a target, lacks a component that another one needs, or names a file or a module
         that is not there.
+    BackendError
+        If a target's artifacts cannot have a component's further functions.
     """
     chosen = targets or recipe.targets
     if absent := [t for t in chosen if t not in recipe.buildable]:
@@ -102,6 +104,7 @@ class _Graph:
         self.family: Family = family_of(recipe.family)
         self.plan = referenced(self.family.plan)(recipe, path)
         self._recipe, self._chosen = recipe, chosen
+        check_functions(self.plan, path, chosen)
         check_named_modules(recipe, path, self.plan, self.family)
 
     def facts(self, component: str) -> ComponentFacts:
@@ -137,6 +140,7 @@ class _Graph:
                 samples=self._recipe.components[component].samples,
                 seed=drawn.seed,
                 goldens=drawn.goldens,
+                options=plan.options,
             ),
             tools=self.family.tools,
             estimate=_for_weights(_EXAMPLES_COST, plan, plan.examples_seconds, copies=1.5),

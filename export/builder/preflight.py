@@ -6,11 +6,12 @@ from typing import Final
 
 from pocketcrafter.export.builder.stage import Estimate
 from pocketcrafter.export.families.family import Family, Plan, modules_of, network_source
+from pocketcrafter.export.lower.profiles import no_functions
 from pocketcrafter.export.recipe import Recipe
 from pocketcrafter.runtime.capabilities import extra_state, why_not_buildable
 from pocketcrafter.runtime.config import parse_json
 from pocketcrafter.runtime.doctor import free_disk_mib
-from pocketcrafter.runtime.errors import ConfigError, PocketCrafterError
+from pocketcrafter.runtime.errors import BackendError, ConfigError, PocketCrafterError
 from pocketcrafter.runtime.families import FAMILIES
 from pocketcrafter.runtime.memory import memory_mib
 from pocketcrafter.runtime.targets import TargetKind
@@ -47,6 +48,19 @@ def check_targets(targets: Sequence[TargetKind]) -> None:
     reasons = {target: why_not_buildable(target) for target in targets}
     if short := [f"  {target}: {reason}" for target, reason in reasons.items() if reason]:
         raise PreflightError("\n".join(["These targets cannot be built here:", *short]))
+
+
+def check_functions(plan: Plan, recipe_path: Path, targets: Sequence[TargetKind]) -> None:
+    """Look for targets whose artifacts cannot have the further functions of a component.
+
+    Raises
+    ------
+    BackendError
+        If there is one, with those that can.
+    """
+    asked = ((target, name, made.functions) for target in targets for name, made in plan.components.items())
+    if reasons := [reason for target, name, functions in asked if (reason := no_functions(target, name, functions))]:
+        raise BackendError("\n  ".join([f"{recipe_path}: not every target can have this:", *reasons]))
 
 
 def check_named_modules(recipe: Recipe, recipe_path: Path, plan: Plan, family: Family) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from pocketcrafter.export.ladder import ArtifactGates
 from pocketcrafter.quantize.config import DEFAULTS, BitWidth, QuantizationOptions
@@ -22,6 +22,7 @@ class ExamplesSettings(Config):
     samples: int
     seed: int
     goldens: int
+    options: Mapping[str, JsonValue] = Field({}, description="What loading is told; see `ComponentPlan`.")
 
 
 class CalibrationRecord(Config):

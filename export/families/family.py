@@ -11,6 +11,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
+from pydantic import JsonValue
+
 from pocketcrafter.export.content import FolderFiles
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.components import ComponentSpec
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 Sample = Mapping[str, FloatArray]
 """A component's inputs by name, float32, of the spec's shapes."""
 
+NO_OPTIONS: Final[Mapping[str, JsonValue]] = {}
 WEIGHTS: Final = "weights"
 """The input of a component's stages that every family has: the file or the folder that the recipe names."""
 
@@ -39,10 +42,14 @@ class Part:
         ONNX graph with static shapes and the spec's names, which the target `onnx` alone reads.
     spec
         The component's name, role, inputs and outputs; the network takes and returns them in this order.
+    files
+        What the runtime reads beside the artifacts and is made of the weights, as a language model's table of word
+        vectors: by the path in the bundle, what writes the file.
     """
 
     network: "nn.Module | ModelProto"
     spec: ComponentSpec
+    files: Mapping[str, Callable[[Path], None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,8 +69,8 @@ class NetworkSource(Protocol):
     def content(self, weights: Path) -> Path | FolderFiles:
         """Return what loading reads of a weights file or folder."""
 
-    def load(self, component: str, inputs: Mapping[str, Path]) -> Part:
-        """Load a component in full precision."""
+    def load(self, component: str, inputs: Mapping[str, Path], options: Mapping[str, JsonValue] = NO_OPTIONS) -> Part:
+        """Load a component in full precision; the options of its plan decide on its contract, never on its weights."""
 
     def draw(
         self,
@@ -90,6 +97,10 @@ class ComponentPlan:
         What loading reads, by input name; `WEIGHTS` is among it.
     examples
         What drawing samples reads beside that.
+    options
+        What loading is told beside that, as how many positions a language model's caches hold.
+    functions
+        Its further functions, which not every target can have on one set of weights.
     modules
         Returns names of modules that are known without loading the network; there may be more.
     weights_mib
@@ -103,6 +114,8 @@ class ComponentPlan:
 
     network: Mapping[str, Path | FolderFiles]
     examples: Mapping[str, Path | FolderFiles] = field(default_factory=dict)
+    options: Mapping[str, JsonValue] = field(default_factory=lambda: NO_OPTIONS)
+    functions: tuple[str, ...] = ()
     modules: Callable[[], AbstractSet[str]] = frozenset
     weights_mib: float = 12.0
     plain_operators: bool = False
@@ -111,11 +124,11 @@ class ComponentPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a recipe comes to: what its components' stages read, and further files of the bundle."""
+    """What a recipe comes to: what its components' stages read, and files that go into the bundle as they are."""
 
     components: Mapping[str, ComponentPlan]
     files: Mapping[str, Path] = field(default_factory=dict)
-    """By the path that they have in the bundle."""
+    """By the path that they have in the bundle; those that are made of weights are :attr:`Part.files`."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pocketcrafter.export.lower.executorch.vendor import lower_vendor
 from pocketcrafter.export.lower.executorch.vulkan import lower_vulkan
 from pocketcrafter.export.lower.executorch.xnnpack import lower_xnnpack
 from pocketcrafter.export.lower.onnx.lowering import lower_onnx
-from pocketcrafter.export.lower.profiles import profile_of
+from pocketcrafter.export.lower.profiles import no_functions, profile_of
 from pocketcrafter.export.lower.qnn.context import lower_qnn_context
 from pocketcrafter.export.lower.qnn.executorch import lower_executorch_qnn
 from pocketcrafter.export.lower.request import LoweredArtifact, Lowering, LoweringRequest
@@ -73,12 +73,8 @@ def _check(request: LoweringRequest, target: TargetKind) -> None:
     if reason := why_not_buildable(target):
         raise BackendError(f"{target} cannot be built: {reason}")
     request.scheme(target)
-    if request.spec.functions and not profile_of(target).functions:
-        names = ", ".join(f"`{function.name}`" for function in request.spec.functions)
-        raise ConfigError(
-            f"{request.spec.name} for {target}: its further functions ({names}) would keep its weights twice there; "
-            f"targets that keep them once are {', '.join(t for t in TARGETS if profile_of(t).functions)}."
-        )
+    if reason := no_functions(target, request.spec.name, [function.name for function in request.spec.functions]):
+        raise BackendError(reason)
     if unmeasured := [f.name for f in request.spec.functions if not request.functions.get(f.name)]:
         raise ConfigError(f"{request.spec.name}: no samples of its function {', '.join(unmeasured)} to measure with.")
 

@@ -1,6 +1,6 @@
 """The registry of profiles: one line for each family of targets."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from pocketcrafter.export.lower.coreml.profile import coreml_profile, executorch_coreml_profile
@@ -27,3 +27,15 @@ PROFILES: Final[Mapping[str, Callable[[Target], Profile]]] = {
 def profile_of(kind: TargetKind) -> Profile:
     """Return how artifacts are made for a target of `TARGETS`."""
     return PROFILES[kind.family](TARGETS[kind])
+
+
+def no_functions(target: TargetKind, component: str, functions: Sequence[str]) -> str | None:
+    """Return why a target cannot have a component's further functions, or `None` where it can or there are none."""
+    if not functions or profile_of(target).functions:
+        return None
+    names = ", ".join(f"`{name}`" for name in functions)
+    able = ", ".join(t for t in TARGETS if profile_of(t).functions)
+    return (
+        f"{component} for {target}: its further functions ({names}) would keep its weights twice there; targets that "
+        f"keep them once are {able}."
+    )

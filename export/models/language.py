@@ -16,10 +16,6 @@ from pocketcrafter.runtime.components import ComponentSpec, FunctionSpec, Role, 
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.language import MASKED, PREFILL
 
-CHUNK: Final = 32
-"""Positions that one call of `prefill` reads, where nothing else is asked for."""
-HEAD: Final = "head"
-"""The module of the output layer, whose rounding decides between words: it has 8 bits where the others have 4."""
 _JOINED: Final = 5
 _FAMILIES: Final = ("llama", "qwen2_5_vl_text")
 """Text models, by ``model_type``, whose layers are those of `_Layer`."""
@@ -97,7 +93,7 @@ class Language(nn.Module):
     """The same over a chunk of positions."""
 
 
-def language_spec(model: Language, length: int, chunk: int = CHUNK, name: str = "language") -> ComponentSpec:
+def language_spec(model: Language, length: int, chunk: int, name: str = "language") -> ComponentSpec:
     """Return the contract of a language model: a step by default, and `prefill` beside it.
 
     Parameters

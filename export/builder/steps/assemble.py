@@ -11,6 +11,7 @@ from pocketcrafter.export.builder.stage import Progress, tool_versions
 from pocketcrafter.export.builder.steps.names import (
     BUNDLE,
     CALIBRATED_WITH,
+    FILES,
     PROOF,
     RECORD,
     golden_files,
@@ -89,6 +90,8 @@ def _component(inputs: Mapping[str, Path], settings: BundleSettings, component: 
             if file.name != RECORD:
                 _copy(file, root, artifact.beside(file.name))
         artifacts[target] = artifact
+    for file in (path for path in sorted((examples / FILES).rglob("*")) if path.is_file()):
+        _copy(file, root, file.relative_to(examples / FILES).as_posix())
     if card := inputs.get(f"{component}.card"):
         _copy(card, root, f"reports/{component}.md")
     weights = Source(weights=facts.weights, sha256=facts.sha256, license=facts.license)

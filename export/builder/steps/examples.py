@@ -1,4 +1,4 @@
-"""Draws a component's calibration samples and makes its goldens with the full-precision network."""
+"""Draws a component's calibration samples, and makes its goldens and files with the full-precision network."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +9,7 @@ import numpy as np
 from pocketcrafter.export.backend import full_precision_session
 from pocketcrafter.export.builder.settings import CalibrationRecord, ExamplesSettings
 from pocketcrafter.export.builder.stage import Progress
-from pocketcrafter.export.builder.steps.names import CALIBRATED_WITH, CALIBRATION, HESSIANS, SPEC, golden_files
+from pocketcrafter.export.builder.steps.names import CALIBRATED_WITH, CALIBRATION, FILES, HESSIANS, SPEC, golden_files
 from pocketcrafter.export.content import content_hash
 from pocketcrafter.export.families.family import network_source
 from pocketcrafter.quantize.algorithms.hessians import HessianCollector, write_hessians
@@ -22,11 +22,15 @@ def run(inputs: Mapping[str, Path], settings: ExamplesSettings, out: Path, progr
     """Write the contract, the calibration samples and the goldens.
 
     They are `spec.json`, `calibration.npz` and `.json`, `hessians.npz` and, for each golden, `inputs_<n>.npz` and
-    `outputs_<n>.npz`; a further function's goldens begin with its name and a dot. Inputs: those of the family's plan.
+    `outputs_<n>.npz`; a further function's goldens begin with its name and a dot. In the folder `files` lie those of
+    the bundle that are made of the weights. Inputs: those of the family's plan.
     """
     source = network_source(settings.networks)
-    part = source.load(settings.component, inputs)
+    part = source.load(settings.component, inputs, settings.options)
     (out / SPEC).write_text(part.spec.model_dump_json(indent=1), encoding="utf-8")
+    for path, write in part.files.items():
+        (out / FILES / path).parent.mkdir(parents=True, exist_ok=True)
+        write(out / FILES / path)
     collector = HessianCollector()
     drawn = source.draw(part, inputs, settings.samples, settings.seed, collector)
     write_hessians(out / HESSIANS, collector.hessians())

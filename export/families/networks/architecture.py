@@ -1,7 +1,7 @@
 """Which networks a checkpoint folder holds, by its configuration alone: nothing of its weights is read, nor torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from pocketcrafter.export.families.networks.checkpoint import (
 )
 from pocketcrafter.runtime.components import Role
 from pocketcrafter.runtime.config import parse_json
+from pocketcrafter.runtime.language import PREFILL
 
 CONFIG: Final = "config.json"
 _PIPELINE: Final = "model_index.json"
@@ -34,29 +35,33 @@ class Architecture:
         What its library calls the files of its weights.
     components
         The components that it is taken apart into, each with its role.
+    functions
+        Further functions of its components, by component; most have none.
     """
 
     name: str
     stem: str
     components: Mapping[str, Role]
+    functions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 _DIFFUSERS: Final = "diffusion_pytorch_model"
 _TRANSFORMERS: Final = "model"
 _AUTOENCODER: Final = {"encode": Role.ENCODE, "decode": Role.DECODE}
 _VISION_LANGUAGE: Final = {"vision": Role.VISION, "language": Role.LANGUAGE}
+_PREFILLED: Final = {"language": (PREFILL,)}
 _CAPTIONER: Final = {"vision": Role.VISION, "prompt": Role.LANGUAGE, "step": Role.LANGUAGE}
 
 ARCHITECTURES: Final[Mapping[str, Architecture]] = {
-    name: Architecture(name, stem, components)
-    for name, stem, components in (
-        ("UNet2DConditionModel", _DIFFUSERS, {"denoise": Role.DENOISE}),
-        ("AutoencoderTiny", _DIFFUSERS, _AUTOENCODER),
-        ("AutoencoderKL", _DIFFUSERS, _AUTOENCODER),
-        ("Idefics3ForConditionalGeneration", _TRANSFORMERS, _VISION_LANGUAGE),
-        ("SmolVLMForConditionalGeneration", _TRANSFORMERS, _VISION_LANGUAGE),
-        ("Qwen2_5_VLForConditionalGeneration", _TRANSFORMERS, _VISION_LANGUAGE),
-        ("VisionEncoderDecoderModel", _TRANSFORMERS, _CAPTIONER),
+    architecture.name: architecture
+    for architecture in (
+        Architecture("UNet2DConditionModel", _DIFFUSERS, {"denoise": Role.DENOISE}),
+        Architecture("AutoencoderTiny", _DIFFUSERS, _AUTOENCODER),
+        Architecture("AutoencoderKL", _DIFFUSERS, _AUTOENCODER),
+        Architecture("Idefics3ForConditionalGeneration", _TRANSFORMERS, _VISION_LANGUAGE, _PREFILLED),
+        Architecture("SmolVLMForConditionalGeneration", _TRANSFORMERS, _VISION_LANGUAGE, _PREFILLED),
+        Architecture("Qwen2_5_VLForConditionalGeneration", _TRANSFORMERS, _VISION_LANGUAGE, _PREFILLED),
+        Architecture("VisionEncoderDecoderModel", _TRANSFORMERS, _CAPTIONER),
     )
 }
 """By the class that a folder's configuration names; how each is loaded stands in `folder.LOADERS`."""

@@ -1,32 +1,58 @@
 """The language model of a foreign checkpoint: one component, whose functions share one set of weights."""
 
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Final, cast
 
 from torch import Tensor, nn
 
 from pocketcrafter.export.families.family import Part
-from pocketcrafter.export.models.language import CHUNK, Language, language_spec
+from pocketcrafter.export.families.networks.positions import Positions
+from pocketcrafter.export.models.language import Language, language_spec
+from pocketcrafter.quantize.torch.embedding import quantize_embedding
+from pocketcrafter.runtime.embedding import TABLE
 
 PROMPT: Final = 32
 """Positions of a captioner's prompt as it is lowered; its step is the one that follows."""
 MASKED: Final = -256.0
 """Nothing remains of a score so much lower, and 16-bit integers still have fine steps for the others."""
-LENGTH: Final = 1024
-"""Positions that the caches hold, where the model itself reads as many."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LanguagePart(Part):
-    """A language model, and the vectors of its words, ``(vocabulary, width)``."""
+    """A language model.
+
+    Attributes
+    ----------
+    table
+        Vectors of its words, ``(vocabulary, width)``.
+    longest
+        Positions that it reads.
+    """
 
     table: Tensor
+    longest: int
+
+    @property
+    def model(self) -> Language:
+        """The network."""
+        return cast("Language", self.network)
+
+    def with_positions(self, positions: Positions) -> "LanguagePart":
+        """Return the same model with functions of other sizes.
+
+        Raises
+        ------
+        ConfigError
+            If it cannot have them.
+        """
+        return replace(self, spec=language_spec(self.model, *positions.sizes(self.longest)))
 
 
 def language_part(text: nn.Module, head: nn.Linear) -> LanguagePart:
     """Return the one part of a transformers language model and its head."""
     config: Any = text.config
-    length = min(LENGTH, int(config.max_position_embeddings))
-    model = Language(text, head)
-    spec = language_spec(model, length, min(CHUNK, length // 4))
-    return LanguagePart(model, spec, text.get_submodule("embed_tokens").get_parameter("weight"))
+    model, longest = Language(text, head), int(config.max_position_embeddings)
+    table = text.get_submodule("embed_tokens").get_parameter("weight")
+    spec = language_spec(model, *Positions().sizes(longest))
+    return LanguagePart(model, spec, {TABLE: partial(quantize_embedding, table)}, table=table, longest=longest)

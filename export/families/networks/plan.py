@@ -4,23 +4,27 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import yaml
+from pydantic import Field
 
 from pocketcrafter.export.families.family import WEIGHTS, ComponentPlan, Plan
 from pocketcrafter.export.families.networks.architecture import read_folder
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError
-from pocketcrafter.export.lower.profiles import profile_of
+from pocketcrafter.export.families.networks.positions import Positions
+from pocketcrafter.export.lower.profiles import no_functions, profile_of
+from pocketcrafter.export.names import HEAD
 from pocketcrafter.export.precisions import refusal, with_equal_bits
-from pocketcrafter.export.recipe import Gates, Recipe, resolve
+from pocketcrafter.export.recipe import ComponentRecipe, Gates, Recipe, resolve
 from pocketcrafter.runtime.bundle.results import Precision
-from pocketcrafter.runtime.components import Role
+from pocketcrafter.runtime.components import ComponentName, Role
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.families import NETWORKS
 from pocketcrafter.runtime.files import write_text
-from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.targets import TARGETS, TargetKind
 from pocketcrafter.runtime.validation import check, nearest
 
 _FLOAT_BYTES: Final = 4
@@ -32,6 +36,11 @@ _SECONDS_A_MIB: Final = 0.03
 _SAMPLES: Final = 4
 _CALIBRATED_SAMPLES: Final = 8
 """Samples where activations have ranges."""
+_RANGED: Final = frozenset({Precision.INT8, Precision.A16W8, Precision.A16W4})
+_INT4: Final = frozenset({Precision.W4, Precision.A8W4_DYNAMIC})
+_INT4_GATES: Final = {"rung1_sqnr_db": 10.0, "rung2_sqnr_db": 30.0}
+"""Gates of a language model in INT4. Its weights alone leave random ones of SmolVLM-256M's size 15 dB; and between
+simulation and kernels, which round activations to INT8 in each of its 30 layers, lie 35 to 40 dB."""
 _LICENSES: Final = ("LICENSE", "LICENSE.txt", "LICENSE.md", "COPYING", "NOTICE")
 _NOT_STATED: Final = "families/networks/no_license.txt"
 _UNKNOWN: Final = "NOASSERTION"
@@ -44,8 +53,16 @@ _SPDX: Final[Mapping[str, str]] = {"apache-2.0": "Apache-2.0", "mit": "MIT", "bs
 _MAX_CARD_BYTES: Final = 1 << 20
 
 
+class NetworkRecipe(ComponentRecipe):
+    """How one network of a checkpoint is made."""
+
+    positions: Positions = Field(Positions(), description="Sizes of a language model's functions.")
+
+
 class NetworksRecipe(Recipe):
     """A bundle of networks alone; each component's weights are a checkpoint folder, which has a network of its name."""
+
+    components: Mapping[ComponentName, NetworkRecipe] = Field(min_length=1)
 
 
 def plan(recipe: NetworksRecipe, path: Path) -> Plan:
@@ -63,9 +80,15 @@ def plan(recipe: NetworksRecipe, path: Path) -> Plan:
         if component not in architecture.components:
             hint = nearest(component, architecture.components, "networks")
             raise CheckpointError(f"{path}: components.{component}: {folder} has no such network; {hint}")
+        functions = architecture.functions.get(component, ())
+        if not functions and made.positions != Positions():
+            raise ConfigError(f"{path}: components.{component}.positions: only a language model in one part has them.")
         mib = _FLOAT_BYTES * sum(math.prod(t.shape) for t in stored.tensors.values()) / _MIB
         components[component] = ComponentPlan(
             network={WEIGHTS: files},
+            options=made.positions.model_dump(exclude_none=True),
+            functions=functions,
+            modules=partial(frozenset, {HEAD} if functions else ()),
             weights_mib=mib,
             examples_seconds=_EXAMPLES_SECONDS + _SECONDS_A_MIB * mib,
         )
@@ -102,20 +125,23 @@ def infer_recipe(
     ConfigError
         If a precision is for no component, or a target lacks one, with the nearest that it has.
     """
-    roles = read_folder(folder)[0].components
+    architecture = read_folder(folder)[0]
+    roles = architecture.components
     asked = _by_component(folder, roles, precisions)
     folder = folder.resolve()
     spdx, text = _license(folder)
     name = re.sub(r"[^a-z0-9._-]+", "-", folder.name.lower()).strip("._-")[:64]
-    components = {
-        component: {
+    components: dict[str, dict[str, Any]] = {}
+    for component in roles:
+        chosen = {target: _precision(component, target, asked.get(component), tell) for target in targets}
+        components[component] = {
             "weights": str(folder),
             "license": spdx,
-            "precision": {target: _precision(component, target, asked.get(component), tell) for target in targets},
-            "samples": _SAMPLES if component not in asked else _CALIBRATED_SAMPLES,
+            "precision": chosen,
+            "samples": _CALIBRATED_SAMPLES if _RANGED & set(chosen.values()) else _SAMPLES,
         }
-        for component in roles
-    }
+        if component in architecture.functions and _INT4 & set(chosen.values()):
+            components[component] |= {"weight_bits": {HEAD: 8}, **_INT4_GATES}
     raw = {
         "name": name or NETWORKS,
         "family": NETWORKS,
@@ -126,6 +152,18 @@ def infer_recipe(
         "training_data": {"summary": f"The checkpoint {folder.name}; see where it comes from."},
     }
     return check(NetworksRecipe, raw, f"{folder}: no recipe can be made of this folder")
+
+
+def able_targets(folder: Path, tell: Callable[[str], object]) -> tuple[TargetKind, ...]:
+    """Return the targets whose artifacts can have all functions of a folder's networks.
+
+    Tells of the others, and raises, as :func:`infer_recipe`.
+    """
+    functions = read_folder(folder)[0].functions
+    unable = [t for t in TARGETS if any(no_functions(t, name, more) for name, more in functions.items())]
+    if unable:
+        tell(f"not built: {', '.join(unable)}, which would keep the weights of {', '.join(functions)} twice.")
+    return tuple(target for target in TARGETS if target not in unable)
 
 
 def _precision(component: str, target: TargetKind, asked: Precision | None, tell: Callable[[str], object]) -> Precision:

@@ -2,20 +2,20 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final
+
+from pydantic import JsonValue
 
 from pocketcrafter.export.calibration.language import language_samples
 from pocketcrafter.export.content import FolderFiles
-from pocketcrafter.export.families.family import WEIGHTS, Drawn, Part
+from pocketcrafter.export.families.family import NO_OPTIONS, WEIGHTS, Drawn, Part
 from pocketcrafter.export.families.networks.architecture import read_folder
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError
 from pocketcrafter.export.families.networks.folder import load_folder
 from pocketcrafter.export.families.networks.language import LanguagePart
 from pocketcrafter.export.families.networks.parts import draw_samples
+from pocketcrafter.export.families.networks.positions import Positions
 from pocketcrafter.quantize.algorithms.hessians import HessianCollector
-
-if TYPE_CHECKING:
-    from pocketcrafter.export.models.language import Language
 
 
 class _Checkpoints:
@@ -24,13 +24,13 @@ class _Checkpoints:
     def content(self, weights: Path) -> FolderFiles:
         return read_folder(weights)[1]
 
-    def load(self, component: str, inputs: Mapping[str, Path]) -> Part:
+    def load(self, component: str, inputs: Mapping[str, Path], options: Mapping[str, JsonValue] = NO_OPTIONS) -> Part:
         parts = load_folder(inputs[WEIGHTS])
         found = next((part for part in parts if part.spec.name == component), None)
         if found is None:
             has = ", ".join(part.spec.name for part in parts)
             raise CheckpointError(f"{inputs[WEIGHTS]}: has no network `{component}`; it has {has}.")
-        return found
+        return found.with_positions(Positions(**options)) if isinstance(found, LanguagePart) else found
 
     def draw(
         self,
@@ -44,8 +44,7 @@ class _Checkpoints:
         # Hessians of random inputs would tell nothing of the inputs that the network will see.
         del inputs, collector
         if isinstance(part, LanguagePart):
-            model = cast("Language", part.network)
-            return Drawn(language_samples(model, part.table, part.spec, count, seed)[function])
+            return Drawn(language_samples(part.model, part.table, part.spec, count, seed)[function])
         return Drawn(draw_samples(part.spec.of(function), count, seed))
 
 

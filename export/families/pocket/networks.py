@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from pydantic import JsonValue
+
 from pocketcrafter.export.calibration import frames_in_strata, samples
-from pocketcrafter.export.families.family import WEIGHTS, Drawn, Part
+from pocketcrafter.export.families.family import NO_OPTIONS, WEIGHTS, Drawn, Part
 from pocketcrafter.export.families.pocket.plan import PHOTOS, VOCABULARY
 from pocketcrafter.export.models import load_component
 from pocketcrafter.export.names import TOKENIZER
@@ -28,7 +30,8 @@ class _PocketNetworks:
     def content(self, weights: Path) -> Path:
         return weights
 
-    def load(self, component: str, inputs: Mapping[str, Path]) -> Part:
+    def load(self, component: str, inputs: Mapping[str, Path], options: Mapping[str, JsonValue] = NO_OPTIONS) -> Part:
+        del options  # every component of the pair has one contract
         return Part(load_component(component, inputs[WEIGHTS]), POCKET_SPECS[component])
 
     def draw(

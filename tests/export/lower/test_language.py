@@ -12,7 +12,8 @@ import torch
 from pocketcrafter.export.calibration.language import TorchFunction, language_samples, rotary_of
 from pocketcrafter.export.lower.lowerings import lower
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest
-from pocketcrafter.export.models.language import HEAD, Language, language_spec
+from pocketcrafter.export.models.language import Language, language_spec
+from pocketcrafter.export.names import HEAD
 from pocketcrafter.runtime.backends.base import FunctionBackend, Session
 from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend

@@ -17,15 +17,17 @@ from torch import Tensor
 
 from pocketcrafter.benchmarks.foreign.command import foreign
 from pocketcrafter.benchmarks.foreign.measure import try_target
+from pocketcrafter.export.calibration.language import TorchFunction, rotary_of
 from pocketcrafter.export.families.family import Part
 from pocketcrafter.export.families.networks.audit import check_loaded
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError, read_checkpoint
 from pocketcrafter.export.families.networks.folder import load_folder
-from pocketcrafter.export.families.networks.language import PROMPT
+from pocketcrafter.export.families.networks.language import PROMPT, LanguagePart
 from pocketcrafter.export.families.networks.parts import draw_samples
 from pocketcrafter.runtime.backends.ort_sessions import open_session
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.cli import run
+from pocketcrafter.runtime.language import PREFILL, Text
 from pocketcrafter.runtime.targets import ONNX, XNNPACK, TargetKind
 
 _VISION = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -126,19 +128,19 @@ def test_an_autoencoders_parts_follow_each_other(save: Callable[[str, Any], Path
 
 
 def _reads_on(language: Sequence[Part], model: Any) -> None:
-    """Read a prompt and one word more: by two parts with a cache between them, and by the model at once."""
-    prompt, step = language
-    assert [part.spec.name for part in language] == ["prompt", "step"]
-    embeddings = torch.randn(1, PROMPT + 1, prompt.spec.inputs[0].shape[2])
+    """Read a text by chunks and a step with a cache between them, and by the model at once."""
+    (part,) = language
+    assert isinstance(part, LanguagePart)
+    assert (part.spec.name, [f.name for f in part.spec.functions]) == ("language", [PREFILL])
+    functions = (TorchFunction(part.model, part.spec.of(name)) for name in (None, PREFILL))
+    text = Text(*functions, part.spec, rotary_of(part.model))
+    words = torch.randint(0, len(part.table), (1, 41))
+    vectors = part.table[words[0]].numpy()
+    read = text.read(vectors[:-1]), text.read(vectors[-1:])
     with torch.no_grad():
-        first, keys, values = _module(prompt)(embeddings[:, :PROMPT])
-        second, longer, _ = _module(step)(embeddings[:, PROMPT:], keys, values)
-        seen = torch.ones(embeddings.shape[:2], dtype=torch.int64)
-        logits = model(inputs_embeds=embeddings, attention_mask=seen).logits
-    torch.testing.assert_close(first, logits[:, PROMPT - 1])
-    torch.testing.assert_close(second, logits[:, PROMPT])
-    assert keys.shape == step.spec.inputs[1].shape
-    torch.testing.assert_close(longer[:, :, :PROMPT], keys)
+        logits = model(input_ids=words, attention_mask=torch.ones_like(words)).logits[0].numpy()
+    np.testing.assert_allclose(read[0].logits, logits[-2], atol=1e-5)
+    np.testing.assert_allclose(read[1].logits, logits[-1], atol=1e-5)
 
 
 def test_a_vision_language_models_parts_are_its_eye_and_its_language(save: Callable[[str, Any], Path]) -> None:
@@ -200,16 +202,16 @@ def test_optimums_graphs_are_quantized_like_any_other(save: Callable[[str, Any],
     assert "comes as ONNX, which executorch-xnnpack does not read" in (refused.refusal or "")
 
 
-@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize("number", [0, 1])
 def test_qwens_parts_lower_to_onnx(save: Callable[[str, Any], Path], tmp_path: Path, number: int) -> None:
     found = try_target(load_folder(save("qwen", _qwen()))[number], ONNX, tmp_path / "out")
     assert found.refusal is None
     assert found.rung2[0].reaches(80)
 
 
-def test_a_language_models_prompt_lies_wholly_on_xnnpack(save: Callable[[str, Any], Path], tmp_path: Path) -> None:
-    _eye, prompt, _step = load_folder(save("smolvlm", _smolvlm()))
-    found = try_target(prompt, XNNPACK, tmp_path / "out")
+def test_a_language_model_lies_wholly_on_xnnpack(save: Callable[[str, Any], Path], tmp_path: Path) -> None:
+    _eye, language = load_folder(save("smolvlm", _smolvlm()))
+    found = try_target(language, XNNPACK, tmp_path / "out")
     assert found.refusal is None
     assert found.rung2[0].reaches(80)
     assert all(fallback.allowed for fallback in (found.coverage.fallbacks if found.coverage else ()))
@@ -355,7 +357,7 @@ def test_names_of_an_older_library_are_no_fault(save: Callable[[str, Any], Path]
             tensors[old] = tensors.pop(name)
 
     folder = _edited(save("qwen", _qwen()), older)
-    assert len(load_folder(folder)) == 3
+    assert len(load_folder(folder)) == 2
     _edited(folder, lambda t: t.pop("model.layers.0.mlp.up_proj.weight"))
     with pytest.raises(CheckpointError, match=r"language_model\.layers\.0\.mlp\.up_proj\.weight: missing"):
         load_folder(folder)
