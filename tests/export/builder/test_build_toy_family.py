@@ -89,7 +89,7 @@ class ToyNetworks:
     def content(self, weights: Path) -> Path:
         return weights
 
-    def load(self, component: str, inputs: Mapping[str, Path]) -> Part:
+    def load(self, component: str, inputs: Mapping[str, Path], *_options: object) -> Part:
         assert component == "glow"
         model = Glow()
         model.load_state_dict(importlib.import_module("safetensors.torch").load_file(inputs[WEIGHTS]))
