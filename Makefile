@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 BUNDLE := build/default.pcbundle
 THREADS := 2
 
-.PHONY: setup demo test lint bundle wheels parity-arm64 clean
+.PHONY: setup demo test lint bundle wheels parity-arm64 android clean
 
 setup: $(VENV)/.ready
 
@@ -41,6 +41,10 @@ wheels: setup
 # Needs root the first time, and: apt-get install qemu-user-static debootstrap g++-aarch64-linux-gnu cmake
 parity-arm64: setup
 	@$(BIN)/pocketcrafter bench arm64 $(BUNDLE)
+
+# Needs a JDK, npm, g++ and: apt-get install junit4
+android: bundle
+	@$(BIN)/python android_demo/build.py --bundle $(BUNDLE)
 
 clean:
 	rm -rf build $(VENV)

@@ -1,0 +1,27 @@
+package org.pocketcrafter.core
+
+/** What runs one network; opened from an artifact by a [RunnerSource]. */
+interface Runner : AutoCloseable {
+    /**
+     * Runs the network once.
+     *
+     * @param inputs values of each input by name, C order, of the size that the component's contract has.
+     * @return values of each output by name, likewise.
+     * @throws RunnerException if it fails.
+     */
+    fun run(inputs: Map<String, FloatArray>): Map<String, FloatArray>
+}
+
+/** Opens the networks of a bundle; says which engine runs them, and never falls back to another one silently. */
+interface RunnerSource {
+    /** The engine and its accelerator in words, such as "ONNX Runtime 1.31, CPU". */
+    val engine: String
+
+    /**
+     * Opens a component.
+     *
+     * @throws BundleException if the bundle lacks it, or its artifact was changed.
+     * @throws RunnerException if it cannot be opened here.
+     */
+    fun open(component: String): Runner
+}

@@ -1,0 +1,38 @@
+// Written by `python -m pocketcrafter.runtime.vectors.kotlin`; change the Python source, and run it again.
+package org.pocketcrafter.core.generated
+
+/**
+ * A target that a bundle can hold.
+ *
+ * @property backend what runs its artifacts on a computer.
+ * @property suffixes what names of its artifacts may end in.
+ */
+data class TargetKind(val backend: String, val suffixes: List<String>)
+
+/** The targets and components that manifests may name. */
+object Targets {
+    /** Each target by its kind. */
+    val KINDS: Map<String, TargetKind> = mapOf(
+        "executorch-xnnpack" to TargetKind("executorch", listOf(".pte")),
+        "onnx" to TargetKind("onnxruntime", listOf(".onnx", ".ort")),
+        "qnn-context:sm8650" to TargetKind("qnn-emulator", listOf(".onnx")),
+        "qnn-context:sm8750" to TargetKind("qnn-emulator", listOf(".onnx")),
+        "qnn-context:sm8850" to TargetKind("qnn-emulator", listOf(".onnx")),
+        "coreml:ios17" to TargetKind("mil-interpreter", listOf(".mlpackage")),
+        "coreml:ios18" to TargetKind("mil-interpreter", listOf(".mlpackage")),
+        "coreml:ios26" to TargetKind("mil-interpreter", listOf(".mlpackage")),
+        "executorch-qnn:sm8650" to TargetKind("executorch-qnn-emulator", listOf(".pte")),
+        "executorch-qnn:sm8750" to TargetKind("executorch-qnn-emulator", listOf(".pte")),
+        "executorch-qnn:sm8850" to TargetKind("executorch-qnn-emulator", listOf(".pte")),
+        "executorch-coreml" to TargetKind("mil-interpreter", listOf(".pte")),
+        "executorch-vulkan" to TargetKind("device", listOf(".pte")),
+        "executorch-mediatek" to TargetKind("device", listOf(".pte")),
+        "executorch-samsung" to TargetKind("device", listOf(".pte")),
+    )
+
+    /** The components that a pocket bundle may have. */
+    val POCKET_COMPONENTS: List<String> = listOf("critic", "tone", "restore", "composition", "decoder")
+
+    /** Where a bundle with a decoder has its vocabulary. */
+    const val TOKENIZER: String = "tokenizer/tokenizer.json"
+}
