@@ -19,6 +19,7 @@ class _Measurements(LazyGroup):
         "quantization-memory": "pocketcrafter.benchmarks.quantization.bars_commands:memory",
         "foreign": "pocketcrafter.benchmarks.foreign.command:foreign",
         "learning-curve": "pocketcrafter.benchmarks.learning.command:learning_curve",
+        "risk-coverage": "pocketcrafter.benchmarks.risk.command:risk_coverage",
         "prose": "pocketcrafter.benchmarks.prose.command:prose",
         "composition": "pocketcrafter.benchmarks.composition.command:composition",
         "endurance": "pocketcrafter.benchmarks.endurance.command:endurance",

@@ -10,7 +10,7 @@ from pocketcrafter.runtime.cli.group import LazyGroup
 class _Trainings(LazyGroup):
     lazy: ClassVar = {
         name: f"pocketcrafter.export.train.commands:{name}"
-        for name in ("critic", "tone", "restore", "gate", "decoder", "composition")
+        for name in ("critic", "tone", "restore", "gate", "decoder", "composition", "judge")
     } | {"learning-curve": "pocketcrafter.export.train.commands:learning_curve"}
 
 

@@ -204,6 +204,33 @@ def gate(options: TrainOptions) -> None:
     click.echo(json.dumps(said) if options.as_json else "\n".join(f"{k}: {v:.3f}" for k, v in said.items()))
 
 
+@click.command(epilog="Example: pocketcrafter train judge --data data --seen gcompris-qt-data")
+@click.option("--seen", multiple=True, help="Leave out a source that the critic was trained on; repeatable.")
+@with_options
+def judge(options: TrainOptions, *, seen: tuple[str, ...]) -> None:
+    """Train the judge of finished proposals.
+
+    It learns on photos that the critic never saw, where proposals are as bad as they will be: name the sources that
+    the critic was trained on with --seen. The weights go into the folder of runs; no bundle holds them yet.
+    `bench risk-coverage` measures them against the gate.
+    """
+    from pocketcrafter.export.data.manifest import Split
+    from pocketcrafter.export.models import save_component
+    from pocketcrafter.export.models.plan_judge import PlanJudge
+    from pocketcrafter.export.train.judge import JudgeTask
+    from pocketcrafter.export.train.judge_inputs import CRITIC_SHA256, JUDGE_WEIGHTS, proposed_frames
+
+    settings, device = options.fit_settings(steps=2400, batch=96), options.torch_device()
+    proposed = proposed_frames(options, Split.TRAIN, seen)
+    task = JudgeTask(PlanJudge(), proposed.judged, settings, device)
+    # Named by its critic: a checkpoint over another one's proposals must not be resumed.
+    folder = options.run / f"judge-{proposed.critic_sha256[:8]}"
+    model, losses = train_network("judge", task, settings, folder)
+    path = options.run / JUDGE_WEIGHTS
+    save_component(model, path, {CRITIC_SHA256: proposed.critic_sha256})
+    tell(path, settings.steps, losses, as_json=options.as_json)
+
+
 @click.command(
     "learning-curve", epilog="Example: pocketcrafter train learning-curve --data data --out runs/learning.jsonl"
 )

@@ -9,9 +9,13 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor
 
 from pocketcrafter.export.data.manifest import MANIFEST_NAME, Manifest, PhotoRecord, Split
 from pocketcrafter.export.models import load_component, restore_network, save_component
+from pocketcrafter.export.models.critic import Critic
+from pocketcrafter.export.models.plan_judge import JUDGE
 from pocketcrafter.export.models.restore import STUDIO, Restore
 from pocketcrafter.export.train.cli import train
 from pocketcrafter.runtime.errors import ConfigError, PocketCrafterError
@@ -85,7 +89,28 @@ def test_the_studios_network_starts_from_a_smaller_one_and_lies_beside_the_runs(
     assert not (tmp_path / "weights").exists()
 
 
-@pytest.mark.parametrize("command", ["tone", "gate"])
+@pytest.fixture
+def trained(backbone: dict[str, Tensor], tmp_path: Path) -> tuple[object, ...]:
+    """Options of folders with a critic, and with the backbone's weights, which would be fetched otherwise."""
+    (tmp_path / "run").mkdir()
+    save_component(Critic(), tmp_path / "weights" / "critic.safetensors")
+    save_file(backbone, tmp_path / "run" / "mobilenet_v2_imagenet_folded.safetensors")
+    return ("--run", tmp_path / "run", "--weights", tmp_path / "weights", "--frames", 64, "--device", "cpu")
+
+
+def test_a_judge_is_trained_on_the_sources_that_are_left(
+    data: Path, trained: tuple[object, ...], tmp_path: Path
+) -> None:
+    arguments = ("judge", "--data", data, *trained, "--steps", 1, "--threads", 1, "--json")
+    for seen, reason in (("scikit-imag", "did you mean `scikit-image`"), ("scikit-image", "every source")):
+        with pytest.raises(ConfigError, match=reason):
+            raise run(*arguments, "--seen", seen).exception or AssertionError("accepted")
+    result = run(*arguments)
+    assert result.exit_code == 0, result.exception
+    load_component(JUDGE, tmp_path / "run" / "judge.safetensors")
+
+
+@pytest.mark.parametrize("command", ["tone", "gate", "judge"])
 def test_a_missing_critic_is_named_before_any_frame_is_made(command: str, data: Path, tmp_path: Path) -> None:
     places = ("--data", data, "--run", tmp_path / "run", "--weights", tmp_path / "weights")
     result = run(command, *places, "--device", "cpu")
@@ -107,7 +132,7 @@ def test_a_folder_without_photos_is_refused(tmp_path: Path) -> None:
     assert str(tmp_path) in str(result.exception)
 
 
-@pytest.mark.parametrize("command", ["critic", "tone", "restore", "decoder", "gate"])
+@pytest.mark.parametrize("command", ["critic", "tone", "restore", "decoder", "gate", "judge"])
 def test_every_command_explains_itself_with_an_example(command: str) -> None:
     result = run(command, "--help")
     assert result.exit_code == 0
