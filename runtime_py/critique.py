@@ -89,6 +89,23 @@ class Critique(Config):
     plan: EditPlan = Field(description="What is worth changing: the plan after the gate.")
     opinions: Mapping[Attribute, AttributeOpinion] = Field(description="What the plan was gated from.")
 
+    @property
+    def words(self) -> str:
+        """What is worth changing, in words."""
+        return describe(self.plan)
+
+    def lines(self) -> list[str]:
+        """Return what people read: score and plan, then what was found in each group."""
+        lines = [f"score {self.score:.0f}, {self.words}"]
+        for group, items in GROUPS.items():
+            told = [(item, self.findings[item]) for item in items if self.findings[item] != "not_assessed"]
+            if told:
+                parts = (f"{item} {finding if finding == 'fine' else f'{finding:.2f}'}" for item, finding in told)
+                lines.append(f"  {group:<16} {', '.join(parts)}")
+            else:
+                lines.append(f"  {group:<16} not assessed")
+        return lines
+
 
 def critique_from(
     plan: FloatArray, presence: FloatArray, confidence: FloatArray, score: float, settings: GateSettings

@@ -19,16 +19,31 @@ from pocketcrafter.runtime.bundle.manifest import Manifest
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import BundleError, ConfigError, NoPipelineError
+from pocketcrafter.runtime.latent import settings as latent
+from pocketcrafter.runtime.latent.settings import LatentSettings
 from pocketcrafter.runtime.pocket import LADDER, TOKENIZER, Pocket, PocketSettings
 from pocketcrafter.runtime.validation import check
 
 if TYPE_CHECKING:
-    from pocketcrafter.runtime.critique import Critique
     from pocketcrafter.runtime.names import Mode
     from pocketcrafter.runtime.photo.load import PhotoLike
     from pocketcrafter.runtime.pipeline import Enhanced, Told
     from pocketcrafter.runtime.plan import PlanLike
     from pocketcrafter.runtime.progress import Progress
+
+
+class Diagnosis(Protocol):
+    """What a critic says of a photo; each family has its own kind, a `Config`."""
+
+    @property
+    def words(self) -> str:
+        """The gist, in one line."""
+
+    def lines(self) -> list[str]:
+        """Return what people read, the gist first."""
+
+    def model_dump(self, *, mode: str) -> dict[str, Any]:
+        """Return it as plain data, as pydantic does."""
 
 
 class Pipeline(ABC):
@@ -62,7 +77,7 @@ class Pipeline(ABC):
         return pipeline_of(BundleSource(Bundle.open(Path(bundle)), name, threads), threads)
 
     @abstractmethod
-    def critique(self, photo: "PhotoLike") -> "Critique":
+    def critique(self, photo: "PhotoLike") -> Diagnosis:
         """Diagnose a photo."""
 
     @abstractmethod
@@ -162,6 +177,8 @@ def _gate_table(settings: PocketSettings) -> Iterator[str]:
 
 POCKET: Final = "pocket"
 """The default pair: a critic in one pass, a restoration network on tiles and a tone grid."""
+LATENT: Final = "latent"
+"""A vision-language critic and a few-step latent artist that is conditioned on its hidden states."""
 NETWORKS: Final = "networks"
 """Networks alone, as they come from checkpoints of other people: built, proved and measured, but no pair."""
 
@@ -179,6 +196,13 @@ FAMILIES: Final[dict[str, Family]] = {
         faults=lambda _manifest: iter(()),
         describe=lambda _settings: iter(()),
         pipeline=None,
+    ),
+    LATENT: Family(
+        settings=LatentSettings,
+        ladder=latent.LADDER,
+        faults=latent.faults,
+        describe=latent.describe,
+        pipeline="pocketcrafter.runtime.latent.pipeline:latent_pipeline",
     ),
 }
 """Every family by the name that manifests and recipes have."""

@@ -13,7 +13,7 @@ from pocketcrafter.runtime.arrays import FloatArray, PixelArray
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.bundle.manifest import Manifest
 from pocketcrafter.runtime.bundle.reader import Bundle
-from pocketcrafter.runtime.critique import Critique, critique_from, with_tilt
+from pocketcrafter.runtime.critique import Critique, critique_from, describe, with_tilt
 from pocketcrafter.runtime.develop import develop
 from pocketcrafter.runtime.errors import BundleError, ConfigError, PhotoError
 from pocketcrafter.runtime.families import POCKET, PairSource, Pipeline, family_settings
@@ -60,21 +60,33 @@ class Enhanced:
     photo
         The result; the very input where there was nothing to do.
     plan
-        What was done: the gated plan, or the given one, at the asked strength.
+        What was done: the gated plan, or the given one, at the asked strength; none where the artist takes no plan.
     critique
-        The diagnosis of the input; none where a plan was given for which the critic did not have to look.
+        The diagnosis of the input; none where a plan was given for which the critic did not have to look, or the critic
+        gives no numbers.
     timings
         Seconds by stage: ``critique``, ``compose``, ``restore``, ``tone``, ``develop``, ``geometry``; only stages that
         ran.
     composed
         What was found out about its composition; none where nobody asked, or the photo is too small to tell.
+    said
+        What was done, in words, where there is no plan.
+    notes
+        What of the edit is not in the photo, one short sentence each.
     """
 
     photo: Photo
-    plan: EditPlan
+    plan: EditPlan | None
     critique: Critique | None
     timings: Mapping[str, float]
     composed: Composed | None = None
+    said: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """What was done, in words."""
+        return self.said if self.plan is None else describe(self.plan)
 
     def save(self, path: Path | str, *, threads: int = 2) -> tuple[str, ...]:
         """Write the result, in the format that the suffix asks for; see `pocketcrafter.runtime.photo.encode.save`.
@@ -225,7 +237,7 @@ class PhotoPipeline(Pipeline):
                 "component `composition`, as the default recipe is, or leave --geometry out."
             )
         photo = load(photo)
-        clock, seen = _Clock(), None
+        clock, seen = Clock(), None
         if not isinstance(plan, EditPlan) or plan.scaled(strength).is_active(*TONAL):
             with clock.stage("critique"):
                 seen = self._look(photo)
@@ -278,7 +290,7 @@ class PhotoPipeline(Pipeline):
         )
 
     def _toned(
-        self, pixels: PixelArray, plan: EditPlan, seen: "_Seen | None", strength: float, clock: "_Clock"
+        self, pixels: PixelArray, plan: EditPlan, seen: "_Seen | None", strength: float, clock: "Clock"
     ) -> PixelArray:
         """Carry out a plan's tones, and complete those of the critic where it has seen the photo."""
         grid = None
@@ -407,14 +419,15 @@ def pocket_pipeline(source: PairSource, threads: int) -> PhotoPipeline:
     return PhotoPipeline(PocketSource(source), threads=threads, tokenizer=tokenizer_of(source.bundle))
 
 
-class _Clock:
-    """Wall-clock seconds by stage."""
+class Clock:
+    """Wall-clock seconds by stage, in `seconds`."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
+        """Time what is done inside."""
         start = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - start

@@ -7,11 +7,9 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from pocketcrafter.runtime.critique import describe
 from pocketcrafter.runtime.photo.color import handling_of, pixels_to_srgb, to_eight_bits
 from pocketcrafter.runtime.photo.encode import encode
 from pocketcrafter.runtime.photo.model import Photo, format_of
-from pocketcrafter.runtime.plan import EditPlan
 
 PAIRS_PER_PAGE: Final = 12
 
@@ -35,19 +33,19 @@ class Pair:
     words: str
 
 
-def pair_of(before: Photo, after: Photo, plan: EditPlan, name: str) -> Pair:
+def pair_of(before: Photo, after: Photo, words: str, name: str) -> Pair:
     """Scale a photo and its enhanced self down to a pair, in sRGB; transparency is laid over the sheet's paper.
 
     Parameters
     ----------
     before, after
         The photo and its enhanced self; any size.
-    plan
-        What was carried out; described under the pair.
+    words
+        What was carried out; stands under the pair.
     name
         What stands above the pair.
     """
-    return Pair(_thumbnail(before), _thumbnail(after), name, describe(plan))
+    return Pair(_thumbnail(before), _thumbnail(after), name, words)
 
 
 def write_sheet(pairs: list[Pair], path: Path) -> list[Path]:

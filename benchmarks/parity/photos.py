@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 from skimage.color import deltaE_ciede2000, rgb2lab
@@ -13,7 +13,8 @@ from pocketcrafter.benchmarks.parity.results import PhotoParity
 from pocketcrafter.export.data.degrade import ByteImage
 from pocketcrafter.runtime.bundle.gates import Figure, Gate, Metric
 from pocketcrafter.runtime.bundle.results import Rung
-from pocketcrafter.runtime.families import POCKET, Pipeline, pipeline_of
+from pocketcrafter.runtime.families import LATENT, POCKET, Pipeline, pipeline_of
+from pocketcrafter.runtime.latent.pipeline import LatentPipeline
 from pocketcrafter.runtime.names import Mode
 from pocketcrafter.runtime.photo import Photo, decode
 from pocketcrafter.runtime.photo.color import handling_of, pixels_to_srgb, to_eight_bits
@@ -83,8 +84,9 @@ def end_to_end_rung(photos: Sequence[PhotoParity], gates: Sequence[Gate], target
     figures = [
         Figure(metric=Metric.DELTA_E_MEAN, value=float(np.mean([p.delta_e for p in changed]))),
         Figure(metric=Metric.DELTA_E_WORST, value=max(p.delta_e for p in photos)),
-        Figure(metric=Metric.PLAN_ERROR, value=float(np.mean([p.plan_error for p in photos]))),
     ]
+    if planned := [p.plan_error for p in photos if p.plan_error is not None]:
+        figures.append(Figure(metric=Metric.PLAN_ERROR, value=float(np.mean(planned))))
     if compared := sum(p.tokens_compared for p in photos):
         figures.append(Figure(metric=Metric.TOKEN_AGREEMENT, value=sum(p.tokens_same for p in photos) / compared))
     how = (
@@ -94,6 +96,13 @@ def end_to_end_rung(photos: Sequence[PhotoParity], gates: Sequence[Gate], target
     if not any(p.changed for p in photos):
         return Rung(rung=3, passed=None, how=how, gates=tuple(gates), figures=tuple(figures))
     return Rung.judged(3, how, gates, figures=figures)
+
+
+def plan_error(expected: Enhanced, actual: Enhanced) -> float | None:
+    """Mean error of what was planned over attributes, in vector units; `None` where nothing was planned in numbers."""
+    if expected.plan is None or actual.plan is None:
+        return None
+    return float(np.mean(np.abs(expected.plan.vector() - actual.plan.vector())))
 
 
 def mean_delta_e(first: ByteImage, second: ByteImage) -> float:
@@ -119,8 +128,18 @@ def _tokens(pipeline: Pipeline, reference: NetworkSource, target: NetworkSource,
     return agreeing_choices(asked, prose.written.ids, target.session(Pocket.DECODER), words, GREEDY_TOKENS)
 
 
+def _latent_tokens(
+    pipeline: Pipeline, _reference: NetworkSource, target: NetworkSource, photo: Photo
+) -> tuple[int, int]:
+    judged = LatentPipeline(target, target.threads)
+    written = cast("LatentPipeline", pipeline).answer(photo).ids[:GREEDY_TOKENS]
+    chosen = judged.choices(photo, written)
+    return sum(a == b for a, b in zip(written, chosen, strict=True)), len(written)
+
+
 _AGREEMENT: Final[Mapping[str, Callable[[Pipeline, NetworkSource, NetworkSource, Photo], tuple[int, int]]]] = {
-    POCKET: _tokens
+    POCKET: _tokens,
+    LATENT: _latent_tokens,
 }
 """How many greedy choices of a family's language model agree, and how many were compared."""
 
@@ -129,9 +148,9 @@ def _compared(name: str, photo: Photo, expected: Enhanced, actual: Enhanced, sam
     return PhotoParity(
         photo=name,
         changed=not all(np.array_equal(e.photo.pixels, photo.pixels) for e in (expected, actual)),
-        restored=any(e.plan.is_active(*RESTORATION) for e in (expected, actual)),
+        restored=any(e.plan is not None and e.plan.is_active(*RESTORATION) for e in (expected, actual)),
         delta_e=mean_delta_e(_srgb(expected.photo), _srgb(actual.photo)),
-        plan_error=float(np.mean(np.abs(expected.plan.vector() - actual.plan.vector()))),
+        plan_error=plan_error(expected, actual),
         tokens_same=same,
         tokens_compared=compared,
     )

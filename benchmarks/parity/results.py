@@ -54,7 +54,9 @@ class PhotoParity(Config):
     changed: bool = Field(description="Whether either pipeline changed the photo.")
     restored: bool = Field(description="Whether either plan asked for restoration.")
     delta_e: float = Field(ge=0, description="Mean CIEDE2000 between the two results.")
-    plan_error: float = Field(ge=0, description="Mean error of the gated plan over attributes, in vector units.")
+    plan_error: float | None = Field(
+        ge=0, description="Mean error of the gated plan over attributes, in vector units; null where there is no plan."
+    )
     tokens_same: int = Field(0, ge=0, description="Greedy choices of the prose that agree.")
     tokens_compared: int = Field(0, ge=0)
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Final, Protocol, TypeVar, cast
+from typing import Annotated, Final, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,8 @@ from pocketcrafter.export.train.evidence import photo_score
 from pocketcrafter.export.train.limits import UNCHANGED_PSNR_DB
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.critique import AttributeOpinion, Critique
-from pocketcrafter.runtime.families import Pipeline
+from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.families import Diagnosis, Pipeline
 from pocketcrafter.runtime.photo.model import Photo, PhotoFormat
 from pocketcrafter.runtime.plan import Attribute, EditPlan
 
@@ -55,12 +56,17 @@ class PipelineSubject:
     def enhance(self, picture: ByteImage) -> tuple[ByteImage, Critique]:
         """Enhance an sRGB picture."""
         enhanced = self._pipeline.enhance(_photo(picture))
-        # Asked for no plan but its own, the critic has looked.
-        return enhanced.photo.pixels.astype(np.uint8), cast("Critique", enhanced.critique)
+        return enhanced.photo.pixels.astype(np.uint8), _in_numbers(enhanced.critique)
 
     def score(self, picture: ByteImage) -> float:
         """Score an sRGB picture."""
-        return self._pipeline.critique(_photo(picture)).score
+        return _in_numbers(self._pipeline.critique(_photo(picture))).score
+
+
+def _in_numbers(critique: Diagnosis | None) -> Critique:
+    if isinstance(critique, Critique):
+        return critique
+    raise ConfigError("The quality bench compares plans and scores; the critic of this bundle writes text alone.")
 
 
 class Scores(Config):

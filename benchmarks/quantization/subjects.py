@@ -15,7 +15,7 @@ from torch import Tensor
 from pocketcrafter.benchmarks.common.names import PICTURES
 from pocketcrafter.benchmarks.common.picture_metrics import psnr_db
 from pocketcrafter.benchmarks.common.prose import Asked
-from pocketcrafter.benchmarks.parity.photos import mean_delta_e
+from pocketcrafter.benchmarks.parity.photos import mean_delta_e, plan_error
 from pocketcrafter.export.backend import TorchBackend
 from pocketcrafter.export.data.degrade import ByteImage
 from pocketcrafter.export.models.decoder import Decoder
@@ -227,7 +227,7 @@ def _between(expected: Enhanced, actual: Enhanced) -> PictureDamage:
     return PictureDamage(
         delta_e=mean_delta_e(first, second),
         psnr_db=psnr_db(second, first),
-        plan_error=float(np.abs(expected.plan.vector() - actual.plan.vector()).mean()),
+        plan_error=plan_error(expected, actual) or 0.0,
     )
 
 

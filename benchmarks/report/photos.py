@@ -11,7 +11,6 @@ import numpy as np
 from PIL import Image
 
 from pocketcrafter.benchmarks.quality.gallery import Gallery, GalleryEntry
-from pocketcrafter.runtime.critique import describe
 from pocketcrafter.runtime.families import Pipeline
 from pocketcrafter.runtime.photo import Photo, decode
 from pocketcrafter.runtime.photo.color import handling_of, pixels_to_srgb, to_eight_bits
@@ -65,7 +64,7 @@ def photo_pairs(
         photo = decode(path)
         enhanced = pipeline.enhance(photo)
         (before, size), (after, _) = _embedded(photo), _embedded(enhanced.photo)
-        pairs.append(PhotoPair(path.name, describe(enhanced.plan), before, after, *size))
+        pairs.append(PhotoPair(path.name, enhanced.words, before, after, *size))
     progress("photos", len(chosen), len(chosen))
     return pairs
 

@@ -105,7 +105,7 @@ class TokenAblation:
         """
         self._swaps.plan, self._swaps.tokens = plan, tokens
         enhanced = self._pipeline.enhance(_photo(measured))
-        if not enhanced.plan.is_active(*TONAL):
+        if enhanced.plan is None or not enhanced.plan.is_active(*TONAL):
             return None
         picture = enhanced.photo.pixels.astype(np.uint8)
         return ArmFigures(delta_e=reference.delta_e(picture), psnr_db=psnr_db(picture, reference.clean))

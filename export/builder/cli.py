@@ -110,7 +110,8 @@ def build_command(
     What was built before and has not changed is taken as it is; an interrupted build goes on where it stopped.
     A FOLDER is a checkpoint in Hugging Face's layout with safetensors (UNet2DConditionModel, AutoencoderTiny,
     AutoencoderKL; SmolVLM, Idefics3, Qwen2.5-VL; VisionEncoderDecoder, for onnx): its recipe is inferred, --dry-run
-    shows it, and its networks are built into a bundle of their own.
+    shows it, and its networks are built into a bundle of their own. A FOLDER with critic/ (SmolVLM, Idefics3) and
+    artist/ (a pipeline of diffusers) is a pair, which `enhance` and `critique` run.
     Exit code 0: built. 1: a gate was missed, and nothing was written. 2: bad input, or something is missing.
 
     \b
@@ -128,7 +129,7 @@ def build_command(
     from pocketcrafter.export.builder.runner import Budget, in_order, missing_stages, run
     from pocketcrafter.export.builder.steps.names import BUNDLE
     from pocketcrafter.export.builder.store import Store
-    from pocketcrafter.export.families.networks.plan import able_targets, infer_recipe, recipe_text, write_recipe
+    from pocketcrafter.export.families.inference import able_targets, infer_recipe, recipe_text, write_recipe
     from pocketcrafter.export.recipe import load_recipe
     from pocketcrafter.runtime.capabilities import with_sdk
     from pocketcrafter.runtime.lock import only_writer

@@ -11,12 +11,13 @@ from pocketcrafter.export.builder.settings import (
     ExamplesSettings,
     LicenseFacts,
     LowerSettings,
+    MadeSettings,
     ProveSettings,
 )
 from pocketcrafter.export.builder.stage import Estimate, Input, Stage
-from pocketcrafter.export.builder.steps.names import COMPILED
+from pocketcrafter.export.builder.steps.names import COMPILED, MADE
 from pocketcrafter.export.content import content_hash
-from pocketcrafter.export.families.family import WEIGHTS, ComponentPlan, Family, referenced
+from pocketcrafter.export.families.family import WEIGHTS, ComponentPlan, Family, Made, Plan, referenced
 from pocketcrafter.export.families.registry import family_of
 from pocketcrafter.export.lower.profile import Profile
 from pocketcrafter.export.lower.profiles import profile_of
@@ -69,13 +70,17 @@ def bundle_stage(recipe: Recipe, recipe_path: Path, targets: tuple[TargetKind, .
         raise ConfigError(f"{recipe_path}: the recipe has no target {', '.join(absent)}; it has {has}.")
     graph = _Graph(recipe, recipe_path, chosen)
     settings_files = {name: resolve(recipe_path, file) for name, file in recipe.setting_files.items()}
-    check_settings(recipe.family, settings_files)
+    if graph.plan.made is None:
+        check_settings(recipe.family, settings_files)
     inputs: dict[str, Input] = {f"settings.{name}": file for name, file in settings_files.items()}
     inputs |= graph.plan.files
-    for component, made in recipe.components.items():
-        if made.card is not None:
-            inputs[f"{component}.card"] = resolve(recipe_path, made.card)
+    for component, entry in recipe.components.items():
+        if entry.card is not None:
+            inputs[f"{component}.card"] = resolve(recipe_path, entry.card)
         inputs |= graph.of(component)
+    made = graph.plan.made
+    if made is not None:
+        inputs[MADE] = graph.made(made)
     for index, text in enumerate(recipe.licenses):
         inputs[f"license.{index}"] = resolve(recipe_path, text.path)
     tools = {tool for target in chosen for tool in profile_of(target).tools} | set(graph.family.tools)
@@ -84,6 +89,7 @@ def bundle_stage(recipe: Recipe, recipe_path: Path, targets: tuple[TargetKind, .
         family=recipe.family,
         settings=tuple(settings_files),
         files=tuple(graph.plan.files),
+        made_settings=made.settings if made else (),
         targets=chosen,
         components={c: graph.facts(c) for c in recipe.components},
         goldens=recipe.calibration.goldens,
@@ -102,10 +108,22 @@ class _Graph:
 
     def __init__(self, recipe: Recipe, path: Path, chosen: tuple[TargetKind, ...]) -> None:
         self.family: Family = family_of(recipe.family)
-        self.plan = referenced(self.family.plan)(recipe, path)
+        self.plan: Plan = referenced(self.family.plan)(recipe, path)
         self._recipe, self._chosen = recipe, chosen
         check_functions(self.plan, path, chosen)
         check_named_modules(recipe, path, self.plan, self.family)
+
+    def made(self, made: Made) -> Stage:
+        """Return the stage of what the family makes beside its networks."""
+        plan = next(iter(self.plan.components.values()))
+        return Stage(
+            name="settings of the pair",
+            run=made.run,
+            inputs=made.inputs,
+            settings=MadeSettings(),
+            tools=self.family.tools,
+            estimate=_for_weights(_EXAMPLES_COST, plan, plan.examples_seconds, copies=1.5),
+        )
 
     def facts(self, component: str) -> ComponentFacts:
         """Return what the manifest says of a component's origin."""

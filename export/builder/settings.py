@@ -51,6 +51,10 @@ class LowerSettings(Config):
     )
 
 
+class MadeSettings(Config):
+    """Nothing: a family's own stage is told by its inputs alone."""
+
+
 class ProveSettings(Config):
     """What one lowered component must reach."""
 
@@ -87,6 +91,7 @@ class BundleSettings(Config):
     family: FamilyName
     settings: tuple[str, ...] = Field((), description="Settings of the family; each is an input, a file of JSON.")
     files: tuple[str, ...] = Field((), description="Further files, by their path in the bundle; each is an input.")
+    made_settings: tuple[str, ...] = Field((), description="Settings of the family that the input `made` has.")
     targets: tuple[TargetKind, ...]
     components: Mapping[str, ComponentFacts]
     goldens: int

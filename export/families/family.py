@@ -123,12 +123,34 @@ class ComponentPlan:
 
 
 @dataclass(frozen=True)
+class Made:
+    """Settings that a stage of the family's own makes of its networks.
+
+    Attributes
+    ----------
+    run
+        ``module:function``, as that of a :class:`~pocketcrafter.export.builder.stage.Stage`. It writes ``<name>.json``
+        for each setting.
+    inputs
+        What it reads.
+    settings
+        Their names in the manifest.
+    """
+
+    run: str
+    inputs: Mapping[str, Path | FolderFiles]
+    settings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a recipe comes to: what its components' stages read, and files that go into the bundle as they are."""
 
     components: Mapping[str, ComponentPlan]
     files: Mapping[str, Path] = field(default_factory=dict)
     """By the path that they have in the bundle; those that are made of weights are :attr:`Part.files`."""
+    made: Made | None = None
+    """Settings that come of the networks; `None` where none do."""
 
 
 @dataclass(frozen=True)

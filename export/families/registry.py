@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from pocketcrafter.export.families.family import WEIGHTS, Family, Part, network_source
 from pocketcrafter.runtime.errors import BackendError, ConfigError
-from pocketcrafter.runtime.families import NETWORKS, POCKET
+from pocketcrafter.runtime.families import LATENT, NETWORKS, POCKET
 from pocketcrafter.runtime.validation import nearest
 
 if TYPE_CHECKING:
@@ -30,6 +30,16 @@ FAMILIES: Final[dict[str, Family]] = {
         not_run={
             0: "the checkpoint is what is built: there is no teacher",
             3: "networks alone are no pair that could be run on whole photos",
+        },
+    ),
+    LATENT: Family(
+        recipe=f"{_HERE}.latent.plan:LatentRecipe",
+        plan=f"{_HERE}.latent.plan:plan",
+        networks=f"{_HERE}.latent.networks:LATENT_NETWORKS",
+        tools=("torch", "safetensors", "numpy", "diffusers", "transformers", "tokenizers", "pillow"),
+        not_run={
+            0: "the pair is what is built: there is no teacher",
+            3: "whole photos are not part of the build",
         },
     ),
 }

@@ -16,7 +16,6 @@ from pocketcrafter.runtime.errors import PhotoError
 from pocketcrafter.runtime.names import Mode
 
 if TYPE_CHECKING:
-    from pocketcrafter.runtime.critique import Critique
     from pocketcrafter.runtime.prose.writer import Written
 
 
@@ -43,7 +42,6 @@ def critique_command(
     """
     from pocketcrafter.runtime.cli.inputs import bundle_or_default, find_photos
     from pocketcrafter.runtime.cli.report import PhotoReport
-    from pocketcrafter.runtime.critique import describe
     from pocketcrafter.runtime.families import Pipeline
     from pocketcrafter.runtime.photo import decode
 
@@ -60,11 +58,12 @@ def critique_command(
             critique = told.critique if told else pipeline.critique(photo)
             result = {
                 "photo": str(path),
-                "words": describe(critique.plan),
+                "words": critique.words,
                 "critique": critique.model_dump(mode="json"),
                 "notes": list(photo.notes),
             }
-            lines = _told(path, critique)
+            head, *lines = critique.lines()
+            lines = [f"{path}: {head}", *lines]
             if told:
                 result["prose"] = _prose_result(told.written)
                 lines += ["", told.written.prose.text, ""]
@@ -78,17 +77,3 @@ def _prose_result(written: "Written") -> dict[str, Any]:
         "seconds": round(written.seconds, 4),
         "ms_per_token": round(written.ms_per_token, 3),
     }
-
-
-def _told(path: Path, critique: "Critique") -> list[str]:
-    from pocketcrafter.runtime.critique import GROUPS, describe
-
-    lines = [f"{path}: score {critique.score:.0f}, {describe(critique.plan)}"]
-    for group, items in GROUPS.items():
-        told = [(item, critique.findings[item]) for item in items if critique.findings[item] != "not_assessed"]
-        if told:
-            parts = (f"{item} {finding if finding == 'fine' else f'{finding:.2f}'}" for item, finding in told)
-            lines.append(f"  {group:<16} {', '.join(parts)}")
-        else:
-            lines.append(f"  {group:<16} not assessed")
-    return lines

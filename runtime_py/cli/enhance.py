@@ -140,7 +140,7 @@ def enhance_command(
                     report.add(done.summary(), done.told())
                     if sheet is not None:
                         name = printable(path.name)
-                        pairs.append(pair_of(done.photo, done.enhanced.photo, done.enhanced.plan, name))
+                        pairs.append(pair_of(done.photo, done.enhanced.photo, done.enhanced.words, name))
                 bar.n = number + 1
                 bar.refresh()
         pages = write_sheet(pairs, sheet) if sheet is not None and pairs else []
@@ -163,20 +163,16 @@ class _Done:
 
     def told(self) -> str:
         """One line of what was done, and one of what was left out."""
-        from pocketcrafter.runtime.critique import describe
-
-        line = f"{self.source} -> {self.target}: {describe(self.enhanced.plan)}"
+        line = f"{self.source} -> {self.target}: {self.enhanced.words}"
         return line if not self.notes else f"{line}\n  note: {' '.join(self.notes)}"
 
     def summary(self) -> dict[str, Any]:
-        from pocketcrafter.runtime.critique import describe
-
-        composed, critique = self.enhanced.composed, self.enhanced.critique
+        composed, critique, plan = self.enhanced.composed, self.enhanced.critique, self.enhanced.plan
         return {
             "photo": str(self.source),
             "output": str(self.target),
-            "words": describe(self.enhanced.plan),
-            "plan": self.enhanced.plan.model_dump(mode="json"),
+            "words": self.enhanced.words,
+            "plan": None if plan is None else plan.model_dump(mode="json"),
             "critique": None if critique is None else critique.model_dump(mode="json"),
             "geometry": None if composed is None else composed.model_dump(mode="json"),
             "overlay": None if self.overlay is None else str(self.overlay),
@@ -230,7 +226,7 @@ class _Job:
         enhanced = pipeline.enhance(photo, self.strength, progress, plan=plan, geometry=self.geometry, crop=self.crop)
         done = time.perf_counter()
         make_folder(target.parent)
-        notes = enhanced.save(target, threads=self.threads)
+        notes = (*enhanced.notes, *enhanced.save(target, threads=self.threads))
         if overlay is not None and enhanced.composed is not None:
             make_folder(overlay.parent)
             write_overlay(photo, enhanced.composed, overlay)

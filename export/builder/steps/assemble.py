@@ -12,6 +12,7 @@ from pocketcrafter.export.builder.steps.names import (
     BUNDLE,
     CALIBRATED_WITH,
     FILES,
+    MADE,
     PROOF,
     RECORD,
     golden_files,
@@ -46,6 +47,8 @@ def run(inputs: Mapping[str, Path], settings: BundleSettings, out: Path, progres
         entries.append(_component(inputs, settings, component, root))
     for path in settings.files:
         _copy(inputs[path], root, path)
+    found = {name: inputs[f"settings.{name}"] for name in settings.settings}
+    found |= {name: inputs[MADE] / f"{name}.json" for name in settings.made_settings}
     licenses: list[LicenseEntry] = []
     for text in settings.licenses:
         number = 1 + sum(entry.spdx == text.spdx for entry in licenses)
@@ -64,7 +67,7 @@ def run(inputs: Mapping[str, Path], settings: BundleSettings, out: Path, progres
             for row in map(TARGETS.__getitem__, settings.targets)
         },
         family=settings.family,
-        settings={name: parse_json(inputs[f"settings.{name}"].read_bytes()) for name in settings.settings},
+        settings={name: parse_json(path.read_bytes()) for name, path in found.items()},
         licenses=tuple(licenses),
         training_data=settings.training_data,
         tools=tool_versions(settings.tools),

@@ -20,6 +20,8 @@ SPEC: Final = "spec.json"
 """A component's contract, beside its examples."""
 PROOF: Final = "proof.json"
 BUNDLE: Final = "bundle"
+MADE: Final = "made"
+"""Input of the bundle: what the family's own stage made beside the networks."""
 
 
 def lowered_to(result: Path, target: TargetKind, precision: Precision) -> Path:

@@ -102,24 +102,25 @@ def read_folder(folder: Path) -> tuple[Architecture, FolderFiles, Checkpoint]:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """Read a checkpoint's configuration; raises `CheckpointError` where there is none."""
-    return _read_json(folder / CONFIG, "give a folder in Hugging Face's layout")
+    return read_json(folder / CONFIG, "give a folder in Hugging Face's layout")
 
 
 def _refuse_pipeline(folder: Path) -> None:
     """Raise `CheckpointError` for a diffusers pipeline, whose networks lie in folders of their own."""
     if not (folder / _PIPELINE).is_file():
         return
-    index = _read_json(folder / _PIPELINE, "download it again")
+    index = read_json(folder / _PIPELINE, "download it again")
     classes = {name: said[1] for name, said in index.items() if isinstance(said, list) and len(said) == 2}
     known = [f"pocketcrafter build {folder / name} ({kind})" for name, kind in classes.items() if kind in ARCHITECTURES]
     what = f"build one of its networks: {'; '.join(known)}" if known else f"it has none of {', '.join(ARCHITECTURES)}"
     raise CheckpointError(f"{folder}: a whole pipeline ({index.get('_class_name')}) of {', '.join(classes)}; {what}.")
 
 
-def _read_json(path: Path, remedy: str) -> dict[str, Any]:
+def read_json(path: Path, remedy: str, most_bytes: int = _MAX_BYTES) -> dict[str, Any]:
+    """Read an object of JSON; raises `CheckpointError` with the remedy where there is none."""
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise CheckpointError(f"{path}: larger than any configuration ({_MAX_BYTES} bytes).")
+        if path.stat().st_size > most_bytes:
+            raise CheckpointError(f"{path}: larger than any such file ({most_bytes} bytes).")
         found = parse_json(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path.parent}: no readable {path.name} ({error}); {remedy}.") from error

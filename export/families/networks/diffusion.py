@@ -44,24 +44,30 @@ class _UNet(nn.Module):
         return out
 
 
-class _Encoder(nn.Module):
+class Encoder(nn.Module):
+    """From a picture in [-1, 1] to latents, or to the means and spreads of latents."""
+
     def __init__(self, autoencoder: nn.Module) -> None:
         super().__init__()
         self.autoencoder = autoencoder
 
     def forward(self, image: Tensor) -> Tensor:
+        """Map ``(1, 3, H, W)`` to what the autoencoder makes of it before any sampling."""
         said: Any = self.autoencoder.get_submodule("encoder")(image)
         quant = getattr(self.autoencoder, "quant_conv", None)
         out: Tensor = said if quant is None else quant(said)
         return out
 
 
-class _Decoder(nn.Module):
+class Decoder(nn.Module):
+    """From latents, as the encoder gives them, to a picture in [-1, 1]."""
+
     def __init__(self, autoencoder: nn.Module) -> None:
         super().__init__()
         self.autoencoder = autoencoder
 
     def forward(self, latents: Tensor) -> Tensor:
+        """Map latents ``(1, channels, h, w)`` to ``(1, 3, H, W)``."""
         quant = getattr(self.autoencoder, "post_quant_conv", None)
         out: Tensor = self.autoencoder.get_submodule("decoder")(latents if quant is None else quant(latents))
         return out
@@ -90,9 +96,9 @@ def unet_parts(model: nn.Module, config: Mapping[str, Any]) -> list[Part]:
 def autoencoder_parts(model: nn.Module, config: Mapping[str, Any]) -> list[Part]:
     """Return encoder (a picture in, latents or their moments out) and decoder (latents in, a picture out)."""
     pixels = config.get("sample_size") or 8 * _LATENT_PX
-    encoder = _Encoder(model)
+    encoder = Encoder(model)
     image = tensor("image", (1, config["in_channels"], pixels, pixels), -1.0, 1.0)
     first = make_part("encode", encoder, Role.ENCODE, [image], "latents")
     side = first.spec.outputs[0].shape[-1]
     latents = tensor("latents", (1, config["latent_channels"], side, side))
-    return [first, make_part("decode", _Decoder(model), Role.DECODE, [latents], "image")]
+    return [first, make_part("decode", Decoder(model), Role.DECODE, [latents], "image")]

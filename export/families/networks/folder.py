@@ -1,6 +1,7 @@
 """Loads a checkpoint folder's network and takes it apart into components, in memory of their own."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -39,6 +40,23 @@ LOADERS: Final[Mapping[str, _Loader]] = {
 """How each of `architecture.ARCHITECTURES` is loaded."""
 
 
+def load_network(folder: Path) -> nn.Module:
+    """Load a network from disk alone, whole; the rest as :func:`load_folder`.
+
+    Raises
+    ------
+    CheckpointError
+        As :func:`load_folder`.
+    """
+    architecture = architecture_of(folder)
+    loader = LOADERS[architecture.name]
+    stored = read_checkpoint(folder, architecture.stem)
+    with _telling(folder, architecture.name):
+        model = loader.load(folder, stored.variant).eval().requires_grad_(False)
+        check_loaded(model, stored, loader.unread)
+        return model
+
+
 def load_folder(folder: Path) -> tuple[Part, ...]:
     """Load a network from disk alone and return its components.
 
@@ -54,15 +72,17 @@ def load_folder(folder: Path) -> tuple[Part, ...]:
         If there is no such configuration, its class is none of those known, there are only pickled weights, files are
         damaged or missing, or what was loaded is not what the files hold, value by value.
     """
-    architecture = architecture_of(folder)
-    loader = LOADERS[architecture.name]
-    stored = read_checkpoint(folder, architecture.stem)
+    name = architecture_of(folder).name
+    model = load_network(folder)
+    with _telling(folder, name):
+        return tuple(LOADERS[name].parts(model, read_config(folder)))
+
+
+@contextmanager
+def _telling(folder: Path, name: str) -> Iterator[None]:
     try:
-        model = loader.load(folder, stored.variant).eval().requires_grad_(False)
-        check_loaded(model, stored, loader.unread)
-        return tuple(loader.parts(model, read_config(folder)))
+        yield
     except CheckpointError:
         raise
     except Exception as error:  # both libraries raise whatever they meet
-        what = f"{architecture.name} cannot be loaded: {type(error).__name__}: {error}"
-        raise CheckpointError(f"{folder}: {what}") from error
+        raise CheckpointError(f"{folder}: {name} cannot be loaded: {type(error).__name__}: {error}") from error

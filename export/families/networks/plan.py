@@ -1,14 +1,13 @@
 """Recipes of networks alone: inferred from a checkpoint folder, and the files that their stages read."""
 
 import math
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-import yaml
 from pydantic import Field
 
 from pocketcrafter.export.families.family import WEIGHTS, ComponentPlan, Plan
@@ -23,7 +22,6 @@ from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import ComponentName, Role
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.families import NETWORKS
-from pocketcrafter.runtime.files import write_text
 from pocketcrafter.runtime.targets import TARGETS, TargetKind
 from pocketcrafter.runtime.validation import check, nearest
 
@@ -51,6 +49,28 @@ _STATED: Final = re.compile(r"\A---\n(?:.*\n)*?license:[ \t]*([A-Za-z0-9.+-]+)[ 
 _SPDX: Final[Mapping[str, str]] = {"apache-2.0": "Apache-2.0", "mit": "MIT", "bsd-3-clause": "BSD-3-Clause"}
 """Licences that model cards spell otherwise than SPDX."""
 _MAX_CARD_BYTES: Final = 1 << 20
+
+
+R = TypeVar("R", bound=Recipe)
+
+
+@dataclass(frozen=True)
+class FolderComponents:
+    """What a folder is taken apart into.
+
+    Attributes
+    ----------
+    family
+        The family's name.
+    roles
+        Role of each component, by name.
+    functions
+        Further functions of components that have some.
+    """
+
+    family: str
+    roles: Mapping[str, Role]
+    functions: Mapping[str, tuple[str, ...]]
 
 
 class NetworkRecipe(ComponentRecipe):
@@ -125,8 +145,34 @@ def infer_recipe(
     ConfigError
         If a precision is for no component, or a target lacks one, with the nearest that it has.
     """
-    architecture = read_folder(folder)[0]
-    roles = architecture.components
+    found = read_folder(folder)[0]
+    what = FolderComponents(NETWORKS, found.components, found.functions)
+    return recipe_of(folder, NetworksRecipe, what, targets, precisions, gates, tell)
+
+
+def recipe_of(
+    folder: Path,
+    kind: type[R],
+    what: FolderComponents,
+    targets: Sequence[TargetKind],
+    precisions: Mapping[str, Precision] | Precision | None,
+    gates: Gates | None,
+    tell: Callable[[str], object],
+) -> R:
+    """Return the recipe of a folder whose components are known; raises as :func:`infer_recipe`.
+
+    Parameters
+    ----------
+    folder
+        Of all components' weights.
+    kind
+        The class of the family's recipes.
+    what
+        What the folder holds.
+    targets, precisions, gates, tell
+        As for :func:`infer_recipe`.
+    """
+    family, roles = what.family, what.roles
     asked = _by_component(folder, roles, precisions)
     folder = folder.resolve()
     spdx, text = _license(folder)
@@ -140,26 +186,22 @@ def infer_recipe(
             "precision": chosen,
             "samples": _CALIBRATED_SAMPLES if _RANGED & set(chosen.values()) else _SAMPLES,
         }
-        if component in architecture.functions and _INT4 & set(chosen.values()):
+        if component in what.functions and _INT4 & set(chosen.values()):
             components[component] |= {"weight_bits": {HEAD: 8}, **_INT4_GATES}
     raw = {
-        "name": name or NETWORKS,
-        "family": NETWORKS,
+        "name": name or family,
+        "family": family,
         "targets": list(targets),
         "components": components,
         "gates": (gates or Gates()).model_dump(),
         "licenses": [{"spdx": spdx, "path": text, "covers": f"the weights of {folder.name}"}],
         "training_data": {"summary": f"The checkpoint {folder.name}; see where it comes from."},
     }
-    return check(NetworksRecipe, raw, f"{folder}: no recipe can be made of this folder")
+    return check(kind, raw, f"{folder}: no recipe can be made of this folder")
 
 
-def able_targets(folder: Path, tell: Callable[[str], object]) -> tuple[TargetKind, ...]:
-    """Return the targets whose artifacts can have all functions of a folder's networks.
-
-    Tells of the others, and raises, as :func:`infer_recipe`.
-    """
-    functions = read_folder(folder)[0].functions
+def able_targets(functions: Mapping[str, tuple[str, ...]], tell: Callable[[str], object]) -> tuple[TargetKind, ...]:
+    """Return the targets whose artifacts can have all functions of some networks, and tell of the others."""
     unable = [t for t in TARGETS if any(no_functions(t, name, more) for name, more in functions.items())]
     if unable:
         tell(f"not built: {', '.join(unable)}, which would keep the weights of {', '.join(functions)} twice.")
@@ -173,27 +215,6 @@ def _precision(component: str, target: TargetKind, asked: Precision | None, tell
     if taken is not asked:
         tell(f"{component} for {target}: {taken}, whose weights have as many bits. {refusal(target, asked)}")
     return taken
-
-
-def write_recipe(recipe: Recipe, file: Path) -> None:
-    """Write an inferred recipe as YAML, its folders relative to the file.
-
-    Raises
-    ------
-    StorageError
-        If it cannot be written.
-    """
-    write_text(file, recipe_text(recipe, file.resolve().parent))
-
-
-def recipe_text(recipe: Recipe, beside: Path | None = None) -> str:
-    """Return a recipe as YAML, with paths relative to a folder where one is given."""
-    raw = recipe.model_dump(mode="json", exclude_defaults=True)
-    for entry, key in [(c, "weights") for c in raw["components"].values()] + [(e, "path") for e in raw["licenses"]]:
-        if beside is not None and Path(entry[key]).is_absolute():
-            entry[key] = Path(os.path.relpath(entry[key], beside)).as_posix()
-    text: str = yaml.safe_dump(raw, sort_keys=False, allow_unicode=True, width=120)
-    return text
 
 
 def _by_component(

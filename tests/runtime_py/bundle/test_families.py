@@ -52,7 +52,7 @@ def test_a_bundle_of_networks_is_whole_and_enhances_nothing(
 
 
 def test_a_family_of_a_newer_version_is_measured_but_not_driven(bundle_dir: Path) -> None:
-    newer = changed(bundle_dir, lambda m: m.update(family="latent", settings={"steps": 4}))
+    newer = changed(bundle_dir, lambda m: m.update(family="video", settings={"frames": 4}))
     assert verify(newer, 1).ok
     with pytest.raises(NoPipelineError, match="does not know; it knows pocket, networks"):
         Pipeline.open(newer)

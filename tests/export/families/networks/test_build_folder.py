@@ -16,7 +16,7 @@ from pocketcrafter.export.builder.cli import build_command
 from pocketcrafter.export.builder.graph import bundle_stage
 from pocketcrafter.export.builder.runner import in_order
 from pocketcrafter.export.builder.settings import LowerSettings
-from pocketcrafter.export.families.networks.plan import infer_recipe, write_recipe
+from pocketcrafter.export.families.inference import infer_recipe, write_recipe
 from pocketcrafter.export.recipe import load_recipe
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Precision

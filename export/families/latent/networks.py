@@ -1,0 +1,184 @@
+"""Loads a latent pair's components, and draws their samples by running the whole pair on photos in full precision."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from pydantic import JsonValue
+
+from pocketcrafter.export.backend import full_precision_session
+from pocketcrafter.export.content import FolderFiles
+from pocketcrafter.export.families.family import NO_OPTIONS, WEIGHTS, Drawn, Part, Sample
+from pocketcrafter.export.families.latent.pair import Pair, read_pair
+from pocketcrafter.export.families.latent.parts import CriticParts, load_critic, load_part
+from pocketcrafter.export.families.latent.settings import settings_of
+from pocketcrafter.quantize.algorithms.hessians import HessianCollector
+from pocketcrafter.quantize.torch.embedding import quantize_embedding
+from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.embedding import EmbeddingTable
+from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.language import PREFILL
+from pocketcrafter.runtime.latent.artist import LatentArtist
+from pocketcrafter.runtime.latent.critic import LatentCritic
+from pocketcrafter.runtime.latent.picture import artists_picture, critics_picture
+from pocketcrafter.runtime.latent.settings import CRITIC, Latent, LatentSettings
+from pocketcrafter.runtime.photo import Photo, decode
+from pocketcrafter.runtime.photo.model import SUFFIXES
+
+if TYPE_CHECKING:
+    from pocketcrafter.runtime.backends.base import Session
+
+PHOTOS: Final = "photos"
+"""Input of a component's examples: the folder of calibration photos."""
+_LONGEST_ANSWER: Final = 8
+"""Words of an answer while samples are drawn: later ones are alike, and each takes a step."""
+_LEAST_SHARE: Final = 0.6
+"""Of a photo's sides that a sample sees."""
+
+Keep = Callable[[str, str | None, Sample], None]
+"""Told which component and function ran on what."""
+
+
+class _Recorded:
+    """A network that tells what it is given."""
+
+    def __init__(self, part: Part, function: str | None, keep: Keep) -> None:
+        self._session = full_precision_session(part, function)
+        self._name, self._function, self._keep = part.spec.name, function, keep
+
+    def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+        """See `pocketcrafter.runtime.backends.base.Session`."""
+        self._keep(self._name, self._function, {name: array.copy() for name, array in inputs.items()})
+        return self._session.run(inputs)
+
+
+class TorchPair:
+    """A whole pair in full precision, on the CPU.
+
+    Parameters
+    ----------
+    pair
+        Its folder.
+    keep
+        Told of all inputs of all networks.
+    only
+        A component: only what it needs is loaded.
+    longest_answer
+        Most words of an answer, where fewer than the pair's are wanted.
+    """
+
+    def __init__(
+        self,
+        pair: Pair,
+        keep: Keep = lambda _component, _function, _sample: None,
+        only: str | None = None,
+        longest_answer: int | None = None,
+    ) -> None:
+        parts = load_critic(pair)
+        self.settings = _shortened(settings_of(pair, parts), longest_answer)
+        self._critic = self._open_critic(parts, keep)
+        self._artist = None
+        if pair.artist is not None and only not in CRITIC:
+            self._artist = self._open_artist(pair, keep)
+
+    def run(self, photo: Photo) -> FloatArray | None:
+        """Return the artist's picture of a photo, `None` without an artist."""
+        answer = self._critic.answer(critics_picture(photo, self.settings.critic.picture))
+        if self._artist is None:
+            return None
+        return self._artist.edit(artists_picture(photo, self._artist.settings.side), answer.hidden)
+
+    def _open_critic(self, parts: CriticParts, keep: Keep) -> LatentCritic:
+        with tempfile.TemporaryDirectory(prefix="pocketcrafter-table-") as folder:
+            quantize_embedding(parts.language.table, Path(folder) / "table.safetensors")
+            table = EmbeddingTable.open(Path(folder) / "table.safetensors")
+        step, prefill = (_Recorded(parts.language, function, keep) for function in (None, PREFILL))
+        vision = _Recorded(parts.vision, None, keep)
+        return LatentCritic(vision, step, prefill, parts.language.spec, table, self.settings.critic)
+
+    def _open_artist(self, pair: Pair, keep: Keep) -> LatentArtist:
+        settings = self.settings.artist
+        if settings is None:
+            raise ConfigError(f"{pair.folder}: has no artist.")
+        parts = {name: load_part(pair, name) for name in pair.roles if name not in CRITIC}
+        sessions: dict[str, Session] = {name: _Recorded(part, None, keep) for name, part in parts.items()}
+        return LatentArtist(
+            sessions[Latent.ENCODE],
+            sessions[Latent.DENOISE],
+            sessions[Latent.DECODE],
+            parts[Latent.DENOISE].spec,
+            sessions.get(Latent.BRIDGE),
+            settings,
+        )
+
+
+def _shortened(settings: LatentSettings, longest_answer: int | None) -> LatentSettings:
+    if longest_answer is None or longest_answer >= settings.critic.longest_answer:
+        return settings
+    return settings.model_copy(update={"critic": settings.critic.model_copy(update={"longest_answer": longest_answer})})
+
+
+class _LatentNetworks:
+    """See `pocketcrafter.export.families.family.NetworkSource`; weights are the pair's folder."""
+
+    def content(self, weights: Path) -> FolderFiles:
+        return read_pair(weights).files
+
+    def load(self, component: str, inputs: Mapping[str, Path], options: Mapping[str, JsonValue] = NO_OPTIONS) -> Part:
+        del options  # pair.yaml decides, which is one of the files
+        return load_part(read_pair(inputs[WEIGHTS]), component)
+
+    def draw(
+        self,
+        part: Part,
+        inputs: Mapping[str, Path],
+        count: int,
+        seed: int,
+        collector: HessianCollector | None = None,
+        function: str | None = None,
+    ) -> Drawn:
+        del collector
+        kept: list[Sample] = []
+
+        def keep(component: str, called: str | None, sample: Sample) -> None:
+            if (component, called) == (part.spec.name, function):
+                kept.append(sample)
+
+        pair = TorchPair(read_pair(inputs[WEIGHTS]), keep, part.spec.name, _LONGEST_ANSWER)
+        shown = []
+        for path, photo in _photos(inputs[PHOTOS], seed):
+            before = len(kept)
+            pair.run(photo)
+            shown.append(path)
+            if len(kept) == before:
+                raise ConfigError(
+                    f"`{part.spec.name}` does not run a step on {path.name}: the critic's answer ends at its first "
+                    "word, so that no sample can be drawn. Is it trained?"
+                )
+            if len(kept) >= count:
+                break
+        return Drawn(kept[:count], tuple(dict.fromkeys(shown)))
+
+
+def _photos(folder: Path, seed: int) -> Iterator[tuple[Path, Photo]]:
+    """Yield cuts of photos without end, in an order and at places that the seed decides."""
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise ConfigError(f"{folder}: holds no photo; calibration takes some, as those that the package ships.")
+    generator = np.random.default_rng(seed)
+    while True:
+        for index in generator.permutation(len(paths)):
+            photo = decode(paths[index])
+            height, width = (
+                max(1, int(generator.uniform(_LEAST_SHARE, 1.0) * side)) for side in photo.pixels.shape[:2]
+            )
+            top, left = (
+                int(generator.integers(0, whole - side + 1))
+                for whole, side in ((photo.height, height), (photo.width, width))
+            )
+            yield paths[index], photo.with_pixels(photo.pixels[top : top + height, left : left + width])
+
+
+LATENT_NETWORKS: Final = _LatentNetworks()

@@ -1,0 +1,80 @@
+"""Recipes of latent pairs: inferred from a pair's folder, and the files that their stages read."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from pocketcrafter.export.families.family import WEIGHTS, ComponentPlan, Made, Plan
+from pocketcrafter.export.families.latent.pair import CRITIC_FOLDER, TOKENIZER_FILE, read_pair
+from pocketcrafter.export.families.networks.plan import FolderComponents, recipe_of
+from pocketcrafter.export.names import HEAD
+from pocketcrafter.export.recipe import Gates, Recipe, resolve
+from pocketcrafter.runtime.bundle.results import Precision
+from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.families import LATENT
+from pocketcrafter.runtime.latent.settings import TOKENIZER
+from pocketcrafter.runtime.targets import TargetKind
+
+_HERE: Final = "pocketcrafter.export.families.latent"
+_PHOTOS: Final = "photos"
+_PAIR: Final = "pair"
+_EXAMPLES_SECONDS: Final = 25.0
+"""What importing diffusers and transformers takes."""
+_SECONDS_A_MIB: Final = 0.1
+"""Loading, comparing and running the whole pair for each sample, on a core with AVX512."""
+
+
+class LatentRecipe(Recipe):
+    """A bundle of a latent pair; the weights of every component are the pair's folder."""
+
+
+def plan(recipe: LatentRecipe, path: Path) -> Plan:
+    """Return what a recipe's stages read.
+
+    Raises
+    ------
+    CheckpointError
+        If the pair's folder is not whole, or its parts do not fit each other.
+    ConfigError
+        If components are of several folders, or are not the pair's.
+    """
+    named = {made.weights for made in recipe.components.values()}
+    if len(named) != 1:
+        raise ConfigError(f"{path}: components are of several folders ({', '.join(sorted(named))}); a pair is one.")
+    folder = resolve(path, named.pop())
+    pair = read_pair(folder)
+    if pair.roles.keys() != recipe.components.keys():
+        has, wants = ", ".join(recipe.components), ", ".join(pair.roles)
+        raise ConfigError(f"{path}: has the components {has}; those of the pair {folder} are {wants}.")
+    photos = resolve(path, recipe.calibration.photos)
+    components = {
+        name: ComponentPlan(
+            network={WEIGHTS: pair.files},
+            examples={_PHOTOS: photos},
+            functions=pair.functions.get(name, ()),
+            modules=partial(frozenset, {HEAD} if name in pair.functions else ()),
+            weights_mib=pair.weights_mib,
+            examples_seconds=_EXAMPLES_SECONDS + _SECONDS_A_MIB * pair.weights_mib,
+        )
+        for name in pair.roles
+    }
+    made = Made(
+        run=f"{_HERE}.settings:run",
+        inputs={_PAIR: pair.files},
+        settings=("critic", "artist"),
+    )
+    return Plan(components, {TOKENIZER: folder / CRITIC_FOLDER / TOKENIZER_FILE}, made)
+
+
+def infer_recipe(
+    folder: Path,
+    targets: Sequence[TargetKind],
+    precisions: Mapping[str, Precision] | Precision | None = None,
+    gates: Gates | None = None,
+    tell: Callable[[str], object] = lambda _sentence: None,
+) -> Recipe:
+    """Return the recipe of a pair's folder; as `pocketcrafter.export.families.networks.plan.infer_recipe` does."""
+    pair = read_pair(folder)
+    what = FolderComponents(LATENT, pair.roles, pair.functions)
+    return recipe_of(folder, LatentRecipe, what, targets, precisions, gates, tell)

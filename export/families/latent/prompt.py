@@ -1,0 +1,87 @@
+"""Renders a critic's prompt as its own chat template has it: ids, with a place for each of the picture's tokens."""
+
+import importlib
+from typing import Any, Final
+
+from pocketcrafter.export.families.latent.pair import IMAGE_WORD, Pair
+from pocketcrafter.export.families.networks.architecture import read_config, read_json
+from pocketcrafter.export.families.networks.checkpoint import CheckpointError
+
+_AROUND: Final = "<fake_token_around_image>"
+_WHOLE: Final = "<global-img>"
+_TEMPLATE: Final = "chat_template.json"
+
+
+def tokenizer_of(pair: Pair) -> Any:  # noqa: ANN401 - transformers is untyped
+    """Return the critic's tokenizer, from disk alone."""
+    kind = importlib.import_module("transformers").PreTrainedTokenizerFast
+    tokenizer = kind.from_pretrained(pair.critic, local_files_only=True)
+    if tokenizer.chat_template is None and (pair.critic / _TEMPLATE).is_file():
+        tokenizer.chat_template = read_json(pair.critic / _TEMPLATE, "save the processor again").get("chat_template")
+    if tokenizer.chat_template is None:
+        raise CheckpointError(
+            f"{pair.critic}: has no chat template (chat_template.jinja, or a key of tokenizer_config.json); save the "
+            "critic's processor there: processor.save_pretrained."
+        )
+    return tokenizer
+
+
+def render_prompt(pair: Pair, places: int) -> tuple[int, ...]:
+    """Return the ids of the whole prompt.
+
+    Parameters
+    ----------
+    pair
+        Whose critic is asked.
+    places
+        Tokens of a picture.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no chat template, or it has no place for a picture.
+    """
+    tokenizer = tokenizer_of(pair)
+    said = [{"type": "image"}, {"type": "text", "text": pair.config.prompt}]
+    text = tokenizer.apply_chat_template(
+        [{"role": "user", "content": said}], tokenize=False, add_generation_prompt=True
+    )
+    if text.count(IMAGE_WORD) != 1:
+        raise CheckpointError(
+            f"{pair.critic}: its chat template makes {text.count(IMAGE_WORD)} places {IMAGE_WORD} for one picture; the "
+            "template of its processor makes one."
+        )
+    text = text.replace(IMAGE_WORD, f"{_AROUND}{_WHOLE}{IMAGE_WORD * places}{_AROUND}")
+    begun = tokenizer.bos_token is not None and text.startswith(tokenizer.bos_token)
+    ids = tuple(int(number) for number in tokenizer(text, add_special_tokens=not begun)["input_ids"])
+    found = ids.count(picture_word(pair, tokenizer))
+    if found != places:
+        raise CheckpointError(f"{pair.critic}: its tokenizer reads {found} of {places} places {IMAGE_WORD}.")
+    return ids
+
+
+def picture_word(pair: Pair, tokenizer: Any) -> int:  # noqa: ANN401 - likewise
+    """Return the id of a picture's token."""
+    return int(read_config(pair.critic).get("image_token_id", tokenizer.convert_tokens_to_ids(IMAGE_WORD)))
+
+
+def stop_words(pair: Pair, tokenizer: Any) -> tuple[int, ...]:  # noqa: ANN401 - likewise
+    """Return the ids that end an answer: those of the generation's configuration, or else the model's.
+
+    Raises
+    ------
+    CheckpointError
+        If neither says any.
+    """
+    generation = pair.critic / "generation_config.json"
+    config = read_config(pair.critic)
+    places = [
+        read_json(generation, "save the model again") if generation.is_file() else {},
+        config,
+        config.get("text_config") or {},
+        {"eos_token_id": tokenizer.eos_token_id},
+    ]
+    for place in places:
+        if (said := place.get("eos_token_id")) is not None:
+            return tuple(dict.fromkeys(said if isinstance(said, list) else [said]))
+    raise CheckpointError(f"{pair.critic}: says nowhere which word ends an answer (eos_token_id).")

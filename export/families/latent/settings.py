@@ -1,0 +1,124 @@
+"""Works out what a latent bundle holds beside its networks: settings of critic and artist."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pocketcrafter.export.builder.stage import Progress
+from pocketcrafter.export.calibration.language import rotary_of
+from pocketcrafter.export.families.latent.pair import PREPROCESSOR_FILE, Artist, Pair, read_pair
+from pocketcrafter.export.families.latent.parts import CriticParts, load_critic
+from pocketcrafter.export.families.latent.prompt import picture_word, stop_words, tokenizer_of
+from pocketcrafter.export.families.latent.schedule import Schedule
+from pocketcrafter.export.families.networks.architecture import read_json
+from pocketcrafter.export.families.networks.checkpoint import CheckpointError
+from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.latent.settings import (
+    AffineSettings,
+    ArtistSettings,
+    CriticSettings,
+    LatentSettings,
+    PictureSettings,
+    Resampling,
+    RotarySettings,
+)
+
+PAIR: Final = "pair"
+"""The stage's input: the pair's folder."""
+SETTINGS: Final = ("critic", "artist")
+"""Names of the settings, each written as JSON."""
+_INSTRUCT_PIX2PIX: Final = "StableDiffusionInstructPix2PixPipeline"
+"""Reads the photo's latents as the autoencoder gives them, not scaled."""
+_FILTERS: Final = {
+    0: Resampling.NEAREST, 1: Resampling.LANCZOS, 2: Resampling.BILINEAR, 3: Resampling.BICUBIC,
+}  # fmt: skip
+"""Pillow's numbers of filters, which processors write into their configuration."""
+
+
+def run(inputs: Mapping[str, Path], settings: Config, out: Path, progress: Progress) -> None:
+    """Write ``critic.json``, ``artist.json`` (``null`` where there is none)."""
+    del settings
+    pair = read_pair(inputs[PAIR])
+    critic = load_critic(pair)
+    progress(1, 2)
+    made = settings_of(pair, critic)
+    for name in SETTINGS:
+        said = getattr(made, name)
+        (out / f"{name}.json").write_text("null" if said is None else said.model_dump_json(indent=1), encoding="utf-8")
+    progress(2, 2)
+
+
+def settings_of(pair: Pair, critic: CriticParts) -> LatentSettings:
+    """Return the settings of a pair.
+
+    Raises
+    ------
+    CheckpointError
+        If processor or scheduler say what is not known.
+    """
+    artist = None if pair.artist is None else _artist(pair, pair.artist)
+    return LatentSettings(critic=_critic(pair, critic), artist=artist)
+
+
+def _critic(pair: Pair, critic: CriticParts) -> CriticSettings:
+    tokenizer = tokenizer_of(pair)
+    rotary = rotary_of(critic.language.model)
+    return CriticSettings(
+        prompt=critic.prompt,
+        picture_token=picture_word(pair, tokenizer),
+        stops=stop_words(pair, tokenizer),
+        longest_answer=pair.config.longest_answer,
+        picture=_picture(pair, critic.vision.spec.inputs[0].shape[-1]),
+        rotary=RotarySettings(
+            frequencies=tuple(float(f) for f in rotary.frequencies), scale=rotary.scale, sections=rotary.sections
+        ),
+    )
+
+
+def _picture(pair: Pair, side: int) -> PictureSettings:
+    """Return how a photo is prepared, from what the processor of Idefics3 and SmolVLM wrote down."""
+    path = pair.critic / PREPROCESSOR_FILE
+    said = read_json(path, "save the processor again")
+    square = said.get("max_image_size", {}).get("longest_edge", side)
+    strange = {
+        "max_image_size": square != side,
+        "resample": said.get("resample", 1) not in _FILTERS,
+        "rescale_factor": abs(said.get("rescale_factor", 1 / 255) * 255 - 1) > 1e-6,
+        "size": set(said.get("size", {"longest_edge": 1})) != {"longest_edge"},
+        **{name: not said.get(name, True) for name in ("do_convert_rgb", "do_rescale", "do_normalize")},
+    }
+    if wrong := [name for name, is_wrong in strange.items() if is_wrong]:
+        told = ", ".join(f"{name}: {said.get(name)}" for name in wrong)
+        raise CheckpointError(
+            f"{path}: {told}; the vision encoder reads squares of {side} px, rescaled and normalized."
+        )
+    edge = said.get("size", {"longest_edge": 4 * side})["longest_edge"] if said.get("do_resize", True) else None
+    half = (0.5, 0.5, 0.5)
+    return PictureSettings(
+        longest_edge=edge,
+        side=side,
+        resampling=_FILTERS[said.get("resample", 1)],
+        mean=tuple(said.get("image_mean", half)),
+        deviation=tuple(said.get("image_std", half)),
+    )
+
+
+def _artist(pair: Pair, artist: Artist) -> ArtistSettings:
+    size = int(artist.unet["sample_size"])
+    folder = str(artist.folder / "scheduler")
+    schedule = Schedule(artist.scheduler, folder, pair.config.steps, (size // 2) ** 2)
+    first, noise, picture = schedule.start(None if artist.shows_photo else pair.config.strength)
+    latents = _latents(artist.autoencoder)
+    return ArtistSettings(
+        side=artist.side,
+        latents=latents,
+        picture=AffineSettings() if artist.pipeline == _INSTRUCT_PIX2PIX else latents,
+        start_noise=noise,
+        start_picture=picture,
+        steps=schedule.steps(first),
+        seed=pair.config.seed,
+    )
+
+
+def _latents(said: Mapping[str, Any]) -> AffineSettings:
+    return AffineSettings(scale=said.get("scaling_factor") or 1.0, shift=said.get("shift_factor") or 0.0)
