@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from pocketcrafter.export.families.family import referenced
 from pocketcrafter.export.families.registry import family_of
 from pocketcrafter.export.ladder import ArtifactGates
-from pocketcrafter.export.precisions import refusal, scheme_of
+from pocketcrafter.export.lower.precisions import refusal, scheme_of
 from pocketcrafter.export.shipped import DEFAULT_RECIPE, not_installed
 from pocketcrafter.quantize.config import DEFAULTS, BitWidth, QuantizationOptions
 from pocketcrafter.runtime.bundle.gates import Gate, Metric

@@ -8,8 +8,8 @@ import numpy as np
 from pydantic import Field
 
 from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.attribute_gate import GateSettings, apply_gate
 from pocketcrafter.runtime.config import Config
-from pocketcrafter.runtime.gate import GateSettings, apply_gate
 from pocketcrafter.runtime.geometry.decide import TiltOpinion
 from pocketcrafter.runtime.plan import VECTOR_UNITS, Amount, Attribute, EditPlan
 

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from pocketcrafter.runtime.arrays import FloatArray, PixelArray
+from pocketcrafter.runtime.attribute_gate import GateSettings
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.bundle.manifest import Manifest
 from pocketcrafter.runtime.bundle.reader import Bundle
@@ -17,7 +18,6 @@ from pocketcrafter.runtime.critique import Critique, critique_from, describe, wi
 from pocketcrafter.runtime.develop import develop
 from pocketcrafter.runtime.errors import BundleError, ConfigError, PhotoError
 from pocketcrafter.runtime.families import POCKET, PairSource, Pipeline, family_settings
-from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.geometry.composer import Composed, compose, framed, tilt_of
 from pocketcrafter.runtime.geometry.turn import corners_in_source, inscribed_box
 from pocketcrafter.runtime.grid import blended

@@ -10,10 +10,10 @@ from typing import Final
 
 from pydantic import Field
 
+from pocketcrafter.runtime.attribute_gate import GateSettings
 from pocketcrafter.runtime.bundle.gates import Gate, Metric
 from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
 from pocketcrafter.runtime.config import Config
-from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.plan import RESTORATION, Attribute
 
 TOKENIZER: Final = "tokenizer/tokenizer.json"

@@ -9,11 +9,11 @@ from pocketcrafter.export.content import content_hash
 from pocketcrafter.export.families.family import network_source
 from pocketcrafter.export.families.registry import family_of
 from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.attribute_gate import GateSettings
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.bundle.manifest import ComponentEntry
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.errors import BackendError
-from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.pipeline import gate_of
 
 

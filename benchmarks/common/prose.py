@@ -11,9 +11,9 @@ from pocketcrafter.export.train.evidence import critic_inputs, to_batch
 from pocketcrafter.export.train.prose.facts import Facts, measure_facts
 from pocketcrafter.export.train.prose.sampling import random_subject
 from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.attribute_gate import GateSettings
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.critique import critique_from
-from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.names import Mode
 from pocketcrafter.runtime.prose.grammar import Grammar, State
 from pocketcrafter.runtime.prose.prompt import StatedPlan, outline, stated_plan, voice_of, worded_prompt

@@ -8,6 +8,7 @@ from pocketcrafter.benchmarks.common.names import Format
 from pocketcrafter.benchmarks.fuzz.target import Target, hold, on_disk
 from pocketcrafter.export.names import TOKENIZER
 from pocketcrafter.export.shipped import WEIGHTS
+from pocketcrafter.runtime.attribute_gate import GateSettings
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.bundle.manifest import (
     SCHEMA_VERSION,
@@ -25,7 +26,6 @@ from pocketcrafter.runtime.bundle.manifest import (
 from pocketcrafter.runtime.bundle.results import Coverage, Precision, Rung, sqnr_gate
 from pocketcrafter.runtime.critique import describe
 from pocketcrafter.runtime.families import POCKET, family_settings
-from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.plan import CropBox, EditPlan
 from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket, PocketSettings
 from pocketcrafter.runtime.prose.parse import parse_prose

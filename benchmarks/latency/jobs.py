@@ -12,6 +12,7 @@ import numpy as np
 from pocketcrafter.benchmarks.latency.engines import EngineName, opener
 from pocketcrafter.benchmarks.latency.results import in_threads
 from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.attribute_gate import GateSettings
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.backends.executorch_program import BINDINGS, TORCH
 from pocketcrafter.runtime.backends.names import BackendName
@@ -20,7 +21,6 @@ from pocketcrafter.runtime.bundle.goldens import read_tensors
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Fidelity, Precision
 from pocketcrafter.runtime.components import ComponentSpec, Role
-from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.photo import decode, encode
 from pocketcrafter.runtime.pipeline import PhotoPipeline
 from pocketcrafter.runtime.plan import EditPlan

@@ -8,12 +8,12 @@ from pydantic import Field
 
 from pocketcrafter.benchmarks.common.machine import Machine
 from pocketcrafter.benchmarks.common.markdown import markdown
-from pocketcrafter.export.builder.report import parity_report
-from pocketcrafter.runtime.bundle.amend import amend
+from pocketcrafter.export.builder.parity_report import parity_report
 from pocketcrafter.runtime.bundle.gates import Figure, Gate, judge
 from pocketcrafter.runtime.bundle.manifest import Artifact, ComponentEntry, Manifest
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Fidelity, Precision, Rung, figures_of
+from pocketcrafter.runtime.bundle.writer import amend
 from pocketcrafter.runtime.components import ComponentName
 from pocketcrafter.runtime.config import Config
 

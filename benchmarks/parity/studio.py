@@ -16,11 +16,11 @@ from pocketcrafter.benchmarks.parity.results import StudioParity
 from pocketcrafter.benchmarks.quality.pictures import PipelineSubject
 from pocketcrafter.export.models import critic_network
 from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.attribute_gate import GateSettings
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.bundle.gates import Figure, Gate, Metric
 from pocketcrafter.runtime.bundle.integrity import sha256_of
 from pocketcrafter.runtime.bundle.results import Rung
-from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.pipeline import PhotoPipeline, SessionSource
 from pocketcrafter.runtime.pocket import Pocket
 

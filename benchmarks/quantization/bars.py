@@ -33,9 +33,9 @@ from pocketcrafter.export.recipe import load_recipe, resolve
 from pocketcrafter.export.shipped import DEFAULT_RECIPE
 from pocketcrafter.quantize.algorithms.rounding import round_linears
 from pocketcrafter.quantize.config import Nearest, WeightOnly
+from pocketcrafter.runtime.attribute_gate import GateSettings
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.config import Config
-from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.pocket import Pocket
 from pocketcrafter.runtime.progress import Progress
 from pocketcrafter.runtime.targets import XNNPACK

@@ -57,7 +57,7 @@ def quantization(
     from pocketcrafter.benchmarks.quantization.laboratory import Head
     from pocketcrafter.benchmarks.quantization.trials import TrialSettings
     from pocketcrafter.export.data.manifest import Split
-    from pocketcrafter.runtime.gate import read_gate
+    from pocketcrafter.runtime.attribute_gate import read_gate
     from pocketcrafter.runtime.pocket import Pocket
 
     settings = TrialSettings(

@@ -39,8 +39,8 @@ def schemes(target: str | None, *, as_json: bool) -> None:
 
 
 def _answer(target: TargetKind, precision: "Precision") -> dict[str, object]:
+    from pocketcrafter.export.lower.precisions import nearest_precision
     from pocketcrafter.export.lower.profiles import profile_of
-    from pocketcrafter.export.precisions import nearest_precision
 
     if precision in profile_of(target).precisions:
         return {"possible": True}
@@ -49,8 +49,8 @@ def _answer(target: TargetKind, precision: "Precision") -> dict[str, object]:
 
 
 def _words(target: TargetKind, precision: "Precision") -> tuple[str, str]:
+    from pocketcrafter.export.lower.precisions import nearest_precision
     from pocketcrafter.export.lower.profiles import profile_of
-    from pocketcrafter.export.precisions import nearest_precision
 
     if precision in profile_of(target).precisions:
         return "yes", ""

@@ -49,10 +49,10 @@ from pocketcrafter.quantize.config import (
 )
 from pocketcrafter.quantize.modules import is_within
 from pocketcrafter.quantize.torch.fake_quant_switches import FakeQuantSwitches
+from pocketcrafter.runtime.attribute_gate import GateSettings
 from pocketcrafter.runtime.components import ComponentName
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
-from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.names import Mode
 from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
 from pocketcrafter.runtime.prose.tokenizer import Words

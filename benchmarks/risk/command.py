@@ -41,7 +41,7 @@ def risk_coverage(
     from pocketcrafter.export.data.manifest import Split
     from pocketcrafter.export.train.judge_inputs import load_judge, proposed_frames
     from pocketcrafter.export.train.options import TrainOptions
-    from pocketcrafter.runtime.gate import read_gate
+    from pocketcrafter.runtime.attribute_gate import read_gate
 
     # What a training is told besides does not change the frames of these splits.
     options = TrainOptions(data, run, weights, None, 1, seed, "cpu", None, as_json)

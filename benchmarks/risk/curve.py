@@ -19,9 +19,9 @@ from pocketcrafter.export.train.judge_frames import outcomes
 from pocketcrafter.export.train.judge_inputs import Proposed
 from pocketcrafter.export.train.plan_proposals import PROPOSALS
 from pocketcrafter.export.train.risk import RiskPoint, boldest_allowed, judge_curve, point_of_choice, risk_point
+from pocketcrafter.runtime.attribute_gate import AttributeGate
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.files import write_bytes
-from pocketcrafter.runtime.gate import AttributeGate
 from pocketcrafter.runtime.plan import Attribute
 
 JUDGE: Final = "judge"

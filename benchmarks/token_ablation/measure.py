@@ -18,10 +18,10 @@ from pocketcrafter.benchmarks.common.picture_metrics import Reference, psnr_db
 from pocketcrafter.benchmarks.common.result_files import Name
 from pocketcrafter.export.data.manifest import Split
 from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.attribute_gate import GateSettings
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
-from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.photo.model import Photo, PhotoFormat
 from pocketcrafter.runtime.pipeline import PhotoPipeline, SessionSource
 from pocketcrafter.runtime.plan import TONAL, EditPlan

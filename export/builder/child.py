@@ -15,7 +15,7 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 from typing import Final
 
-from pocketcrafter.export.builder.warm import PRELOAD
+from pocketcrafter.export.builder.preload import PRELOAD
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import GateError, PocketCrafterError
 from pocketcrafter.runtime.files import FAILURES, storage_error
@@ -68,7 +68,7 @@ def warm_up(modules: Sequence[str]) -> None:
     """
     if _SERVER not in multiprocessing.get_all_start_methods():
         return
-    multiprocessing.get_context(_SERVER).set_forkserver_preload(["pocketcrafter.export.builder.warm"])
+    multiprocessing.get_context(_SERVER).set_forkserver_preload(["pocketcrafter.export.builder.preload"])
     with _environment({**_ENVIRONMENT, PRELOAD: ",".join(modules)}):
         multiprocessing.forkserver.ensure_running()
 

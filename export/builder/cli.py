@@ -124,11 +124,10 @@ def build_command(
       pocketcrafter build checkpoints/smolvlm --precision vision=int8 --precision language=w4 --dry-run
     """
     from pocketcrafter.export.builder.graph import bundle_stage
-    from pocketcrafter.export.builder.install import check_free, install
     from pocketcrafter.export.builder.preflight import check_packages, check_room, check_targets
     from pocketcrafter.export.builder.runner import Budget, in_order, missing_stages, run
     from pocketcrafter.export.builder.steps.names import BUNDLE
-    from pocketcrafter.export.builder.store import Store
+    from pocketcrafter.export.builder.store import Store, check_free, install
     from pocketcrafter.export.families.inference import able_targets, infer_recipe, recipe_text, write_recipe
     from pocketcrafter.export.recipe import load_recipe
     from pocketcrafter.runtime.capabilities import with_sdk

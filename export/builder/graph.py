@@ -19,9 +19,9 @@ from pocketcrafter.export.builder.steps.names import COMPILED, MADE
 from pocketcrafter.export.content import content_hash
 from pocketcrafter.export.families.family import WEIGHTS, ComponentPlan, Family, Made, Plan, referenced
 from pocketcrafter.export.families.registry import family_of
+from pocketcrafter.export.lower.precisions import compiled_precision, runs_as
 from pocketcrafter.export.lower.profile import Profile
 from pocketcrafter.export.lower.profiles import profile_of
-from pocketcrafter.export.precisions import compiled_precision, runs_as
 from pocketcrafter.export.recipe import WEIGHT_ONLY, Recipe, resolve
 from pocketcrafter.quantize.config import QuantizationOptions
 from pocketcrafter.runtime.bundle.results import Precision

@@ -3,23 +3,19 @@
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, Union
 
-from pocketcrafter.export.builder.sources import source_hash
+from pocketcrafter.export.builder.source_hash import source_hash
 from pocketcrafter.export.content import FolderFiles, content_hash
 from pocketcrafter.runtime.config import Config
 
 _FORMAT: Final = 1
 """Raised when a key or a cached result changes its meaning."""
-
-
-Progress = Callable[[int, int], None]
-"""Told how many of how many equal steps of a stage are done."""
 
 
 @dataclass(frozen=True)

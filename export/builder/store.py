@@ -1,4 +1,4 @@
-"""Where stage results lie: one directory for each key, complete or not there at all."""
+"""The folder of finished stages, and the copy of a finished bundle to its place."""
 
 import json
 import shutil
@@ -11,7 +11,11 @@ from pydantic import Field, ValidationError
 from pocketcrafter.export.builder.child import Ended
 from pocketcrafter.export.builder.stage import Estimate, Stage
 from pocketcrafter.export.content import content_hash
+from pocketcrafter.runtime.bundle.manifest import DIGEST, MANIFEST
+from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.errors import BundleError, ConfigError
+from pocketcrafter.runtime.files import replacing, writing
 
 _RECORD: Final = "stage.json"
 _SCRATCH: Final = ".tmp"
@@ -122,3 +126,49 @@ def _read(path: Path) -> Record | None:
 
 def _is(path: Path, sha256: str) -> bool:
     return path.is_file() and content_hash(path) == sha256
+
+
+def install(made: Path, out: Path) -> bool:
+    """Copy a bundle to its place.
+
+    Parameters
+    ----------
+    made
+        The bundle in the stage store.
+    out
+        Where it goes; replaced if it is a bundle, left alone if it is this very one and intact.
+
+    Returns
+    -------
+    bool
+        Whether anything was written.
+
+    Raises
+    ------
+    ConfigError
+        If something other than a bundle lies there.
+    StorageError
+        If it cannot be written; what was there is left as it was.
+    """
+    check_free(out)
+    if _is_same(made, out):
+        return False
+    with replacing(out) as fresh, writing(out):
+        shutil.copytree(made, fresh)
+    return True
+
+
+def check_free(out: Path, mark: str = MANIFEST, what: str = "a bundle") -> None:
+    """Raise `ConfigError` where something other than a folder that holds ``mark``, or an empty one, lies at ``out``."""
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise ConfigError(f"{out} is not a directory; choose another --out.")
+    if out.is_dir() and any(out.iterdir()) and not (out / mark).is_file():
+        raise ConfigError(f"{out} holds something that is not {what}; choose another --out, or empty it.")
+
+
+def _is_same(made: Path, out: Path) -> bool:
+    try:
+        Bundle.open(out).check_integrity()
+    except BundleError:
+        return False
+    return (out / DIGEST).read_bytes() == (made / DIGEST).read_bytes()

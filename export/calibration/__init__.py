@@ -1,6 +1,12 @@
-"""What a component is calibrated with: real photos, degraded as in training, through the real pipeline."""
+"""What a component is calibrated with: real photos, degraded as in training, through the real pipeline.
 
-from collections.abc import Callable, Mapping, Sequence
+Frames are stratified over faults (each attribute, either sign, little and much), because a calibrated range covers only
+what the frames contain.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -10,10 +16,9 @@ import torch
 from PIL import Image
 
 from pocketcrafter.export.calibration.prose import decoder_samples
-from pocketcrafter.export.calibration.strata import covered, stratified_faults
 from pocketcrafter.export.data.degrade import ByteImage, Faults, Frame, degrade
 from pocketcrafter.export.data.noise import NoiseModel
-from pocketcrafter.export.data.sampling import Focus, cut_square
+from pocketcrafter.export.data.sampling import FAULTS, Focus, cut_square, draw_faults
 from pocketcrafter.export.models import load_component
 from pocketcrafter.export.models.critic import Judgement
 from pocketcrafter.export.train.evidence import FRAME_PX, critic_inputs, to_batch
@@ -43,6 +48,9 @@ _EVERY: Final = 7
 """Every seventh tone sample is such a plan's: a number that no usual number of photos shares a divisor with."""
 
 _RESTORATION_COLUMNS: Final = [list(Attribute).index(a) for a in RESTORATION]
+_CANDIDATES: Final = 24
+"""Plans that each frame's is chosen from."""
+CLEAN: Final = "no fault"
 
 
 def samples(
@@ -163,3 +171,53 @@ _MAKERS: Final[Mapping[str, Callable[[Path, HessianCollector], Callable[[Frame],
     Pocket.DECODER: lambda weights, collector: decoder_samples(weights, _judge(weights), collector),
     Pocket.COMPOSITION: lambda _weights, _collector: _composition_sample,
 }
+
+
+def stratified_faults(count: int, seed: int, focus: Focus, noise_models: Sequence[NoiseModel]) -> list[Faults]:
+    """Draw the faults of calibration frames, each frame's from many so that it fills strata that few others are in.
+
+    Parameters
+    ----------
+    count, seed
+        How many frames, and what they are drawn from; the first frames of many are those of few.
+    focus, noise_models
+        As in `pocketcrafter.export.data.sampling.draw_faults`.
+    """
+    seen: Counter[str] = Counter()
+    drawn = []
+    for index in range(count):
+        candidates = [
+            draw_faults(np.random.default_rng([seed, index, turn]), noise_models, focus) for turn in range(_CANDIDATES)
+        ]
+        found = [strata_of(faults.plan) for faults in candidates]
+        # What is rarest decides: a frame of many faults may repeat some, but one that is all new goes first.
+        best = max(range(_CANDIDATES), key=lambda turn: _worth(found[turn], seen))
+        seen.update(found[best])
+        drawn.append(candidates[best])
+    return drawn
+
+
+def strata_of(plan: EditPlan) -> tuple[str, ...]:
+    """Return the strata that a plan lies in, such as ``exposure + much``: one for each fault; `CLEAN` without any."""
+    return tuple(
+        f"{attribute} {'+' if amount > 0 else '-'} {'much' if abs(amount) > _middle(attribute, amount) else 'little'}"
+        for attribute in Attribute
+        if (amount := float(getattr(plan, attribute.value)))
+    ) or (CLEAN,)
+
+
+def covered(plans: Iterable[EditPlan]) -> dict[str, int]:
+    """Count the frames in each stratum, all strata that can be drawn among them."""
+    counts = Counter(stratum for plan in plans for stratum in strata_of(plan))
+    sides = [(a, s) for a, r in FAULTS.items() for s, bounds in (("+", r.positive), ("-", r.negative)) if bounds]
+    known = [CLEAN, *(f"{a} {sign} {amount}" for a, sign in sides for amount in ("little", "much"))]
+    return {name: counts[name] for name in known}
+
+
+def _worth(strata: Sequence[str], seen: Counter[str]) -> float:
+    return math.fsum(4.0 ** -seen[stratum] for stratum in strata) / math.sqrt(len(strata))
+
+
+def _middle(attribute: Attribute, amount: float) -> float:
+    bounds = FAULTS[attribute].positive if amount > 0 else FAULTS[attribute].negative
+    return sum(bounds) / 2 if bounds else 0.0

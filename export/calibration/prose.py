@@ -14,8 +14,8 @@ from pocketcrafter.export.models.critic import Judgement
 from pocketcrafter.export.names import TOKENIZER
 from pocketcrafter.quantize.algorithms.hessians import HessianCollector
 from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.attribute_gate import GateSettings, apply_gate
 from pocketcrafter.runtime.backends.base import Session
-from pocketcrafter.runtime.gate import GateSettings, apply_gate
 from pocketcrafter.runtime.names import Mode
 from pocketcrafter.runtime.pocket import POCKET_SPECS, TOKENS, Pocket
 from pocketcrafter.runtime.prose.prompt import stated_plan

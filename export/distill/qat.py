@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pocketcrafter.export.data.manifest import Split
+from pocketcrafter.export.lower.precisions import scheme_of
 from pocketcrafter.export.models import critic_network, decoder_network, load_component, restore_network
 from pocketcrafter.export.models.decoder import Decoder
 from pocketcrafter.export.models.llama import ProseLlama, as_decoder, as_llama
 from pocketcrafter.export.models.renderer import render
 from pocketcrafter.export.names import TOKENIZER
-from pocketcrafter.export.precisions import scheme_of
 from pocketcrafter.export.recipe import WEIGHT_ONLY, load_recipe
 from pocketcrafter.export.train.critic import judge_store
 from pocketcrafter.export.train.decoder import encode

@@ -12,11 +12,11 @@ from pocketcrafter.export.lower.executorch.vendor import lower_vendor
 from pocketcrafter.export.lower.executorch.vulkan import lower_vulkan
 from pocketcrafter.export.lower.executorch.xnnpack import lower_xnnpack
 from pocketcrafter.export.lower.onnx.lowering import lower_onnx
+from pocketcrafter.export.lower.precisions import ON_THE_CPU, compiled_precision, refusal, runs_as
 from pocketcrafter.export.lower.profiles import no_functions, profile_of
 from pocketcrafter.export.lower.qnn.context import lower_qnn_context
 from pocketcrafter.export.lower.qnn.executorch import lower_executorch_qnn
 from pocketcrafter.export.lower.request import LoweredArtifact, Lowering, LoweringRequest
-from pocketcrafter.export.precisions import ON_THE_CPU, compiled_precision, refusal, runs_as
 from pocketcrafter.runtime.capabilities import why_not_buildable
 from pocketcrafter.runtime.errors import BackendError, ConfigError
 from pocketcrafter.runtime.targets import TARGETS, TargetKind

@@ -7,7 +7,7 @@ from pathlib import Path
 from onnx import ModelProto
 from torch import nn
 
-from pocketcrafter.export.precisions import NO_BITS, scheme_of
+from pocketcrafter.export.lower.precisions import NO_BITS, scheme_of
 from pocketcrafter.quantize.algorithms.hessians import Hessians
 from pocketcrafter.quantize.algorithms.rounding import NO_HESSIANS
 from pocketcrafter.quantize.config import DEFAULTS, BitWidth, QuantizationConfig, QuantizationOptions
@@ -16,11 +16,10 @@ from pocketcrafter.runtime.bundle.manifest import ArtifactFunction
 from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, Precision
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError
+from pocketcrafter.runtime.progress import Progress
 from pocketcrafter.runtime.targets import TargetKind
 
 Sample = Mapping[str, FloatArray]
-Progress = Callable[[int, int], None]
-"""Called with steps done and steps in all."""
 
 
 def _ignore(_done: int, _total: int) -> None:

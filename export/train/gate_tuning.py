@@ -20,7 +20,7 @@ from pocketcrafter.export.models.critic import Judgement
 from pocketcrafter.export.models.renderer import render
 from pocketcrafter.export.train.gate_frames import ALONE, JudgedFrames, Kind, kinds_of
 from pocketcrafter.export.train.limits import AIM_CHANGED_SHARE, AIM_WORSE_SHARE, MAX_OPENED_SHARE, UNCHANGED_PSNR_DB
-from pocketcrafter.runtime.gate import AttributeGate, GateSettings
+from pocketcrafter.runtime.attribute_gate import AttributeGate, GateSettings
 from pocketcrafter.runtime.plan import RESTORATION, TONAL, UNITS, Attribute, attribute_limits
 
 _PRESENCES: Final = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
@@ -41,7 +41,7 @@ TRIALS: Final = len(_BUDGETS) * len(_TUNED) * len(_CHOICES)
 """How many gates `tune_gate` tries."""
 _RESTORING: Final = [AttributeGate(presence=p, confidence=0.0, dead_zone=0.05) for p in _PRESENCES]
 
-Gates = Mapping[Attribute, AttributeGate]
+AttributeGates = Mapping[Attribute, AttributeGate]
 _Floats = npt.NDArray[np.float64]
 
 
@@ -82,13 +82,13 @@ class _Trials:
         self.untouched = np.stack([delta_e, _psnr_db(self.before, self.clean), _psnr_db(self.before, self.before)])
         self.kept = self.untouched
 
-    def keep(self, gates: Gates) -> None:
+    def keep(self, gates: AttributeGates) -> None:
         """Remember a gate's results."""
         plan = gated(self.frames.judged, gates)
         self.kept = self._measured(plan)
         self.plan = plan
 
-    def outcome(self, gates: Gates) -> GateFigures:
+    def outcome(self, gates: AttributeGates) -> GateFigures:
         """Return a gate's figures."""
         delta_e, psnr, likeness = measured = self._measured(gated(self.frames.judged, gates))
         change = measured - self.untouched
@@ -117,7 +117,7 @@ class _Trials:
         return measured
 
 
-def gated(judged: Judgement, gates: Gates) -> Tensor:
+def gated(judged: Judgement, gates: AttributeGates) -> Tensor:
     """Return the tonal plan of every judged frame, ``(N, len(Attribute))``, after the gate, as `apply_gate` gives it.
 
     Restoration, and attributes that have no gate, are zero.
@@ -131,7 +131,7 @@ def gated(judged: Judgement, gates: Gates) -> Tensor:
     return torch.clamp(shrunk, low, high).to(judged.plan.dtype)
 
 
-def gate_figures(frames: JudgedFrames, gates: Gates) -> GateFigures:
+def gate_figures(frames: JudgedFrames, gates: AttributeGates) -> GateFigures:
     """Return what a gate does to frames."""
     return _Trials(frames).outcome(gates)
 
@@ -157,7 +157,7 @@ def tune_gate(
         The settings, and the figures they give on these frames.
     """
     trials = _Trials(frames)
-    gates: Gates = dict.fromkeys(_TUNED, _NEVER)
+    gates: AttributeGates = dict.fromkeys(_TUNED, _NEVER)
     best = trials.outcome(gates)
     harmless = {a: [c for c in _CHOICES if _error_changes(frames, a, c).max() <= 0] for a in _TUNED}
     for budget in _BUDGETS:

@@ -14,11 +14,11 @@ from pocketcrafter.export.train.critic import CriticTask, judge_store
 from pocketcrafter.export.train.evidence import EvidenceStore
 from pocketcrafter.export.train.fit import FitSettings, fit
 from pocketcrafter.export.train.gate_frames import JudgedFrames
-from pocketcrafter.export.train.gate_tuning import Gates, gate_figures
+from pocketcrafter.export.train.gate_tuning import AttributeGates, gate_figures
+from pocketcrafter.runtime.attribute_gate import AttributeGate
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.files import write_text
-from pocketcrafter.runtime.gate import AttributeGate
 from pocketcrafter.runtime.plan import RESTORATION
 from pocketcrafter.runtime.validation import check_json
 
@@ -108,7 +108,7 @@ def train_point(
     truth, said = np.asarray(validation.plans, dtype=np.float64), judged.plan.numpy()
     spread = ((truth - truth.mean(0)) ** 2).sum(0)
     r2 = 1 - ((said - truth) ** 2).sum(0)[spread > 0] / spread[spread > 0]
-    gates: Gates = {a: _GATE for a in FORESEEABLE if a not in RESTORATION}
+    gates: AttributeGates = {a: _GATE for a in FORESEEABLE if a not in RESTORATION}
     one_source = ["validation"] * (int(validation.photos.max()) + 1)
     figures = gate_figures(JudgedFrames.of(validation, judged, one_source), gates)
     return LearningPoint(

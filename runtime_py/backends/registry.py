@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 
 from pocketcrafter.runtime.backends.base import Backend, Session
-from pocketcrafter.runtime.backends.device import DeviceBackend
 from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
 from pocketcrafter.runtime.backends.executorch_qnn import ExecutorchQnnBackend
 from pocketcrafter.runtime.backends.names import BackendName
@@ -15,8 +14,34 @@ from pocketcrafter.runtime.backends.qnn import QnnEmulatorBackend
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError
 
+ONLY_A_DEVICE: Final = "its artifacts run on a phone only: re-run the goldens there"
 ENTRY_POINTS: Final = "pocketcrafter.backends"
 """Entry-point group through which upper layers register backends that the runtime cannot import."""
+
+
+class DeviceBackend:
+    """Runs nothing: what it stands for is a phone."""
+
+    def missing(self) -> str | None:
+        """Return why nothing runs here; no installation mends it."""
+        return ONLY_A_DEVICE
+
+    def open(self, artifact: Path, spec: ComponentSpec, threads: int) -> Session:  # noqa: ARG002 - no phone is here
+        """Refuse.
+
+        Parameters
+        ----------
+        artifact
+            Named in the message.
+        spec, threads
+            Not used.
+
+        Raises
+        ------
+        BackendError
+            Always.
+        """
+        raise BackendError(f"{artifact}: {ONLY_A_DEVICE}.")
 
 
 @runtime_checkable

@@ -1,19 +1,22 @@
-"""One bundle of many targets into bundles of one: a phone downloads its own part alone."""
+"""Splits a bundle into one bundle a target, optionally with ONNX artifacts in ONNX Runtime's own format."""
 
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 
+import onnxruntime as ort
+
 from pocketcrafter.runtime.backends.names import BackendName
+from pocketcrafter.runtime.backends.ort_sessions import open_session, write_options
 from pocketcrafter.runtime.bundle.archive import pack
 from pocketcrafter.runtime.bundle.manifest import Artifact, Manifest
-from pocketcrafter.runtime.bundle.ort_format import to_ort_format
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.verify import Outcome, verify
 from pocketcrafter.runtime.bundle.writer import reseal
-from pocketcrafter.runtime.errors import GateError
-from pocketcrafter.runtime.files import writing
+from pocketcrafter.runtime.errors import BundleError, GateError
+from pocketcrafter.runtime.files import replacing, writing
+from pocketcrafter.runtime.targets import ORT_SUFFIX
 
 
 def split(
@@ -104,3 +107,36 @@ def _folders(manifest: Manifest, targets: Iterable[str]) -> set[str]:
     return {
         str(PurePosixPath(entry.artifacts[target].path).parent) for entry in manifest.components for target in targets
     }
+
+
+def to_ort_format(model: Path) -> Path:
+    """Write a model in ORT format in its own place, and remove the ONNX file.
+
+    The graph is optimized as far as ONNX Runtime does for every processor, and no further: a file that was laid out for
+    this machine's would be wrong on a phone.
+
+    Parameters
+    ----------
+    model
+        An ONNX model with its weights inside.
+
+    Returns
+    -------
+    Path
+        The new file, of the same name but for its suffix.
+
+    Raises
+    ------
+    BundleError
+        If ONNX Runtime cannot open or write it; the ONNX file is still there then.
+    """
+    made = model.with_suffix(ORT_SUFFIX)
+    try:
+        with replacing(made) as temporary:
+            options = write_options(temporary, ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED)
+            options.add_session_config_entry("session.save_model_format", "ORT")
+            open_session(model.read_bytes(), options)
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        raise BundleError(f"{model.name}: ONNX Runtime cannot write it in its own format: {error}") from error
+    model.unlink()
+    return made

@@ -5,6 +5,7 @@ then a sentence: of free words, of bounded length, that ends with a full stop; o
 instructions that are read back, to the letter. Nothing still owed is ever crowded out of the decoder's positions.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -13,15 +14,33 @@ import numpy.typing as npt
 
 from pocketcrafter.runtime.plan import Attribute
 from pocketcrafter.runtime.pocket import PROSE_LENGTH, TOKENS
-from pocketcrafter.runtime.prose.prompt import PROMPT_LENGTH, STOPS_WORD, Outline, Topic
-from pocketcrafter.runtime.prose.spelling import Spelling, sentences_of
+from pocketcrafter.runtime.prose.prompt import (
+    AMOUNT,
+    LADDERS,
+    PROMPT_LENGTH,
+    STOPS_WORD,
+    Outline,
+    Sentence,
+    Topic,
+    plan_word,
+)
 from pocketcrafter.runtime.prose.tokenizer import Mark, Words
+from pocketcrafter.runtime.prose.wording import INSTRUCTIONS, NO_CHANGE
 
 _MOST_WORDS: Final = 48
 _LEAST_WORDS: Final = 2
 _OWED_WORDS: Final = _LEAST_WORDS + 1
 """The shortest free sentence: two words, the full stop."""
 _STOP: Final = "."
+_INSTRUCTIONS: Final = {
+    plan_word(attribute, amount): tuple(
+        line.format(amount=AMOUNT) for line in INSTRUCTIONS[attribute, 1 if amount > 0 else -1]
+    )
+    for attribute in Attribute
+    for amount in LADDERS[attribute]
+    if amount
+}
+"""The instructions of each plan word that changes anything."""
 
 
 @dataclass(frozen=True)
@@ -152,3 +171,50 @@ def _slots(words: Words, told: Outline) -> list[_Slot]:
         slots.append(_Slot(given, sentences=sentences_of(item)))
         marks = []
     return slots
+
+
+class Spelling:
+    """What one vocabulary can spell, a word at a time.
+
+    Parameters
+    ----------
+    words
+        The vocabulary; it has every letter of an instruction.
+    """
+
+    def __init__(self, words: Words) -> None:
+        self._ids = {words.texts[n]: n for n in (*np.flatnonzero(words.plain).tolist(), words.ids[AMOUNT])}
+        self._longest = max(map(len, self._ids))
+        self._fewest = {"": 0}
+
+    def going_on(self, said: str, sentences: Sequence[str], most: int) -> list[int]:
+        """Return the ids of words that go on with a sentence and leave it an end within ``most`` words, ascending.
+
+        Parameters
+        ----------
+        said
+            The beginning of a sentence that was written already.
+        sentences
+            The sentences that are allowed.
+        most
+            Words that are left.
+        """
+        rests = [sentence[len(said) :] for sentence in sentences if sentence.startswith(said)]
+        return sorted({n for rest in rests for n, after in self._starts(rest) if self.fewest(after) < most})
+
+    def fewest(self, rest: str) -> int:
+        """Return how few words spell a text; more than a critique has where none do."""
+        if rest not in self._fewest:
+            ends = (self.fewest(after) for _, after in self._starts(rest))
+            self._fewest[rest] = 1 + min(ends, default=PROSE_LENGTH)
+        return self._fewest[rest]
+
+    def _starts(self, rest: str) -> Iterator[tuple[int, str]]:
+        for end in range(1, min(len(rest), self._longest) + 1):
+            if (number := self._ids.get(rest[:end])) is not None:
+                yield number, rest[end:]
+
+
+def sentences_of(item: Sentence) -> tuple[str, ...]:
+    """Return all that an item of the edit block may say, with the word for the amount in its place."""
+    return _INSTRUCTIONS[item.words[0]] if item.words else NO_CHANGE

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from pocketcrafter.runtime.gate import GateSettings
+from pocketcrafter.runtime.attribute_gate import GateSettings
 from pocketcrafter.runtime.names import Mode
 from pocketcrafter.runtime.plan import Attribute, EditPlan
 

@@ -4,8 +4,8 @@ from typing import Final
 
 import numpy as np
 
+from pocketcrafter.runtime.attribute_gate import AttributeGate, GateSettings, apply_gate
 from pocketcrafter.runtime.critique import critique_from, describe
-from pocketcrafter.runtime.gate import AttributeGate, GateSettings, apply_gate
 from pocketcrafter.runtime.plan import Attribute, EditPlan
 from pocketcrafter.runtime.vectors.pictures import PLANS
 from pocketcrafter.runtime.vectors.recording import Recording

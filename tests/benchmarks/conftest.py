@@ -19,6 +19,7 @@ from pocketcrafter.export.data import manifest as prepared
 from pocketcrafter.export.data.degrade import ByteImage
 from pocketcrafter.export.names import TOKENIZER
 from pocketcrafter.export.shipped import WEIGHTS
+from pocketcrafter.runtime.attribute_gate import GateSettings
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.bundle.goldens import read_tensors, write_tensors
@@ -36,7 +37,6 @@ from pocketcrafter.runtime.bundle.results import Coverage, Fallback, Fidelity, P
 from pocketcrafter.runtime.bundle.writer import seal
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.critique import AttributeOpinion
-from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.grid import IDENTITY
 from pocketcrafter.runtime.plan import Attribute, EditPlan
 from pocketcrafter.runtime.pocket import LADDER, POCKET_SPECS, Pocket, PocketSettings

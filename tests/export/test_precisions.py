@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pocketcrafter.export.lower.precisions import nearest_precision, refusal
 from pocketcrafter.export.lower.profiles import profile_of
-from pocketcrafter.export.precisions import nearest_precision, refusal
 from pocketcrafter.export.recipe import load_recipe
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.errors import ConfigError

@@ -12,9 +12,9 @@ from torch import nn
 from pocketcrafter.export.builder.graph import bundle_stage
 from pocketcrafter.export.builder.runner import in_order
 from pocketcrafter.export.lower.lowerings import lower
+from pocketcrafter.export.lower.precisions import scheme_of
 from pocketcrafter.export.lower.profiles import profile_of
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest
-from pocketcrafter.export.precisions import scheme_of
 from pocketcrafter.export.recipe import Recipe, load_recipe
 from pocketcrafter.quantize.config import (
     DynamicInt8,

@@ -8,11 +8,11 @@ import skimage.data
 from PIL import Image
 
 from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.attribute_gate import AttributeGate, GateSettings
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.critique import GROUPS, Critique, Item, describe
 from pocketcrafter.runtime.errors import BundleError, ConfigError, PhotoError
 from pocketcrafter.runtime.families import Pipeline
-from pocketcrafter.runtime.gate import AttributeGate, GateSettings
 from pocketcrafter.runtime.grid import IDENTITY, slice_exact
 from pocketcrafter.runtime.photo import Photo
 from pocketcrafter.runtime.pipeline import PhotoPipeline

@@ -15,10 +15,10 @@ from pocketcrafter.export.data.manifest import MANIFEST_NAME, load_manifest
 from pocketcrafter.export.recipe import load_recipe
 from pocketcrafter.export.shipped import DEFAULT_RECIPE
 from pocketcrafter.export.train.learning import read_points
+from pocketcrafter.runtime.attribute_gate import read_gate
 from pocketcrafter.runtime.bundle.manifest import parse_manifest
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import PocketCrafterError
-from pocketcrafter.runtime.gate import read_gate
 from pocketcrafter.runtime.plan import Attribute, EditPlan
 from pocketcrafter.runtime.validation import check, check_json
 

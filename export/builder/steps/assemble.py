@@ -5,9 +5,9 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from pocketcrafter.export.builder.report import parity_report
+from pocketcrafter.export.builder.parity_report import parity_report
 from pocketcrafter.export.builder.settings import BundleSettings, CalibrationRecord
-from pocketcrafter.export.builder.stage import Progress, tool_versions
+from pocketcrafter.export.builder.stage import tool_versions
 from pocketcrafter.export.builder.steps.names import (
     BUNDLE,
     CALIBRATED_WITH,
@@ -29,6 +29,7 @@ from pocketcrafter.runtime.bundle.manifest import (
 )
 from pocketcrafter.runtime.bundle.writer import seal
 from pocketcrafter.runtime.config import parse_json
+from pocketcrafter.runtime.progress import Progress
 from pocketcrafter.runtime.targets import TARGETS
 
 

@@ -8,12 +8,12 @@ import numpy as np
 
 from pocketcrafter.export.backend import full_precision_session
 from pocketcrafter.export.builder.settings import CalibrationRecord, ExamplesSettings
-from pocketcrafter.export.builder.stage import Progress
 from pocketcrafter.export.builder.steps.names import CALIBRATED_WITH, CALIBRATION, FILES, HESSIANS, SPEC, golden_files
 from pocketcrafter.export.content import content_hash
 from pocketcrafter.export.families.family import network_source
 from pocketcrafter.quantize.algorithms.hessians import HessianCollector, write_hessians
 from pocketcrafter.runtime.bundle.goldens import read_tensors, write_tensors
+from pocketcrafter.runtime.progress import Progress
 
 _GOLDEN_SEED_OFFSET: Final = 1_000_003
 

@@ -10,7 +10,6 @@ import numpy as np
 from onnx import ModelProto
 
 from pocketcrafter.export.builder.settings import LoweringRecord, LowerSettings
-from pocketcrafter.export.builder.stage import Progress
 from pocketcrafter.export.builder.steps.names import (
     CALIBRATION,
     COMPILED,
@@ -24,9 +23,9 @@ from pocketcrafter.export.families.family import network_source
 from pocketcrafter.export.lower.decompositions import checked_decomposition
 from pocketcrafter.export.lower.fx_patches import patch_fx
 from pocketcrafter.export.lower.lowerings import lower
+from pocketcrafter.export.lower.precisions import compiled_precision
 from pocketcrafter.export.lower.profiles import profile_of
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest
-from pocketcrafter.export.precisions import compiled_precision
 from pocketcrafter.quantize.algorithms.hessians import read_hessians
 from pocketcrafter.quantize.calibration import check_samples
 from pocketcrafter.runtime.arrays import FloatArray
@@ -34,6 +33,7 @@ from pocketcrafter.runtime.bundle.goldens import read_tensors
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError, GateError, PocketCrafterError
+from pocketcrafter.runtime.progress import Progress
 from pocketcrafter.runtime.targets import TARGETS, TargetKind
 
 _CALIBRATED: Final = frozenset({Precision.INT8, Precision.A16W8, Precision.A16W4})

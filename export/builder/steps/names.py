@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from pocketcrafter.export.precisions import runs_as
+from pocketcrafter.export.lower.precisions import runs_as
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.targets import TARGETS, TargetKind

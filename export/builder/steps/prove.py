@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Final
 
 from pocketcrafter.export.builder.settings import LoweringRecord, ProveSettings
-from pocketcrafter.export.builder.stage import Progress
 from pocketcrafter.export.builder.steps.names import PROOF, RECORD, artifact_path, golden_files, lowered_to, read_spec
 from pocketcrafter.export.ladder import first_rungs, misses, with_permissions
-from pocketcrafter.export.precisions import ON_THE_CPU, runs_as
+from pocketcrafter.export.lower.precisions import ON_THE_CPU, runs_as
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.backends.registry import usable_backend
 from pocketcrafter.runtime.bundle.manifest import Artifact
@@ -16,6 +15,7 @@ from pocketcrafter.runtime.bundle.reader import open_artifact
 from pocketcrafter.runtime.bundle.results import Fidelity, Rung, RungNumber
 from pocketcrafter.runtime.bundle.verify import compare_golden
 from pocketcrafter.runtime.errors import ConfigError, GateError
+from pocketcrafter.runtime.progress import Progress
 from pocketcrafter.runtime.targets import TARGETS
 
 _THREADS: Final = 1

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from pocketcrafter.export.builder.stage import Progress
 from pocketcrafter.export.calibration.language import rotary_of
 from pocketcrafter.export.families.latent.pair import PREPROCESSOR_FILE, Artist, Pair, read_pair
 from pocketcrafter.export.families.latent.parts import CriticParts, load_critic
@@ -22,6 +21,7 @@ from pocketcrafter.runtime.latent.settings import (
     Resampling,
     RotarySettings,
 )
+from pocketcrafter.runtime.progress import Progress
 
 PAIR: Final = "pair"
 """The stage's input: the pair's folder."""

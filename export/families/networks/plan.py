@@ -14,9 +14,9 @@ from pocketcrafter.export.families.family import WEIGHTS, ComponentPlan, Plan
 from pocketcrafter.export.families.networks.architecture import read_folder
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError
 from pocketcrafter.export.families.networks.positions import Positions
+from pocketcrafter.export.lower.precisions import refusal, with_equal_bits
 from pocketcrafter.export.lower.profiles import no_functions, profile_of
 from pocketcrafter.export.names import HEAD
-from pocketcrafter.export.precisions import refusal, with_equal_bits
 from pocketcrafter.export.recipe import ComponentRecipe, Gates, Recipe, resolve
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import ComponentName, Role

@@ -9,12 +9,10 @@ import torch
 from executorch.exir import to_edge_transform_and_lower
 from torch import Tensor, nn
 
-from pocketcrafter.export.coreml_backend import MilBackend
 from pocketcrafter.export.lower.coreml.convert import coremltools, quiet, rarely_validated
 from pocketcrafter.export.lower.coreml.coverage import coreml_coverage
-from pocketcrafter.export.lower.coreml.executorch_package import extract_package
 from pocketcrafter.export.lower.coreml.lowering import check_conversion
-from pocketcrafter.export.lower.coreml.session import open_package
+from pocketcrafter.export.lower.coreml.session import extract_package, open_package, run_package
 from pocketcrafter.export.lower.executorch.coverage import torch_coverage
 from pocketcrafter.export.lower.measure import (
     ROUNDED,
@@ -24,7 +22,6 @@ from pocketcrafter.export.lower.measure import (
     compare,
     hold_back,
     measured,
-    run_artifact,
     run_torch,
 )
 from pocketcrafter.export.lower.mil_interpreter import Mode, read_package
@@ -78,7 +75,7 @@ def lower_executorch_coreml(request: LoweringRequest) -> dict[TargetKind, Lowere
         check_conversion(compare(run_torch(eager, held[:1], spec), [exact], spec), spec, target)
         if precision is not Precision.FP32:
             coverage = _write(simulated, as_tensors(used[0], spec), temporary, half=True, scheme=scheme)
-        actual = run_artifact(MilBackend(), temporary, held, spec)
+        actual = run_package(temporary, held, spec)
         simulation = Simulation(run_torch(simulated, held, spec), ROUNDED) if scheme is not None else None
         result = measured(out, coverage, spec, run_torch(eager, held, spec), simulation, actual, _ARTIFACT_HOW)
     request.progress(1, 1)

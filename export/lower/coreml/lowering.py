@@ -6,15 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
 
-import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from pocketcrafter.export.coreml_backend import MilBackend
 from pocketcrafter.export.lower.coreml.convert import Compression, convert, exported, ios_of
 from pocketcrafter.export.lower.coreml.coverage import coreml_coverage
 from pocketcrafter.export.lower.coreml.functions import StatefulForm, convert_functions, stateful_form
-from pocketcrafter.export.lower.coreml.session import open_package
+from pocketcrafter.export.lower.coreml.session import open_package, run_package
 from pocketcrafter.export.lower.measure import (
     ROUNDED,
     SLOWLY,
@@ -88,8 +86,7 @@ def lower_coreml(request: LoweringRequest) -> dict[TargetKind, LoweredArtifact]:
         else:
             exact.replace(made)
         request.progress(2, _STEPS)
-        session = MilBackend().open(made, spec, torch.get_num_threads())
-        actual = [session.run(sample) for sample in held]
+        actual = run_package(made, held, spec)
         simulation = Simulation(run_torch(simulated, held, spec), ROUNDED) if simulated is not eager else None
         coverage = coreml_coverage(read_package(made).function(), half=half)
         result = measured(out, coverage, spec, reference, simulation, actual, _ARTIFACT_HOW)

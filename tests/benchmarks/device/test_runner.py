@@ -21,6 +21,7 @@ from pocketcrafter.benchmarks.device.adb import open_device
 from pocketcrafter.benchmarks.device.command import device as device_command
 from pocketcrafter.benchmarks.device.errors import RunnerError
 from pocketcrafter.benchmarks.device.measure import run_latency
+from pocketcrafter.runtime.attribute_gate import GateSettings
 from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.bundle.goldens import read_tensors, write_tensors
@@ -37,7 +38,6 @@ from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Coverage, Precision, sqnr_gate
 from pocketcrafter.runtime.bundle.writer import reseal, seal
 from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
-from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.pocket import Pocket, PocketSettings
 from pocketcrafter.runtime.targets import XNNPACK
 

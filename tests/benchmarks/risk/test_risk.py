@@ -28,8 +28,8 @@ from pocketcrafter.export.train.gate_tuning import gate_figures
 from pocketcrafter.export.train.judge_frames import JudgeConfig, build_judge_store
 from pocketcrafter.export.train.judge_inputs import Proposed
 from pocketcrafter.export.train.risk import RiskPoint
+from pocketcrafter.runtime.attribute_gate import AttributeGate
 from pocketcrafter.runtime.errors import ConfigError
-from pocketcrafter.runtime.gate import AttributeGate
 from pocketcrafter.runtime.plan import TONAL
 
 

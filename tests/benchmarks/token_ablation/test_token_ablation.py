@@ -21,9 +21,9 @@ from pocketcrafter.benchmarks.token_ablation.measure import (
 )
 from pocketcrafter.export.data.degrade import Frame
 from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.attribute_gate import GateSettings
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.errors import ConfigError
-from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.grid import IDENTITY
 from pocketcrafter.runtime.plan import EditPlan
 from pocketcrafter.runtime.pocket import TOKEN_DIM, TOKENS, Pocket

@@ -11,7 +11,6 @@ from click.testing import CliRunner
 torch = pytest.importorskip("torch")
 
 from pocketcrafter.export.builder.cli import build_command  # noqa: E402
-from pocketcrafter.export.builder.install import install  # noqa: E402
 from pocketcrafter.export.builder.settings import (  # noqa: E402
     BundleSettings,
     ComponentFacts,
@@ -21,6 +20,7 @@ from pocketcrafter.export.builder.settings import (  # noqa: E402
     ProveSettings,
 )
 from pocketcrafter.export.builder.steps import assemble, examples, prove  # noqa: E402
+from pocketcrafter.export.builder.store import install  # noqa: E402
 from pocketcrafter.export.families.registry import FAMILIES  # noqa: E402
 from pocketcrafter.export.models import MODELS, load_component, save_component  # noqa: E402
 from pocketcrafter.export.recipe import (  # noqa: E402
@@ -28,13 +28,13 @@ from pocketcrafter.export.recipe import (  # noqa: E402
     Gates,
 )
 from pocketcrafter.export.shipped import CALIBRATION_PHOTOS  # noqa: E402
+from pocketcrafter.runtime.attribute_gate import GateSettings  # noqa: E402
 from pocketcrafter.runtime.bundle.manifest import TrainingData  # noqa: E402
 from pocketcrafter.runtime.bundle.reader import Bundle  # noqa: E402
 from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, Precision  # noqa: E402
 from pocketcrafter.runtime.bundle.verify import verify  # noqa: E402
 from pocketcrafter.runtime.errors import ConfigError, GateError  # noqa: E402
 from pocketcrafter.runtime.families import POCKET  # noqa: E402
-from pocketcrafter.runtime.gate import GateSettings  # noqa: E402
 from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket  # noqa: E402
 from pocketcrafter.runtime.targets import ONNX  # noqa: E402
 

@@ -27,6 +27,7 @@ from pocketcrafter.export.families.registry import FAMILIES  # noqa: E402
 from pocketcrafter.export.recipe import Recipe, load_recipe, resolve  # noqa: E402
 from pocketcrafter.export.shipped import DEFAULT_RECIPE  # noqa: E402
 from pocketcrafter.runtime import cli  # noqa: E402
+from pocketcrafter.runtime.attribute_gate import GateSettings  # noqa: E402
 from pocketcrafter.runtime.bundle.gates import Gate, Metric  # noqa: E402
 from pocketcrafter.runtime.bundle.reader import Bundle  # noqa: E402
 from pocketcrafter.runtime.bundle.split import split  # noqa: E402
@@ -38,7 +39,6 @@ from pocketcrafter.runtime.errors import ConfigError  # noqa: E402
 from pocketcrafter.runtime.families import FAMILIES as RUNTIME_FAMILIES  # noqa: E402
 from pocketcrafter.runtime.families import Family as RuntimeFamily  # noqa: E402
 from pocketcrafter.runtime.families import PairSource  # noqa: E402
-from pocketcrafter.runtime.gate import GateSettings  # noqa: E402
 from pocketcrafter.runtime.photo import Photo, decode, encode  # noqa: E402
 from pocketcrafter.runtime.pipeline import Enhanced  # noqa: E402
 from pocketcrafter.runtime.plan import Attribute, EditPlan  # noqa: E402

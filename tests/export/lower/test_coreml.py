@@ -19,6 +19,7 @@ from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest,
 from pocketcrafter.export.models import load_component
 from pocketcrafter.quantize.config import CompressedWeights
 from pocketcrafter.quantize.torch.coreml_weights import compress_weights, compressed_grids
+from pocketcrafter.runtime.attribute_gate import GateSettings
 from pocketcrafter.runtime.backends.base import LayerwiseBackend
 from pocketcrafter.runtime.backends.registry import usable_backend
 from pocketcrafter.runtime.bundle.goldens import write_tensors
@@ -36,7 +37,6 @@ from pocketcrafter.runtime.bundle.writer import seal
 from pocketcrafter.runtime.cli.bundle import inspect_command
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError, ConfigError
-from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket, PocketSettings
 from pocketcrafter.runtime.targets import TARGETS, TargetKind
 

@@ -9,7 +9,7 @@ from pocketcrafter.export.train.evidence import EvidenceStore
 from pocketcrafter.export.train.gate_frames import JudgedFrames, Kind, balanced_rows, kinds_of
 from pocketcrafter.export.train.gate_tuning import TRIALS, _Trials, gate_figures, gated, tune_gate
 from pocketcrafter.export.train.limits import MAX_OPENED_SHARE
-from pocketcrafter.runtime.gate import AttributeGate, GateSettings, apply_gate
+from pocketcrafter.runtime.attribute_gate import AttributeGate, GateSettings, apply_gate
 from pocketcrafter.runtime.plan import RESTORATION, TONAL, Attribute
 
 INDEX = {a: i for i, a in enumerate(Attribute)}

@@ -17,7 +17,7 @@ from pocketcrafter.runtime.backends.ort_sessions import (
     unoptimized_options,
     write_options,
 )
-from pocketcrafter.runtime.bundle.ort_format import to_ort_format
+from pocketcrafter.runtime.bundle.split import to_ort_format
 
 
 def main(folder: Path, out: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.attribute_gate import GateSettings
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.bundle.goldens import read_tensors, write_tensors
@@ -24,7 +25,6 @@ from pocketcrafter.runtime.bundle.manifest import (
 from pocketcrafter.runtime.bundle.results import Coverage, Precision, Rung, sqnr_gate
 from pocketcrafter.runtime.bundle.writer import seal
 from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
-from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.pocket import Pocket, PocketSettings
 from pocketcrafter.runtime.targets import ONNX
 

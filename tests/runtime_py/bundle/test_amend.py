@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from pocketcrafter.runtime.bundle.amend import amend
 from pocketcrafter.runtime.bundle.gates import Figure, Metric
 from pocketcrafter.runtime.bundle.integrity import DamagedBundleError
 from pocketcrafter.runtime.bundle.manifest import Manifest
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Rung
+from pocketcrafter.runtime.bundle.writer import amend
 
 RUNG = Rung(rung=3, passed=True, how="photos", figures=(Figure(metric=Metric.DELTA_E_MEAN, value=0.2),))
 

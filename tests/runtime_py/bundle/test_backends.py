@@ -14,7 +14,7 @@ from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.backends.ort_sessions import saturates
 from pocketcrafter.runtime.backends.registry import usable_backend, why_unusable
-from pocketcrafter.runtime.bundle.ort_format import to_ort_format
+from pocketcrafter.runtime.bundle.split import to_ort_format
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError, ShapeMismatchError
 from pocketcrafter.runtime.fidelity import sqnr_db

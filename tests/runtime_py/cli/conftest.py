@@ -9,6 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import pocketcrafter
+from pocketcrafter.runtime.attribute_gate import GateSettings
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.bundle.goldens import read_tensors, write_tensors
@@ -23,7 +24,6 @@ from pocketcrafter.runtime.bundle.manifest import (
 )
 from pocketcrafter.runtime.bundle.results import Coverage, Precision, sqnr_gate
 from pocketcrafter.runtime.bundle.writer import seal
-from pocketcrafter.runtime.gate import GateSettings
 from pocketcrafter.runtime.grid import IDENTITY
 from pocketcrafter.runtime.plan import Attribute
 from pocketcrafter.runtime.pocket import (

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pocketcrafter.runtime.gate import AttributeGate, GateSettings
+from pocketcrafter.runtime.attribute_gate import AttributeGate, GateSettings
 from pocketcrafter.runtime.names import Mode
 from pocketcrafter.runtime.plan import Attribute, EditPlan, attribute_limits
 from pocketcrafter.runtime.prose.prompt import (

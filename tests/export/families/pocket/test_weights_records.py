@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pocketcrafter.export.provenance import check_trained_with, recorded_facts
+from pocketcrafter.export.families.pocket.plan import check_trained_with, recorded_facts
 from pocketcrafter.runtime.bundle.integrity import sha256_of
 from pocketcrafter.runtime.errors import ConfigError
 

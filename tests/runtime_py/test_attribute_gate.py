@@ -10,8 +10,8 @@ from hypothesis.extra import numpy as hnp
 from pydantic import ValidationError
 
 from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.attribute_gate import AttributeGate, GateSettings, apply_gate
 from pocketcrafter.runtime.errors import ShapeMismatchError
-from pocketcrafter.runtime.gate import AttributeGate, GateSettings, apply_gate
 from pocketcrafter.runtime.plan import RESTORATION, Attribute, EditPlan
 
 SETTINGS = GateSettings.uniform(presence=0.5, confidence=0.4, dead_zone=0.1)

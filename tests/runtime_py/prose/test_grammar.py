@@ -3,8 +3,8 @@
 import pytest
 
 from pocketcrafter.runtime.plan import Attribute
+from pocketcrafter.runtime.prose.grammar import Spelling, sentences_of
 from pocketcrafter.runtime.prose.prompt import Sentence, Topic, plan_word
-from pocketcrafter.runtime.prose.spelling import Spelling, sentences_of
 from pocketcrafter.runtime.prose.tokenizer import Words
 
 DARK = sentences_of(Sentence(Topic.EDIT, (plan_word(Attribute.EXPOSURE, 0.5),), (Attribute.EXPOSURE,)))

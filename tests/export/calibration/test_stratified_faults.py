@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from pocketcrafter.export.calibration import SENSOR
-from pocketcrafter.export.calibration.strata import CLEAN, covered, strata_of, stratified_faults
+from pocketcrafter.export.calibration import CLEAN, SENSOR, covered, strata_of, stratified_faults
 from pocketcrafter.export.data.sampling import Focus, draw_faults
 from pocketcrafter.runtime.plan import EditPlan
 
