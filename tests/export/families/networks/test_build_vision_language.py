@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from pocketcrafter.benchmarks.parity.measure import climb
 from pocketcrafter.export.builder.cli import build_command
 from pocketcrafter.export.builder.graph import bundle_stage
-from pocketcrafter.export.families.networks.plan import infer_recipe, write_recipe
+from pocketcrafter.export.families.inference import infer_recipe, write_recipe
 from pocketcrafter.export.families.networks.positions import Positions
 from pocketcrafter.export.recipe import load_recipe
 from pocketcrafter.runtime.bundle.reader import Bundle
