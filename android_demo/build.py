@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ ROOT = HERE.parent
 SKIPPED = 77
 JUNIT = [Path("/usr/share/java") / name for name in ("junit4.jar", "hamcrest.jar")]
 HEADERS = "package/Plugins/iOS~/onnxruntime.xcframework/ios-arm64/onnxruntime.framework/Headers/"
+AAR = "package/Plugins/Android/onnxruntime.aar"
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,9 @@ ONNX_RUNTIME = Package(
     "com.github.asus4.onnxruntime",
     "0.4.9",
     "BkzxduSZ9IkeDP6Q8lz2TFU2ie7hSSvS7ZIfzMooExoq0CNzJnuuGaUJ7IsojBgqO4ouD1jXah8OYyJbCN29Fg==",
-    (HEADERS,),
+    (HEADERS, AAR),
 )
-"""Its headers alone; the library is the one that Python runs."""
+"""The headers and the Java API, both of 1.29; the library is the one that Python runs."""
 
 
 class MissingToolError(Exception):
@@ -77,6 +79,8 @@ def main() -> int:
     sources = [HERE / "core/src/test/kotlin"]
     properties = {"vectors": out / "vectors"}
     if asked.bundle is not None:
+        sdk_path = [core, *libraries[:1], lib / "kotlinx-coroutines-core-jvm.jar", java_api(out)]
+        libraries += [compiled(lib, out / "sdk.jar", [HERE / "sdk/src/main/kotlin"], sdk_path), sdk_path[2]]
         sources += [HERE / "host/src/main/kotlin", HERE / "host/src/test/kotlin"]
         properties |= {"bundle": asked.bundle, "shim": library, **onnx_runtime()}
     tests = compiled(lib, out / ("pair.jar" if asked.bundle else "tests.jar"), sources, [core, *libraries], friend=core)
@@ -91,7 +95,7 @@ def main() -> int:
     path = os.pathsep.join(map(str, [core, tests, HERE / "core/src/main/resources", *libraries]))
     given = [f"-D{name}={value}" for name, value in properties.items()]
     run([java / "bin/java", "-Xmx1g", "-XX:+UseSerialGC", *given, "-cp", path, "org.junit.runner.JUnitCore", *classes])
-    what = "core and the whole pair" if asked.bundle is not None else "core; not the pair, as there is no --bundle"
+    what = "core, SDK and the whole pair" if asked.bundle is not None else "core; not the pair, as there is no --bundle"
     click.echo(f"android: compiled and run on this machine's JVM: {what}")
     return 0
 
@@ -167,6 +171,14 @@ def shim(java: Path, out: Path) -> Path:
     options = ["-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
     run(["g++", *options, *includes, source, "-o", library])
     return library
+
+
+def java_api(out: Path) -> Path:
+    """Return ONNX Runtime's Java API, which the SDK is compiled against; here it does not run."""
+    jar = out / "onnxruntime.jar"
+    with zipfile.ZipFile(fetched(ONNX_RUNTIME, out) / AAR) as archive:
+        jar.write_bytes(archive.read("classes.jar"))
+    return jar
 
 
 def onnx_runtime() -> dict[str, object]:

@@ -3,7 +3,6 @@ package org.pocketcrafter.host
 import org.pocketcrafter.core.Runner
 import org.pocketcrafter.core.RunnerException
 import org.pocketcrafter.core.RunnerSource
-import org.pocketcrafter.core.ShapeException
 import org.pocketcrafter.core.bundle.Bundle
 import org.pocketcrafter.core.bundle.Component
 import org.pocketcrafter.core.bundle.TensorSpec
@@ -35,7 +34,7 @@ class OnnxRunners(
 private class OnnxRunner(private var session: Long, private val component: Component) : Runner {
     override fun run(inputs: Map<String, FloatArray>): Map<String, FloatArray> {
         if (session == 0L) throw RunnerException("`${component.name}` is closed.")
-        val values = component.inputs.map { checked(it, inputs[it.name]) }
+        val values = component.inOrder(inputs)
         val shapes = component.inputs.map { spec -> spec.shape.map { it.toLong() }.toLongArray() }
         val names = component.outputs.map { it.name }
         val found = calling {
@@ -50,12 +49,6 @@ private class OnnxRunner(private var session: Long, private val component: Compo
     }
 
     private fun names(specs: List<TensorSpec>): Array<String> = specs.map { it.name }.toTypedArray()
-
-    private fun checked(spec: TensorSpec, value: FloatArray?): FloatArray {
-        val size = spec.shape.fold(1) { count, side -> count * side }
-        if (value?.size != size) throw ShapeException("`${component.name}` takes $size values of `${spec.name}`, not ${value?.size}.")
-        return value
-    }
 }
 
 private fun <T> calling(work: () -> T): T = try {

@@ -2,6 +2,7 @@ package org.pocketcrafter.core.bundle
 
 import org.pocketcrafter.core.BundleException
 import org.pocketcrafter.core.GateSettings
+import org.pocketcrafter.core.ShapeException
 import org.pocketcrafter.core.generated.Targets
 
 /** One file of a bundle: its path within it, its SHA-256 in lowercase hex, its size in bytes. */
@@ -22,7 +23,18 @@ data class Component(
     val inputs: List<TensorSpec>,
     val outputs: List<TensorSpec>,
     val artifacts: Map<String, String>,
-)
+) {
+    /**
+     * Returns the values of the inputs in calling order, each of its contract's size.
+     *
+     * @throws ShapeException if one is absent or of another size.
+     */
+    fun inOrder(values: Map<String, FloatArray>): List<FloatArray> = inputs.map { spec ->
+        val size = spec.shape.fold(1) { count, side -> count * side }
+        values[spec.name]?.takeIf { it.size == size }
+            ?: throw ShapeException("`$name` takes $size values of `${spec.name}`, not ${values[spec.name]?.size}.")
+    }
+}
 
 /** A target: what kind of artifact it has, and what it asks for; `null` where any chip or system will do. */
 data class Target(val name: String, val kind: String, val backend: String, val soc: String?, val minimumOs: String?)

@@ -35,13 +35,16 @@ class ToneGrid(val values: FloatArray) {
     fun slicer(width: Int, height: Int): Slicer = Slicer(width, height)
 
     /** Applies the grid to the rows of a photo, one after the other; not to be shared between threads. */
-    inner class Slicer internal constructor(private val width: Int, private val height: Int) {
+    inner class Slicer internal constructor(width: Int, private val height: Int) {
         /** The grid between two of its rows, as `(GRID_BINS, GRID_COLUMNS, GRID_COEFFICIENTS)`. */
         private val row = FloatArray(GRID_BINS * GRID_COLUMNS * GRID_COEFFICIENTS)
+        private val places = FloatArray(width) { coordinate(it, width, GRID_COLUMNS) }
 
         /** Takes up a row of pixels, counted from the top. */
         fun moveTo(y: Int) {
-            val (above, share) = split(coordinate(y, height, GRID_ROWS), GRID_ROWS)
+            val place = coordinate(y, height, GRID_ROWS)
+            val above = below(place, GRID_ROWS)
+            val share = place - above
             for (coefficient in 0 until GRID_COEFFICIENTS) {
                 for (bin in 0 until GRID_BINS) {
                     val start = ((coefficient * GRID_BINS + bin) * GRID_ROWS + above) * GRID_COLUMNS
@@ -57,8 +60,11 @@ class ToneGrid(val values: FloatArray) {
         /** Transforms the pixel at a column of the row, in place; [0, 1] goes in, what comes out is not clipped. */
         fun apply(x: Int, rgb: FloatArray) {
             val (red, green, blue) = rgb
-            val (bin, light) = split(Renderer.luma(red, green, blue).coerceIn(0f, 1f) * (GRID_BINS - 1), GRID_BINS)
-            val (column, right) = split(coordinate(x, width, GRID_COLUMNS), GRID_COLUMNS)
+            val luma = Renderer.luma(red, green, blue).coerceIn(0f, 1f) * (GRID_BINS - 1)
+            val bin = below(luma, GRID_BINS)
+            val light = luma - bin
+            val column = below(places[x], GRID_COLUMNS)
+            val right = places[x] - column
             val darker = (bin * GRID_COLUMNS + column) * GRID_COEFFICIENTS
             val lighter = darker + GRID_COLUMNS * GRID_COEFFICIENTS
             for (channel in 0 until 3) {
@@ -84,9 +90,7 @@ class ToneGrid(val values: FloatArray) {
         fun coordinate(pixel: Int, pixels: Int, cells: Int): Float =
             minOf((pixel + 0.5) / pixels * (cells - 1), cells - 1.0).toFloat()
 
-        fun split(coordinate: Float, cells: Int): Pair<Int, Float> {
-            val lower = minOf(coordinate.toInt(), cells - 2)
-            return lower to coordinate - lower
-        }
+        /** The cell at or below a coordinate that has another one above it. */
+        fun below(coordinate: Float, cells: Int): Int = minOf(coordinate.toInt(), cells - 2)
     }
 }

@@ -1,0 +1,120 @@
+package org.pocketcrafter.host
+
+import kotlinx.coroutines.flow.onEach
+import kotlinx.coroutines.flow.takeWhile
+import kotlinx.coroutines.flow.toList
+import kotlinx.coroutines.runBlocking
+import org.junit.Rule
+import org.junit.Test
+import org.junit.rules.TemporaryFolder
+import org.pocketcrafter.core.BundleException
+import org.pocketcrafter.core.ConfigException
+import org.pocketcrafter.core.Runner
+import org.pocketcrafter.core.RunnerException
+import org.pocketcrafter.core.RunnerSource
+import org.pocketcrafter.core.Vectors
+import org.pocketcrafter.core.bundle.Bundle
+import org.pocketcrafter.core.photo.Pixels
+import org.pocketcrafter.sdk.PocketCrafter
+import org.pocketcrafter.sdk.Progress
+import org.pocketcrafter.sdk.State
+import java.io.File
+import kotlin.test.assertContentEquals
+import kotlin.test.assertEquals
+import kotlin.test.assertFailsWith
+import kotlin.test.assertIs
+import kotlin.test.assertTrue
+
+/** What an app sees: states that mean what they say, progress, cancelling, and errors after which one can go on. */
+class PocketCrafterTest {
+    @get:Rule
+    val temporary = TemporaryFolder()
+
+    private val folder = File(System.getProperty("bundle"))
+
+    @Test
+    fun `ready means that a real inference has run`() = runBlocking {
+        var ran = 0
+        val crafter = PocketCrafter(folder) { bundle -> Counting(runners(bundle)) { ran++ } }
+        assertEquals(State.Cold, crafter.state.value)
+        assertFailsWith<ConfigException> { crafter.critique(photo()) }
+        assertEquals(State.Cold, crafter.state.value)
+        crafter.open()
+        assertEquals(1, ran)
+        assertTrue("ONNX Runtime" in assertIs<State.Ready>(crafter.state.value).engine)
+        crafter.close()
+        assertEquals(State.Cold, crafter.state.value)
+    }
+
+    @Test
+    fun `an enhanced photo comes last, after its tiles, and is the pair's`() = runBlocking {
+        val case = Vectors.of("pair").first { it.text("photo") == "fruit_noisy.jpg" }
+        val crafter = PocketCrafter(folder, runners = ::runners).also { it.open() }
+        val told = crafter.enhance(case.pixels("pixels")).toList()
+        val tiles = told.dropLast(1).map { assertIs<Progress.Tiles>(it) }
+        assertEquals(tiles.last().all, tiles.last().done)
+        assertContentEquals(case.pixels("enhanced").rgb, assertIs<Progress.Done>(told.last()).enhanced.pixels.rgb)
+        assertEquals(case.text("text"), crafter.prose(case.pixels("pixels")).written.prose.text)
+        crafter.close()
+    }
+
+    @Test
+    fun `a collector that leaves ends the work, and the next photo is taken`() = runBlocking {
+        var ran = 0
+        val crafter = PocketCrafter(folder) { bundle -> Counting(runners(bundle)) { ran++ } }.also { it.open() }
+        val noisy = Vectors.of("pair").first { it.text("photo") == "fruit_noisy.jpg" }.pixels("pixels")
+        val seen = mutableListOf<Progress>()
+        crafter.enhance(noisy).onEach { seen += it }.takeWhile { false }.toList()
+        assertIs<Progress.Tiles>(seen.single())
+        val ranUntilThen = ran
+        crafter.critique(photo())
+        assertEquals(ranUntilThen + 1, ran)
+        assertIs<State.Ready>(crafter.state.value)
+        crafter.close()
+    }
+
+    @Test
+    fun `a changed network is not run, and mended it is`() = runBlocking {
+        val copy = temporary.newFolder().also { folder.copyRecursively(it, overwrite = true) }
+        val artifact = Bundle.open(copy).artifact("tone", "onnx")
+        val content = artifact.readBytes()
+        artifact.writeBytes(content.copyOf().also { it[100] = (it[100] + 1).toByte() })
+        val crafter = PocketCrafter(copy, runners = ::runners)
+        assertFailsWith<BundleException> { crafter.open() }
+        assertIs<State.Failed>(crafter.state.value)
+        artifact.writeBytes(content)
+        crafter.open()
+        assertIs<State.Ready>(crafter.state.value)
+        crafter.close()
+    }
+
+    @Test
+    fun `a network that fails is told, and a strength out of range fails nothing`() = runBlocking {
+        var broken = false
+        val crafter = PocketCrafter(folder) { bundle -> Counting(runners(bundle)) { if (broken) throw RunnerException("driver lost") } }
+        crafter.open()
+        assertFailsWith<ConfigException> { crafter.enhance(photo(), strength = 3.0).toList() }
+        assertIs<State.Ready>(crafter.state.value)
+        broken = true
+        assertFailsWith<RunnerException> { crafter.critique(photo()) }
+        assertEquals("driver lost", assertIs<State.Failed>(crafter.state.value).error.message)
+    }
+
+    private fun runners(bundle: Bundle): RunnerSource =
+        OnnxRunners(bundle, File(System.getProperty("onnxruntime")), 2, System.getProperty("exact") == "true")
+
+    private fun photo() = Pixels(40, 30, ByteArray(3600) { (it * 7).toByte() })
+
+    /** Real networks, with a word before each run. */
+    private class Counting(private val source: RunnerSource, private val before: () -> Unit) : RunnerSource by source {
+        override fun open(component: String): Runner {
+            val runner = source.open(component)
+            return object : Runner by runner {
+                override fun run(inputs: Map<String, FloatArray>): Map<String, FloatArray> {
+                    before()
+                    return runner.run(inputs)
+                }
+            }
+        }
+    }
+}

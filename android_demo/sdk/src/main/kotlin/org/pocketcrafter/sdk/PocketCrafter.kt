@@ -1,0 +1,179 @@
+package org.pocketcrafter.sdk
+
+import kotlinx.coroutines.CancellationException
+import kotlinx.coroutines.CoroutineDispatcher
+import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.currentCoroutineContext
+import kotlinx.coroutines.ensureActive
+import kotlinx.coroutines.flow.Flow
+import kotlinx.coroutines.flow.MutableStateFlow
+import kotlinx.coroutines.flow.StateFlow
+import kotlinx.coroutines.flow.asStateFlow
+import kotlinx.coroutines.flow.channelFlow
+import kotlinx.coroutines.sync.Mutex
+import kotlinx.coroutines.sync.withLock
+import kotlinx.coroutines.withContext
+import org.pocketcrafter.core.BundleException
+import org.pocketcrafter.core.ConfigException
+import org.pocketcrafter.core.Critique
+import org.pocketcrafter.core.Enhanced
+import org.pocketcrafter.core.PhotoPair
+import org.pocketcrafter.core.PocketCrafterException
+import org.pocketcrafter.core.RunnerException
+import org.pocketcrafter.core.RunnerSource
+import org.pocketcrafter.core.Told
+import org.pocketcrafter.core.bundle.Bundle
+import org.pocketcrafter.core.generated.Targets
+import org.pocketcrafter.core.photo.Pixels
+import org.pocketcrafter.core.prose.Mode
+import java.io.File
+
+/** Where a [PocketCrafter] stands. */
+sealed interface State {
+    /** Nothing was opened yet, or everything was closed. */
+    data object Cold : State
+
+    /** Files are hashed: bytes done, and bytes in all. */
+    data class Verifying(val done: Long, val all: Long) : State
+
+    /** The critic is opened and runs for the first time. */
+    data object Warming : State
+
+    /** A real inference has run, on this engine. */
+    data class Ready(val engine: String) : State
+
+    /** A photo is being worked on. */
+    data object Running : State
+
+    /** It cannot go on; [PocketCrafter.open] tries again. */
+    data class Failed(val error: PocketCrafterException) : State
+}
+
+/** What [PocketCrafter.enhance] tells of. */
+sealed interface Progress {
+    /** Restoration has done some of its tiles. */
+    data class Tiles(val done: Int, val all: Int) : Progress
+
+    /** The photo is finished; always the last. */
+    data class Done(val enhanced: Enhanced) : Progress
+}
+
+/**
+ * Critiques and enhances photos with one bundle, off the caller's thread, one photo at a time.
+ *
+ * @param folder the bundle's folder.
+ * @param dispatcher where the work is done; never the main thread's.
+ * @param runners what runs the bundle's networks.
+ */
+class PocketCrafter(
+    private val folder: File,
+    private val dispatcher: CoroutineDispatcher = Dispatchers.Default,
+    private val runners: (Bundle) -> RunnerSource,
+) {
+    private val mutex = Mutex()
+    private val current = MutableStateFlow<State>(State.Cold)
+    private var pair: PhotoPair? = null
+    private var engine = ""
+
+    /** Where it stands; never goes back from [State.Failed] by itself. */
+    val state: StateFlow<State> = current.asStateFlow()
+
+    /**
+     * Opens the bundle, hashes all of it, and runs the critic once. Does nothing where that was done already.
+     *
+     * @throws BundleException if the bundle is damaged.
+     * @throws RunnerException if a network does not run here.
+     */
+    suspend fun open() = working {
+        if (pair != null) return@working
+        val context = currentCoroutineContext()
+        val bundle = Bundle.open(folder)
+        bundle.verify { done, all ->
+            context.ensureActive()
+            current.value = State.Verifying(done, all)
+        }
+        val gate = bundle.manifest.gate
+            ?: throw BundleException("The bundle is of the family `${bundle.manifest.family}`; this app runs pocket bundles.")
+        current.value = State.Warming
+        val words = if (bundle.manifest.files.any { it.path == Targets.TOKENIZER }) bundle.vocabulary() else null
+        val source = runners(bundle)
+        val made = PhotoPair(source, gate, words)
+        try {
+            made.critique(Pixels(WARM_PX, WARM_PX, ByteArray(3 * WARM_PX * WARM_PX) { GRAY }))
+        } catch (error: PocketCrafterException) {
+            made.close()
+            throw error
+        }
+        engine = source.engine
+        pair = made
+    }
+
+    /** Diagnoses a photo; throws as [PhotoPair.critique], and [ConfigException] where it is not open. */
+    suspend fun critique(pixels: Pixels): Critique = running { it.critique(pixels) }
+
+    /** Diagnoses a photo and puts it into words; cancelling the coroutine ends it at the next word. */
+    suspend fun prose(pixels: Pixels, mode: Mode = Mode.FULL): Told = running { pair ->
+        val context = currentCoroutineContext()
+        pair.prose(pixels, mode) {
+            context.ensureActive()
+            false
+        } ?: throw CancellationException("cancelled")
+    }
+
+    /**
+     * Enhances a photo; cancelling the collector ends it at the next tile.
+     *
+     * @param strength factor on the plan, in [0, 2].
+     */
+    fun enhance(pixels: Pixels, strength: Double = 1.0): Flow<Progress> = channelFlow {
+        val enhanced = running { pair ->
+            val context = currentCoroutineContext()
+            pair.enhance(pixels, strength) { done, all ->
+                context.ensureActive()
+                // A collector that is slow misses some; it never misses the end.
+                trySend(Progress.Tiles(done, all))
+            }
+        }
+        send(Progress.Done(enhanced))
+    }
+
+    /** Closes every network, once the photo that is being worked on is done. */
+    suspend fun close() = mutex.withLock {
+        withContext(dispatcher) { pair?.close() }
+        pair = null
+        current.value = State.Cold
+    }
+
+    private suspend fun <T> running(work: suspend (PhotoPair) -> T): T = working {
+        val opened = pair ?: throw ConfigException("Nothing is open: call open() first.")
+        current.value = State.Running
+        work(opened)
+    }
+
+    /** Does one thing at a time, and leaves the state that fits its end. */
+    private suspend fun <T> working(work: suspend () -> T): T = mutex.withLock {
+        withContext(dispatcher) {
+            try {
+                work().also { current.value = rest() }
+            } catch (error: PocketCrafterException) {
+                val broken = error is BundleException || error is RunnerException
+                if (broken) {
+                    pair?.close()
+                    pair = null
+                }
+                current.value = if (broken) State.Failed(error) else rest()
+                throw error
+            } catch (error: CancellationException) {
+                current.value = rest()
+                throw error
+            }
+        }
+    }
+
+    private fun rest(): State = if (pair == null) State.Cold else State.Ready(engine)
+
+    private companion object {
+        const val WARM_PX = 64
+        const val GRAY: Byte = 0x70
+    }
+}
