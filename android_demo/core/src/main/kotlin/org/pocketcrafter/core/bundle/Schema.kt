@@ -61,12 +61,15 @@ class Schema(schema: Any?) {
         if (value < low || value > high) faults += "${named(place)} is $value, which is not in [$low, $high]"
         val above = (schema["exclusiveMinimum"] as Number?)?.toDouble()
         if (above != null && value <= above) faults += "${named(place)} is $value, which is not above $above"
+        val below = (schema["exclusiveMaximum"] as Number?)?.toDouble()
+        if (below != null && value >= below) faults += "${named(place)} is $value, which is not below $below"
     }
 
     private fun checkList(schema: Map<String, Any?>, value: List<*>, place: String, faults: MutableList<String>) {
         if (outside(schema, "minItems", "maxItems", value.size.toLong())) faults += "${named(place)} has ${value.size} items"
-        schema["items"]?.let { items ->
-            value.forEachIndexed { n, item -> check(asObject(items), item, "$place/$n", faults) }
+        val first = asList(schema["prefixItems"])
+        value.forEachIndexed { n, item ->
+            (first.getOrNull(n) ?: schema["items"])?.let { check(asObject(it), item, "$place/$n", faults) }
         }
     }
 
@@ -99,7 +102,7 @@ class Schema(schema: Any?) {
         require(unknown.isEmpty()) { "The schema's $where uses ${unknown.joinToString()}, which is not understood here." }
         val nested = listOf("properties", "patternProperties").flatMap { asObject(schema[it] ?: emptyMap<String, Any?>()).values }
         val single = listOf("items", "additionalProperties", "propertyNames", "if", "then").mapNotNull { schema[it] }
-        val several = listOf("anyOf", "allOf").flatMap { asList(schema[it]) }
+        val several = listOf("anyOf", "allOf", "prefixItems").flatMap { asList(schema[it]) }
         (nested + single + several).filterIsInstance<Map<*, *>>().forEach { known(asObject(it), where) }
     }
 
@@ -107,8 +110,8 @@ class Schema(schema: Any?) {
         val KEYWORDS = setOf(
             "\$defs", "\$ref", "\$schema", "title", "description", "default", "type", "const", "enum", "allOf", "anyOf",
             "if", "then", "properties", "patternProperties", "additionalProperties", "propertyNames", "required",
-            "items", "minItems", "maxItems", "minProperties", "maxProperties", "minLength", "maxLength", "pattern",
-            "minimum", "maximum", "exclusiveMinimum",
+            "items", "prefixItems", "minItems", "maxItems", "minProperties", "maxProperties", "minLength", "maxLength", "pattern",
+            "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
         )
 
         fun isOf(type: String, value: Any?): Boolean = when (type) {
