@@ -141,7 +141,8 @@ def qat(options: TrainOptions, *, component: str, bits: str, recipe: Path | None
     in the folder of runs, for a recipe to name in the full-precision ones' place; the decoder's are rounded already, so
     that building them changes nothing.
     """
-    from pocketcrafter.export.distill.qat import QAT_TASKS, weight_scheme, weights_facts
+    from pocketcrafter.export.distill.qat import QAT_TASKS, weight_scheme
+    from pocketcrafter.export.models import weights_facts
     from pocketcrafter.quantize.config import WeightOnly
     from pocketcrafter.runtime.bundle.integrity import sha256_of
     from pocketcrafter.runtime.pocket import Pocket
@@ -184,9 +185,8 @@ def equalize(*, weights: Path, out: Path, samples: int, as_json: bool) -> None:
     import torch
 
     from pocketcrafter.export.calibration import samples as calibration_samples
-    from pocketcrafter.export.distill.qat import weights_facts
     from pocketcrafter.export.lower.measure import as_tensors
-    from pocketcrafter.export.models import restore_network, save_component
+    from pocketcrafter.export.models import restore_network, save_component, weights_facts
     from pocketcrafter.export.models.restore import equalizable_pairs
     from pocketcrafter.export.shipped import CALIBRATION_PHOTOS
     from pocketcrafter.quantize.algorithms.equalization import equalized

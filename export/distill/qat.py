@@ -11,7 +11,6 @@ from typing import Final
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -139,21 +138,6 @@ def weight_scheme(recipe: Path) -> WeightOnly:
     if not isinstance(scheme, WeightOnly):
         raise ConfigError(f"{recipe}: the decoder's precision for onnx is neither w8 nor w4.")
     return scheme
-
-
-def weights_facts(weights: Path) -> dict[str, str]:
-    """Return what a weights file's header records.
-
-    Raises
-    ------
-    ConfigError
-        If it is missing or damaged.
-    """
-    try:
-        with safe_open(weights, framework="pt") as file:
-            return dict(file.metadata() or {})
-    except (OSError, SafetensorError) as error:
-        raise ConfigError(f"{weights}: not weights that were trained ({error}).") from error
 
 
 def network_task(network: nn.Module, batches: Batches) -> tuple[Task, Convert]:

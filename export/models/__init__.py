@@ -108,3 +108,18 @@ def save_component(model: nn.Module, weights: Path, facts: Mapping[str, str] | N
     if isinstance(model, Restore | Critic):
         header[_CONFIG] = model.config.model_dump_json()
     write_bytes(weights, save(state, header))
+
+
+def weights_facts(weights: Path) -> dict[str, str]:
+    """Return what a weights file's header records.
+
+    Raises
+    ------
+    ConfigError
+        If it is missing or damaged.
+    """
+    try:
+        with safe_open(weights, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"{weights}: not weights that were trained ({error}).") from error

@@ -10,8 +10,7 @@ from torch import nn
 from tqdm import tqdm
 
 from pocketcrafter.export.data.manifest import Split
-from pocketcrafter.export.distill.qat import weights_facts
-from pocketcrafter.export.models import critic_network, load_component
+from pocketcrafter.export.models import critic_network, load_component, weights_facts
 from pocketcrafter.export.models.critic import Judgement
 from pocketcrafter.export.models.plan_judge import JUDGE
 from pocketcrafter.export.train.critic import judge_store

@@ -8,8 +8,8 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from pocketcrafter.export.distill.qat import decoder_task, network_task, weight_scheme, weights_facts
-from pocketcrafter.export.models import decoder_network
+from pocketcrafter.export.distill.qat import decoder_task, network_task, weight_scheme
+from pocketcrafter.export.models import decoder_network, weights_facts
 from pocketcrafter.export.models.critic import Judgement
 from pocketcrafter.export.models.decoder import Decoder
 from pocketcrafter.export.models.llama import as_llama
