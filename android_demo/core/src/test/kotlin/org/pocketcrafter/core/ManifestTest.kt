@@ -114,6 +114,6 @@ class ManifestTest {
     private fun sha256(content: ByteArray) = MessageDigest.getInstance("SHA-256").digest(content).joinToString("") { "%02x".format(it) }
 
     private companion object {
-        const val SPOILED = 3000
+        const val SPOILED = 100_000
     }
 }
