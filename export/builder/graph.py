@@ -190,7 +190,7 @@ class _Graph:
         made, plan = self._recipe.components[component], self._plan_of(component)
         target = targets[0]
         profile = profile_of(target)
-        to_compile = compiled_for is not None
+        to_compile, foreign = compiled_for is not None, not plan.plain_operators
         same = not to_compile and made.precision.get(target) is precision
         compiled = {}
         if profile.compiled_from:
@@ -211,7 +211,8 @@ class _Graph:
             settings=LowerSettings(
                 component=component,
                 networks=self.family.networks,
-                decompose=(compiled_for or profile).rewrites(precision) and not plan.plain_operators,
+                decompose=foreign and (compiled_for or profile).rewrites(precision),
+                plain_norms=foreign and (compiled_for or profile).rewrites_norms(precision),
                 targets=targets,
                 precision=precision,
                 keep_fp32=made.keep_fp32,

@@ -41,6 +41,9 @@ class LowerSettings(Config):
     component: ComponentName
     networks: str = Field(description="The family's `NetworkSource`, as ``module:object``.")
     decompose: bool = Field(False, description="Whether the network is written in plain operators first.")
+    plain_norms: bool = Field(
+        False, description="Whether its layer normalizations alone are, because linear layers are quantized one by one."
+    )
     targets: tuple[TargetKind, ...] = Field(min_length=1, description="More than one where most of the work is shared.")
     precision: Precision
     keep_fp32: tuple[str, ...]

@@ -1,5 +1,6 @@
 """Writes networks in the few operators that every accelerator takes; what they compute stays."""
 
+import copy
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
@@ -83,6 +84,44 @@ def checked_decomposition(model: nn.Module, sample: Sample, spec: ComponentSpec)
                 f"network (needed: {_REWRITTEN_DB:.0f} dB)."
             )
     return plain
+
+
+def with_plain_norms(model: nn.Module) -> nn.Module:
+    """Return a network whose layer normalizations alone are written in plain operators; its modules keep their names.
+
+    For networks whose linear layers are quantized one by one: :func:`decomposed` leaves no modules.
+
+    Parameters
+    ----------
+    model
+        In evaluation mode; left as it is, and shares its parameters with what is returned.
+    """
+    if not any(isinstance(module, nn.LayerNorm) for module in model.modules()):
+        return model
+    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    made = copy.deepcopy(model, shared)
+    for name, module in list(made.named_modules()):
+        if isinstance(module, nn.LayerNorm):
+            parent, _, own = name.rpartition(".")
+            setattr(made.get_submodule(parent), own, _PlainLayerNorm(module))
+    return made
+
+
+class _PlainLayerNorm(nn.Module):
+    """Layer normalization whose means are products with a constant."""
+
+    def __init__(self, norm: nn.LayerNorm) -> None:
+        super().__init__()
+        self.weight, self.bias, self.epsilon = norm.weight, norm.bias, norm.eps
+        self.width = math.prod(norm.normalized_shape)
+        self.register_buffer("shares", torch.full((self.width, 1), 1 / self.width), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shares, rows = self.get_buffer("shares"), x.reshape(-1, self.width)
+        apart = rows - torch.mm(rows, shares)
+        out = (apart * torch.rsqrt(torch.mm(apart * apart, shares) + self.epsilon)).reshape(x.shape)
+        out = out if self.weight is None else out * self.weight
+        return out if self.bias is None else out + self.bias
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,10 @@ class Profile:
         """
         return self.decomposed and precision not in {*WEIGHTS_ALONE, *DYNAMIC}
 
+    def rewrites_norms(self, precision: Precision) -> bool:
+        """Whether of such a network the layer normalizations alone are written in plain operators."""
+        return self.decomposed and not self.rewrites(precision)
+
 
 def because(*reasons: tuple[Iterable[Precision], str]) -> dict[Precision, str]:
     """Return the refusals of a profile: each reason under every precision that it is given for."""

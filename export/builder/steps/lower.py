@@ -20,7 +20,7 @@ from pocketcrafter.export.builder.steps.names import (
     read_spec,
 )
 from pocketcrafter.export.families.family import network_source
-from pocketcrafter.export.lower.decompositions import checked_decomposition
+from pocketcrafter.export.lower.decompositions import checked_decomposition, with_plain_norms
 from pocketcrafter.export.lower.fx_patches import patch_fx
 from pocketcrafter.export.lower.lowerings import lower
 from pocketcrafter.export.lower.precisions import compiled_precision
@@ -106,8 +106,11 @@ def _request(
     spec = read_spec(inputs["examples"])
     network = network_source(settings.networks).load(settings.component, inputs).network
     # Networks of several functions are written in plain operators; a rewritten graph has one function.
-    if settings.decompose and not spec.functions and not isinstance(network, ModelProto):
-        network = checked_decomposition(network, calibration[0], spec)
+    if not spec.functions and not isinstance(network, ModelProto):
+        if settings.decompose:
+            network = checked_decomposition(network, calibration[0], spec)
+        elif settings.plain_norms:
+            network = with_plain_norms(network)
     return LoweringRequest(
         network=network,
         spec=spec,

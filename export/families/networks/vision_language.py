@@ -54,7 +54,8 @@ class _VisionEncoder(nn.Module):
         self.register_buffer("places", places.contiguous(), persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        x = self.patches(pixels).flatten(2).transpose(1, 2) + self.get_buffer("places")
+        # In this order: the first one's memory layout is the sum's, and the connector views rows as they lie.
+        x = self.get_buffer("places") + self.patches(pixels).flatten(2).transpose(1, 2)
         out: Tensor = self.connector(self.norm(self.encoder(inputs_embeds=x)[0]))
         return out
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pocketcrafter.export.lower.decompositions import decomposed
+from pocketcrafter.export.lower.decompositions import decomposed, with_plain_norms
 
 
 class _Of(nn.Module):
@@ -105,3 +105,21 @@ def test_a_buffer_that_changes_is_no_constant() -> None:
     inputs = (torch.randn(2, 1),)
     network = _Counts()
     assert decomposed(network, inputs) is network
+
+
+def test_normalizations_alone_are_written_in_plain_operators_under_their_names() -> None:
+    """Linear layers that are quantized one by one stay modules; nothing of the given network changes."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Linear(12, 8), nn.LayerNorm(8), nn.Linear(8, 4), nn.LayerNorm(4, elementwise_affine=False)
+    )
+    network.eval()
+    x = torch.randn(2, 5, 12)
+    plain = with_plain_norms(network)
+    torch.testing.assert_close(plain(x), network(x))
+    assert [type(module).__name__ for module in plain][::2] == ["Linear", "Linear"]
+    assert plain[0].weight is network[0].weight, "no second set of weights"
+    assert isinstance(network[1], nn.LayerNorm)
+    targets = {str(node.target) for node in torch.export.export(plain, (x,)).graph.nodes}
+    assert not any("layer_norm" in target for target in targets)
+    assert with_plain_norms(network[0]) is network[0]
