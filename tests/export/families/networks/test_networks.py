@@ -217,14 +217,14 @@ def test_a_language_model_lies_wholly_on_xnnpack(save: Callable[[str, Any], Path
     assert all(fallback.allowed for fallback in (found.coverage.fallbacks if found.coverage else ()))
 
 
-def test_a_vision_encoder_whose_layers_are_quantized_one_by_one_lies_wholly_on_xnnpack(
+def test_a_vision_encoder_whose_layers_are_quantized_one_by_one_leaves_copies_alone_outside_xnnpack(
     save: Callable[[str, Any], Path], tmp_path: Path
 ) -> None:
     vision, _language = load_folder(save("smolvlm", _smolvlm()))
     found = try_target(vision, XNNPACK, tmp_path / "out", Precision.W8A8_DYNAMIC)
     assert found.refusal is None
     assert found.coverage is not None
-    assert [fallback.op for fallback in found.coverage.fallbacks if not fallback.allowed] == []
+    assert {fallback.op for fallback in found.coverage.fallbacks} == {"aten.expand_copy.default"}
     assert all(fidelity.reaches(30) for fidelity in found.whole)
 
 
