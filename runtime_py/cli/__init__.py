@@ -8,12 +8,14 @@ import click
 from pocketcrafter.runtime.cli.group import root
 from pocketcrafter.runtime.cli.libraries import divert
 from pocketcrafter.runtime.cli.streams import OutputError, ReaderLeftError, open_streams, silence
-from pocketcrafter.runtime.errors import PocketCrafterError
+from pocketcrafter.runtime.errors import PocketCrafterError, StorageError
 from pocketcrafter.runtime.files import FAILURES, storage_error
 
 INTERRUPTED = 130
 READER_LEFT = 141
 """What a shell reports of a program that ends because its output was closed."""
+_NO_TEMPORARY_FOLDER = "No usable temporary directory"
+"""What `tempfile` says, as a `FileNotFoundError`, when it can write into none of the folders that it tries."""
 
 
 def main() -> None:
@@ -61,6 +63,8 @@ def _code_of(command: Callable[[], object]) -> int:
 
 def _told(error: PocketCrafterError | OSError) -> int:
     if isinstance(error, OSError):
+        if str(error.strerror).startswith(_NO_TEMPORARY_FOLDER):
+            return _told(StorageError(f"{error.strerror}: make room in one of them, or set TMPDIR to one that has it."))
         if error.errno not in FAILURES:
             raise error
         error = storage_error(str(error.filename or "a file"), error)

@@ -123,3 +123,19 @@ def test_a_link_to_itself_is_told(photos: Path, bundle: Path) -> None:
     assert done.returncode == 2
     assert b"loop.jpg: there is no such file" in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+def test_a_library_that_finds_no_temporary_folder_is_told_what_to_do() -> None:
+    """PyTorch asks for one in the middle of a training."""
+    asked = (
+        "import resource, sys, tempfile\n"
+        "from pocketcrafter.runtime.cli import root, run\n"
+        "root.main = lambda **_: tempfile.gettempdir()\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        "sys.exit(run([]))"
+    )
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, check=False)
+    assert done.returncode == 2
+    assert b"error: No usable temporary directory found in ['/tmp'" in done.stderr
+    assert b"TMPDIR" in done.stderr
+    assert b"Traceback" not in done.stderr
