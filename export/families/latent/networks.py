@@ -55,7 +55,7 @@ class _Recorded:
 
 
 class TorchPair:
-    """A whole pair in full precision, on the CPU.
+    """A whole pair in full precision, on the CPU: its `settings`, `critic` and `artist`, `None` without one.
 
     Parameters
     ----------
@@ -78,17 +78,17 @@ class TorchPair:
     ) -> None:
         parts = load_critic(pair)
         self.settings = _shortened(settings_of(pair, parts), longest_answer)
-        self._critic = self._open_critic(parts, keep)
-        self._artist = None
+        self.critic = self._open_critic(parts, keep)
+        self.artist: LatentArtist | None = None
         if pair.artist is not None and only not in CRITIC:
-            self._artist = self._open_artist(pair, keep)
+            self.artist = self._open_artist(pair, keep)
 
     def run(self, photo: Photo) -> FloatArray | None:
         """Return the artist's picture of a photo, `None` without an artist."""
-        answer = self._critic.answer(critics_picture(photo, self.settings.critic.picture))
-        if self._artist is None:
+        answer = self.critic.answer(critics_picture(photo, self.settings.critic.picture))
+        if self.artist is None:
             return None
-        return self._artist.edit(artists_picture(photo, self._artist.settings.side), answer.hidden)
+        return self.artist.edit(artists_picture(photo, self.artist.settings.side), answer.hidden)
 
     def _open_critic(self, parts: CriticParts, keep: Keep) -> LatentCritic:
         with tempfile.TemporaryDirectory(prefix="pocketcrafter-table-") as folder:

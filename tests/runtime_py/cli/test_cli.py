@@ -283,8 +283,8 @@ def test_the_list_of_commands_is_shown_without_importing_what_they_work_with() -
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603
     assert done.returncode == 0
-    for command in ("enhance   Enhance", "bench     Measure", "build     Quantize", "train     Train"):
-        assert f"\n  {command}" in done.stdout
+    for command in ("enhance Enhance", "bench Measure", "build Quantize", "train Train"):
+        assert command in " ".join(done.stdout.split())
 
 
 def test_runtime_commands_do_not_import_torch(photos: Path, bundle: Path) -> None:

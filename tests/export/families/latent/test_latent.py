@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -181,6 +182,22 @@ def test_what_the_artist_cannot_do_is_refused(
     encode(photo, tmp_path / "photo.png")
     assert cli.run(["enhance", str(tmp_path / "photo.png"), "--bundle", str(bundle), "--set", "exposure_ev=1"]) == 2
     assert "takes no plan" in capsys.readouterr().err
+
+
+def test_a_critic_alone_critiques_and_has_no_artist(
+    pair: Path, photo: Photo, libraries: Libraries, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone, out, source = tmp_path / "alone", tmp_path / "alone.pcbundle", tmp_path / "photo.png"
+    shutil.copytree(pair / "critic", alone / "critic")
+    shutil.copy(pair / "pair.yaml", alone)
+    asked = ["build", str(alone), "--target", "onnx", "--out", str(out), "--stages", str(tmp_path / "stages")]
+    assert cli.run(asked) == 0
+    encode(photo, source)
+    capsys.readouterr()
+    assert cli.run(["critique", str(source), "--bundle", str(out), "--json"]) == 0
+    assert tuple(json.loads(capsys.readouterr().out)["photos"][0]["critique"]["ids"]) == libraries.ids
+    assert cli.run(["enhance", str(source), "--bundle", str(out)]) == 2
+    assert "has a critic alone" in capsys.readouterr().err
 
 
 def _rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
