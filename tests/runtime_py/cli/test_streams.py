@@ -134,7 +134,7 @@ def test_a_library_that_finds_no_temporary_folder_is_told_what_to_do() -> None:
         "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
         "sys.exit(run([]))"
     )
-    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, check=False)
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, check=False)  # noqa: S603
     assert done.returncode == 2
     assert b"error: No usable temporary directory found in ['/tmp'" in done.stderr
     assert b"TMPDIR" in done.stderr
