@@ -53,6 +53,15 @@ def check_targets(targets: Sequence[TargetKind]) -> None:
 def check_functions(plan: Plan, recipe_path: Path, targets: Sequence[TargetKind]) -> None:
     """Look for targets whose artifacts cannot have the further functions of a component.
 
+    Parameters
+    ----------
+    plan
+        The components of the build.
+    recipe_path
+        Named in the message.
+    targets
+        The targets of the build.
+
     Raises
     ------
     BackendError

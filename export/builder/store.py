@@ -68,7 +68,19 @@ class Store:
         return folder
 
     def keep(self, stage: Stage, scratch: Path, seconds: float, used: Ended) -> Path:
-        """Make what a stage wrote its result, at once."""
+        """Make what a stage wrote its result, at once.
+
+        Parameters
+        ----------
+        stage
+            The stage that was run.
+        scratch
+            Where it wrote its result.
+        seconds
+            How long it took.
+        used
+            Memory and processor time of its process.
+        """
         files = sorted(p for p in scratch.rglob("*") if p.is_file())
         record = Record(
             name=stage.name,
@@ -159,7 +171,22 @@ def install(made: Path, out: Path) -> bool:
 
 
 def check_free(out: Path, mark: str = MANIFEST, what: str = "a bundle") -> None:
-    """Raise `ConfigError` where something other than a folder that holds ``mark``, or an empty one, lies at ``out``."""
+    """Refuse an output folder that holds something other than an earlier result of the same kind.
+
+    Parameters
+    ----------
+    out
+        The folder that is to be written.
+    mark
+        File that tells a folder of this kind from others.
+    what
+        The kind, in words, for the message.
+
+    Raises
+    ------
+    ConfigError
+        If it does.
+    """
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise ConfigError(f"{out} is not a directory; choose another --out.")
     if out.is_dir() and any(out.iterdir()) and not (out / mark).is_file():

@@ -96,7 +96,17 @@ def samples(
 
 
 def frames_in_strata(component: str, count: int, seed: int) -> dict[str, int]:
-    """Return how many of the frames that `samples` makes lie in each stratum of faults."""
+    """Return how many of the frames that `samples` makes lie in each stratum of faults.
+
+    Parameters
+    ----------
+    component
+        Component of the pocket family.
+    count
+        Number of frames.
+    seed
+        What the faults are drawn from.
+    """
     return covered(faults.plan for faults in _faults(component, count, seed))
 
 

@@ -84,6 +84,13 @@ def student_part(family: str, component: str, weights: Path) -> Part:
 def student_network(family: str, component: str, weights: Path) -> "nn.Module":
     """Return a component's full-precision network in torch; parameters and errors as :func:`student_part`.
 
+    Parameters
+    ----------
+    family, component
+        Of a bundle.
+    weights
+        The file or folder that it was built from.
+
     Raises
     ------
     BackendError

@@ -43,7 +43,22 @@ SLOWLY: Final = Enough(samples=2, values=1 << 19)
 def hold_back(
     calibration: Sequence[Sample], spec: ComponentSpec, enough: Enough = ON_CPU
 ) -> tuple[Sequence[Sample], Sequence[Sample]]:
-    """Split samples into those to calibrate with and those to measure with; a few may be neither."""
+    """Split samples into those to calibrate with and those to measure with; a few may be neither.
+
+    Parameters
+    ----------
+    calibration
+        All samples, at least two.
+    spec
+        The component's contract.
+    enough
+        How many samples and output values are enough to measure with.
+
+    Raises
+    ------
+    ConfigError
+        If there are fewer than two samples.
+    """
     if len(calibration) < 2:
         raise ConfigError(f"Lowering needs at least two samples, one of them to measure with; got {len(calibration)}.")
     held = held_back(len(calibration))
@@ -98,7 +113,17 @@ def measured(
 def with_functions(
     default: LoweredArtifact, others: Mapping[str, LoweredArtifact], spec: ComponentSpec
 ) -> LoweredArtifact:
-    """Put what was measured of further functions behind the default one's, each output as ``<function>.<output>``."""
+    """Put what was measured of further functions behind the default one's, each output as ``<function>.<output>``.
+
+    Parameters
+    ----------
+    default
+        Measured of the default function.
+    others
+        Measured of the further functions, by name.
+    spec
+        The component's contract.
+    """
 
     def named(kind: str) -> tuple[Fidelity, ...]:
         found: list[Fidelity] = list(getattr(default, kind))
@@ -113,7 +138,17 @@ def with_functions(
 def function_samples(
     held: Sequence[Sample], spec: ComponentSpec, functions: Mapping[str, Sequence[Sample]]
 ) -> dict[str | None, tuple[ComponentSpec, Sequence[Sample]]]:
-    """Return the contract of each function, the default one first, with the samples that it is measured with."""
+    """Return the contract of each function, the default one first, with the samples that it is measured with.
+
+    Parameters
+    ----------
+    held
+        Held-back samples of the default function.
+    spec
+        The component's contract.
+    functions
+        Samples of the further functions, by name.
+    """
     made: dict[str | None, tuple[ComponentSpec, Sequence[Sample]]] = {None: (spec.of(None), held)}
     for known in spec.functions:
         made[known.name] = spec.of(known.name), functions[known.name][: ON_CPU.samples]
@@ -125,7 +160,17 @@ def run_functions(
     artifact: Path,
     samples: Mapping[str | None, tuple[ComponentSpec, Sequence[Sample]]],
 ) -> dict[str | None, list[dict[str, FloatArray]]]:
-    """Run each function of an artifact on its samples."""
+    """Run each function of an artifact on its samples.
+
+    Parameters
+    ----------
+    backend
+        What opens single functions of an artifact.
+    artifact
+        The artifact on disk.
+    samples
+        Contract and samples of each function; `None` is the default one.
+    """
     made = {}
     for name, (about, held) in samples.items():
         if name is None:
@@ -145,7 +190,17 @@ def as_tensors(sample: Sample, spec: ComponentSpec) -> tuple[Tensor, ...]:
 
 
 def run_torch(model: nn.Module, samples: Sequence[Sample], spec: ComponentSpec) -> list[dict[str, FloatArray]]:
-    """Run a torch model on every sample."""
+    """Run a torch model on every sample.
+
+    Parameters
+    ----------
+    model
+        In evaluation mode.
+    samples
+        Inputs by name.
+    spec
+        The component's contract.
+    """
     with torch.no_grad():
         said = [outputs_of(model(*as_tensors(sample, spec))) for sample in samples]
     return [named_outputs([output.numpy() for output in outputs], spec) for outputs in said]
@@ -154,7 +209,19 @@ def run_torch(model: nn.Module, samples: Sequence[Sample], spec: ComponentSpec) 
 def run_artifact(
     backend: Backend, artifact: Path, samples: Sequence[Sample], spec: ComponentSpec
 ) -> list[dict[str, FloatArray]]:
-    """Run an artifact on every sample, through the backend that users run it with."""
+    """Run an artifact on every sample, through the backend that users run it with.
+
+    Parameters
+    ----------
+    backend
+        What runs the artifact.
+    artifact
+        The artifact on disk.
+    samples
+        Inputs by name.
+    spec
+        The component's contract.
+    """
     session = backend.open(artifact, spec, _THREADS)
     return [session.run(sample) for sample in samples]
 
@@ -162,7 +229,15 @@ def run_artifact(
 def compare(
     reference: Sequence[Mapping[str, FloatArray]], actual: Sequence[Mapping[str, FloatArray]], spec: ComponentSpec
 ) -> tuple[Fidelity, ...]:
-    """Compare each output over all samples together."""
+    """Compare each output over all samples together.
+
+    Parameters
+    ----------
+    reference, actual
+        Outputs by name, one mapping a sample, in the same order.
+    spec
+        The component's contract.
+    """
     names = [output.name for output in spec.outputs]
     return tuple(
         Fidelity.between(name, np.stack([r[name] for r in reference]), np.stack([a[name] for a in actual]))

@@ -30,7 +30,17 @@ def profile_of(kind: TargetKind) -> Profile:
 
 
 def no_functions(target: TargetKind, component: str, functions: Sequence[str]) -> str | None:
-    """Return why a target cannot have a component's further functions, or `None` where it can or there are none."""
+    """Return why a target cannot have a component's further functions, or `None` where it can or there are none.
+
+    Parameters
+    ----------
+    target
+        The target.
+    component
+        Named in the message.
+    functions
+        Names of the further functions that are asked for.
+    """
     if not functions or profile_of(target).functions:
         return None
     names = ", ".join(f"`{name}`" for name in functions)

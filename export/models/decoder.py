@@ -152,7 +152,15 @@ def rotations() -> tuple[Tensor, Tensor]:
 
 
 def rotated(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Rotate ``(HEADS, N, HEAD_DIM)`` by ``(1, N, HEAD_DIM / 2)``."""
+    """Rotate ``(HEADS, N, HEAD_DIM)`` by ``(1, N, HEAD_DIM / 2)``.
+
+    Parameters
+    ----------
+    x
+        Queries or keys, (HEADS, N, HEAD_DIM).
+    cosine, sine
+        Of the positions, (1, N, HEAD_DIM / 2).
+    """
     half = HEAD_DIM // 2
     first, second = x[:, :, :half], x[:, :, half:]
     return torch.cat([first * cosine - second * sine, second * cosine + first * sine], 2)

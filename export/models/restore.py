@@ -109,7 +109,17 @@ class Restore(nn.Module):
         return copy.train(self.training)
 
     def velocity(self, x: Tensor, amounts: Tensor, time: Tensor) -> Tensor:
-        """Return d(tile)/dt at ``x`` for times ``(B, 1)`` in [0, 1]."""
+        """Return d(tile)/dt at ``x`` for times ``(B, 1)`` in [0, 1].
+
+        Parameters
+        ----------
+        x
+            Pictures at that time, float32 ``(B, 3, H, W)``.
+        amounts
+            denoise, deblur, dejpeg in [0, 1]: ``(B, 3)``.
+        time
+            In [0, 1]: ``(B, 1)``.
+        """
         condition = self.condition(torch.cat([amounts, time], 1))
         y = self.head(F.pixel_unshuffle(x, _FOLD))
         skips = []

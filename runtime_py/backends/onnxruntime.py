@@ -58,6 +58,17 @@ class OnnxRuntimeBackend:
         """Open a further function: the same graph, whose free axes take its shapes; the rest as in :meth:`open`.
 
         Where the artifact is open already, its session is shared: another would hold the weights a second time.
+
+        Parameters
+        ----------
+        artifact
+            An ONNX model.
+        spec
+            Contract of the function.
+        threads
+            Threads of the session.
+        function
+            Name of the function.
         """
         del function
         session = _SESSIONS.get(_key(artifact, threads))

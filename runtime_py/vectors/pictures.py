@@ -32,7 +32,15 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def picture(height: int, width: int, seed: int) -> Pixels:
-    """Return a picture with smooth ramps, noise, and both ends of the range: uint8, ``(height, width, 3)``."""
+    """Return a picture with smooth ramps, noise, and both ends of the range: uint8, ``(height, width, 3)``.
+
+    Parameters
+    ----------
+    height, width
+        Size in pixels.
+    seed
+        What it is drawn from.
+    """
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width]
     ramps = np.stack([x * 255 // max(1, width - 1), y * 255 // max(1, height - 1), (x + y) * 7 % 256], axis=-1)

@@ -39,6 +39,17 @@ def run(inputs: Mapping[str, Path], settings: BundleSettings, out: Path, progres
     Inputs: ``settings.<name>`` (JSON), the licence texts, and further files by their place in the bundle; for each
     component ``<component>.examples`` and, where there is one, ``<component>.card``; and for
     each of its targets ``<component>.<target>.lowered`` and ``<component>.<target>.proof``.
+
+    Parameters
+    ----------
+    inputs
+        Paths by input name, as the stage declares them.
+    settings
+        The settings of the stage.
+    out
+        Empty directory for the result.
+    progress
+        Called with steps done and steps in all.
     """
     root = out / BUNDLE
     root.mkdir()

@@ -24,6 +24,17 @@ def run(inputs: Mapping[str, Path], settings: ExamplesSettings, out: Path, progr
     They are `spec.json`, `calibration.npz` and `.json`, `hessians.npz` and, for each golden, `inputs_<n>.npz` and
     `outputs_<n>.npz`; a further function's goldens begin with its name and a dot. In the folder `files` lie those of
     the bundle that are made of the weights. Inputs: those of the family's plan.
+
+    Parameters
+    ----------
+    inputs
+        Paths by input name, as the stage declares them.
+    settings
+        The settings of the stage.
+    out
+        Empty directory for the result.
+    progress
+        Called with steps done and steps in all.
     """
     source = network_source(settings.networks)
     part = source.load(settings.component, inputs, settings.options)

@@ -49,6 +49,17 @@ def run(inputs: Mapping[str, Path], settings: LowerSettings, out: Path, progress
     Inputs: what loading the network reads, ``examples`` (the directory that the examples step wrote) and, for a target
     that is compiled from another one's artifact, ``compiled``: the directory in which this step left that one.
 
+    Parameters
+    ----------
+    inputs
+        Paths by input name, as the stage declares them.
+    settings
+        The settings of the stage.
+    out
+        Empty directory for the result.
+    progress
+        Called with steps done and steps in all.
+
     Raises
     ------
     GateError

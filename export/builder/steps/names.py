@@ -25,7 +25,17 @@ MADE: Final = "made"
 
 
 def lowered_to(result: Path, target: TargetKind, precision: Precision) -> Path:
-    """Return the directory, in a lowering's result, of what a target has in a precision."""
+    """Return the directory, in a lowering's result, of what a target has in a precision.
+
+    Parameters
+    ----------
+    result
+        Result directory of the lowering stage.
+    target
+        The target.
+    precision
+        The precision that it was asked in.
+    """
     return result / _named(runs_as(target, precision))
 
 

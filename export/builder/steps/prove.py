@@ -26,6 +26,17 @@ def run(inputs: Mapping[str, Path], settings: ProveSettings, out: Path, progress
 
     Inputs: ``lowered`` and ``examples``, the directories that those steps wrote.
 
+    Parameters
+    ----------
+    inputs
+        Paths by input name, as the stage declares them.
+    settings
+        The settings of the stage.
+    out
+        Empty directory for the result.
+    progress
+        Called with steps done and steps in all.
+
     Raises
     ------
     GateError
@@ -61,6 +72,15 @@ def proof_of(record: LoweringRecord, goldens: Sequence[Fidelity], settings: Prov
     """Return what the manifest says of an artifact.
 
     Where nothing but a device runs it, rung 2 and the goldens are not judged; rung 2 says that it was not run, and why.
+
+    Parameters
+    ----------
+    record
+        What the lowering measured.
+    goldens
+        The artifact against the goldens; empty where it does not run here.
+    settings
+        Gates, target, precision and component.
 
     Raises
     ------

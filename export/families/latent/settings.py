@@ -36,7 +36,19 @@ _FILTERS: Final = {
 
 
 def run(inputs: Mapping[str, Path], settings: Config, out: Path, progress: Progress) -> None:
-    """Write ``critic.json``, ``artist.json`` (``null`` where there is none)."""
+    """Write ``critic.json``, ``artist.json`` (``null`` where there is none).
+
+    Parameters
+    ----------
+    inputs
+        Paths by input name, as the stage declares them.
+    settings
+        The settings of the stage.
+    out
+        Empty directory for the result.
+    progress
+        Called with steps done and steps in all.
+    """
     del settings
     pair = read_pair(inputs[PAIR])
     critic = load_critic(pair)

@@ -117,7 +117,22 @@ def _refuse_pipeline(folder: Path) -> None:
 
 
 def read_json(path: Path, remedy: str, most_bytes: int = _MAX_BYTES) -> dict[str, Any]:
-    """Read an object of JSON; raises `CheckpointError` with the remedy where there is none."""
+    """Read an object of JSON.
+
+    Parameters
+    ----------
+    path
+        The file.
+    remedy
+        What to do about a bad file, for the message.
+    most_bytes
+        Largest size that is read.
+
+    Raises
+    ------
+    CheckpointError
+        If it cannot be read, is too large, or holds no JSON object.
+    """
     try:
         if path.stat().st_size > most_bytes:
             raise CheckpointError(f"{path}: larger than any such file ({most_bytes} bytes).")

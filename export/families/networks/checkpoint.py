@@ -99,7 +99,13 @@ def read_checkpoint(folder: Path, stem: str) -> Checkpoint:
 
 
 def refuse_adapters(folder: Path) -> None:
-    """Raise `CheckpointError` where files of a LoRA lie in a folder, by the names that PEFT and diffusers give them."""
+    """Refuse a folder with files of a LoRA, known by the names that PEFT and diffusers give them.
+
+    Raises
+    ------
+    CheckpointError
+        If there is such a file; the message says how to merge it.
+    """
     if here := sorted(name for name in _ADAPTERS if (folder / name).exists()):
         raise CheckpointError(_adapter_beside(folder / here[0], here[0]))
 

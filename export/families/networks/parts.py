@@ -13,13 +13,37 @@ from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
 
 
 def draw_samples(spec: ComponentSpec, count: int, seed: int) -> list[dict[str, FloatArray]]:
-    """Draw inputs: uniform where a range is known, normal where none is."""
+    """Draw inputs: uniform where a range is known, normal where none is.
+
+    Parameters
+    ----------
+    spec
+        The component's contract.
+    count
+        Number of samples.
+    seed
+        What they are drawn from.
+    """
     generator = np.random.default_rng(seed)
     return [{t.name: _draw(t, generator) for t in spec.inputs} for _ in range(count)]
 
 
 def make_part(name: str, module: nn.Module, role: Role, inputs: Sequence[TensorSpec], *outputs: str) -> Part:
-    """Describe a component by its outputs' names; their shapes are found by running it once, on zeros."""
+    """Describe a component by its outputs' names; their shapes are found by running it once, on zeros.
+
+    Parameters
+    ----------
+    name
+        Of the component.
+    module
+        Called with the inputs in order.
+    role
+        What the component does in a pair.
+    inputs
+        Its inputs.
+    outputs
+        Names of its outputs, in order.
+    """
     with torch.no_grad():
         made = outputs_of(module(*(torch.zeros(t.shape) for t in inputs)))
     found = tuple(
@@ -30,7 +54,17 @@ def make_part(name: str, module: nn.Module, role: Role, inputs: Sequence[TensorS
 
 
 def tensor(name: str, shape: Sequence[int], low: float | None = None, high: float | None = None) -> TensorSpec:
-    """Describe an input."""
+    """Describe an input.
+
+    Parameters
+    ----------
+    name
+        Of the input.
+    shape
+        Static shape.
+    low, high
+        Range of the values, where it is known.
+    """
     return TensorSpec(name=name, shape=tuple(shape), minimum=low, maximum=high, semantics=name.replace("_", " "))
 
 

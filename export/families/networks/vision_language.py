@@ -23,6 +23,15 @@ def load_pretrained(kind: str, folder: Path, variant: str | None) -> nn.Module:
     """Load a class of transformers from disk alone, in float32, with attention that every exporter takes apart.
 
     Tensors of another shape are left for the audit to name, all of them.
+
+    Parameters
+    ----------
+    kind
+        Name of a class or auto class of transformers.
+    folder
+        The checkpoint.
+    variant
+        Variant of the weights, such as ``fp16``.
     """
     model: nn.Module = getattr(importlib.import_module("transformers"), kind).from_pretrained(
         folder,

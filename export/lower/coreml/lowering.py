@@ -122,6 +122,15 @@ class _Source:
 def check_conversion(found: Sequence[Fidelity], spec: ComponentSpec, target: TargetKind) -> None:
     """Refuse a package that was converted in float32 and is not the network.
 
+    Parameters
+    ----------
+    found
+        The float32 package against the network, one entry an output.
+    spec
+        The component's contract.
+    target
+        Named in the message.
+
     Raises
     ------
     GateError

@@ -90,6 +90,15 @@ def open_package(artifact: Path, spec: ComponentSpec, mode: Mode) -> Session:
     A function that keeps tensors between calls keeps it too: what the contract hands in as ``x`` is put into its state
     ``x`` before each run.
 
+    Parameters
+    ----------
+    artifact
+        An ``.mlpackage`` or a ``.pte``.
+    spec
+        The component's contract.
+    mode
+        Whether layers are rounded to their declared types.
+
     Raises
     ------
     BackendError
@@ -103,6 +112,15 @@ def run_package(
     artifact: Path, samples: Sequence[Mapping[str, FloatArray]], spec: ComponentSpec
 ) -> list[dict[str, FloatArray]]:
     """Run a package, or the one in a ``.pte``, on every sample, each layer rounded to its declared type.
+
+    Parameters
+    ----------
+    artifact
+        An ``.mlpackage`` or a ``.pte``.
+    samples
+        Inputs by name.
+    spec
+        The component's contract.
 
     Raises
     ------

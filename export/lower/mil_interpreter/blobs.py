@@ -54,7 +54,17 @@ def read_blob(path: Path, offset: int, dtype: DType, shape: tuple[int, ...]) -> 
 
 
 def decode(raw: np.ndarray[tuple[int], np.dtype[np.uint8]], dtype: DType, elements: int) -> Tensor:
-    """Return the first ``elements`` values of raw bytes, as float32, int64 or bool."""
+    """Return the first ``elements`` values of raw bytes, as float32, int64 or bool.
+
+    Parameters
+    ----------
+    raw
+        Bytes of the blob.
+    dtype
+        Declared type of the elements.
+    elements
+        Number of elements.
+    """
     if dtype.bits < 8:
         return torch.from_numpy(_unpacked(raw, dtype, elements))
     letter = {Kind.FLOAT: "f", Kind.BOOL: "u", Kind.INTEGER: "i" if dtype.signed else "u"}[dtype.kind]

@@ -130,7 +130,24 @@ def _lowered(
 
 
 def export_onnx(model: nn.Module, inputs: tuple[Tensor, ...], spec: ComponentSpec, path: Path) -> None:
-    """Write a model as float32 ONNX, with the spec's names and the exporter's metadata."""
+    """Write a model as float32 ONNX, with the spec's names and the exporter's metadata.
+
+    Parameters
+    ----------
+    model
+        In evaluation mode.
+    inputs
+        Example inputs, in calling order.
+    spec
+        The component's contract.
+    path
+        Where the model is written.
+
+    Raises
+    ------
+    TypeError
+        If the exporter returns no program.
+    """
     with torch.no_grad():
         program = torch.onnx.export(
             model,
@@ -151,6 +168,15 @@ def simulate(path: Path, samples: Sequence[Sample], spec: ComponentSpec) -> list
 
     Products that it has in integers are exact on every processor: their weights are stored unsigned, as without graph
     optimization ONNX Runtime does not do so itself where signed ones would saturate.
+
+    Parameters
+    ----------
+    path
+        The QDQ model.
+    samples
+        Inputs by name.
+    spec
+        The component's contract.
     """
     model = onnx.load(path)
     stored = model.SerializeToString() if store_unsigned(model) else path

@@ -136,7 +136,24 @@ def read_context(path: Path) -> ContextFacts:
 
 
 def check_context(facts: ContextFacts, soc: Soc, model: Path) -> None:
-    """Raise `CpuFallbackError` or `WrongSocError` where a context model is not wholly one for ``soc``."""
+    """Refuse a context model that is not entirely one for a system-on-chip.
+
+    Parameters
+    ----------
+    facts
+        What the context model contains.
+    soc
+        The system-on-chip that was asked for.
+    model
+        Named in the message.
+
+    Raises
+    ------
+    CpuFallbackError
+        If operators are left outside the context binary.
+    WrongSocError
+        If a binary was compiled for another system-on-chip.
+    """
     if facts.outside:
         raise CpuFallbackError(
             f"{model.name}: {len(facts.outside)} operators would run on the CPU instead of the HTP of {soc}, and "

@@ -18,7 +18,13 @@ class WrongSocError(GateError):
 
 
 def soc_of(target: TargetKind) -> Soc:
-    """Return the system-on-chip of a target that is compiled for one."""
+    """Return the system-on-chip of a target that is compiled for one.
+
+    Raises
+    ------
+    TypeError
+        If the target is not compiled for a single one.
+    """
     soc = TARGETS[target].soc
     if soc is None:
         raise TypeError(f"the row of {target} names no system-on-chip")
@@ -26,7 +32,22 @@ def soc_of(target: TargetKind) -> Soc:
 
 
 def check_socs(soc_ids: Sequence[int], soc: Soc, model: Path) -> None:
-    """Raise `WrongSocError` where a context binary is for another system-on-chip."""
+    """Refuse context binaries for another system-on-chip.
+
+    Parameters
+    ----------
+    soc_ids
+        QNN's numbers, one a context binary.
+    soc
+        The system-on-chip that was asked for.
+    model
+        Named in the message.
+
+    Raises
+    ------
+    WrongSocError
+        If a number is that of another one.
+    """
     if wrong := sorted(set(soc_ids) - {SOC_IDS[soc]}):
         names = {number: name for name, number in SOC_IDS.items()}
         found = ", ".join(names.get(number, f"QNN's number {number}") for number in wrong)

@@ -40,7 +40,17 @@ def maybe(values: Tensor | None, default: Sequence[int]) -> list[int]:
 
 
 def axis_shape(tensor: Tensor, rank: int, axis: int) -> Tensor:
-    """Return a vector laid along one axis of a tensor of some rank, ready to broadcast."""
+    """Return a vector laid along one axis of a tensor of some rank, ready to broadcast.
+
+    Parameters
+    ----------
+    tensor
+        A vector.
+    rank
+        Rank of the tensor that it is broadcast against.
+    axis
+        The axis that it lies along.
+    """
     shape = [1] * rank
     shape[axis] = tensor.numel()
     return torch.reshape(tensor, shape)
