@@ -1,1 +1,1 @@
-"""The build: a graph of stages, each found again by the hash of everything it depends on."""
+"""The build: a graph of stages, each cached under the hash of everything that it depends on."""

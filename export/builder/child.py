@@ -1,4 +1,4 @@
-"""Runs a stage's function in a process of its own, so that its memory comes back and its crash is only its own."""
+"""Runs a stage's function in a process of its own: its memory is freed at the end, and a crash stays contained."""
 
 import contextlib
 import importlib
@@ -31,7 +31,7 @@ _SERVER: Final = "forkserver"
 
 
 class StageError(PocketCrafterError):
-    """A stage's process failed for a reason that nobody foresaw, or was killed."""
+    """A stage's process failed with an unexpected error, or was killed."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,8 @@ def _context() -> ForkServerContext | SpawnContext:
 class Child:
     """A call of ``module:function`` in a new process, on one thread.
 
-    One thread, whatever the machine has: sums in another order would give other bytes. :func:`warm_up` first, or each
-    process imports by itself.
+    It uses one thread on every machine, because another order of summation would change the artifact's bytes. Call
+    :func:`warm_up` first; otherwise each process imports its modules itself.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""``pocketcrafter build``: from a recipe to a proved bundle."""
+"""``pocketcrafter build``: from a recipe to a verified bundle."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""What is told before any work is done: packages that are missing, and memory or disk that will not do."""
+"""Checks before any work is done: missing packages, and too little memory or disk space."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

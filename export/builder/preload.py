@@ -1,4 +1,4 @@
-"""Imports, once, what all stages of a build import: the server that they are forked from begins with this module."""
+"""Preloads in the fork server the modules that all stages import, so that they are imported once a build."""
 
 import contextlib
 import gc
@@ -14,7 +14,7 @@ PRELOAD: Final = "POCKETCRAFTER_PRELOAD"
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Let libraries speak to nobody, and Ctrl-C reach the build alone."""
+    """Discard what libraries print while they are imported, and leave Ctrl-C to the build's main process."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     streams = {stream: os.dup(stream) for stream in (1, 2)}
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -33,7 +33,7 @@ def _undisturbed() -> Iterator[None]:
 def _import(modules: list[str]) -> None:
     with _undisturbed():
         for module in modules:
-            # The stage that needs it says better why it cannot be imported.
+            # The stage that needs the module reports the failure with more context.
             with contextlib.suppress(Exception):
                 importlib.import_module(module)
     # A garbage collection in a stage would copy the pages that all of them share.

@@ -1,4 +1,4 @@
-"""Runs a graph of stages: what is made already is taken, what fails a gate is told in full, the rest is made."""
+"""Runs a graph of stages: cached results are reused, missing ones are computed, every missed gate is reported."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""What the build's steps are told beside their input files."""
+"""Settings of the build's stages: everything they read beside their input files."""
 
 from collections.abc import Mapping
 

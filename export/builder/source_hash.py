@@ -1,4 +1,4 @@
-"""The source code that a module runs: its own and that of every module of this project it imports, however deep."""
+"""Hash of the source code that a stage runs: its module and all of this project that it imports, transitively."""
 
 import ast
 import hashlib

@@ -1,4 +1,4 @@
-"""A stage: a function, its inputs and its settings, known by the hash of all that its result depends on."""
+"""A stage: a function, its inputs and settings; its key is the hash of everything that its result depends on."""
 
 import hashlib
 import json

@@ -31,7 +31,7 @@ class TorchFunction:
 
 
 class _Recording(TorchFunction):
-    """Keeps what it was given last."""
+    """Keeps the arguments of its last call."""
 
     last: Sample
 

@@ -135,7 +135,7 @@ def artist(
 @click.option("--rate", type=click.FloatRange(0, min_open=True), default=2e-4, show_default=True, help="Learning.")
 @with_options
 def qat(options: TrainOptions, *, component: str, bits: str, recipe: Path | None, rate: float) -> None:
-    """Let a network learn to bear its own rounding: quantization-aware distillation from full precision.
+    """Quantization-aware distillation from full precision.
 
     Tone and restoration are rounded as INT8 artifacts are, the decoder's weights to few bits. What comes out is weights
     in the folder of runs, for a recipe to name in the full-precision ones' place; the decoder's are rounded already, so

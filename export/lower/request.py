@@ -23,7 +23,7 @@ Sample = Mapping[str, FloatArray]
 
 
 def _ignore(_done: int, _total: int) -> None:
-    """Nobody wants to know."""
+    """Drop the report: the default where no progress is wanted."""
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ class CriticTask:
             * (F.binary_cross_entropy(said.presence.float(), present, reduction="none") * self.foreseeable).mean(),
             "confidence": 0.02 * F.binary_cross_entropy(said.confidence.float(), near),
             "score": 0.2 * (said.score[:, 0] - score).abs().mean(),
-            # Little: told too loudly to tell photos apart, tokens learn the training photos by heart.
+            # Small: with a larger weight the tokens overfit to the training photos.
             "scene": 0.005 * scene,
         }
 

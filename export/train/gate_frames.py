@@ -98,8 +98,8 @@ class JudgedFrames:
     def by_source(self, values: npt.NDArray[np.float64], among: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
         """Return the mean of each source, in the order of names, as far as its photos let it be known.
 
-        Sources differ more than photos of one source do, and the next photo comes from one that was not seen. A source
-        of few photos, or none, says little: its mean is drawn to that of all sources by `PRIOR_PHOTOS`.
+        Sources differ more than photos of one source do, and a user's photo comes from an unseen source. The mean of a
+        source with few photos is uncertain, so it is shrunk towards the mean of all sources by `PRIOR_PHOTOS`.
 
         Parameters
         ----------

@@ -33,7 +33,7 @@ _CHOICES: Final = [
     if d == 0 or (c == 0 and s == 0.85)
 ]
 _BUDGETS: Final = (0.25, 0.5, 0.75, 1.0, 1.0)
-"""Shares of the harm that is allowed, handed out one after the other: else the first attribute would take it all."""
+"""Shares of the allowed harm, released in rounds: otherwise the first attribute would use all of it."""
 _SAID: Final = ("plan", "presence", "confidence")
 _NEVER: Final = AttributeGate(presence=1.0, confidence=1.0, dead_zone=4.0, shrink=0.0)
 _TUNED: Final[Sequence[Attribute]] = [a for a in TONAL if a not in (Attribute.HIGHLIGHTS, Attribute.SHADOWS)]

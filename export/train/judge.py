@@ -20,7 +20,7 @@ _PROPOSALS: Final = 4
 """Proposals of each frame in a batch."""
 _RANK_WEIGHT: Final = 0.2
 _CLEARLY: Final = 0.5
-"""Proposals whose CIEDE2000 differs by less are not put in order: nobody sees it."""
+"""Proposals whose CIEDE2000 differs by less are not ranked: the difference is invisible."""
 _LOWEST_GAIN: Final = -8.0
 _HIGHEST_GAIN: Final = 12.0
 _MOST_ROWS: Final = 32

@@ -42,7 +42,7 @@ simulation and kernels, which round activations to INT8 in each of its 30 layers
 _LICENSES: Final = ("LICENSE", "LICENSE.txt", "LICENSE.md", "COPYING", "NOTICE")
 _NOT_STATED: Final = "families/networks/no_license.txt"
 _UNKNOWN: Final = "NOASSERTION"
-"""SPDX's word for a licence that nobody has stated."""
+"""SPDX's identifier for a licence that is not stated."""
 _OWN: Final = "LicenseRef-checkpoint"
 _CARD: Final = "README.md"
 _STATED: Final = re.compile(r"\A---\n(?:.*\n)*?license:[ \t]*([A-Za-z0-9.+-]+)[ \t]*\n(?:.*\n)*?---", re.MULTILINE)

@@ -26,7 +26,7 @@ _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Components whose outputs are another one's inputs."""
 _DECODER_SECONDS: Final = 20.0
-"""The decoder writes its samples itself."""
+"""The decoder's calibration samples are texts that it generates, which takes this long."""
 _MAX_HEADER_BYTES: Final = 1 << 22
 _LENGTH_BYTES: Final = 8
 _FACTS: Final = "__metadata__"

@@ -1,4 +1,4 @@
-"""What ExecuTorch's targets take: XNNPACK, Vulkan, and the processors of MediaTek and Samsung."""
+"""Profiles of ExecuTorch's targets: XNNPACK, Vulkan, and the processors of MediaTek and Samsung."""
 
 from typing import Final
 

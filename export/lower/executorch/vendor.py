@@ -1,4 +1,4 @@
-"""ExecuTorch programs for MediaTek's and Samsung's processors: declared, and real where the vendor's SDK is."""
+"""ExecuTorch programs for MediaTek's and Samsung's processors; lowered only where the vendor's SDK is installed."""
 
 import importlib
 import sys

@@ -1,4 +1,4 @@
-"""ONNX Runtime's own operators in place of what a language model's graph spells out for every accelerator."""
+"""Fuses subgraphs of an exported language model into ONNX Runtime's contrib operators."""
 
 from typing import Final, TypeAlias
 

@@ -1,4 +1,4 @@
-"""What the target `onnx` takes."""
+"""Profile of the target `onnx`: precisions, tools and cost."""
 
 from pocketcrafter.export.lower.profile import (
     GROUPED,

@@ -1,4 +1,4 @@
-"""Factors inside INT8 convolutions: what a condition multiplies channels by scales their weights' steps instead."""
+"""Folds FiLM-style channel factors into INT8 convolutions: the factors multiply the weights' quantization scales."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,12 +28,13 @@ class _Scaled:
 
 
 def scales_in_convolutions(model: ModelProto) -> ModelProto:
-    """Return a QDQ model in which convolutions do the products by channel behind them.
+    """Return a QDQ model in which each convolution applies the channel-wise factor that follows it.
 
-    ONNX Runtime takes the step of each output channel's weights while it runs, and with it a factor: a pass over every
-    value goes, with its rounding to 8 bits. A bias that is not constant would cost as much again, as ONNX Runtime
-    keeps its fast kernels from it. All steps are computed together: each by itself, small operators take longer than
-    what they compute. A factor that is itself computed behind another one is left.
+    ONNX Runtime reads the per-channel weight scales at run time, so the factor can be multiplied into them. That saves
+    a pass over the tensor and one rounding to 8 bits. Only the scales are changed: with a bias that is not constant,
+    ONNX Runtime would not use its fast kernels. The scales of all convolutions are computed by one group of operators,
+    because many small operators would cost more in overhead than in arithmetic. A factor that depends on another folded
+    factor is left as it is.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Pixel shuffles that move whole pixels, whose channels ONNX Runtime keeps together in an INT8 picture."""
+"""Rewrites pixel shuffles for the NHWC layout of INT8 tensors in ONNX Runtime, so that they copy whole pixels."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -14,16 +14,16 @@ _UNSHUFFLED: Final = [0, 1, 3, 5, 2, 4]
 """How torch's exporter orders axes where it spells out a pixel unshuffle: two sides of a pixel behind its channels."""
 
 _WHOLE: Final = 4
-"""A pixel is filled up to a multiple of as many channels. ONNX Runtime's kernels take columns by sixteens, so that a
-convolution with 12 outputs costs twice what one with 16 does, and it moves three bytes one by one."""
+"""Pixels are padded to a multiple of this many channels: ONNX Runtime's INT8 kernels process 16 output columns at a
+time (12 outputs take twice as long as 16), and copying three bytes a pixel is done byte by byte."""
 
 
 def shuffled_whole(model: ModelProto) -> ModelProto:
     """Return an equal model whose pixel shuffles move a pixel's channels together.
 
-    What a convolution's output channel means is its own affair: in another order of its weights, what becomes one
-    pixel lies together, and a shuffle copies rows of bytes where it picked single ones. Where pixels are filled up,
-    the channels behind theirs are cut off at the end, where they lie behind the picture.
+    The output channels of the convolution before a shuffle are reordered, so that the channels of one output pixel are
+    adjacent and the shuffle copies contiguous bytes. Where a pixel is padded to more channels, the padding is cut off
+    after the shuffle.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def _filled(channels: int) -> int:
 
 
 def _together(graph: GraphProto, node: NodeProto, shape: Sequence[int], factor: int) -> list[NodeProto]:
-    """Return a shuffle as moves with channels last; what turns the picture so and back meets its like, and goes."""
+    """Return a shuffle in NHWC; ONNX Runtime removes its transposes, which cancel with those of its neighbors."""
     batch, channels, rows, columns = shape
     moved = _filled(channels)
     constants = {

@@ -1,4 +1,4 @@
-"""What the targets of Qualcomm's HTP take, behind ONNX Runtime and behind ExecuTorch."""
+"""Profiles of the targets on Qualcomm's HTP, behind ONNX Runtime and behind ExecuTorch."""
 
 from typing import Final
 
