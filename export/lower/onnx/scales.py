@@ -31,8 +31,8 @@ def scales_in_convolutions(model: ModelProto) -> ModelProto:
     """Return a QDQ model in which each convolution applies the channel-wise factor that follows it.
 
     ONNX Runtime reads the per-channel weight scales at run time, so the factor can be multiplied into them. That saves
-    a pass over the tensor and one rounding to 8 bits. Only the scales are changed: with a bias that is not constant,
-    ONNX Runtime would not use its fast kernels. The scales of all convolutions are computed by one group of operators,
+    a pass over the tensor and one rounding to 8 bits. A bias that is not constant would forfeit that gain, because ONNX
+    Runtime does not use its fast kernels for it. The scales of all convolutions are computed by one group of operators,
     because many small operators would cost more in overhead than in arithmetic. A factor that depends on another folded
     factor is left as it is.
 
