@@ -53,7 +53,7 @@ class Vocabulary:
         try:
             from tokenizers import Tokenizer  # noqa: PLC0415 - enhancing does not need it
         except ImportError as error:
-            raise ConfigError("The critic's words need the package tokenizers: pip install 'pocketcrafter[latent]'") from error
+            raise ConfigError("The critic's words need tokenizers: pip install 'pocketcrafter[latent]'") from error
         try:
             self._tokenizer: Any = Tokenizer.from_file(str(path))
         except Exception as error:  # it raises bare exceptions

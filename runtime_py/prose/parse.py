@@ -111,7 +111,7 @@ def _instruction(line: str) -> Instruction | None:
 
 
 def _score(text: str) -> int:
-    match = re.search(r"<answer>\s*(\d{1,3})(?:\.\d{1,9})?\s*(?:</answer>|$)", text)
+    match = re.search(r"<answer>\s*([0-9]{1,3})(?:\.[0-9]{1,9})?\s*(?:</answer>|$)", text)
     if match is None or int(match[1]) > 100:
         raise ProseError("The critique has no answer: <answer> and a score from 0 to 100 are missing after the edits.")
     return int(match[1])

@@ -266,7 +266,7 @@ def _pattern(template: str) -> str:
     found = re.escape(template)
     for name, words in gaps.items():
         found = found.replace(re.escape(f"{{{name}}}"), f"(?:{'|'.join(map(re.escape, words))})")
-    return found.replace(re.escape("{amount}"), r"(\d{1,3}(?:\.\d{1,2})?)")
+    return found.replace(re.escape("{amount}"), r"([0-9]{1,3}(?:\.[0-9]{1,2})?)")
 
 
 CLAUSE_PATTERNS: Final[Mapping[Fault, re.Pattern[str]]] = {

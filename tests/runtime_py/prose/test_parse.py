@@ -52,6 +52,7 @@ def test_the_answer_is_read_however_it_is_closed(ending: str) -> None:
         ("3. Not assessed.\n", "", "numbered 1 to 5"),
         ("2. The", "6. The", "numbered 1 to 5"),
         ("<answer>46", "<answer>146", "no answer"),
+        ("<answer>46", "<answer>\N{ARABIC-INDIC DIGIT FOUR}\N{ARABIC-INDIC DIGIT TWO}", "no answer"),
         ("<answer>46</answer>", "", "no answer"),
         ("- Turn the moon around.", "- a\n" * 65, "66 lines|67 lines"),
         ("<think>", "<think>" + "x" * MAX_CHARACTERS, "characters"),
