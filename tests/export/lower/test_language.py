@@ -202,7 +202,7 @@ def test_functions_of_one_onnx_artifact_share_its_session(smolvlm: Subject, tmp_
 @pytest.mark.parametrize(
     ("target", "change", "error", "message"),
     [
-        ("coreml:ios18", {"precision": Precision.FP16}, BackendError, "targets that keep them once are .*xnnpack, onnx"),
+        ("coreml:ios18", {"precision": Precision.FP16}, BackendError, "targets that keep them once are .*, onnx"),
         ("onnx", {"functions": {}}, ConfigError, "no samples of its function prefill"),
         ("onnx", {"precision": Precision.INT8}, ConfigError, "only weights are quantized"),
     ],
