@@ -63,7 +63,9 @@ def check(model: type[M], raw: object, where: str, fails: type[PocketCrafterErro
 
 
 def check_json(model: type[M], data: str | bytes, where: str, fails: type[PocketCrafterError] = ConfigError) -> M:
-    """Return JSON as a model; parameters and errors as in :func:`check`.
+    """Return JSON as a model; parameters and errors as in :func:`check`, and nothing is converted.
+
+    JSON has types: `true` is no number and `"3"` no whole number, for every reader of a bundle in any language.
 
     Parameters
     ----------
@@ -82,7 +84,7 @@ def check_json(model: type[M], data: str | bytes, where: str, fails: type[Pocket
         ``fails``, if the text is no JSON or not the model's.
     """
     try:
-        return model.model_validate_json(data)
+        return model.model_validate_json(data, strict=True)
     except ValidationError as error:
         raise fails(explain(error, model, where)) from error
 

@@ -88,6 +88,20 @@ def test_text_that_is_not_json_is_told_as_that() -> None:
         check_json(Example, "{", "x")
 
 
+@pytest.mark.parametrize(
+    "text", ['{"bits": true}', '{"bits": "4"}', '{"on": 1}', '{"numbers": ["0.5"]}', '{"name": 3}']
+)
+def test_json_of_another_type_is_not_converted(text: str) -> None:
+    with pytest.raises(PocketCrafterError, match=r"^x: "):
+        check_json(Example, text, "x")
+
+
+@pytest.mark.parametrize("size", ["true", '"4"', "1.5"])
+def test_a_size_in_json_that_is_no_whole_number_is_refused(size: str) -> None:
+    with pytest.raises(PocketCrafterError, match=r"x: size: .* is not a whole number"):
+        check_json(Inner, f'{{"size": {size}}}', "x")
+
+
 def _manifest(folder: Path) -> object:
     return parse_manifest(json.dumps({"schema_version": "one", "name": "No Name!", "files": 3}).encode(), str(folder))
 
