@@ -10,7 +10,7 @@ from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError, BundleError
 from pocketcrafter.runtime.latent.sampler import Noise, denoise
-from pocketcrafter.runtime.latent.settings import AffineSettings, ArtistSettings
+from pocketcrafter.runtime.latent.settings import AffineSettings, ArtistSettings, TimeSettings
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class LatentArtist:
         inputs = {**self.conditions(hidden), **({"picture": shown} if self._wants("picture") else {})}
 
         def predict(latents: FloatArray, timestep: float) -> FloatArray:
-            given = {"latents": latents, "timestep": np.array([timestep], np.float32), **inputs}
+            given = {"latents": latents, "time": time_features(timestep, settings.time), **inputs}
             return self.denoise.run(given)["prediction"]
 
         noise = Noise(settings.seed)
@@ -102,6 +102,14 @@ class LatentArtist:
 
     def _wants(self, name: str) -> bool:
         return any(tensor.name == name for tensor in self.spec.inputs)
+
+
+def time_features(timestep: float, settings: TimeSettings) -> FloatArray:
+    """Return what `denoise` is told of a timestep, ``(1, 2·frequencies)``; in float32, as it was trained."""
+    angles = np.float32(timestep) * np.array(settings.frequencies, np.float32)
+    waves = (np.cos(angles), np.sin(angles)) if settings.cosines_first else (np.sin(angles), np.cos(angles))
+    features: FloatArray = np.concatenate(waves)[None]
+    return features
 
 
 def _scaled(latents: FloatArray, settings: AffineSettings) -> FloatArray:

@@ -81,11 +81,18 @@ class StepSettings(Config):
     Flow-matching Euler, Euler, DDIM and LCM are all of this form; a build works the factors out once.
     """
 
-    timestep: float = Field(description="What the network is told.")
+    timestep: float = Field(description="What the network is told, as `TimeSettings` has it.")
     scale: float = Field(1.0, description="Factor on the latents that the network is given.")
     keep: float
     move: float
     noise: float = 0.0
+
+
+class TimeSettings(Config):
+    """How a timestep is told to the network: the sines and cosines of it times each frequency, side by side."""
+
+    frequencies: tuple[float, ...] = Field(min_length=1, max_length=4096, description="Radians for each timestep.")
+    cosines_first: bool = Field(description="Whether the cosines come before the sines.")
 
 
 class AffineSettings(Config):
@@ -104,6 +111,7 @@ class ArtistSettings(Config):
     start_noise: float = Field(description="Factor on noise where the steps begin.")
     start_picture: float = Field(description="Factor on the photo's own latents where the steps begin.")
     steps: tuple[StepSettings, ...] = Field(min_length=1, max_length=1000)
+    time: TimeSettings
     seed: int = Field(ge=0, lt=1 << 64, description="Of the noise: the key of Philox 4x64.")
 
 

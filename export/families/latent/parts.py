@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from pocketcrafter.export.families.family import Part
 from pocketcrafter.export.families.latent.pair import BRIDGE_FILE, OFFSET, PROJECTION, Artist, Pair
 from pocketcrafter.export.families.latent.prompt import render_prompt
+from pocketcrafter.export.families.latent.time import take_out_sinusoids, time_settings
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError
 from pocketcrafter.export.families.networks.diffusion import Decoder, Encoder
 from pocketcrafter.export.families.networks.folder import load_folder, load_network
@@ -21,7 +22,6 @@ from pocketcrafter.export.families.networks.positions import Positions
 from pocketcrafter.runtime.components import Role
 from pocketcrafter.runtime.latent.settings import Latent
 
-_LAST_TIME: Final = 1000.0
 _LEAST_CACHE: Final = 8
 _ATTENTION: Final = ("attn1", "attn2")
 """Modules of transformer blocks that attend to the picture itself, and to the critic's states."""
@@ -125,16 +125,18 @@ class _Denoiser(nn.Module):
 
     def __init__(self, unet: nn.Module) -> None:
         super().__init__()
-        self.unet = unet
+        self.unet, self._given = unet, take_out_sinusoids(unet)
         for name, module in unet.named_modules():
             if name.endswith(_ATTENTION):
                 cast("Any", module).set_processor(_MaskedAttention())
 
-    def forward(self, latents: Tensor, timestep: Tensor, text: Tensor, mask: Tensor, *picture: Tensor) -> Tensor:
+    def forward(self, latents: Tensor, time: Tensor, text: Tensor, mask: Tensor, *picture: Tensor) -> Tensor:
         sample = torch.cat([latents, *picture], 1) if picture else latents
         kwargs = {"mask": mask}
+        self._given.features = time
+        # The timestep itself is not read: any number stands for it.
         out: Tensor = self.unet(
-            sample, timestep, encoder_hidden_states=text, cross_attention_kwargs=kwargs, return_dict=False
+            sample, time[:, 0], encoder_hidden_states=text, cross_attention_kwargs=kwargs, return_dict=False
         )[0]
         return out
 
@@ -146,7 +148,7 @@ def _denoise(pair: Pair, artist: Artist) -> Part:
     length = _length(pair)
     inputs = [
         tensor("latents", latents),
-        tensor("timestep", (1,), 0.0, _LAST_TIME),
+        tensor("time", (1, 2 * len(time_settings(artist.folder / "unet").frequencies)), -1.0, 1.0),
         tensor("text", (1, length, int(artist.unet["cross_attention_dim"]))),
         tensor("mask", (1, length), 0.0, 1.0),
         *([tensor("picture", latents)] if artist.shows_photo else []),

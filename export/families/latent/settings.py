@@ -9,6 +9,7 @@ from pocketcrafter.export.families.latent.pair import PREPROCESSOR_FILE, Artist,
 from pocketcrafter.export.families.latent.parts import CriticParts, load_critic
 from pocketcrafter.export.families.latent.prompt import picture_word, stop_words, tokenizer_of
 from pocketcrafter.export.families.latent.schedule import Schedule
+from pocketcrafter.export.families.latent.time import time_settings
 from pocketcrafter.export.families.networks.architecture import read_json
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError
 from pocketcrafter.runtime.config import Config
@@ -128,6 +129,7 @@ def _artist(pair: Pair, artist: Artist) -> ArtistSettings:
         start_noise=noise,
         start_picture=picture,
         steps=schedule.steps(first),
+        time=time_settings(artist.folder / "unet"),
         seed=pair.config.seed,
     )
 

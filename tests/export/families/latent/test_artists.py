@@ -16,7 +16,9 @@ from torch.nn import functional as F  # noqa: E402
 
 from pocketcrafter.export.families.latent.networks import TorchPair  # noqa: E402
 from pocketcrafter.export.families.latent.pair import read_pair  # noqa: E402
-from pocketcrafter.runtime.fidelity import psnr_db  # noqa: E402
+from pocketcrafter.export.families.latent.parts import load_part  # noqa: E402
+from pocketcrafter.runtime.fidelity import psnr_db, sqnr_db  # noqa: E402
+from pocketcrafter.runtime.latent.artist import time_features  # noqa: E402
 from pocketcrafter.runtime.latent.sampler import Noise  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -69,3 +71,19 @@ def test_picture_is_the_libraries(tmp_path: Path, channels: int, instructed: boo
             latents = scheduler.step(unet(given, time, conditions).sample, time, latents).prev_sample
         expected = vae.decode(latents / 0.7 + 0.1).sample[0].permute(1, 2, 0) / 2 + 0.5
     assert psnr_db(expected.clamp(0, 1).numpy(), made, 1.0) > 80
+
+
+def test_the_timestep_survives_float16(tmp_path: Path) -> None:
+    """Its sinusoids come from outside: within float16, those of 999.3 would be those of 999.5."""
+    folder = twin.save_pair(tmp_path / "pair")
+    artist = TorchPair(read_pair(folder)).artist
+    assert artist is not None
+    shapes = {tensor.name: tensor.shape for tensor in artist.spec.inputs}
+    generator = np.random.default_rng(3)
+    sample = {name: generator.standard_normal(shape, np.float32) for name, shape in shapes.items()}
+    sample |= {"time": time_features(999.3, artist.settings.time), "mask": np.ones(shapes["mask"], np.float32)}
+    expected = artist.denoise.run(sample)["prediction"]
+    network = load_part(read_pair(folder), "denoise").network.half()
+    with torch.no_grad():
+        made = network(*(torch.from_numpy(sample[name]).half() for name in shapes))
+    assert sqnr_db(expected, made.float().numpy()) > 45
