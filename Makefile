@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 BUNDLE := build/default.pcbundle
 THREADS := 2
 
-.PHONY: setup demo test lint bundle wheels parity-arm64 android clean
+.PHONY: setup demo test lint bundle wheels parity-arm64 android swift clean
 
 setup: $(VENV)/.ready
 
@@ -45,6 +45,10 @@ parity-arm64: setup
 # Needs a JDK, npm, g++ and: apt-get install junit4
 android: bundle
 	@$(BIN)/python android_demo/build.py --bundle $(BUNDLE)
+
+# Needs root and, the first time, 3.5 GB and: apt-get install debootstrap
+swift: bundle
+	@$(BIN)/python ios_demo/build.py --bundle $(BUNDLE)
 
 clean:
 	rm -rf build $(VENV)

@@ -8,31 +8,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from pocketcrafter.runtime import tone_math as tm
 from pocketcrafter.runtime.bundle.schema import schema_text
 from pocketcrafter.runtime.critique import GROUPS, MEASURED_BY, Item
 from pocketcrafter.runtime.files import write_text
 from pocketcrafter.runtime.plan import RESTORATION, VECTOR_UNITS, Attribute, attribute_limits
-from pocketcrafter.runtime.pocket import (
-    CROP_PX,
-    CROPS,
-    GRID,
-    PROSE_CACHE,
-    PROSE_LAYERS,
-    PROSE_LENGTH,
-    PROSE_WORDS,
-    TILE_PX,
-    TOKEN_DIM,
-    TOKENIZER,
-    TOKENS,
-    VIEW_PX,
-    Pocket,
-)
-from pocketcrafter.runtime.prose.prompt import LADDERS, VOICES, plan_word
+from pocketcrafter.runtime.pocket import TOKENIZER, Pocket
+from pocketcrafter.runtime.prose.prompt import LADDERS, plan_word
 from pocketcrafter.runtime.prose.tokenizer import Mark
 from pocketcrafter.runtime.prose.wording import CLAUSES, FILLERS, INSTRUCTIONS, NO_CHANGE, STOPS, Fault, amount_text
 from pocketcrafter.runtime.targets import TARGETS
-from pocketcrafter.runtime.tiles import OVERLAP_PX
+from pocketcrafter.runtime.vectors.constants import CONSTANTS
 
 FOLDER: Final = Path("android_demo/core/src/main")
 _PACKAGE: Final = "kotlin/org/pocketcrafter/core/generated"
@@ -104,38 +89,11 @@ enum class Item(val label: String, val group: String, val measuredBy: List<Attri
 
 
 def _constants() -> str:
-    lines = [
-        ("VIEW_PX: Int", VIEW_PX, "Side of the networks' view of the whole photo."),
-        ("CROP_PX: Int", CROP_PX, "Side of a crop at native resolution."),
-        ("CROPS: Int", CROPS, "How many crops there are."),
-        ("TILE_PX: Int", TILE_PX, "Side of a tile of the restoration network."),
-        ("OVERLAP_PX: Int", OVERLAP_PX, "What neighboring tiles share."),
-        ("TOKENS: Int", TOKENS, "The critic's plan tokens."),
-        ("TOKEN_DIM: Int", TOKEN_DIM, "Channels of a plan token."),
-        ("GRID_COEFFICIENTS: Int", GRID[0], "A bilateral grid's affine coefficients: 3×4, row-major."),
-        ("GRID_BINS: Int", GRID[1], "Its bins of luma."),
-        ("GRID_ROWS: Int", GRID[2], "Its cells from top to bottom."),
-        ("GRID_COLUMNS: Int", GRID[3], "Its cells from left to right."),
-        ("PROSE_WORDS: Int", PROSE_WORDS, "Words of the decoder's vocabulary."),
-        ("PROSE_LENGTH: Int", PROSE_LENGTH, "Most tokens of a prompt and its critique together."),
-        ("PROSE_LAYERS: Int", PROSE_LAYERS, "Layers of the decoder."),
-        ("PROSE_HEADS: Int", PROSE_CACHE[0], "Heads of a cache."),
-        ("PROSE_CHANNELS: Int", PROSE_CACHE[2], "Channels of a head."),
-        ("VOICES: Int", VOICES, "Ways of wording one finding."),
-        ("LUMA_RED: Double", tm.LUMA[0], "Rec. 709 luma weight (ITU-R BT.709)."),
-        ("LUMA_GREEN: Double", tm.LUMA[1], "Rec. 709 luma weight (ITU-R BT.709)."),
-        ("LUMA_BLUE: Double", tm.LUMA[2], "Rec. 709 luma weight (ITU-R BT.709)."),
-        ("LOG2_RED_PER_MIRED: Double", tm.LOG2_GAIN_PER_MIRED[0], "log2 gain of R for one mired of warming."),
-        ("LOG2_BLUE_PER_MIRED: Double", tm.LOG2_GAIN_PER_MIRED[2], "log2 gain of B for one mired of warming."),
-        ("LOG2_GREEN_PER_MIRED: Double", tm.LOG2_GREEN_PER_MIRED, "log2 gain of G for one mired of tint."),
-        ("SHOULDER_POWER: Double", tm.SHOULDER_POWER, "How sharply a gain below one leaves white white."),
-        ("AIRLIGHT: Double", tm.AIRLIGHT, "Linear-light gray of the veil that dehazing removes."),
-        ("VEIL: Double", tm.VEIL, "Transmission lost at dehaze = 1."),
-        ("TOE: Double", tm.TOE, "Width of the soft floor of dehazing, at dehaze = 1."),
-        ("REGION_LIFT: Double", tm.REGION_LIFT, "Scale of the change by shadows and highlights."),
-        ("TONE_EPS: Double", tm.TONE_EPS, "Distance from 0 and 1 at which the contrast curve is evaluated."),
-    ]
-    rows = "".join(f"\n    /** {what} */\n    const val {name} = {value!r}\n" for name, value, what in lines)
+    rows = "".join(
+        f"\n    /** {c.meaning} */\n    const val {c.name}: "
+        f"{'Int' if isinstance(c.value, int) else 'Double'} = {c.value!r}\n"
+        for c in CONSTANTS
+    )
     return f"/** Sizes of tensors, and constants of the analytic renderer. */\nobject Constants {{{rows}}}\n"
 
 

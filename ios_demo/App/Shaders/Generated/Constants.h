@@ -1,0 +1,21 @@
+// Written by `python -m pocketcrafter.runtime.vectors.swift`; change the Python source, and run it again.
+
+// Included by Metal and, in tests, by C++.
+#pragma once
+
+#define PC_LUMA_RED 0.2126f
+#define PC_LUMA_GREEN 0.7152f
+#define PC_LUMA_BLUE 0.0722f
+#define PC_LOG2_RED_PER_MIRED 0.0063f
+#define PC_LOG2_BLUE_PER_MIRED -0.008f
+#define PC_LOG2_GREEN_PER_MIRED -0.0075f
+#define PC_SHOULDER_POWER 8.0f
+#define PC_AIRLIGHT 0.8f
+#define PC_VEIL 0.6f
+#define PC_TOE 0.005f
+#define PC_REGION_LIFT 0.9450000000000001f
+#define PC_TONE_EPS 1e-06f
+#define PC_GRID_COEFFICIENTS 12
+#define PC_GRID_BINS 8
+#define PC_GRID_ROWS 16
+#define PC_GRID_COLUMNS 16

@@ -1,0 +1,37 @@
+// Written by `python -m pocketcrafter.runtime.vectors.swift`; change the Python source, and run it again.
+
+/// A target that a bundle can hold.
+public struct TargetKind: Sendable {
+    /// What runs its artifacts on a computer.
+    public let backend: String
+    /// What names of its artifacts may end in.
+    public let suffixes: [String]
+}
+
+/// The targets and components that manifests may name.
+public enum Targets {
+    /// Each target by its kind.
+    public static let kinds: [String: TargetKind] = [
+        "executorch-xnnpack": TargetKind(backend: "executorch", suffixes: [".pte"]),
+        "onnx": TargetKind(backend: "onnxruntime", suffixes: [".onnx", ".ort"]),
+        "qnn-context:sm8650": TargetKind(backend: "qnn-emulator", suffixes: [".onnx"]),
+        "qnn-context:sm8750": TargetKind(backend: "qnn-emulator", suffixes: [".onnx"]),
+        "qnn-context:sm8850": TargetKind(backend: "qnn-emulator", suffixes: [".onnx"]),
+        "coreml:ios17": TargetKind(backend: "mil-interpreter", suffixes: [".mlpackage"]),
+        "coreml:ios18": TargetKind(backend: "mil-interpreter", suffixes: [".mlpackage"]),
+        "coreml:ios26": TargetKind(backend: "mil-interpreter", suffixes: [".mlpackage"]),
+        "executorch-qnn:sm8650": TargetKind(backend: "executorch-qnn-emulator", suffixes: [".pte"]),
+        "executorch-qnn:sm8750": TargetKind(backend: "executorch-qnn-emulator", suffixes: [".pte"]),
+        "executorch-qnn:sm8850": TargetKind(backend: "executorch-qnn-emulator", suffixes: [".pte"]),
+        "executorch-coreml": TargetKind(backend: "mil-interpreter", suffixes: [".pte"]),
+        "executorch-vulkan": TargetKind(backend: "device", suffixes: [".pte"]),
+        "executorch-mediatek": TargetKind(backend: "device", suffixes: [".pte"]),
+        "executorch-samsung": TargetKind(backend: "device", suffixes: [".pte"]),
+    ]
+
+    /// The components that a pocket bundle may have.
+    public static let pocketComponents: [String] = ["critic", "tone", "restore", "composition", "decoder"]
+
+    /// Where a bundle with a decoder has its vocabulary.
+    public static let tokenizer = "tokenizer/tokenizer.json"
+}

@@ -1,0 +1,433 @@
+// Written by `python -m pocketcrafter.runtime.vectors.swift`; change the Python source, and run it again.
+
+/// An amount that prose can state.
+public struct Step: Sendable, Equatable {
+    /// In the attribute's own unit.
+    public let amount: Double
+    /// The word that tells the decoder of it.
+    public let word: String
+    /// Its magnitude as instructions write it.
+    public let text: String
+}
+
+/// A fault and what is said of it.
+struct Phrases: Sendable {
+    /// What mends it.
+    let attribute: Attribute
+    /// The sign of the change that mends it.
+    let direction: Int
+    /// Templates with gaps such as `{adv}` or `{amount}`.
+    let phrases: [String]
+}
+
+/// The words that critiques are written and read with.
+enum Wording {
+    /// The words that give a critique its structure, in order.
+    static let marks: [String] = ["<think>", "\n1. ", "\n2. ", "\n3. ", "\n4. ", "\n5. ", "\n</think>\n", "<edit_start>", "\n- ", "\n</edit_end>\n", "<answer>", "</answer>"]
+
+    /// The amounts that prose can state of an attribute, ascending.
+    static func ladder(_ attribute: Attribute) -> [Step] { ladders[attribute.rawValue] }
+
+    private static let ladders: [[Step]] = [
+        exposure,
+        temperature,
+        tint,
+        contrast,
+        highlights,
+        shadows,
+        saturation,
+        dehaze,
+        denoise,
+        deblur,
+        dejpeg,
+    ]
+
+    private static let exposure: [Step] = [
+        Step(amount: -4.0, word: "<exposure_ev:-4>", text: "4"),
+        Step(amount: -3.5, word: "<exposure_ev:-3.5>", text: "3.5"),
+        Step(amount: -3.0, word: "<exposure_ev:-3>", text: "3"),
+        Step(amount: -2.5, word: "<exposure_ev:-2.5>", text: "2.5"),
+        Step(amount: -2.0, word: "<exposure_ev:-2>", text: "2"),
+        Step(amount: -1.8, word: "<exposure_ev:-1.8>", text: "1.8"),
+        Step(amount: -1.6, word: "<exposure_ev:-1.6>", text: "1.6"),
+        Step(amount: -1.4, word: "<exposure_ev:-1.4>", text: "1.4"),
+        Step(amount: -1.2, word: "<exposure_ev:-1.2>", text: "1.2"),
+        Step(amount: -1.0, word: "<exposure_ev:-1>", text: "1"),
+        Step(amount: -0.9, word: "<exposure_ev:-0.9>", text: "0.9"),
+        Step(amount: -0.8, word: "<exposure_ev:-0.8>", text: "0.8"),
+        Step(amount: -0.7, word: "<exposure_ev:-0.7>", text: "0.7"),
+        Step(amount: -0.6, word: "<exposure_ev:-0.6>", text: "0.6"),
+        Step(amount: -0.5, word: "<exposure_ev:-0.5>", text: "0.5"),
+        Step(amount: -0.4, word: "<exposure_ev:-0.4>", text: "0.4"),
+        Step(amount: -0.3, word: "<exposure_ev:-0.3>", text: "0.3"),
+        Step(amount: -0.2, word: "<exposure_ev:-0.2>", text: "0.2"),
+        Step(amount: -0.1, word: "<exposure_ev:-0.1>", text: "0.1"),
+        Step(amount: 0.0, word: "<exposure_ev:0>", text: "0"),
+        Step(amount: 0.1, word: "<exposure_ev:+0.1>", text: "0.1"),
+        Step(amount: 0.2, word: "<exposure_ev:+0.2>", text: "0.2"),
+        Step(amount: 0.3, word: "<exposure_ev:+0.3>", text: "0.3"),
+        Step(amount: 0.4, word: "<exposure_ev:+0.4>", text: "0.4"),
+        Step(amount: 0.5, word: "<exposure_ev:+0.5>", text: "0.5"),
+        Step(amount: 0.6, word: "<exposure_ev:+0.6>", text: "0.6"),
+        Step(amount: 0.7, word: "<exposure_ev:+0.7>", text: "0.7"),
+        Step(amount: 0.8, word: "<exposure_ev:+0.8>", text: "0.8"),
+        Step(amount: 0.9, word: "<exposure_ev:+0.9>", text: "0.9"),
+        Step(amount: 1.0, word: "<exposure_ev:+1>", text: "1"),
+        Step(amount: 1.2, word: "<exposure_ev:+1.2>", text: "1.2"),
+        Step(amount: 1.4, word: "<exposure_ev:+1.4>", text: "1.4"),
+        Step(amount: 1.6, word: "<exposure_ev:+1.6>", text: "1.6"),
+        Step(amount: 1.8, word: "<exposure_ev:+1.8>", text: "1.8"),
+        Step(amount: 2.0, word: "<exposure_ev:+2>", text: "2"),
+        Step(amount: 2.5, word: "<exposure_ev:+2.5>", text: "2.5"),
+        Step(amount: 3.0, word: "<exposure_ev:+3>", text: "3"),
+        Step(amount: 3.5, word: "<exposure_ev:+3.5>", text: "3.5"),
+        Step(amount: 4.0, word: "<exposure_ev:+4>", text: "4"),
+    ]
+
+    private static let temperature: [Step] = [
+        Step(amount: -200.0, word: "<temperature_mired:-200>", text: "200"),
+        Step(amount: -150.0, word: "<temperature_mired:-150>", text: "150"),
+        Step(amount: -120.0, word: "<temperature_mired:-120>", text: "120"),
+        Step(amount: -100.0, word: "<temperature_mired:-100>", text: "100"),
+        Step(amount: -90.0, word: "<temperature_mired:-90>", text: "90"),
+        Step(amount: -80.0, word: "<temperature_mired:-80>", text: "80"),
+        Step(amount: -70.0, word: "<temperature_mired:-70>", text: "70"),
+        Step(amount: -60.0, word: "<temperature_mired:-60>", text: "60"),
+        Step(amount: -50.0, word: "<temperature_mired:-50>", text: "50"),
+        Step(amount: -45.0, word: "<temperature_mired:-45>", text: "45"),
+        Step(amount: -40.0, word: "<temperature_mired:-40>", text: "40"),
+        Step(amount: -35.0, word: "<temperature_mired:-35>", text: "35"),
+        Step(amount: -30.0, word: "<temperature_mired:-30>", text: "30"),
+        Step(amount: -25.0, word: "<temperature_mired:-25>", text: "25"),
+        Step(amount: -20.0, word: "<temperature_mired:-20>", text: "20"),
+        Step(amount: -15.0, word: "<temperature_mired:-15>", text: "15"),
+        Step(amount: -10.0, word: "<temperature_mired:-10>", text: "10"),
+        Step(amount: -5.0, word: "<temperature_mired:-5>", text: "5"),
+        Step(amount: 0.0, word: "<temperature_mired:0>", text: "0"),
+        Step(amount: 5.0, word: "<temperature_mired:+5>", text: "5"),
+        Step(amount: 10.0, word: "<temperature_mired:+10>", text: "10"),
+        Step(amount: 15.0, word: "<temperature_mired:+15>", text: "15"),
+        Step(amount: 20.0, word: "<temperature_mired:+20>", text: "20"),
+        Step(amount: 25.0, word: "<temperature_mired:+25>", text: "25"),
+        Step(amount: 30.0, word: "<temperature_mired:+30>", text: "30"),
+        Step(amount: 35.0, word: "<temperature_mired:+35>", text: "35"),
+        Step(amount: 40.0, word: "<temperature_mired:+40>", text: "40"),
+        Step(amount: 45.0, word: "<temperature_mired:+45>", text: "45"),
+        Step(amount: 50.0, word: "<temperature_mired:+50>", text: "50"),
+        Step(amount: 60.0, word: "<temperature_mired:+60>", text: "60"),
+        Step(amount: 70.0, word: "<temperature_mired:+70>", text: "70"),
+        Step(amount: 80.0, word: "<temperature_mired:+80>", text: "80"),
+        Step(amount: 90.0, word: "<temperature_mired:+90>", text: "90"),
+        Step(amount: 100.0, word: "<temperature_mired:+100>", text: "100"),
+        Step(amount: 120.0, word: "<temperature_mired:+120>", text: "120"),
+        Step(amount: 150.0, word: "<temperature_mired:+150>", text: "150"),
+        Step(amount: 200.0, word: "<temperature_mired:+200>", text: "200"),
+    ]
+
+    private static let tint: [Step] = [
+        Step(amount: -100.0, word: "<tint_mired:-100>", text: "100"),
+        Step(amount: -80.0, word: "<tint_mired:-80>", text: "80"),
+        Step(amount: -60.0, word: "<tint_mired:-60>", text: "60"),
+        Step(amount: -50.0, word: "<tint_mired:-50>", text: "50"),
+        Step(amount: -45.0, word: "<tint_mired:-45>", text: "45"),
+        Step(amount: -40.0, word: "<tint_mired:-40>", text: "40"),
+        Step(amount: -35.0, word: "<tint_mired:-35>", text: "35"),
+        Step(amount: -30.0, word: "<tint_mired:-30>", text: "30"),
+        Step(amount: -25.0, word: "<tint_mired:-25>", text: "25"),
+        Step(amount: -20.0, word: "<tint_mired:-20>", text: "20"),
+        Step(amount: -15.0, word: "<tint_mired:-15>", text: "15"),
+        Step(amount: -10.0, word: "<tint_mired:-10>", text: "10"),
+        Step(amount: -5.0, word: "<tint_mired:-5>", text: "5"),
+        Step(amount: 0.0, word: "<tint_mired:0>", text: "0"),
+        Step(amount: 5.0, word: "<tint_mired:+5>", text: "5"),
+        Step(amount: 10.0, word: "<tint_mired:+10>", text: "10"),
+        Step(amount: 15.0, word: "<tint_mired:+15>", text: "15"),
+        Step(amount: 20.0, word: "<tint_mired:+20>", text: "20"),
+        Step(amount: 25.0, word: "<tint_mired:+25>", text: "25"),
+        Step(amount: 30.0, word: "<tint_mired:+30>", text: "30"),
+        Step(amount: 35.0, word: "<tint_mired:+35>", text: "35"),
+        Step(amount: 40.0, word: "<tint_mired:+40>", text: "40"),
+        Step(amount: 45.0, word: "<tint_mired:+45>", text: "45"),
+        Step(amount: 50.0, word: "<tint_mired:+50>", text: "50"),
+        Step(amount: 60.0, word: "<tint_mired:+60>", text: "60"),
+        Step(amount: 80.0, word: "<tint_mired:+80>", text: "80"),
+        Step(amount: 100.0, word: "<tint_mired:+100>", text: "100"),
+    ]
+
+    private static let contrast: [Step] = [
+        Step(amount: -1.0, word: "<contrast:-1>", text: "1"),
+        Step(amount: -0.9, word: "<contrast:-0.9>", text: "0.9"),
+        Step(amount: -0.8, word: "<contrast:-0.8>", text: "0.8"),
+        Step(amount: -0.7, word: "<contrast:-0.7>", text: "0.7"),
+        Step(amount: -0.6, word: "<contrast:-0.6>", text: "0.6"),
+        Step(amount: -0.5, word: "<contrast:-0.5>", text: "0.5"),
+        Step(amount: -0.45, word: "<contrast:-0.45>", text: "0.45"),
+        Step(amount: -0.4, word: "<contrast:-0.4>", text: "0.4"),
+        Step(amount: -0.35, word: "<contrast:-0.35>", text: "0.35"),
+        Step(amount: -0.3, word: "<contrast:-0.3>", text: "0.3"),
+        Step(amount: -0.25, word: "<contrast:-0.25>", text: "0.25"),
+        Step(amount: -0.2, word: "<contrast:-0.2>", text: "0.2"),
+        Step(amount: -0.15, word: "<contrast:-0.15>", text: "0.15"),
+        Step(amount: -0.1, word: "<contrast:-0.1>", text: "0.1"),
+        Step(amount: -0.05, word: "<contrast:-0.05>", text: "0.05"),
+        Step(amount: 0.0, word: "<contrast:0>", text: "0"),
+        Step(amount: 0.05, word: "<contrast:+0.05>", text: "0.05"),
+        Step(amount: 0.1, word: "<contrast:+0.1>", text: "0.1"),
+        Step(amount: 0.15, word: "<contrast:+0.15>", text: "0.15"),
+        Step(amount: 0.2, word: "<contrast:+0.2>", text: "0.2"),
+        Step(amount: 0.25, word: "<contrast:+0.25>", text: "0.25"),
+        Step(amount: 0.3, word: "<contrast:+0.3>", text: "0.3"),
+        Step(amount: 0.35, word: "<contrast:+0.35>", text: "0.35"),
+        Step(amount: 0.4, word: "<contrast:+0.4>", text: "0.4"),
+        Step(amount: 0.45, word: "<contrast:+0.45>", text: "0.45"),
+        Step(amount: 0.5, word: "<contrast:+0.5>", text: "0.5"),
+        Step(amount: 0.6, word: "<contrast:+0.6>", text: "0.6"),
+        Step(amount: 0.7, word: "<contrast:+0.7>", text: "0.7"),
+        Step(amount: 0.8, word: "<contrast:+0.8>", text: "0.8"),
+        Step(amount: 0.9, word: "<contrast:+0.9>", text: "0.9"),
+        Step(amount: 1.0, word: "<contrast:+1>", text: "1"),
+    ]
+
+    private static let highlights: [Step] = [
+        Step(amount: -1.0, word: "<highlights:-1>", text: "1"),
+        Step(amount: -0.9, word: "<highlights:-0.9>", text: "0.9"),
+        Step(amount: -0.8, word: "<highlights:-0.8>", text: "0.8"),
+        Step(amount: -0.7, word: "<highlights:-0.7>", text: "0.7"),
+        Step(amount: -0.6, word: "<highlights:-0.6>", text: "0.6"),
+        Step(amount: -0.5, word: "<highlights:-0.5>", text: "0.5"),
+        Step(amount: -0.45, word: "<highlights:-0.45>", text: "0.45"),
+        Step(amount: -0.4, word: "<highlights:-0.4>", text: "0.4"),
+        Step(amount: -0.35, word: "<highlights:-0.35>", text: "0.35"),
+        Step(amount: -0.3, word: "<highlights:-0.3>", text: "0.3"),
+        Step(amount: -0.25, word: "<highlights:-0.25>", text: "0.25"),
+        Step(amount: -0.2, word: "<highlights:-0.2>", text: "0.2"),
+        Step(amount: -0.15, word: "<highlights:-0.15>", text: "0.15"),
+        Step(amount: -0.1, word: "<highlights:-0.1>", text: "0.1"),
+        Step(amount: -0.05, word: "<highlights:-0.05>", text: "0.05"),
+        Step(amount: 0.0, word: "<highlights:0>", text: "0"),
+        Step(amount: 0.05, word: "<highlights:+0.05>", text: "0.05"),
+        Step(amount: 0.1, word: "<highlights:+0.1>", text: "0.1"),
+        Step(amount: 0.15, word: "<highlights:+0.15>", text: "0.15"),
+        Step(amount: 0.2, word: "<highlights:+0.2>", text: "0.2"),
+        Step(amount: 0.25, word: "<highlights:+0.25>", text: "0.25"),
+        Step(amount: 0.3, word: "<highlights:+0.3>", text: "0.3"),
+        Step(amount: 0.35, word: "<highlights:+0.35>", text: "0.35"),
+        Step(amount: 0.4, word: "<highlights:+0.4>", text: "0.4"),
+        Step(amount: 0.45, word: "<highlights:+0.45>", text: "0.45"),
+        Step(amount: 0.5, word: "<highlights:+0.5>", text: "0.5"),
+        Step(amount: 0.6, word: "<highlights:+0.6>", text: "0.6"),
+        Step(amount: 0.7, word: "<highlights:+0.7>", text: "0.7"),
+        Step(amount: 0.8, word: "<highlights:+0.8>", text: "0.8"),
+        Step(amount: 0.9, word: "<highlights:+0.9>", text: "0.9"),
+        Step(amount: 1.0, word: "<highlights:+1>", text: "1"),
+    ]
+
+    private static let shadows: [Step] = [
+        Step(amount: -1.0, word: "<shadows:-1>", text: "1"),
+        Step(amount: -0.9, word: "<shadows:-0.9>", text: "0.9"),
+        Step(amount: -0.8, word: "<shadows:-0.8>", text: "0.8"),
+        Step(amount: -0.7, word: "<shadows:-0.7>", text: "0.7"),
+        Step(amount: -0.6, word: "<shadows:-0.6>", text: "0.6"),
+        Step(amount: -0.5, word: "<shadows:-0.5>", text: "0.5"),
+        Step(amount: -0.45, word: "<shadows:-0.45>", text: "0.45"),
+        Step(amount: -0.4, word: "<shadows:-0.4>", text: "0.4"),
+        Step(amount: -0.35, word: "<shadows:-0.35>", text: "0.35"),
+        Step(amount: -0.3, word: "<shadows:-0.3>", text: "0.3"),
+        Step(amount: -0.25, word: "<shadows:-0.25>", text: "0.25"),
+        Step(amount: -0.2, word: "<shadows:-0.2>", text: "0.2"),
+        Step(amount: -0.15, word: "<shadows:-0.15>", text: "0.15"),
+        Step(amount: -0.1, word: "<shadows:-0.1>", text: "0.1"),
+        Step(amount: -0.05, word: "<shadows:-0.05>", text: "0.05"),
+        Step(amount: 0.0, word: "<shadows:0>", text: "0"),
+        Step(amount: 0.05, word: "<shadows:+0.05>", text: "0.05"),
+        Step(amount: 0.1, word: "<shadows:+0.1>", text: "0.1"),
+        Step(amount: 0.15, word: "<shadows:+0.15>", text: "0.15"),
+        Step(amount: 0.2, word: "<shadows:+0.2>", text: "0.2"),
+        Step(amount: 0.25, word: "<shadows:+0.25>", text: "0.25"),
+        Step(amount: 0.3, word: "<shadows:+0.3>", text: "0.3"),
+        Step(amount: 0.35, word: "<shadows:+0.35>", text: "0.35"),
+        Step(amount: 0.4, word: "<shadows:+0.4>", text: "0.4"),
+        Step(amount: 0.45, word: "<shadows:+0.45>", text: "0.45"),
+        Step(amount: 0.5, word: "<shadows:+0.5>", text: "0.5"),
+        Step(amount: 0.6, word: "<shadows:+0.6>", text: "0.6"),
+        Step(amount: 0.7, word: "<shadows:+0.7>", text: "0.7"),
+        Step(amount: 0.8, word: "<shadows:+0.8>", text: "0.8"),
+        Step(amount: 0.9, word: "<shadows:+0.9>", text: "0.9"),
+        Step(amount: 1.0, word: "<shadows:+1>", text: "1"),
+    ]
+
+    private static let saturation: [Step] = [
+        Step(amount: -1.0, word: "<saturation:-1>", text: "1"),
+        Step(amount: -0.9, word: "<saturation:-0.9>", text: "0.9"),
+        Step(amount: -0.8, word: "<saturation:-0.8>", text: "0.8"),
+        Step(amount: -0.7, word: "<saturation:-0.7>", text: "0.7"),
+        Step(amount: -0.6, word: "<saturation:-0.6>", text: "0.6"),
+        Step(amount: -0.5, word: "<saturation:-0.5>", text: "0.5"),
+        Step(amount: -0.45, word: "<saturation:-0.45>", text: "0.45"),
+        Step(amount: -0.4, word: "<saturation:-0.4>", text: "0.4"),
+        Step(amount: -0.35, word: "<saturation:-0.35>", text: "0.35"),
+        Step(amount: -0.3, word: "<saturation:-0.3>", text: "0.3"),
+        Step(amount: -0.25, word: "<saturation:-0.25>", text: "0.25"),
+        Step(amount: -0.2, word: "<saturation:-0.2>", text: "0.2"),
+        Step(amount: -0.15, word: "<saturation:-0.15>", text: "0.15"),
+        Step(amount: -0.1, word: "<saturation:-0.1>", text: "0.1"),
+        Step(amount: -0.05, word: "<saturation:-0.05>", text: "0.05"),
+        Step(amount: 0.0, word: "<saturation:0>", text: "0"),
+        Step(amount: 0.05, word: "<saturation:+0.05>", text: "0.05"),
+        Step(amount: 0.1, word: "<saturation:+0.1>", text: "0.1"),
+        Step(amount: 0.15, word: "<saturation:+0.15>", text: "0.15"),
+        Step(amount: 0.2, word: "<saturation:+0.2>", text: "0.2"),
+        Step(amount: 0.25, word: "<saturation:+0.25>", text: "0.25"),
+        Step(amount: 0.3, word: "<saturation:+0.3>", text: "0.3"),
+        Step(amount: 0.35, word: "<saturation:+0.35>", text: "0.35"),
+        Step(amount: 0.4, word: "<saturation:+0.4>", text: "0.4"),
+        Step(amount: 0.45, word: "<saturation:+0.45>", text: "0.45"),
+        Step(amount: 0.5, word: "<saturation:+0.5>", text: "0.5"),
+        Step(amount: 0.6, word: "<saturation:+0.6>", text: "0.6"),
+        Step(amount: 0.7, word: "<saturation:+0.7>", text: "0.7"),
+        Step(amount: 0.8, word: "<saturation:+0.8>", text: "0.8"),
+        Step(amount: 0.9, word: "<saturation:+0.9>", text: "0.9"),
+        Step(amount: 1.0, word: "<saturation:+1>", text: "1"),
+    ]
+
+    private static let dehaze: [Step] = [
+        Step(amount: 0.0, word: "<dehaze:0>", text: "0"),
+        Step(amount: 0.05, word: "<dehaze:+0.05>", text: "0.05"),
+        Step(amount: 0.1, word: "<dehaze:+0.1>", text: "0.1"),
+        Step(amount: 0.2, word: "<dehaze:+0.2>", text: "0.2"),
+        Step(amount: 0.3, word: "<dehaze:+0.3>", text: "0.3"),
+        Step(amount: 0.4, word: "<dehaze:+0.4>", text: "0.4"),
+        Step(amount: 0.5, word: "<dehaze:+0.5>", text: "0.5"),
+        Step(amount: 0.6, word: "<dehaze:+0.6>", text: "0.6"),
+        Step(amount: 0.7, word: "<dehaze:+0.7>", text: "0.7"),
+        Step(amount: 0.8, word: "<dehaze:+0.8>", text: "0.8"),
+        Step(amount: 0.9, word: "<dehaze:+0.9>", text: "0.9"),
+        Step(amount: 1.0, word: "<dehaze:+1>", text: "1"),
+    ]
+
+    private static let denoise: [Step] = [
+        Step(amount: 0.0, word: "<denoise:0>", text: "0"),
+        Step(amount: 0.05, word: "<denoise:+0.05>", text: "0.05"),
+        Step(amount: 0.1, word: "<denoise:+0.1>", text: "0.1"),
+        Step(amount: 0.2, word: "<denoise:+0.2>", text: "0.2"),
+        Step(amount: 0.3, word: "<denoise:+0.3>", text: "0.3"),
+        Step(amount: 0.4, word: "<denoise:+0.4>", text: "0.4"),
+        Step(amount: 0.5, word: "<denoise:+0.5>", text: "0.5"),
+        Step(amount: 0.6, word: "<denoise:+0.6>", text: "0.6"),
+        Step(amount: 0.7, word: "<denoise:+0.7>", text: "0.7"),
+        Step(amount: 0.8, word: "<denoise:+0.8>", text: "0.8"),
+        Step(amount: 0.9, word: "<denoise:+0.9>", text: "0.9"),
+        Step(amount: 1.0, word: "<denoise:+1>", text: "1"),
+    ]
+
+    private static let deblur: [Step] = [
+        Step(amount: 0.0, word: "<deblur:0>", text: "0"),
+        Step(amount: 0.05, word: "<deblur:+0.05>", text: "0.05"),
+        Step(amount: 0.1, word: "<deblur:+0.1>", text: "0.1"),
+        Step(amount: 0.2, word: "<deblur:+0.2>", text: "0.2"),
+        Step(amount: 0.3, word: "<deblur:+0.3>", text: "0.3"),
+        Step(amount: 0.4, word: "<deblur:+0.4>", text: "0.4"),
+        Step(amount: 0.5, word: "<deblur:+0.5>", text: "0.5"),
+        Step(amount: 0.6, word: "<deblur:+0.6>", text: "0.6"),
+        Step(amount: 0.7, word: "<deblur:+0.7>", text: "0.7"),
+        Step(amount: 0.8, word: "<deblur:+0.8>", text: "0.8"),
+        Step(amount: 0.9, word: "<deblur:+0.9>", text: "0.9"),
+        Step(amount: 1.0, word: "<deblur:+1>", text: "1"),
+    ]
+
+    private static let dejpeg: [Step] = [
+        Step(amount: 0.0, word: "<dejpeg:0>", text: "0"),
+        Step(amount: 0.05, word: "<dejpeg:+0.05>", text: "0.05"),
+        Step(amount: 0.1, word: "<dejpeg:+0.1>", text: "0.1"),
+        Step(amount: 0.2, word: "<dejpeg:+0.2>", text: "0.2"),
+        Step(amount: 0.3, word: "<dejpeg:+0.3>", text: "0.3"),
+        Step(amount: 0.4, word: "<dejpeg:+0.4>", text: "0.4"),
+        Step(amount: 0.5, word: "<dejpeg:+0.5>", text: "0.5"),
+        Step(amount: 0.6, word: "<dejpeg:+0.6>", text: "0.6"),
+        Step(amount: 0.7, word: "<dejpeg:+0.7>", text: "0.7"),
+        Step(amount: 0.8, word: "<dejpeg:+0.8>", text: "0.8"),
+        Step(amount: 0.9, word: "<dejpeg:+0.9>", text: "0.9"),
+        Step(amount: 1.0, word: "<dejpeg:+1>", text: "1"),
+    ]
+
+    /// What stands in the edit block of an empty plan.
+    static let noChange: [String] = ["No change.", "Leave the photo as it is.", "Nothing to edit."]
+
+    /// What the gaps of clauses can hold.
+    static let fillers: [String: [String]] = [
+        "adv": ["slightly", "a little", "a touch", "clearly", "noticeably", "plainly", "badly", "heavily", "severely"],
+        "very": ["slightly", "a little", "a touch", "rather", "noticeably", "clearly", "very", "extremely"],
+        "far": ["slightly", "a little", "a touch", "clearly", "noticeably", "far", "much"],
+        "cast": ["a faint", "a slight", "a clear", "a visible", "a heavy", "a strong"],
+        "veil": ["a thin", "a light", "a visible", "a clear", "a thick", "a dense"],
+        "much": ["faint", "a little", "visible", "noticeable", "heavy", "coarse"],
+        "blocks": ["faint", "small", "visible", "clear", "heavy", "coarse"],
+    ]
+
+    /// Exposure amounts in words.
+    static let stops: [Double: String] = [
+        0.1: "a tenth of a stop",
+        0.2: "a fifth of a stop",
+        0.3: "a third of a stop",
+        0.4: "nearly half a stop",
+        0.5: "half a stop",
+        0.6: "a good half stop",
+        0.7: "two thirds of a stop",
+        0.8: "almost a stop",
+        0.9: "nearly a full stop",
+        1.0: "a full stop",
+        1.2: "a good stop",
+        1.4: "nearly a stop and a half",
+        1.6: "a stop and a half",
+        1.8: "nearly two stops",
+        2.0: "two stops",
+        2.5: "two and a half stops",
+        3.0: "three stops",
+        3.5: "three and a half stops",
+        4.0: "four stops",
+    ]
+
+    /// Clauses that state a fault.
+    static let clauses: [Phrases] = [
+        Phrases(attribute: .exposure, direction: 1, phrases: ["the frame is {adv} underexposed", "the picture is {far} too dark", "the exposure is short by {stops}", "there is {stops} too little light"]),
+        Phrases(attribute: .exposure, direction: -1, phrases: ["the frame is {adv} overexposed", "the picture is {far} too bright", "the exposure is over by {stops}", "there is {stops} too much light"]),
+        Phrases(attribute: .temperature, direction: 1, phrases: ["the white balance is {far} too cool", "the colors run {far} too blue", "{cast} cold cast lies over the colors"]),
+        Phrases(attribute: .temperature, direction: -1, phrases: ["the white balance is {far} too warm", "the colors run {far} too orange", "{cast} warm cast lies over the colors"]),
+        Phrases(attribute: .tint, direction: 1, phrases: ["the tint is {far} too green", "{cast} green cast is left in the neutrals", "the grays drift {adv} toward green"]),
+        Phrases(attribute: .tint, direction: -1, phrases: ["the tint is {far} too magenta", "{cast} magenta cast is left in the neutrals", "the grays drift {adv} toward magenta"]),
+        Phrases(attribute: .contrast, direction: 1, phrases: ["contrast is {far} too low", "the tones look {very} flat", "the tonal range is {adv} compressed"]),
+        Phrases(attribute: .contrast, direction: -1, phrases: ["contrast is {far} too high", "the tones look {very} harsh", "the tonal transitions are {very} hard"]),
+        Phrases(attribute: .highlights, direction: 1, phrases: ["the highlights are {far} too dull", "the brightest areas stay {very} gray", "the upper tones are {adv} subdued"]),
+        Phrases(attribute: .highlights, direction: -1, phrases: ["the highlights are {far} too bright", "the brightest areas run {very} hot", "the upper tones are {adv} washed out"]),
+        Phrases(attribute: .shadows, direction: 1, phrases: ["the shadows are {far} too deep", "the dark areas are {adv} blocked up", "the lower tones are {adv} crushed"]),
+        Phrases(attribute: .shadows, direction: -1, phrases: ["the shadows are {far} too pale", "the dark areas look {very} milky", "the lower tones are {very} thin"]),
+        Phrases(attribute: .saturation, direction: 1, phrases: ["saturation is {far} too low", "the colors look {very} dull", "the colors are {adv} washed out"]),
+        Phrases(attribute: .saturation, direction: -1, phrases: ["saturation is {far} too high", "the colors look {very} garish", "the colors are {adv} overdone"]),
+        Phrases(attribute: .dehaze, direction: 1, phrases: ["{veil} veil of haze lies over the scene", "the view is {very} hazy", "the light is {adv} veiled by haze"]),
+        Phrases(attribute: .denoise, direction: 1, phrases: ["{much} noise shows in the smooth areas", "the smooth areas are {very} grainy", "{much} sensor noise covers the frame"]),
+        Phrases(attribute: .deblur, direction: 1, phrases: ["the picture is {very} soft", "fine detail is {adv} blurred", "{cast} blur lies over the details"]),
+        Phrases(attribute: .dejpeg, direction: 1, phrases: ["{blocks} compression blocks show in the flat areas", "JPEG compression has left {blocks} blocks behind", "the file is {adv} overcompressed"]),
+    ]
+
+    /// Instructions that mend a fault.
+    static let instructions: [Phrases] = [
+        Phrases(attribute: .exposure, direction: 1, phrases: ["Raise exposure by {amount} EV.", "Brighten the frame by {amount} EV.", "Exposure: +{amount} EV."]),
+        Phrases(attribute: .exposure, direction: -1, phrases: ["Lower exposure by {amount} EV.", "Darken the frame by {amount} EV.", "Exposure: -{amount} EV."]),
+        Phrases(attribute: .temperature, direction: 1, phrases: ["Warm the white balance by {amount} mired.", "White balance: {amount} mired warmer.", "Shift the color temperature {amount} mired toward warm."]),
+        Phrases(attribute: .temperature, direction: -1, phrases: ["Cool the white balance by {amount} mired.", "White balance: {amount} mired cooler.", "Shift the color temperature {amount} mired toward cool."]),
+        Phrases(attribute: .tint, direction: 1, phrases: ["Shift the tint {amount} mired toward magenta.", "Tint: {amount} mired more magenta.", "Add {amount} mired of magenta."]),
+        Phrases(attribute: .tint, direction: -1, phrases: ["Shift the tint {amount} mired toward green.", "Tint: {amount} mired greener.", "Add {amount} mired of green."]),
+        Phrases(attribute: .contrast, direction: 1, phrases: ["Raise contrast by {amount}.", "Contrast: +{amount}.", "Increase the contrast by {amount}."]),
+        Phrases(attribute: .contrast, direction: -1, phrases: ["Lower contrast by {amount}.", "Contrast: -{amount}.", "Soften the contrast by {amount}."]),
+        Phrases(attribute: .highlights, direction: 1, phrases: ["Lift the highlights by {amount}.", "Highlights: +{amount}.", "Raise highlights by {amount}."]),
+        Phrases(attribute: .highlights, direction: -1, phrases: ["Recover the highlights by {amount}.", "Highlights: -{amount}.", "Bring the highlights down by {amount}."]),
+        Phrases(attribute: .shadows, direction: 1, phrases: ["Lift the shadows by {amount}.", "Shadows: +{amount}.", "Open the shadows by {amount}."]),
+        Phrases(attribute: .shadows, direction: -1, phrases: ["Deepen the shadows by {amount}.", "Shadows: -{amount}.", "Bring the shadows down by {amount}."]),
+        Phrases(attribute: .saturation, direction: 1, phrases: ["Raise saturation by {amount}.", "Saturation: +{amount}.", "Strengthen the colors by {amount}."]),
+        Phrases(attribute: .saturation, direction: -1, phrases: ["Lower saturation by {amount}.", "Saturation: -{amount}.", "Calm the colors by {amount}."]),
+        Phrases(attribute: .dehaze, direction: 1, phrases: ["Remove haze, strength {amount}.", "Dehaze: {amount}.", "Clear the haze with strength {amount}."]),
+        Phrases(attribute: .denoise, direction: 1, phrases: ["Reduce noise, strength {amount}.", "Denoise: {amount}.", "Clean the noise with strength {amount}."]),
+        Phrases(attribute: .deblur, direction: 1, phrases: ["Undo the blur, strength {amount}.", "Deblur: {amount}.", "Sharpen with strength {amount}."]),
+        Phrases(attribute: .dejpeg, direction: 1, phrases: ["Remove compression blocks, strength {amount}.", "Deblock: {amount}.", "Smooth the compression blocks with strength {amount}."]),
+    ]
+}

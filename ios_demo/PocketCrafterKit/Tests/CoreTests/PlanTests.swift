@@ -1,0 +1,51 @@
+import Foundation
+import XCTest
+
+@testable import PocketCrafterCore
+
+/// Plans, the gate and the critique of 21 items are Python's.
+final class PlanTests: XCTestCase {
+    func testVectorsStrengthsAndWordsArePythons() throws {
+        for one in try Vectors.of("plan") {
+            let plan = try one.plan("plan")
+            assertNear(try one.floats("vector"), plan.vector, within: 0)
+            assertNear(try one.plan("scaled"), try plan.scaled(by: one.double("strength")))
+            // Python also tells of turns, which are not this core's.
+            XCTAssertEqual(try one.text("words").components(separatedBy: ", turned")[0], plan.words)
+        }
+    }
+
+    func testEntriesOutOfRangeAreClipped() throws {
+        for one in try Vectors.of("plan_from_vector") {
+            assertNear(try one.plan("plan"), try EditPlan(vector: one.floats("vector")))
+        }
+    }
+
+    func testTheGateOpensWherePythonsDoesAndTheFindingsAreTheSame() throws {
+        for one in try Vectors.of("critique") {
+            let critique = try Critique(
+                plan: one.floats("plan"), presence: one.floats("presence"), confidence: one.floats("confidence"),
+                score: Float(one.double("score")), gate: one.gate("gate"))
+            let gated = try one.plan("gated")
+            assertNear(gated, critique.plan)
+            XCTAssertEqual(
+                Attribute.allCases.filter { gated[$0] != 0 }, Attribute.allCases.filter { critique.plan[$0] != 0 })
+            XCTAssertEqual(try one.of("critique").double("score"), critique.score, accuracy: 1e-3)
+            let findings = try one.of("critique").of("findings")
+            for item in Item.allCases {
+                switch try XCTUnwrap(critique.findings[item]) {
+                case .fine: XCTAssertEqual(findings[item.label].string, "fine")
+                case .notAssessed: XCTAssertEqual(findings[item.label].string, "not_assessed")
+                case .fault(let severity): XCTAssertEqual(try findings.double(item.label), severity, accuracy: 1e-3)
+                }
+            }
+        }
+    }
+
+    func testAmountsOutOfRangeAndVectorsOfAnotherSizeAreRefused() {
+        assertThrows(\.isConfig) { try EditPlan().with(.dehaze, -0.1) }
+        assertThrows(\.isConfig) { try EditPlan().with(.exposure, .nan) }
+        assertThrows(\.isConfig) { try EditPlan(vector: [Float](repeating: .nan, count: Attribute.allCases.count)) }
+        assertThrows(\.isShape) { try EditPlan(vector: [0, 0, 0]) }
+    }
+}

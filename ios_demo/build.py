@@ -1,0 +1,284 @@
+"""Compiles the Swift package on Linux, warnings as errors, and runs its tests; `make swift` runs it.
+
+Exit code 0: everything passed. 1: it did not. 77: the toolchain is missing and cannot be set up here; the output says
+why. The toolchain is Debian 13's Swift 6.0.3, in a Debian 13 of its own below the cache folder: 3.5 GB, once, in some
+minutes. Setting it up takes root and debootstrap; what was interrupted goes on where it stopped.
+"""
+
+import argparse
+import importlib.util
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import numpy as np
+from PIL import Image
+
+from pocketcrafter.runtime.backends.ort_sessions import saturates
+from pocketcrafter.runtime.files import user_cache
+from pocketcrafter.runtime.photo.load import load
+
+HERE: Final = Path(__file__).resolve().parent
+ROOT: Final = HERE.parent
+PACKAGE: Final = HERE / "PocketCrafterKit"
+SKIPPED: Final = 77
+VERSION: Final = "6.0.3"
+RELEASE: Final = "trixie"
+MIRROR: Final = "http://deb.debian.org/debian"
+PACKAGES: Final = (
+    "swiftlang", "libstdc++-14-dev", "libc6-dev", "git", "ca-certificates", "libssl-dev", "libonnxruntime-dev",
+)  # fmt: skip
+HEADERS: Final = "/usr/include/onnxruntime"
+MINIMUM_DB: Final = 50.0
+THREADS: Final = 2
+_POLL_SECONDS: Final = 0.02
+
+
+class MissingToolError(Exception):
+    """The toolchain is not there; the message says how to get it."""
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """A Debian with Swift; what runs in it sees the folders that it is given, under their own paths."""
+
+    root: Path
+
+    def command(self, words: Sequence[object], folders: Sequence[Path], environment: dict[str, object]) -> list[str]:
+        """Return what runs a command in this Debian; its mounts are gone when it ends."""
+        mounts = ["mount -t proc proc {0}/proc", "mount --rbind /dev {0}/dev"]
+        mounts += [f"mkdir -p {{0}}{folder} && mount --bind {folder} {{0}}{folder}" for folder in folders]
+        script = " && ".join([mount.format(self.root) for mount in mounts] + [f'exec chroot {self.root} "$@"'])
+        variables = ["env", "HOME=/root", "LC_ALL=C.UTF-8", *(f"{key}={value}" for key, value in environment.items())]
+        return ["unshare", "--mount", "sh", "-c", script, "sh", *variables, *map(str, words)]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A process that ended well: its output, wall-clock seconds, and peak resident memory in MiB."""
+
+    output: str
+    seconds: float
+    peak_mib: float
+
+
+def main() -> int:
+    """Set up, compile, export vectors, run the tests; with a bundle, compare the pair with Python's."""
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--out", type=Path, default=ROOT / "build/swift", help="folder of everything that is made")
+    arguments.add_argument("--bundle", type=Path, help="bundle whose pair is run on photos; without it, core alone")
+    arguments.add_argument("--photos", type=Path, default=ROOT / "tests/photos", help="photos for the pair")
+    arguments.add_argument("--no-setup", action="store_true", help="skip, rather than set up a toolchain")
+    asked = arguments.parse_args()
+    out, bundle = asked.out.resolve(), None if asked.bundle is None else asked.bundle.resolve()
+    try:
+        toolchain = set_up(user_cache() / f"swift-{VERSION}", not asked.no_setup)
+    except MissingToolError as error:
+        click.echo(f"swift: not compiled and not run: {error}")
+        return SKIPPED
+    out.mkdir(parents=True, exist_ok=True)
+    folders = [ROOT, out] + ([] if bundle is None else [bundle])
+    compiled = build(toolchain, out, folders)
+    photos = [] if bundle is None else twelve_photos(asked.photos, out / "photos")
+    run([*python("export-vectors"), *photos, *with_bundle(bundle), "--out", out / "vectors"])
+    variables = {"VECTORS": out / "vectors", "LD_LIBRARY_PATH": out / "lib"}
+    if bundle is not None:
+        variables |= {"BUNDLE": bundle, "UNSIGNED_WEIGHTS": int(saturates())}
+    run(toolchain.command([compiled / "PocketCrafterKitPackageTests.xctest"], folders, variables))
+    if bundle is not None:
+        compare(toolchain, compiled / "pocketcrafter-swift", out, bundle, photos)
+    what = "core, SDK and the whole pair" if bundle is not None else "core; not the pair, as there is no --bundle"
+    click.echo(f"swift: compiled and run on Linux: {what}")
+    return 0
+
+
+def set_up(root: Path, may_fetch: bool) -> Toolchain:
+    """Return the toolchain; make it first where it is not finished.
+
+    Raises
+    ------
+    MissingToolError
+        If it cannot be made or used here.
+    """
+    if os.geteuid() != 0:
+        raise MissingToolError("Swift runs in a Debian 13 of its own, which takes root (chroot, mount)")
+    if shutil.which("unshare") is None or quiet(["unshare", "--mount", "true"]):
+        raise MissingToolError("this machine does not let processes mount folders (unshare --mount)")
+    steps = {"debian": _bootstrap, "swift": _install}
+    missing = [name for name in steps if not (root / f".{name}").exists()]
+    if missing and not may_fetch:
+        raise MissingToolError(f"no Swift {VERSION} in {root}: `make swift` sets it up (3.5 GB, some minutes)")
+    for name in missing:
+        click.echo(f"swift: setting up {root}: {name} (step {list(steps).index(name) + 1} of {len(steps)})")
+        steps[name](root)
+        (root / f".{name}").touch()
+    return Toolchain(root)
+
+
+def _bootstrap(root: Path) -> None:
+    if shutil.which("debootstrap") is None:
+        raise MissingToolError("debootstrap is not installed: apt-get install debootstrap")
+    # Half a Debian is begun again, from the packages that were fetched already.
+    shutil.rmtree(root, ignore_errors=True)
+    packages = root.with_name(f"{root.name}-packages")
+    packages.mkdir(parents=True, exist_ok=True)
+    command = ["debootstrap", "--variant=minbase", f"--cache-dir={packages}", RELEASE, root, MIRROR]
+    if subprocess.run([str(word) for word in command], check=False).returncode:  # noqa: S603 - our own words
+        raise MissingToolError(f"debootstrap does not get Debian 13 from {MIRROR}")
+    shutil.rmtree(packages)
+
+
+def _install(root: Path) -> None:
+    shutil.copy2("/etc/resolv.conf", root / "etc/resolv.conf")
+    install = f"apt-get install -y --no-install-recommends {' '.join(PACKAGES)} && apt-get clean"
+    script = f"export DEBIAN_FRONTEND=noninteractive; dpkg --configure -a && {install}"
+    command = Toolchain(root).command(["sh", "-c", script], [], {})
+    if subprocess.run(command, check=False).returncode:  # noqa: S603 - our own words
+        raise MissingToolError(f"apt-get does not get {PACKAGES[0]} from {MIRROR}; run it again to go on")
+
+
+def build(toolchain: Toolchain, out: Path, folders: Sequence[Path]) -> Path:
+    """Compile library, tool and tests, optimized; return the folder with what runs."""
+    library = out / "lib/libonnxruntime.so.1"
+    if not library.exists():
+        library.parent.mkdir(exist_ok=True)
+        shutil.copy2(onnx_runtime(), library)
+        library.with_suffix("").symlink_to(library.name)
+    flags = ["-Xswiftc", "-warnings-as-errors", "-Xswiftc", "-enable-testing", "-Xcc", f"-I{HEADERS}"]
+    links = ["-Xlinker", f"-L{out / 'lib'}"]
+    place = ["--package-path", PACKAGE, "--scratch-path", out / "package", "--disable-sandbox"]
+    command = ["swift", "build", *place, "--configuration", "release", "--build-tests", "--jobs", "1", *flags, *links]
+    run(toolchain.command(command, folders, {}))
+    return out / "package/release"
+
+
+def onnx_runtime() -> Path:
+    """Return the library that Python runs; its C API serves programs built with the headers of older versions too."""
+    found = importlib.util.find_spec("onnxruntime")
+    folder = Path(found.origin or "").parent / "capi" if found is not None else Path()
+    return next(folder.glob("libonnxruntime.so.*"))
+
+
+def twelve_photos(folder: Path, out: Path) -> list[Path]:
+    """Return the photos of a folder, and of each one more: turned, and cut to an odd size."""
+    out.mkdir(exist_ok=True)
+    photos = sorted(path for path in folder.iterdir() if path.suffix == ".jpg")
+    turned = []
+    for n, photo in enumerate(photos):
+        pixels = np.rot90(load(photo).pixels, n % 4)[n : -1 - 2 * n, 2 * n : -1 - n]
+        turned.append(out / f"{photo.stem}_turned.png")
+        Image.fromarray(np.ascontiguousarray(pixels)).save(turned[-1])
+    return [*photos, *turned]
+
+
+def compare(toolchain: Toolchain, tool: Path, out: Path, bundle: Path, photos: Sequence[Path]) -> None:
+    """Run the tool on each photo; end with code 1 where a picture or a critique is not Python's."""
+    folders, faults = [ROOT, out, bundle], []
+    options = [*with_bundle(bundle), *(["--unsigned-weights"] if saturates() else [])]
+    source, enhanced = out / "in.ppm", out / "out.ppm"
+    for photo, case in zip(photos, pair_cases(out / "vectors"), strict=True):
+        write_ppm(case["pixels"], source)
+        variables = {"LD_LIBRARY_PATH": out / "lib"}
+        swift = measured(toolchain.command([tool, "enhance", source, enhanced, *options], folders, variables))
+        words = measured(toolchain.command([tool, "critique", source, *options], folders, variables))
+        theirs = measured([*python("enhance"), photo, "--out", out / "python", *with_bundle(bundle)])
+        decibels = psnr_db(case["enhanced"], read_ppm(enhanced))
+        same = words.output == f"{case['text']}\n"
+        if decibels < MINIMUM_DB or not same:
+            faults.append(photo.name)
+        height, width = case["pixels"].shape[:2]
+        click.echo(
+            f"{photo.name}, {width}×{height}: PSNR {decibels:.1f} dB to Python's, critique "
+            f"{'identical' if same else 'DIFFERS'}; whole process {swift.seconds:.1f} s and {swift.peak_mib:.0f} MiB, "
+            f"Python's {theirs.seconds:.1f} s and {theirs.peak_mib:.0f} MiB"
+        )
+    if faults:
+        click.echo(f"swift: not Python's: {', '.join(faults)}")
+        sys.exit(1)
+
+
+def pair_cases(vectors: Path) -> Iterator[dict[str, Any]]:
+    """Yield what Python made of each photo: its pixels, ``(height, width, 3)``, enhanced pixels, and the critique."""
+    tensors = np.memmap(vectors / "tensors.bin", np.uint8, "r")
+    for case in json.loads((vectors / "vectors.json").read_text(encoding="utf-8"))["cases"]["pair"]:
+        arrays = {}
+        for name in ("pixels", "enhanced"):
+            about = case[name]
+            count = math.prod(about["shape"])
+            arrays[name] = tensors[about["offset"] : about["offset"] + count].reshape(about["shape"])
+        yield case | arrays
+
+
+def write_ppm(pixels: np.ndarray[Any, Any], path: Path) -> None:
+    """Write a picture of 8 bits as a binary PPM."""
+    height, width = pixels.shape[:2]
+    path.write_bytes(f"P6\n{width} {height}\n255\n".encode() + pixels.tobytes())
+
+
+def read_ppm(path: Path) -> np.ndarray[Any, Any]:
+    """Read a binary PPM of 8 bits."""
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def psnr_db(reference: np.ndarray[Any, Any], actual: np.ndarray[Any, Any]) -> float:
+    """Peak signal-to-noise ratio of two pictures of 8 bits, in decibels."""
+    error = np.square(reference.astype(np.int32) - actual).mean()
+    return math.inf if error == 0 else 10 * math.log10(255**2 / error)
+
+
+def with_bundle(bundle: Path | None) -> list[object]:
+    """Return the options that both languages' commands take."""
+    return [] if bundle is None else ["--bundle", bundle, "--threads", THREADS]
+
+
+def python(command: str) -> list[object]:
+    """Return a command of this Python."""
+    return [sys.executable, "-c", "from pocketcrafter.runtime.cli import main; main()", command]
+
+
+def measured(command: Sequence[object]) -> Measured:
+    """Run a command and measure its process; end with code 1 where it fails."""
+    started, peak = time.perf_counter(), 0.0
+    with subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
+        # What the kernel reports at the end counts this process too, which the new one was until it ran its program.
+        while process.poll() is None:
+            peak = max(peak, _peak_mib(process.pid))
+            time.sleep(_POLL_SECONDS)
+        output = process.stdout.read() if process.stdout is not None else ""
+    if process.returncode:
+        sys.exit(1)
+    return Measured(output, time.perf_counter() - started, peak)
+
+
+def _peak_mib(process: int) -> float:
+    """Return the most memory that a process has had since it runs its program; 0 where it is gone."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM:")), 0.0)
+
+
+def quiet(command: Sequence[str]) -> int:
+    """Run a command without its output; return its exit code."""
+    return subprocess.run(command, capture_output=True, check=False).returncode  # noqa: S603 - our own words
+
+
+def run(command: Sequence[object]) -> None:
+    """Run a command; end with code 1 where it fails."""
+    if subprocess.run([str(word) for word in command], check=False).returncode:  # noqa: S603 - our own words
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
