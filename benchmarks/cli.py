@@ -28,6 +28,7 @@ class _Measurements(LazyGroup):
         "arm64": "pocketcrafter.benchmarks.arm64.command:arm64",
         "profile": "pocketcrafter.benchmarks.profile.command:profile",
         "fuzz": "pocketcrafter.benchmarks.fuzz.command:fuzz",
+        "latent-studio": "pocketcrafter.benchmarks.latent_studio.command:latent_studio",
         "real-size": "pocketcrafter.benchmarks.real_size.command:real_size",
         "opening": "pocketcrafter.benchmarks.opening.command:opening",
         "estimate": "pocketcrafter.benchmarks.estimate.command:estimate_command",

@@ -133,7 +133,7 @@ def _latent_tokens(
 ) -> tuple[int, int]:
     judged = LatentPipeline(target, target.threads)
     written = cast("LatentPipeline", pipeline).answer(photo).ids[:GREEDY_TOKENS]
-    chosen = judged.choices(photo, written)
+    chosen = judged.follow(photo, written).ids
     return sum(a == b for a, b in zip(written, chosen, strict=True)), len(written)
 
 

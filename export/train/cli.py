@@ -11,7 +11,12 @@ class _Trainings(LazyGroup):
     lazy: ClassVar = {
         name: f"pocketcrafter.export.train.commands:{name}"
         for name in ("critic", "tone", "restore", "gate", "decoder", "composition", "judge")
-    } | {"learning-curve": "pocketcrafter.export.train.commands:learning_curve"}
+    } | {
+        "learning-curve": "pocketcrafter.export.train.commands:learning_curve",
+        "latent-vae": "pocketcrafter.export.train.latent.commands:latent_vae",
+        "latent-critic": "pocketcrafter.export.train.latent.commands:latent_critic",
+        "latent-artist": "pocketcrafter.export.train.latent.commands:latent_artist",
+    }
 
 
 @click.group("train", cls=_Trainings)

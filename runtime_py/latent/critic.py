@@ -96,8 +96,8 @@ class LatentCritic:
             read = text.read(self._table.rows(ids[-1:]))
             hidden.append(read.hidden)
 
-    def choices(self, picture: FloatArray, written: Sequence[int]) -> tuple[int, ...]:
-        """Return what the critic would write at each place of an answer, given all the words before it.
+    def follow(self, picture: FloatArray, written: Sequence[int]) -> Answer:
+        """Read an answer that is given, and return what the critic itself would write at each of its places.
 
         Parameters
         ----------
@@ -105,11 +105,17 @@ class LatentCritic:
             As for :meth:`answer`.
         written
             The answer, at least one word.
+
+        Returns
+        -------
+        Answer
+            Hidden states of all that was read, as where the critic had written the answer; the ids are its choices.
         """
         text = Text(self._step, self._prefill, self._spec, self._rotary)
         reads = [text.read(self.embedded(self._vision.run({"pixels": picture})["tokens"]))]
         reads += [text.read(self._table.rows([word])) for word in written[:-1]]
-        return tuple(int(read.logits.argmax()) for read in reads)
+        choices = tuple(int(read.logits.argmax()) for read in reads)
+        return Answer(choices, np.concatenate([read.hidden for read in reads]))
 
     def embedded(self, tokens: FloatArray) -> FloatArray:
         """Return the vectors of the whole prompt, ``(positions, width)``: the picture's tokens in their places.

@@ -126,11 +126,7 @@ class LatentPipeline(Pipeline):
         told = _Steps(progress, self._settings.critic.longest_answer, len(artist.steps))
         with clock.stage("critique"):
             answer = self.answer(photo, told.words)
-        with clock.stage("edit"):
-            before = artists_picture(photo, artist.side)
-            after = self.artist.edit(before, answer.hidden, told.steps)
-        with clock.stage("transfer"):
-            pixels, notes = self._carried(photo, before, after, strength)
+        pixels, notes = self.edited(photo, answer, strength, told.steps, clock)
         return Enhanced(
             photo=photo.with_pixels(pixels),
             plan=None,
@@ -144,9 +140,25 @@ class LatentPipeline(Pipeline):
         """Return the critic's answer and its hidden states; raises as :meth:`critique`."""
         return self.critic.answer(critics_picture(photo, self._settings.critic.picture), progress)
 
-    def choices(self, photo: Photo, written: Sequence[int]) -> tuple[int, ...]:
-        """Return what the critic would write at each place of an answer, given the words before it."""
-        return self.critic.choices(critics_picture(photo, self._settings.critic.picture), written)
+    def follow(self, photo: Photo, written: Sequence[int]) -> Answer:
+        """Read an answer that is given, as `pocketcrafter.runtime.latent.critic.LatentCritic.follow` does."""
+        return self.critic.follow(critics_picture(photo, self._settings.critic.picture), written)
+
+    def edited(
+        self,
+        photo: Photo,
+        answer: Answer,
+        strength: float = 1.0,
+        progress: Callable[[int, int], None] = lambda _done, _of: None,
+        clock: Clock | None = None,
+    ) -> tuple[PixelArray, tuple[str, ...]]:
+        """Let the artist edit a photo as it understands an answer; pixels of the photo's size, and notes."""
+        clock = clock or Clock()
+        with clock.stage("edit"):
+            before = artists_picture(photo, self.artist.settings.side)
+            after = self.artist.edit(before, answer.hidden, progress)
+        with clock.stage("transfer"):
+            return self._carried(photo, before, after, strength)
 
     @cached_property
     def critic(self) -> LatentCritic:

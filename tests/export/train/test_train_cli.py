@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pocketcrafter.export.data.manifest import MANIFEST_NAME, Manifest, PhotoRecord, Split
+from pocketcrafter.export.families.latent.pair import read_pair
 from pocketcrafter.export.models import load_component, restore_network, save_component
 from pocketcrafter.export.models.critic import Critic
 from pocketcrafter.export.models.plan_judge import JUDGE
@@ -132,7 +133,26 @@ def test_a_folder_without_photos_is_refused(tmp_path: Path) -> None:
     assert str(tmp_path) in str(result.exception)
 
 
-@pytest.mark.parametrize("command", ["critic", "tone", "restore", "decoder", "gate", "judge"])
+def test_a_latent_pair_is_trained_part_by_part(data: Path, trained: tuple[object, ...], tmp_path: Path) -> None:
+    arguments = ("--data", data, *trained, "--threads", 1, "--json")
+    with pytest.raises(ConfigError, match="latent-vae, latent-critic, latent-artist"):
+        raise run("latent-artist", *arguments).exception or AssertionError("accepted")
+    for part in ("latent-vae", "latent-critic", "latent-artist"):
+        result = run(part, *arguments, "--steps", 1)
+        assert result.exit_code == 0, result.exception
+    assert json.loads(run("latent-artist", *arguments, "--steps", 1).stdout)["last_loss"] == {}
+    pair = read_pair(tmp_path / "weights" / "latent-studio")
+    assert set(pair.roles) == {"vision", "language", "bridge", "encode", "denoise", "decode"}
+    assert sum(path.stat().st_size for path in pair.files.files) < 25e6
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("critic", "tone", "restore", "decoder", "gate", "judge"),
+        *("latent-vae", "latent-critic", "latent-artist"),
+    ],
+)
 def test_every_command_explains_itself_with_an_example(command: str) -> None:
     result = run(command, "--help")
     assert result.exit_code == 0

@@ -1,0 +1,1 @@
+"""The latent studio on frames whose clean selves are known."""

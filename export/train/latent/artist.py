@@ -1,0 +1,86 @@
+"""Training the latent studio's artist: flow matching from noise to the clean frame's latents, beside the photo's."""
+
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pocketcrafter.export.models.layout import channels_last
+from pocketcrafter.export.train.fit import FitSettings
+from pocketcrafter.export.train.latent.frames import LatentFrames
+
+_PURE_SHARE: Final = 0.4
+"""Of the noisy latents that are noise alone: the first step decides most of the picture."""
+_TRUE_SHARE: Final = 0.3
+"""Of the texts that are those of the true plan; the others are what the critic wrote, as it will be on photos."""
+_TIMES: Final = 1000.0
+
+
+class Artist(nn.Module):
+    """The U-Net and the bridge that leads to it."""
+
+    def __init__(self, unet: Any, bridge: nn.Linear) -> None:  # noqa: ANN401 - diffusers is untyped
+        super().__init__()
+        self.unet, self.bridge = unet, bridge
+
+    def forward(self, noisy: Tensor, photo: Tensor, sigma: Tensor, hidden: Tensor, counts: Tensor) -> Tensor:
+        """Return the velocity, of the latents' shape; ``sigma`` and ``counts`` are ``(N,)``."""
+        mask = torch.arange(hidden.shape[1], device=hidden.device)[None] < counts[:, None]
+        velocity: Tensor = self.unet(
+            torch.cat([noisy, photo], 1),
+            sigma * _TIMES,
+            encoder_hidden_states=self.bridge(hidden),
+            encoder_attention_mask=mask,
+            return_dict=False,
+        )[0]
+        return velocity
+
+
+class ArtistTask:
+    """Learns the velocity from clean latents to noise.
+
+    Parameters
+    ----------
+    model
+        The artist.
+    frames
+        Latents and hidden states.
+    settings
+        Steps, batch, learning rate, seed.
+    device
+        Where to train.
+    """
+
+    def __init__(self, model: Artist, frames: LatentFrames, settings: FitSettings, device: torch.device) -> None:
+        self.frames, self.settings, self.device = frames, settings, device
+        self.model: nn.Module = channels_last(model, device)
+
+    def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:
+        """Train everything alike."""
+        return [(1.0, list(self.model.parameters()))]
+
+    def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
+        """Return the mean square error of the velocity, and beside it that of the photo itself as the answer."""
+        rng = np.random.default_rng([self.settings.seed, step])
+        rows = rng.integers(0, len(self.frames), self.settings.batch)
+        told = rng.random(len(rows)) < _TRUE_SHARE
+        sigma = np.where(rng.random(len(rows)) < _PURE_SHARE, 1.0, rng.random(len(rows)))
+        photo, clean = (self._latents(a, rows) for a in (self.frames.photos, self.frames.cleans))
+        states = [(self.frames.true if t else self.frames.own)[row] for row, t in zip(rows, told, strict=True)]
+        counts = np.where(told, self.frames.true_counts[rows], self.frames.own_counts[rows])
+        noise = torch.randn_like(clean)
+        levels = torch.from_numpy(sigma).float().to(self.device)
+        share = levels[:, None, None, None]
+        hidden = torch.from_numpy(np.stack(states)).float().to(self.device)
+        # bfloat16 is slower than float32 for convolutions of so few channels, on CPUs that multiply either.
+        with torch.autocast(self.device.type, enabled=self.device.type != "cpu"):
+            velocity = cast("Artist", self.model)(
+                (1 - share) * clean + share * noise, photo, levels, hidden, torch.from_numpy(counts).to(self.device)
+            )
+        loss = (velocity.float() - (noise - clean)).square().mean()
+        return loss, {"loss": float(loss.detach()), "photo": float((photo - clean).square().mean())}
+
+    def _latents(self, stored: Any, rows: Any) -> Tensor:  # noqa: ANN401 - arrays
+        return torch.from_numpy(stored[rows]).float().to(self.device)
