@@ -3,6 +3,7 @@
 All of it is float16 on disk. Building, not training, checks what is read back.
 """
 
+import importlib
 import json
 from pathlib import Path
 from typing import Any, Final
@@ -63,9 +64,7 @@ _SMALL: Final = 0.1
 
 def new_autoencoder() -> Any:  # noqa: ANN401 - diffusers is untyped
     """Return an untrained `AutoencoderTiny`: pixels to latents of a quarter of their side."""
-    from diffusers import AutoencoderTiny  # noqa: PLC0415 - takes seconds
-
-    model = AutoencoderTiny(
+    model = _class("diffusers", "AutoencoderTiny")(
         latent_channels=LATENT_CHANNELS,
         encoder_block_out_channels=(_VAE_WIDTH,) * 3,
         decoder_block_out_channels=(_VAE_WIDTH,) * 3,
@@ -111,9 +110,7 @@ def _pass(convolution: nn.Conv2d, gain: float, offset: float = 0.0) -> None:
 
 def new_critic(words: int) -> Any:  # noqa: ANN401 - transformers is untyped
     """Return an untrained `SmolVLMForConditionalGeneration` with so many words."""
-    from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration  # noqa: PLC0415 - takes seconds
-
-    config = SmolVLMConfig(
+    config = _class("transformers", "SmolVLMConfig")(
         vision_config={
             "hidden_size": 192, "intermediate_size": 768, "num_hidden_layers": 5, "num_attention_heads": 6,
             "image_size": VIEW_PX, "patch_size": _PATCH_PX,
@@ -128,7 +125,7 @@ def new_critic(words: int) -> Any:  # noqa: ANN401 - transformers is untyped
         pad_token_id=0,
         tie_word_embeddings=True,
     )  # fmt: skip
-    model = SmolVLMForConditionalGeneration(config)
+    model = _class("transformers", "SmolVLMForConditionalGeneration")(config)
     model.generation_config.eos_token_id = SPECIAL.index(END)
     model.generation_config.pad_token_id = 0
     return model
@@ -136,9 +133,7 @@ def new_critic(words: int) -> Any:  # noqa: ANN401 - transformers is untyped
 
 def new_unet() -> Any:  # noqa: ANN401 - diffusers is untyped
     """Return an untrained `UNet2DConditionModel`: noisy latents and the photo's in, the flow's velocity out."""
-    from diffusers import UNet2DConditionModel  # noqa: PLC0415 - takes seconds
-
-    model = UNet2DConditionModel(
+    model = _class("diffusers", "UNet2DConditionModel")(
         sample_size=LATENT_SIDE,
         in_channels=2 * LATENT_CHANNELS,
         out_channels=LATENT_CHANNELS,
@@ -190,17 +185,15 @@ def prompt_text() -> str:
 
 def save_critic(model: Any, tokenizer: Tokenizer, folder: Path) -> None:  # noqa: ANN401 - transformers is untyped
     """Write a critic as `save_pretrained` of model and processor does, in float16."""
-    from transformers import Idefics3ImageProcessor, PreTrainedTokenizerFast  # noqa: PLC0415 - takes seconds
-
     named = {f"{kind}_token": word for kind, word in (("bos", BEGIN), ("eos", END), ("pad", PAD))}
-    PreTrainedTokenizerFast(
+    _class("transformers", "PreTrainedTokenizerFast")(
         tokenizer_object=tokenizer,
         **named,
         additional_special_tokens=[_AROUND, _WHOLE, IMAGE],
         chat_template=_TEMPLATE,
         model_input_names=["input_ids", "attention_mask"],
     ).save_pretrained(folder)
-    Idefics3ImageProcessor(
+    _class("transformers", "Idefics3ImageProcessor")(
         size={"longest_edge": 4 * VIEW_PX}, max_image_size={"longest_edge": VIEW_PX}, do_image_splitting=False
     ).save_pretrained(folder)
     model.half().save_pretrained(folder)
@@ -208,14 +201,12 @@ def save_critic(model: Any, tokenizer: Tokenizer, folder: Path) -> None:  # noqa
 
 def save_artist(unet: Any, bridge: nn.Linear, pair: Path) -> None:  # noqa: ANN401 - diffusers is untyped
     """Write U-Net, bridge, scheduler and ``pair.yaml`` into the folder of a pair, which has an autoencoder already."""
-    from diffusers import FlowMatchEulerDiscreteScheduler  # noqa: PLC0415 - takes seconds
-
     unet.half().save_pretrained(pair / UNET)
     projection = {
         f"projection.{name}": value.detach().half().contiguous() for name, value in bridge.state_dict().items()
     }
     write_bytes(pair / BRIDGE, save(projection))
-    FlowMatchEulerDiscreteScheduler(shift=SHIFT).save_pretrained(pair / "artist/scheduler")
+    _class("diffusers", "FlowMatchEulerDiscreteScheduler")(shift=SHIFT).save_pretrained(pair / "artist/scheduler")
     index = {
         "_class_name": "DreamPipeline",
         "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
@@ -229,25 +220,19 @@ def save_artist(unet: Any, bridge: nn.Linear, pair: Path) -> None:  # noqa: ANN4
 
 def load_autoencoder(pair: Path) -> Any:  # noqa: ANN401 - diffusers is untyped
     """Load the autoencoder of a pair's folder, as all the following: float32, in evaluation mode, nothing trainable."""
-    from diffusers import AutoencoderTiny  # noqa: PLC0415 - takes seconds
-
-    return _loaded(AutoencoderTiny, pair / AUTOENCODER)
+    return _loaded(_class("diffusers", "AutoencoderTiny"), pair / AUTOENCODER)
 
 
 def load_critic(pair: Path) -> tuple[Any, Tokenizer]:
     """Load the critic and its tokenizer."""
-    from transformers import SmolVLMForConditionalGeneration  # noqa: PLC0415 - takes seconds
-
-    model = _loaded(SmolVLMForConditionalGeneration, pair / CRITIC)
+    model = _loaded(_class("transformers", "SmolVLMForConditionalGeneration"), pair / CRITIC)
     return model, Tokenizer.from_file(str(pair / CRITIC / "tokenizer.json"))
 
 
 def load_artist(pair: Path) -> tuple[Any, nn.Linear]:
     """Load the U-Net and the bridge."""
-    from diffusers import UNet2DConditionModel  # noqa: PLC0415 - takes seconds
-
     bridge = nn.Linear(WIDTH, CONDITION_WIDTH)
-    unet = _loaded(UNet2DConditionModel, pair / UNET)
+    unet = _loaded(_class("diffusers", "UNet2DConditionModel"), pair / UNET)
     stored: dict[str, Tensor] = load_file(pair / BRIDGE)
     bridge.load_state_dict({name.removeprefix("projection."): value.float() for name, value in stored.items()})
     return unet, bridge.requires_grad_(requires_grad=False)
@@ -261,3 +246,8 @@ def _loaded(kind: Any, folder: Path) -> Any:  # noqa: ANN401 - both libraries ar
         )
     model = kind.from_pretrained(folder, local_files_only=True, low_cpu_mem_usage=False)
     return model.float().eval().requires_grad_(False)
+
+
+def _class(library: str, name: str) -> Any:  # noqa: ANN401 - both libraries are untyped
+    """Import a class when it is needed: either library takes seconds."""
+    return getattr(importlib.import_module(library), name)
