@@ -25,7 +25,7 @@ def student_weights(bundle: Bundle, entry: ComponentEntry, folder: Path | None) 
     bundle, entry
         The bundle and its component.
     folder
-        Where to look first; what this installation ships comes second.
+        Where to look first, or the very folder of a checkpoint; what this installation ships comes second.
 
     Raises
     ------
@@ -33,7 +33,7 @@ def student_weights(bundle: Bundle, entry: ComponentEntry, folder: Path | None) 
         If neither has them, or has others of that name.
     """
     name = Path(entry.source.weights).name
-    beside = folder / name if folder else None
+    beside = None if folder is None else folder if folder.resolve().name == name else folder / name
     weights = beside if beside and beside.exists() else TorchBackend().weights(name)
     read = network_source(family_of(bundle.manifest.family).networks).content(weights)
     if content_hash(read) != entry.source.sha256:

@@ -43,7 +43,12 @@ def _studio_files(ctx: click.Context, param: click.Parameter, values: Sequence[s
 @click.option(
     "--weights",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of the full-precision weights  [default: what is installed].",
+    help="Folder of the full-precision weights, or a checkpoint's own  [default: what is installed].",
+)
+@click.option(
+    "--reference",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Rung 3 of a latent pair: what its own libraries made of photos, by `pocketcrafter reference record`.",
 )
 @click.option(
     "--studio-weights",
@@ -64,6 +69,7 @@ def parity(
     targets: tuple[str, ...],
     photos: tuple[str, ...],
     weights: Path | None,
+    reference: Path | None,
     studio: dict[str, Path],
     data: Path,
     split: str,
@@ -75,14 +81,17 @@ def parity(
 ) -> None:
     r"""Climb the parity ladder: tensors, goldens and whole photos of every target that runs on this machine.
 
-    Rung 3 sends photos through each target and through the full-precision pipeline. Emulators and interpreters stand in
+    Rung 3 sends photos through each target and through the full-precision pipeline; of a latent pair, it holds each
+    target against a record of the pair's own libraries. Emulators and interpreters stand in
     for processors that are not here: their figures are no device's. Exit code 1: a gate was missed.
 
     \b
     Example:
       pocketcrafter bench parity build/default.pcbundle --photos holiday/
+      pocketcrafter bench parity build/pair.pcbundle --reference pair.pcref
     """
     from pocketcrafter.benchmarks.common.frames import MeasuredFrame, measured_frames
+    from pocketcrafter.benchmarks.common.reference_record import Record
     from pocketcrafter.benchmarks.parity.measure import climb
     from pocketcrafter.benchmarks.parity.results import parity_lines
     from pocketcrafter.benchmarks.parity.results import store as store_report
@@ -105,6 +114,7 @@ def parity(
             targets,
             found,
             weights=weights,
+            record=None if reference is None else Record(reference),
             studio=studio,
             frames=frames,
             split=split,

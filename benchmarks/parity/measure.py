@@ -10,7 +10,9 @@ import onnx
 from pocketcrafter.benchmarks.common.frames import MeasuredFrame
 from pocketcrafter.benchmarks.common.machine import this_machine
 from pocketcrafter.benchmarks.common.network_source import NetworkSource, student_weights
+from pocketcrafter.benchmarks.common.reference_record import Record
 from pocketcrafter.benchmarks.parity.photos import compare_photos, end_to_end_rung
+from pocketcrafter.benchmarks.parity.reference import check_record, compare_with_record, reference_rung
 from pocketcrafter.benchmarks.parity.results import NetworkParity, ParityReport, StudioParity, TargetParity
 from pocketcrafter.benchmarks.parity.studio import compare_with_studio
 from pocketcrafter.export.backend import TorchBackend
@@ -26,7 +28,7 @@ from pocketcrafter.runtime.bundle.manifest import ComponentEntry
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Fidelity, Rung
 from pocketcrafter.runtime.bundle.verify import golden_fidelity
-from pocketcrafter.runtime.families import FAMILIES
+from pocketcrafter.runtime.families import LATENT, POCKET
 from pocketcrafter.runtime.progress import NamedProgress
 from pocketcrafter.runtime.targets import ONNX, TargetKind
 
@@ -123,6 +125,7 @@ def climb(
     photos: Sequence[Path],
     *,
     weights: Path | None = None,
+    record: Record | None = None,
     studio: Mapping[str, Path] | None = None,
     frames: Sequence[MeasuredFrame] = (),
     split: str = "",
@@ -141,6 +144,8 @@ def climb(
         Whole photos for rung 3; without any it is not run.
     weights
         Folder with the full-precision weights; what the installation ships when not given.
+    record
+        What a latent pair's own libraries made of photos: rung 3 is held against it.
     studio, frames, split
         Rung 0: as in `compare_with_studio`.
     threads
@@ -151,15 +156,17 @@ def climb(
     Raises
     ------
     ConfigError
-        If the bundle lacks a target that was asked for.
+        If the bundle lacks a target that was asked for, or the record is of another pair.
     BackendError
         If the full-precision weights are not here, or a network fails.
     """
     manifest = bundle.manifest
     chosen = bundle.chosen_targets(targets)
+    if record is not None:
+        check_record(bundle, record)
     student: dict[str, Path] = {}
-    # A pair is held against full precision; networks alone only where their checkpoint is named.
-    if _has_pipeline(manifest.family) or (weights is not None and manifest.family in BUILDABLE):
+    # Where photos are run in full precision, weights are needed; elsewhere networks are compared where they are named.
+    if manifest.family in _IN_FULL_PRECISION or (weights is not None and manifest.family in BUILDABLE):
         student = {e.spec.name: student_weights(bundle, e, weights) for e in manifest.components}
     reference = NetworkSource(bundle, threads, weights=student)
     networks: list[NetworkParity] = []
@@ -168,7 +175,7 @@ def climb(
         progress(f"{entry.spec.name} on {target}", done, len(jobs))
         networks.append(network_parity(bundle, entry, target, student.get(entry.spec.name), threads))
     progress("networks", len(jobs), len(jobs))
-    ends = [_target(bundle, reference, target, photos, threads, progress) for target in chosen]
+    ends = [_target(bundle, reference, target, photos, record, threads, progress) for target in chosen]
     compared: StudioParity | None = None
     if studio:
         compared = compare_with_studio(reference, studio, frames, split, progress)
@@ -182,11 +189,22 @@ def climb(
     )
 
 
+_IN_FULL_PRECISION: Final = frozenset({POCKET})
+"""Families whose photos go through the networks in torch beside a target's; a pair of others' making is held against
+its own libraries, by a record of them."""
+
+
 def _target(
-    bundle: Bundle, reference: NetworkSource, target: str, photos: Sequence[Path], threads: int, progress: NamedProgress
+    bundle: Bundle,
+    reference: NetworkSource,
+    target: str,
+    photos: Sequence[Path],
+    record: Record | None,
+    threads: int,
+    progress: NamedProgress,
 ) -> TargetParity:
     gates = bundle.manifest.gates(3, target)
-    reason = _why_not_whole(bundle, photos, target)
+    reason = _why_not_whole(bundle, photos, record, target)
     if reason:
         return TargetParity(target=target, not_run=reason, rung=_not_run(gates, reason))
     source = NetworkSource(bundle, threads, target=target)
@@ -194,22 +212,22 @@ def _target(
     def report_photo(photo: str, done: int, total: int) -> None:
         progress(f"{photo} on {target}", done, total)
 
+    if record is not None:
+        held = compare_with_record(source, record, report_photo)
+        return TargetParity(target=target, reference=tuple(held), rung=reference_rung(held, gates, target, record))
     found = compare_photos(reference, source, photos, report_photo)
     return TargetParity(target=target, photos=tuple(found), rung=end_to_end_rung(found, gates, target))
 
 
-def _why_not_whole(bundle: Bundle, photos: Sequence[Path], target: str) -> str | None:
-    manifest = bundle.manifest
-    if not _has_pipeline(manifest.family):
-        return f"the family {manifest.family} has no full-precision pipeline that makes pictures of photos"
-    if not photos:
+def _why_not_whole(bundle: Bundle, photos: Sequence[Path], record: Record | None, target: str) -> str | None:
+    family = bundle.manifest.family
+    if family == LATENT and record is None:
+        return "no --reference was given: pocketcrafter reference record PAIR --photos DIR --out X.pcref"
+    if family not in {LATENT, *_IN_FULL_PRECISION}:
+        return f"the family {family} has no full-precision pipeline that makes pictures of photos"
+    if not photos and record is None:
         return "no photos were given"
-    return why_unusable(manifest.targets[target].backend)
-
-
-def _has_pipeline(family: str) -> bool:
-    known = FAMILIES.get(family)
-    return known is not None and known.pipeline is not None and family in BUILDABLE
+    return why_unusable(bundle.manifest.targets[target].backend)
 
 
 def _not_run(gates: tuple[Gate, ...], reason: str) -> Rung:

@@ -1,8 +1,8 @@
 """Rung 3: whole photos through a target's networks, against the same photos in full precision."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import numpy as np
 from skimage.color import deltaE_ciede2000, rgb2lab
@@ -13,8 +13,7 @@ from pocketcrafter.benchmarks.parity.results import PhotoParity
 from pocketcrafter.export.data.degrade import ByteImage
 from pocketcrafter.runtime.bundle.gates import Figure, Gate, Metric
 from pocketcrafter.runtime.bundle.results import Rung
-from pocketcrafter.runtime.families import LATENT, POCKET, Pipeline, pipeline_of
-from pocketcrafter.runtime.latent.pipeline import LatentPipeline
+from pocketcrafter.runtime.families import Pipeline, pipeline_of
 from pocketcrafter.runtime.names import Mode
 from pocketcrafter.runtime.photo import Photo, decode
 from pocketcrafter.runtime.photo.color import handling_of, pixels_to_srgb, to_eight_bits
@@ -52,13 +51,12 @@ def compare_photos(
         If a network fails.
     """
     pipelines = [pipeline_of(source, source.threads) for source in (reference, target)]
-    agreement = _AGREEMENT.get(reference.bundle.manifest.family)
     found = []
     for number, path in enumerate(photos):
         progress(path.name, number, len(photos))
         photo = decode(path)
         expected, actual = (pipeline.enhance(photo) for pipeline in pipelines)
-        same, compared = agreement(pipelines[0], reference, target, photo) if agreement else (0, 0)
+        same, compared = _tokens(pipelines[0], reference, target, photo)
         found.append(_compared(path.name, photo, expected, actual, same, compared))
     progress("photos", len(photos), len(photos))
     return found
@@ -126,22 +124,6 @@ def _tokens(pipeline: Pipeline, reference: NetworkSource, target: NetworkSource,
     asked = Asked(tokens, plan, prose.critique.score, Mode.FULL)
     words = Words.read(reference.bundle.file(TOKENIZER))
     return agreeing_choices(asked, prose.written.ids, target.session(Pocket.DECODER), words, GREEDY_TOKENS)
-
-
-def _latent_tokens(
-    pipeline: Pipeline, _reference: NetworkSource, target: NetworkSource, photo: Photo
-) -> tuple[int, int]:
-    judged = LatentPipeline(target, target.threads)
-    written = cast("LatentPipeline", pipeline).answer(photo).ids[:GREEDY_TOKENS]
-    chosen = judged.follow(photo, written).ids
-    return sum(a == b for a, b in zip(written, chosen, strict=True)), len(written)
-
-
-_AGREEMENT: Final[Mapping[str, Callable[[Pipeline, NetworkSource, NetworkSource, Photo], tuple[int, int]]]] = {
-    POCKET: _tokens,
-    LATENT: _latent_tokens,
-}
-"""How many greedy choices of a family's language model agree, and how many were compared."""
 
 
 def _compared(name: str, photo: Photo, expected: Enhanced, actual: Enhanced, same: int, compared: int) -> PhotoParity:

@@ -9,12 +9,12 @@ from pydantic import Field
 from pocketcrafter.benchmarks.common.machine import Machine
 from pocketcrafter.benchmarks.common.markdown import markdown
 from pocketcrafter.export.builder.parity_report import parity_report
-from pocketcrafter.runtime.bundle.gates import Figure, Gate, judge
+from pocketcrafter.runtime.bundle.gates import Figure, Gate, Metric, judge
 from pocketcrafter.runtime.bundle.manifest import Artifact, ComponentEntry, Manifest
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Fidelity, Precision, Rung, figures_of
 from pocketcrafter.runtime.bundle.writer import amend
-from pocketcrafter.runtime.components import ComponentName
+from pocketcrafter.runtime.components import ComponentName, FunctionName
 from pocketcrafter.runtime.config import Config
 
 PARITY_REPORT: Final = "reports/parity.json"
@@ -61,12 +61,54 @@ class PhotoParity(Config):
     tokens_compared: int = Field(0, ge=0)
 
 
+class CallParity(Config):
+    """One call of a network on the reference's own inputs, against what the reference has."""
+
+    component: ComponentName
+    function: FunctionName | None = Field(None, description="A further function, as the one that reads a prompt.")
+    step: int | None = Field(None, ge=1, description="Which step; null where the network does not run step by step.")
+    sqnr_db: float | None = Field(description="Null where all values are equal.")
+    gate: Gate = Field(description="That of the artifact's goldens.")
+    passed: bool
+
+    def __str__(self) -> str:
+        function = f".{self.function}" if self.function else ""
+        step = f", step {self.step}" if self.step else ""
+        ratio = Figure(metric=Metric.SQNR_DB, value=self.sqnr_db)
+        return f"{self.component}{function}{step}: {ratio}, the gate is {self.gate}"
+
+
+class ReferencePhoto(Config):
+    """One photo of a reference record through a target."""
+
+    photo: str = Field(max_length=255)
+    prompt_equal: bool = Field(description="Whether the bundle's prompt has the words of the reference's.")
+    calls: tuple[CallParity, ...] = Field(description="In the order in which they ran.")
+    layer: str | None = Field(None, description="Where the first call that missed its gate departs, if layers show.")
+    hidden_sqnr_db: float | None = Field(description="Of all hidden states, given the same words; null where equal.")
+    tokens_same: int = Field(0, ge=0, description="Greedy choices that agree, given the same words before each.")
+    tokens_compared: int = Field(0, ge=0)
+    psnr_db: float | None = Field(None, description="Of the artist's picture in the bundle's own run; 200 where equal.")
+    ssim: float | None = None
+    delta_e: float | None = Field(None, ge=0, description="Mean CIEDE2000 of the same.")
+
+    @property
+    def first(self) -> str:
+        """Where the bundle departs from its pair; empty where nowhere."""
+        if not self.prompt_equal:
+            return "the prompt has other words"
+        missed = next((call for call in self.calls if not call.passed), None)
+        layer = f", first in the layer {self.layer}" if self.layer else ""
+        return "" if missed is None else f"{missed}{layer}"
+
+
 class TargetParity(Config):
     """A target end to end."""
 
     target: str
     not_run: str = Field("", description="Why it was not run; empty where it was.")
     photos: tuple[PhotoParity, ...] = ()
+    reference: tuple[ReferencePhoto, ...] = Field((), description="Against a reference record, in place of photos.")
     rung: Rung = Field(description="Rung 3, as it goes into the manifest.")
 
 
@@ -129,6 +171,7 @@ def parity_lines(report: ParityReport, manifest: Manifest) -> Iterator[str]:
         yield f"{target.target}: rung 3 {_STATE[target.rung.passed]}: " + (
             target.not_run or f"{_figures(target.rung)}; {target.rung.how}"
         )
+        yield from (f"{target.target} departs on {p.photo}: {p.first}" for p in target.reference if p.first)
     if studio := report.studio:
         yield f"student: {', '.join(map(str, studio.student))}"
         yield f"studio: {', '.join(map(str, studio.studio_figures))}"

@@ -29,7 +29,7 @@ _BUILT_IN: Final[Mapping[str, str]] = {
 _SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "Use a bundle": ("enhance", "critique", "inspect", "verify", "split", "export-vectors", "doctor"),
     "Build one": ("build", "quantize"),
-    "Measure it": ("bench", "report", "device"),
+    "Measure it": ("bench", "reference", "report", "device"),
     "Train networks": ("data", "train", "distill"),
 }
 _OTHERS: Final = "Others"

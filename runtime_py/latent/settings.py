@@ -131,6 +131,7 @@ class LatentSettings(Config):
 LADDER: Final[Mapping[int, tuple[Gate, ...]]] = {
     3: (
         Gate(metric=Metric.DELTA_E_MEAN, maximum=1.0),
+        Gate(metric=Metric.PSNR_DB, minimum=35.0),
         Gate(metric=Metric.TOKEN_AGREEMENT, minimum=0.99),
     ),
 }

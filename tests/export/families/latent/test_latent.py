@@ -42,9 +42,6 @@ from pocketcrafter.runtime.photo import Photo, decode, encode  # noqa: E402
 sys.path.insert(0, str(Path(__file__).parent))
 twin = importlib.import_module("twin")
 
-PHOTOS = Path(__file__).parents[3] / "photos"
-TARGETS = ("onnx", "executorch-xnnpack")
-
 
 @dataclass(frozen=True)
 class Libraries:
@@ -55,26 +52,6 @@ class Libraries:
     ids: tuple[int, ...]
     hidden: np.ndarray[Any, Any]
     picture: np.ndarray[Any, Any]
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return Path(twin.save_pair(tmp_path_factory.mktemp("twin") / "pair"))
-
-
-@pytest.fixture(scope="module")
-def bundle(pair: Path) -> Path:
-    out = pair.parent / "pair.pcbundle"
-    asked = [option for target in TARGETS for option in ("--target", target)]
-    assert cli.run(["build", str(pair), *asked, "--out", str(out), "--stages", str(pair.parent / "stages")]) == 0
-    return out
-
-
-@pytest.fixture(scope="module")
-def photo() -> Photo:
-    rng = np.random.default_rng(7)
-    ramp = np.linspace(0, 255, 96 * 128 * 3).reshape(96, 128, 3)
-    return Photo(np.clip(ramp[:, ::-1] * 0.7 + rng.normal(40, 20, ramp.shape), 0, 255).astype(np.uint8))
 
 
 @pytest.fixture(scope="module")

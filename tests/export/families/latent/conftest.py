@@ -1,0 +1,36 @@
+"""The tiny pair and its bundle, which several files of tests look at."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pocketcrafter.runtime import cli
+from pocketcrafter.runtime.photo import Photo
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+TARGETS = ("onnx", "executorch-xnnpack")
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    twin = importlib.import_module("twin")
+    return Path(twin.save_pair(tmp_path_factory.mktemp("twin") / "pair"))
+
+
+@pytest.fixture(scope="session")
+def bundle(pair: Path) -> Path:
+    out = pair.parent / "pair.pcbundle"
+    asked = [option for target in TARGETS for option in ("--target", target)]
+    assert cli.run(["build", str(pair), *asked, "--out", str(out), "--stages", str(pair.parent / "stages")]) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def photo() -> Photo:
+    rng = np.random.default_rng(7)
+    ramp = np.linspace(0, 255, 96 * 128 * 3).reshape(96, 128, 3)
+    return Photo(np.clip(ramp[:, ::-1] * 0.7 + rng.normal(40, 20, ramp.shape), 0, 255).astype(np.uint8))
