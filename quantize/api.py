@@ -25,7 +25,7 @@ from pocketcrafter.quantize.onnx.matmul_nbits import quantize_matmul_nbits
 from pocketcrafter.quantize.onnx.qdq import quantize_qdq
 from pocketcrafter.quantize.onnx.qdq_int16 import quantize_qdq_int16
 from pocketcrafter.quantize.torch import dynamic as torch_dynamic
-from pocketcrafter.quantize.torch.coreml_weights import compress_weights
+from pocketcrafter.quantize.torch.compressed_weights import compress_weights
 from pocketcrafter.quantize.torch.pt2e import quantize_static
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.errors import ConfigError

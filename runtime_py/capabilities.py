@@ -36,6 +36,8 @@ def why_not_buildable(target: TargetKind) -> str | None:
     A target whose artifacts a device alone runs can be built all the same: what is not proved here is told as not run.
     """
     row, build = TARGETS[target], extra_state("build")
+    if row.awaits:
+        return row.awaits
     if not build.installed:
         return f"the tools that build it are not installed ({_listed(build.missing)}): {build.mend}"
     if row.sdk:
@@ -44,9 +46,9 @@ def why_not_buildable(target: TargetKind) -> str | None:
 
 
 def with_sdk(targets: Iterable[TargetKind]) -> tuple[TargetKind, ...]:
-    """Return the targets but those whose vendor's SDK is not here."""
-    sdks = {target: TARGETS[target].sdk for target in targets}
-    return tuple(target for target, sdk in sdks.items() if sdk is None or sdk.folder() is not None)
+    """Return the targets but those whose vendor's SDK is not here, or not released yet."""
+    rows = {target: TARGETS[target] for target in targets}
+    return tuple(t for t, row in rows.items() if not row.awaits and (row.sdk is None or row.sdk.folder() is not None))
 
 
 def extra_state(extra: str | None) -> ExtraState:

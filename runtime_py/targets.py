@@ -118,6 +118,9 @@ class Target:
         The vendor's toolchain that it is built with, where no package registry carries it.
     converted_suffix
         What names end in of artifacts that were converted for an app after they were built.
+    awaits
+        What no release of its toolchain has yet: the target is declared, and cannot be built. `None` where nothing is
+        missing.
     """
 
     kind: TargetKind
@@ -130,6 +133,7 @@ class Target:
     state: bool = False
     sdk: VendorSdk | None = None
     converted_suffix: str | None = None
+    awaits: str | None = None
 
     @property
     def suffixes(self) -> tuple[str, ...]:
@@ -161,13 +165,23 @@ def _coreml(version: int) -> Target:
     return Target(kind, ".mlpackage", BackendName.MIL_INTERPRETER, *_MIL, min_os=f"iOS {version}", state=state)
 
 
-def _on_device(name: str, sdk: VendorSdk | None = None) -> Target:
-    return Target(TargetKind(name), ".pte", BackendName.DEVICE, "float16", "nothing but a device", sdk=sdk)
+def _coreai(version: int) -> Target:
+    kind = TargetKind(f"coreai:ios{version}")
+    return Target(kind, ".aimodel", BackendName.COREAI, "float16", "Apple's own runtime", min_os=f"iOS {version}")
+
+
+def _on_device(name: str, sdk: VendorSdk | None = None, awaits: str | None = None) -> Target:
+    proof = "nothing but a device"
+    return Target(TargetKind(name), ".pte", BackendName.DEVICE, "float16", proof, sdk=sdk, awaits=awaits)
 
 
 _CPU: Final = "float32, INT8"
 _HTP: Final = ("INT8, INT16, float16", "QNN's HTP emulator")
 _MIL: Final = ("float16", "the MIL interpreter")
+_NO_PARTITIONER: Final = (
+    "no release of ExecuTorch has a partitioner for Core AI (its main branch has an experimental CoreAIPartitioner; "
+    "1.5.1 has none). Build coreai:ios27 instead, which Apple's runtime runs without ExecuTorch"
+)
 
 _ROWS: Final = (
     Target(XNNPACK, ".pte", BackendName.EXECUTORCH, _CPU, "ExecuTorch on the CPU", state=True),
@@ -176,6 +190,8 @@ _ROWS: Final = (
     *map(_coreml, (17, 18, 26)),
     *map(_qnn_program, Soc),
     Target(TargetKind("executorch-coreml"), ".pte", BackendName.MIL_INTERPRETER, *_MIL, min_os="iOS 17"),
+    _coreai(27),
+    _on_device("executorch-coreai", awaits=_NO_PARTITIONER),
     _on_device("executorch-vulkan"),
     _on_device("executorch-mediatek", MEDIATEK_SDK),
     _on_device("executorch-samsung", SAMSUNG_SDK),

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from pocketcrafter.export.lower.coreai.lowering import lower_coreai
 from pocketcrafter.export.lower.coreml.executorch import lower_executorch_coreml
 from pocketcrafter.export.lower.coreml.lowering import lower_coreml
 from pocketcrafter.export.lower.executorch.vendor import lower_vendor
@@ -26,6 +27,7 @@ LOWERINGS: Final[Mapping[str, Lowering]] = {
     "executorch-xnnpack": lower_xnnpack,
     "qnn-context": lower_qnn_context,
     "coreml": lower_coreml,
+    "coreai": lower_coreai,
     "executorch-qnn": lower_executorch_qnn,
     "executorch-coreml": lower_executorch_coreml,
     "executorch-vulkan": lower_vulkan,

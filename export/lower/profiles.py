@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from pocketcrafter.export.lower.coreai.profile import coreai_profile, executorch_coreai_profile
 from pocketcrafter.export.lower.coreml.profile import coreml_profile, executorch_coreml_profile
 from pocketcrafter.export.lower.executorch.profile import vendor_profile, vulkan_profile, xnnpack_profile
 from pocketcrafter.export.lower.onnx.profile import onnx_profile
@@ -16,6 +17,8 @@ PROFILES: Final[Mapping[str, Callable[[Target], Profile]]] = {
     "qnn-context": qnn_context_profile,
     "coreml": coreml_profile,
     "executorch-qnn": executorch_qnn_profile,
+    "coreai": coreai_profile,
+    "executorch-coreai": executorch_coreai_profile,
     "executorch-coreml": executorch_coreml_profile,
     "executorch-vulkan": vulkan_profile,
     "executorch-mediatek": vendor_profile,

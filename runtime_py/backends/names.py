@@ -12,5 +12,6 @@ class BackendName(StrEnum):
     QNN_EMULATOR = "qnn-emulator"
     MIL_INTERPRETER = "mil-interpreter"
     EXECUTORCH_QNN_EMULATOR = "executorch-qnn-emulator"
+    COREAI = "coreai"
     DEVICE = "device"
     """None here: the artifacts run on a phone only."""

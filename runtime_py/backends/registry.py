@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 
 from pocketcrafter.runtime.backends.base import Backend, Session
+from pocketcrafter.runtime.backends.coreai import CoreAiBackend
 from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
 from pocketcrafter.runtime.backends.executorch_qnn import ExecutorchQnnBackend
 from pocketcrafter.runtime.backends.names import BackendName
@@ -87,6 +88,7 @@ _BUILT_IN: Final[Mapping[BackendName, Callable[[], Backend]]] = {
     BackendName.EXECUTORCH: ExecutorchBackend,
     BackendName.QNN_EMULATOR: QnnEmulatorBackend,
     BackendName.EXECUTORCH_QNN_EMULATOR: ExecutorchQnnBackend,
+    BackendName.COREAI: CoreAiBackend,
     BackendName.DEVICE: DeviceBackend,
 }
 

@@ -45,7 +45,8 @@ def safe_path(path: str) -> str:
     return path
 
 
-_PACKAGE = ".mlpackage"
+_PACKAGES: Final = frozenset({".mlpackage", ".aimodel"})
+"""Suffixes of artifacts that are folders."""
 BundlePath = Annotated[str, Field(min_length=1, max_length=240), AfterValidator(safe_path)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Text = Annotated[str, Field(max_length=4000)]
@@ -215,8 +216,8 @@ class Manifest(Config):
         _refuse_repeats("component", [c.spec.name for c in self.components])
         for component in self.components:
             _check_targets(component, self.targets)
-        # A Core ML package is a folder: its files are listed, it is not.
-        packages = {str(parent) for p in paths for parent in PurePosixPath(p).parents if parent.suffix == _PACKAGE}
+        # A package is a folder: its files are listed, it is not.
+        packages = {str(parent) for p in paths for parent in PurePosixPath(p).parents if parent.suffix in _PACKAGES}
         if unlisted := sorted(set(self._referenced()) - set(paths) - packages):
             raise ValueError(f"{', '.join(unlisted)} is used but not in `files`")
         return self

@@ -21,7 +21,7 @@ from torch.export import ExportedProgram
 from pocketcrafter.export.lower.programs import spell_out_pools
 from pocketcrafter.quantize.algorithms.palettes import PALETTE_GROUP
 from pocketcrafter.quantize.config import CompressedWeights, WeightGrid
-from pocketcrafter.quantize.torch.coreml_weights import compressed_grids, has_groups
+from pocketcrafter.quantize.torch.compressed_weights import compressed_grids, has_groups
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError
 from pocketcrafter.runtime.targets import TARGETS, TargetKind
@@ -117,7 +117,7 @@ def convert(
 
 @dataclass(frozen=True)
 class Compression:
-    """Weights that `pocketcrafter.quantize.torch.coreml_weights` rounded, and how a package stores them.
+    """Weights that `pocketcrafter.quantize.torch.compressed_weights` rounded, and how a package stores them.
 
     Attributes
     ----------

@@ -29,7 +29,7 @@ from pocketcrafter.export.lower.programs import export_stateless, frozen, spell_
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest
 from pocketcrafter.quantize.api import quantize
 from pocketcrafter.quantize.config import CompressedWeights, QuantizationConfig, WeightGrid
-from pocketcrafter.quantize.torch.coreml_weights import SMALLEST
+from pocketcrafter.quantize.torch.compressed_weights import SMALLEST
 from pocketcrafter.runtime.bundle.results import Coverage, Precision
 from pocketcrafter.runtime.errors import BackendError, ConfigError
 from pocketcrafter.runtime.files import replacing

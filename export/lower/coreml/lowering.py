@@ -49,7 +49,7 @@ def lower_coreml(request: LoweringRequest) -> dict[TargetKind, LoweredArtifact]:
     First the network is converted in float32 and must be itself, which finds what a converter breaks silently; that
     package is thrown away, but for ``fp32``, which is it: the phone's CPU or graphics processor runs that, not the
     Neural Engine. ``fp16`` computes in float16. ``int8``, ``w4`` and the palettes store the weights of convolutions and
-    linear layers in fewer bits besides (see `quantize.torch.coreml_weights`); modules in ``keep_fp32`` keep float16
+    linear layers in fewer bits besides (see `quantize.torch.compressed_weights`); modules in ``keep_fp32`` keep float16
     weights. Activations are float16 either way, and nothing is calibrated. From iOS 18 on, what a network hands from
     call to call stays inside the package (see `coreml.functions`).
 

@@ -18,7 +18,7 @@ from pocketcrafter.export.lower.measure import run_torch
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest, Sample
 from pocketcrafter.export.models import load_component
 from pocketcrafter.quantize.config import CompressedWeights
-from pocketcrafter.quantize.torch.coreml_weights import compress_weights, compressed_grids
+from pocketcrafter.quantize.torch.compressed_weights import compress_weights, compressed_grids
 from pocketcrafter.runtime.attribute_gate import GateSettings
 from pocketcrafter.runtime.backends.base import LayerwiseBackend
 from pocketcrafter.runtime.backends.registry import usable_backend

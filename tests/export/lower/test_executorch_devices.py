@@ -164,4 +164,6 @@ def test_a_folder_that_holds_no_sdk_is_told_from_the_real_backend(
 
 
 def test_every_target_has_a_profile_and_a_lowering() -> None:
-    assert {target.family for target in TARGETS} == set(PROFILES) == set(LOWERINGS)
+    buildable = {target.family for target, row in TARGETS.items() if not row.awaits}
+    assert {target.family for target in TARGETS} == set(PROFILES)
+    assert buildable == set(LOWERINGS)

@@ -25,6 +25,8 @@ object Targets {
         "executorch-qnn:sm8750" to TargetKind("executorch-qnn-emulator", listOf(".pte")),
         "executorch-qnn:sm8850" to TargetKind("executorch-qnn-emulator", listOf(".pte")),
         "executorch-coreml" to TargetKind("mil-interpreter", listOf(".pte")),
+        "coreai:ios27" to TargetKind("coreai", listOf(".aimodel")),
+        "executorch-coreai" to TargetKind("device", listOf(".pte")),
         "executorch-vulkan" to TargetKind("device", listOf(".pte")),
         "executorch-mediatek" to TargetKind("device", listOf(".pte")),
         "executorch-samsung" to TargetKind("device", listOf(".pte")),

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pocketcrafter.quantize.algorithms.palettes import palettized
 from pocketcrafter.quantize.config import CompressedWeights, WeightGrid
-from pocketcrafter.quantize.torch.coreml_weights import compress_weights, compressed_grids
+from pocketcrafter.quantize.torch.compressed_weights import compress_weights, compressed_grids
 
 
 @pytest.fixture

@@ -1,0 +1,151 @@
+"""Apple's Core AI runtime: the backend of `coreai` targets, on Linux and macOS; needs the extra `coreai`.
+
+The runtime is Apple's own, so its figures prove the numbers of an asset; which unit of a phone computes them, and how
+fast, only a phone tells.
+"""
+
+import asyncio
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Final
+from weakref import finalize
+
+import numpy as np
+
+from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.backends.base import Session
+from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
+from pocketcrafter.runtime.components import ComponentSpec, TensorSpec
+from pocketcrafter.runtime.errors import BackendError
+
+MEND: Final = "pip install 'pocketcrafter[coreai]'"
+MAIN: Final = "main"
+"""The function of an asset that is the component's contract."""
+PROGRAM: Final = "main.mlirb"
+DIGEST: Final = "main.hash"
+METADATA: Final = "metadata.json"
+"""The three files of an asset: the program, its SHA-256 in 32 bytes, and who made it when."""
+
+
+def why_no_coreai() -> str | None:
+    """Return why Core AI's runtime cannot run here and the command that mends it, or `None` when it can."""
+    if importlib.util.find_spec("coreai") is None:
+        return f"coreai-core is not installed (it has wheels for Linux on x86-64 and for macOS): {MEND}"
+    return None
+
+
+class CoreAiBackend:
+    """Runs `.aimodel` assets."""
+
+    def missing(self) -> str | None:
+        """Return the command that installs the runtime, or `None` when it is there."""
+        return why_no_coreai()
+
+    def open(self, artifact: Path, spec: ComponentSpec, threads: int) -> Session:  # noqa: ARG002 - no setting for it
+        """Open an asset and compare its inputs and outputs with the spec.
+
+        Parameters
+        ----------
+        artifact
+            An ``.aimodel``.
+        spec
+            What the inputs and outputs of its function `main` must be; they may be float16 there.
+        threads
+            Not used: the runtime has no setting for it.
+
+        Raises
+        ------
+        BackendError
+            If the runtime is missing, or the asset cannot be opened or does not keep the spec.
+        """
+        if reason := why_no_coreai():
+            raise BackendError(f"The coreai backend cannot run: {reason}")
+        return CoreAiSession(artifact, spec)
+
+
+class CoreAiSession:
+    """One function of an asset.
+
+    The runtime's calls are coroutines. A thread of the session's own drives them, so that it can be used from
+    synchronous code and from a running event loop alike.
+    """
+
+    def __init__(self, artifact: Path, spec: ComponentSpec) -> None:
+        _check_whole(artifact)
+        self._artifact, self._spec = artifact, spec
+        self._thread = ThreadPoolExecutor(1, "coreai")
+        self._loop = self._thread.submit(asyncio.new_event_loop).result()
+        self._stack = AsyncExitStack()
+        self._close = finalize(self, _close, self._thread, self._loop, self._stack)
+        try:
+            self._function = self._await(self._open(artifact))
+        except Exception as error:  # the runtime's exceptions share no base class
+            self._close()
+            raise BackendError(f"{artifact}: Core AI cannot open it: {type(error).__name__}: {error}") from error
+        self._types = self._checked_types()
+
+    async def _open(self, artifact: Path) -> Any:  # noqa: ANN401 - untyped package
+        asset = importlib.import_module("coreai.authoring").AIModelAsset.load(artifact.resolve())
+        model = await self._stack.enter_async_context(asset.executable())
+        return model.load_function(MAIN)
+
+    def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+        """Run once; see `pocketcrafter.runtime.backends.base.Session`."""
+        array = importlib.import_module("coreai.runtime").NDArray
+        arrays = checked_inputs(inputs, self._spec)
+        feeds = {name: array(value.astype(self._types[name])) for name, value in arrays.items()}
+
+        async def call() -> dict[str, Any]:
+            # Copied before the next call: what the runtime returns is a view of its own buffers.
+            return {name: np.array(value.numpy()) for name, value in (await self._function(feeds)).items()}
+
+        try:
+            said = self._await(call())
+        except Exception as error:  # as above
+            raise BackendError(f"Core AI failed in `{self._spec.name}`: {type(error).__name__}: {error}") from error
+        return named_outputs([said[output.name] for output in self._spec.outputs], self._spec)
+
+    def _await(self, coroutine: Any) -> Any:  # noqa: ANN401 - whatever it returns
+        return self._thread.submit(self._loop.run_until_complete, coroutine).result()
+
+    def _checked_types(self) -> dict[str, Any]:
+        about = self._function.desc
+        inputs = {name: about.input_descriptor(name) for name in about.input_names}
+        outputs = {name: about.output_descriptor(name) for name in about.output_names}
+        for kind, has, wants in (("inputs", inputs, self._spec.inputs), ("outputs", outputs, self._spec.outputs)):
+            found = {name: tuple(one.shape) for name, one in has.items()}
+            if found != (wanted := _shapes(wants)):
+                raise BackendError(
+                    f"{self._artifact}: its {kind} are {found}; the contract of `{self._spec.name}` is {wanted}."
+                )
+        return {name: np.dtype(one.dtype) for name, one in inputs.items()}
+
+
+def _check_whole(artifact: Path) -> None:
+    """Refuse an asset whose program is not the one that it was sealed with: the runtime would end the process."""
+    try:
+        program, digest = (artifact / PROGRAM).read_bytes(), (artifact / DIGEST).read_bytes()
+        whole = hashlib.sha256(program).digest() == digest and (artifact / METADATA).is_file()
+    except OSError:
+        whole = False
+    if not whole:
+        raise BackendError(
+            f"{artifact}: not a whole Core AI asset: it must hold {PROGRAM}, {DIGEST}, which is its SHA-256, and "
+            f"{METADATA}. Build it again."
+        )
+
+
+def _close(thread: ThreadPoolExecutor, loop: asyncio.AbstractEventLoop, stack: AsyncExitStack) -> None:
+    if not sys.is_finalizing():
+        thread.submit(loop.run_until_complete, stack.aclose())
+        thread.submit(loop.close)
+    thread.shutdown()
+
+
+def _shapes(tensors: tuple[TensorSpec, ...]) -> dict[str, tuple[int, ...]]:
+    return {tensor.name: tensor.shape for tensor in tensors}
