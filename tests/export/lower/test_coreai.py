@@ -146,7 +146,7 @@ def test_a_fault_of_the_converter_fails_the_gate(
         return convert(program, spec)
 
     monkeypatch.setattr(converting, "_converted", faulty)
-    with pytest.raises(GateError, match=r"`restored` is \d+\.\d dB from the network \(needed: 100 dB\)"):
+    with pytest.raises(GateError, match=r"`restored` is \d+\.\d dB from the network \(needed: 85 dB\)"):
         _lowered(restore, spec, samples, Precision.FP16, tmp_path / "restore.aimodel")
     assert list(tmp_path.iterdir()) == []
 

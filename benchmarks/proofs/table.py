@@ -1,0 +1,104 @@
+"""Which component on which target was proved by what, read off a bundle's manifest."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+from pydantic import Field
+
+from pocketcrafter.benchmarks.common.markdown import markdown
+from pocketcrafter.export.lower.precisions import runs_as
+from pocketcrafter.runtime.backends.names import BackendName
+from pocketcrafter.runtime.bundle.manifest import Artifact, Manifest
+from pocketcrafter.runtime.bundle.results import Precision
+from pocketcrafter.runtime.components import ComponentName
+from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.targets import TARGETS, TargetKind
+
+_HOST: Final = 2
+_DEVICE: Final = 4
+
+
+class Proof(StrEnum):
+    """What ran an artifact, the strongest proof first."""
+
+    DEVICE = "device"
+    VENDOR_RUNTIME = "vendor's runtime"
+    VENDOR_EMULATOR = "vendor's emulator"
+    INTERPRETER = "our interpreter"
+    NONE = "not run"
+
+
+_OF_BACKEND: Final[Mapping[BackendName, Proof]] = {
+    BackendName.ONNXRUNTIME: Proof.VENDOR_RUNTIME,
+    BackendName.EXECUTORCH: Proof.VENDOR_RUNTIME,
+    BackendName.COREAI: Proof.VENDOR_RUNTIME,
+    BackendName.QNN_EMULATOR: Proof.VENDOR_EMULATOR,
+    BackendName.EXECUTORCH_QNN_EMULATOR: Proof.VENDOR_EMULATOR,
+    BackendName.MIL_INTERPRETER: Proof.INTERPRETER,
+    BackendName.DEVICE: Proof.NONE,
+}
+
+
+class ProvedArtifact(Config):
+    """One component on one target."""
+
+    component: ComponentName
+    target: str
+    precision: Precision
+    proof: Proof
+    on_cpu: bool = Field(description="Whether the phone's CPU runs it beside the accelerator, in float32.")
+    passed: bool | None = Field(description="Whether that run kept its gates; null where nothing ran.")
+
+
+class ProofTable(Config):
+    """Every artifact of a bundle."""
+
+    bundle: str
+    artifacts: tuple[ProvedArtifact, ...]
+
+
+def proofs(manifest: Manifest) -> ProofTable:
+    """Read off a manifest what ran each artifact; emulators and interpreters prove numbers, never a device's speed."""
+    found = [
+        _proved(entry.spec.name, name, manifest.targets[name].kind, artifact)
+        for entry in manifest.components
+        for name, artifact in entry.artifacts.items()
+    ]
+    return ProofTable(bundle=manifest.name, artifacts=tuple(found))
+
+
+def _proved(component: ComponentName, name: str, kind: TargetKind, artifact: Artifact) -> ProvedArtifact:
+    runs = runs_as(kind, artifact.precision)
+    rungs = {rung.rung: rung for rung in artifact.rungs if rung.passed is not None}
+    proof = Proof.NONE
+    if _DEVICE in rungs:
+        proof = Proof.DEVICE
+    elif _HOST in rungs:
+        proof = _OF_BACKEND[TARGETS[runs].backend]
+    decisive = rungs.get(_DEVICE, rungs.get(_HOST)) if proof is not Proof.NONE else None
+    return ProvedArtifact(
+        component=component,
+        target=name,
+        precision=artifact.precision,
+        proof=proof,
+        on_cpu=runs != kind,
+        passed=decisive.passed if decisive else None,
+    )
+
+
+def proof_lines(table: ProofTable) -> str:
+    """Return the table in Markdown: a row a target, a column a component."""
+    components = list(dict.fromkeys(made.component for made in table.artifacts))
+    targets = list(dict.fromkeys(made.target for made in table.artifacts))
+    cells = {(made.target, made.component): made for made in table.artifacts}
+    rows = [
+        (f"`{target}`", *(_cell(cells[target, component]) for component in components)) for target in sorted(targets)
+    ]
+    return markdown(("target", *components), rows)
+
+
+def _cell(made: ProvedArtifact) -> str:
+    where = " (CPU)" if made.on_cpu else ""
+    missed = ", gate missed" if made.passed is False else ""
+    return f"{made.precision}: {made.proof}{where}{missed}"
