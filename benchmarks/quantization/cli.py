@@ -12,7 +12,7 @@ class _Quantizations(LazyGroup):
     lazy: ClassVar = {
         **{
             name: f"pocketcrafter.benchmarks.quantization.commands:{name}"
-            for name in ("sensitivity", "search", "methods")
+            for name in ("sensitivity", "search", "methods", "pair")
         },
         "schemes": "pocketcrafter.benchmarks.quantization.schemes:schemes",
     }

@@ -162,3 +162,57 @@ def methods(*, as_json: bool, **options: object) -> None:
     with Bars() as bars:
         report = trying.compare_methods(settings, _shown(bars, "methods"))
     click.echo(report.model_dump_json(indent=1) if as_json else trying.methods_table(report))
+
+
+@click.command("pair")
+@click.argument("pair_folder", metavar="PAIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--component", type=click.Choice(["encode", "denoise", "decode"]), default="denoise", show_default=True)
+@click.option(
+    "--reference",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    required=True,
+    help="The pair's own pictures, by `pocketcrafter reference record`.",
+)
+@click.option("--photos", type=_FOLDER, help="Calibration photos  [default: those that builds take].")
+@_samples
+@click.option("--psnr", type=float, default=35.0, show_default=True, help="Of the worst picture, dB.")
+@click.option("--delta-e", type=float, default=1.0, show_default=True, help="ΔE2000, mean over pictures.")
+@click.option("--sqnr", type=float, default=30.0, show_default=True, help="Of the component's output, dB.")
+@click.option("--out", type=OutputFile(".yaml", ".yml"), help="Write a recipe that builds the mixture for onnx.")
+@json_option
+def pair(
+    pair_folder: Path,
+    component: str,
+    reference: Path,
+    photos: Path | None,
+    samples: int,
+    psnr: float,
+    delta_e: float,
+    sqnr: float,
+    out: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    r"""Find what of a latent pair's artist can be INT8.
+
+    Methods are tried side by side; then each module is quantized alone, and the most harmful ones are left in float
+    until the pictures are those of the pair's own libraries within the gates.
+
+    \b
+    Example:
+      pocketcrafter quantize pair my-pair --reference my-pair.pcref --out my-pair.yaml
+      pocketcrafter build --recipe my-pair.yaml
+    """
+    from pocketcrafter.benchmarks.common.reference_record import Record
+    from pocketcrafter.benchmarks.quantization import pairs
+    from pocketcrafter.export.shipped import DEFAULT_RECIPE
+
+    with Bars() as bars:
+        bars.update(f"{component}: calibration", 0, 1)
+        calibration = photos or DEFAULT_RECIPE.parents[1] / "calibration" / "photos"
+        laboratory = pairs.PairLaboratory.open(pair_folder, component, Record(reference), calibration, samples)
+        gates = pairs.PairGates(psnr_db=psnr, delta_e=delta_e, sqnr_db=sqnr)
+        report = pairs.tune_pair(laboratory, gates, pair_folder.resolve().name, bars.update)
+    if out is not None:
+        pairs.write_recipe(pair_folder, report, out)
+    click.echo(report.model_dump_json(indent=1) if as_json else pairs.pair_table(report))

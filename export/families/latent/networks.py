@@ -1,7 +1,8 @@
 """Loads a latent pair's components, and draws their samples by running the whole pair on photos in full precision."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,8 +16,10 @@ from pocketcrafter.export.families.latent.pair import Pair, read_pair
 from pocketcrafter.export.families.latent.parts import CriticParts, load_critic, load_part
 from pocketcrafter.export.families.latent.settings import settings_of
 from pocketcrafter.quantize.algorithms.hessians import HessianCollector
+from pocketcrafter.quantize.calibration import held_back
 from pocketcrafter.quantize.torch.embedding import quantize_embedding
 from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.components import Role
 from pocketcrafter.runtime.embedding import EmbeddingTable
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.language import PREFILL
@@ -57,6 +60,8 @@ class _Recorded:
 class TorchPair:
     """A whole pair in full precision, on the CPU: its `settings`, `critic` and `artist`, `None` without one.
 
+    The torch module of the critic's language model is its `language`.
+
     Parameters
     ----------
     pair
@@ -78,6 +83,7 @@ class TorchPair:
     ) -> None:
         parts = load_critic(pair)
         self.settings = _shortened(settings_of(pair, parts), longest_answer)
+        self.language = parts.language.model
         self.critic = self._open_critic(parts, keep)
         self.artist: LatentArtist | None = None
         if pair.artist is not None and only not in CRITIC:
@@ -139,14 +145,28 @@ class _LatentNetworks:
         collector: HessianCollector | None = None,
         function: str | None = None,
     ) -> Drawn:
-        del collector
         kept: list[Sample] = []
+        measured_with = held_back(count)
 
         def keep(component: str, called: str | None, sample: Sample) -> None:
             if (component, called) == (part.spec.name, function):
                 kept.append(sample)
+            if collector is not None:
+                collector.enabled = len(kept) <= count - measured_with
 
         pair = TorchPair(read_pair(inputs[WEIGHTS]), keep, part.spec.name, _LONGEST_ANSWER)
+        # GPTQ rounds the weights of language models alone.
+        watching: AbstractContextManager[None] = nullcontext()
+        if collector is not None and part.spec.role is Role.LANGUAGE:
+            watching = collector.attached(pair.language)
+        with watching:
+            shown = self._shown(pair, part, inputs, count, seed, kept)
+        return Drawn(kept[:count], shown)
+
+    def _shown(
+        self, pair: TorchPair, part: Part, inputs: Mapping[str, Path], count: int, seed: int, kept: Sequence[Sample]
+    ) -> tuple[Path, ...]:
+        """Show photos to a pair until there are enough samples; return them."""
         shown = []
         for path, photo in _photos(inputs[PHOTOS], seed):
             before = len(kept)
@@ -159,7 +179,7 @@ class _LatentNetworks:
                 )
             if len(kept) >= count:
                 break
-        return Drawn(kept[:count], tuple(dict.fromkeys(shown)))
+        return tuple(dict.fromkeys(shown))
 
 
 def _photos(folder: Path, seed: int) -> Iterator[tuple[Path, Photo]]:

@@ -31,18 +31,23 @@ def onnx_coverage(exported: onnx.ModelProto, optimized: onnx.ModelProto) -> Cove
     Coverage
         A layer counts as delegated where it runs as it was meant to: on an INT8 kernel, or in float32 where that was
         asked for. In an INT8 artifact float32 layers are listed as fallbacks all the same: allowed where they were
-        asked for, and not allowed where ONNX Runtime found no INT8 kernel for a quantized layer.
+        asked for, and not allowed where ONNX Runtime found no INT8 kernel for a quantized layer. Products of two
+        activations, as attention has them, are never quantized, though their operands may come from INT8 layers.
     """
     nodes = optimized.graph.node
     layers = {node.name: node for node in exported.graph.node if node.op_type in WEIGHTED}
+    constants = {tensor.name for tensor in exported.graph.initializer}
     dequantized = {name for node in nodes if node.op_type == "DequantizeLinear" for name in node.output}
     missed: dict[str, list[onnx.NodeProto]] = defaultdict(list)
     kept: dict[str, list[onnx.NodeProto]] = defaultdict(list)
+    products: dict[str, list[onnx.NodeProto]] = defaultdict(list)
     for node in nodes:
         if node.op_type in _FLOAT_KERNELS:
             # Fusions put words in front of the name of the layer that they fuse, and their own names behind it.
             layer = layers[node.name.split(" ")[-1].split("/")[0].removesuffix(TRANSPOSED_SUFFIX)]
-            (missed if node.input[1] in dequantized else kept)[node.op_type].append(layer)
+            of_weights = not constants.isdisjoint(layer.input[:2])
+            found = (missed if node.input[1] in dequantized else kept) if of_weights else products
+            found[node.op_type].append(layer)
     shapes = shapes_of(exported)
     total = total_macs(exported)
     lost = sum(_macs(node, shapes) for found in missed.values() for node in found)
@@ -55,7 +60,12 @@ def onnx_coverage(exported: onnx.ModelProto, optimized: onnx.ModelProto) -> Cove
         subgraphs=1,
         fallbacks=(
             *(_fallback(op, found, _NO_KERNEL, allowed=False) for op, found in sorted(missed.items())),
-            *(_fallback(op, found, _KEPT, allowed=True) for op, found in sorted(kept.items()) if quantized),
+            *(
+                _fallback(op, found, why, allowed=True)
+                for chosen, why in ((kept, _KEPT), (products, _PRODUCT))
+                for op, found in sorted(chosen.items())
+                if quantized
+            ),
         ),
     )
 
@@ -71,6 +81,7 @@ _NO_KERNEL: Final = (
     "(keep_fp32), or quantize what reads its output as well"
 )
 _KEPT: Final = "float32 as asked"
+_PRODUCT: Final = "a product of two activations, which quantization leaves in float32"
 
 
 def _fallback(op: str, layers: Sequence[onnx.NodeProto], why: str, *, allowed: bool) -> Fallback:

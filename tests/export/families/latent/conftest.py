@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pocketcrafter.benchmarks.reference.cli import reference
 from pocketcrafter.runtime import cli
-from pocketcrafter.runtime.photo import Photo
+from pocketcrafter.runtime.photo import Photo, encode
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -34,3 +35,12 @@ def photo() -> Photo:
     rng = np.random.default_rng(7)
     ramp = np.linspace(0, 255, 96 * 128 * 3).reshape(96, 128, 3)
     return Photo(np.clip(ramp[:, ::-1] * 0.7 + rng.normal(40, 20, ramp.shape), 0, 255).astype(np.uint8))
+
+
+@pytest.fixture(scope="session")
+def record(pair: Path, photo: Photo, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("reference")
+    encode(photo, folder / "photo.png")
+    asked = ["record", str(pair), "--photos", str(folder / "photo.png"), "--out", str(folder / "pair.pcref")]
+    reference.main(asked, standalone_mode=False)
+    return folder / "pair.pcref"

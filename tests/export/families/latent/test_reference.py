@@ -14,19 +14,8 @@ from safetensors import safe_open  # noqa: E402
 from safetensors.numpy import load_file, save_file  # noqa: E402
 
 from pocketcrafter.benchmarks.common.reference_record import Record  # noqa: E402
-from pocketcrafter.benchmarks.reference.cli import reference  # noqa: E402
 from pocketcrafter.runtime import cli  # noqa: E402
 from pocketcrafter.runtime.errors import ConfigError  # noqa: E402
-from pocketcrafter.runtime.photo import Photo, encode  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def record(pair: Path, photo: Photo, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("reference")
-    encode(photo, folder / "photo.png")
-    asked = ["record", str(pair), "--photos", str(folder / "photo.png"), "--out", str(folder / "pair.pcref")]
-    reference.main(asked, standalone_mode=False)
-    return folder / "pair.pcref"
 
 
 def _metadata(path: Path) -> dict[str, str]:

@@ -1,0 +1,33 @@
+"""INT8 for an artist: found by what the pictures lose, and built as it was found."""
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+from pocketcrafter.benchmarks.common.reference_record import Record
+from pocketcrafter.benchmarks.quantization.pairs import PairGates, PairLaboratory, tune_pair, write_recipe
+from pocketcrafter.export.recipe import load_recipe
+from pocketcrafter.quantize.config import StaticInt8
+from pocketcrafter.quantize.torch.fake_quant_switches import FakeQuantSwitches
+
+PHOTOS = Path(__file__).parents[3] / "photos"
+
+
+def test_modules_stay_float_until_the_gates_are_kept(pair: Path, record: Path, tmp_path: Path) -> None:
+    laboratory = PairLaboratory.open(pair, "decode", Record(record), PHOTOS, 8)
+    whole = FakeQuantSwitches(laboratory.model, laboratory.tensors(laboratory.used), StaticInt8())
+    gates = PairGates(sqnr_db=laboratory.damage(whole.run).sqnr_db + 1)
+    report = tune_pair(laboratory, gates, "pair", lambda *_: None)
+    assert report.keep_fp32
+    assert 0 < report.int8_share < 1
+    kept = StaticInt8(keep_fp32=report.keep_fp32)
+    mixed = FakeQuantSwitches(laboratory.model, laboratory.tensors(laboratory.used), kept)
+    assert laboratory.damage(mixed.run).keeps(gates)
+    assert not report.mixtures[-2].damage.keeps(gates)
+
+    write_recipe(pair, report, tmp_path / "pair.yaml")
+    component = load_recipe(tmp_path / "pair.yaml").components["decode"]
+    assert component.keep_fp32 == report.keep_fp32
+    assert component.precision["onnx"] == "int8"
