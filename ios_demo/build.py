@@ -10,6 +10,7 @@ import importlib.util
 import json
 import math
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -30,12 +31,19 @@ from pocketcrafter.runtime.photo.load import load
 HERE: Final = Path(__file__).resolve().parent
 ROOT: Final = HERE.parent
 PACKAGE: Final = HERE / "PocketCrafterKit"
+STUBS: Final = ROOT / "tests/ios_demo/stubs"
+FRAMEWORKS: Final = (
+    "CoreGraphics", "ImageIO", "UniformTypeIdentifiers", "CoreML", "CoreAI", "UIKit", "MetalKit", "Photos", "SwiftUI",
+    "PhotosUI",
+)  # fmt: skip
+"""In the order in which they import each other."""
 SKIPPED: Final = 77
 VERSION: Final = "6.0.3"
 RELEASE: Final = "trixie"
 MIRROR: Final = "http://deb.debian.org/debian"
 PACKAGES: Final = (
-    "swiftlang", "libstdc++-14-dev", "libc6-dev", "git", "ca-certificates", "libssl-dev", "libonnxruntime-dev",
+    "swiftlang", "libstdc++-14-dev", "libc6-dev", "git", "ca-certificates", "libssl-dev", "zlib1g-dev",
+    "libonnxruntime-dev",
 )  # fmt: skip
 HEADERS: Final = "/usr/include/onnxruntime"
 MINIMUM_DB: Final = 50.0
@@ -88,6 +96,7 @@ def main() -> int:
     out.mkdir(parents=True, exist_ok=True)
     folders = [ROOT, out] + ([] if bundle is None else [bundle])
     compiled = build(toolchain, out, folders)
+    check_app(toolchain, out, folders)
     photos = [] if bundle is None else twelve_photos(asked.photos, out / "photos")
     run([*python("export-vectors"), *photos, *with_bundle(bundle), "--out", out / "vectors"])
     variables = {"VECTORS": out / "vectors", "LD_LIBRARY_PATH": out / "lib"}
@@ -113,15 +122,22 @@ def set_up(root: Path, may_fetch: bool) -> Toolchain:
         raise MissingToolError("Swift runs in a Debian 13 of its own, which takes root (chroot, mount)")
     if shutil.which("unshare") is None or quiet(["unshare", "--mount", "true"]):
         raise MissingToolError("this machine does not let processes mount folders (unshare --mount)")
-    steps = {"debian": _bootstrap, "swift": _install}
-    missing = [name for name in steps if not (root / f".{name}").exists()]
+    steps = {"debian": (_bootstrap, RELEASE), "swift": (_install, " ".join(PACKAGES))}
+    missing = [name for name, (_, made) in steps.items() if _stamp(root, name) != made]
     if missing and not may_fetch:
         raise MissingToolError(f"no Swift {VERSION} in {root}: `make swift` sets it up (3.5 GB, some minutes)")
     for name in missing:
         click.echo(f"swift: setting up {root}: {name} (step {list(steps).index(name) + 1} of {len(steps)})")
-        steps[name](root)
-        (root / f".{name}").touch()
+        step, made = steps[name]
+        step(root)
+        (root / f".{name}").write_text(made, encoding="utf-8")
     return Toolchain(root)
+
+
+def _stamp(root: Path, name: str) -> str:
+    """Return what a finished step has written; nothing where it is not finished."""
+    file = root / f".{name}"
+    return file.read_text(encoding="utf-8") if file.is_file() else ""
 
 
 def _bootstrap(root: Path) -> None:
@@ -159,6 +175,33 @@ def build(toolchain: Toolchain, out: Path, folders: Sequence[Path]) -> Path:
     command = ["swift", "build", *place, "--configuration", "release", "--build-tests", "--jobs", "1", *flags, *links]
     run(toolchain.command(command, folders, {}))
     return out / "package/release"
+
+
+def check_app(toolchain: Toolchain, out: Path, folders: Sequence[Path]) -> None:
+    """Type-check the app and Apple's runners against stubs of Apple's frameworks, which is no proof that they build."""
+    made, sources = out / "stubs", PACKAGE / "Sources"
+    made.mkdir(exist_ok=True)
+    stubbed = ["-swift-version", "6", "-parse-as-library", "-I", made]
+    module = [*stubbed, "-suppress-warnings", "-emit-module", "-module-name"]
+    script = [words([*module, name, STUBS / f"{name}.swift"], made, name) for name in FRAMEWORKS]
+    seen = [*stubbed, "-I", out / "package/release/Modules", "-I", sources / "COpenSSL", "-I", sources / "CZlib"]
+    seen += ["-package-name", PACKAGE.name.lower()]
+    core_ml, core_ai, app = (
+        sorted(folder.glob("*.swift"))
+        for folder in (sources / "CoreMLRunner", sources / "CoreAIRunner", HERE / "App/Sources")
+    )
+    script += [
+        words([*seen, "-emit-module", "-module-name", "CoreMLRunner", *core_ml], made, "CoreMLRunner"),
+        words([*seen, "-typecheck", "-module-name", "CoreAIRunner", *core_ai]),
+        words([*seen, "-typecheck", "-module-name", "PocketCrafterApp", *app, STUBS / "OnDemandResources.swift"]),
+    ]
+    run(toolchain.command(["sh", "-c", " && ".join(script)], folders, {}))
+
+
+def words(options: Sequence[object], made: Path | None = None, name: str = "") -> str:
+    """Return a call of the compiler as a shell reads it; a module's, where it makes one."""
+    output = [] if made is None else ["-emit-module-path", made / f"{name}.swiftmodule"]
+    return shlex.join(map(str, ["swiftc", *options, *output]))
 
 
 def onnx_runtime() -> Path:

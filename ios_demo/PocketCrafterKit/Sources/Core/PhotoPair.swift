@@ -4,6 +4,10 @@ public struct Enhanced: Sendable {
     public let pixels: Pixels
     public let plan: EditPlan
     public let critique: Critique
+    /// The photo before its tones were changed.
+    public let restored: Pixels
+    /// What changed tones beside the plan, `nil` where none were changed; with these two, ``Developer`` shows other plans.
+    public let grid: ToneGrid?
 }
 
 /// A photo's diagnosis in numbers and in words.
@@ -22,6 +26,7 @@ public final class PhotoPair {
     private let gate: GateSettings
     private let vocabulary: Vocabulary?
     private var opened: [String: any Runner] = [:]
+    private var decoder: (any Decoder)?
 
     /// - Parameters:
     ///   - runners: where the networks come from.
@@ -52,7 +57,9 @@ public final class PhotoPair {
         }
         let seen = try look(pixels)
         let stated = Stated(plan: seen.critique.plan, gate: gate, score: seen.critique.score)
-        let written = try Writer(runner("decoder"), vocabulary).write(seen.tokens, stated, mode, check: check)
+        let decoder = try decoder ?? runners.openDecoder()
+        self.decoder = decoder
+        let written = try Writer(decoder, vocabulary).write(seen.tokens, stated, mode, check: check)
         return Told(critique: seen.critique, written: written)
     }
 
@@ -73,10 +80,9 @@ public final class PhotoPair {
         let seen = try look(pixels)
         let plan = try seen.critique.plan.scaled(by: strength)
         let restored = plan.restores ? try restored(pixels, plan, progress) : pixels
-        guard plan.changesTones else { return Enhanced(pixels: restored, plan: plan, critique: seen.critique) }
-        let grid = try grid(seen).blended(strength)
-        return Enhanced(
-            pixels: Developer.develop(restored, plan: plan, grid: grid), plan: plan, critique: seen.critique)
+        let grid = plan.changesTones ? try grid(seen).blended(strength) : nil
+        let toned = plan.changesTones ? Developer.develop(restored, plan: plan, grid: grid) : restored
+        return Enhanced(pixels: toned, plan: plan, critique: seen.critique, restored: restored, grid: grid)
     }
 
     /// What the critic made of a photo.

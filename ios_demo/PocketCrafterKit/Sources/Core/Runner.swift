@@ -18,13 +18,22 @@ public protocol RunnerSource {
     /// - Throws: ``PocketCrafterError/bundle(_:)`` if the bundle lacks it, or its artifact was changed;
     ///   ``PocketCrafterError/runner(_:)`` if it cannot be opened here.
     func open(_ component: String) throws -> any Runner
+
+    /// Opens the decoder; engines that keep its caches themselves have their own way.
+    ///
+    /// - Throws: as ``open(_:)``.
+    func openDecoder() throws -> any Decoder
+}
+
+extension RunnerSource {
+    public func openDecoder() throws -> any Decoder { CachingDecoder(try open("decoder")) }
 }
 
 extension Dictionary where Key == String, Value == [Float] {
     /// Returns an output of a network.
     ///
     /// - Throws: ``PocketCrafterError/runner(_:)`` if the network gave none of that name and number of values.
-    func output(_ name: String, count: Int, of component: String) throws -> [Float] {
+    package func output(_ name: String, count: Int, of component: String) throws -> [Float] {
         guard let values = self[name], values.count == count else {
             throw PocketCrafterError.runner("`\(component)` gave no `\(name)` of \(count) values.")
         }

@@ -65,7 +65,7 @@ final class ProseTests: XCTestCase {
             }
             let stated = Stated(steps: steps, score: try one.double("score"))
             let decoder = ScriptedDecoder(seed: UInt64(try one.int("seed")))
-            let written = try Writer(decoder, vocabulary).write(noTokens, stated, try mode(one))
+            let written = try Writer(CachingDecoder(decoder), vocabulary).write(noTokens, stated, try mode(one))
             XCTAssertEqual(try one.ints("ids"), written.ids)
             XCTAssertEqual(try one.text("text"), written.prose.text)
             XCTAssertEqual(try [one.int("choices"), one.int("steps")], [written.choices, written.steps])
@@ -75,7 +75,7 @@ final class ProseTests: XCTestCase {
     func testACancelledCritiqueEndsAtTheNextStep() throws {
         var asked = 0
         let decoder = ScriptedDecoder(seed: 1)
-        let writer = Writer(decoder, try vocabulary())
+        let writer = Writer(CachingDecoder(decoder), try vocabulary())
         XCTAssertThrowsError(
             try writer.write(noTokens, Stated(steps: [:], score: 50), .short) {
                 asked += 1

@@ -115,6 +115,17 @@ final class PocketCrafterTests: XCTestCase {
         XCTAssertThrowsError(try OnnxRunners(bundle).open("sculptor"))
     }
 
+    func testEveryGoldenReachesItsGate() throws {
+        let bundle = try PocketBundle(folder)
+        let unsigned = ProcessInfo.processInfo.environment["UNSIGNED_WEIGHTS"] == "1"
+        let runs = try Goldens.run(bundle, OnnxRunners(bundle, storesWeightsUnsigned: unsigned), kind: "onnx")
+        XCTAssertEqual(runs.map(\.component), bundle.manifest.components.map(\.name))
+        for run in runs {
+            XCTAssertFalse(run.fidelity.isEmpty)
+            XCTAssertEqual(run.passed, true, "\(run)")
+        }
+    }
+
     func testPhotosOfOnePixelAndOfSliversComeThrough() async throws {
         let crafter = crafter()
         try await crafter.open()

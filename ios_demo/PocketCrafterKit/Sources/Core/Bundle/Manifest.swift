@@ -28,6 +28,10 @@ public struct Component: Equatable, Sendable {
     public let outputs: [TensorSpec]
     /// The path of its artifact by target name.
     public let artifacts: [String: String]
+    /// Recorded calls of its default function.
+    public let goldens: [Golden]
+    /// By target name, the least signal-to-quantization-noise ratio of every output, in dB, where that is the gate.
+    public let gatesDb: [String: Double]
 
     /// Returns the values of the inputs in calling order, each of its contract's size.
     ///
@@ -41,6 +45,12 @@ public struct Component: Equatable, Sendable {
             return value
         }
     }
+}
+
+/// The files of one recorded call.
+public struct Golden: Equatable, Sendable {
+    public let inputs: String
+    public let outputs: String
 }
 
 /// A target: what kind of artifact it has, and what it asks for; `nil` where any chip or system will do.
@@ -58,6 +68,7 @@ public struct Manifest: Sendable {
     /// The most bytes that a manifest has.
     static let maxBytes = 4 << 20
     private static let pocket = "pocket"
+    private static let folders = [".mlpackage", ".aimodel"]
     private static let reserved = ["manifest.json", "manifest.sha256"]
     private static let schema = Result { try Schema(Json.parse(Data(ManifestSchema.text.utf8))) }
     private static let forbidden: Set<Unicode.Scalar> = ["\\", ":", "*", "?", "\"", "<", ">", "|", "\u{7F}"]
@@ -127,12 +138,17 @@ public struct Manifest: Sendable {
     private static func component(_ raw: Json) throws -> Component {
         guard let spec = raw["spec"] else { throw PocketCrafterError.bundle("A component has no spec.") }
         var artifacts: [String: String] = [:]
+        var gates: [String: Double] = [:]
         for (target, artifact) in raw["artifacts"]?.object?.members ?? [] {
             artifacts[target] = try text(artifact, "path")
+            let gate = artifact["golden_gate"]
+            if gate?["metric"]?.string == "sqnr-db" { gates[target] = gate?["minimum"]?.double }
         }
+        let goldens = try list(raw, "goldens").filter { $0["function"]?.string == nil }
+            .map { Golden(inputs: try text($0, "inputs"), outputs: try text($0, "outputs")) }
         return Component(
             name: try text(spec, "name"), inputs: try tensors(spec, "inputs"), outputs: try tensors(spec, "outputs"),
-            artifacts: artifacts)
+            artifacts: artifacts, goldens: goldens, gatesDb: gates)
     }
 
     private static func tensors(_ spec: Json, _ key: String) throws -> [TensorSpec] {
@@ -227,10 +243,10 @@ public struct Manifest: Sendable {
         return used
     }
 
-    /// Core ML packages are folders: their files are listed, they are not.
+    /// Models of Core ML and Core AI are folders: their files are listed, they are not.
     private static func packages(_ path: String) -> [String] {
         let parts = path.split(separator: "/", omittingEmptySubsequences: false)
-        return parts.indices.filter { parts[$0].hasSuffix(".mlpackage") && $0 < parts.count - 1 }
+        return parts.indices.dropLast().filter { n in folders.contains(where: parts[n].hasSuffix) }
             .map { parts[...$0].joined(separator: "/") }
     }
 

@@ -74,6 +74,16 @@ public struct PocketBundle: Sendable {
         return root.appendingPathComponent(path)
     }
 
+    /// Whether the bundle has a target of a kind.
+    public func has(kind: String) -> Bool { manifest.targets.contains { $0.kind == kind } }
+
+    /// The name of what was made of this very bundle, for caches: a digest of its files.
+    ///
+    /// - Throws: ``PocketCrafterError/bundle(_:)`` if it cannot be computed here.
+    public func identity() throws -> String {
+        try Sha256.hex(Data(manifest.files.map { "\($0.path) \($0.sha256)" }.joined(separator: "\n").utf8))
+    }
+
     /// Returns the decoder's vocabulary.
     ///
     /// - Throws: ``PocketCrafterError/bundle(_:)`` if there is none, or it is damaged.

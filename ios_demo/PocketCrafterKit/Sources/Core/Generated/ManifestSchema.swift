@@ -275,6 +275,7 @@ enum ManifestSchema {
     "qnn-emulator",
     "mil-interpreter",
     "executorch-qnn-emulator",
+    "coreai",
     "device"
    ],
    "title": "BackendName",
@@ -1133,6 +1134,8 @@ enum ManifestSchema {
       "executorch-qnn:sm8750",
       "executorch-qnn:sm8850",
       "executorch-coreml",
+      "coreai:ios27",
+      "executorch-coreai",
       "executorch-vulkan",
       "executorch-mediatek",
       "executorch-samsung"

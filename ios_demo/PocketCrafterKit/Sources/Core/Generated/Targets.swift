@@ -24,6 +24,8 @@ public enum Targets {
         "executorch-qnn:sm8750": TargetKind(backend: "executorch-qnn-emulator", suffixes: [".pte"]),
         "executorch-qnn:sm8850": TargetKind(backend: "executorch-qnn-emulator", suffixes: [".pte"]),
         "executorch-coreml": TargetKind(backend: "mil-interpreter", suffixes: [".pte"]),
+        "coreai:ios27": TargetKind(backend: "coreai", suffixes: [".aimodel"]),
+        "executorch-coreai": TargetKind(backend: "device", suffixes: [".pte"]),
         "executorch-vulkan": TargetKind(backend: "device", suffixes: [".pte"]),
         "executorch-mediatek": TargetKind(backend: "device", suffixes: [".pte"]),
         "executorch-samsung": TargetKind(backend: "device", suffixes: [".pte"]),

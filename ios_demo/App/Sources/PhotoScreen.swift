@@ -1,0 +1,120 @@
+import PhotosUI
+import PocketCrafterKit
+import SwiftUI
+
+/// Choose or take a photo, see it before and after, read its critique, change the plan, save.
+struct PhotoScreen: View {
+    let session: PhotoSession
+    @State private var chosen: PhotosPickerItem?
+    @State private var takesPhoto = false
+    @State private var before = 0.5
+
+    var body: some View {
+        NavigationStack {
+            ScrollView {
+                VStack(alignment: .leading, spacing: 16) {
+                    StateLine(session: session)
+                    if let enhanced = session.enhanced {
+                        DevelopView(enhanced: enhanced, plan: session.plan, before: before)
+                            .aspectRatio(
+                                CGFloat(enhanced.restored.width) / CGFloat(enhanced.restored.height), contentMode: .fit
+                            )
+                            .accessibilityLabel(Text("Enhanced photo"))
+                        Slider(value: $before, in: 0...1) { Text("Before and after") }
+                            .accessibilityValue(Text("\(Int(before * 100)) percent before"))
+                        PlanSliders(session: session)
+                    }
+                    if let critique = session.critique {
+                        Text(critique)
+                            .font(.body)
+                            .textSelection(.enabled)
+                    }
+                }
+                .padding()
+            }
+            .navigationTitle("PocketCrafter")
+            .toolbar {
+                ToolbarItemGroup(placement: .bottomBar) {
+                    PhotosPicker(selection: $chosen, matching: .images) { Label("Choose", systemImage: "photo.on.rectangle") }
+                    Button { takesPhoto = true } label: { Label("Camera", systemImage: "camera") }
+                        .disabled(!CameraView.isAvailable)
+                    Spacer()
+                    Button { Task { await session.save() } } label: { Label("Save", systemImage: "square.and.arrow.down") }
+                        .disabled(session.enhanced == nil)
+                }
+            }
+            .onChange(of: chosen) { _, item in
+                Task {
+                    guard let content = try? await item?.loadTransferable(type: Data.self) else { return }
+                    session.show(content)
+                }
+            }
+            .sheet(isPresented: $takesPhoto) {
+                CameraView { content in
+                    takesPhoto = false
+                    if let content { session.show(content) }
+                }
+            }
+        }
+    }
+}
+
+/// What is being done, and what went wrong.
+private struct StateLine: View {
+    let session: PhotoSession
+
+    var body: some View {
+        VStack(alignment: .leading, spacing: 8) {
+            if let fetched = session.fetched {
+                ProgressView(value: fetched) { Text("Fetching the networks") }
+            }
+            switch session.state {
+            case .cold: EmptyView()
+            case .verifying(let done, let all):
+                ProgressView(value: Double(done), total: Double(max(all, 1))) { Text("Checking the networks") }
+            case .warming: ProgressView { Text("Preparing the networks for this phone; this takes a while the first time") }
+            case .ready(let engine): Text(engine).font(.caption)
+            case .running:
+                if let restored = session.restored {
+                    ProgressView(value: restored) { Text("Restoring") }
+                } else {
+                    ProgressView { Text("Working") }
+                }
+                Button(role: .cancel) { session.cancel() } label: { Text("Cancel") }
+            case .failed: Button { Task { await session.open() } } label: { Text("Try again") }
+            }
+            if let failure = session.failure {
+                Label(failure, systemImage: "exclamationmark.triangle").foregroundStyle(.red)
+            }
+        }
+    }
+}
+
+/// One slider for each tone, within its legal range.
+private struct PlanSliders: View {
+    let session: PhotoSession
+
+    var body: some View {
+        VStack(alignment: .leading, spacing: 8) {
+            ForEach(Attribute.allCases.filter { !$0.restores }, id: \.self) { attribute in
+                Slider(value: amount(of: attribute), in: attribute.range) {
+                    Text(LocalizedStringKey(attribute.key))
+                } minimumValueLabel: {
+                    Text(LocalizedStringKey(attribute.key)).font(.caption)
+                } maximumValueLabel: {
+                    Text(session.plan[attribute], format: .number.precision(.fractionLength(2))).font(.caption)
+                }
+                .accessibilityLabel(Text(LocalizedStringKey(attribute.key)))
+            }
+            Button { session.plan = session.enhanced?.plan ?? EditPlan() } label: { Text("Back to the proposed edit") }
+        }
+    }
+
+    private func amount(of attribute: Attribute) -> Binding<Double> {
+        Binding(
+            get: { @MainActor in session.plan[attribute] },
+            set: { @MainActor amount in
+                if let changed = try? session.plan.with(attribute, amount) { session.plan = changed }
+            })
+    }
+}

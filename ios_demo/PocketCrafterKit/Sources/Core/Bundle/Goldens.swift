@@ -1,0 +1,104 @@
+import Foundation
+
+/// How close one output is to its reference.
+public struct Fidelity: Equatable, Sendable, Encodable {
+    public let output: String
+    /// Signal-to-quantization-noise ratio; `nil` where the two are identical.
+    public let sqnrDb: Double?
+    /// The largest difference, in the output's unit.
+    public let maxAbsError: Double
+
+    private static let lowestDb = -1e3
+
+    /// Compares two arrays.
+    ///
+    /// - Throws: ``PocketCrafterError/shape(_:)`` if their sizes differ, ``PocketCrafterError/runner(_:)`` if a value is
+    ///   not finite.
+    init(_ output: String, reference: [Float], actual: [Float]) throws {
+        guard reference.count == actual.count else {
+            throw PocketCrafterError.shape("`\(output)` has \(actual.count) values, not \(reference.count).")
+        }
+        guard actual.allSatisfy(\.isFinite) else {
+            throw PocketCrafterError.runner("`\(output)` has values that are not finite.")
+        }
+        var signal = 0.0, noise = 0.0, worst = 0.0
+        for (expected, found) in zip(reference, actual) {
+            let difference = Double(expected) - Double(found)
+            signal += Double(expected) * Double(expected)
+            noise += difference * difference
+            worst = max(worst, abs(difference))
+        }
+        self.output = output
+        maxAbsError = worst
+        sqnrDb = noise == 0 ? nil : signal == 0 ? Self.lowestDb : max(10 * log10(signal / noise), Self.lowestDb)
+    }
+}
+
+/// A component's goldens, run again on this machine.
+public struct GoldenRun: Equatable, Sendable, Encodable {
+    public let component: String
+    /// What every output must reach; `nil` where the artifact's gate asks for another figure.
+    public let gateDb: Double?
+    public let fidelity: [Fidelity]
+
+    /// Whether every output reaches the gate; `nil` where it asks for another figure.
+    public var passed: Bool? {
+        gateDb.map { gate in fidelity.allSatisfy { $0.sqnrDb.map { $0 >= gate } ?? true } }
+    }
+}
+
+/// Goldens of a bundle: what its networks were recorded to answer. Running them is rung 4 of the parity ladder.
+public enum Goldens {
+    /// Runs the goldens of every component of a target.
+    ///
+    /// - Parameters:
+    ///   - bundle: the bundle.
+    ///   - runners: what runs its networks.
+    ///   - kind: the target's kind, such as `onnx`.
+    ///   - progress: called with components done and components in all; what it throws ends the work.
+    /// - Throws: ``PocketCrafterError/bundle(_:)`` if a file is damaged, ``PocketCrafterError/runner(_:)`` if a network
+    ///   does not run here.
+    public static func run(
+        _ bundle: PocketBundle, _ runners: any RunnerSource, kind: String,
+        progress: (_ done: Int, _ all: Int) throws -> Void = { _, _ in }
+    ) throws -> [GoldenRun] {
+        guard let target = bundle.manifest.targets.first(where: { $0.kind == kind }) else {
+            throw PocketCrafterError.bundle("The bundle has no target `\(kind)`.")
+        }
+        let components = bundle.manifest.components
+        return try components.enumerated().map { n, component in
+            let runner = try runners.open(component.name)
+            let fidelity = try component.goldens.flatMap { try compared(bundle, component, $0, runner) }
+            try progress(n + 1, components.count)
+            return GoldenRun(component: component.name, gateDb: component.gatesDb[target.name], fidelity: fidelity)
+        }
+    }
+
+    /// The inputs of a component's first golden, for benchmarks.
+    ///
+    /// - Throws: ``PocketCrafterError/bundle(_:)`` if it has none, or the file is damaged.
+    public static func inputs(_ bundle: PocketBundle, _ component: Component) throws -> [String: [Float]] {
+        guard let golden = component.goldens.first else {
+            throw PocketCrafterError.bundle("`\(component.name)` has no golden.")
+        }
+        return try read(bundle, golden.inputs, component.inputs)
+    }
+
+    private static func compared(
+        _ bundle: PocketBundle, _ component: Component, _ golden: Golden, _ runner: any Runner
+    ) throws -> [Fidelity] {
+        let found = try runner.run(read(bundle, golden.inputs, component.inputs))
+        let expected = try read(bundle, golden.outputs, component.outputs)
+        return try component.outputs.map {
+            try Fidelity($0.name, reference: expected[$0.name] ?? [], actual: found[$0.name] ?? [])
+        }
+    }
+
+    private static func read(_ bundle: PocketBundle, _ path: String, _ specs: [TensorSpec]) throws -> [String: [Float]] {
+        let file = try bundle.file(path)
+        guard let content = FileManager.default.contents(atPath: file.path) else {
+            throw PocketCrafterError.bundle("`\(path)` cannot be read.")
+        }
+        return try Npz.read(content, specs)
+    }
+}

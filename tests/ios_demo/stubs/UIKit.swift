@@ -1,0 +1,21 @@
+// Declarations of UIKit that the app uses, for type-checking on Linux; they do nothing.
+@_exported import Foundation
+
+public class UIImage: NSObject { public func jpegData(compressionQuality: CGFloat) -> Data? { nil } }
+@MainActor open class UIView: NSObject {
+    public func setNeedsDisplay() {}
+}
+@MainActor open class UIViewController: NSObject {}
+@MainActor public protocol UINavigationControllerDelegate: AnyObject {}
+@MainActor public protocol UIImagePickerControllerDelegate: AnyObject {
+    func imagePickerController(
+        _ picker: UIImagePickerController, didFinishPickingMediaWithInfo info: [UIImagePickerController.InfoKey: Any])
+    func imagePickerControllerDidCancel(_ picker: UIImagePickerController)
+}
+@MainActor open class UIImagePickerController: UIViewController {
+    public enum SourceType: Int, Sendable { case camera = 1 }
+    public struct InfoKey: Hashable, Sendable { public static let originalImage = InfoKey() }
+    public class func isSourceTypeAvailable(_ sourceType: SourceType) -> Bool { false }
+    public var sourceType: SourceType = .camera
+    public weak var delegate: (any UIImagePickerControllerDelegate & UINavigationControllerDelegate)?
+}
