@@ -6,7 +6,7 @@ profile that `pocketcrafter.export.lower` keeps for the target's family.
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -108,8 +108,11 @@ class Target:
         Arithmetic of its accelerator, in words.
     proof
         What ``backend`` is, in words.
-    soc
-        The only system-on-chip that runs its artifacts; `None` where any does.
+    socs
+        The systems-on-chip that run its artifacts; none where any does.
+    twins
+        Targets that are compiled of the same graph, for one of its systems-on-chip each. Where nothing here runs its
+        artifacts, these are run in their place.
     min_os
         The oldest system that runs its artifacts; `None` where none is named.
     state
@@ -128,12 +131,18 @@ class Target:
     backend: BackendName
     computes: str
     proof: str
-    soc: Soc | None = None
+    socs: tuple[Soc, ...] = ()
+    twins: tuple[TargetKind, ...] = ()
     min_os: str | None = None
     state: bool = False
     sdk: VendorSdk | None = None
     converted_suffix: str | None = None
     awaits: str | None = None
+
+    @property
+    def soc_names(self) -> str | None:
+        """Its systems-on-chip as manifests name them; `None` where any runs its artifacts."""
+        return ", ".join(self.socs) or None
 
     @property
     def suffixes(self) -> tuple[str, ...]:
@@ -151,12 +160,26 @@ ORT_SUFFIX: Final = ".ort"
 
 def _qnn_context(soc: Soc) -> Target:
     kind = TargetKind(f"qnn-context:{soc.lower()}")
-    return Target(kind, ".onnx", BackendName.QNN_EMULATOR, *_HTP, soc=soc)
+    return Target(kind, ".onnx", BackendName.QNN_EMULATOR, *_HTP, socs=(soc,))
+
+
+def _qnn_contexts(singles: Iterable[Target]) -> Target:
+    twins = tuple(singles)
+    proof = "nothing but a device; QNN's HTP emulator runs the same graph for each system-on-chip"
+    return Target(
+        TargetKind("qnn-context:multi"),
+        ".onnx",
+        BackendName.DEVICE,
+        _HTP[0],
+        proof,
+        socs=tuple(soc for twin in twins for soc in twin.socs),
+        twins=tuple(twin.kind for twin in twins),
+    )
 
 
 def _qnn_program(soc: Soc) -> Target:
     kind = TargetKind(f"executorch-qnn:{soc.lower()}")
-    return Target(kind, ".pte", BackendName.EXECUTORCH_QNN_EMULATOR, *_HTP, soc=soc)
+    return Target(kind, ".pte", BackendName.EXECUTORCH_QNN_EMULATOR, *_HTP, socs=(soc,))
 
 
 def _coreml(version: int) -> Target:
@@ -187,6 +210,7 @@ _ROWS: Final = (
     Target(XNNPACK, ".pte", BackendName.EXECUTORCH, _CPU, "ExecuTorch on the CPU", state=True),
     Target(ONNX, ".onnx", BackendName.ONNXRUNTIME, _CPU, "ONNX Runtime on the CPU", converted_suffix=ORT_SUFFIX),
     *map(_qnn_context, Soc),
+    _qnn_contexts(map(_qnn_context, Soc)),
     *map(_coreml, (17, 18, 26)),
     *map(_qnn_program, Soc),
     Target(TargetKind("executorch-coreml"), ".pte", BackendName.MIL_INTERPRETER, *_MIL, min_os="iOS 17"),

@@ -75,7 +75,7 @@ def _precision(bundle: "Bundle", entry: "ComponentEntry", soc: str) -> "Precisio
 
     for name, target in bundle.manifest.targets.items():
         precision = entry.artifacts[name].precision
-        if (target.soc or "").casefold() == soc.casefold() and precision in ARITHMETIC:
+        if soc.casefold() in (target.soc or "").casefold().split(", ") and precision in ARITHMETIC:
             return precision
     return Precision.INT8
 

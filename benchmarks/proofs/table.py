@@ -47,6 +47,9 @@ class ProvedArtifact(Config):
     target: str
     precision: Precision
     proof: Proof
+    by_twins: bool = Field(
+        description="Whether the same graph was run in its place, compiled for one system-on-chip at a time."
+    )
     on_cpu: bool = Field(description="Whether the phone's CPU runs it beside the accelerator, in float32.")
     passed: bool | None = Field(description="Whether that run kept its gates; null where nothing ran.")
 
@@ -75,13 +78,15 @@ def _proved(component: ComponentName, name: str, kind: TargetKind, artifact: Art
     if _DEVICE in rungs:
         proof = Proof.DEVICE
     elif _HOST in rungs:
-        proof = _OF_BACKEND[TARGETS[runs].backend]
+        ran = TARGETS[runs].twins or (runs,)
+        proof = _OF_BACKEND[TARGETS[ran[0]].backend]
     decisive = rungs.get(_DEVICE, rungs.get(_HOST)) if proof is not Proof.NONE else None
     return ProvedArtifact(
         component=component,
         target=name,
         precision=artifact.precision,
         proof=proof,
+        by_twins=bool(TARGETS[runs].twins) and proof not in {Proof.NONE, Proof.DEVICE},
         on_cpu=runs != kind,
         passed=decisive.passed if decisive else None,
     )
@@ -99,6 +104,6 @@ def proof_lines(table: ProofTable) -> str:
 
 
 def _cell(made: ProvedArtifact) -> str:
-    where = " (CPU)" if made.on_cpu else ""
+    where = " (CPU)" if made.on_cpu else " (its twins)" if made.by_twins else ""
     missed = ", gate missed" if made.passed is False else ""
     return f"{made.precision}: {made.proof}{where}{missed}"

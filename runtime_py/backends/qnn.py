@@ -34,6 +34,7 @@ _CONTEXT: Final = b"EPContext"
 """The operator that holds a binary."""
 ROOM: Final = "pocketcrafter-qnn-"
 """What the folders of its processes are called at first."""
+NO_SOCS: Final[Mapping[int, int]] = {}
 _CHILD: Final = "pocketcrafter.runtime.backends.qnn_child"
 
 
@@ -61,7 +62,7 @@ def run_qnn(
     model: Path,
     samples: Sequence[Mapping[str, FloatArray]] = (),
     *,
-    soc_id: int | None = None,
+    socs: Mapping[int, int] = NO_SOCS,
     context: Path | None = None,
     profile: Path | None = None,
 ) -> tuple[Interface, list[dict[str, FloatArray]]]:
@@ -73,8 +74,9 @@ def run_qnn(
         A QDQ model, or a context model.
     samples
         What to run it on; may be none, for opening tells already whether all of it runs on the HTP.
-    soc_id
-        QNN's number of the system-on-chip to compile for; a context model knows its own.
+    socs
+        QNN's numbers of the systems-on-chip to compile for, each with the version of its HTP; a context model knows its
+        own. The emulator runs no model that is compiled for several.
     context
         Where the compiled context model goes; nothing is written when not given. It is written even where this raises
         because an operator is left to the CPU, and then names that operator.
@@ -99,7 +101,7 @@ def run_qnn(
             np.savez(inputs_file(folder, index), allow_pickle=False, **sample)
         job = QnnJob(
             model=model.resolve(),
-            soc_id=soc_id,
+            socs=socs,
             context=context.resolve() if context else None,
             profile=profile.resolve() if profile else None,
             samples=len(samples),
@@ -160,7 +162,7 @@ class _EmulatorSession:
         self._spec = spec
         self._room = tempfile.TemporaryDirectory(prefix=ROOM)
         self._folder = Path(self._room.name)
-        job = QnnJob(model=artifact.resolve(), soc_id=None, context=None, samples=None)
+        job = QnnJob(model=artifact.resolve(), socs={}, context=None, samples=None)
         (self._folder / JOB).write_text(job.model_dump_json(), encoding="utf-8")
         self._process = StandingProcess(_CHILD, self._folder, artifact, "QNN")
         self.interface = Interface.model_validate_json((self._folder / INTERFACE).read_bytes())

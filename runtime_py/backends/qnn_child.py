@@ -23,7 +23,10 @@ class QnnJob(Config):
     """What the process is to do; inputs and outputs lie beside it in numbered files."""
 
     model: Path
-    soc_id: int | None = Field(description="QNN's number of the system-on-chip; null for a context model.")
+    socs: Mapping[int, int] = Field(
+        description="QNN's numbers of the systems-on-chip to compile for, and the versions of their HTPs; none for a "
+        "context model."
+    )
     context: Path | None = Field(description="Where the compiled context model goes; null to write none.")
     profile: Path | None = Field(None, description="Where QNN's own profile goes, as CSV; null to keep none.")
     samples: int | None = Field(ge=0, description="How many there are; null to wait for orders.")
@@ -98,8 +101,10 @@ def _open(job: QnnJob) -> Any:  # noqa: ANN401 - onnxruntime is untyped
     }
     if job.profile is not None:
         settings |= {"profiling_level": "detailed", "profiling_file_path": str(job.profile)}
-    if job.soc_id is not None:
-        settings["soc_model"] = str(job.soc_id)
+    if job.socs:
+        settings["soc_model"] = ",".join(map(str, job.socs))
+    if len(job.socs) > 1:  # one alone is known by its number
+        settings["htp_arch"] = ",".join(map(str, job.socs.values()))
     devices = [device for device in ort.get_ep_devices() if device.ep_name == _PROVIDER]
     options.add_provider_for_devices(devices, settings)
     session = ort.InferenceSession(job.model, options)

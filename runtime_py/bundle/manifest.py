@@ -156,7 +156,7 @@ class TargetEntry(Config):
 
     kind: TargetKind
     backend: BackendName
-    soc: str | None = Field(None, max_length=64, description="Lowest system-on-chip; null where any will do.")
+    soc: str | None = Field(None, max_length=64, description="Systems-on-chip that run it; null where any will do.")
     minimum_os: str | None = Field(None, max_length=64, description="Lowest OS version; null where any will do.")
 
     @model_validator(mode="after")

@@ -75,7 +75,7 @@ def run(inputs: Mapping[str, Path], settings: BundleSettings, out: Path, progres
         name=settings.name,
         components=tuple(entries),
         targets={
-            row.kind: TargetEntry(kind=row.kind, backend=row.backend, soc=row.soc, minimum_os=row.min_os)
+            row.kind: TargetEntry(kind=row.kind, backend=row.backend, soc=row.soc_names, minimum_os=row.min_os)
             for row in map(TARGETS.__getitem__, settings.targets)
         },
         family=settings.family,

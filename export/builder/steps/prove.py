@@ -71,7 +71,8 @@ def _write(artifact: Artifact, out: Path) -> None:
 def proof_of(record: LoweringRecord, goldens: Sequence[Fidelity], settings: ProveSettings) -> Artifact:
     """Return what the manifest says of an artifact.
 
-    Where nothing but a device runs it, rung 2 and the goldens are not judged; rung 2 says that it was not run, and why.
+    Where nothing but a device runs it, the goldens are not judged, and rung 2 only where the lowering ran the target's
+    twins in its place; otherwise rung 2 says that it was not run, and why.
 
     Parameters
     ----------
@@ -89,11 +90,12 @@ def proof_of(record: LoweringRecord, goldens: Sequence[Fidelity], settings: Prov
     """
     gates, quantized = settings.gates, settings.precision.quantized
     runner = runs_as(settings.target, settings.precision)
-    ran = TARGETS[runner].backend is not BackendName.DEVICE
+    here = TARGETS[runner].backend is not BackendName.DEVICE
+    ran = here or bool(TARGETS[runner].twins)
     coverage = with_permissions(record.coverage, gates.fallbacks)
     how = record.rung2_how if runner == settings.target else f"{ON_THE_CPU}{record.rung2_how}"
     rungs = first_rungs(gates, (record.rung1, record.rung1_how), (record.rung2, how), quantized=quantized, ran=ran)
-    if missed := misses(gates, rungs, goldens, coverage, quantized=quantized, ran=ran):
+    if missed := misses(gates, rungs, goldens if here else None, coverage, quantized=quantized, ran=ran):
         lines = [f"{settings.component} for {settings.target} missed its gates:", *(f"  {m}" for m in missed)]
         raise GateError("\n".join(lines))
     return Artifact(

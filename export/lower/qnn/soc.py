@@ -9,6 +9,8 @@ from pocketcrafter.runtime.targets import TARGETS, Soc, TargetKind
 
 SOC_IDS: Final[Mapping[Soc, int]] = {Soc.SM8650: 57, Soc.SM8750: 69, Soc.SM8850: 87}
 """QNN's numbers of the systems-on-chip."""
+HTP_ARCHITECTURES: Final[Mapping[Soc, int]] = {Soc.SM8650: 75, Soc.SM8750: 79, Soc.SM8850: 81}
+"""Versions of their Hexagon Tensor Processors."""
 SOC_ID_AT: Final = slice(188, 192)
 """Where a context binary of QNN 2.49 to 2.51 keeps the system-on-chip's number, a little-endian u32."""
 
@@ -25,32 +27,32 @@ def soc_of(target: TargetKind) -> Soc:
     TypeError
         If the target is not compiled for a single one.
     """
-    soc = TARGETS[target].soc
-    if soc is None:
-        raise TypeError(f"the row of {target} names no system-on-chip")
-    return soc
+    socs = TARGETS[target].socs
+    if len(socs) != 1:
+        raise TypeError(f"the row of {target} names {len(socs)} systems-on-chip")
+    return socs[0]
 
 
-def check_socs(soc_ids: Sequence[int], soc: Soc, model: Path) -> None:
-    """Refuse context binaries for another system-on-chip.
+def check_socs(soc_ids: Sequence[int], socs: Sequence[Soc], model: Path) -> None:
+    """Refuse context binaries for other systems-on-chip than were asked for.
 
     Parameters
     ----------
     soc_ids
         QNN's numbers, one a context binary.
-    soc
-        The system-on-chip that was asked for.
+    socs
+        The systems-on-chip that were asked for.
     model
         Named in the message.
 
     Raises
     ------
     WrongSocError
-        If a number is that of another one.
+        If a number is that of another one, or one is missing.
     """
-    if wrong := sorted(set(soc_ids) - {SOC_IDS[soc]}):
+    wanted = {SOC_IDS[soc]: soc for soc in socs}
+    if set(soc_ids) != wanted.keys():
         names = {number: name for name, number in SOC_IDS.items()}
-        found = ", ".join(names.get(number, f"QNN's number {number}") for number in wrong)
-        raise WrongSocError(
-            f"{model.name} was compiled for {found}, not for {soc} (QNN's number {SOC_IDS[soc]}); nothing was kept."
-        )
+        found = ", ".join(names.get(number, f"QNN's number {number}") for number in sorted(set(soc_ids))) or "none"
+        asked = ", ".join(f"{soc} (QNN's number {number})" for number, soc in wanted.items())
+        raise WrongSocError(f"{model.name} was compiled for {found}, not for {asked}; nothing was kept.")

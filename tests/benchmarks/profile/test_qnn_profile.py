@@ -52,7 +52,7 @@ def test_nodes_on_the_emulated_htp_lead_back_to_their_layers(tmp_path: Path) -> 
     plain, quantized, context = (tmp_path / name for name in ("plain.onnx", "qdq.onnx", "context.onnx"))
     export_onnx(network, (torch.from_numpy(view),), SPEC, plain)
     onnx.save(quantize(onnx.load(plain), StaticInt8(), Calibration([{"view": view}])), quantized)
-    run_qnn(quantized, soc_id=69, context=context)
+    run_qnn(quantized, socs={69: 79}, context=context)
     assert [node.op_type for node in onnx.load(context).graph.node] == ["EPContext"]
 
     found = profile_qnn(Subject(context, Precision.INT8, {"view": view}, layers_of(network, SPEC), threads=1, runs=1))

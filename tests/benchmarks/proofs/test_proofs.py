@@ -20,7 +20,7 @@ def _on(manifest: Manifest, kind: str, precision: Precision, rungs: tuple[Rung, 
     entry = manifest.components[0]
     artifact = next(iter(entry.artifacts.values()))
     changed = artifact.model_copy(update={"precision": precision, "rungs": rungs, "path": f"a/b{row.suffix}"})
-    targets = {kind: TargetEntry(kind=row.kind, backend=row.backend, soc=row.soc, minimum_os=row.min_os)}
+    targets = {kind: TargetEntry(kind=row.kind, backend=row.backend, soc=row.soc_names, minimum_os=row.min_os)}
     components = (entry.model_copy(update={"artifacts": {kind: changed}}),)
     return manifest.model_copy(update={"targets": targets, "components": components})
 
@@ -48,6 +48,8 @@ def test_what_did_not_run_is_no_proof_and_a_device_is_the_strongest(bundle: Path
     manifest = Bundle.open(bundle).manifest
     (vulkan,) = proofs(_on(manifest, "executorch-vulkan", Precision.FP16, (_host(passed=None),))).artifacts
     assert (vulkan.proof, vulkan.passed) == (Proof.NONE, None)
+    (multi,) = proofs(_on(manifest, "qnn-context:multi", Precision.INT8, (_host(passed=True),))).artifacts
+    assert (multi.proof, multi.by_twins) == (Proof.VENDOR_EMULATOR, True)
     missed = Rung(rung=4, passed=False, how="a phone", gates=(sqnr_gate(40),))
     table = proofs(_on(manifest, "coreml:ios18", Precision.FP16, (_host(passed=True), missed)))
     assert (table.artifacts[0].proof, table.artifacts[0].passed) == (Proof.DEVICE, False)

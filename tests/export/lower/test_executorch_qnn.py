@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def together(
     folder: Path, make_restore: Callable[[], nn.Module], spec: ComponentSpec, samples: list[Sample]
 ) -> dict[TargetKind, LoweredArtifact]:
-    outs = {target: folder / f"{TARGETS[target].soc}.pte" for target in (_SM8650, _SM8850)}
+    outs = {target: folder / f"{TARGETS[target].socs[0]}.pte" for target in (_SM8650, _SM8850)}
     return lower(LoweringRequest(make_restore(), spec, samples, Precision.A16W8, outs))
 
 
@@ -72,9 +72,9 @@ def test_one_quantization_serves_every_soc(
 
 
 def test_a_binary_for_another_soc_is_refused(tmp_path: Path) -> None:
-    check_socs((87,), Soc.SM8850, tmp_path)
+    check_socs((87,), (Soc.SM8850,), tmp_path)
     with pytest.raises(WrongSocError, match="compiled for SM8850, not for SM8650"):
-        check_socs((87,), Soc.SM8650, tmp_path)
+        check_socs((87,), (Soc.SM8650,), tmp_path)
 
 
 @needs_qnn

@@ -97,7 +97,7 @@ def test_a_run_that_failed_is_not_tried_again_on_the_cpu(lowered: LoweredArtifac
     """Guards `disable_fallback`: without it Python's session opens the model anew on the CPU, and says nothing."""
     opens = (
         "import sys; from pathlib import Path; from pocketcrafter.runtime.backends.qnn_child import QnnJob, _open; "
-        "job = QnnJob(model=Path(sys.argv[1]), soc_id=None, context=None, samples=0); "
+        "job = QnnJob(model=Path(sys.argv[1]), socs={}, context=None, samples=0); "
         "print(_open(job)._enable_fallback)"
     )
     command = [sys.executable, "-c", opens, lowered.path]
@@ -130,11 +130,11 @@ def test_16_bit_activations_are_closer_and_take_weights_of_4(
 def test_every_soc_gets_its_own_binary_that_no_other_is_taken_for(tmp_path: Path) -> None:
     for soc in set(Soc):
         made = tmp_path / f"{soc}.onnx"
-        facts = compile_context(convolution(tmp_path / "float.onnx"), soc, made)
-        check_context(facts, soc, made)
+        facts = compile_context(convolution(tmp_path / "float.onnx"), (soc,), made)
+        check_context(facts, (soc,), made)
         for other in set(Soc) - {soc}:
             with pytest.raises(WrongSocError, match=f"compiled for {soc}, not for {other}"):
-                check_context(facts, other, made)
+                check_context(facts, (other,), made)
 
 
 @needs_qnn
@@ -143,7 +143,7 @@ def test_an_operator_that_the_htp_refuses_is_named_and_nothing_is_left(tmp_path:
     made = tmp_path / "made"
     made.mkdir()
     with pytest.raises(CpuFallbackError, match="Det /then/Det"):
-        compile_context(model, Soc.SM8750, made / "context.onnx")
+        compile_context(model, (Soc.SM8750,), made / "context.onnx")
     assert list(made.iterdir()) == []
 
 
@@ -169,7 +169,7 @@ def test_an_artifact_of_another_contract_is_refused(lowered: LoweredArtifact, sp
 
 @needs_qnn
 def test_a_model_that_is_not_compiled_yet_opens_with_its_own_names_and_shapes(tmp_path: Path) -> None:
-    interface, _ = run_qnn(convolution(tmp_path / "float.onnx"), soc_id=69)
+    interface, _ = run_qnn(convolution(tmp_path / "float.onnx"), socs={69: 79})
     assert interface.inputs == {"x": (1, 3, 4, 4)}
     assert interface.outputs == {"y": (1, 4, 4, 4)}
 
@@ -188,13 +188,13 @@ def test_other_precisions_are_refused_with_what_there_is(
 def test_a_binary_for_another_soc_is_told_by_its_header(tmp_path: Path, soc_id: int, found: str) -> None:
     facts = read_context(context_model(tmp_path / "m.onnx", header(soc_id)))
     with pytest.raises(WrongSocError, match=f"compiled for {found}, not for SM8750 "):
-        check_context(facts, Soc.SM8750, tmp_path / "m.onnx")
+        check_context(facts, (Soc.SM8750,), tmp_path / "m.onnx")
 
 
 def test_operators_beside_the_context_are_named(tmp_path: Path) -> None:
     facts = read_context(context_model(tmp_path / "m.onnx", header(69), outside=("Resize", "Det")))
     with pytest.raises(CpuFallbackError, match="Resize /layer/Resize, Det /layer/Det"):
-        check_context(facts, Soc.SM8750, tmp_path / "m.onnx")
+        check_context(facts, (Soc.SM8750,), tmp_path / "m.onnx")
 
 
 def test_a_binary_without_a_header_is_refused(tmp_path: Path) -> None:
@@ -236,3 +236,47 @@ def test_what_needs_float32_runs_on_the_cpu_and_says_so(
     assert made.rung2_how.startswith("On the CPU beside the accelerator, as float32 was asked for")
     restored = usable_backend(TARGETS[target].backend).open(out, spec, 1).run(samples[0])["restored"]
     assert 0.01 < np.abs(restored - samples[0]["tile"]).max() < 1
+
+
+@needs_qnn
+def test_one_file_for_all_socs_is_bound_to_twins_that_ran(
+    make_restore: Callable[[], nn.Module], spec: ComponentSpec, samples: list[Sample], tmp_path: Path
+) -> None:
+    target = TargetKind("qnn-context:multi")
+    made = lower(LoweringRequest(make_restore(), spec, samples, Precision.INT8, {target: tmp_path / "restore.onnx"}))[
+        target
+    ]
+    assert read_context(made.path).soc_ids == (57, 69, 87)
+    assert made.rung2[0].reaches(35)
+    assert "SHA-256 " in made.rung2_how
+    assert "SM8650, SM8750, SM8850 alone" in made.rung2_how
+    with pytest.raises(BackendError, match="run on a phone only"):
+        usable_backend(TARGETS[target].backend).open(made.path, spec, 1)
+    with pytest.raises(WrongSocError, match="compiled for SM8650, SM8750, SM8850, not for SM8750"):
+        check_context(read_context(made.path), (Soc.SM8750,), made.path)
+
+
+@needs_qnn
+def test_wide_layers_are_kept_once_for_all_socs(tmp_path: Path) -> None:
+    """The program of each system-on-chip is its own: what is shared are weights, so a wide network shows it."""
+    model = wide_convolutions(tmp_path / "wide.onnx")
+    sizes = {}
+    for socs in ((Soc.SM8650,), (Soc.SM8750,), (Soc.SM8850,), tuple(Soc)):
+        compile_context(model, socs, tmp_path / "made.onnx")
+        sizes[socs] = (tmp_path / "made.onnx").stat().st_size
+    assert sizes.pop(tuple(Soc)) <= 1.15 * max(sizes.values())
+
+
+def wide_convolutions(path: Path) -> Path:
+    """Write convolutions of 1.8 million weights on a small picture."""
+    rng = np.random.default_rng(0)
+    weights = [rng.normal(0, 0.02, (256, 256, 3, 3)).astype(np.float32) for _ in range(3)]
+    names = ["x", "a", "b", "y"]
+    nodes = [
+        helper.make_node("Conv", [names[n], f"w{n}"], [names[n + 1]], f"/conv{n}", pads=[1, 1, 1, 1]) for n in range(3)
+    ]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 256, 8, 8]) for name in ("x", "y")]
+    held = [numpy_helper.from_array(weight, f"w{n}") for n, weight in enumerate(weights)]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], held)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+    return path

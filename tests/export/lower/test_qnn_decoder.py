@@ -42,7 +42,7 @@ def test_int4_weights_choose_the_words_of_the_qdq_graph(tmp_path: Path) -> None:
     export_onnx(decoder, as_tensors(drawn[0], _SPEC), _SPEC, exported)
     onnx.save(quantize(onnx.load(exported), StaticInt16(weight_bits=4), Calibration(drawn)), quantized)
     assert onnx.TensorProto.INT4 in {weight.data_type for weight in onnx.load(quantized).graph.initializer}
-    compile_context(quantized, Soc.SM8750, context)
+    compile_context(quantized, (Soc.SM8750,), context)
 
     words = Words.read(WEIGHTS / "decoder.tokenizer.json")
     tokens = np.concatenate([sample["soft"] for sample in drawn if sample["soft"].any()] * TOKENS)[None, :TOKENS]

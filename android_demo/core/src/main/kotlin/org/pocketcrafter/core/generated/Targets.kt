@@ -18,6 +18,7 @@ object Targets {
         "qnn-context:sm8650" to TargetKind("qnn-emulator", listOf(".onnx")),
         "qnn-context:sm8750" to TargetKind("qnn-emulator", listOf(".onnx")),
         "qnn-context:sm8850" to TargetKind("qnn-emulator", listOf(".onnx")),
+        "qnn-context:multi" to TargetKind("device", listOf(".onnx")),
         "coreml:ios17" to TargetKind("mil-interpreter", listOf(".mlpackage")),
         "coreml:ios18" to TargetKind("mil-interpreter", listOf(".mlpackage")),
         "coreml:ios26" to TargetKind("mil-interpreter", listOf(".mlpackage")),
