@@ -74,7 +74,7 @@ def lower_executorch_qnn(request: LoweringRequest) -> dict[TargetKind, LoweredAr
             soc = soc_of(target)
             room = folder / soc
             compiled = Compiled.model_validate_json((room / COMPILED).read_bytes())
-            check_socs(compiled.soc_ids, soc, out)
+            check_socs(compiled.soc_ids, (soc,), out)
             emulated = _outputs(room, range(len(held)), spec)
             how = f"The .pte for {soc} in ExecuTorch on QNN's HTP emulator (x86, no device)"
             made[target] = measured(out, compiled.coverage, spec, reference, simulation, emulated, how)
