@@ -30,6 +30,7 @@ class _Measurements(LazyGroup):
         "profile": "pocketcrafter.benchmarks.profile.command:profile",
         "fuzz": "pocketcrafter.benchmarks.fuzz.command:fuzz",
         "latent-studio": "pocketcrafter.benchmarks.latent_studio.command:latent_studio",
+        "language": "pocketcrafter.benchmarks.language.command:language",
         "real-size": "pocketcrafter.benchmarks.real_size.command:real_size",
         "opening": "pocketcrafter.benchmarks.opening.command:opening",
         "estimate": "pocketcrafter.benchmarks.estimate.command:estimate_command",

@@ -61,6 +61,7 @@ ARCHITECTURES: Final[Mapping[str, Architecture]] = {
         Architecture("Idefics3ForConditionalGeneration", _TRANSFORMERS, _VISION_LANGUAGE, _PREFILLED),
         Architecture("SmolVLMForConditionalGeneration", _TRANSFORMERS, _VISION_LANGUAGE, _PREFILLED),
         Architecture("Qwen2_5_VLForConditionalGeneration", _TRANSFORMERS, _VISION_LANGUAGE, _PREFILLED),
+        Architecture("LlamaForCausalLM", _TRANSFORMERS, {"language": Role.LANGUAGE}, _PREFILLED),
         Architecture("VisionEncoderDecoderModel", _TRANSFORMERS, _CAPTIONER),
     )
 }

@@ -34,6 +34,7 @@ LOADERS: Final[Mapping[str, _Loader]] = {
     "AutoencoderKL": _AUTOENCODER,
     "Idefics3ForConditionalGeneration": _VISION_LANGUAGE,
     "SmolVLMForConditionalGeneration": _VISION_LANGUAGE,
+    "LlamaForCausalLM": _Loader(vision_language.load_text, vision_language.text_parts),
     "VisionEncoderDecoderModel": _Loader(captioner.load, captioner.parts, captioner.UNREAD),
     "Qwen2_5_VLForConditionalGeneration": _Loader(vision_language.load, qwen.parts),
 }

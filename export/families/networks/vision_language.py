@@ -1,4 +1,7 @@
-"""Parts of transformers' SmolVLM and Idefics3: vision encoder with connector, and language model over embeddings."""
+"""Parts of transformers' SmolVLM and Idefics3: vision encoder with connector, and language model over embeddings.
+
+A language model that is published alone is the latter part.
+"""
 
 import importlib
 from collections.abc import Mapping
@@ -17,6 +20,11 @@ from pocketcrafter.runtime.components import Role
 def load(folder: Path, variant: str | None) -> nn.Module:
     """Load the class that the configuration names, with attention that every exporter takes apart."""
     return load_pretrained("AutoModelForImageTextToText", folder, variant)
+
+
+def load_text(folder: Path, variant: str | None) -> nn.Module:
+    """Load a language model that is published alone."""
+    return load_pretrained("AutoModelForCausalLM", folder, variant)
 
 
 def load_pretrained(kind: str, folder: Path, variant: str | None) -> nn.Module:
@@ -78,3 +86,9 @@ def parts(model: nn.Module, config: Mapping[str, Any]) -> list[Part]:
     encoder = make_part("vision", _VisionEncoder(model, torch.zeros(picture.shape)), Role.VISION, [picture], "tokens")
     text = model.get_submodule("model").get_submodule("text_model")
     return [encoder, language_part(text, cast("nn.Linear", model.get_submodule("lm_head")))]
+
+
+def text_parts(model: nn.Module, config: Mapping[str, Any]) -> list[Part]:
+    """Return the language model of a checkpoint that is one."""
+    del config
+    return [language_part(model.get_submodule("model"), cast("nn.Linear", model.get_submodule("lm_head")))]

@@ -153,6 +153,14 @@ def test_a_vision_language_models_parts_are_its_eye_and_its_language(save: Calla
     _reads_on(language, model)
 
 
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_language_model_alone_is_one_part(save: Callable[[str, Any], Path], tied: bool) -> None:
+    transformers = importlib.import_module("transformers")
+    config = transformers.LlamaConfig(**{**_TEXT, "num_hidden_layers": 2}, tie_word_embeddings=tied)
+    model = transformers.LlamaForCausalLM(config).eval()
+    _reads_on(load_folder(save("llama", model)), model)
+
+
 def test_qwens_parts_are_its_eye_over_windows_and_its_language(save: Callable[[str, Any], Path]) -> None:
     model = _qwen().eval()
     eye, *language = load_folder(save("qwen", model))

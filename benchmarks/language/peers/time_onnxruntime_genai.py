@@ -1,0 +1,36 @@
+"""Times ONNX Runtime GenAI on a folder that its builder made: time_onnxruntime_genai.py FOLDER PROMPT DECODE THREADS.
+
+Prints tokens for each second of processor time, which other work on the machine hardly changes.
+"""
+
+import importlib
+import json
+import resource
+import sys
+import time
+from typing import Any
+
+genai: Any = importlib.import_module("onnxruntime_genai")
+folder, prompt, decode, threads = sys.argv[1], *(int(a) for a in sys.argv[2:])
+config = genai.Config(folder)
+config.overlay(json.dumps({"model": {"decoder": {"session_options": {"intra_op_num_threads": threads}}}}))
+model = genai.Model(config)
+
+
+def rates(first: int) -> dict[str, float]:
+    """Read a prompt and write some words."""
+    asked = genai.GeneratorParams(model)
+    asked.set_search_options(max_length=prompt + decode + 1, min_length=prompt + decode + 1, do_sample=False)
+    generator = genai.Generator(model, asked)
+    begun = time.process_time()
+    generator.append_tokens([first + 7 * index for index in range(prompt)])
+    generator.get_logits()
+    read = time.process_time()
+    for _step in range(decode):
+        generator.generate_next_token()
+    return {"prefill": prompt / (read - begun), "decode": decode / (time.process_time() - read)}
+
+
+rates(1000)
+found = rates(3000)
+sys.stdout.write(json.dumps({**found, "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}) + "\n")
