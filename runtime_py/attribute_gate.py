@@ -10,7 +10,8 @@ from pydantic import Field, model_validator
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError, ShapeMismatchError
-from pocketcrafter.runtime.plan import Amount, Attribute, EditPlan
+from pocketcrafter.runtime.plan import RESTORATION, TONAL, Amount, Attribute, EditPlan
+from pocketcrafter.runtime.plan_judge import JudgeSettings
 from pocketcrafter.runtime.validation import check_json
 
 
@@ -26,15 +27,30 @@ class AttributeGate(Config):
 
 
 class GateSettings(Config):
-    """The gate of a bundle: one entry for every attribute, tuned on validation photos."""
+    """The gate of a bundle: one entry for every attribute, tuned on validation photos; and its judge's, if it has one.
+
+    What restoration mends does not show in a small preview, so that thresholds decide on it with a judge too.
+    """
 
     attributes: Mapping[Attribute, AttributeGate] = Field(description="The gate of each attribute; all must be there.")
+    judge: JudgeSettings | None = Field(
+        None, description="How the component `judge` chooses tones, in place of their thresholds; null without it."
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if absent := [a.value for a in Attribute if a not in self.attributes]:
             raise ValueError(f"no gate for {', '.join(absent)}")
         return self
+
+    @property
+    def assessed(self) -> frozenset[Attribute]:
+        """The attributes that can be changed at all; of the others nothing is said."""
+        opening = {a for a, gate in self.attributes.items() if gate.shrink > 0}
+        if self.judge is None:
+            return frozenset(opening)
+        proposed = {a for proposal in self.judge.proposals for a in proposal.attributes}
+        return frozenset((opening & {*RESTORATION}) | (proposed & {*TONAL}))
 
     @classmethod
     def uniform(cls, presence: float, confidence: float, dead_zone: float, shrink: float = 1.0) -> Self:
@@ -68,7 +84,13 @@ def read_gate(path: Path) -> GateSettings:
     return check_json(GateSettings, content, f"{path}: not a gate as `pocketcrafter train gate` writes it")
 
 
-def apply_gate(plan: FloatArray, presence: FloatArray, confidence: FloatArray, settings: GateSettings) -> EditPlan:
+def apply_gate(
+    plan: FloatArray,
+    presence: FloatArray,
+    confidence: FloatArray,
+    settings: GateSettings,
+    tones: EditPlan | None = None,
+) -> EditPlan:
     """Turn the critic's raw outputs into the plan that is carried out.
 
     Parameters
@@ -79,12 +101,14 @@ def apply_gate(plan: FloatArray, presence: FloatArray, confidence: FloatArray, s
         Probabilities in [0, 1], shape ``(len(Attribute),)``, float32.
     settings
         Thresholds and shrink of each attribute.
+    tones
+        What the judge chose, `None` where it left the photo as it is; not read where the settings have no judge.
 
     Returns
     -------
     EditPlan
         Zero wherever presence, confidence or amount is below its threshold or not a finite number; elsewhere the
-        shrunk amount, clipped to the attribute's range.
+        shrunk amount, clipped to the attribute's range. With a judge the tones are those that it chose.
 
     Raises
     ------
@@ -102,4 +126,7 @@ def apply_gate(plan: FloatArray, presence: FloatArray, confidence: FloatArray, s
         & (np.abs(plan) >= [g.dead_zone for g in gates])
     )
     shrunk = np.where(kept, plan, 0.0) * np.array([g.shrink for g in gates])
-    return EditPlan.from_vector(shrunk.astype(np.float32))
+    gated = EditPlan.from_vector(shrunk.astype(np.float32))
+    if settings.judge is None:
+        return gated
+    return (tones or EditPlan()).model_copy(update={a.value: getattr(gated, a) for a in RESTORATION})

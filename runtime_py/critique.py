@@ -1,6 +1,6 @@
 """The diagnosis of a photo: what a plan says about each of SmartPhotoCrafter's 21 items, and the plan in words."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import Final, Literal
 
@@ -12,6 +12,7 @@ from pocketcrafter.runtime.attribute_gate import GateSettings, apply_gate
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.geometry.decide import TiltOpinion
 from pocketcrafter.runtime.plan import VECTOR_UNITS, Amount, Attribute, EditPlan
+from pocketcrafter.runtime.plan_judge import Chosen
 
 
 class Group(StrEnum):
@@ -87,6 +88,11 @@ class Critique(Config):
     score: float = Field(ge=0, le=100, description="Photo score; higher is better.")
     findings: Mapping[Item, Finding] = Field(description="Severity in [0, 1], fine, or not assessed, for every item.")
     plan: EditPlan = Field(description="What is worth changing: the plan after the gate.")
+    gain: tuple[float, float, float] | None = Field(
+        None,
+        description="What the plan's tones gain as the judge predicts it, in CIEDE2000: its 10 %, 50 % and 90 % "
+        "quantiles; null where it chose none, and without a judge.",
+    )
     opinions: Mapping[Attribute, AttributeOpinion] = Field(description="What the plan was gated from.")
 
     @property
@@ -108,7 +114,12 @@ class Critique(Config):
 
 
 def critique_from(
-    plan: FloatArray, presence: FloatArray, confidence: FloatArray, score: float, settings: GateSettings
+    plan: FloatArray,
+    presence: FloatArray,
+    confidence: FloatArray,
+    score: float,
+    settings: GateSettings,
+    chosen: Chosen | None = None,
 ) -> Critique:
     """Read a critique off the critic's outputs.
 
@@ -120,6 +131,8 @@ def critique_from(
         Photo score in [0, 1]; clipped to it.
     settings
         The bundle's gate. An item is assessed where the gate can open for one of its attributes.
+    chosen
+        What the gate's judge chose, `None` where it chose nothing; not read where the gate has no judge.
 
     Returns
     -------
@@ -131,7 +144,7 @@ def critique_from(
     ShapeMismatchError
         If an array has another shape.
     """
-    gated = apply_gate(plan, presence, confidence, settings)
+    gated = apply_gate(plan, presence, confidence, settings, None if chosen is None else chosen.tones)
     units = np.array([VECTOR_UNITS[a] for a in Attribute])
     finite = [np.nan_to_num(x, nan=0.0, posinf=1.0, neginf=-1.0) for x in (plan * units, presence, confidence)]
     opinions = {
@@ -140,8 +153,9 @@ def critique_from(
     }
     return Critique(
         score=100 * _unit(score),
-        findings={item: _finding(item, gated, settings) for item in Item},
+        findings={item: _finding(item, gated, settings.assessed) for item in Item},
         plan=gated,
+        gain=None if chosen is None or settings.judge is None else chosen.gain,
         opinions=opinions,
     )
 
@@ -182,8 +196,8 @@ def describe(plan: EditPlan) -> str:
     return ", ".join(parts) or "left as it is"
 
 
-def _finding(item: Item, plan: EditPlan, settings: GateSettings) -> Finding:
-    attributes = [a for a in MEASURED_BY.get(item, ()) if settings.attributes[a].shrink > 0]
+def _finding(item: Item, plan: EditPlan, assessed: Collection[Attribute]) -> Finding:
+    attributes = [a for a in MEASURED_BY.get(item, ()) if a in assessed]
     if not attributes:
         return "not_assessed"
     severity = max(abs(getattr(plan, a)) / VECTOR_UNITS[a] for a in attributes)

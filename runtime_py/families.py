@@ -162,6 +162,9 @@ def _pocket_faults(manifest: Manifest) -> Iterator[str]:
     names = [entry.spec.name for entry in manifest.components]
     if strange := [name for name in names if name not in set(Pocket)]:
         yield f"it has no component {', '.join(strange)}; its components are {', '.join(Pocket)}"
+    gate = manifest.settings.get("gate")
+    if Pocket.JUDGE in names and not (isinstance(gate, Mapping) and gate.get("judge")):
+        yield "the judge needs what it chooses from, and its gate says nothing of that (`settings.gate.judge`)"
     if Pocket.DECODER in names and TOKENIZER not in {file.path for file in manifest.files}:
         yield f"the decoder needs {TOKENIZER}, which is not in `files`"
 
@@ -173,6 +176,8 @@ def _gate_table(settings: PocketSettings) -> Iterator[str]:
             f"{attribute:<18} {gate.presence:>9.2f} {gate.confidence:>11.2f} "
             f"{gate.dead_zone:>10.3f} {gate.shrink:>7.2f}"
         )
+    if settings.gate.judge is not None:
+        yield f"judge: {len(settings.gate.judge.proposals)} proposals, bar {settings.gate.judge.bar:g}"
 
 
 POCKET: Final = "pocket"

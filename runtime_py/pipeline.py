@@ -1,7 +1,7 @@
-"""From a photo to its critique and its enhanced self: views, critic, gate, restoration, render, tone grid."""
+"""From a photo to its critique and its enhanced self: views, critic, judge, gate, restoration, render, tone grid."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from pocketcrafter.runtime.photo.encode import save
 from pocketcrafter.runtime.photo.load import PhotoLike, load
 from pocketcrafter.runtime.photo.model import Photo
 from pocketcrafter.runtime.plan import RESTORATION, TONAL, Attribute, EditPlan, PlanLike
+from pocketcrafter.runtime.plan_judge import choose
 from pocketcrafter.runtime.pocket import TOKENIZER, Pocket, PocketSettings
 from pocketcrafter.runtime.progress import Progress
 from pocketcrafter.runtime.prose.prompt import stated_plan
@@ -276,11 +277,8 @@ class PhotoPipeline(Pipeline):
         view, crops = native, native_crops(photo.pixels)
         if photo.icc is not None and handling_of(photo.icc) != "srgb":
             view, crops = view_to_srgb(view, photo.icc), view_to_srgb(crops, photo.icc)
-        out = self._session(Pocket.CRITIC).run({"view": view, "crops": crops})
-        critique = critique_from(
-            out["plan"][0], out["presence"][0], out["confidence"][0], float(out["score"][0, 0]), self._source.gate
-        )
-        return _Seen(critique, out["tokens"], native)
+        critique, tokens = diagnose(view, crops, self._source.gate, self._session)
+        return _Seen(critique, tokens, native)
 
     def _restored(self, pixels: PixelArray, plan: EditPlan, progress: Progress | None) -> PixelArray:
         session = self._session(Pocket.RESTORE)
@@ -375,6 +373,39 @@ class _Seen:
     view: FloatArray
 
 
+def diagnose(
+    view: FloatArray, crops: FloatArray, gate: GateSettings, session: Callable[[str], Session]
+) -> tuple[Critique, FloatArray]:
+    """Let the critic look, and the judge where the gate has one.
+
+    Parameters
+    ----------
+    view, crops
+        sRGB-encoded, as `global_view` and `native_crops` give them.
+    gate
+        What of the critic's plan is carried out.
+    session
+        Opens a component.
+
+    Returns
+    -------
+    tuple
+        The critique, and the critic's plan tokens, ``(1, TOKENS, TOKEN_DIM)``.
+
+    Raises
+    ------
+    BackendError
+        If a network fails.
+    """
+    out = session(Pocket.CRITIC).run({"view": view, "crops": crops})
+    plan, presence, confidence, tokens = (out[name] for name in ("plan", "presence", "confidence", "tokens"))
+    chosen = None
+    if gate.judge is not None:
+        chosen = choose(plan[0], view, tokens, gate.judge, lambda: session(Pocket.JUDGE))
+    score = float(out["score"][0, 0])
+    return critique_from(plan[0], presence[0], confidence[0], score, gate, chosen), tokens
+
+
 @dataclass(frozen=True)
 class PocketSource:
     """A bundle's networks, with the gate that its manifest holds."""
@@ -396,7 +427,7 @@ class PocketSource:
 
 
 def gate_of(manifest: Manifest) -> GateSettings:
-    """Return the gate of a pocket bundle.
+    """Return the gate of a pocket bundle; without a judge where the bundle has none.
 
     Raises
     ------
@@ -406,7 +437,8 @@ def gate_of(manifest: Manifest) -> GateSettings:
     settings = family_settings(manifest)
     if not isinstance(settings, PocketSettings):
         raise BundleError(f"The bundle `{manifest.name}` is of the family {manifest.family}; only {POCKET} has a gate.")
-    return settings.gate
+    judged = Pocket.JUDGE in {entry.spec.name for entry in manifest.components}
+    return settings.gate if judged else settings.gate.model_copy(update={"judge": None})
 
 
 def tokenizer_of(bundle: Bundle) -> Path | None:

@@ -15,6 +15,7 @@ from pocketcrafter.runtime.bundle.gates import Gate, Metric
 from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.plan import RESTORATION, Attribute
+from pocketcrafter.runtime.plan_judge import PREVIEW_PX, PROPOSALS
 
 TOKENIZER: Final = "tokenizer/tokenizer.json"
 """The decoder's vocabulary; every bundle with a decoder has it."""
@@ -30,6 +31,7 @@ class Pocket(StrEnum):
     """A component of the pocket family."""
 
     CRITIC = "critic"
+    JUDGE = "judge"
     TONE = "tone"
     RESTORE = "restore"
     COMPOSITION = "composition"
@@ -90,6 +92,39 @@ POCKET_SPECS: Final[Mapping[str, ComponentSpec]] = {
             TensorSpec(name="score", shape=(1, 1), minimum=0, maximum=1, semantics="Photo score / 100"),
             TensorSpec(name="tokens", shape=(1, TOKENS, TOKEN_DIM), semantics="Plan tokens the artist reads"),
             TensorSpec(name="scene", shape=(1, SCENE_DIM), semantics="Scene embedding, unit length"),
+        ),
+    ),
+    Pocket.JUDGE: ComponentSpec(
+        name=Pocket.JUDGE,
+        role=Role.VISION,
+        inputs=(
+            TensorSpec(
+                name="view",
+                shape=(PROPOSALS, 3, PREVIEW_PX, PREVIEW_PX),
+                minimum=0,
+                maximum=1,
+                semantics="The mean of each square of the critic's view, once for each proposal",
+            ),
+            TensorSpec(
+                name="rendered",
+                shape=(PROPOSALS, 3, PREVIEW_PX, PREVIEW_PX),
+                minimum=0,
+                maximum=1,
+                semantics="The same after the analytic render of each proposal",
+            ),
+            TensorSpec(name="plan", shape=(PROPOSALS, _A), semantics="EditPlan.vector() of each proposal"),
+            TensorSpec(
+                name="tokens",
+                shape=(PROPOSALS, TOKENS, TOKEN_DIM),
+                semantics="The critic's plan tokens, once for each proposal",
+            ),
+        ),
+        outputs=(
+            TensorSpec(
+                name="gain",
+                shape=(PROPOSALS, 3),
+                semantics="10 %, 50 % and 90 % quantiles of the CIEDE2000 that each proposal gains",
+            ),
         ),
     ),
     Pocket.TONE: ComponentSpec(

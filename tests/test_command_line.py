@@ -161,7 +161,7 @@ def test_an_option_that_is_explained_in_several_ways_has_one_meaning_that_is_wri
 
 
 def test_names_that_help_offers_are_those_of_the_networks() -> None:
-    assert set(TRIED) == set(Pocket) - {Pocket.COMPOSITION}
+    assert set(TRIED) == set(Pocket) - {Pocket.COMPOSITION, Pocket.JUDGE}
     assert set(PICTURES) == set(TRIED) - {Pocket.DECODER}
     assert set(QAT_COMPONENTS) == set(QAT_TASKS)
 

@@ -82,4 +82,4 @@ AS_IT_IS: Final = "input"
 PICTURES: Final = ("critic", "tone", "restore")
 """Networks of the pocket family that a picture goes through."""
 TRIED: Final = (*PICTURES, "decoder")
-"""Components that can be tried; nothing is built of the composition network but float."""
+"""Components that can be tried; nothing is built of composition network and judge but float."""

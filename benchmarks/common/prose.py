@@ -1,6 +1,6 @@
 """What prose is measured on, and how many of a decoder's greedy choices another decoder makes too."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -13,8 +13,8 @@ from pocketcrafter.export.train.prose.sampling import random_subject
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.attribute_gate import GateSettings
 from pocketcrafter.runtime.backends.base import Session
-from pocketcrafter.runtime.critique import critique_from
 from pocketcrafter.runtime.names import Mode
+from pocketcrafter.runtime.pipeline import diagnose
 from pocketcrafter.runtime.prose.grammar import Grammar, State
 from pocketcrafter.runtime.prose.prompt import StatedPlan, outline, stated_plan, voice_of, worded_prompt
 from pocketcrafter.runtime.prose.tokenizer import Words
@@ -91,7 +91,11 @@ class Case:
 
 
 def cases(
-    frames: Iterable[MeasuredFrame], critic: Session, gate: GateSettings, modes: tuple[Mode, ...], seed: int
+    frames: Iterable[MeasuredFrame],
+    gate: GateSettings,
+    session: Callable[[str], Session],
+    modes: tuple[Mode, ...],
+    seed: int,
 ) -> Iterator[Case]:
     """Yield for each frame and mode a case with the gated plan and one with a random plan.
 
@@ -99,10 +103,10 @@ def cases(
     ----------
     frames
         What the critic looks at.
-    critic
-        The critic's network.
     gate
-        Applied to the critic's plan.
+        What of the critic's plan is carried out.
+    session
+        Opens the critic, and the judge where the gate has one; called for each frame.
     modes
         At length, in short, or both.
     seed
@@ -110,16 +114,13 @@ def cases(
     """
     for index, measured in enumerate(frames):
         view, crops = critic_inputs(measured.frame.degraded)
-        outputs = critic.run({"view": _network_input(view[None]), "crops": _network_input(crops)})
-        critique = critique_from(
-            outputs["plan"][0], outputs["presence"][0], outputs["confidence"][0], float(outputs["score"][0, 0]), gate
-        )
+        critique, tokens = diagnose(_network_input(view[None]), _network_input(crops), gate, session)
         facts = measure_facts(view[None])[0]
         for number, mode in enumerate(modes):
             any_subject = random_subject(np.random.default_rng([seed, index, number]))
             plans = {PlanKind.GATED: stated_plan(critique.plan, gate), PlanKind.RANDOM: any_subject.plan}
             for kind, plan in plans.items():
-                yield Case(kind, outputs["tokens"], facts, plan, critique.score, mode)
+                yield Case(kind, tokens, facts, plan, critique.score, mode)
 
 
 def _network_input(pictures: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> FloatArray:

@@ -23,7 +23,8 @@ from pocketcrafter.runtime.bundle.results import Fidelity, Precision
 from pocketcrafter.runtime.components import ComponentSpec, Role
 from pocketcrafter.runtime.photo import decode, encode
 from pocketcrafter.runtime.pipeline import PhotoPipeline
-from pocketcrafter.runtime.plan import EditPlan
+from pocketcrafter.runtime.plan import TONAL, EditPlan
+from pocketcrafter.runtime.plan_judge import PROPOSALS, JudgeSettings, Proposal
 from pocketcrafter.runtime.pocket import Pocket
 
 Run = Callable[[], Mapping[str, float]]
@@ -42,6 +43,8 @@ ENGINES: Final[Mapping[BackendName | EngineName, tuple[str, ...]]] = {
 _TONE_ONLY: Final = EditPlan(exposure_ev=0.5, contrast=0.2, saturation=0.1)
 _EVERYTHING: Final = _TONE_ONLY.model_copy(update={"denoise": 0.5, "dejpeg": 0.3})
 _WIDE_OPEN: Final = GateSettings.uniform(presence=0, confidence=0, dead_zone=0)
+_ALL_TONES: Final = JudgeSettings(proposals=(Proposal(attributes=TONAL),) * PROPOSALS, bar=-100)
+"""A judge looks at as many proposals as ever, and takes the critic's tones whatever it makes of them."""
 
 
 _IN_A_ROW: Final[Mapping[Role, int]] = {Role.LANGUAGE: 128}
@@ -201,7 +204,7 @@ class _FixedPlanSource:
 
     @property
     def gate(self) -> GateSettings:
-        return _WIDE_OPEN
+        return _WIDE_OPEN.model_copy(update={"judge": _ALL_TONES if self.has(Pocket.JUDGE) else None})
 
     def has(self, component: str) -> bool:
         return self.bundle.has(component)

@@ -77,14 +77,17 @@ def prose(
 
     opened = Bundle.open(bundle)
     chosen = None if backend == "auto" else BackendName(backend)
-    critic, decoder = (opened.session(c, threads, chosen) for c in (Pocket.CRITIC, Pocket.DECODER))
+    gate = gate_of(opened.manifest)
+    looking = (Pocket.CRITIC,) if gate.judge is None else (Pocket.CRITIC, Pocket.JUDGE)
+    networks = {c: opened.session(c, threads, chosen) for c in (*looking, Pocket.DECODER)}
+    decoder = networks[Pocket.DECODER]
     other = opened.session(Pocket.DECODER, threads, BackendName(against)) if against else None
     words, tokenizer = Words.read(opened.file(TOKENIZER)), Tokenizer.from_file(str(opened.file(TOKENIZER)))
     _, photos = photos_of(data, split, most_photos)
     frames = measured_frames(photos, data / NOISE_FILE, _KINDS, per_photo, SEED)
     total = len(photos) * len(_KINDS) * per_photo * len(Mode) * len(PlanKind)
     writer, results, perplexities, greedy = Writer(decoder, words), [], [], []
-    prose_cases = cases(frames, critic, gate_of(opened.manifest), tuple(Mode), SEED)
+    prose_cases = cases(frames, gate, networks.__getitem__, tuple(Mode), SEED)
     for case in tqdm(prose_cases, total=total, desc="prose", unit="critique"):
         result, written = judge(case, writer)
         results.append(result)

@@ -29,7 +29,7 @@ from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.fidelity import sqnr_db
 from pocketcrafter.runtime.photo.model import Photo, PhotoFormat
 from pocketcrafter.runtime.pipeline import Enhanced, PhotoPipeline
-from pocketcrafter.runtime.pocket import POCKET_SPECS
+from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
 from pocketcrafter.runtime.prose.grammar import Grammar, State
 from pocketcrafter.runtime.prose.prompt import outline, voice_of, worded_prompt
 from pocketcrafter.runtime.prose.tokenizer import Words
@@ -169,9 +169,9 @@ def full_precision(weights: Path, gate: GateSettings, threads: int) -> Networks:
     threads
         Threads to compute with.
     """
-    backend = TorchBackend()
+    backend, names = TorchBackend(), (*PICTURES, *((Pocket.JUDGE,) if gate.judge is not None else ()))
     return Networks(
-        {c: RememberedSession(backend.open(weights / f"{c}.safetensors", POCKET_SPECS[c], threads)) for c in PICTURES},
+        {c: RememberedSession(backend.open(weights / f"{c}.safetensors", POCKET_SPECS[c], threads)) for c in names},
         gate,
     )
 

@@ -274,7 +274,7 @@ def words_subject(settings: TrialSettings, gate: GateSettings) -> WordsSubject:
     networks: Networks = full_precision(settings.weights, gate, threads=1)
     words = Words.read(settings.weights / TOKENIZER)
     writer = Writer(backend.open(settings.weights / "decoder.safetensors", spec, threads=1), words)
-    prose_cases = cases(frames, networks.session(Pocket.CRITIC), gate, tuple(Mode), SEED)
+    prose_cases = cases(frames, gate, networks.session, tuple(Mode), SEED)
     asked = [Asked(c.tokens, c.plan, c.score, c.mode) for c in prose_cases]
     return WordsSubject(
         decoder_network(settings.weights / "decoder.safetensors"), [traced(a, writer, words) for a in asked]

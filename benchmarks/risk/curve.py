@@ -12,12 +12,10 @@ from torch import nn
 
 from pocketcrafter.benchmarks.common.markdown import markdown, percent, plain, signed
 from pocketcrafter.export.models.critic import FORESEEABLE
-from pocketcrafter.export.train.gate_frames import JudgedFrames
 from pocketcrafter.export.train.gate_tuning import gated
 from pocketcrafter.export.train.judge import judge_proposals
 from pocketcrafter.export.train.judge_frames import outcomes
 from pocketcrafter.export.train.judge_inputs import Proposed
-from pocketcrafter.export.train.plan_proposals import PROPOSALS
 from pocketcrafter.export.train.risk import RiskPoint, boldest_allowed, judge_curve, point_of_choice, risk_point
 from pocketcrafter.runtime.attribute_gate import AttributeGate
 from pocketcrafter.runtime.errors import ConfigError
@@ -50,10 +48,9 @@ def risk_curves(proposed: Proposed, judge: nn.Module, gates: Gates) -> list[Risk
     gates
         The gate that ships, of each attribute.
     """
-    store, rows = proposed.judged, np.array(proposed.judged.rows)
-    frames = JudgedFrames.of(proposed.evidence, proposed.said, proposed.sources, rows)
-    gains, likeness = (np.array(a[:, : len(PROPOSALS)]) for a in (store.gains, store.likeness))
-    points = judge_curve(JUDGE, frames, judge_proposals(judge, store), gains, likeness)
+    rows, frames = np.array(proposed.judged.rows), proposed.frames()
+    gains, likeness = proposed.outcomes()
+    points = judge_curve(JUDGE, frames, judge_proposals(judge, proposed.judged), gains, likeness)
     views, cleans = (np.array(p[rows]) for p in (proposed.evidence.small_views, proposed.evidence.small_cleans))
 
     def gate_point(chooser: str, bar: float, tried: Gates) -> RiskPoint:

@@ -22,12 +22,14 @@ from pocketcrafter.export.data.sampling import FAULTS, Focus, cut_square, draw_f
 from pocketcrafter.export.models import load_component
 from pocketcrafter.export.models.critic import Judgement
 from pocketcrafter.export.train.evidence import FRAME_PX, critic_inputs, to_batch
+from pocketcrafter.export.train.plan_proposals import SHIPPED
 from pocketcrafter.quantize.algorithms.hessians import HessianCollector
 from pocketcrafter.quantize.calibration import held_back
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.geometry.view import letterboxed
 from pocketcrafter.runtime.plan import RESTORATION, Attribute, CropBox, EditPlan
+from pocketcrafter.runtime.plan_judge import judge_inputs, preview, propose
 from pocketcrafter.runtime.pocket import Pocket
 from pocketcrafter.runtime.render import render
 
@@ -154,6 +156,17 @@ def _tone_samples(weights: Path, _collector: HessianCollector) -> Callable[[Fram
     return make
 
 
+def _judge_samples(weights: Path, _collector: HessianCollector) -> Callable[[Frame], Sample]:
+    judge = _judge(weights)
+
+    def make(frame: Frame) -> Sample:
+        said = judge(frame)
+        small, plans = preview(_critic_sample(frame)["view"]), propose(said.plan[0].numpy(), SHIPPED)
+        return judge_inputs(small, plans, said.tokens.numpy())
+
+    return make
+
+
 def _composition_sample(frame: Frame) -> Sample:
     view, inside = letterboxed(frame.degraded, _LANDSCAPE)
     return {"view": view, "inside": inside}
@@ -176,6 +189,7 @@ def _network_input(pictures: ByteImage) -> FloatArray:
 
 _MAKERS: Final[Mapping[str, Callable[[Path, HessianCollector], Callable[[Frame], Sample]]]] = {
     Pocket.CRITIC: lambda _weights, _collector: _critic_sample,
+    Pocket.JUDGE: _judge_samples,
     Pocket.TONE: _tone_samples,
     Pocket.RESTORE: lambda _weights, _collector: _restore_sample,
     Pocket.DECODER: lambda weights, collector: decoder_samples(weights, _judge(weights), collector),

@@ -12,7 +12,7 @@ from torch import nn
 from pocketcrafter.export.models.composition import Composition
 from pocketcrafter.export.models.critic import Critic, CriticConfig
 from pocketcrafter.export.models.decoder import Decoder
-from pocketcrafter.export.models.plan_judge import JUDGE, PlanJudge
+from pocketcrafter.export.models.plan_judge import PlanJudge
 from pocketcrafter.export.models.restore import Restore, RestoreConfig
 from pocketcrafter.export.models.tone import Tone
 from pocketcrafter.export.shipped import not_installed
@@ -27,9 +27,8 @@ MODELS: Final[Mapping[str, type[nn.Module]]] = {
     Pocket.RESTORE: Restore,
     Pocket.COMPOSITION: Composition,
     Pocket.DECODER: Decoder,
-    JUDGE: PlanJudge,
+    Pocket.JUDGE: PlanJudge,
 }
-"""The judge is trained and measured, but no component of a bundle yet."""
 
 _CONFIG: Final = "config"
 _Network = TypeVar("_Network", bound=nn.Module)

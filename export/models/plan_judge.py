@@ -14,7 +14,6 @@ from pocketcrafter.export.models.blocks import FilmBlock
 from pocketcrafter.runtime.plan import Attribute
 from pocketcrafter.runtime.pocket import TOKEN_DIM, TOKENS
 
-JUDGE: Final = "judge"
 QUANTILES: Final = (0.1, 0.5, 0.9)
 """Of the gain in CIEDE2000, lowest first."""
 _CONDITION: Final = 64
@@ -39,7 +38,10 @@ class PlanJudge(nn.Module):
             for w, n in zip(_WIDTHS, _BLOCKS, strict=True)
         )
         self.hidden = nn.Linear(2 * (9 + sum(_WIDTHS)) + _CONDITION, _HIDDEN)
-        self.gain = nn.Linear(_HIDDEN, len(QUANTILES))
+        self.median, self.below, self.above = (nn.Linear(_HIDDEN, 1) for _ in QUANTILES)
+        for distance in (self.below, self.above):
+            # At 0 the square below has no gradient; quantiles lie about 1 from the median before anything is learned.
+            nn.init.ones_(distance.bias)
 
     def forward(self, view: Tensor, rendered: Tensor, plan: Tensor, tokens: Tensor) -> Tensor:
         """Judge proposals.
@@ -48,7 +50,7 @@ class PlanJudge(nn.Module):
         ----------
         view, rendered
             The photo, and the photo after the analytic render of the plan: ``(B, 3, 32, 32)``, sRGB-encoded in
-            [0, 1]; tones and casts survive this size, and twenty proposals cost less than one view.
+            [0, 1]; tones and casts survive this size, and all proposals cost less than one view.
         plan
             ``EditPlan.vector()`` of the proposals: ``(B, len(Attribute))``.
         tokens
@@ -69,11 +71,14 @@ class PlanJudge(nn.Module):
                 x = block(x, condition)
             seen.append(_moments(x))
         hidden = self.dropout(F.hardswish(self.hidden(torch.cat([*seen, condition], 1))))
-        low, middle, high = self.gain(hidden).split(1, 1)
-        return torch.cat([middle - F.softplus(low), middle, middle + F.softplus(high)], 1)
+        median, below, above = self.median(hidden), self.below(hidden), self.above(hidden)
+        # Squares, which every accelerator multiplies; a softplus falls back to the CPU on some.
+        return torch.cat([median - below * below, median, median + above * above], 1)
 
 
 def _moments(x: Tensor) -> Tensor:
-    """Return mean and standard deviation of each channel, ``(B, 2·C)``."""
-    mean = x.mean((2, 3))
-    return torch.cat([mean, ((x - mean[:, :, None, None]).square().mean((2, 3)) + 1e-5).sqrt()], 1)
+    """Return mean and standard deviation of each channel, ``(B, 2·C)``; written as the critic's, for its reasons."""
+    mean = x.mean((2, 3), keepdim=True)
+    apart = x - mean
+    variance = (apart * apart).mean((2, 3), keepdim=True)
+    return torch.cat([mean, (variance + 1e-5).sqrt()], 1).reshape(-1, 2 * x.shape[1])

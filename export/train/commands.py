@@ -24,6 +24,7 @@ from pocketcrafter.export.train.options import (
     with_options,
 )
 from pocketcrafter.runtime.cli.options import OutputFile
+from pocketcrafter.runtime.errors import GateError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -208,27 +209,44 @@ def gate(options: TrainOptions) -> None:
 @click.option("--seen", multiple=True, help="Leave out a source that the critic was trained on; repeatable.")
 @with_options
 def judge(options: TrainOptions, *, seen: tuple[str, ...]) -> None:
-    """Train the judge of finished proposals.
+    """Train the judge of finished proposals, and choose its bar.
 
     It learns on photos that the critic never saw, where proposals are as bad as they will be: name the sources that
-    the critic was trained on with --seen. The weights go into the folder of runs; no bundle holds them yet.
-    `bench risk-coverage` measures them against the gate.
+    the critic was trained on with --seen. Its bar is the boldest of those that keep harm within the aims in every kind
+    and source of validation frames; with its proposals it goes into the gate. `bench risk-coverage` measures it.
     """
     from pocketcrafter.export.data.manifest import Split
     from pocketcrafter.export.models import save_component
     from pocketcrafter.export.models.plan_judge import PlanJudge
-    from pocketcrafter.export.train.judge import JudgeTask
-    from pocketcrafter.export.train.judge_inputs import CRITIC_SHA256, JUDGE_WEIGHTS, proposed_frames
+    from pocketcrafter.export.train.judge import JudgeTask, draw_shares, judge_proposals
+    from pocketcrafter.export.train.judge_inputs import proposed_frames
+    from pocketcrafter.export.train.plan_proposals import SHIPPED
+    from pocketcrafter.export.train.risk import boldest_allowed, judge_curve
+    from pocketcrafter.runtime.attribute_gate import read_gate
+    from pocketcrafter.runtime.files import write_text
+    from pocketcrafter.runtime.plan_judge import JudgeSettings
+    from pocketcrafter.runtime.pocket import Pocket
 
+    gate_file = options.weights / "gate.json"
+    gate = read_gate(gate_file)
     settings, device = options.fit_settings(steps=2400, batch=96), options.torch_device()
-    proposed = proposed_frames(options, Split.TRAIN, seen)
-    task = JudgeTask(PlanJudge(), proposed.judged, settings, device)
+    proposed, held = proposed_frames(options, Split.TRAIN, seen), proposed_frames(options, Split.VALIDATION)
+    task = JudgeTask(PlanJudge(), proposed.judged, draw_shares(proposed.frames()), settings, device)
     # Named by its critic: a checkpoint over another one's proposals must not be resumed.
-    folder = options.run / f"judge-{proposed.critic_sha256[:8]}"
-    model, losses = train_network("judge", task, settings, folder)
-    path = options.run / JUDGE_WEIGHTS
+    folder = options.run / f"judge-{proposed.critic_sha256[:8]}-{settings.seed}"
+    model, losses = train_network(Pocket.JUDGE, task, settings, folder)
+    path = options.weights / f"{Pocket.JUDGE}.safetensors"
     save_component(model, path, {CRITIC_SHA256: proposed.critic_sha256})
-    tell(path, settings.steps, losses, as_json=options.as_json)
+    gains, likeness = held.outcomes()
+    best = boldest_allowed(
+        judge_curve(Pocket.JUDGE, held.frames(), judge_proposals(model, held.judged), gains, likeness)
+    )
+    if best is None:
+        raise GateError(f"{path}: harms some kind and source of validation frames at every bar; {gate_file} stays.")
+    chosen = gate.model_copy(update={"judge": JudgeSettings(proposals=SHIPPED, bar=best.bar)})
+    write_text(gate_file, chosen.model_dump_json(indent=1) + "\n")
+    figures = {"bar": best.bar, "delta_e_change": best.delta_e_change, "worse": best.worse}
+    tell(path, settings.steps, {**losses, **figures}, as_json=options.as_json)
 
 
 @click.command(

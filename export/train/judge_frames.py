@@ -16,17 +16,18 @@ from pocketcrafter.export.models.critic import FORESEEABLE, Judgement
 from pocketcrafter.export.models.renderer import render
 from pocketcrafter.export.train.evidence import SMALL_PX, EvidenceStore, to_batch
 from pocketcrafter.export.train.memmap_store import Layout, StoredArrays, open_progress
-from pocketcrafter.export.train.plan_proposals import PROPOSALS, propose, within_limits
+from pocketcrafter.export.train.plan_proposals import SHIPPED
 from pocketcrafter.runtime.config import Config
-from pocketcrafter.runtime.plan import TONAL, Attribute
+from pocketcrafter.runtime.plan import TONAL, UNITS, Attribute, attribute_limits
+from pocketcrafter.runtime.plan_judge import Proposal, propose
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 """Raised when the same arguments would give other candidates or other outcomes."""
 _BLOCK: Final = 64
 _FAULTS: Final = 2
 _FAULT_SIZE: Final = 0.6
 _JITTER: Final = 0.1
-CANDIDATES: Final = len(PROPOSALS) + 1 + _FAULTS
+CANDIDATES: Final = len(SHIPPED) + 1 + _FAULTS
 """Proposals first; then the truth, shaken, and random plans, which clip, cast or gray the picture."""
 
 
@@ -35,6 +36,7 @@ class JudgeConfig(Config):
 
     version: int = _VERSION
     critic_sha256: str
+    proposals: tuple[Proposal, ...] = SHIPPED
     frames_sha256: str = Field(description="Of the rows that are taken and the photo of every stored frame.")
 
 
@@ -115,7 +117,7 @@ def build_judge_store(
         place = slice(number * _BLOCK, number * _BLOCK + len(block))
         of_block = torch.from_numpy(block)
         truth = torch.from_numpy(store.plans[block])
-        candidates = _candidates(said.plan[of_block], said.presence[of_block], truth, block)
+        candidates = _candidates(said.plan[of_block], truth, block)
         gains, likeness = outcomes(candidates, store.small_views[block], store.small_cleans[block])
         judged.views[place] = store.small_views[block]
         judged.candidates[place], judged.tokens[place] = candidates.numpy(), said.tokens[of_block].numpy()
@@ -156,7 +158,7 @@ def outcomes(
     return gains[index].astype(np.float32), likeness[index].astype(np.float32)
 
 
-def _candidates(plan: Tensor, presence: Tensor, truth: Tensor, rows: npt.NDArray[np.int64]) -> Tensor:
+def _candidates(plan: Tensor, truth: Tensor, rows: npt.NDArray[np.int64]) -> Tensor:
     """Return proposals, the truth shaken, and random plans; what is random depends on the row alone."""
     draws = [np.random.default_rng([_VERSION, int(row)]) for row in rows]
     normal = torch.from_numpy(np.stack([d.normal(0, 1, (1 + _FAULTS, len(Attribute))) for d in draws])).float()
@@ -164,4 +166,6 @@ def _candidates(plan: Tensor, presence: Tensor, truth: Tensor, rows: npt.NDArray
     tonal = torch.tensor([a in TONAL and a in FORESEEABLE for a in Attribute])
     true = (truth + _JITTER * normal[:, :1].squeeze(1) * (truth != 0)) * tonal
     faults = _FAULT_SIZE * normal[:, 1:] * few * tonal
-    return torch.cat([propose(plan, presence), within_limits(torch.cat([true[:, None], faults], 1))], 1)
+    low, high = (torch.from_numpy(limit / UNITS).float() for limit in attribute_limits())
+    others = torch.clamp(torch.cat([true[:, None], faults], 1), low, high)
+    return torch.cat([torch.from_numpy(propose(plan.numpy(), SHIPPED)), others], 1)

@@ -3,27 +3,26 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 from torch import nn
 from tqdm import tqdm
 
 from pocketcrafter.export.data.manifest import Split
 from pocketcrafter.export.models import critic_network, load_component, weights_facts
 from pocketcrafter.export.models.critic import Judgement
-from pocketcrafter.export.models.plan_judge import JUDGE
+from pocketcrafter.export.names import CRITIC_SHA256
 from pocketcrafter.export.train.critic import judge_store
 from pocketcrafter.export.train.evidence import EvidenceStore
+from pocketcrafter.export.train.gate_frames import JudgedFrames
 from pocketcrafter.export.train.judge_frames import JudgeConfig, JudgeStore, build_judge_store
 from pocketcrafter.export.train.options import TrainOptions, sources_of, stored_frames
 from pocketcrafter.runtime.bundle.integrity import sha256_of
 from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.plan_judge import PROPOSALS
+from pocketcrafter.runtime.pocket import Pocket
 from pocketcrafter.runtime.validation import nearest
-
-JUDGE_WEIGHTS: Final = "judge.safetensors"
-"""Where a judge lies in the folder of runs; no recipe builds it yet."""
-CRITIC_SHA256: Final = "critic_sha256"
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,15 @@ class Proposed:
     sources: Sequence[str]
     judged: JudgeStore
     critic_sha256: str
+
+    def frames(self) -> JudgedFrames:
+        """Return the frames that count, as gates are measured on them."""
+        return JudgedFrames.of(self.evidence, self.said, self.sources, np.array(self.judged.rows))
+
+    def outcomes(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return gains and likeness of the proposals alone, each ``(N, PROPOSALS)``."""
+        gains, likeness = (np.array(a[:, :PROPOSALS]) for a in (self.judged.gains, self.judged.likeness))
+        return gains, likeness
 
 
 def proposed_frames(options: TrainOptions, split: Split, seen: Sequence[str] = ()) -> Proposed:
@@ -87,17 +95,17 @@ def proposed_frames(options: TrainOptions, split: Split, seen: Sequence[str] = (
 
 
 def load_judge(options: TrainOptions) -> nn.Module:
-    """Load the judge in the folder of runs.
+    """Load the judge in ``options.weights``.
 
     Raises
     ------
     ConfigError
         If it is missing or damaged, or was trained for another critic than the one in ``options.weights``.
     """
-    path, critic = options.run / JUDGE_WEIGHTS, options.weights / "critic.safetensors"
+    path, critic = (options.weights / f"{name}.safetensors" for name in (Pocket.JUDGE, Pocket.CRITIC))
     if not path.exists():
         raise ConfigError(f"{path}: no judge; train one with `pocketcrafter train judge`.")
-    model = load_component(JUDGE, path)
+    model = load_component(Pocket.JUDGE, path)
     if weights_facts(path).get(CRITIC_SHA256) != sha256_of(critic):
         raise ConfigError(f"{path}: trained for another critic than {critic}; train it again, or name --weights.")
     return model

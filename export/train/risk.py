@@ -1,6 +1,7 @@
 """Risk and coverage of whatever chooses a plan: how much it gains, how often it harms, from timid to bold."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -10,13 +11,18 @@ from pydantic import Field
 from pocketcrafter.export.train.gate_frames import JudgedFrames, Kind, kinds_of
 from pocketcrafter.export.train.limits import AIM_CHANGED_SHARE, AIM_WORSE_SHARE, UNCHANGED_PSNR_DB
 from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.plan_judge import best
 
 _IMPROVED: Final = 0.5
 _WORSE: Final = 1.0
 UNTOUCHED_DB: Final = 100.0
 """PSNR of a frame beside itself, as `outcomes` bounds it."""
-BARS: Final = (-3.0, -2.0, -1.5, -1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0, 2.0)
+_AIMS: Final[Mapping[Kind, float]] = {k: AIM_CHANGED_SHARE if k is Kind.CLEAN else AIM_WORSE_SHARE for k in Kind}
+BARS: Final = (-3.0, -2.0, -1.5, -1.25, -1.0, -0.75, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 """What the lower bound of a gain may have to exceed, in CIEDE2000, from bold to timid."""
+
+_SMALL: Final = "(small)"
+"""Stands for all sources of few frames; no source is called that."""
 
 _Floats = npt.NDArray[np.float32]
 
@@ -32,7 +38,8 @@ class RiskPoint(Config):
     touched: float = Field(description="Degraded frames that are changed visibly.")
     clean_changed: float = Field(description="Clean frames that are changed visibly.")
     worst_source: float = Field(
-        description="Harm over the harm that gates aim at, in the kind and source of frames where it is highest."
+        description="Harm over the harm that gates aim at, in the kind and source of frames where it is highest; "
+        "sources of too few frames to tell are one."
     )
 
     @property
@@ -56,7 +63,6 @@ def risk_point(chooser: str, bar: float, frames: JudgedFrames, gains: _Floats, l
     kinds = kinds_of(frames.plans)
     degraded, changed = kinds == Kind.DEGRADED, likeness < UNCHANGED_PSNR_DB
     harmed = np.where(degraded, gains < -_WORSE, changed).astype(np.float64)
-    aims = {kind: AIM_CHANGED_SHARE if kind is Kind.CLEAN else AIM_WORSE_SHARE for kind in Kind}
     return RiskPoint(
         chooser=chooser,
         bar=bar,
@@ -65,10 +71,20 @@ def risk_point(chooser: str, bar: float, frames: JudgedFrames, gains: _Floats, l
         improved=float((gains[degraded] > _IMPROVED).mean()),
         touched=float(changed[degraded].mean()),
         clean_changed=float(changed[kinds == Kind.CLEAN].mean()),
-        worst_source=max(
-            float(frames.by_source(harmed, kinds == kind).max()) / aims[kind] for kind in Kind if (kinds == kind).any()
-        ),
+        worst_source=max(_worst(frames, harmed, kinds, kind) / _AIMS[kind] for kind in Kind if (kinds == kind).any()),
     )
+
+
+def _worst(frames: JudgedFrames, harmed: npt.NDArray[np.float64], kinds: npt.NDArray[np.int64], kind: Kind) -> float:
+    """Return the harm to frames of a kind in the source where it is highest.
+
+    A source in which one harmed frame would already be more than the aim counts together with all others of its size.
+    """
+    among = kinds == kind
+    names, counts = np.unique(frames.sources[among], return_counts=True)
+    told = np.isin(frames.sources, names[counts * _AIMS[kind] >= 1])
+    pooled = replace(frames, sources=np.where(told, frames.sources, _SMALL))
+    return float(pooled.by_source(harmed, among).max())
 
 
 def chosen(said: _Floats, bar: float) -> npt.NDArray[np.int64]:
@@ -81,9 +97,8 @@ def chosen(said: _Floats, bar: float) -> npt.NDArray[np.int64]:
     bar
         In CIEDE2000.
     """
-    medians = np.where(said[..., 0] > bar, said[..., 1], -np.inf)
-    best = medians.argmax(1)
-    return np.where(np.isfinite(medians[np.arange(len(said)), best]), best, -1)
+    places = (best(of_frame, bar) for of_frame in said)
+    return np.array([-1 if place is None else place for place in places], dtype=np.int64)
 
 
 def point_of_choice(

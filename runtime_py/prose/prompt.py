@@ -47,9 +47,9 @@ def stated_plan(plan: EditPlan, gate: GateSettings) -> StatedPlan:
     An amount below half of the ladder's first step is too small to name: it is told as no change. An attribute whose
     gate can never open is not assessed.
     """
+    assessed = gate.assessed
     return {
-        a: None if gate.attributes[a].shrink == 0 and not getattr(plan, a) else nearest_step(a, getattr(plan, a))
-        for a in Attribute
+        a: None if a not in assessed and not getattr(plan, a) else nearest_step(a, getattr(plan, a)) for a in Attribute
     }
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pocketcrafter.runtime import tone_math as tm
+from pocketcrafter.runtime.plan_judge import PREVIEW_PX, PROPOSALS
 from pocketcrafter.runtime.pocket import (
     CROP_PX,
     CROPS,
@@ -36,6 +37,8 @@ CONSTANTS: Final = (
     Constant("CROPS", CROPS, "How many crops there are."),
     Constant("TILE_PX", TILE_PX, "Side of a tile of the restoration network."),
     Constant("OVERLAP_PX", OVERLAP_PX, "What neighboring tiles share."),
+    Constant("PROPOSALS", PROPOSALS, "Proposals that a judge looks at, in one batch."),
+    Constant("PREVIEW_PX", PREVIEW_PX, "Side of a proposal's preview."),
     Constant("TOKENS", TOKENS, "The critic's plan tokens."),
     Constant("TOKEN_DIM", TOKEN_DIM, "Channels of a plan token."),
     Constant("GRID_COEFFICIENTS", GRID[0], "A bilateral grid's affine coefficients: 3×4, row-major."),

@@ -8,6 +8,7 @@ from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.files import writing
 from pocketcrafter.runtime.pipeline import tokenizer_of
 from pocketcrafter.runtime.progress import Progress
+from pocketcrafter.runtime.vectors.judging import record_judging
 from pocketcrafter.runtime.vectors.manifests import record_manifests
 from pocketcrafter.runtime.vectors.pair import record_pair
 from pocketcrafter.runtime.vectors.pictures import record_pictures
@@ -56,6 +57,7 @@ def export_vectors(
     recording = Recording()
     record_plans(recording)
     record_pictures(recording)
+    record_judging(recording)
     record_manifests(recording)
     vocabulary = None if opened is None else tokenizer_of(opened)
     record_words(recording, out, synthetic_vocabulary() if vocabulary is None else vocabulary.read_bytes())

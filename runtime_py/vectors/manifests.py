@@ -8,11 +8,12 @@ from pocketcrafter.runtime.bundle.manifest import SCHEMA_VERSION, parse_manifest
 from pocketcrafter.runtime.errors import BundleError
 from pocketcrafter.runtime.families import POCKET, family_settings
 from pocketcrafter.runtime.pocket import POCKET_SPECS, TOKENIZER, Pocket
+from pocketcrafter.runtime.vectors.judging import JUDGE
 from pocketcrafter.runtime.vectors.plans import GATE
 from pocketcrafter.runtime.vectors.recording import Recording
 
 _DROPPED: Final = object()
-_COMPONENTS: Final = (Pocket.CRITIC, Pocket.TONE, Pocket.RESTORE, Pocket.DECODER)
+_COMPONENTS: Final = (Pocket.CRITIC, Pocket.JUDGE, Pocket.TONE, Pocket.RESTORE, Pocket.DECODER)
 _FIRST: Final = ("components", 0)
 _ARTIFACT: Final = (*_FIRST, "artifacts", "onnx")
 
@@ -64,6 +65,13 @@ _CHANGES: Final[tuple[tuple[tuple[str | int, ...], Any], ...]] = (
     (("settings", "gate", "attributes", "dehaze"), _DROPPED),
     (("settings", "gate", "attributes", "dehaze", "presence"), 1.5),
     (("settings", "gate", "attributes", "dehaze", "presence"), 0),
+    (("settings", "gate", "judge"), None),
+    (("settings", "gate", "judge", "bar"), 101),
+    (("settings", "gate", "judge", "proposals", 0), _DROPPED),
+    (("settings", "gate", "judge", "proposals", 0, "attributes"), []),
+    (("settings", "gate", "judge", "proposals", 0, "attributes", 0), "brightness"),
+    (("settings", "gate", "judge", "proposals", 0, "strength"), 0),
+    (("settings", "gate", "judge", "proposals", 0, "dead_zone"), -0.1),
     (("settings", "more"), 1),
     (("training_data", "sources"), [{"name": "x", "license": "CC0-1.0", "url": None}]),
     (("training_data", "sources"), [{"name": "x"}]),
@@ -90,7 +98,7 @@ def _manifest() -> dict[str, Any]:
         "components": [_component(name) for name in _COMPONENTS],
         "targets": {"onnx": {"kind": "onnx", "backend": "onnxruntime", "soc": None, "minimum_os": None}},
         "family": POCKET,
-        "settings": {"gate": GATE.model_dump(mode="json")},
+        "settings": {"gate": GATE.model_copy(update={"judge": JUDGE}).model_dump(mode="json")},
         "licenses": [{"spdx": "Apache-2.0", "path": paths[0], "covers": "everything"}],
         "training_data": {"summary": "", "sources": []},
         "tools": {"python": "3.11"},

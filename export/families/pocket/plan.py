@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from pocketcrafter.export.families.family import WEIGHTS, ComponentPlan, Plan
 from pocketcrafter.export.names import CRITIC_SHA256, TOKENIZER_SHA256
 from pocketcrafter.export.recipe import ComponentRecipe, Recipe, resolve
+from pocketcrafter.runtime.attribute_gate import read_gate
 from pocketcrafter.runtime.bundle.integrity import sha256_of
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.pocket import POCKET_SPECS, TOKENIZER, Pocket
@@ -21,6 +22,7 @@ PHOTOS: Final = "photos"
 VOCABULARY: Final = "tokenizer"
 """Input of the decoder's examples."""
 _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
+    Pocket.JUDGE: (Pocket.CRITIC,),
     Pocket.TONE: (Pocket.CRITIC,),
     Pocket.DECODER: (Pocket.CRITIC,),
 }
@@ -63,8 +65,8 @@ def plan(recipe: PocketRecipe, path: Path) -> Plan:
     Raises
     ------
     ConfigError
-        If a file is missing, a component lacks another that it needs, or a decoder was trained with another critic or
-        tokenizer.
+        If a file is missing, a component lacks another that it needs, or a judge or decoder was trained with another
+        critic or tokenizer.
     """
     weights = {c: resolve(path, made.weights) for c, made in recipe.components.items()}
     files: dict[str, Path] = {}
@@ -74,6 +76,12 @@ def plan(recipe: PocketRecipe, path: Path) -> Plan:
         if lacking := [n for n in needed if n not in weights]:
             raise ConfigError(f"{path}: `{component}` needs {', '.join(lacking)}, which is not in the recipe.")
         examples = {PHOTOS: resolve(path, recipe.calibration.photos), **{n: weights[n] for n in needed}}
+        if component == Pocket.JUDGE:
+            gate = resolve(path, recipe.setting_files["gate"])
+            if read_gate(gate).judge is None:
+                raise ConfigError(f"{gate}: says nothing of what the judge chooses from: pocketcrafter train judge")
+            # It would judge another critic's proposals, by tokens that mean something else.
+            check_trained_with(weights[component], {CRITIC_SHA256: weights[Pocket.CRITIC]}, "pocketcrafter train judge")
         if made.tokenizer is not None:
             files[TOKENIZER] = examples[VOCABULARY] = tokenizer = resolve(path, made.tokenizer)
             # Its prose would describe what another critic's tokens mean, in words that are not these.

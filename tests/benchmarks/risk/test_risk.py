@@ -21,6 +21,7 @@ from pocketcrafter.export.models import save_component
 from pocketcrafter.export.models.backbone import MobileNetV2
 from pocketcrafter.export.models.critic import Judge
 from pocketcrafter.export.models.plan_judge import PlanJudge
+from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.export.train.critic import judge_store
 from pocketcrafter.export.train.evidence import build_store
 from pocketcrafter.export.train.gate_frames import JudgedFrames
@@ -98,7 +99,9 @@ def test_a_plot_of_another_kind_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_judge_and_another_critics_judge_are_refused(tmp_path: Path) -> None:
-    words = ["--run", str(tmp_path), "--data", str(tmp_path)]
+    for name in ("critic.safetensors", "gate.json"):
+        (tmp_path / name).write_bytes((WEIGHTS / name).read_bytes())
+    words = ["--run", str(tmp_path), "--data", str(tmp_path), "--weights", str(tmp_path)]
     missing = CliRunner().invoke(risk_coverage, words).exception
     assert isinstance(missing, ConfigError)
     assert "pocketcrafter train judge" in str(missing)

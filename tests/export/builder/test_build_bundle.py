@@ -188,11 +188,11 @@ def test_installing_is_idempotent_mends_damage_and_spares_what_is_no_bundle(
 def own_recipe(tmp_path: Path) -> Path:
     """The shipped recipe with weights and cards of its own, so that it does not hang on what is trained.
 
-    It has no decoder, whose weights must have been trained with the critic's.
+    It has neither decoder nor judge, whose weights must have been trained with the critic's.
     """
     path = tmp_path / "recipe.yaml"
     recipe = yaml.safe_load(DEFAULT_RECIPE.read_text())
-    del recipe["components"]["decoder"]
+    del recipe["components"]["decoder"], recipe["components"]["judge"]
     # Modules that a recipe names are looked for in the weights.
     del recipe["components"]["critic"]["keep_fp32"]
     path.write_text(yaml.safe_dump(recipe, sort_keys=False))
@@ -215,7 +215,7 @@ def test_a_dry_run_lists_every_stage_with_its_cost_and_writes_nothing(
     assert done.exit_code == 0, done.exception
     plan = json.loads(done.stdout)
     assert [row["stage"] for row in plan][-1] == "bundle"
-    components = len(Pocket) - 1
+    components = len(Pocket) - 2
     assert len(plan) == components + 2 * components * 2 + 1
     assert all(row["state"] == "needed" and row["seconds"] > 0 and row["ram_mib"] > 0 for row in plan)
     assert sorted(tmp_path.rglob("*")) == before

@@ -17,6 +17,12 @@ public enum Constants {
     /// What neighboring tiles share.
     public static let overlapPx: Int = 32
 
+    /// Proposals that a judge looks at, in one batch.
+    public static let proposals: Int = 12
+
+    /// Side of a proposal's preview.
+    public static let previewPx: Int = 32
+
     /// The critic's plan tokens.
     public static let tokens: Int = 4
 

@@ -711,7 +711,7 @@ enum ManifestSchema {
   },
   "GateSettings": {
    "additionalProperties": false,
-   "description": "The gate of a bundle: one entry for every attribute, tuned on validation photos.",
+   "description": "The gate of a bundle: one entry for every attribute, tuned on validation photos; and its judge's, if it has one.\n\nWhat restoration mends does not show in a small preview, so that thresholds decide on it with a judge too.",
    "properties": {
     "attributes": {
      "additionalProperties": {
@@ -723,6 +723,18 @@ enum ManifestSchema {
      },
      "title": "Attributes",
      "type": "object"
+    },
+    "judge": {
+     "anyOf": [
+      {
+       "$ref": "#/$defs/JudgeSettings"
+      },
+      {
+       "type": "null"
+      }
+     ],
+     "default": null,
+     "description": "How the component `judge` chooses tones, in place of their thresholds; null without it."
     }
    },
    "required": [
@@ -771,6 +783,35 @@ enum ManifestSchema {
    "type": "object"
   },
   "JsonValue": {},
+  "JudgeSettings": {
+   "additionalProperties": false,
+   "description": "What a bundle's judge chooses from, and how sure it must be.",
+   "properties": {
+    "bar": {
+     "description": "What the low quantile of a gain must exceed, in CIEDE2000.",
+     "maximum": 100,
+     "minimum": -100,
+     "title": "Bar",
+     "type": "number"
+    },
+    "proposals": {
+     "description": "What the judge was trained to look at, in order.",
+     "items": {
+      "$ref": "#/$defs/Proposal"
+     },
+     "maxItems": 12,
+     "minItems": 12,
+     "title": "Proposals",
+     "type": "array"
+    }
+   },
+   "required": [
+    "proposals",
+    "bar"
+   ],
+   "title": "JudgeSettings",
+   "type": "object"
+  },
   "LicenseEntry": {
    "additionalProperties": false,
    "description": "A licence text and what it covers.",
@@ -915,6 +956,43 @@ enum ManifestSchema {
    ],
    "title": "Precision",
    "type": "string"
+  },
+  "Proposal": {
+   "additionalProperties": false,
+   "description": "A part of the critic's predicted plan.",
+   "properties": {
+    "attributes": {
+     "description": "What it keeps.",
+     "items": {
+      "$ref": "#/$defs/Attribute"
+     },
+     "maxItems": 8,
+     "minItems": 1,
+     "title": "Attributes",
+     "type": "array"
+    },
+    "dead_zone": {
+     "default": 0.0,
+     "description": "Smaller predicted amounts are dropped; in vector units.",
+     "maximum": 4,
+     "minimum": 0,
+     "title": "Dead Zone",
+     "type": "number"
+    },
+    "strength": {
+     "default": 1.0,
+     "description": "Factor on what is left.",
+     "exclusiveMinimum": 0,
+     "maximum": 4,
+     "title": "Strength",
+     "type": "number"
+    }
+   },
+   "required": [
+    "attributes"
+   ],
+   "title": "Proposal",
+   "type": "object"
   },
   "Resampling": {
    "description": "A filter of Pillow's.",

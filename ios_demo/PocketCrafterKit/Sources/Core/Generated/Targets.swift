@@ -32,7 +32,7 @@ public enum Targets {
     ]
 
     /// The components that a pocket bundle may have.
-    public static let pocketComponents: [String] = ["critic", "tone", "restore", "composition", "decoder"]
+    public static let pocketComponents: [String] = ["critic", "judge", "tone", "restore", "composition", "decoder"]
 
     /// Where a bundle with a decoder has its vocabulary.
     public static let tokenizer = "tokenizer/tokenizer.json"

@@ -33,15 +33,18 @@ data class Critique(val score: Double, val plan: EditPlan, val findings: Map<Ite
          * @param confidence probabilities, one for each [Attribute].
          * @param score in [0, 1]; clipped to it, and 0 where it is no number.
          * @param gate the bundle's gate; an item is assessed where it can open for one of the item's attributes.
+         * @param tones what the gate's judge chose, `null` where it chose nothing; not read where there is no judge.
          * @throws ShapeException if an array has another size.
          */
-        fun of(plan: FloatArray, presence: FloatArray, confidence: FloatArray, score: Float, gate: GateSettings): Critique {
-            val gated = gate.apply(plan, presence, confidence)
+        fun of(
+            plan: FloatArray, presence: FloatArray, confidence: FloatArray, score: Float, gate: GateSettings, tones: EditPlan? = null,
+        ): Critique {
+            val gated = gate.apply(plan, presence, confidence, tones)
             return Critique(100 * unit(score.toDouble()), gated, Item.entries.associateWith { finding(it, gated, gate) })
         }
 
         private fun finding(item: Item, plan: EditPlan, gate: GateSettings): Finding {
-            val attributes = item.measuredBy.filter { gate[it].shrink > 0 }
+            val attributes = item.measuredBy.filter(gate::assesses)
             if (attributes.isEmpty()) return Finding.NotAssessed
             val severity = attributes.maxOf { abs(plan[it]) / it.unit }
             return if (severity > 0) Finding.Fault(unit(severity)) else Finding.Fine

@@ -14,10 +14,21 @@ import kotlin.math.abs
  */
 data class AttributeGate(val presence: Double, val confidence: Double, val deadZone: Double, val shrink: Double)
 
-/** The gate of a bundle: the part of a predicted plan that is sure enough to be carried out. */
-data class GateSettings(private val attributes: Map<Attribute, AttributeGate>) {
+/**
+ * The gate of a bundle: the part of a predicted plan that is sure enough to be carried out.
+ *
+ * @property judge how the component `judge` chooses tones, in place of their thresholds; `null` without it.
+ */
+data class GateSettings(private val attributes: Map<Attribute, AttributeGate>, val judge: JudgeSettings?) {
     /** The gate of one attribute. */
     operator fun get(attribute: Attribute): AttributeGate = attributes.getValue(attribute)
+
+    /** Whether an attribute can be changed at all; of others nothing is said. */
+    fun assesses(attribute: Attribute): Boolean =
+        if (judge == null || attribute.restores) this[attribute].shrink > 0 else attribute in judge.proposed
+
+    /** The same gate without its judge, as a bundle without that component has it. */
+    fun unjudged(): GateSettings = copy(judge = null)
 
     /**
      * Turns the critic's raw outputs into the plan that is carried out.
@@ -25,11 +36,12 @@ data class GateSettings(private val attributes: Map<Attribute, AttributeGate>) {
      * @param plan raw plan in vector units, one entry for each [Attribute].
      * @param presence probabilities, one for each [Attribute].
      * @param confidence probabilities, one for each [Attribute].
+     * @param tones what the judge chose, `null` where it left the photo as it is; not read where there is no judge.
      * @return zero wherever presence, confidence or amount is below its threshold or not a finite number; elsewhere
-     *   the shrunk amount, clipped to the attribute's range.
+     *   the shrunk amount, clipped to the attribute's range. With a judge the tones are those that it chose.
      * @throws ShapeException if an array has another size.
      */
-    fun apply(plan: FloatArray, presence: FloatArray, confidence: FloatArray): EditPlan {
+    fun apply(plan: FloatArray, presence: FloatArray, confidence: FloatArray, tones: EditPlan? = null): EditPlan {
         for (array in listOf(plan, presence, confidence)) {
             if (array.size != Attribute.entries.size) {
                 throw ShapeException("The critic judges ${Attribute.entries.size} attributes, not ${array.size}.")
@@ -41,7 +53,9 @@ data class GateSettings(private val attributes: Map<Attribute, AttributeGate>) {
                 abs(plan[n]) >= gate.deadZone
             if (kept) (plan[n] * gate.shrink).toFloat() else 0f
         }
-        return EditPlan.ofVector(gated)
+        val kept = EditPlan.ofVector(gated)
+        if (judge == null) return kept
+        return EditPlan(Attribute.entries.associateWith { if (it.restores) kept[it] else tones?.get(it) ?: 0.0 })
     }
 
     companion object {
@@ -60,6 +74,7 @@ data class GateSettings(private val attributes: Map<Attribute, AttributeGate>) {
                         if ("shrink" in gate) number(gate, "shrink") else 1.0,
                     )
                 },
+                raw["judge"]?.let { JudgeSettings.read(asObject(it)) },
             )
         }
 

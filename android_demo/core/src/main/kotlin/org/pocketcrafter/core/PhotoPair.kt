@@ -86,10 +86,13 @@ class PhotoPair(
     private fun look(pixels: Pixels): Seen {
         val view = Views.global(pixels)
         val out = runner(CRITIC).run(mapOf("view" to view, "crops" to Views.crops(pixels)))
+        val plan = out.getValue("plan")
+        val tokens = out.getValue("tokens")
+        val chosen = gate.judge?.choose(plan, view, tokens) { runner(JUDGE) }
         val critique = Critique.of(
-            out.getValue("plan"), out.getValue("presence"), out.getValue("confidence"), out.getValue("score")[0], gate,
+            plan, out.getValue("presence"), out.getValue("confidence"), out.getValue("score")[0], gate, chosen?.tones,
         )
-        return Seen(critique, out.getValue("tokens"), view)
+        return Seen(critique, tokens, view)
     }
 
     private fun restored(pixels: Pixels, plan: EditPlan, progress: (Int, Int) -> Unit): Pixels {
@@ -117,6 +120,7 @@ class PhotoPair(
     private companion object {
         const val MAX_STRENGTH = 2.0
         const val CRITIC = "critic"
+        const val JUDGE = "judge"
         const val TONE = "tone"
         const val RESTORE = "restore"
         const val DECODER = "decoder"

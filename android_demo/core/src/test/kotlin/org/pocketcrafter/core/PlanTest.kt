@@ -42,11 +42,39 @@ class PlanTest {
     }
 
     @Test
+    fun `proposals, previews and what the judge chooses are Python's`() {
+        for (case in Vectors.of("propose")) {
+            assertNear(case.floats("plans"), joined(judge(case).propose(case.floats("plan"))), 1e-6f)
+        }
+        for (case in Vectors.of("judge_inputs")) {
+            val plans = case.floats("plans").toList().chunked(Attribute.entries.size).map { it.toFloatArray() }
+            val read = JudgeSettings.inputs(JudgeSettings.preview(case.floats("view")), plans, case.floats("tokens"))
+            for ((name, values) in read) assertNear(case.of("inputs").floats(name), values, 1e-5f)
+        }
+        for (case in Vectors.of("choose")) {
+            assertEquals((case["best"] as Long?)?.toInt(), JudgeSettings.best(case.floats("gains"), case.double("bar")))
+        }
+        for (case in Vectors.of("judged_critique")) {
+            val tones = case["tones"]?.let { case.plan("tones") }
+            val critique = Critique.of(
+                case.floats("plan"), case.floats("presence"), case.floats("confidence"), 0.5f, case.gate("gate"), tones,
+            )
+            assertNear(case.of("critique").plan("plan"), critique.plan)
+            val findings = asObject(case.of("critique")["findings"])
+            for (item in Item.entries) assertFinding(findings[item.label], critique.findings.getValue(item))
+        }
+    }
+
+    @Test
     fun `amounts out of range and vectors of another size are refused`() {
         assertFailsWith<ConfigException> { EditPlan().with(Attribute.DEHAZE, -0.1) }
         assertFailsWith<ConfigException> { EditPlan().with(Attribute.EXPOSURE, Double.NaN) }
         assertFailsWith<ShapeException> { EditPlan.ofVector(FloatArray(3)) }
     }
+
+    private fun judge(case: Case) = JudgeSettings.read(asObject(case["judge"]))
+
+    private fun joined(plans: List<FloatArray>) = plans.flatMap { it.toList() }.toFloatArray()
 
     private fun assertFinding(expected: Any?, actual: Finding) = when (actual) {
         Finding.Fine -> assertEquals("fine", expected)

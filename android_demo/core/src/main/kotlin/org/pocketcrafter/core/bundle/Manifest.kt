@@ -67,6 +67,7 @@ class Manifest private constructor(
         private const val RESOURCE = "/org/pocketcrafter/manifest.schema.json"
         private const val VERSION = 2L
         private const val POCKET = "pocket"
+        private const val JUDGE = "judge"
         private val RESERVED = setOf("manifest.json", "manifest.sha256")
         private val FORBIDDEN = Regex("[\\\\:*?\"<>|\\u0000-\\u001F\\u007F]")
 
@@ -106,13 +107,15 @@ class Manifest private constructor(
 
         private fun read(raw: Map<String, Any?>): Manifest {
             val settings = asObject(raw["settings"])
+            val components = asList(raw["components"]).map { component(asObject(it)) }
+            val gate = settings["gate"]?.takeIf { raw["family"] == POCKET }?.let { GateSettings.read(asObject(it)) }
             return Manifest(
                 name = raw["name"] as String,
                 family = raw["family"] as String,
-                components = asList(raw["components"]).map { component(asObject(it)) },
+                components = components,
                 targets = asObject(raw["targets"]).map { (name, it) -> target(name, asObject(it)) },
                 files = asList(raw["files"]).map { file(asObject(it)) },
-                gate = settings["gate"]?.takeIf { raw["family"] == POCKET }?.let { GateSettings.read(asObject(it)) },
+                gate = if (components.any { it.name == JUDGE }) gate else gate?.unjudged(),
             )
         }
 
@@ -164,6 +167,9 @@ class Manifest private constructor(
             }
             if (manifest.family == POCKET) {
                 (manifest.components.map { it.name } - Targets.POCKET_COMPONENTS.toSet()).forEach { add("a pocket bundle has no component `$it`") }
+                if (manifest.gate?.judge == null && manifest.components.any { it.name == JUDGE }) {
+                    add("the judge needs what it chooses from, and the gate says nothing of that")
+                }
                 if (manifest.components.any { it.name == "decoder" } && Targets.TOKENIZER !in listed) add("the decoder needs ${Targets.TOKENIZER}")
             }
             asList(raw["components"]).map(::asObject).forEach { addAll(functionFaults(it)) }

@@ -18,6 +18,12 @@ object Constants {
     /** What neighboring tiles share. */
     const val OVERLAP_PX: Int = 32
 
+    /** Proposals that a judge looks at, in one batch. */
+    const val PROPOSALS: Int = 12
+
+    /** Side of a proposal's preview. */
+    const val PREVIEW_PX: Int = 32
+
     /** The critic's plan tokens. */
     const val TOKENS: Int = 4
 

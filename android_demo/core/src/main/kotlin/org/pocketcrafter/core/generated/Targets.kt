@@ -34,7 +34,7 @@ object Targets {
     )
 
     /** The components that a pocket bundle may have. */
-    val POCKET_COMPONENTS: List<String> = listOf("critic", "tone", "restore", "composition", "decoder")
+    val POCKET_COMPONENTS: List<String> = listOf("critic", "judge", "tone", "restore", "composition", "decoder")
 
     /** Where a bundle with a decoder has its vocabulary. */
     const val TOKENIZER: String = "tokenizer/tokenizer.json"

@@ -46,7 +46,7 @@ class Stated(private val steps: Map<Attribute, Step?>, val score: Double) {
         /** What prose says of a gated plan; an attribute whose gate can never open is not assessed. */
         fun of(plan: EditPlan, gate: GateSettings, score: Double): Stated = Stated(
             Attribute.entries.associateWith {
-                if (gate[it].shrink == 0.0 && plan[it] == 0.0) null else nearest(it, plan[it])
+                if (!gate.assesses(it) && plan[it] == 0.0) null else nearest(it, plan[it])
             },
             score,
         )
