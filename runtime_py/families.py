@@ -6,6 +6,7 @@ and how it is built in `pocketcrafter.export.families`.
 """
 
 import importlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from pocketcrafter.runtime.errors import BundleError, ConfigError, NoPipelineErr
 from pocketcrafter.runtime.latent import settings as latent
 from pocketcrafter.runtime.latent.settings import LatentSettings
 from pocketcrafter.runtime.pocket import LADDER, TOKENIZER, Pocket, PocketSettings
-from pocketcrafter.runtime.validation import check
+from pocketcrafter.runtime.validation import check_json
 
 if TYPE_CHECKING:
     from pocketcrafter.runtime.names import Mode
@@ -225,7 +226,8 @@ def family_settings(manifest: Manifest) -> Config | None:
     if family is None:
         return None
     where = f"The bundle `{manifest.name}` of the family {manifest.family}"
-    settings = check(family.settings, dict(manifest.settings), f"{where}: its settings are not valid", BundleError)
+    raw = json.dumps(dict(manifest.settings))
+    settings = check_json(family.settings, raw, f"{where}: its settings are not valid", BundleError)
     if faults := list(family.faults(manifest)):
         raise BundleError(f"{where}: {'; '.join(faults)}.")
     return settings

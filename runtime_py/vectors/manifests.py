@@ -66,6 +66,7 @@ _CHANGES: Final[tuple[tuple[tuple[str | int, ...], Any], ...]] = (
     (("settings", "gate", "attributes", "dehaze", "presence"), 1.5),
     (("settings", "gate", "attributes", "dehaze", "presence"), 0),
     (("settings", "gate", "judge"), None),
+    (("settings", "gate", "judge", "bar"), "0"),
     (("settings", "gate", "judge", "bar"), 101),
     (("settings", "gate", "judge", "proposals", 0), _DROPPED),
     (("settings", "gate", "judge", "proposals", 0, "attributes"), []),

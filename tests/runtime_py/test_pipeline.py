@@ -16,7 +16,8 @@ from pocketcrafter.runtime.families import Pipeline
 from pocketcrafter.runtime.grid import IDENTITY, slice_exact
 from pocketcrafter.runtime.photo import Photo
 from pocketcrafter.runtime.pipeline import PhotoPipeline
-from pocketcrafter.runtime.plan import Attribute, CropBox, EditPlan
+from pocketcrafter.runtime.plan import TONAL, Attribute, CropBox, EditPlan
+from pocketcrafter.runtime.plan_judge import PROPOSALS, JudgeSettings, Proposal
 from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
 from pocketcrafter.runtime.render import render
 
@@ -48,6 +49,15 @@ class Networks:
         self.tone_inputs: list[Mapping[str, FloatArray]] = []
         self.gate = GateSettings.uniform(presence=0.5, confidence=0.5, dead_zone=0.05)
 
+    def judged(self, low: float) -> "Networks":
+        """Add a judge that says of its second proposal, one and a half times the exposure, what it gains at least."""
+        parts = (Proposal(attributes=TONAL), Proposal(attributes=(Attribute.EXPOSURE,), strength=1.5))
+        judge = JudgeSettings(proposals=(*parts, *parts * ((PROPOSALS - 1) // 2))[:PROPOSALS], bar=0)
+        self.gate = self.gate.model_copy(update={"judge": judge})
+        self._gains = np.full((PROPOSALS, 3), -1, np.float32)
+        self._gains[1] = (low, low + 1, low + 2)
+        return self
+
     def has(self, component: str) -> bool:
         return component in {Pocket.CRITIC, Pocket.TONE, Pocket.RESTORE}
 
@@ -55,6 +65,7 @@ class Networks:
         self.opened.append(component)
         runs: dict[str, Run] = {
             Pocket.CRITIC: self._critic,
+            Pocket.JUDGE: lambda _: {"gain": self._gains},
             Pocket.TONE: self._tone,
             Pocket.RESTORE: lambda i: {"restored": i["tile"] - i["amounts"].sum() / 10},
         }
@@ -112,6 +123,24 @@ def test_a_photo_below_the_gate_comes_out_as_it_went_in(networks: Networks) -> N
     assert result.photo is ASTRONAUT
     assert networks.opened == [Pocket.CRITIC]
     assert describe(result.plan) == "left as it is"
+
+
+def test_a_judge_decides_on_tones_and_the_gate_on_restoration() -> None:
+    networks = Networks(BRIGHTER.replace(denoise=0.5)).judged(low=0.5)
+    result = PhotoPipeline(networks).enhance(ASTRONAUT)
+    assert networks.opened == [Pocket.CRITIC, Pocket.JUDGE, Pocket.RESTORE, Pocket.TONE]
+    assert result.plan == EditPlan(exposure_ev=result.plan.exposure_ev, denoise=0.5)
+    assert result.plan.exposure_ev == pytest.approx(1.2)
+    np.testing.assert_array_equal(networks.tone_inputs[0]["plan"][0], result.plan.vector())
+    assert result.critique is not None
+    assert result.critique.gain == (0.5, 1.5, 2.5)
+
+
+def test_a_photo_that_no_proposal_surely_betters_comes_out_as_it_went_in() -> None:
+    networks = Networks(BRIGHTER).judged(low=-0.5)
+    result = PhotoPipeline(networks).enhance(ASTRONAUT)
+    assert result.photo is ASTRONAUT
+    assert networks.opened == [Pocket.CRITIC, Pocket.JUDGE]
 
 
 def test_strength_zero_changes_nothing_and_strength_scales_plan_and_grid() -> None:

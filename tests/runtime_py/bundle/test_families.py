@@ -64,6 +64,8 @@ def test_a_family_of_a_newer_version_is_measured_but_not_driven(bundle_dir: Path
         (lambda m: m["settings"]["gate"]["attributes"].pop("tint_mired"), "no gate for tint_mired"),
         (lambda m: m["settings"].pop("gate"), "gate: missing"),
         (lambda m: m["components"][0]["spec"].update(name="vision"), "has no component vision"),
+        (lambda m: m["components"][0]["spec"].update(name="judge"), "its gate says nothing of that"),
+        (lambda m: m["settings"]["gate"]["attributes"]["contrast"].update(presence="0.5"), "presence: "),
         (lambda m: m["components"][0]["spec"].update(name="decoder"), "the decoder needs tokenizer/tokenizer.json"),
     ],
 )
