@@ -216,7 +216,7 @@ def judge(options: TrainOptions, *, seen: tuple[str, ...]) -> None:
     and source of validation frames; with its proposals it goes into the gate. `bench risk-coverage` measures it.
     """
     from pocketcrafter.export.data.manifest import Split
-    from pocketcrafter.export.models import save_component
+    from pocketcrafter.export.models import critic_network, save_component
     from pocketcrafter.export.models.plan_judge import PlanJudge
     from pocketcrafter.export.train.judge import JudgeTask, draw_shares, judge_proposals
     from pocketcrafter.export.train.judge_inputs import proposed_frames
@@ -227,6 +227,8 @@ def judge(options: TrainOptions, *, seen: tuple[str, ...]) -> None:
     from pocketcrafter.runtime.plan_judge import JudgeSettings
     from pocketcrafter.runtime.pocket import Pocket
 
+    # Both are read again later, after hours: what is missing is told now.
+    critic_network(options.weights / "critic.safetensors")
     gate_file = options.weights / "gate.json"
     gate = read_gate(gate_file)
     settings, device = options.fit_settings(steps=2400, batch=96), options.torch_device()

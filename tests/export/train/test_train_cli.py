@@ -16,9 +16,10 @@ from pocketcrafter.export.data.manifest import MANIFEST_NAME, Manifest, PhotoRec
 from pocketcrafter.export.families.latent.pair import read_pair
 from pocketcrafter.export.models import load_component, restore_network, save_component
 from pocketcrafter.export.models.critic import Critic
-from pocketcrafter.export.models.plan_judge import JUDGE
 from pocketcrafter.export.models.restore import STUDIO, Restore
 from pocketcrafter.export.train.cli import train
+from pocketcrafter.export.train.plan_proposals import SHIPPED
+from pocketcrafter.runtime.attribute_gate import GateSettings, read_gate
 from pocketcrafter.runtime.errors import ConfigError, PocketCrafterError
 from pocketcrafter.runtime.pocket import Pocket
 
@@ -99,16 +100,30 @@ def trained(backbone: dict[str, Tensor], tmp_path: Path) -> tuple[object, ...]:
     return ("--run", tmp_path / "run", "--weights", tmp_path / "weights", "--frames", 64, "--device", "cpu")
 
 
-def test_a_judge_is_trained_on_the_sources_that_are_left(
-    data: Path, trained: tuple[object, ...], tmp_path: Path
+def test_a_judge_is_trained_on_the_sources_that_are_left_and_its_bar_goes_into_the_gate(
+    data: Path, trained: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("pocketcrafter.export.train.options._VALIDATION_FRAMES", 64)
+    manifest = json.loads((data / MANIFEST_NAME).read_text())
+    held = manifest["records"][-1]
+    held["split"], train_file = Split.VALIDATION, data / held["file"]
+    held["file"] = f"validation/{train_file.name}"
+    (data / "validation").mkdir()
+    train_file.rename(data / held["file"])
+    (data / MANIFEST_NAME).write_text(json.dumps(manifest))
+    gate = tmp_path / "weights" / "gate.json"
+    gate.write_text(GateSettings.uniform(presence=0.5, confidence=0.5, dead_zone=0.1).model_dump_json())
     arguments = ("judge", "--data", data, *trained, "--steps", 1, "--threads", 1, "--json")
     for seen, reason in (("scikit-imag", "did you mean `scikit-image`"), ("scikit-image", "every source")):
         with pytest.raises(ConfigError, match=reason):
             raise run(*arguments, "--seen", seen).exception or AssertionError("accepted")
     result = run(*arguments)
     assert result.exit_code == 0, result.exception
-    load_component(JUDGE, tmp_path / "run" / "judge.safetensors")
+    load_component(Pocket.JUDGE, tmp_path / "weights" / "judge.safetensors")
+    judged = read_gate(gate).judge
+    assert judged is not None
+    assert judged.proposals == SHIPPED
+    assert judged.bar == json.loads(result.stdout)["last_loss"]["bar"]
 
 
 @pytest.mark.parametrize("command", ["tone", "gate", "judge"])

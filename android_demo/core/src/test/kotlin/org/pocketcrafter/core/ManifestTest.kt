@@ -36,11 +36,12 @@ class ManifestTest {
     @Test
     fun `a manifest's components, targets and gate are read`() {
         val manifest = Manifest.parse(legal())
-        assertEquals(listOf("critic", "tone", "restore", "decoder"), manifest.components.map { it.name })
+        assertEquals(listOf("critic", "judge", "tone", "restore", "decoder"), manifest.components.map { it.name })
         assertEquals(listOf(1, 3, 256, 256), manifest.component("critic").inputs.first().shape)
         assertEquals("targets/onnx/tone.onnx", manifest.component("tone").artifacts.getValue("onnx"))
         assertEquals("onnxruntime", manifest.targets.single().backend)
         assertEquals(0.5, manifest.gate!![Attribute.DEJPEG].presence, 1e-9)
+        assertEquals(0.25, manifest.gate!!.judge!!.bar, 1e-9)
         assertFailsWith<BundleException> { manifest.component("sculptor") }
     }
 
