@@ -22,7 +22,7 @@ final class ManifestTests: XCTestCase {
 
     func testAManifestsComponentsTargetsAndGateAreRead() throws {
         let manifest = try Manifest(Data(legal().utf8))
-        XCTAssertEqual(manifest.components.map(\.name), ["critic", "tone", "restore", "decoder"])
+        XCTAssertEqual(manifest.components.map(\.name), ["critic", "judge", "tone", "restore", "decoder"])
         XCTAssertEqual(try manifest.component("critic").inputs[0].shape, [1, 3, 256, 256])
         XCTAssertEqual(try manifest.component("tone").artifacts["onnx"], "targets/onnx/tone.onnx")
         XCTAssertEqual(manifest.targets.map(\.backend), ["onnxruntime"])

@@ -179,6 +179,10 @@ public struct Manifest: Sendable {
         if family == Self.pocket {
             faults += components.map(\.name).filter { !Targets.pocketComponents.contains($0) }
                 .map { "a pocket bundle has no component `\($0)`" }
+            let judge = raw["settings"]?["gate"]?["judge"] ?? .null
+            if components.contains(where: { $0.name == "judge" }), judge.object == nil {
+                faults.append("the judge needs what it chooses from, and the gate says nothing of that")
+            }
             if components.contains(where: { $0.name == "decoder" }), !listed.contains(Targets.tokenizer) {
                 faults.append("the decoder needs \(Targets.tokenizer)")
             }
