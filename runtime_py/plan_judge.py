@@ -176,7 +176,7 @@ def choose(
         return None
     gains = judge().run(judge_inputs(preview(view), plans, tokens))["gain"]
     place = best(gains, settings.bar)
-    if place is None:
+    if place is None or not plans[place].any():
         return None
     low, middle, high = (float(quantile) for quantile in gains[place])
     return Chosen(EditPlan.from_vector(plans[place]), (low, middle, high))

@@ -107,6 +107,8 @@ def test_only_what_is_surely_better_is_carried_out() -> None:
     assert chosen.tones == EditPlan(exposure_ev=1.5)
     assert chosen.gain == (0.75, 1.75, 3.75)
     assert choose(PREDICTED, VIEW, TOKENS_OUT, SETTINGS, lambda: Saying(gains_of(1, low=0.5))) is None
+    little = EditPlan(exposure_ev=0.1).vector()
+    assert choose(little, VIEW, TOKENS_OUT, SETTINGS, lambda: Saying(gains_of(2, low=0.75))) is None, "nothing is left of it"
 
 
 def test_a_plan_without_tones_is_judged_by_nobody() -> None:

@@ -59,7 +59,8 @@ data class JudgeSettings(val proposals: List<Proposal>, val bar: Double) {
         val plans = propose(plan)
         if (plans.all { proposal -> proposal.all { it == 0f } }) return null
         val gains = judge().run(inputs(preview(view), plans, tokens)).getValue("gain")
-        val place = best(gains, bar) ?: return null
+        val place = best(gains, bar)
+        if (place == null || plans[place].all { it == 0f }) return null
         return Chosen(EditPlan.ofVector(plans[place]), gains.slice(place * QUANTILES until (place + 1) * QUANTILES))
     }
 
