@@ -178,7 +178,8 @@ def _gate_table(settings: PocketSettings) -> Iterator[str]:
             f"{gate.dead_zone:>10.3f} {gate.shrink:>7.2f}"
         )
     if settings.gate.judge is not None:
-        yield f"judge: {len(settings.gate.judge.proposals)} proposals, bar {settings.gate.judge.bar:g}"
+        judge = settings.gate.judge
+        yield f"judge: {len(judge.proposals)} proposals, bar {judge.bar:g}, worth {judge.worth:g}"
 
 
 POCKET: Final = "pocket"

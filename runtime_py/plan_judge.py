@@ -38,6 +38,7 @@ class JudgeSettings(Config):
         min_length=PROPOSALS, max_length=PROPOSALS, description="What the judge was trained to look at, in order."
     )
     bar: float = Field(ge=-100, le=100, description="What the low quantile of a gain must exceed, in CIEDE2000.")
+    worth: float = Field(ge=0, le=100, description="What its median must exceed: less is not seen, in CIEDE2000.")
 
 
 @dataclass(frozen=True)
@@ -128,17 +129,17 @@ def judge_inputs(small: FloatArray, plans: FloatArray, tokens: FloatArray) -> di
     }
 
 
-def best(gains: FloatArray, bar: float) -> int | None:
-    """Return which proposal is carried out: that of the best median among those whose low quantile exceeds the bar.
+def best(gains: FloatArray, bar: float, worth: float) -> int | None:
+    """Return which proposal is carried out: that of the best median, among those that are sure enough and worth it.
 
     Parameters
     ----------
     gains
         Predicted quantiles, ``(K, 3)``, lowest first.
-    bar
-        In CIEDE2000.
+    bar, worth
+        What the low quantile and the median must exceed, in CIEDE2000.
     """
-    medians = np.where(gains[:, 0] > bar, gains[:, 1], -np.inf)
+    medians = np.where((gains[:, 0] > bar) & (gains[:, 1] > worth), gains[:, 1], -np.inf)
     place = int(medians.argmax())
     return place if np.isfinite(medians[place]) else None
 
@@ -175,7 +176,7 @@ def choose(
     if not plans.any():
         return None
     gains = judge().run(judge_inputs(preview(view), plans, tokens))["gain"]
-    place = best(gains, settings.bar)
+    place = best(gains, settings.bar, settings.worth)
     if place is None or not plans[place].any():
         return None
     low, middle, high = (float(quantile) for quantile in gains[place])

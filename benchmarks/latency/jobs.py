@@ -43,7 +43,7 @@ ENGINES: Final[Mapping[BackendName | EngineName, tuple[str, ...]]] = {
 _TONE_ONLY: Final = EditPlan(exposure_ev=0.5, contrast=0.2, saturation=0.1)
 _EVERYTHING: Final = _TONE_ONLY.model_copy(update={"denoise": 0.5, "dejpeg": 0.3})
 _WIDE_OPEN: Final = GateSettings.uniform(presence=0, confidence=0, dead_zone=0)
-_ALL_TONES: Final = JudgeSettings(proposals=(Proposal(attributes=TONAL),) * PROPOSALS, bar=-100)
+_ALL_TONES: Final = JudgeSettings(proposals=(Proposal(attributes=TONAL),) * PROPOSALS, bar=-100, worth=0)
 """A judge looks at as many proposals as ever, and takes the critic's tones whatever it makes of them."""
 
 

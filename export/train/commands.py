@@ -220,7 +220,7 @@ def judge(options: TrainOptions, *, seen: tuple[str, ...]) -> None:
     from pocketcrafter.export.models.plan_judge import PlanJudge
     from pocketcrafter.export.train.judge import JudgeTask, draw_shares, judge_proposals
     from pocketcrafter.export.train.judge_inputs import proposed_frames
-    from pocketcrafter.export.train.plan_proposals import SHIPPED
+    from pocketcrafter.export.train.plan_proposals import SHIPPED, WORTH
     from pocketcrafter.export.train.risk import boldest_allowed, judge_curve
     from pocketcrafter.runtime.attribute_gate import read_gate
     from pocketcrafter.runtime.files import write_text
@@ -245,7 +245,7 @@ def judge(options: TrainOptions, *, seen: tuple[str, ...]) -> None:
     )
     if best is None:
         raise GateError(f"{path}: harms some kind and source of validation frames at every bar; {gate_file} stays.")
-    chosen = gate.model_copy(update={"judge": JudgeSettings(proposals=SHIPPED, bar=best.bar)})
+    chosen = gate.model_copy(update={"judge": JudgeSettings(proposals=SHIPPED, bar=best.bar, worth=WORTH)})
     write_text(gate_file, chosen.model_dump_json(indent=1) + "\n")
     figures = {"bar": best.bar, "delta_e_change": best.delta_e_change, "worse": best.worse}
     tell(path, settings.steps, {**losses, **figures}, as_json=options.as_json)

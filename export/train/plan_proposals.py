@@ -32,3 +32,6 @@ SHIPPED: Final = (
     Proposal(attributes=_ALL, strength=0.5),
 )
 """In the order of the judge's batch."""
+
+WORTH: Final = 0.5
+"""What the median of a gain must exceed, in CIEDE2000: less is not seen, and only puts a photo at risk."""

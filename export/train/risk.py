@@ -10,6 +10,7 @@ from pydantic import Field
 
 from pocketcrafter.export.train.gate_frames import JudgedFrames, Kind, kinds_of
 from pocketcrafter.export.train.limits import AIM_CHANGED_SHARE, AIM_WORSE_SHARE, UNCHANGED_PSNR_DB
+from pocketcrafter.export.train.plan_proposals import WORTH
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.plan_judge import best
 
@@ -88,7 +89,7 @@ def _worst(frames: JudgedFrames, harmed: npt.NDArray[np.float64], kinds: npt.NDA
 
 
 def chosen(said: _Floats, bar: float) -> npt.NDArray[np.int64]:
-    """Return which proposal is carried out, -1 for none: the best by its median whose lower bound exceeds a bar.
+    """Return which proposal is carried out, -1 for none, as the runtime chooses at a bar.
 
     Parameters
     ----------
@@ -97,7 +98,7 @@ def chosen(said: _Floats, bar: float) -> npt.NDArray[np.int64]:
     bar
         In CIEDE2000.
     """
-    places = (best(of_frame, bar) for of_frame in said)
+    places = (best(of_frame, bar, WORTH) for of_frame in said)
     return np.array([-1 if place is None else place for place in places], dtype=np.int64)
 
 

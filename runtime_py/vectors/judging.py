@@ -33,6 +33,7 @@ JUDGE: Final = JudgeSettings(
         for n in range(PROPOSALS)
     ),
     bar=0.25,
+    worth=0.75,
 )
 _JUDGED: Final = GATE.model_copy(update={"judge": JUDGE})
 _TONES: Final = EditPlan(exposure_ev=0.7, tint_mired=-8, dehaze=0.2)
@@ -69,7 +70,12 @@ def record_judging(recording: Recording) -> None:
     gains[1, 3], gains[1, 7] = gains[1].max(axis=0) + 1, gains[1].max(axis=0) + 1
     gains[2, 0] = np.nan
     recording.add(
-        "choose", [{"gains": tensor(g), "bar": bar, "best": best(g, bar)} for g in gains for bar in (-0.5, 0.25)]
+        "choose",
+        [
+            {"gains": tensor(g), "bar": bar, "worth": JUDGE.worth, "best": best(g, bar, JUDGE.worth)}
+            for g in gains
+            for bar in (-0.5, 0.25)
+        ],
     )
     presence, confidence = rng.uniform(0, 1, (2, len(Attribute))).astype(np.float32)
     chosen = Chosen(_TONES, (0.5, 2.25, 4.0))

@@ -68,6 +68,7 @@ _CHANGES: Final[tuple[tuple[tuple[str | int, ...], Any], ...]] = (
     (("settings", "gate", "judge"), None),
     (("settings", "gate", "judge", "bar"), "0"),
     (("settings", "gate", "judge", "bar"), 101),
+    (("settings", "gate", "judge", "worth"), _DROPPED),
     (("settings", "gate", "judge", "proposals", 0), _DROPPED),
     (("settings", "gate", "judge", "proposals", 0, "attributes"), []),
     (("settings", "gate", "judge", "proposals", 0, "attributes", 0), "brightness"),

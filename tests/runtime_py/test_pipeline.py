@@ -52,7 +52,7 @@ class Networks:
     def judged(self, low: float) -> "Networks":
         """Add a judge that says of its second proposal, one and a half times the exposure, what it gains at least."""
         parts = (Proposal(attributes=TONAL), Proposal(attributes=(Attribute.EXPOSURE,), strength=1.5))
-        judge = JudgeSettings(proposals=(*parts, *parts * ((PROPOSALS - 1) // 2))[:PROPOSALS], bar=0)
+        judge = JudgeSettings(proposals=(*parts, *parts * ((PROPOSALS - 1) // 2))[:PROPOSALS], bar=0, worth=1)
         self.gate = self.gate.model_copy(update={"judge": judge})
         self._gains = np.full((PROPOSALS, 3), -1, np.float32)
         self._gains[1] = (low, low + 1, low + 2)

@@ -38,6 +38,7 @@ SETTINGS = JudgeSettings(
         *(Proposal(attributes=TONES, dead_zone=0.3, strength=0.5),) * (PROPOSALS - 2),
     ),
     bar=0.5,
+    worth=1.5,
 )
 PREDICTED = EditPlan(exposure_ev=1, tint_mired=5, saturation=0.5, denoise=0.5).vector()
 VIEW = global_view(skimage.data.astronaut())
@@ -94,10 +95,11 @@ def test_a_judge_reads_what_its_contract_says() -> None:
 
 def test_the_best_median_above_the_bar_is_chosen() -> None:
     gains = np.array([[0.5, 1, 2], [-0.1, 4, 9], [0.2, 1.5, 2]], np.float32)
-    assert best(gains, 0) == 2
-    assert best(gains, -0.3) == 1
-    assert best(gains, 0.6) is None
-    assert best(np.full((3, 3), np.nan, np.float32), 0) is None
+    assert best(gains, 0, 0) == 2
+    assert best(gains, -0.3, 0) == 1
+    assert best(gains, 0.6, 0) is None
+    assert best(gains, 0, 1.5) is None
+    assert best(np.full((3, 3), np.nan, np.float32), 0, 0) is None
 
 
 def test_only_what_is_surely_better_is_carried_out() -> None:
@@ -108,7 +110,9 @@ def test_only_what_is_surely_better_is_carried_out() -> None:
     assert chosen.gain == (0.75, 1.75, 3.75)
     assert choose(PREDICTED, VIEW, TOKENS_OUT, SETTINGS, lambda: Saying(gains_of(1, low=0.5))) is None
     little = EditPlan(exposure_ev=0.1).vector()
-    assert choose(little, VIEW, TOKENS_OUT, SETTINGS, lambda: Saying(gains_of(2, low=0.75))) is None, "nothing is left of it"
+    assert choose(little, VIEW, TOKENS_OUT, SETTINGS, lambda: Saying(gains_of(2, low=0.75))) is None, (
+        "nothing is left of it"
+    )
 
 
 def test_a_plan_without_tones_is_judged_by_nobody() -> None:

@@ -803,11 +803,19 @@ enum ManifestSchema {
      "minItems": 12,
      "title": "Proposals",
      "type": "array"
+    },
+    "worth": {
+     "description": "What its median must exceed: less is not seen, in CIEDE2000.",
+     "maximum": 100,
+     "minimum": 0,
+     "title": "Worth",
+     "type": "number"
     }
    },
    "required": [
     "proposals",
-    "bar"
+    "bar",
+    "worth"
    ],
    "title": "JudgeSettings",
    "type": "object"

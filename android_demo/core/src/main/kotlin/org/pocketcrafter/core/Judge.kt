@@ -25,8 +25,9 @@ data class Chosen(val tones: EditPlan, val gain: List<Float>)
  *
  * @property proposals what the judge was trained to look at, in order.
  * @property bar what the low quantile of a gain must exceed, in CIEDE2000.
+ * @property worth what its median must exceed.
  */
-data class JudgeSettings(val proposals: List<Proposal>, val bar: Double) {
+data class JudgeSettings(val proposals: List<Proposal>, val bar: Double, val worth: Double) {
     /** The tones that a proposal can change. */
     val proposed: Set<Attribute> = proposals.flatMap { it.attributes }.filterNot { it.restores }.toSet()
 
@@ -59,7 +60,7 @@ data class JudgeSettings(val proposals: List<Proposal>, val bar: Double) {
         val plans = propose(plan)
         if (plans.all { proposal -> proposal.all { it == 0f } }) return null
         val gains = judge().run(inputs(preview(view), plans, tokens)).getValue("gain")
-        val place = best(gains, bar)
+        val place = best(gains, bar, worth)
         if (place == null || plans[place].all { it == 0f }) return null
         return Chosen(EditPlan.ofVector(plans[place]), gains.slice(place * QUANTILES until (place + 1) * QUANTILES))
     }
@@ -89,12 +90,12 @@ data class JudgeSettings(val proposals: List<Proposal>, val bar: Double) {
             }
         }
 
-        /** Which proposal is carried out: that of the best median among those whose low quantile exceeds the bar. */
-        fun best(gains: FloatArray, bar: Double): Int? {
+        /** Which proposal is carried out: that of the best median, among those that are sure enough and worth it. */
+        fun best(gains: FloatArray, bar: Double, worth: Double): Int? {
             var best: Int? = null
             for (n in 0 until gains.size / QUANTILES) {
                 val median = gains[n * QUANTILES + 1]
-                val sure = gains[n * QUANTILES] > bar && median.isFinite()
+                val sure = gains[n * QUANTILES] > bar && median > worth
                 if (sure && (best == null || median > gains[best * QUANTILES + 1])) best = n
             }
             return best
@@ -111,6 +112,7 @@ data class JudgeSettings(val proposals: List<Proposal>, val bar: Double) {
                 )
             },
             (raw["bar"] as Number).toDouble(),
+            (raw["worth"] as Number).toDouble(),
         )
 
         private fun joined(parts: List<FloatArray>): FloatArray {

@@ -52,7 +52,7 @@ class PlanTest {
             for ((name, values) in read) assertNear(case.of("inputs").floats(name), values, 1e-5f)
         }
         for (case in Vectors.of("choose")) {
-            assertEquals((case["best"] as Long?)?.toInt(), JudgeSettings.best(case.floats("gains"), case.double("bar")))
+            assertEquals((case["best"] as Long?)?.toInt(), JudgeSettings.best(case.floats("gains"), case.double("bar"), case.double("worth")))
         }
         for (case in Vectors.of("judged_critique")) {
             val tones = case["tones"]?.let { case.plan("tones") }
