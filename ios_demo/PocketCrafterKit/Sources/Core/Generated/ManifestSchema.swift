@@ -1213,6 +1213,7 @@ enum ManifestSchema {
       "qnn-context:sm8650",
       "qnn-context:sm8750",
       "qnn-context:sm8850",
+      "qnn-context:multi",
       "coreml:ios17",
       "coreml:ios18",
       "coreml:ios26",
@@ -1254,7 +1255,7 @@ enum ManifestSchema {
       }
      ],
      "default": null,
-     "description": "Lowest system-on-chip; null where any will do.",
+     "description": "Systems-on-chip that run it; null where any will do.",
      "title": "Soc"
     }
    },

@@ -17,6 +17,7 @@ public enum Targets {
         "qnn-context:sm8650": TargetKind(backend: "qnn-emulator", suffixes: [".onnx"]),
         "qnn-context:sm8750": TargetKind(backend: "qnn-emulator", suffixes: [".onnx"]),
         "qnn-context:sm8850": TargetKind(backend: "qnn-emulator", suffixes: [".onnx"]),
+        "qnn-context:multi": TargetKind(backend: "device", suffixes: [".onnx"]),
         "coreml:ios17": TargetKind(backend: "mil-interpreter", suffixes: [".mlpackage"]),
         "coreml:ios18": TargetKind(backend: "mil-interpreter", suffixes: [".mlpackage"]),
         "coreml:ios26": TargetKind(backend: "mil-interpreter", suffixes: [".mlpackage"]),
