@@ -1,1 +1,1 @@
-"""The pocket family: the default pair's five small networks, trained here."""
+"""The pocket family: the default pair's six small networks, trained here."""
