@@ -53,7 +53,11 @@ _RESULT = click.Path(exists=True, dir_okay=False, path_type=Path)
     callback=_as_seconds,
     help="Then run each target's networks this long without a pause, as in 10m.",
 )
-@click.option("--end-to-end", is_flag=True, help="Also enhance whole photos on each target, restoration off and on.")
+@click.option(
+    "--end-to-end",
+    is_flag=True,
+    help="Also enhance whole photos on each target; of the pocket family, restoration off and on.",
+)
 @click.option(
     "--megapixels",
     type=click.FloatRange(0.1, 200),

@@ -17,10 +17,13 @@ from pocketcrafter.benchmarks.common.timing import Interval, Skipped, Timing, pa
 from pocketcrafter.benchmarks.latency.child import Opened
 from pocketcrafter.benchmarks.latency.competitors import COMPETITORS, weights_of
 from pocketcrafter.benchmarks.latency.jobs import ENGINES, NetworkJob
+from pocketcrafter.benchmarks.latency.pairs import measure_pair_photos
 from pocketcrafter.benchmarks.latency.results import (
     NOISE_LIMIT,
     CaseResult,
     LatencyReport,
+    PairResult,
+    PhotoResult,
     Ratio,
     SustainedCurve,
     TargetSize,
@@ -34,6 +37,7 @@ from pocketcrafter.runtime.bundle.manifest import ComponentEntry
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.errors import BackendError, ConfigError, PocketCrafterError
+from pocketcrafter.runtime.families import LATENT
 from pocketcrafter.runtime.progress import NamedProgress
 
 _FLOAT_BYTES = 4
@@ -129,16 +133,18 @@ def measure_latency(path: Path, options: LatencyOptions, progress: NamedProgress
             measured = measure_in_turn(list(group), options.repeats, options.loads, _wrong_answer, progress)
             skipped += [Skipped(what=m.job.name, reason=m.failure[:2000]) for m in measured if m.failure]
             cases += [_case(m) for m in measured if not m.failure]
-        photos = list(
-            measure_photos(
-                bundle, targets, options.photos_mp, options.threads, options.repeats, Path(folder), skipped, progress
-            )
-        )
+        photos, pairs = list[PhotoResult](), list[PairResult]()
+        if options.photos_mp:
+            asked = (options.photos_mp, options.threads, options.repeats, Path(folder), skipped, progress)
+            if bundle.manifest.family == LATENT:
+                pairs += measure_pair_photos(bundle, targets, *asked)
+            else:
+                photos += measure_photos(bundle, targets, *asked)
         if options.sustained_s:
             failed = {s.what for s in skipped}
             steady = [job for job in jobs if job.ours and job.name not in failed]
             curves += sustained_curves(steady, options.sustained_s, skipped, progress)
-    if not cases and not photos:
+    if not cases and not photos and not pairs:
         reasons = "".join(f"\n  {s.what}: {s.reason}" for s in skipped)
         raise BackendError(f"{path}: nothing could be measured here:{reasons}")
     return LatencyReport(
@@ -153,6 +159,7 @@ def measure_latency(path: Path, options: LatencyOptions, progress: NamedProgress
         cases=tuple(cases),
         ratios=tuple(speed_ratios(cases)),
         photos=tuple(photos),
+        pairs=tuple(pairs),
         sustained=tuple(curves),
         skipped=tuple(skipped),
     )

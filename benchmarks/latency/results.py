@@ -1,6 +1,7 @@
 """What a latency run writes: closed models with a checked-in schema, and their Markdown table."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Final, Literal
 
@@ -72,6 +73,38 @@ class PhotoResult(Config):
     noisy: bool
 
 
+class PairPhase(StrEnum):
+    """Which half of a latent pair runs."""
+
+    CRITIC = "critic"
+    ARTIST = "artist"
+
+
+class PairResult(Config):
+    """Whole photos through a latent pair on one target, from file to file."""
+
+    target: ShortName
+    megapixels: float = Field(gt=0)
+    threads: int = Field(ge=1)
+    load_ms: Samples = Field(description="Opening the bundle in a new process; networks open in the first run.")
+    first_ms: Samples = Field(description="The first photo after that.")
+    warm: Timing
+    phases_ms: Mapping[str, float] = Field(
+        description="Medians: until the first word and the first picture are there, of each word and step, of networks."
+    )
+    memory_mib: Mapping[PairPhase, float] = Field(description="Resident memory when each half had last run.")
+    cpu_ms: float = Field(ge=0, description="Mean CPU time of a photo, over all threads.")
+    base_rss_mib: float = Field(ge=0, description="Resident memory with the engine imported, before the bundle.")
+    peak_rss_mib: float = Field(ge=0, description="Highest resident memory of the process.")
+    attempts: int = Field(ge=1, le=2)
+    noisy: bool
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        """Words a second of the answer; `None` where it was one word long."""
+        return 1e3 / self.phases_ms["each word"] if "each word" in self.phases_ms else None
+
+
 class TargetSize(Config):
     """What a target's networks weigh, beside the weights that they were made from."""
 
@@ -136,13 +169,15 @@ class LatencyReport(Config):
     cases: tuple[CaseResult, ...]
     ratios: tuple[Ratio, ...] = ()
     photos: tuple[PhotoResult, ...] = ()
+    pairs: tuple[PairResult, ...] = Field((), description="Photos of a latent pair, in place of `photos`.")
     sustained: tuple[SustainedCurve, ...] = ()
     skipped: tuple[Skipped, ...] = ()
 
     @property
     def noisy(self) -> int:
         """How many measurements are noisy."""
-        return sum(c.noisy for c in self.cases) + sum(p.noisy for p in self.photos)
+        whole = sum(p.noisy for p in self.photos) + sum(p.noisy for p in self.pairs)
+        return whole + sum(c.noisy for c in self.cases)
 
 
 def read_latency(path: Path) -> LatencyReport:
@@ -191,6 +226,19 @@ def latency_lines(report: LatencyReport) -> Iterator[str]:
             for p in report.photos
         ],
     )
+    yield from _table(
+        "| photo | on | threads | first word | tokens/s | step | first picture | whole (95 %) | CPU "
+        "| memory after critic, artist | peak RSS | spread | phases, ms |",
+        [
+            f"| {p.megapixels:g} MP | {p.target} | {p.threads} | {_ms(p, 'first word')} "
+            f"| {'–' if p.tokens_per_s is None else f'{p.tokens_per_s:.0f}'} | {_ms(p, 'each step')} "
+            f"| {_ms(p, 'first picture')} | {p.warm.median_ms:.0f} ms{_ends(p.warm.median_interval_ms)} "
+            f"| {p.cpu_ms:.0f} ms | {', '.join(f'{p.memory_mib[phase]:.0f} MiB' for phase in p.memory_mib)} "
+            f"| {p.peak_rss_mib:.0f} MiB | {p.warm.spread:.0%}{_flag(p)} "
+            f"| {', '.join(f'{name} {ms:.1f}' for name, ms in p.phases_ms.items())} |"
+            for p in report.pairs
+        ],
+    )
     for off, on in restoration_pairs(report):
         cost = (on.warm.median_ms - off.warm.median_ms) / on.megapixels
         where = f"{on.megapixels:g} MP on {on.target}, {in_threads(on.threads)}"
@@ -225,7 +273,11 @@ def _table(head: str, rows: Sequence[str]) -> Iterator[str]:
         yield from ("", head, "|---" * (head.count("|") - 1) + "|", *rows)
 
 
-def _flag(result: CaseResult | PhotoResult) -> str:
+def _ms(result: PairResult, phase: str) -> str:
+    return f"{result.phases_ms[phase]:.1f} ms" if phase in result.phases_ms else "–"
+
+
+def _flag(result: CaseResult | PhotoResult | PairResult) -> str:
     if result.warm.median_interval_ms is None:
         return f", too few runs ({len(result.warm.samples_ms)}) to tell"
     return " noisy" if result.noisy else ""

@@ -48,6 +48,8 @@ from pocketcrafter.runtime.targets import ONNX
 TRIED_OF_PAIR: Final = (Latent.ENCODE, Latent.DENOISE, Latent.DECODE)
 """Components whose quantization a picture shows."""
 _RANGES: Final[tuple[ActivationRange, ...]] = (MinMax(), Percentile(), Mse())
+_MARGIN_DB: Final = 1.5
+"""What a mixture must have beyond its gate: a build draws other samples, and its artifact lies up to 1 dB off."""
 _STRENGTH: Final = 0.5
 _RANK: Final = 8
 _LEVELS: Final = 127
@@ -223,6 +225,7 @@ def tune_pair(laboratory: PairLaboratory, gates: PairGates, name: str, progress:
         If nothing but the whole component in float keeps the gates.
     """
     methods = list(_methods(laboratory, progress))
+    asked = gates.model_copy(update={"sqnr_db": gates.sqnr_db + _MARGIN_DB})
     board = FakeQuantSwitches(laboratory.model, laboratory.tensors(laboratory.used), StaticInt8())
     units = blocks_of_modules(board.modules)
     alone = []
@@ -237,7 +240,7 @@ def tune_pair(laboratory: PairLaboratory, gates: PairGates, name: str, progress:
         kept = [row.what for row in alone[:count]]
         board.all_but(kept)
         mixtures.append(PairRow(what=kept[-1] if kept else "nothing", damage=laboratory.damage(board.run)))
-        if mixtures[-1].damage.keeps(gates):
+        if mixtures[-1].damage.keeps(asked):
             break
     else:
         raise GateError(

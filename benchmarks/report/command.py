@@ -67,10 +67,11 @@ def report_command(
     from pocketcrafter.benchmarks.report.facts import target_facts
     from pocketcrafter.benchmarks.report.page import report_page
     from pocketcrafter.benchmarks.report.photos import MOST_PHOTOS, failures_of, photo_pairs
+    from pocketcrafter.benchmarks.report.steps import stepped_pairs
     from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
     from pocketcrafter.runtime.bundle.reader import Bundle
     from pocketcrafter.runtime.cli.inputs import find_photos
-    from pocketcrafter.runtime.families import Pipeline
+    from pocketcrafter.runtime.families import LATENT, BundleSource, Pipeline
     from pocketcrafter.runtime.files import write_text
 
     opened = Bundle.open(bundle)
@@ -78,7 +79,11 @@ def report_command(
     if errors:
         raise errors[0]
     with Bars() as bars:
-        pairs = photo_pairs(Pipeline.open(bundle, threads=threads), found, bars.update) if found else []
+        pairs = []
+        if found and opened.manifest.family == LATENT:
+            pairs = stepped_pairs(BundleSource(opened, None, threads), threads, found, bars.update)
+        elif found:
+            pairs = photo_pairs(Pipeline.open(bundle, threads=threads), found, bars.update)
     speed, pictures = read_latency(latency) if latency else None, read_quality(quality) if quality else None
     page = report_page(
         opened,

@@ -11,14 +11,17 @@ import numpy as np
 from PIL import Image
 
 from pocketcrafter.benchmarks.quality.gallery import Gallery, GalleryEntry
+from pocketcrafter.export.data.degrade import ByteImage
 from pocketcrafter.runtime.families import Pipeline
 from pocketcrafter.runtime.photo import Photo, decode
 from pocketcrafter.runtime.photo.color import handling_of, pixels_to_srgb, to_eight_bits
+from pocketcrafter.runtime.pipeline import Enhanced
 
 MOST_PHOTOS: Final = 12
 """Photos in one report; more would make it too large to send."""
 
 _LONG_SIDE_PX: Final = 900
+_STEP_PX: Final = 240
 _JPEG_QUALITY: Final = 80
 
 _CROP_JPEG_QUALITY: Final = 82
@@ -26,7 +29,19 @@ _CROP_JPEG_QUALITY: Final = 82
 
 @dataclass(frozen=True)
 class PhotoPair:
-    """One photo: its name, what was done in words, both pictures as ``data:`` addresses of one size in pixels."""
+    """One photo.
+
+    Attributes
+    ----------
+    name, words
+        Its file's name, and what was done in words.
+    before, after, width, height
+        Both pictures as ``data:`` addresses, and their one size in pixels.
+    steps
+        Pictures of an artist's steps, likewise; none where there are no steps to see.
+    said
+        Lines of the critique, where it is not in ``words``.
+    """
 
     name: str
     words: str
@@ -34,6 +49,8 @@ class PhotoPair:
     after: str
     width: int
     height: int
+    steps: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
 
 
 def photo_pairs(
@@ -62,11 +79,24 @@ def photo_pairs(
     for number, path in enumerate(chosen):
         progress(path.name, number, len(chosen))
         photo = decode(path)
-        enhanced = pipeline.enhance(photo)
-        (before, size), (after, _) = _embedded(photo), _embedded(enhanced.photo)
-        pairs.append(PhotoPair(path.name, enhanced.words, before, after, *size))
+        pairs.append(photo_pair(path.name, photo, pipeline.enhance(photo)))
     progress("photos", len(chosen), len(chosen))
     return pairs
+
+
+def photo_pair(
+    name: str, photo: Photo, enhanced: Enhanced, *, steps: tuple[str, ...] = (), said: tuple[str, ...] = ()
+) -> PhotoPair:
+    """Return one photo for the report, scaled down; parameters as of :class:`PhotoPair`."""
+    (before, size), (after, _) = _embedded(photo), _embedded(enhanced.photo)
+    return PhotoPair(name, enhanced.words, before, after, *size, steps, said)
+
+
+def small_picture(pixels: ByteImage) -> str:
+    """Return an sRGB picture ``(H, W, 3)`` as a ``data:`` address, at most `_STEP_PX` pixels on its long side."""
+    image = Image.fromarray(pixels)
+    image.thumbnail((_STEP_PX, _STEP_PX), Image.Resampling.LANCZOS)
+    return _jpeg(image)
 
 
 def _embedded(photo: Photo) -> tuple[str, tuple[int, int]]:
@@ -74,9 +104,13 @@ def _embedded(photo: Photo) -> tuple[str, tuple[int, int]]:
     image.thumbnail((_LONG_SIDE_PX, _LONG_SIDE_PX), Image.Resampling.LANCZOS)
     if photo.icc is not None and handling_of(photo.icc) != "srgb":
         image = Image.fromarray(pixels_to_srgb(np.asarray(image), photo.icc))
+    return _jpeg(image), image.size
+
+
+def _jpeg(image: Image.Image) -> str:
     out = io.BytesIO()
     image.save(out, "JPEG", quality=_JPEG_QUALITY, optimize=True)
-    return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode('ascii')}", image.size
+    return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode('ascii')}"
 
 
 @dataclass(frozen=True)
