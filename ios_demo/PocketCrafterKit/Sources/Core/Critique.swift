@@ -25,16 +25,19 @@ public struct Critique: Equatable, Sendable {
     ///   - confidence: probabilities, one for each ``Attribute``.
     ///   - score: in [0, 1]; clipped to it, and 0 where it is no number.
     ///   - gate: the bundle's gate; an item is assessed where it can open for one of the item's attributes.
+    ///   - tones: what the gate's judge chose, `nil` where it chose nothing; not read where there is no judge.
     /// - Throws: ``PocketCrafterError/shape(_:)`` if an array has another size.
-    public init(plan: [Float], presence: [Float], confidence: [Float], score: Float, gate: GateSettings) throws {
-        let gated = try gate.apply(plan: plan, presence: presence, confidence: confidence)
+    public init(
+        plan: [Float], presence: [Float], confidence: [Float], score: Float, gate: GateSettings, tones: EditPlan? = nil
+    ) throws {
+        let gated = try gate.apply(plan: plan, presence: presence, confidence: confidence, tones: tones)
         self.plan = gated
         self.score = 100 * Self.unit(Double(score))
         findings = Dictionary(uniqueKeysWithValues: Item.allCases.map { ($0, Self.finding($0, gated, gate)) })
     }
 
     private static func finding(_ item: Item, _ plan: EditPlan, _ gate: GateSettings) -> Finding {
-        let severities = item.measuredBy.filter { gate[$0].shrink > 0 }.map { abs(plan[$0]) / $0.unit }
+        let severities = item.measuredBy.filter(gate.assesses).map { abs(plan[$0]) / $0.unit }
         guard let severity = severities.max() else { return .notAssessed }
         return severity > 0 ? .fault(severity: unit(severity)) : .fine
     }

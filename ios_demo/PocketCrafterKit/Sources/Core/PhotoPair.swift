@@ -99,11 +99,13 @@ public final class PhotoPair {
         let out = try runner("critic").run(["view": view, "crops": Views.crops(pixels)])
         func output(_ name: String, _ count: Int) throws -> [Float] { try out.output(name, count: count, of: "critic") }
         let attributes = Attribute.allCases.count
+        let plan = try output("plan", attributes)
+        let tokens = try output("tokens", Constants.tokens * Constants.tokenDim)
+        let chosen = try gate.judge?.choose(plan, view: view, tokens: tokens) { try runner("judge") }
         let critique = try Critique(
-            plan: output("plan", attributes), presence: output("presence", attributes),
-            confidence: output("confidence", attributes), score: output("score", 1)[0], gate: gate)
-        return Seen(
-            critique: critique, tokens: try output("tokens", Constants.tokens * Constants.tokenDim), view: view)
+            plan: plan, presence: output("presence", attributes), confidence: output("confidence", attributes),
+            score: output("score", 1)[0], gate: gate, tones: chosen?.tones)
+        return Seen(critique: critique, tokens: tokens, view: view)
     }
 
     private func restored(

@@ -27,6 +27,7 @@ final class ManifestTests: XCTestCase {
         XCTAssertEqual(try manifest.component("tone").artifacts["onnx"], "targets/onnx/tone.onnx")
         XCTAssertEqual(manifest.targets.map(\.backend), ["onnxruntime"])
         XCTAssertEqual(try XCTUnwrap(manifest.gate)[.dejpeg].presence, 0.5, accuracy: 1e-9)
+        XCTAssertEqual(try XCTUnwrap(manifest.gate?.judge).bar, 0.25, accuracy: 1e-9)
         assertThrows(\.isBundle) { try manifest.component("sculptor") }
     }
 

@@ -31,13 +31,44 @@ final class PlanTests: XCTestCase {
             XCTAssertEqual(
                 Attribute.allCases.filter { gated[$0] != 0 }, Attribute.allCases.filter { critique.plan[$0] != 0 })
             XCTAssertEqual(try one.of("critique").double("score"), critique.score, accuracy: 1e-3)
-            let findings = try one.of("critique").of("findings")
-            for item in Item.allCases {
-                switch try XCTUnwrap(critique.findings[item]) {
-                case .fine: XCTAssertEqual(findings[item.label].string, "fine")
-                case .notAssessed: XCTAssertEqual(findings[item.label].string, "not_assessed")
-                case .fault(let severity): XCTAssertEqual(try findings.double(item.label), severity, accuracy: 1e-3)
-                }
+            try assertFindings(one, critique)
+        }
+    }
+
+    func testProposalsPreviewsAndWhatTheJudgeChoosesArePythons() throws {
+        for one in try Vectors.of("propose") {
+            let plans = try JudgeSettings(one["judge"]).propose(one.floats("plan"))
+            assertNear(try one.floats("plans"), plans.flatMap(\.self), within: 1e-6)
+        }
+        for one in try Vectors.of("judge_inputs") {
+            let flat = try one.floats("plans")
+            let size = Attribute.allCases.count
+            let plans = stride(from: 0, to: flat.count, by: size).map { Array(flat[$0..<$0 + size]) }
+            let preview = JudgeSettings.preview(try one.floats("view"))
+            let read = try JudgeSettings.inputs(preview: preview, plans: plans, tokens: one.floats("tokens"))
+            for (name, values) in read { assertNear(try one.of("inputs").floats(name), values, within: 1e-5) }
+        }
+        for one in try Vectors.of("choose") {
+            let best = JudgeSettings.best(
+                try one.floats("gains"), bar: try one.double("bar"), worth: try one.double("worth"))
+            XCTAssertEqual(one["best"].integer, best)
+        }
+        for one in try Vectors.of("judged_critique") {
+            let critique = try Critique(
+                plan: one.floats("plan"), presence: one.floats("presence"), confidence: one.floats("confidence"), score: 0.5,
+                gate: one.gate("gate"), tones: one["tones"] == .null ? nil : one.plan("tones"))
+            assertNear(try one.of("critique").plan("plan"), critique.plan)
+            try assertFindings(one, critique)
+        }
+    }
+
+    private func assertFindings(_ one: Case, _ critique: Critique) throws {
+        let findings = try one.of("critique").of("findings")
+        for item in Item.allCases {
+            switch try XCTUnwrap(critique.findings[item]) {
+            case .fine: XCTAssertEqual(findings[item.label].string, "fine")
+            case .notAssessed: XCTAssertEqual(findings[item.label].string, "not_assessed")
+            case .fault(let severity): XCTAssertEqual(try findings.double(item.label), severity, accuracy: 1e-3)
             }
         }
     }

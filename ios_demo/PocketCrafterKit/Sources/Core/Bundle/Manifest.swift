@@ -68,6 +68,7 @@ public struct Manifest: Sendable {
     /// The most bytes that a manifest has.
     static let maxBytes = 4 << 20
     private static let pocket = "pocket"
+    private static let judge = "judge"
     private static let folders = [".mlpackage", ".aimodel"]
     private static let reserved = ["manifest.json", "manifest.sha256"]
     private static let schema = Result { try Schema(Json.parse(Data(ManifestSchema.text.utf8))) }
@@ -107,7 +108,9 @@ public struct Manifest: Sendable {
             guard let size = file["size"]?.integer else { throw PocketCrafterError.bundle("A file has no size.") }
             return FileEntry(path: try Self.text(file, "path"), sha256: try Self.text(file, "sha256"), size: size)
         }
-        gate = try family == Self.pocket ? raw["settings"]?["gate"].map(GateSettings.init) : nil
+        let isJudged = components.contains { $0.name == Self.judge }
+        let settings = family == Self.pocket ? raw["settings"]?["gate"] : nil
+        gate = try settings.map { try GateSettings($0, isJudged: isJudged) }
         try Self.refuse(faults(raw))
     }
 
@@ -179,8 +182,7 @@ public struct Manifest: Sendable {
         if family == Self.pocket {
             faults += components.map(\.name).filter { !Targets.pocketComponents.contains($0) }
                 .map { "a pocket bundle has no component `\($0)`" }
-            let judge = raw["settings"]?["gate"]?["judge"] ?? .null
-            if components.contains(where: { $0.name == "judge" }), judge.object == nil {
+            if gate?.judge == nil, components.contains(where: { $0.name == Self.judge }) {
                 faults.append("the judge needs what it chooses from, and the gate says nothing of that")
             }
             if components.contains(where: { $0.name == "decoder" }), !listed.contains(Targets.tokenizer) {

@@ -24,7 +24,7 @@ public struct Stated: Sendable {
 
     /// What prose says of a gated plan; an attribute whose gate can never open is not assessed.
     public init(plan: EditPlan, gate: GateSettings, score: Double) {
-        let assessed = Attribute.allCases.filter { gate[$0].shrink != 0 || plan[$0] != 0 }
+        let assessed = Attribute.allCases.filter { gate.assesses($0) || plan[$0] != 0 }
         self.init(
             steps: Dictionary(uniqueKeysWithValues: assessed.map { ($0, Self.nearest($0, plan[$0])) }), score: score)
     }
