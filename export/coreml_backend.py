@@ -33,6 +33,13 @@ class MilBackend:
         BackendError
             If a distribution is missing, or the package cannot be read or does not keep the spec.
         """
+        return self._open(artifact, spec, threads, None)
+
+    def open_function(self, artifact: Path, spec: ComponentSpec, threads: int, function: str) -> Session:
+        """Open one function of a package; see `pocketcrafter.runtime.backends.base.FunctionBackend`."""
+        return self._open(artifact, spec, threads, function)
+
+    def _open(self, artifact: Path, spec: ComponentSpec, threads: int, function: str | None) -> Session:
         self._check()
         import torch  # noqa: PLC0415
 
@@ -40,7 +47,7 @@ class MilBackend:
         from pocketcrafter.export.lower.mil_interpreter import Mode  # noqa: PLC0415
 
         torch.set_num_threads(threads)
-        return open_package(artifact, spec, Mode.DECLARED)
+        return open_package(artifact, spec, Mode.DECLARED, function)
 
     def first_divergence(
         self, artifact: Path, spec: ComponentSpec, inputs: Mapping[str, FloatArray]

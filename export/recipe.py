@@ -58,6 +58,10 @@ class ComponentRecipe(Config):
     rung2_sqnr_db: float | None = Field(None, description="Overrides the gate of all components.")
     pictures: tuple[str, ...] = Field((), description="Outputs that are pictures in [0, 1] and gated by PSNR too.")
 
+    def bits(self, precision: Precision) -> Mapping[str, BitWidth]:
+        """Return the bits of single modules' weights in a precision: none where not weights alone are quantized."""
+        return self.weight_bits if precision in WEIGHT_ONLY else {}
+
     def options(self, target: TargetKind) -> QuantizationOptions:
         """Return what the recipe changes of a target's quantization."""
         return self.quantization.get(target, DEFAULTS)
@@ -135,7 +139,7 @@ class Recipe(Config):
                 if reason := refusal(target, precision):
                     raise ValueError(f"components.{component}.precision: {reason}")
                 try:
-                    scheme_of(target, precision, made.options(target))
+                    scheme_of(target, precision, made.options(target), made.bits(precision))
                 except ConfigError as error:
                     raise ValueError(f"components.{component}.quantization: {error}") from error
             if unused := sorted(made.quantization.keys() - made.precision.keys()):

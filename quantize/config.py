@@ -193,3 +193,6 @@ class CompressedWeights(QuantizationConfig):
         True,
         description="Whether every 16 output channels have a palette of their own (iOS 18 and later), or a layer one.",
     )
+    module_bits: Mapping[str, Literal[8, 4]] = Field(
+        {}, description="Bits of single modules by their qualified names, with everything below them: INT8 or INT4."
+    )

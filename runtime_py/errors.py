@@ -37,6 +37,10 @@ class NotExactHereError(BackendError):
     """An artifact runs here, but this processor's integer arithmetic would not give its numbers."""
 
 
+class NotRunHereError(BackendError):
+    """An artifact is whole, and what stands for its device on this machine cannot run it: a device must."""
+
+
 class ConfigError(PocketCrafterError):
     """A configuration file or option is not valid."""
 

@@ -50,22 +50,32 @@ def make(out: Path, layers: int | None, *, as_json: bool) -> None:
     help="Of weights and activations; the output layer has 8 bits where it is quantized.",
 )
 @click.option("--length", type=click.IntRange(min=2), default=1024, show_default=True, help="Positions of the caches.")
+@click.option(
+    "--layers",
+    type=click.IntRange(min=1),
+    multiple=True,
+    help="Take this many of the first layers alone; may be repeated, for a curve.",
+)
 @click.option("--out", type=OutputFolder(), required=True, help="Folder that the files go to.")
 @json_option
-def language(folder: Path, target: str, precision: str, length: int, out: Path, *, as_json: bool) -> None:
+def language(
+    folder: Path, target: str, precision: str, length: int, layers: tuple[int, ...], out: Path, *, as_json: bool
+) -> None:
     r"""Lower a checkpoint's language model, both functions at once.
 
-    Tells bytes, seconds, peak memory of this process, coverage, and both rungs.
+    Tells bytes, seconds, peak memory of a process of its own, coverage, both rungs, and what a toolchain refuses.
 
     \b
     Example:
       pocketcrafter bench real-size language checkpoints/smolvlm-256m --target onnx --precision w4 --out made
+      pocketcrafter bench real-size language checkpoints/smolvlm-256m --target coreml:ios18 --precision fp16 \\
+        --layers 2 --layers 8 --layers 30 --out made
     """
-    from pocketcrafter.benchmarks.real_size.measure import lower_language
+    from pocketcrafter.benchmarks.real_size.measure import languages_table, lower_languages
     from pocketcrafter.export.builder.preflight import check_packages, check_targets
 
     kind = TargetKind(target)
     check_packages()
     check_targets((kind,))
-    found = lower_language(folder, kind, Precision(precision), length, out)
-    click.echo(json.dumps(found) if as_json else "\n".join(f"{name:<16} {value}" for name, value in found.items()))
+    rows = lower_languages(folder, kind, Precision(precision), length, layers or (None,), out)
+    click.echo(json.dumps([row.model_dump() for row in rows]) if as_json else languages_table(rows))

@@ -22,7 +22,7 @@ from pocketcrafter.export.families.registry import family_of
 from pocketcrafter.export.lower.precisions import compiled_precision, runs_as
 from pocketcrafter.export.lower.profile import Profile
 from pocketcrafter.export.lower.profiles import profile_of
-from pocketcrafter.export.recipe import WEIGHT_ONLY, Recipe, resolve
+from pocketcrafter.export.recipe import Recipe, resolve
 from pocketcrafter.quantize.config import QuantizationOptions
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.errors import ConfigError
@@ -110,7 +110,7 @@ class _Graph:
         self.family: Family = family_of(recipe.family)
         self.plan: Plan = referenced(self.family.plan)(recipe, path)
         self._recipe, self._chosen = recipe, chosen
-        check_functions(self.plan, path, chosen)
+        check_functions(recipe, path, self.plan, chosen)
         check_named_modules(recipe, path, self.plan, self.family)
 
     def made(self, made: Made) -> Stage:
@@ -216,7 +216,7 @@ class _Graph:
                 targets=targets,
                 precision=precision,
                 keep_fp32=made.keep_fp32,
-                weight_bits=made.weight_bits if precision in WEIGHT_ONLY else {},
+                weight_bits=made.bits(precision),
                 quantization=options,
                 to_compile=to_compile,
             ),

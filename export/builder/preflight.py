@@ -50,15 +50,15 @@ def check_targets(targets: Sequence[TargetKind]) -> None:
         raise PreflightError("\n".join(["These targets cannot be built here:", *short]))
 
 
-def check_functions(plan: Plan, recipe_path: Path, targets: Sequence[TargetKind]) -> None:
-    """Look for targets whose artifacts cannot have the further functions of a component.
+def check_functions(recipe: Recipe, recipe_path: Path, plan: Plan, targets: Sequence[TargetKind]) -> None:
+    """Look for targets whose artifacts cannot have the further functions of a component in its precision.
 
     Parameters
     ----------
+    recipe, recipe_path
+        The recipe and where it lies.
     plan
         The components of the build.
-    recipe_path
-        Named in the message.
     targets
         The targets of the build.
 
@@ -67,8 +67,12 @@ def check_functions(plan: Plan, recipe_path: Path, targets: Sequence[TargetKind]
     BackendError
         If there is one, with those that can.
     """
-    asked = ((target, name, made.functions) for target in targets for name, made in plan.components.items())
-    if reasons := [reason for target, name, functions in asked if (reason := no_functions(target, name, functions))]:
+    asked = (
+        (target, name, made.functions, recipe.components[name].precision[target])
+        for target in targets
+        for name, made in plan.components.items()
+    )
+    if reasons := [reason for given in asked if (reason := no_functions(*given))]:
         raise BackendError("\n  ".join([f"{recipe_path}: not every target can have this:", *reasons]))
 
 

@@ -22,7 +22,7 @@ from pocketcrafter.export.models.decoder import Decoder
 from pocketcrafter.export.models.llama import ProseLlama, as_decoder, as_llama
 from pocketcrafter.export.models.renderer import render
 from pocketcrafter.export.names import TOKENIZER
-from pocketcrafter.export.recipe import WEIGHT_ONLY, load_recipe
+from pocketcrafter.export.recipe import load_recipe
 from pocketcrafter.export.train.critic import judge_store
 from pocketcrafter.export.train.decoder import encode
 from pocketcrafter.export.train.evidence import to_batch
@@ -133,7 +133,7 @@ def weight_scheme(recipe: Path) -> WeightOnly:
     scheme = None
     if decoder is not None and ONNX in decoder.precision:
         precision = decoder.precision[ONNX]
-        weight_bits = decoder.weight_bits if precision in WEIGHT_ONLY else {}
+        weight_bits = decoder.bits(precision)
         scheme = scheme_of(ONNX, precision, decoder.quantization.get(ONNX, DEFAULTS), weight_bits)
     if not isinstance(scheme, WeightOnly):
         raise ConfigError(f"{recipe}: the decoder's precision for onnx is neither w8 nor w4.")

@@ -75,7 +75,8 @@ def _check(request: LoweringRequest, target: TargetKind) -> None:
     if reason := why_not_buildable(target):
         raise BackendError(f"{target} cannot be built: {reason}")
     request.scheme(target)
-    if reason := no_functions(target, request.spec.name, [function.name for function in request.spec.functions]):
+    further = [function.name for function in request.spec.functions]
+    if reason := no_functions(target, request.spec.name, further, request.precision):
         raise BackendError(reason)
     if unmeasured := [f.name for f in request.spec.functions if not request.functions.get(f.name)]:
         raise ConfigError(f"{request.spec.name}: no samples of its function {', '.join(unmeasured)} to measure with.")

@@ -136,7 +136,10 @@ def with_functions(
 
 
 def function_samples(
-    held: Sequence[Sample], spec: ComponentSpec, functions: Mapping[str, Sequence[Sample]]
+    held: Sequence[Sample],
+    spec: ComponentSpec,
+    functions: Mapping[str, Sequence[Sample]],
+    enough: Enough = ON_CPU,
 ) -> dict[str | None, tuple[ComponentSpec, Sequence[Sample]]]:
     """Return the contract of each function, the default one first, with the samples that it is measured with.
 
@@ -148,10 +151,12 @@ def function_samples(
         The component's contract.
     functions
         Samples of the further functions, by name.
+    enough
+        How many of these are enough to measure with.
     """
     made: dict[str | None, tuple[ComponentSpec, Sequence[Sample]]] = {None: (spec.of(None), held)}
     for known in spec.functions:
-        made[known.name] = spec.of(known.name), functions[known.name][: ON_CPU.samples]
+        made[known.name] = spec.of(known.name), functions[known.name][: enough.samples]
     return made
 
 

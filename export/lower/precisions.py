@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from pocketcrafter.export.lower.profile import FLOATS
 from pocketcrafter.export.lower.profiles import profile_of
-from pocketcrafter.quantize.config import DEFAULTS, BitWidth, GroupedWeights, QuantizationConfig, QuantizationOptions
+from pocketcrafter.quantize.config import DEFAULTS, BitWidth, QuantizationConfig, QuantizationOptions
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.targets import TargetKind
@@ -107,8 +107,7 @@ def scheme_of(
     if wrong := sorted(options.given.keys() - set(tunable)):
         has = f"only {', '.join(tunable)} can be set" if tunable else "nothing can be set"
         raise ConfigError(f"{target} in {precision} has no {', '.join(wrong)} to choose: {has} there.")
-    grouped = found is not None and isinstance(found.config, GroupedWeights) and "rounding" in tunable
-    if weight_bits and not grouped:
+    if weight_bits and not (found and found.mixed):
         raise ConfigError(f"weight_bits: {target} has no weights of other bits in {precision}.")
     if found is None:
         return None

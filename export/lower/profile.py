@@ -28,10 +28,13 @@ class Scheme:
         The scheme, where a recipe says no more.
     tunable
         Names of `QuantizationOptions` that the lowering honors.
+    mixed
+        Whether single modules may have weights of other bits.
     """
 
     config: QuantizationConfig
     tunable: tuple[str, ...] = ()
+    mixed: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,8 @@ class Profile:
     decomposed
         Whether foreign networks are written in plain operators first, because the toolchain leaves fused ones outside.
     functions
-        Whether its artifacts can have further functions on the same weights, as a language model's `prefill`.
+        Precisions in which its artifacts can have further functions on the same weights, as a language model's
+        `prefill`.
     lower_seconds, prove_seconds
         What lowering and proving take on a core with AVX512, for a network of about three million parameters.
     """
@@ -73,7 +77,7 @@ class Profile:
     together: bool = False
     schemes: Mapping[Precision, Scheme] = field(default_factory=dict)
     decomposed: bool = False
-    functions: bool = False
+    functions: tuple[Precision, ...] = ()
     lower_seconds: float = 20.0
     prove_seconds: float = 3.0
 

@@ -9,6 +9,7 @@ from pocketcrafter.export.lower.executorch.profile import vendor_profile, vulkan
 from pocketcrafter.export.lower.onnx.profile import onnx_profile
 from pocketcrafter.export.lower.profile import Profile
 from pocketcrafter.export.lower.qnn.profile import executorch_qnn_profile, qnn_context_profile
+from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.targets import TARGETS, Target, TargetKind
 
 PROFILES: Final[Mapping[str, Callable[[Target], Profile]]] = {
@@ -32,7 +33,9 @@ def profile_of(kind: TargetKind) -> Profile:
     return PROFILES[kind.family](TARGETS[kind])
 
 
-def no_functions(target: TargetKind, component: str, functions: Sequence[str]) -> str | None:
+def no_functions(
+    target: TargetKind, component: str, functions: Sequence[str], precision: Precision | None = None
+) -> str | None:
     """Return why a target cannot have a component's further functions, or `None` where it can or there are none.
 
     Parameters
@@ -43,10 +46,18 @@ def no_functions(target: TargetKind, component: str, functions: Sequence[str]) -
         Named in the message.
     functions
         Names of the further functions that are asked for.
+    precision
+        What the component is built in; any that the target can have them in, where none is given.
     """
-    if not functions or profile_of(target).functions:
+    has = profile_of(target).functions
+    if not functions or (has and precision in {None, *has}):
         return None
     names = ", ".join(f"`{name}`" for name in functions)
+    if has:
+        return (
+            f"{component} for {target} in {precision}: only {', '.join(has)} can have its further functions ({names}), "
+            "as activations have other ranges in each."
+        )
     able = ", ".join(t for t in TARGETS if profile_of(t).functions)
     return (
         f"{component} for {target}: its further functions ({names}) would keep its weights twice there; targets that "

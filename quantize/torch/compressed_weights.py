@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pocketcrafter.quantize.algorithms.palettes import PALETTE_GROUP, palettized
 from pocketcrafter.quantize.config import CompressedWeights, WeightGrid
-from pocketcrafter.quantize.modules import is_within
+from pocketcrafter.quantize.modules import check_modules, is_within
 from pocketcrafter.runtime.errors import ConfigError
 
 SMALLEST: Final = 2048
@@ -114,20 +114,26 @@ def compressed_grids(model: nn.Module, scheme: CompressedWeights) -> dict[str, W
     Raises
     ------
     ConfigError
-        If no weight is left to quantize.
+        If no weight is left to quantize, or a module of `module_bits` is none of the model's.
     """
+    check_modules(model, tuple(scheme.module_bits), "weight_bits")
     found = {}
     for name, module in model.named_modules():
         kept = is_within(name, scheme.keep_fp32)
         if isinstance(module, (nn.Conv2d, nn.Linear)) and module.weight.numel() >= SMALLEST and not kept:
-            uneven = scheme.grid is WeightGrid.INT4 and module.weight.shape[1] % scheme.group_size
-            found[f"{name}.weight".lstrip(".")] = WeightGrid.INT8 if uneven else scheme.grid
+            bits = next((n for above, n in scheme.module_bits.items() if is_within(name, (above,))), None)
+            grid = scheme.grid if bits is None else _OF_BITS[bits]
+            uneven = grid is WeightGrid.INT4 and module.weight.shape[1] % scheme.group_size
+            found[f"{name}.weight".lstrip(".")] = WeightGrid.INT8 if uneven else grid
     if not found:
         raise ConfigError(
             f"{type(model).__name__} has no convolution or linear layer of {SMALLEST} weights or more that keep_fp32 "
             "leaves to quantize: keep fewer modules, or build it in fp16."
         )
     return found
+
+
+_OF_BITS: Final = {8: WeightGrid.INT8, 4: WeightGrid.INT4}
 
 
 def has_groups(weight_shape: tuple[int, ...]) -> bool:

@@ -23,7 +23,7 @@ from pocketcrafter.runtime.backends.processes import JOB, StandingProcess, call_
 from pocketcrafter.runtime.backends.qnn_child import INTERFACE, Interface, QnnJob, inputs_file, outputs_file
 from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
 from pocketcrafter.runtime.components import ComponentSpec, TensorSpec
-from pocketcrafter.runtime.errors import BackendError
+from pocketcrafter.runtime.errors import BackendError, NotRunHereError
 
 WHEEL: Final = "onnxruntime-qnn"
 WHEEL_VERSION: Final = "2.5.0"
@@ -32,6 +32,8 @@ MEND: Final = "pip install 'pocketcrafter[qnn]'"
 _LIBRARIES: Final = ("libonnxruntime_providers_qnn.so", "libQnnHtp.so", "libHtpPrepare.so", "libQnnSystem.so")
 _CONTEXT: Final = b"EPContext"
 """The operator that holds a binary."""
+_NOT_SUPPORTED: Final = "QNN_COMMON_ERROR_NOT_SUPPORTED"
+"""What the emulator says of a binary whose graphs share their weights."""
 ROOM: Final = "pocketcrafter-qnn-"
 """What the folders of its processes are called at first."""
 NO_SOCS: Final[Mapping[int, int]] = {}
@@ -140,12 +142,23 @@ class QnnEmulatorBackend:
 
         Raises
         ------
+        NotRunHereError
+            If its binary holds graphs that share their weights: the emulator runs those in the process alone that
+            compiled them.
         BackendError
             If the wheel is missing, or the file is not a context model that keeps the spec.
         """
         if not _is_context(artifact):
             return OnnxRuntimeBackend().open(artifact, spec, threads)
-        session = _EmulatorSession(artifact, spec)
+        try:
+            session = _EmulatorSession(artifact, spec)
+        except BackendError as error:
+            if _NOT_SUPPORTED not in str(error):
+                raise
+            raise NotRunHereError(
+                f"{artifact}: QNN's emulator does not open binaries whose graphs share their weights; re-run the "
+                "goldens on a phone."
+            ) from error
         for kind, found, wants in (
             ("inputs", session.interface.inputs, spec.inputs),
             ("outputs", session.interface.outputs, spec.outputs),

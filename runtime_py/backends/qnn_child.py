@@ -3,6 +3,7 @@
 import importlib
 import sys
 from collections.abc import Iterable, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
@@ -63,7 +64,7 @@ def read_values(path: Path) -> list[FloatArray]:
 def work(folder: Path, tell: Told) -> None:
     """Do the job that lies in a folder."""
     job = QnnJob.model_validate_json((folder / JOB).read_bytes())
-    session = _open(job)
+    session = open_session(job)
     interface = Interface(
         inputs={t.name: tuple(t.shape) for t in session.get_inputs()},
         outputs={t.name: tuple(t.shape) for t in session.get_outputs()},
@@ -82,9 +83,27 @@ def numbers(samples: int | None) -> Iterable[int]:
     return orders() if samples is None else range(samples)
 
 
-def _open(job: QnnJob) -> Any:  # noqa: ANN401 - onnxruntime is untyped
+class Sharing(StrEnum):
+    """Where a model stands among those that are compiled into one binary, which stores equal weights once."""
+
+    MORE = "more"
+    """Others follow."""
+    LAST = "last"
+    """The binary is written with this one."""
+
+
+def open_session(job: QnnJob, sharing: Sharing | None = None) -> Any:  # noqa: ANN401 - onnxruntime is untyped
+    """Open a model with the QNN provider alone.
+
+    Parameters
+    ----------
+    job
+        The model, and what it is compiled to.
+    sharing
+        Where it stands among those of one process that share a binary, which then lies beside their context models, in
+        a file named after the first one's; each other model keeps its binary inside its context model.
+    """
     wheel = importlib.import_module("onnxruntime_qnn")
-    ort.register_execution_provider_library(_PROVIDER, wheel.get_library_path())
     options = ort.SessionOptions()
     options.log_severity_level = 3
     # Otherwise what QNN refuses runs on the CPU, and nobody is told.
@@ -92,7 +111,7 @@ def _open(job: QnnJob) -> Any:  # noqa: ANN401 - onnxruntime is untyped
     if job.context is not None:
         options.add_session_config_entry("ep.context_enable", "1")
         # One file, which cannot be paired with another one's binary.
-        options.add_session_config_entry("ep.context_embed_mode", "1")
+        options.add_session_config_entry("ep.context_embed_mode", "1" if sharing is None else "0")
         options.add_session_config_entry("ep.context_file_path", str(job.context))
     settings = {
         "backend_path": wheel.get_qnn_htp_path(),
@@ -105,6 +124,13 @@ def _open(job: QnnJob) -> Any:  # noqa: ANN401 - onnxruntime is untyped
         settings["soc_model"] = ",".join(map(str, job.socs))
     if len(job.socs) > 1:  # one alone is known by its number
         settings["htp_arch"] = ",".join(map(str, job.socs.values()))
+    if sharing is not None:
+        options.add_session_config_entry("ep.share_ep_contexts", "1")
+        settings["enable_htp_weight_sharing"] = "1"
+        if sharing is Sharing.LAST:
+            options.add_session_config_entry("ep.stop_share_ep_contexts", "1")
+    if not any(device.ep_name == _PROVIDER for device in ort.get_ep_devices()):
+        ort.register_execution_provider_library(_PROVIDER, wheel.get_library_path())
     devices = [device for device in ort.get_ep_devices() if device.ep_name == _PROVIDER]
     options.add_provider_for_devices(devices, settings)
     session = ort.InferenceSession(job.model, options)

@@ -16,7 +16,12 @@ from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Fidelity, figures_of
 from pocketcrafter.runtime.components import ComponentName, ComponentSpec
 from pocketcrafter.runtime.config import Config
-from pocketcrafter.runtime.errors import BundleError, NotExactHereError, PocketCrafterError
+from pocketcrafter.runtime.errors import (
+    BundleError,
+    NotExactHereError,
+    NotRunHereError,
+    PocketCrafterError,
+)
 from pocketcrafter.runtime.families import family_settings
 
 
@@ -114,7 +119,7 @@ def _golden_run(bundle: Bundle, entry: ComponentEntry, target: str, threads: int
         return run(Outcome.NOT_RUN, reason)
     try:
         fidelity = tuple(golden_fidelity(bundle, entry, target, threads, entry.functions))
-    except NotExactHereError as error:
+    except (NotExactHereError, NotRunHereError) as error:
         return run(Outcome.NOT_RUN, str(error))
     except PocketCrafterError as error:
         return run(Outcome.FAILED, str(error))

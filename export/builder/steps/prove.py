@@ -1,6 +1,7 @@
 """Holds one lowered component against its gates: fidelity, coverage, fallbacks, and its goldens through the runtime."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,8 @@ from pocketcrafter.runtime.bundle.manifest import Artifact
 from pocketcrafter.runtime.bundle.reader import open_artifact
 from pocketcrafter.runtime.bundle.results import Fidelity, Rung, RungNumber
 from pocketcrafter.runtime.bundle.verify import compare_golden
-from pocketcrafter.runtime.errors import ConfigError, GateError
+from pocketcrafter.runtime.components import ComponentSpec
+from pocketcrafter.runtime.errors import ConfigError, GateError, NotRunHereError
 from pocketcrafter.runtime.progress import Progress
 from pocketcrafter.runtime.targets import TARGETS
 
@@ -49,26 +51,36 @@ def run(inputs: Mapping[str, Path], settings: ProveSettings, out: Path, progress
     spec = read_spec(inputs["examples"])
     if unknown := set(settings.pictures) - {output.name for output in spec.outputs}:
         raise ConfigError(f"components.{settings.component}.pictures names no output: {', '.join(sorted(unknown))}.")
-    goldens: list[Fidelity] = []
     runner = TARGETS[runs_as(settings.target, settings.precision)].backend
-    if runner is BackendName.DEVICE:
-        _write(proof_of(record, goldens, settings), out)
-        return
-    backend = usable_backend(runner)
+    goldens: list[Fidelity] | None = None
+    if runner is not BackendName.DEVICE:
+        # Of what runs only where it was compiled the lowering has measured rung 2, and a device runs the goldens.
+        with suppress(NotRunHereError):
+            goldens = _goldens(inputs["examples"], lowered / record.artifact, record, settings, spec, progress)
+    proof = proof_of(record, goldens, settings)
+    (out / PROOF).write_text(proof.model_dump_json(indent=1), encoding="utf-8")
+
+
+def _goldens(
+    examples: Path,
+    artifact: Path,
+    record: LoweringRecord,
+    settings: ProveSettings,
+    spec: ComponentSpec,
+    progress: Progress,
+) -> list[Fidelity]:
+    backend = usable_backend(TARGETS[runs_as(settings.target, settings.precision)].backend)
+    found: list[Fidelity] = []
     for function in (None, *(known.name for known in spec.functions)):
-        session = open_artifact(backend, lowered / record.artifact, spec, record.functions, _THREADS, function)
+        session = open_artifact(backend, artifact, spec, record.functions, _THREADS, function)
         for index in range(settings.goldens):
             progress(index, settings.goldens)
-            made, expected = (inputs["examples"] / name for name in golden_files(index, function))
-            goldens += compare_golden(made, expected, spec, session, settings.pictures, function)
-    _write(proof_of(record, goldens, settings), out)
+            made, expected = (examples / name for name in golden_files(index, function))
+            found += compare_golden(made, expected, spec, session, settings.pictures, function)
+    return found
 
 
-def _write(artifact: Artifact, out: Path) -> None:
-    (out / PROOF).write_text(artifact.model_dump_json(indent=1), encoding="utf-8")
-
-
-def proof_of(record: LoweringRecord, goldens: Sequence[Fidelity], settings: ProveSettings) -> Artifact:
+def proof_of(record: LoweringRecord, goldens: Sequence[Fidelity] | None, settings: ProveSettings) -> Artifact:
     """Return what the manifest says of an artifact.
 
     Where nothing but a device runs it, the goldens are not judged, and rung 2 only where the lowering ran the target's
@@ -79,7 +91,7 @@ def proof_of(record: LoweringRecord, goldens: Sequence[Fidelity], settings: Prov
     record
         What the lowering measured.
     goldens
-        The artifact against the goldens; empty where it does not run here.
+        The artifact against the goldens; `None` where it cannot be opened here.
     settings
         Gates, target, precision and component.
 
@@ -110,7 +122,7 @@ def proof_of(record: LoweringRecord, goldens: Sequence[Fidelity], settings: Prov
             Rung(rung=4, passed=None, how="no device is part of the build", gates=(gates.rung2,)),
         ),
         golden_gate=gates.golden(quantized=quantized),
-        goldens=tuple(goldens),
+        goldens=tuple(goldens or ()),
     )
 
 

@@ -186,8 +186,10 @@ def recipe_of(
             "precision": chosen,
             "samples": _CALIBRATED_SAMPLES if _RANGED & set(chosen.values()) else _SAMPLES,
         }
-        if component in what.functions and _INT4 & set(chosen.values()):
-            components[component] |= {"weight_bits": {HEAD: 8}, **_INT4_GATES}
+        if component in what.functions and (narrow := {t for t, p in chosen.items() if p in _INT4}):
+            components[component] |= _INT4_GATES
+            if all(profile_of(target).schemes[chosen[target]].mixed for target in narrow):
+                components[component] |= {"weight_bits": {HEAD: 8}}
     raw = {
         "name": name or family,
         "family": family,

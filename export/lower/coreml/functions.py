@@ -1,4 +1,4 @@
-"""Packages of several functions that share their weights and what they remember from call to call."""
+"""Packages of several functions that store equal weights once, and share their states where they have any."""
 
 import importlib
 import tempfile
@@ -36,9 +36,29 @@ PREFILL_STEPS: Final = 32
 _POSITIONS: Final = 2
 """The axis of positions in what the decoder adds to its caches."""
 
-_MAIN: Final = "main"
+MAIN: Final = "main"
+"""The default function's name in a package, unless the package says otherwise."""
 _WEIGHTS_IN: Final = "decoder."
-"""Where the modules of the functions hold the network, and so the weights that they share."""
+"""Where the modules of stateful functions hold the network, and so the weights that they share."""
+
+
+@dataclass(frozen=True)
+class PackageFunction:
+    """One function of a package.
+
+    Attributes
+    ----------
+    name
+        As the package calls it.
+    spec
+        Its inputs and outputs, without states.
+    program
+        What is converted.
+    """
+
+    name: str
+    spec: ComponentSpec
+    program: ExportedProgram
 
 
 @dataclass(frozen=True)
@@ -64,9 +84,18 @@ class StatefulForm:
     prove: Callable[[Program, nn.Module, Sequence[Sample], Mode], tuple[Fidelity, ...]]
     """Compares what the contract does not reach with the network in torch, on samples."""
 
-    def exported(self) -> list[ExportedProgram]:
+    def exported(self) -> list[PackageFunction]:
         """Return the functions as programs."""
-        return [exported(f.module, tuple(torch.zeros(t.shape) for t in f.about.inputs)) for f in self.functions]
+        made = []
+        for function in self.functions:
+            inputs = tuple(torch.zeros(t.shape) for t in function.about.inputs)
+            made.append(PackageFunction(function.about.name, function.spec, exported(function.module, inputs)))
+        return made
+
+    @staticmethod
+    def placed(compressed: Compression | None) -> Compression | None:
+        """Return the compression of a network's own weights by the names that they have in the functions' modules."""
+        return compressed and compressed.within(_WEIGHTS_IN)
 
 
 def stateful_form(model: nn.Module) -> StatefulForm | None:
@@ -76,8 +105,7 @@ def stateful_form(model: nn.Module) -> StatefulForm | None:
 
 
 def convert_functions(
-    form: StatefulForm,
-    programs: Sequence[ExportedProgram],
+    functions: Sequence[PackageFunction],
     ios: int,
     path: Path,
     *,
@@ -88,12 +116,10 @@ def convert_functions(
 
     Parameters
     ----------
-    form
-        The functions.
-    programs
-        What they are as programs, from :meth:`StatefulForm.exported`.
+    functions
+        The first one is the package's default.
     ios, half, compressed
-        As `convert` takes them, by the names of the network's own weights.
+        As `convert` takes them, for every function.
     path
         The package's folder.
 
@@ -107,14 +133,13 @@ def convert_functions(
         If coremltools is missing, or cannot convert or merge.
     """
     ct = coremltools()
-    placed = compressed and compressed.within(_WEIGHTS_IN)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         merged = ct.utils.MultiFunctionDescriptor()
-        merged.default_function_name = form.functions[0].about.name
-        for function, program in zip(form.functions, programs, strict=True):
-            part = Path(folder) / f"{function.about.name}.mlpackage"
-            convert(program, function.spec, ios, part, half=half, compressed=placed)
-            merged.add_function(str(part), src_function_name=_MAIN, target_function_name=function.about.name)
+        merged.default_function_name = functions[0].name
+        for function in functions:
+            part = Path(folder) / f"{function.name}.mlpackage"
+            convert(function.program, function.spec, ios, part, half=half, compressed=compressed)
+            merged.add_function(str(part), src_function_name=MAIN, target_function_name=function.name)
         try:
             with quiet(), rarely_validated():
                 importlib.import_module("coremltools.models.utils").save_multifunction(merged, str(path))

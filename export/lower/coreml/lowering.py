@@ -1,17 +1,22 @@
 """Core ML packages for Apple's phones: written by coremltools, proved in the MIL interpreter without a Mac."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
 
 from torch import Tensor, nn
-from torch.export import ExportedProgram
 
 from pocketcrafter.export.lower.coreml.convert import Compression, convert, exported, ios_of
 from pocketcrafter.export.lower.coreml.coverage import coreml_coverage
-from pocketcrafter.export.lower.coreml.functions import StatefulForm, convert_functions, stateful_form
+from pocketcrafter.export.lower.coreml.functions import (
+    MAIN,
+    PackageFunction,
+    StatefulForm,
+    convert_functions,
+    stateful_form,
+)
 from pocketcrafter.export.lower.coreml.session import open_package, run_package
 from pocketcrafter.export.lower.measure import (
     ROUNDED,
@@ -19,9 +24,11 @@ from pocketcrafter.export.lower.measure import (
     Simulation,
     as_tensors,
     compare,
+    function_samples,
     hold_back,
     measured,
     run_torch,
+    with_functions,
 )
 from pocketcrafter.export.lower.mil_interpreter import Mode, read_package
 from pocketcrafter.export.lower.programs import frozen
@@ -50,8 +57,9 @@ def lower_coreml(request: LoweringRequest) -> dict[TargetKind, LoweredArtifact]:
     package is thrown away, but for ``fp32``, which is it: the phone's CPU or graphics processor runs that, not the
     Neural Engine. ``fp16`` computes in float16. ``int8``, ``w4`` and the palettes store the weights of convolutions and
     linear layers in fewer bits besides (see `quantize.torch.compressed_weights`); modules in ``keep_fp32`` keep float16
-    weights. Activations are float16 either way, and nothing is calibrated. From iOS 18 on, what a network hands from
-    call to call stays inside the package (see `coreml.functions`).
+    weights. Activations are float16 either way, and nothing is calibrated. Further functions of the contract become
+    functions of one package, which stores their weights once. From iOS 18 on, what a network of `coreml.functions`
+    hands from call to call stays inside the package.
 
     Raises
     ------
@@ -64,59 +72,77 @@ def lower_coreml(request: LoweringRequest) -> dict[TargetKind, LoweredArtifact]:
     spec, precision, keep_fp32 = request.spec, request.precision, request.keep_fp32
     used, held = hold_back(request.calibration, spec, SLOWLY)
     eager = frozen(request.module(), keep_fp32)
-    inputs = as_tensors(used[0], spec)
+    samples = function_samples(held, spec, request.functions, SLOWLY)
+    inputs = {name: as_tensors(given[0], about) for name, (about, given) in samples.items()}
     scheme = request.scheme(target)
     simulated, compressed = eager, None
     if isinstance(scheme, CompressedWeights):
         simulated, compressed = quantize(eager, scheme), Compression.of(eager, scheme)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
         exact, made = Path(name) / "fp32.mlpackage", Path(name) / "made.mlpackage"
-        source = _Source.of(eager, inputs, target)
+        source = _Source.of(eager, spec, inputs, target)
         source.write(spec, exact, half=False)
-        reference = run_torch(eager, held, spec)
-        found = compare(reference[:1], [open_package(exact, spec, Mode.FP32).run(held[0])], spec)
-        more = _other_functions(source.form, exact, eager, used, Mode.FP32)
-        check_conversion((*found, *more), spec, target)
+        reference = {function: run_torch(eager, given, about) for function, (about, given) in samples.items()}
+        for function, (about, given) in samples.items():
+            found = compare(
+                reference[function][:1], [open_package(exact, about, Mode.FP32, function).run(given[0])], about
+            )
+            check_conversion(found, about, target)
+        check_conversion(_other_functions(source.form, exact, eager, used, Mode.FP32), spec, target)
         request.progress(1, _STEPS)
         half = precision is not Precision.FP32
         if simulated is not eager:
-            source = _Source.of(simulated, inputs, target)
+            source = _Source.of(simulated, spec, inputs, target)
         if half:
             source.write(spec, made, half=half, compressed=compressed)
         else:
             exact.replace(made)
         request.progress(2, _STEPS)
-        actual = run_package(made, held, spec)
-        simulation = Simulation(run_torch(simulated, held, spec), ROUNDED) if simulated is not eager else None
         coverage = coreml_coverage(read_package(made).function(), half=half)
-        result = measured(out, coverage, spec, reference, simulation, actual, _ARTIFACT_HOW)
+        results: dict[str | None, LoweredArtifact] = {}
+        for function, (about, given) in samples.items():
+            actual = run_package(made, given, about, function)
+            simulation = Simulation(run_torch(simulated, given, about), ROUNDED) if simulated is not eager else None
+            results[function] = measured(out, coverage, about, reference[function], simulation, actual, _ARTIFACT_HOW)
         more = _other_functions(source.form, made, simulated, used, Mode.DECLARED)
-        functions = tuple(function.about for function in source.form.functions) if source.form else ()
         move(made, out)
         request.progress(_STEPS, _STEPS)
-    return {target: replace(result, rung2=(*result.rung2, *more), functions=functions)}
+    default = results.pop(None)
+    result = with_functions(default, {f"{function}": found for function, found in results.items()}, spec)
+    stateful = tuple(function.about for function in source.form.functions) if source.form else ()
+    return {target: replace(result, rung2=(*result.rung2, *more), functions=(*stateful, *result.functions))}
 
 
 @dataclass(frozen=True)
 class _Source:
-    """What coremltools converts: a network as one program, or as those of its functions, with the state inside."""
+    """What coremltools converts: a network as one program, or as those of its functions."""
 
     ios: int
     form: StatefulForm | None
-    programs: Sequence[ExportedProgram]
+    functions: Sequence[PackageFunction]
 
     @classmethod
-    def of(cls, model: nn.Module, inputs: tuple[Tensor, ...], target: TargetKind) -> Self:
-        """Export a network for a target."""
+    def of(
+        cls,
+        model: nn.Module,
+        spec: ComponentSpec,
+        inputs: Mapping[str | None, tuple[Tensor, ...]],
+        target: TargetKind,
+    ) -> Self:
+        """Export a network for a target: each function of its contract, or those that keep its state inside."""
         form = stateful_form(model) if TARGETS[target].state else None
-        return cls(ios_of(target), form, [exported(model, inputs)] if form is None else form.exported())
+        if form is not None:
+            return cls(ios_of(target), form, form.exported())
+        made = [PackageFunction(name or MAIN, spec.of(name), exported(model, given)) for name, given in inputs.items()]
+        return cls(ios_of(target), None, made)
 
     def write(self, spec: ComponentSpec, path: Path, *, half: bool, compressed: Compression | None = None) -> None:
         """Convert, and write the package; see `convert`."""
-        if self.form is None:
-            convert(self.programs[0], spec, self.ios, path, half=half, compressed=compressed)
+        if self.form is None and len(self.functions) == 1:
+            convert(self.functions[0].program, spec, self.ios, path, half=half, compressed=compressed)
         else:
-            convert_functions(self.form, self.programs, self.ios, path, half=half, compressed=compressed)
+            placed = compressed if self.form is None else self.form.placed(compressed)
+            convert_functions(self.functions, self.ios, path, half=half, compressed=placed)
 
 
 def check_conversion(found: Sequence[Fidelity], spec: ComponentSpec, target: TargetKind) -> None:

@@ -1,6 +1,7 @@
 """What Core ML's targets take, as packages of their own and inside ExecuTorch programs."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from pocketcrafter.export.lower.profile import (
@@ -26,9 +27,7 @@ _REFUSALS: Final = because(
 )
 _TOOLS: Final = ("coremltools",)
 _INT8: Final[Mapping[Precision, Scheme]] = {Precision.INT8: Scheme(CompressedWeights(grid=WeightGrid.INT8))}
-_INT4: Final[Mapping[Precision, Scheme]] = {
-    Precision.W4: Scheme(CompressedWeights(grid=WeightGrid.INT4), ("group_size",))
-}
+_INT4: Final = Scheme(CompressedWeights(grid=WeightGrid.INT4), ("group_size",))
 OLDEST: Final = "iOS 17"
 """The oldest system of all that packages are made for."""
 
@@ -38,9 +37,11 @@ def coreml_profile(target: Target) -> Profile:
     if target.min_os == OLDEST:
         why = {Precision.W4: "scales for blocks of weights need iOS 18"}
         schemes = {**_INT8, **_palettes(grouped=False)}
+        # Packages of several functions need iOS 18.
         return Profile((*_PRECISIONS, *PALETTES), {**_REFUSALS, **why}, _TOOLS, schemes=schemes)
-    schemes = {**_INT8, **_INT4, **_palettes(grouped=True)}
-    return Profile((*_PRECISIONS, Precision.W4, *PALETTES), _REFUSALS, _TOOLS, schemes=schemes)
+    schemes = {**_INT8, Precision.W4: replace(_INT4, mixed=True), **_palettes(grouped=True)}
+    precisions = (*_PRECISIONS, Precision.W4, *PALETTES)
+    return Profile(precisions, _REFUSALS, _TOOLS, schemes=schemes, functions=precisions)
 
 
 def _palettes(*, grouped: bool) -> dict[Precision, Scheme]:
@@ -54,6 +55,6 @@ def executorch_coreml_profile(_: Target) -> Profile:
         precisions=(*_PRECISIONS, Precision.W4),
         refusals={**_REFUSALS, **because((PALETTES, "ExecuTorch hands on scales alone; coreml:ios18 has palettes"))},
         tools=("executorch", *_TOOLS),
-        schemes={**_INT8, **_INT4},
+        schemes={**_INT8, Precision.W4: _INT4},  # ExecuTorch compresses all of a network alike
         lower_seconds=30,
     )

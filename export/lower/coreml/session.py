@@ -84,8 +84,8 @@ def _names(metadata: Path, program: Path) -> tuple[list[str], list[str]]:
         raise BackendError(f"{program}: its Core ML package does not name its inputs and outputs: {error}") from error
 
 
-def open_package(artifact: Path, spec: ComponentSpec, mode: Mode) -> Session:
-    """Open a package, or the one in a ``.pte``, that keeps a component's contract.
+def open_package(artifact: Path, spec: ComponentSpec, mode: Mode, function: str | None = None) -> Session:
+    """Open a function of a package, or of the one in a ``.pte``, that keeps a component's contract.
 
     A function that keeps tensors between calls keeps it too: what the contract hands in as ``x`` is put into its state
     ``x`` before each run.
@@ -98,18 +98,20 @@ def open_package(artifact: Path, spec: ComponentSpec, mode: Mode) -> Session:
         The component's contract.
     mode
         Whether layers are rounded to their declared types.
+    function
+        Which function; the package's default one if none is named.
 
     Raises
     ------
     BackendError
-        If it cannot be read or does not keep the spec.
+        If it cannot be read, has no such function, or does not keep the spec.
     """
-    inside = _open(artifact, spec)
-    return _MilSession(Interpreter(inside.program, mode=mode), inside, spec)
+    inside = _open(artifact, spec, function)
+    return _MilSession(Interpreter(inside.program, inside.function, mode=mode), inside, spec)
 
 
 def run_package(
-    artifact: Path, samples: Sequence[Mapping[str, FloatArray]], spec: ComponentSpec
+    artifact: Path, samples: Sequence[Mapping[str, FloatArray]], spec: ComponentSpec, function: str | None = None
 ) -> list[dict[str, FloatArray]]:
     """Run a package, or the one in a ``.pte``, on every sample, each layer rounded to its declared type.
 
@@ -120,14 +122,16 @@ def run_package(
     samples
         Inputs by name.
     spec
-        The component's contract.
+        The component's contract, or that of the function.
+    function
+        Which function; the package's default one if none is named.
 
     Raises
     ------
     BackendError
-        If it cannot be read or does not keep the spec.
+        If it cannot be read, has no such function, or does not keep the spec.
     """
-    session = open_package(artifact, spec, Mode.DECLARED)
+    session = open_package(artifact, spec, Mode.DECLARED, function)
     return [session.run(sample) for sample in samples]
 
 
@@ -145,6 +149,8 @@ def divergence(
 @dataclass(frozen=True)
 class _Inside:
     program: Program
+    function: str | None
+    """Which function of the program; its default one if none is named."""
     inputs: tuple[str, ...]
     """The program's names, in the order of the spec's; a state of that name among them."""
     outputs: tuple[str, ...]
@@ -152,24 +158,24 @@ class _Inside:
 
     @property
     def states(self) -> tuple[str, ...]:
-        """Names of what the default function keeps."""
-        return tuple(port.name for port in self.program.function().states)
+        """Names of what the function keeps."""
+        return tuple(port.name for port in self.program.function(self.function).states)
 
 
-def _open(artifact: Path, spec: ComponentSpec) -> _Inside:
+def _open(artifact: Path, spec: ComponentSpec, function: str | None = None) -> _Inside:
     if artifact.suffix == _PROGRAM:
         with tempfile.TemporaryDirectory(prefix="pocketcrafter-coreml-") as name:
             package = extract_package(artifact, Path(name))
-            inside = _Inside(read_package(package.package), package.inputs, package.outputs)
+            inside = _Inside(read_package(package.package), function, package.inputs, package.outputs)
     else:
         names = tuple(t.name for t in spec.inputs), tuple(t.name for t in spec.outputs)
-        inside = _Inside(read_package(artifact), *names)
+        inside = _Inside(read_package(artifact), function, *names)
     _check(artifact, inside, spec)
     return inside
 
 
 def _check(artifact: Path, inside: _Inside, spec: ComponentSpec) -> None:
-    function = inside.program.function()
+    function = inside.program.function(inside.function)
     has = {port.name: _shape(port) for port in (*function.inputs, *function.states)}
     gives = set(function.outputs)
     wants = dict(zip(inside.inputs, (t.shape for t in spec.inputs), strict=False))
@@ -184,7 +190,7 @@ def _check(artifact: Path, inside: _Inside, spec: ComponentSpec) -> None:
 def _feeds(
     inputs: Mapping[str, FloatArray], inside: _Inside, spec: ComponentSpec
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return what goes into the default function, and what its states are to hold before."""
+    """Return what goes into the function, and what its states are to hold before."""
     arrays = checked_inputs(inputs, spec).values()
     values = {name: torch.from_numpy(array) for name, array in zip(inside.inputs, arrays, strict=True)}
     states = {name: values.pop(name) for name in inside.states}

@@ -36,10 +36,10 @@ def xnnpack_profile(_: Target) -> Profile:
         schemes={
             Precision.INT8: Scheme(StaticInt8(), ("range",)),
             Precision.W8A8_DYNAMIC: Scheme(DynamicInt8(bits=8)),
-            Precision.A8W4_DYNAMIC: Scheme(DynamicInt8(bits=4), GROUPED),
+            Precision.A8W4_DYNAMIC: Scheme(DynamicInt8(bits=4), GROUPED, mixed=True),
         },
         decomposed=True,
-        functions=True,
+        functions=(Precision.FP32, *DYNAMIC),
         lower_seconds=60,
     )
 

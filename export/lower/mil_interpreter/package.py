@@ -75,6 +75,8 @@ class _Reader:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._blobs: dict[tuple[Path, int, TensorType], Tensor] = {}
+        """Functions of one package read the same weights: each is held once."""
 
     def function(self, name: str, proto: Any) -> Function:  # noqa: ANN401 - protobuf
         block = proto.block_specializations[proto.opset]
@@ -114,7 +116,10 @@ class _Reader:
         if not blob.fileName.startswith(_MODEL_PATH) or declared is None:
             raise MilError(f"The program keeps a constant in `{blob.fileName}`, which is no file of the package.")
         file = _inside(self._folder, blob.fileName.removeprefix(_MODEL_PATH))
-        return read_blob(file, blob.offset, declared.dtype, _static(declared))
+        place = file, int(blob.offset), declared
+        if place not in self._blobs:
+            self._blobs[place] = read_blob(file, blob.offset, declared.dtype, _static(declared))
+        return self._blobs[place]
 
 
 def _immediate(tensor: Any, declared: TensorType) -> Tensor | str:  # noqa: ANN401 - protobuf

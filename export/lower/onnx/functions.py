@@ -36,7 +36,6 @@ from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.backends.ort_sessions import open_session, write_options
 from pocketcrafter.runtime.backends.tensors import named_outputs
-from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.files import move
@@ -58,16 +57,12 @@ def lower_functions(request: LoweringRequest) -> LoweredArtifact:
     Raises
     ------
     ConfigError
-        If the precision quantizes activations, the functions differ in more than one number of positions, or the model
-        would be too large for one file.
+        If the functions differ in more than one number of positions, or the model would be too large for one file.
     """
     _, out = request.only
     spec, scheme = request.spec, request.scheme(ONNX)
     if not (scheme is None or isinstance(scheme, WeightOnly)):
-        raise ConfigError(
-            f"{spec.name} for onnx in {request.precision}: of a component with further functions only weights are "
-            f"quantized ({Precision.FP32}, {Precision.W8}, {Precision.W4}), as activations range otherwise in each."
-        )
+        raise TypeError(f"{spec.name} in {request.precision}: `Profile.functions` promises what is not lowered here")
     model = request.module()
     check_modules(model, request.keep_fp32)
     check_modules(model, tuple(request.weight_bits), "weight_bits")
@@ -85,7 +80,7 @@ def lower_functions(request: LoweringRequest) -> LoweredArtifact:
         _load(graph, folder)
         if scheme is not None:
             simulations = _simulate(model, _read_back(graph, exported), samples)
-        _save(graph, made)
+        _save(graph if request.to_compile else fused(graph), made)
         optimized = folder / "optimized.onnx"
         open_session(made, write_options(optimized, ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED))
         coverage = onnx_coverage(_at(exported, spec), onnx.load(optimized))
@@ -172,7 +167,6 @@ def _load(graph: onnx.ModelProto, folder: Path) -> None:
 
 
 def _save(graph: onnx.ModelProto, path: Path) -> None:
-    graph = fused(graph)
     strip_metadata(graph)
     onnx.save(with_float16_storage(graph), path)
 
@@ -182,13 +176,26 @@ def _float_bytes(tensor: onnx.TensorProto) -> int:
     return 4 * math.prod(int(size) for size in tensor.dims)
 
 
+def fix_shapes(graph: onnx.ModelProto, spec: ComponentSpec) -> None:
+    """Give a graph of free axes the shapes of one function; what lies between inputs and outputs is left to infer.
+
+    Parameters
+    ----------
+    graph
+        As :func:`lower_functions` writes it; changed in place.
+    spec
+        The function's contract.
+    """
+    del graph.graph.value_info[:]
+    for value, tensor in zip((*graph.graph.input, *graph.graph.output), (*spec.inputs, *spec.outputs), strict=True):
+        value.CopyFrom(onnx.helper.make_tensor_value_info(tensor.name, onnx.TensorProto.FLOAT, tensor.shape))
+
+
 def _at(graph: onnx.ModelProto, spec: ComponentSpec) -> onnx.ModelProto:
     """Return a graph with the shapes of the default function, for what is counted of it."""
     made = onnx.ModelProto()
     made.CopyFrom(graph)
-    del made.graph.value_info[:]
-    for value, tensor in zip((*made.graph.input, *made.graph.output), (*spec.inputs, *spec.outputs), strict=True):
-        value.CopyFrom(onnx.helper.make_tensor_value_info(tensor.name, onnx.TensorProto.FLOAT, tensor.shape))
+    fix_shapes(made, spec)
     return onnx.shape_inference.infer_shapes(made, data_prop=True)
 
 

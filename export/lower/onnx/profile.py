@@ -26,11 +26,11 @@ def onnx_profile(_: Target) -> Profile:
         ),
         tools=("onnx", "onnxscript", "onnxruntime", "nncf"),
         native_float=Precision.FP32,
-        functions=True,
+        functions=(Precision.FP32, *WEIGHTS_ALONE),
         schemes={
             **QDQ_SCHEMES,
             Precision.W8A8_DYNAMIC: Scheme(DynamicInt8()),
-            Precision.W8: Scheme(WeightOnly(bits=8), GROUPED),
-            Precision.W4: Scheme(WeightOnly(bits=4), GROUPED),
+            Precision.W8: Scheme(WeightOnly(bits=8), GROUPED, mixed=True),
+            Precision.W4: Scheme(WeightOnly(bits=4), GROUPED, mixed=True),
         },
     )

@@ -1,12 +1,10 @@
 """ONNX Runtime context models (EPContext) for Snapdragon's Hexagon processors: compiled by QNN, run on its emulator."""
 
 import hashlib
-import io
 import math
 import tempfile
-import zipfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -15,36 +13,18 @@ import onnx
 from pocketcrafter.export.lower.measure import SLOWLY, Simulation, hold_back, measured, run_torch
 from pocketcrafter.export.lower.onnx.lowering import SIMULATED, simulate
 from pocketcrafter.export.lower.programs import frozen
-from pocketcrafter.export.lower.qnn.soc import HTP_ARCHITECTURES, SOC_ID_AT, SOC_IDS, check_socs
+from pocketcrafter.export.lower.qnn.context_model import ContextFacts, check_context, read_context
+from pocketcrafter.export.lower.qnn.functions import lower_functions
+from pocketcrafter.export.lower.qnn.soc import HTP_ARCHITECTURES, SOC_IDS, soc_of
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest
 from pocketcrafter.runtime.backends.qnn import run_qnn
 from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, Precision
-from pocketcrafter.runtime.errors import BackendError, GateError
+from pocketcrafter.runtime.errors import BackendError
 from pocketcrafter.runtime.files import move, replacing
 from pocketcrafter.runtime.targets import TARGETS, Soc, TargetKind
 
 _HOW: Final = "The binary for {soc} on QNN's HTP emulator (x86, no device)"
-_ZIP: Final = b"PK"
-_PART: Final = "backend.metadata"
-"""What the parts of a binary for several systems-on-chip are called, one for each."""
-_CONTEXT: Final = "EPContext"
-_BINARY: Final = "ep_cache_context"
 _PAIRS: Final = frozenset({"QuantizeLinear", "DequantizeLinear"})
-
-
-class CpuFallbackError(GateError):
-    """The HTP does not take an operator; it would have run on the CPU."""
-
-
-@dataclass(frozen=True)
-class ContextFacts:
-    """What a context model says of itself."""
-
-    soc_ids: tuple[int, ...]
-    """Of each context binary; several where one is for several systems-on-chip."""
-    subgraphs: int
-    outside: tuple[str, ...]
-    """Operators that the HTP did not take: type and name."""
 
 
 def lower_qnn_context(request: LoweringRequest) -> dict[TargetKind, LoweredArtifact]:
@@ -52,7 +32,8 @@ def lower_qnn_context(request: LoweringRequest) -> dict[TargetKind, LoweredArtif
 
     ``fp32`` is the model of the `onnx` target: the HTP computes no float32, and the phone's CPU runs it. Integers take
     the very QDQ model of the `onnx` target, whose float32 parts the HTP computes in float16; ``fp16`` computes all in
-    it. The binaries of two runs are equal in what they compute, not in their bytes.
+    it. The binaries of two runs are equal in what they compute, not in their bytes. Further functions become context
+    models of their own, over one binary.
 
     One file for several systems-on-chip shares their weights. The emulator does not run it: for each of them the same
     graph is compiled alone and emulated, and the worst of these is what is recorded, with the graph's hash.
@@ -70,6 +51,8 @@ def lower_qnn_context(request: LoweringRequest) -> dict[TargetKind, LoweredArtif
     spec, row, source = request.spec, TARGETS[target], request.source
     if source is None:
         raise TypeError(f"{target} is compiled from an artifact of another target, and the request has none")
+    if spec.functions:
+        return {target: lower_functions(request, source, soc_of(target), out)}
     _, held = hold_back(request.calibration, spec, SLOWLY)
     simulation = None
     if request.precision is not Precision.FP16:
@@ -146,69 +129,3 @@ def compile_context(quantized: Path, socs: Sequence[Soc], out: Path) -> ContextF
         facts = read_context(temporary)
         check_context(facts, socs, quantized)
     return facts
-
-
-def read_context(path: Path) -> ContextFacts:
-    """Read a context model with its binary inside.
-
-    Raises
-    ------
-    BackendError
-        If there is nothing in it, or a binary is too short to have a header.
-    """
-    nodes = onnx.load(path).graph.node
-    contexts = [node for node in nodes if node.op_type == _CONTEXT]
-    # The first part's binary holds all parts of a graph that was cut.
-    binaries = [a.s for node in contexts for a in node.attribute if a.name == _BINARY]
-    if not nodes or len(binaries) < bool(contexts) or any(len(binary) < SOC_ID_AT.stop for binary in binaries):
-        raise BackendError(f"{path}: no whole context binary in it; compile it again.")
-    return ContextFacts(
-        soc_ids=tuple(number for binary in binaries for number in _soc_ids(binary)),
-        subgraphs=len(contexts),
-        outside=tuple(f"{node.op_type} {node.name}" for node in nodes if node.op_type != _CONTEXT),
-    )
-
-
-def _soc_ids(binary: bytes) -> Iterator[int]:
-    """Yield the numbers of the systems-on-chip that a binary is for: one for several is a ZIP of theirs."""
-    if not binary.startswith(_ZIP):
-        yield int.from_bytes(binary[SOC_ID_AT], "little")
-        return
-    try:
-        with zipfile.ZipFile(io.BytesIO(binary)) as parts:
-            for part in parts.infolist():
-                if part.filename.startswith(_PART):
-                    with parts.open(part) as content:
-                        yield int.from_bytes(content.read(SOC_ID_AT.stop)[SOC_ID_AT], "little")
-    except zipfile.BadZipFile as error:
-        raise BackendError(
-            f"No whole context binary for several systems-on-chip ({error}); compile it again."
-        ) from error
-
-
-def check_context(facts: ContextFacts, socs: Sequence[Soc], model: Path) -> None:
-    """Refuse a context model that is not entirely one for the systems-on-chip that were asked for.
-
-    Parameters
-    ----------
-    facts
-        What the context model contains.
-    socs
-        The systems-on-chip that were asked for.
-    model
-        Named in the message.
-
-    Raises
-    ------
-    CpuFallbackError
-        If operators are left outside the context binary.
-    WrongSocError
-        If a binary was compiled for another system-on-chip.
-    """
-    if facts.outside:
-        names = ", ".join(socs)
-        raise CpuFallbackError(
-            f"{model.name}: {len(facts.outside)} operators would run on the CPU instead of the HTP of {names}, "
-            f"and would cut the network into {facts.subgraphs} parts: {', '.join(facts.outside)}. Write them otherwise."
-        )
-    check_socs(facts.soc_ids, socs, model)

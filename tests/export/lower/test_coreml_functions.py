@@ -52,7 +52,7 @@ def package(decoder: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Pat
     path = tmp_path_factory.mktemp("package") / "decoder.mlpackage"
     form = stateful_form(decoder)
     assert form is not None
-    convert_functions(form, form.exported(), 18, path, half=True)
+    convert_functions(form.exported(), 18, path, half=True)
     return path
 
 

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from pocketcrafter.export.lower.lowerings import lower
-from pocketcrafter.export.lower.qnn.context import (
+from pocketcrafter.export.lower.qnn.context_model import (
     CpuFallbackError,
     check_context,
     compile_context,

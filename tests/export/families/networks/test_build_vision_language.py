@@ -19,7 +19,7 @@ from pocketcrafter.export.families.networks.positions import Positions
 from pocketcrafter.export.recipe import load_recipe
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Precision
-from pocketcrafter.runtime.bundle.verify import verify
+from pocketcrafter.runtime.bundle.verify import Outcome, verify
 from pocketcrafter.runtime.cli import run
 from pocketcrafter.runtime.embedding import TABLE, EmbeddingTable
 from pocketcrafter.runtime.errors import BackendError, ConfigError
@@ -175,6 +175,26 @@ def test_sizes_that_a_model_cannot_have_are_told() -> None:
         Positions(cache=65).sizes(64)
     with pytest.raises(ConfigError, match="make `chunk` 23 or less"):
         Positions(cache=48, chunk=24).sizes(64)
+
+
+def test_phones_bundles_have_one_language_model_of_two_functions(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    pytest.importorskip("coremltools")
+    pytest.importorskip("onnxruntime_qnn")
+    out, targets = tmp_path / "phones.pcbundle", ("coreml:ios18", "qnn-context:sm8750")
+    given = [argument for target in targets for argument in ("--target", target)]
+    done = _build(tmp_path, str(checkpoints["smolvlm"]), *given, "--out", str(out))
+    assert done.exit_code == 0, done.output
+    report = verify(out, 1)
+    assert report.ok, report
+    outcomes = {(one.target, one.component): one.outcome for one in report.goldens}
+    # The emulator opens no binary whose graphs share weights; rung 2 was measured where it was compiled.
+    shared = outcomes.pop(("qnn-context:sm8750", "language"))
+    assert shared is Outcome.NOT_RUN
+    assert set(outcomes.values()) == {Outcome.PASSED}
+    artifact = Bundle.open(out).manifest.entry("language").artifacts["qnn-context:sm8750"]
+    assert artifact.rungs[2].passed
+    assert "does not open" in artifact.rungs[2].how
+    assert artifact.goldens == ()
 
 
 def test_targets_that_would_keep_weights_twice_refuse_before_any_work(
