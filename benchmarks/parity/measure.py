@@ -18,7 +18,7 @@ from pocketcrafter.benchmarks.parity.studio import compare_with_studio
 from pocketcrafter.export.backend import TorchBackend
 from pocketcrafter.export.families.registry import FAMILIES as BUILDABLE
 from pocketcrafter.export.lower.measure import compare
-from pocketcrafter.export.lower.onnx.lowering import SIMULATED, simulate
+from pocketcrafter.export.lower.onnx.simulation import SIMULATED, simulate
 from pocketcrafter.quantize.onnx.matmul_nbits import decoded
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.registry import usable_backend, why_unusable

@@ -143,28 +143,67 @@ def _reads_product(
 
 
 def decoded(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the model with float32 products of dequantized weights in place of every ``MatMulNBits``.
+    """Return the fake-quantized model: float32 products of dequantized weights in place of every ``MatMulNBits``.
 
     It is the reference that ONNX Runtime's own kernels are compared with, so its weights are read back from the packed
-    levels, not from what they were packed from.
+    levels, not from what they were packed from. Where a product is one of integers, its input is rounded as the kernels
+    for x86-64 round it: in groups of as many values as share a scale of the weights, symmetric, to INT8.
     """
     made = onnx.ModelProto()
     made.CopyFrom(model)
     matrices = matrices_of(model)
     constants = {tensor.name for tensor in made.graph.initializer}
-    casts = [n for n in made.graph.node if n.op_type == _CAST and n.input[0] in constants]
+    casts = {n.name for n in made.graph.node if n.op_type == _CAST and n.input[0] in constants}
+    nodes: list[onnx.NodeProto] = []
     for node in made.graph.node:
         if node.op_type != _OPERATOR:
+            nodes.append(node)
             continue
-        name = f"{node.name}.weight"
+        facts, read, name = {a.name: a.i for a in node.attribute}, node.input[0], f"{node.name}.weight"
+        if facts["accuracy_level"] == _INT8_ACTIVATIONS:
+            rounding = _rounded_activations(made.graph, read, node.name, facts["K"], facts["block_size"])
+            nodes += rounding
+            read = rounding[-1].output[0]
         made.graph.initializer.append(numpy_helper.from_array(matrices[node.name].T.copy(), name))
-        node.CopyFrom(helper.make_node("MatMul", [node.input[0], name], list(node.output), name=node.name))
-    used = {name for node in made.graph.node for name in node.input}
-    left = [node for node in made.graph.node if node not in casts or node.output[0] in used]
+        nodes.append(helper.make_node("MatMul", [read, name], list(node.output), name=node.name))
+    used = {name for node in nodes for name in node.input}
+    left = [node for node in nodes if node.name not in casts or node.output[0] in used]
     del made.graph.node[:]
     made.graph.node.extend(left)
     drop_unused(made.graph)
     return made
+
+
+def _rounded_activations(
+    graph: onnx.GraphProto, read: str, product: str, width: int, group_size: int
+) -> list[onnx.NodeProto]:
+    """Return nodes that round a value to INT8 in groups along its last axis; their constants go into the graph."""
+
+    def own(name: str) -> str:
+        return f"{product}.{name}"
+
+    constants = {
+        "groups": np.array([-1, width // group_size, group_size], np.int64),
+        "axis": np.array([2], np.int64),
+        "top": np.array(127, np.float32),
+        # A group of zeros stays one.
+        "least": np.array(np.finfo(np.float32).tiny, np.float32),
+    }
+    graph.initializer.extend(numpy_helper.from_array(value, own(name)) for name, value in constants.items())
+    grouped, step = own("grouped"), own("step")
+    steps = (
+        ("Shape", [read], own("shape")),
+        ("Reshape", [read, own("groups")], grouped),
+        ("Abs", [grouped], own("size")),
+        ("ReduceMax", [own("size"), own("axis")], own("largest")),
+        ("Div", [own("largest"), own("top")], own("exact")),
+        ("Max", [own("exact"), own("least")], step),
+        ("Div", [grouped, step], own("quotient")),
+        ("Round", [own("quotient")], own("level")),
+        ("Mul", [own("level"), step], own("value")),
+        ("Reshape", [own("value"), own("shape")], own("rounded")),
+    )
+    return [helper.make_node(operator, inputs, [output], name=output) for operator, inputs, output in steps]
 
 
 def matrices_of(model: onnx.ModelProto) -> dict[str, FloatArray]:

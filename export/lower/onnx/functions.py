@@ -2,7 +2,7 @@
 
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from pocketcrafter.export.lower.measure import (
-    ROUNDED,
     Simulation,
     as_tensors,
     function_samples,
@@ -26,16 +25,15 @@ from pocketcrafter.export.lower.measure import (
 )
 from pocketcrafter.export.lower.onnx.coverage import onnx_coverage
 from pocketcrafter.export.lower.onnx.fusions import fused
-from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest, Sample
+from pocketcrafter.export.lower.onnx.simulation import DECODED, simulate
+from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest
 from pocketcrafter.quantize.config import WeightOnly
-from pocketcrafter.quantize.modules import check_modules, outputs_of
+from pocketcrafter.quantize.modules import check_modules
 from pocketcrafter.quantize.onnx.float16_storage import with_float16_storage
-from pocketcrafter.quantize.onnx.graph import constants_of, module_of, strip_metadata
-from pocketcrafter.quantize.onnx.matmul_nbits import JOINED, matrices_of, quantize_matmul_nbits
-from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.quantize.onnx.graph import strip_metadata
+from pocketcrafter.quantize.onnx.matmul_nbits import decoded, quantize_matmul_nbits
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.backends.ort_sessions import open_session, write_options
-from pocketcrafter.runtime.backends.tensors import named_outputs
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.files import move
@@ -74,12 +72,17 @@ def lower_functions(request: LoweringRequest) -> LoweredArtifact:
         exported = _export(
             model, spec, {name: as_tensors(given[0], about) for name, (about, given) in samples.items()}, folder
         )
-        graph, simulations = exported, None
+        graph, simulations = exported, dict[str | None, Simulation]()
         if scheme is not None:
             graph = quantize_matmul_nbits(exported, scheme, request.hessians, folder)
         _load(graph, folder)
         if scheme is not None:
-            simulations = _simulate(model, _read_back(graph, exported), samples)
+            dequantized = folder / "decoded.onnx"
+            onnx.save(decoded(graph), dequantized)
+            simulations = {
+                function: Simulation(simulate(dequantized, given, about), DECODED)
+                for function, (about, given) in samples.items()
+            }
         _save(graph if request.to_compile else fused(graph), made)
         optimized = folder / "optimized.onnx"
         open_session(made, write_options(optimized, ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED))
@@ -91,7 +94,7 @@ def lower_functions(request: LoweringRequest) -> LoweredArtifact:
                 coverage,
                 about,
                 reference[function],
-                Simulation(simulations[function], ROUNDED) if simulations else None,
+                simulations.get(function),
                 actual[function],
                 _HOW,
             )
@@ -100,10 +103,6 @@ def lower_functions(request: LoweringRequest) -> LoweredArtifact:
         move(made, out)
     default = results.pop(None)
     return with_functions(default, {str(function): result for function, result in results.items()}, spec)
-
-
-_Samples = Mapping[str | None, tuple[ComponentSpec, Sequence[Sample]]]
-_Outputs = dict[str | None, list[dict[str, FloatArray]]]
 
 
 def _export(
@@ -197,29 +196,3 @@ def _at(graph: onnx.ModelProto, spec: ComponentSpec) -> onnx.ModelProto:
     made.CopyFrom(graph)
     fix_shapes(made, spec)
     return onnx.shape_inference.infer_shapes(made, data_prop=True)
-
-
-def _read_back(graph: onnx.ModelProto, exported: onnx.ModelProto) -> dict[str, Tensor]:
-    """Return the dequantized weights of a graph by the names that they have in the torch module."""
-    layers, weights = {node.name: node for node in exported.graph.node}, constants_of(exported.graph)
-    made = {}
-    for name, matrix in matrices_of(graph).items():
-        start = 0
-        for layer in (layers[part] for part in name.split(JOINED)):
-            end = start + int(weights[layer.input[1]].dims[0])
-            made[f"{module_of(layer)}.weight"] = torch.from_numpy(matrix[start:end])
-            start = end
-    return made
-
-
-def _simulate(model: nn.Module, weights: Mapping[str, Tensor], samples: _Samples) -> _Outputs:
-    """Run a network with other weights in the place of some."""
-    made: _Outputs = {}
-    with torch.no_grad():
-        for function, (about, given) in samples.items():
-            outputs = [
-                outputs_of(torch.func.functional_call(model, dict(weights), as_tensors(sample, about)))
-                for sample in given
-            ]
-            made[function] = [named_outputs([output.numpy() for output in found], about) for found in outputs]
-    return made

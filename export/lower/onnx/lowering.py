@@ -25,6 +25,7 @@ from pocketcrafter.export.lower.onnx.functions import lower_functions
 from pocketcrafter.export.lower.onnx.fusions import fused
 from pocketcrafter.export.lower.onnx.scales import scales_in_convolutions
 from pocketcrafter.export.lower.onnx.shuffles import shuffled_whole
+from pocketcrafter.export.lower.onnx.simulation import DECODED, SIMULATED, simulate
 from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest, Sample
 from pocketcrafter.quantize.api import quantize
@@ -34,24 +35,19 @@ from pocketcrafter.quantize.modules import check_modules
 from pocketcrafter.quantize.onnx.float16_storage import with_float16_storage
 from pocketcrafter.quantize.onnx.graph import strip_metadata
 from pocketcrafter.quantize.onnx.matmul_nbits import decoded
-from pocketcrafter.quantize.onnx.unsigned_weights import store_unsigned
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
-from pocketcrafter.runtime.backends.ort_sessions import open_session, unoptimized_options, write_options
-from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
+from pocketcrafter.runtime.backends.ort_sessions import open_session, write_options
 from pocketcrafter.runtime.components import ComponentSpec, Role
 from pocketcrafter.runtime.files import move
 from pocketcrafter.runtime.targets import ONNX, TargetKind
 
 _OPSET: Final = 20
-SIMULATED: Final = "the QDQ graph in float32 (ONNX Runtime without graph optimization)"
-"""What :func:`simulate` does, in words."""
 
 _SELECTORS: Final[Mapping[Role, str]] = {Role.LANGUAGE: "position"}
 """Inputs that are one-hot by contract and say which position a step is of."""
 
 _UNFUSED: Final = "the same graph without ONNX Runtime's graph optimization"
-_DECODED: Final = "the graph with its weights read back into float32"
 _EXPORTED: Final = "the exported graph in float32 (ONNX Runtime without graph optimization)"
 _ARTIFACT_HOW: Final = "The .onnx in ONNX Runtime on this machine's CPU"
 
@@ -115,7 +111,7 @@ def _lowered(
             graph = quantize(graph, scheme, Calibration(used, request.hessians))
             dequantized = source.graph.with_name("decoded.onnx")
             onnx.save(decoded(graph), dequantized)
-            simulation = Simulation(simulate(dequantized, held, spec), _DECODED)
+            simulation = Simulation(simulate(dequantized, held, spec), DECODED)
         if spec.role in _SELECTORS:
             graph = fused(graph, _SELECTORS[spec.role])
         strip_metadata(graph)
@@ -161,28 +157,6 @@ def export_onnx(model: nn.Module, inputs: tuple[Tensor, ...], spec: ComponentSpe
     if program is None:
         raise TypeError("torch.onnx.export returned no program")
     program.save(path, external_data=False)
-
-
-def simulate(path: Path, samples: Sequence[Sample], spec: ComponentSpec) -> list[dict[str, FloatArray]]:
-    """Run a QDQ model as it is written: each pair rounds, and everything between is float32.
-
-    Products that it has in integers are exact on every processor: their weights are stored unsigned, as without graph
-    optimization ONNX Runtime does not do so itself where signed ones would saturate.
-
-    Parameters
-    ----------
-    path
-        The QDQ model.
-    samples
-        Inputs by name.
-    spec
-        The component's contract.
-    """
-    model = onnx.load(path)
-    stored = model.SerializeToString() if store_unsigned(model) else path
-    session = open_session(stored, unoptimized_options())
-    names = [t.name for t in spec.outputs]
-    return [named_outputs(session.run(names, checked_inputs(sample, spec)), spec) for sample in samples]
 
 
 def _optimized(path: Path, folder: Path) -> Path:

@@ -11,7 +11,7 @@ from typing import Final
 import onnx
 
 from pocketcrafter.export.lower.measure import SLOWLY, Simulation, hold_back, measured, run_torch
-from pocketcrafter.export.lower.onnx.lowering import SIMULATED, simulate
+from pocketcrafter.export.lower.onnx.simulation import SIMULATED, simulate
 from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.export.lower.qnn.context_model import ContextFacts, check_context, read_context
 from pocketcrafter.export.lower.qnn.functions import lower_functions

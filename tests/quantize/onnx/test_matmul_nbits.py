@@ -48,9 +48,9 @@ def test_blocks_compute_what_they_decode_to(weight: np.ndarray, bits: int, least
     model, x = linear(weight), np.random.default_rng(1).normal(size=(1, COLUMNS)).astype(np.float32)
     quantized = quantize_matmul_nbits(model, WeightOnly(bits=bits))
     assert [n.op_type for n in quantized.graph.node] == ["Cast", "MatMulNBits"]
-    assert [n.op_type for n in decoded(quantized).graph.node] == ["MatMul"]
-    # 8 bits of normally distributed activations, rounded block by block.
-    assert sqnr_db(run(decoded(quantized), x), run(quantized, x)) > 42
+    assert [n.op_type for n in decoded(quantized).graph.node if "MatMul" in n.op_type] == ["MatMul"]
+    # The decoded model rounds activations as the kernels do.
+    assert sqnr_db(run(decoded(quantized), x), run(quantized, x)) > 100
     assert sqnr_db(run(model, x), run(quantized, x)) > least_db
     stored = sum(len(t.raw_data) for t in quantized.graph.initializer)
     assert stored < size * weight.nbytes
@@ -102,7 +102,8 @@ def test_activations_become_integers_block_by_block(weight: np.ndarray, bits: in
     x[0, :32] *= 1000
     weight[:, :32] = 0
     quantized = quantize_matmul_nbits(linear(weight), WeightOnly(bits=bits))
-    assert sqnr_db(run(decoded(quantized), x), run(quantized, x)) > 30
+    # Kernels subtract the zero point's share of a sum in the end: of large products few digits are left.
+    assert sqnr_db(run(decoded(quantized), x), run(quantized, x)) > 40
 
 
 def test_scales_that_16_bits_cannot_hold_stay_float32(weight: np.ndarray) -> None:
@@ -158,7 +159,7 @@ def test_groups_of_any_size_compute_what_they_decode_to(bits: int, group_size: i
     quantized = quantize_matmul_nbits(model, WeightOnly(bits=bits, group_size=group_size))
     scales = next(t for t in quantized.graph.initializer if "scales" in t.name)
     assert scales.dims[0] == ROWS * 256 // group_size
-    assert sqnr_db(run(decoded(quantized), x), run(quantized, x)) > 38
+    assert sqnr_db(run(decoded(quantized), x), run(quantized, x)) > 100
 
 
 def test_layers_that_groups_do_not_divide_stay_float(weight: np.ndarray) -> None:
