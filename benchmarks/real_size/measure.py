@@ -184,7 +184,7 @@ def _measure(
     started = time.perf_counter()
     text, head, table = _load(folder)
     if layers is not None:
-        text.layers = text.get_submodule("layers")[:layers]  # type: ignore[index] - a list of modules
+        text.layers = nn.ModuleList(list(text.get_submodule("layers").children())[:layers])
     model = Language(text, head)
     spec = language_spec(model, length, CHUNK)
     row = LanguageRow(

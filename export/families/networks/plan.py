@@ -39,6 +39,11 @@ _INT4: Final = frozenset({Precision.W4, Precision.A8W4_DYNAMIC})
 _INT4_GATES: Final = {"rung1_sqnr_db": 10.0, "rung2_sqnr_db": 30.0}
 """Gates of a language model in INT4. Its weights alone leave random ones of SmolVLM-256M's size 15 dB; and between
 simulation and kernels, which round activations to INT8 in each of its 30 layers, lie 35 to 40 dB."""
+_DYNAMIC_GATES: Final = {"rung1_sqnr_db": 28.0, "rung2_sqnr_db": 28.0}
+"""Gates of a vision encoder with dynamic INT8 activations. Each layer rounds what the one before it rounded, and a
+value that falls on the other side of one step moves thousands behind it: the simulation of 12 layers of SmolVLM-256M's
+size, itself 30 dB from full precision, is 31 dB from *itself* when its input moves by a ten-millionth of its spread,
+and as far from any kernel (`bench real-size stability`)."""
 _LICENSES: Final = ("LICENSE", "LICENSE.txt", "LICENSE.md", "COPYING", "NOTICE")
 _NOT_STATED: Final = "families/networks/no_license.txt"
 _UNKNOWN: Final = "NOASSERTION"
@@ -188,8 +193,11 @@ def recipe_of(
         }
         if component in what.functions and (narrow := {t for t, p in chosen.items() if p in _INT4}):
             components[component] |= _INT4_GATES
+            # ExecuTorch for Core ML compresses all of a network alike.
             if all(profile_of(target).schemes[chosen[target]].mixed for target in narrow):
                 components[component] |= {"weight_bits": {HEAD: 8}}
+        if roles[component] is Role.VISION and Precision.W8A8_DYNAMIC in chosen.values():
+            components[component] |= _DYNAMIC_GATES
     raw = {
         "name": name or family,
         "family": family,

@@ -90,8 +90,8 @@ def lower_functions(request: LoweringRequest, source: LoweredArtifact, soc: Soc,
             name: measured(out, coverage, about, run_torch(eager, given, about), None, emulated[name], how)
             for name, (about, given) in samples.items()
         }
-        for file in made.iterdir():
-            move(file, out.with_name(file.name))
+        for written in made.iterdir():
+            move(written, out.with_name(written.name))
     default = results.pop(None)
     result = with_functions(default, {f"{name}": found for name, found in results.items()}, spec)
     named = tuple(about.model_copy(update={"file": files[about.name]}) for about in result.functions)
