@@ -41,7 +41,17 @@ class TorchBackend:
         return path
 
     def open(self, artifact: Path, spec: ComponentSpec, threads: int) -> "TorchSession":
-        """Load weights of the pocket family; ``threads`` holds for the whole process, as torch has it."""
+        """Load weights of the pocket family.
+
+        Parameters
+        ----------
+        artifact
+            The weights' file.
+        spec
+            The component's contract.
+        threads
+            Threads to compute with; torch has one setting for the whole process.
+        """
         torch.set_num_threads(threads)
         return TorchSession(student_network(POCKET, spec.name, artifact), spec)
 
@@ -71,7 +81,17 @@ def full_precision_session(part: Part, function: str | None = None) -> Session:
 
 
 class TorchSession:
-    """One component in eager torch."""
+    """One component in eager torch.
+
+    Parameters
+    ----------
+    model
+        In evaluation mode, on the CPU.
+    spec
+        The contract of the function that is run.
+    function
+        Name of the method that is called; the module itself when `None`.
+    """
 
     def __init__(self, model: nn.Module, spec: ComponentSpec, function: str | None = None) -> None:
         self.model, self.spec = model, spec

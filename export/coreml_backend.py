@@ -26,7 +26,16 @@ class MilBackend:
         return None
 
     def open(self, artifact: Path, spec: ComponentSpec, threads: int) -> Session:
-        """Open a package; ``threads`` is one setting of the whole process, so the last opened session decides it.
+        """Open a package.
+
+        Parameters
+        ----------
+        artifact
+            An ``.mlpackage``, or a ``.pte`` with one inside.
+        spec
+            The component's contract.
+        threads
+            Threads to compute with; torch has one setting for the whole process, and the last session decides it.
 
         Raises
         ------

@@ -108,7 +108,22 @@ def quantize(
 
 
 def with_rounded_weights(model: nn.Module, scheme: WeightOnly, hessians: Hessians) -> nn.Module:
-    """Return a copy of a module whose linear layers have dequantized weights; parameters as of `round_linears`."""
+    """Return a copy of a module whose linear layers have dequantized weights.
+
+    Parameters
+    ----------
+    model
+        Not modified.
+    scheme
+        Bits, group size and rounding, and modules that keep their weights.
+    hessians
+        Of the layers that GPTQ rounds, by their qualified names; other layers are rounded to nearest.
+
+    Raises
+    ------
+    ConfigError
+        As `round_linears`: if no layer is left to quantize, or a name in the scheme is no module.
+    """
     made = copy.deepcopy(model)
     for name, blocks in round_linears(model, scheme, hessians).items():
         made.get_submodule(name).weight = nn.Parameter(blocks.weight(), requires_grad=False)

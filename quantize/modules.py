@@ -13,7 +13,16 @@ def is_within(name: str, modules: tuple[str, ...]) -> bool:
 
 
 def check_modules(model: nn.Module, names: tuple[str, ...], key: str = "keep_fp32") -> None:
-    """Refuse names that a model has no module of; ``key`` is the recipe's key that states them.
+    """Refuse names that a model has no module of.
+
+    Parameters
+    ----------
+    model
+        Whose modules are looked through.
+    names
+        Qualified names.
+    key
+        The recipe's key that states them, for the message.
 
     Raises
     ------

@@ -138,7 +138,17 @@ class Text:
     def inputs(
         self, embeddings: FloatArray, cosines: FloatArray, sines: FloatArray, size: int
     ) -> dict[str, FloatArray]:
-        """Return what a function of ``size`` positions takes for at most as many; further rows are padding."""
+        """Return what a function of ``size`` positions takes for at most as many; further rows are padding.
+
+        Parameters
+        ----------
+        embeddings
+            Vectors of the positions, ``(N, width)`` with N ≤ ``size``.
+        cosines, sines
+            Their rotations, ``(N, head width)``.
+        size
+            Positions that the function reads.
+        """
         count = len(embeddings)
         mask = np.full((size, self._length + size), MASKED, np.float32)
         mask[:, : self.count] = 0

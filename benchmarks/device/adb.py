@@ -137,7 +137,13 @@ class AdbDevice:
         return 1024 * int(words[-3]) if len(words) >= 5 and words[-3].isdigit() else 0
 
     def require_room(self, folder: str, size: int) -> None:
-        """Raise `DeviceFullError` where so many bytes will not fit."""
+        """Check that a file fits.
+
+        Raises
+        ------
+        DeviceFullError
+            If so many bytes do not fit where the folder lies.
+        """
         if (free := self.free_bytes(folder)) < size:
             raise DeviceFullError(_full(self.serial, folder, size, free))
 

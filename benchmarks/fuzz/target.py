@@ -64,7 +64,13 @@ def target_of(name: Format) -> Target:
 
 
 def hold(promise: bool, what: str) -> None:
-    """Raise `BrokenPromiseError` unless a promise is held."""
+    """Check that a promise is held.
+
+    Raises
+    ------
+    BrokenPromiseError
+        If it is not; with what was promised.
+    """
     if not promise:
         raise BrokenPromiseError(what)
 

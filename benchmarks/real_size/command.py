@@ -79,3 +79,25 @@ def language(
     check_targets((kind,))
     rows = lower_languages(folder, kind, Precision(precision), length, layers or (None,), out)
     click.echo(json.dumps([row.model_dump() for row in rows]) if as_json else languages_table(rows))
+
+
+@real_size.command("stability")
+@click.argument("bundle", type=click.Path(exists=True, path_type=Path))
+@click.option("--target", "targets", multiple=True, help="Only this target; may be given again.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads to compute with.")
+@json_option
+def stability(bundle: Path, targets: tuple[str, ...], threads: int, *, as_json: bool) -> None:
+    r"""Move inputs by a float32 rounding, and measure artifacts.
+
+    Tells for each artifact how far its goldens' outputs are from themselves when its inputs move by a ten-millionth of
+    their spread, beside its recorded rung 2: roundings that follow each other amplify any difference.
+
+    \b
+    Example:
+      pocketcrafter bench real-size stability build/smolvlm-256m.pcbundle --target onnx
+    """
+    from pocketcrafter.benchmarks.real_size.stability import measure_stability, stability_table
+    from pocketcrafter.runtime.bundle.reader import Bundle
+
+    rows = measure_stability(Bundle.open(bundle), targets, threads)
+    click.echo(json.dumps([row.model_dump() for row in rows]) if as_json else stability_table(rows))

@@ -141,7 +141,13 @@ def weight_scheme(recipe: Path) -> WeightOnly:
 
 
 def network_task(network: nn.Module, batches: Batches) -> tuple[Task, Convert]:
-    """Return the training of a network through INT8, and what turns its result into the network again."""
+    """Return the training of a network through INT8, and what turns its result into the network again.
+
+    Raises
+    ------
+    TypeError
+        If that is given something else than its training made; by the returned function.
+    """
     calibration = [batches(_CALIBRATION_STEP + index) for index in range(_CALIBRATION_BATCHES)]
     student = SwitchedStudent(FakeQuantSwitches(network, calibration))
 
@@ -173,6 +179,13 @@ def decoder_task(
         Steps, batch, learning rate, seed.
     scheme
         Bits of the weights, by module.
+
+    Raises
+    ------
+    ConfigError
+        If the scheme names no module of the decoder.
+    TypeError
+        If what makes single steps is given something else than the training made; by the returned function.
     """
     student = as_llama(as_decoder(teacher)).requires_grad_(requires_grad=True)
     check_modules(Decoder(), tuple(scheme.module_bits), "weight_bits")

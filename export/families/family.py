@@ -70,7 +70,17 @@ class NetworkSource(Protocol):
         """Return what loading reads of a weights file or folder."""
 
     def load(self, component: str, inputs: Mapping[str, Path], options: Mapping[str, JsonValue] = NO_OPTIONS) -> Part:
-        """Load a component in full precision; the options of its plan decide on its contract, never on its weights."""
+        """Load a component in full precision.
+
+        Parameters
+        ----------
+        component
+            Its name.
+        inputs
+            Files of the component's plan.
+        options
+            Of the component's plan; they decide on its contract, never on its weights.
+        """
 
     def draw(
         self,
@@ -83,7 +93,20 @@ class NetworkSource(Protocol):
     ) -> Drawn:
         """Draw inputs of a component's default function or of a further one, the same for the same seed.
 
-        The collector may watch the network meanwhile.
+        Parameters
+        ----------
+        part
+            The loaded component.
+        inputs
+            Files of the component's plan.
+        count
+            How many samples.
+        seed
+            What they are drawn from.
+        collector
+            May watch the network while it runs, for the Hessians of its layers.
+        function
+            Which function; the default one when `None`.
         """
 
 

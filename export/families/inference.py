@@ -29,7 +29,15 @@ def infer_recipe(
     gates: Gates | None = None,
     tell: Callable[[str], object] = lambda _sentence: None,
 ) -> Recipe:
-    """Return a folder's recipe; parameters and errors are those of the families' own `infer_recipe`."""
+    """Return a folder's recipe.
+
+    Parameters
+    ----------
+    folder
+        Of a pair, or of one checkpoint in Hugging Face's layout.
+    targets, precisions, gates, tell
+        As `pocketcrafter.export.families.networks.plan.infer_recipe` takes them, and so the errors.
+    """
     inferred = latent.infer_recipe if is_pair(folder) else networks.infer_recipe
     return inferred(folder, targets, precisions, gates, tell)
 

@@ -24,7 +24,17 @@ TAP_CHANNELS: Final = tuple(channels for _, channels, _, _ in STAGES[1:])
 
 
 class InvertedResidual(nn.Module):
-    """1×1 expand, depthwise 3×3, 1×1 project, with ReLU6 and a residual where shapes allow."""
+    """1×1 expand, depthwise 3×3, 1×1 project, with ReLU6 and a residual where shapes allow.
+
+    Parameters
+    ----------
+    inputs, outputs
+        Channels in and out.
+    stride
+        Of the depthwise convolution.
+    expansion
+        Hidden channels for each channel in; with 1 there is no expanding convolution.
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
         super().__init__()

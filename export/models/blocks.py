@@ -28,7 +28,17 @@ class _InvertedResidual(nn.Module):
 
 
 class FilmBlock(_InvertedResidual):
-    """Inverted residual whose hidden channels a condition scales and shifts (FiLM: Perez et al., AAAI 2018)."""
+    """Inverted residual whose hidden channels a condition scales and shifts (FiLM: Perez et al., AAAI 2018).
+
+    Parameters
+    ----------
+    channels
+        In and out.
+    condition
+        Width of the condition.
+    activate
+        Follows the first two convolutions.
+    """
 
     def __init__(self, channels: int, condition: int, activate: nn.Module) -> None:
         super().__init__(channels, condition, activate, scaled=_EXPANSION * channels)
@@ -50,6 +60,15 @@ class ScaledBlock(_InvertedResidual):
 
     On large pictures FiLM between two convolutions is what INT8 engines run slowest. A factor behind the last one they
     take as a scale of its weights, and they fuse what lies between the others.
+
+    Parameters
+    ----------
+    channels
+        In and out.
+    condition
+        Width of the condition.
+    activate
+        Follows the first two convolutions.
     """
 
     def __init__(self, channels: int, condition: int, activate: nn.Module) -> None:

@@ -71,7 +71,26 @@ class Language(nn.Module):
         values: Tensor,
         pick: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Read N positions; the tensors are told in :func:`language_spec`."""
+        """Read N positions.
+
+        Parameters
+        ----------
+        embeddings
+            Vectors of the positions, ``(N, width)``.
+        cosines, sines
+            Their rotations, ``(N, head width)``.
+        mask
+            Added to scores, ``(N, cached + N)``: 0 where a position is seen.
+        keys, values
+            Caches, ``(layers, heads, cached, head width)``.
+        pick
+            One-hot, ``(1, N)``: the position whose logits are wanted.
+
+        Returns
+        -------
+        tuple
+            Logits ``(1, vocabulary)``, hidden states ``(N, width)``, and the keys and values of the new positions.
+        """
         x, turn = embeddings, (cosines.reshape(-1, 1, self.head_width), sines.reshape(-1, 1, self.head_width))
         # Query heads that share a key head are rows of one product, and each needs the rows of the mask. A sum repeats
         # them: XNNPACK does not join a tensor with itself.

@@ -46,7 +46,17 @@ class Tone(nn.Module):
         self.register_buffer("identity", identity, persistent=False)
 
     def forward(self, view: Tensor, rendered: Tensor, plan: Tensor, tokens: Tensor) -> Tensor:
-        """Predict grids ``(B, *GRID)`` from views and renders ``(B, 3, 256, 256)``, plans and plan tokens."""
+        """Predict bilateral grids, ``(B, *GRID)``.
+
+        Parameters
+        ----------
+        view, rendered
+            The photo and its analytic render, ``(B, 3, 256, 256)`` in [0, 1].
+        plan
+            The edit plan as a vector, one row a photo.
+        tokens
+            The critic's plan tokens, ``(B, tokens, width)``.
+        """
         condition = self.condition(self.plan(plan) + self.tokens(tokens.flatten(1)))
         x = torch.cat([view, rendered], 1) - 0.5
         for down, level in zip(self.down, self.levels, strict=True):

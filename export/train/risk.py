@@ -124,7 +124,21 @@ def point_of_choice(
 def judge_curve(
     name: str, frames: JudgedFrames, said: _Floats, gains: _Floats, likeness: _Floats, bars: Sequence[float] = BARS
 ) -> list[RiskPoint]:
-    """Return a judge's figures at each bar; what is said, gained and alike is of all proposals, ``(N, K, …)``."""
+    """Return a judge's figures at each bar.
+
+    Parameters
+    ----------
+    name
+        Of the judge, for tables.
+    frames
+        The N judged frames.
+    said
+        `QUANTILES` of each proposal's gain, as the judge predicts them: ``(N, K, 3)``.
+    gains, likeness
+        What proposals bring in truth, and how like the frame they are: ``(N, K)``.
+    bars
+        In CIEDE2000, as `chosen` takes one.
+    """
     return [point_of_choice(name, bar, frames, chosen(said, bar), gains, likeness) for bar in bars]
 
 

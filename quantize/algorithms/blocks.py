@@ -110,7 +110,22 @@ def round_to_nearest(weight: Tensor, integers: IntegerFormat, importance: Tensor
 
 
 def scales_for(weight: Tensor, integers: IntegerFormat, importance: Tensor | None = None) -> Tensor:
-    """Return the scales of `round_to_nearest`, ``(N, K / group size)``, float32, never 0; parameters as there."""
+    """Return the scales of `round_to_nearest`, ``(N, K / group size)``, float32, never 0.
+
+    Parameters
+    ----------
+    weight
+        ``(N, K)``, floating point.
+    integers
+        Bits, group size, and what scales may be.
+    importance
+        Of each input, ``(K,)``, at least 0: weights its squared error. All alike when `None`.
+
+    Raises
+    ------
+    ConfigError
+        If K is no multiple of the group size, or a weight is not finite.
+    """
     rows, columns = weight.shape
     size = integers.group_size
     if columns % size:

@@ -71,7 +71,15 @@ def margin_for(values: int) -> float:
 
 
 def with_margin(low: float, high: float, factor: float) -> tuple[float, float]:
-    """Return a range that contains 0, both ends multiplied by a factor."""
+    """Return a range that contains 0, both ends multiplied by a factor.
+
+    Parameters
+    ----------
+    low, high
+        The observed range.
+    factor
+        At least 1.
+    """
     return min(low, 0) * factor, max(high, 0) * factor
 
 

@@ -84,5 +84,15 @@ def round_weight(weight: Tensor, integers: IntegerFormat, rounding: Rounding, he
 
 
 def bits_for(name: str, bits: int, module_bits: Mapping[str, int]) -> int:
-    """Return the bits of a layer: those of the first named module that contains it, or else ``bits``."""
+    """Return the bits of a layer: those of the first named module that contains it, or else ``bits``.
+
+    Parameters
+    ----------
+    name
+        The layer's qualified name.
+    bits
+        What all other layers have.
+    module_bits
+        Bits of single modules by their qualified names.
+    """
     return next((n for above, n in module_bits.items() if is_within(name, (above,))), bits)

@@ -39,7 +39,17 @@ def readers_of(graph: GraphProto) -> Readers:
 
 
 def only_reader(node: NodeProto | None, kind: str, readers: Readers) -> NodeProto | None:
-    """Return the single consumer of a node's output if it has the given operator type; `None` for no node."""
+    """Return the single consumer of a node's output if it has the given operator type, else `None`.
+
+    Parameters
+    ----------
+    node
+        Whose first output is looked at; `None` gives `None`, so that calls can be chained.
+    kind
+        The operator type, as ``Mul``.
+    readers
+        Of all values, from :func:`readers_of`.
+    """
     found = [] if node is None else readers[node.output[0]]
     return found[0] if len(found) == 1 and found[0].op_type == kind else None
 

@@ -72,7 +72,22 @@ def quantize_static(
 
 
 def assert_unchanged(model: nn.Module, prepared: GraphModule, sample: tuple[Tensor, ...]) -> None:
-    """Refuse a prepared model that computes something else: PT2E folds BatchNorm wrongly under a residual, silently."""
+    """Refuse a prepared model that computes something else: PT2E folds BatchNorm wrongly under a residual, silently.
+
+    Parameters
+    ----------
+    model
+        The eager model.
+    prepared
+        The same model with observers, nothing quantized yet.
+    sample
+        Inputs in calling order.
+
+    Raises
+    ------
+    GateError
+        If an output is less than `PREPARED_GATE_DB` from the eager model's.
+    """
     for index, (eager, now) in enumerate(zip(outputs_of(model(*sample)), outputs_of(prepared(*sample)), strict=True)):
         ratio = sqnr_db(eager.numpy(), now.numpy())
         if ratio < PREPARED_GATE_DB:

@@ -77,14 +77,26 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that is called for; of an unknown one, tell the nearest."""
+        """Find the command that is called for; of an unknown one, tell the nearest.
+
+        Raises
+        ------
+        click.UsageError
+            If there is none of that name.
+        """
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None:
             raise click.UsageError(f"No such command '{name}'.{_did_you_mean(name, self.list_commands(ctx))}", ctx)
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's
-        """Run the command that was called for; where a package is missing, tell how to install it."""
+        """Run the command that was called for; where a package is missing, tell how to install it.
+
+        Raises
+        ------
+        click.UsageError
+            If a package is missing that the command needs.
+        """
         try:
             return super().invoke(ctx)
         except ModuleNotFoundError as error:

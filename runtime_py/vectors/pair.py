@@ -16,6 +16,19 @@ from pocketcrafter.runtime.vectors.recording import Recording
 def record_pair(recording: Recording, bundle: Bundle, photos: Sequence[Path], threads: int, progress: Progress) -> None:
     """Add each photo's pixels, its critique in numbers and words, and its enhanced pixels.
 
+    Parameters
+    ----------
+    recording
+        Receives the cases.
+    bundle
+        The pair that is run.
+    photos
+        Files of sRGB and 8 bits.
+    threads
+        Threads to compute with, ≥ 1.
+    progress
+        Called with photos done and photos in all.
+
     Raises
     ------
     PhotoError

@@ -62,6 +62,15 @@ def synthetic_vocabulary() -> bytes:
 def record_words(recording: Recording, out: Path, vocabulary: bytes) -> None:
     """Add the cases of prose, and write the vocabulary beside them.
 
+    Parameters
+    ----------
+    recording
+        Receives the cases.
+    out
+        The folder that the vocabulary goes to.
+    vocabulary
+        Content of a decoder's tokenizer file.
+
     Raises
     ------
     BundleError

@@ -34,6 +34,15 @@ def known_ops() -> frozenset[str]:
 def call(kind: str, layer: str, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401 - tensors, or a tuple of them
     """Compute an operator.
 
+    Parameters
+    ----------
+    kind
+        The operator, as ``conv``.
+    layer
+        Name of its first output, for messages.
+    arguments
+        Its parameters by name, as functions of `ops` take them.
+
     Raises
     ------
     UnknownOpError
