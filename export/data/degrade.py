@@ -1,7 +1,7 @@
 """The degradation engine: a clean photo made worse by known amounts, with the plan that would mend it.
 
 Tone and white balance are the inverse of the analytic renderer, in linear light; then lens blur, motion, sensor noise
-and JPEG in the order in which a camera adds them. Troubles that a plan does not name come from `realism`.
+and JPEG in the order in which a camera adds them. Faults for which a plan has no attribute come from `realism`.
 """
 
 from dataclasses import dataclass, field

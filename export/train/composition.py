@@ -110,7 +110,7 @@ def _shift(rng: np.random.Generator) -> npt.NDArray[np.float64]:
 
 
 def _lit(pixels: ByteImage, rng: np.random.Generator) -> ByteImage:
-    """Light a frame by a random ramp and a vignette around a random place: a lens's own would tell its center."""
+    """Apply a random brightness ramp and vignette to a frame, whose own vignette would reveal the photo's center."""
     height, width = pixels.shape[:2]
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
     center = rng.uniform(-1, 1, 2)
@@ -276,7 +276,7 @@ class CompositionTask:
 
 
 def _varied(profiles: Tensor, tilts: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Mirror half of the frames, which turns their angles around, and make each map somewhat stronger or weaker."""
+    """Augment stored evidence: mirror half of the frames, which negates their angles, and scale each map at random."""
     count = len(tilts)
     mirrored = torch.from_numpy(rng.random(count) < 0.5).to(tilts.device)
     gains = torch.from_numpy(np.exp(rng.normal(0, _GAIN_SIGMA, (count, profiles.shape[1], 1, 1)))).to(profiles)

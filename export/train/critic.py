@@ -140,9 +140,9 @@ def _same_scene_loss(said: Judgement, photos: Tensor) -> Tensor:
 
 
 def folds_of(sources: Sequence[str], photographers: Sequence[str]) -> npt.NDArray[np.int64]:
-    """Deal photos out to `FOLDS` folds of about equal size, all photos of one source to one of them.
+    """Assign photos to `FOLDS` folds of about equal size, all photos of one source to the same fold.
 
-    The photos of a source that is larger than a fold are dealt out too, all of one photographer to one fold.
+    A source that is larger than a fold is divided among folds, all photos of one photographer in the same fold.
 
     Parameters
     ----------

@@ -70,7 +70,7 @@ class GateFigures:
 
 
 class _Trials:
-    """Measures gates; frames whose plan is that of the gate that was kept last are not rendered again."""
+    """Measures gates; frames for which a gate gives the same plan as the one kept before are not rendered again."""
 
     def __init__(self, frames: JudgedFrames) -> None:
         self.frames = frames

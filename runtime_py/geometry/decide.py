@@ -1,4 +1,4 @@
-"""From the composition network's answers to one turn and one crop box, with the evidence and the reasons for both."""
+"""Decides on one rotation and one crop from the composition network's outputs, with the evidence for both."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -23,7 +23,7 @@ _FULL_SEVERITY_DEGREES: Final = 8.0
 
 
 class TiltOpinion(Config):
-    """What the network thinks of the horizon."""
+    """The network's estimate of the horizon's tilt, and how sure it is."""
 
     degrees: float = Field(description="The clockwise turn that would level the photo.")
     confidence: Amount = Field(description="P(it is right to 1.5°).")

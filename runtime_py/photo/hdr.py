@@ -2,7 +2,8 @@
 
 The operator is the one of ITU-R BT.2390 (section 5.4): light up to a knee stays as it is, brighter light is rolled off
 so that the photo's brightest pixel becomes white. It acts on the greatest of R, G and B; the three are scaled alike,
-which keeps hue and saturation. White is HDR's diffuse white (203 cd/m², BT.2408): what is no highlight looks as before.
+which keeps hue and saturation. White is HDR's diffuse white (203 cd/m², BT.2408), so that everything below the
+highlights keeps its brightness.
 """
 
 from typing import Final, cast

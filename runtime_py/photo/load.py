@@ -1,4 +1,4 @@
-"""Photos from whatever programs hold them in: paths, the content of files, Pillow's images, arrays."""
+"""Photos from paths, the bytes of a file, Pillow images and numpy arrays."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""16-bit PNG, which Pillow only half knows: reading through its decoder, and a writer of our own on all threads."""
+"""16-bit PNG: read in two passes of Pillow's 8-bit decoder, and written in parallel by a writer of our own."""
 
 import struct
 import zlib

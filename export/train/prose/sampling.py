@@ -77,7 +77,7 @@ class Judged:
 
 
 def draw_subject(judged: Judged, row: int, rng: np.random.Generator) -> Subject:
-    """Draw one critique about a frame: a predicted plan behind a random gate, a true or shaken one, or any at all.
+    """Draw one critique about a frame: a predicted plan behind a random gate, a true one with noise, or a random one.
 
     Parameters
     ----------
