@@ -17,6 +17,7 @@ from pocketcrafter.export.lower.profiles import profile_of
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest
 from pocketcrafter.export.recipe import Recipe, load_recipe
 from pocketcrafter.quantize.config import (
+    CompressedWeights,
     DynamicInt8,
     Gptq,
     GroupedWeights,
@@ -108,8 +109,12 @@ def test_bits_of_modules_are_for_weights_in_groups() -> None:
     scheme = scheme_of(ONNX, Precision.W4, weight_bits={"word": 8})
     assert isinstance(scheme, GroupedWeights)
     assert scheme.module_bits == {"word": 8}
-    with pytest.raises(ConfigError, match="coreml:ios18 has no weights of other bits in w4"):
-        scheme_of(_IOS18, Precision.W4, weight_bits={"word": 8})
+    packaged = scheme_of(_IOS18, Precision.W4, weight_bits={"word": 8})
+    assert isinstance(packaged, CompressedWeights)
+    assert packaged.module_bits == {"word": 8}
+    for target, precision in (("executorch-coreml", Precision.W4), (_IOS18, Precision.INT8)):
+        with pytest.raises(ConfigError, match=f"{target} has no weights of other bits in {precision}"):
+            scheme_of(TargetKind(target), precision, weight_bits={"word": 8})
     with pytest.raises(ConfigError, match="Input should be 8 or 4"):
         scheme_of(XNNPACK, Precision.A8W4_DYNAMIC, weight_bits={"word": 2})
 
