@@ -92,9 +92,9 @@ def test_users_run_it_through_the_emulator_backend(
 def test_a_run_that_failed_is_not_tried_again_on_the_cpu(lowered: LoweredArtifact) -> None:
     """Guards `disable_fallback`: without it Python's session opens the model anew on the CPU, and says nothing."""
     opens = (
-        "import sys; from pathlib import Path; from pocketcrafter.runtime.backends.qnn_child import QnnJob, _open; "
+        "import sys; from pathlib import Path; from pocketcrafter.runtime.backends.qnn_child import QnnJob, open_session; "
         "job = QnnJob(model=Path(sys.argv[1]), socs={}, context=None, samples=0); "
-        "print(_open(job)._enable_fallback)"
+        "print(open_session(job)._enable_fallback)"
     )
     command = [sys.executable, "-c", opens, lowered.path]
     said = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - ours
