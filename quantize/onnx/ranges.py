@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
@@ -45,8 +46,14 @@ def activation_ranges(
     model = onnx.load(stored)
     sizes = activation_sizes(model)
     sampling = stored.with_name(f"{stored.stem}.sampling.onnx")
-    onnx.save(_with_samplers(model, [name for name in choose if sizes[name] > SAMPLED_VALUES], sizes), sampling)
-    session = open_session(sampling, unoptimized_options())
+    inputs = {value.name for value in model.graph.input}
+    large = [name for name in choose if sizes[name] > SAMPLED_VALUES]
+    small = sorted(choose.keys() - set(large) - inputs)
+    onnx.save(_with_samplers(model, large, small, sizes), sampling)
+    options = unoptimized_options()
+    # In the order of the file: by default, ONNX Runtime would sample after it has computed everything.
+    options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
+    session = open_session(sampling, options)
     outputs = [out.name for out in session.get_outputs()]
     kept: dict[str, list[torch.Tensor]] = {name: [] for name in choose}
     for done, sample in enumerate(calibration, start=1):
@@ -71,29 +78,34 @@ def activation_sizes(model: onnx.ModelProto) -> dict[str, int]:
     }
 
 
-def _with_samplers(model: onnx.ModelProto, large: Sequence[str], sizes: Mapping[str, int]) -> onnx.ModelProto:
-    """Make a model return its activations: of large ones the elements that an observer keeps, and both extremes."""
+def _with_samplers(
+    model: onnx.ModelProto, large: Sequence[str], small: Sequence[str], sizes: Mapping[str, int]
+) -> onnx.ModelProto:
+    """Make a model return activations: of large ones the elements that an observer keeps, and both extremes."""
     graph = model.graph
     graph.initializer.append(numpy_helper.from_array(np.array([-1], np.int64), "sampled.flat"))
     graph.initializer.extend(
         numpy_helper.from_array(sampled_indices(size).numpy(), f"sampled.indices.{size}")
         for size in sorted({sizes[name] for name in large})
     )
-    asked = []
+    behind: dict[str, list[onnx.NodeProto]] = {}
     for name in large:
         flat, some, lowest, highest = (f"{name}.{what}" for what in ("flat", "some", "lowest", "highest"))
-        graph.node.extend(
-            [
-                helper.make_node("Reshape", [name, "sampled.flat"], [flat]),
-                helper.make_node("Gather", [flat, f"sampled.indices.{sizes[name]}"], [some]),
-                helper.make_node("ReduceMin", [flat], [lowest], keepdims=1),
-                helper.make_node("ReduceMax", [flat], [highest], keepdims=1),
-                helper.make_node("Concat", [some, lowest, highest], [f"{name}{_SAMPLED}"], axis=0),
-            ]
-        )
-        asked.append(f"{name}{_SAMPLED}")
+        behind[name] = [
+            helper.make_node("Reshape", [name, "sampled.flat"], [flat]),
+            helper.make_node("Gather", [flat, f"sampled.indices.{sizes[name]}"], [some]),
+            helper.make_node("ReduceMin", [flat], [lowest], keepdims=1),
+            helper.make_node("ReduceMax", [flat], [highest], keepdims=1),
+            helper.make_node("Concat", [some, lowest, highest], [f"{name}{_SAMPLED}"], axis=0),
+        ]
+    # Each activation is sampled as soon as it is there, so that its memory is free again before the next ones need it.
+    nodes = [made for value in graph.input for made in behind.get(value.name, ())]
+    for node in graph.node:
+        nodes += [node, *(made for output in node.output for made in behind.get(output, ()))]
+    del graph.node[:]
+    graph.node.extend(nodes)
     # The model's own outputs are no exception: they are returned sampled, or whole where they are small.
-    small = sorted(set(sizes) - set(large) - {value.name for value in graph.input})
     del graph.output[:]
-    graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in [*asked, *small])
+    names = [*(f"{name}{_SAMPLED}" for name in large), *small]
+    graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
     return model

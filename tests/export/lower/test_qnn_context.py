@@ -92,7 +92,8 @@ def test_users_run_it_through_the_emulator_backend(
 def test_a_run_that_failed_is_not_tried_again_on_the_cpu(lowered: LoweredArtifact) -> None:
     """Guards `disable_fallback`: without it Python's session opens the model anew on the CPU, and says nothing."""
     opens = (
-        "import sys; from pathlib import Path; from pocketcrafter.runtime.backends.qnn_child import QnnJob, open_session; "
+        "import sys; from pathlib import Path; "
+        "from pocketcrafter.runtime.backends.qnn_child import QnnJob, open_session; "
         "job = QnnJob(model=Path(sys.argv[1]), socs={}, context=None, samples=0); "
         "print(open_session(job)._enable_fallback)"
     )

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -167,6 +169,35 @@ def test_a_large_activation_is_sampled_with_its_extremes(tmp_path: Path) -> None
     assert whole == (values.min(), np.float32(50))
     assert low < -3
     assert 3 < high < 6
+
+
+_DEEP = """
+import sys
+import numpy as np, onnx
+from pathlib import Path
+from onnx import TensorProto, helper
+from pocketcrafter.quantize.config import MinMax
+from pocketcrafter.quantize.onnx.ranges import activation_ranges
+from pocketcrafter.runtime.memory import resident_mib
+
+shape, names = [1, 2_000_000], [f"a{i}" for i in range(40)]
+nodes = [helper.make_node("Sigmoid", [read], [made], name=made) for read, made in zip(["x", *names], names)]
+ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("x", names[-1])]
+between = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in names[:-1]]
+graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], value_info=between)
+path = Path(sys.argv[1])
+onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+before = resident_mib()[1]
+activation_ranges(path, [{"x": np.ones(shape, np.float32)}] * 2, dict.fromkeys(names, MinMax()))
+print(resident_mib()[1] - before)
+"""
+
+
+def test_calibration_does_not_hold_all_activations_of_a_deep_model_at_once(tmp_path: Path) -> None:
+    """Forty activations of 8 MB would be 320 MB; a process of its own tells its own peak."""
+    command = [sys.executable, "-c", _DEEP, str(tmp_path / "m.onnx")]
+    done = subprocess.run(command, capture_output=True, check=True, text=True)  # noqa: S603 - a script of this file
+    assert float(done.stdout) < 120
 
 
 def test_the_same_model_comes_out_twice(exported: Path, tmp_path: Path) -> None:
