@@ -54,7 +54,7 @@ def make(out: Path, layers: int | None, *, as_json: bool) -> None:
     "--layers",
     type=click.IntRange(min=1),
     multiple=True,
-    help="Take this many of the first layers alone; may be repeated, for a curve.",
+    help="Layers of the language model, where not all are wanted.",
 )
 @click.option("--out", type=OutputFolder(), required=True, help="Folder that the files go to.")
 @json_option
@@ -63,7 +63,8 @@ def language(
 ) -> None:
     r"""Lower a checkpoint's language model, both functions at once.
 
-    Tells bytes, seconds, peak memory of a process of its own, coverage, both rungs, and what a toolchain refuses.
+    Tells bytes, seconds, peak memory of a process of its own, coverage, both rungs, and what a toolchain refuses; given
+    several times, ``--layers`` draws the curve over the first layers of the model.
 
     \b
     Example:
