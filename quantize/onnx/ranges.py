@@ -99,7 +99,8 @@ def _with_samplers(
             helper.make_node("Concat", [some, lowest, highest], [f"{name}{_SAMPLED}"], axis=0),
         ]
     # Each activation is sampled as soon as it is there, so that its memory is free again before the next ones need it.
-    nodes = [made for value in graph.input for made in behind.get(value.name, ())]
+    computed = {output for node in graph.node for output in node.output}
+    nodes = [made for name, samplers in behind.items() if name not in computed for made in samplers]
     for node in graph.node:
         nodes += [node, *(made for output in node.output for made in behind.get(output, ()))]
     del graph.node[:]
