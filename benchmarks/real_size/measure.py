@@ -142,7 +142,9 @@ def lower_languages(
             row: LanguageRow = ours.recv()
         except EOFError:
             process.join()
-            why = f"the process ended (exit code {process.exitcode}), most likely for want of memory"
+            why = f"the process ended with exit code {process.exitcode}; what it printed stands above"
+            if process.exitcode == -9:
+                why = "the process was killed, most likely for want of memory"
             row = LanguageRow(target=target, precision=precision, layers=count or 0, parameters=0, refusal=why)
         process.join()
         made.append(row)
