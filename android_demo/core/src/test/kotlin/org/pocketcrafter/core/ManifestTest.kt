@@ -40,8 +40,9 @@ class ManifestTest {
         assertEquals(listOf(1, 3, 256, 256), manifest.component("critic").inputs.first().shape)
         assertEquals("targets/onnx/tone.onnx", manifest.component("tone").artifacts.getValue("onnx"))
         assertEquals("onnxruntime", manifest.targets.single().backend)
-        assertEquals(0.5, manifest.gate!![Attribute.DEJPEG].presence, 1e-9)
-        assertEquals(0.25, manifest.gate!!.judge!!.bar, 1e-9)
+        val gate = manifest.gate!!
+        assertEquals(0.5, gate[Attribute.DEJPEG].presence, 1e-9)
+        assertEquals(0.25, gate.judge?.bar)
         assertFailsWith<BundleException> { manifest.component("sculptor") }
     }
 
