@@ -7,18 +7,21 @@ from typing import Final
 
 from pocketcrafter.export.families.family import WEIGHTS, ComponentPlan, Made, Plan
 from pocketcrafter.export.families.latent.pair import CRITIC_FOLDER, TOKENIZER_FILE, read_pair
-from pocketcrafter.export.families.networks.plan import FolderComponents, recipe_of
+from pocketcrafter.export.families.networks.plan import INT4, FolderComponents, recipe_of
 from pocketcrafter.export.names import HEAD
 from pocketcrafter.export.recipe import Gates, Recipe, resolve
+from pocketcrafter.runtime.bundle.gates import Gate, Metric
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.families import LATENT
-from pocketcrafter.runtime.latent.settings import TOKENIZER
+from pocketcrafter.runtime.latent.settings import LADDER, TOKENIZER, Latent
 from pocketcrafter.runtime.targets import TargetKind
 
 _HERE: Final = "pocketcrafter.export.families.latent"
 _PHOTOS: Final = "photos"
 _PAIR: Final = "pair"
+_PHOTOS_RUNG: Final = 3
+_WORDS_OF_INT4: Final = Gate(metric=Metric.TOKEN_AGREEMENT, minimum=0.97)
 _EXAMPLES_SECONDS: Final = 25.0
 """What importing diffusers and transformers takes."""
 _SECONDS_A_MIB: Final = 0.1
@@ -74,7 +77,17 @@ def infer_recipe(
     gates: Gates | None = None,
     tell: Callable[[str], object] = lambda _sentence: None,
 ) -> Recipe:
-    """Return the recipe of a pair's folder; as `pocketcrafter.export.families.networks.plan.infer_recipe` does."""
+    """Return the recipe of a pair's folder; as `pocketcrafter.export.families.networks.plan.infer_recipe` does.
+
+    Of a language model in INT4 fewer of the greedy words have to agree, where the gates say nothing of it themselves.
+    """
     pair = read_pair(folder)
     what = FolderComponents(LATENT, pair.roles, pair.functions)
-    return recipe_of(folder, LatentRecipe, what, targets, precisions, gates, tell)
+    made = recipe_of(folder, LatentRecipe, what, targets, precisions, gates, tell)
+    language = made.components.get(Latent.LANGUAGE)
+    if language is None or _PHOTOS_RUNG in made.gates.ladder or not INT4 & set(language.precision.values()):
+        return made
+    ladder = {
+        _PHOTOS_RUNG: tuple(_WORDS_OF_INT4 if g.metric is _WORDS_OF_INT4.metric else g for g in LADDER[_PHOTOS_RUNG])
+    }
+    return made.model_copy(update={"gates": made.gates.model_copy(update={"ladder": ladder})})

@@ -35,7 +35,8 @@ _SAMPLES: Final = 4
 _CALIBRATED_SAMPLES: Final = 8
 """Samples where activations have ranges."""
 _RANGED: Final = frozenset({Precision.INT8, Precision.A16W8, Precision.A16W4})
-_INT4: Final = frozenset({Precision.W4, Precision.A8W4_DYNAMIC})
+INT4: Final = frozenset({Precision.W4, Precision.A8W4_DYNAMIC})
+"""Precisions of a language model whose weights have 4 bits."""
 _INT4_GATES: Final = {"rung1_sqnr_db": 10.0, "rung2_sqnr_db": 30.0}
 """Gates of a language model in INT4. Its weights alone leave random ones of SmolVLM-256M's size 16 dB; and 30 layers
 that round their activations to INT8 are 39 dB from themselves when inputs move by a ten-millionth of their spread
@@ -192,7 +193,7 @@ def recipe_of(
             "precision": chosen,
             "samples": _CALIBRATED_SAMPLES if _RANGED & set(chosen.values()) else _SAMPLES,
         }
-        if component in what.functions and (narrow := {t for t, p in chosen.items() if p in _INT4}):
+        if component in what.functions and (narrow := {t for t, p in chosen.items() if p in INT4}):
             components[component] |= _INT4_GATES
             # ExecuTorch for Core ML compresses all of a network alike.
             if all(profile_of(target).schemes[chosen[target]].mixed for target in narrow):

@@ -8,9 +8,14 @@ pytest.importorskip("torch")
 
 from pocketcrafter.benchmarks.common.reference_record import Record
 from pocketcrafter.benchmarks.quantization.pairs import PairGates, PairLaboratory, tune_pair, write_recipe
+from pocketcrafter.export.families.latent.plan import infer_recipe
 from pocketcrafter.export.recipe import load_recipe
 from pocketcrafter.quantize.config import StaticInt8
 from pocketcrafter.quantize.torch.fake_quant_switches import FakeQuantSwitches
+from pocketcrafter.runtime.bundle.gates import Gate, Metric
+from pocketcrafter.runtime.bundle.results import Precision
+from pocketcrafter.runtime.latent.settings import LADDER
+from pocketcrafter.runtime.targets import ONNX
 
 PHOTOS = Path(__file__).parents[3] / "photos"
 
@@ -31,3 +36,11 @@ def test_modules_stay_float_until_the_gates_are_kept(pair: Path, record: Path, t
     component = load_recipe(tmp_path / "pair.yaml").components["decode"]
     assert component.keep_fp32 == report.keep_fp32
     assert component.precision["onnx"] == "int8"
+
+
+@pytest.mark.parametrize(("precision", "share"), [(Precision.W8, 0.99), (Precision.W4, 0.97)])
+def test_words_of_int4_may_differ_more_often(pair: Path, precision: Precision, share: float) -> None:
+    recipe = infer_recipe(pair, [ONNX], {"language": precision})
+    gates = recipe.gates.ladder.get(3, LADDER[3])
+    assert Gate(metric=Metric.TOKEN_AGREEMENT, minimum=share) in gates
+    assert Gate(metric=Metric.PSNR_DB, minimum=35) in gates
