@@ -24,6 +24,7 @@ class _Measurements(LazyGroup):
         "composition": "pocketcrafter.benchmarks.composition.command:composition",
         "endurance": "pocketcrafter.benchmarks.endurance.command:endurance",
         "parity": "pocketcrafter.benchmarks.parity.command:parity",
+        "bisect": "pocketcrafter.benchmarks.bisect.command:mutations_command",
         "proofs": "pocketcrafter.benchmarks.proofs.command:proofs_command",
         "budget": "pocketcrafter.benchmarks.budget.command:budget",
         "arm64": "pocketcrafter.benchmarks.arm64.command:arm64",

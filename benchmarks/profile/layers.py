@@ -83,14 +83,19 @@ def layers_of(model: nn.Module, spec: ComponentSpec) -> list[Layer]:
     return [_layer(n, weights) for n in exported.graph.nodes if n.op == "call_function" and _size(n)]
 
 
-def _layer(node: Node, weights: Mapping[str, Any]) -> Layer:
+def module_of(node: Node) -> str:
+    """Return the qualified name of the torch module that an operator comes from; empty for the network's own."""
     stack = list(node.meta.get("nn_module_stack", {}).values())
-    module = stack[-1][0] if stack else ""
+    module: str = stack[-1][0] if stack else ""
+    return module.removeprefix("L['self'].").removeprefix("L['self']")
+
+
+def _layer(node: Node, weights: Mapping[str, Any]) -> Layer:
     held = [n for n in node.all_input_nodes if n.name in weights or n.op == "get_attr"]
     macs = macs_of(node)
     return Layer(
         node=node.name,
-        module=module.removeprefix("L['self'].").removeprefix("L['self']"),
+        module=module_of(node),
         op=str(node.target).removeprefix("aten.").partition(".")[0],
         kind=_kind(node, macs),
         macs=macs,

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from pocketcrafter.export.lower.mil_interpreter import Interpreter, Mode, first_divergence, read_package
-from pocketcrafter.export.lower.mil_interpreter.program import Port, Program
+from pocketcrafter.export.lower.mil_interpreter.divergence import plain_name
+from pocketcrafter.export.lower.mil_interpreter.program import Op, Port, Program
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import LayerDivergence, Session
 from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
@@ -144,6 +145,47 @@ def divergence(
     feeds, states = _feeds(inputs, inside, spec)
     found = first_divergence(inside.program, feeds, states=states)
     return exact, None if found is None else LayerDivergence(**vars(found))
+
+
+def layer_values(artifact: Path, spec: ComponentSpec, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    """Run a package, each layer rounded to its declared type, and return what every layer gave.
+
+    Parameters
+    ----------
+    artifact
+        An ``.mlpackage`` or a ``.pte``.
+    spec
+        The component's contract.
+    inputs
+        Arrays by name, of the contract's shapes.
+
+    Returns
+    -------
+    dict
+        Float arrays by the names that layers had before conversion to float16.
+
+    Raises
+    ------
+    BackendError
+        If it cannot be read or does not keep the spec.
+    """
+    inside = _open(artifact, spec)
+    return program_values(inside.program, *_feeds(inputs, inside, spec))
+
+
+def program_values(
+    program: Program, feeds: Mapping[str, Tensor], states: Mapping[str, Tensor]
+) -> dict[str, FloatArray]:
+    """Return what every layer of a program's default function gives; see `layer_values`."""
+    interpreter, made = Interpreter(program, mode=Mode.DECLARED), {}
+
+    def keep(op: Op, outputs: tuple[Tensor, ...]) -> None:
+        for port, value in zip(op.outputs, outputs, strict=True):
+            if isinstance(value, Tensor) and value.is_floating_point():
+                made[plain_name(port.name)] = value.numpy()
+
+    interpreter.run(feeds, interpreter.new_state(states), keep)
+    return made
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def first_divergence(
     truth: dict[str, Tensor] = {}
 
     def keep(op: Op, made: tuple[Tensor, ...]) -> None:
-        truth.update({_plain(port.name): value for port, value in zip(op.outputs, made, strict=True)})
+        truth.update({plain_name(port.name): value for port, value in zip(op.outputs, made, strict=True)})
 
     exact = Interpreter(reference or package, function, Mode.FP32)
     exact.run(inputs, exact.new_state(states), keep)
@@ -84,7 +84,7 @@ def first_divergence(
     def compare(op: Op, made: tuple[Tensor, ...]) -> None:
         before = min((ratios[name] for name in op.reads() if name in ratios), default=float("inf"))
         for port, value in zip(op.outputs, made, strict=True):
-            known = truth.get(_plain(port.name))
+            known = truth.get(plain_name(port.name))
             if known is None or known.shape != value.shape or not known.is_floating_point():
                 ratios[port.name] = before
                 continue
@@ -106,7 +106,7 @@ def _ratio(reference: Tensor, actual: Tensor) -> float:
     return sqnr_db(reference.numpy(), actual.numpy())
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """Return a layer's name without what a conversion's precision added to it."""
     for suffix in ("_cast_fp16", "_cast_fp32", "_to_fp16", "_to_fp32"):
         name = name.removesuffix(suffix)

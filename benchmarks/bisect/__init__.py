@@ -1,0 +1,1 @@
+"""Which layer of an artifact computes something else than the network: each layer's own error, told from drift."""

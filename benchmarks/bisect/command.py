@@ -1,0 +1,85 @@
+"""``pocketcrafter bisect``."""
+
+from pathlib import Path
+
+import click
+
+from pocketcrafter.runtime.cli.options import OutputFile, json_option
+
+
+@click.command("bisect")
+@click.argument("bundle", type=click.Path(exists=True, path_type=Path))
+@click.argument("component", metavar="COMPONENT")
+@click.option("--against", "target", metavar="TARGET", required=True, help="The target whose artifact is looked into.")
+@click.option(
+    "--weights",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of the full-precision weights  [default: what is installed].",
+)
+@click.option("--top", type=click.IntRange(1), default=12, show_default=True, help="Layers to print.")
+@click.option("--model-explorer", type=OutputFile(".json"), help="Write node data for Google's Model Explorer.")
+@click.option("--trace", type=OutputFile(".json"), help="Write the layers for ui.perfetto.dev.")
+@json_option
+def bisect_command(
+    bundle: Path,
+    component: str,
+    target: str,
+    weights: Path | None,
+    top: int,
+    model_explorer: Path | None,
+    trace: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    r"""Name the layer that an artifact computes wrongly.
+
+    Every operator that the target's runtime shows is compared twice, on the first golden: with torch on the artifact's
+    own inputs, which is the layer's own error, and with the full-precision network, which is what has come together up
+    to there. The largest own error stands first, under the name of the torch module.
+
+    \b
+    Example:
+      pocketcrafter bisect build/default.pcbundle restore --against onnx --trace layers.trace.json
+    """
+    from pocketcrafter.benchmarks.bisect.table import as_node_data, as_trace, bisect, bisect_lines
+    from pocketcrafter.runtime.bundle.reader import Bundle
+    from pocketcrafter.runtime.files import write_text
+
+    report = bisect(Bundle.open(bundle), component, target, weights)
+    if model_explorer is not None:
+        write_text(model_explorer, as_node_data(report))
+    if trace is not None:
+        write_text(trace, as_trace(report))
+    click.echo(report.model_dump_json(indent=1) if as_json else bisect_lines(report, top))
+
+
+@click.command("bisect")
+@click.argument("bundle", type=click.Path(exists=True, path_type=Path))
+@click.option("--count", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Faults to plant.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Which ones.")
+@click.option(
+    "--weights",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of the full-precision weights  [default: what is installed].",
+)
+@json_option
+def mutations_command(bundle: Path, count: int, seed: int, weights: Path | None, *, as_json: bool) -> None:
+    r"""Plant faults in artifacts; count those that bisect names first.
+
+    Weights, scales, axes and ranges of activations are changed in the artifacts of every target whose layers can be
+    seen, one at a time. Exit code 1: fewer than 95 % are named first.
+
+    \b
+    Example:
+      pocketcrafter bench bisect build/default.pcbundle --count 50
+    """
+    from pocketcrafter.benchmarks.bisect.mutations import LEAST_NAMED, mutate, mutation_lines
+    from pocketcrafter.runtime.bundle.reader import Bundle
+    from pocketcrafter.runtime.cli.bars import Bars
+    from pocketcrafter.runtime.errors import GateError
+
+    with Bars() as bars:
+        report = mutate(Bundle.open(bundle), count, seed, weights, bars.update)
+    click.echo(report.model_dump_json(indent=1) if as_json else mutation_lines(report))
+    if report.share < LEAST_NAMED:
+        raise GateError(f"{report.share:.0%} of the faults were named first; {LEAST_NAMED:.0%} are asked.")

@@ -1,0 +1,151 @@
+"""The layer that was changed is named first, on every target whose layers can be seen."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pocketcrafter.benchmarks.bisect.mutations import Fault, Planted, plant_mil, plant_onnx
+from pocketcrafter.benchmarks.bisect.observers import observe_mil, observe_onnx
+from pocketcrafter.benchmarks.bisect.reference import Reference
+from pocketcrafter.benchmarks.bisect.table import BisectReport, as_node_data, as_trace, bisect, bisect_lines, rows_of
+from pocketcrafter.export.lower.lowerings import lower
+from pocketcrafter.export.lower.mil_interpreter import read_package
+from pocketcrafter.export.lower.programs import frozen
+from pocketcrafter.export.lower.request import LoweringRequest, Sample
+from pocketcrafter.runtime.bundle.reader import Bundle
+from pocketcrafter.runtime.bundle.results import Precision
+from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
+from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.pocket import Pocket
+from pocketcrafter.runtime.targets import ONNX, TargetKind
+
+_COREML = TargetKind("coreml:ios18")
+
+
+class Network(nn.Module):
+    """Convolutions, a linear layer, a residual and a shuffle, as the artists have them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(12, 32, 3, padding=1)
+        self.body = nn.Sequential(nn.Conv2d(32, 64, 1), nn.Hardswish(), nn.Conv2d(64, 32, 3, padding=1))
+        self.gain = nn.Linear(3, 32)
+        self.tail = nn.Conv2d(32, 12, 3, padding=1)
+
+    def forward(self, tile: Tensor, amounts: Tensor) -> Tensor:
+        x = F.relu(self.head(F.pixel_unshuffle(tile, 2)))
+        x = x + self.body(x) * self.gain(amounts).reshape(1, -1, 1, 1)
+        return F.pixel_shuffle(self.tail(x), 2)
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return frozen(Network().eval(), ())
+
+
+@pytest.fixture(scope="module")
+def spec() -> ComponentSpec:
+    tile = TensorSpec(name="tile", shape=(1, 3, 32, 32), semantics="picture")
+    amounts = TensorSpec(name="amounts", shape=(1, 3), semantics="amounts")
+    restored = TensorSpec(name="restored", shape=(1, 3, 32, 32), semantics="picture")
+    return ComponentSpec(name=Pocket.RESTORE, role=Role.EDIT, inputs=(tile, amounts), outputs=(restored,))
+
+
+@pytest.fixture(scope="module")
+def samples() -> list[Sample]:
+    rng = np.random.default_rng(0)
+    return [
+        {"tile": rng.random((1, 3, 32, 32), np.float32), "amounts": rng.random((1, 3), np.float32)} for _ in range(4)
+    ]
+
+
+def _missed(faults: list[Planted], reference: Reference, sample: Sample) -> list[str]:
+    """Return the faults whose layer is not named first."""
+    found = []
+    for one in faults:
+        errors = reference.errors(sample, one.observe())
+        shown = {error.node for error in errors}
+        worst = min(errors, key=lambda error: error.local_db).node
+        if worst not in {seen for node in one.nodes for seen in reference.shown_for(node, shown)}:
+            found.append(f"{one.fault} of {one.nodes}: {worst}")
+    return found
+
+
+@pytest.mark.parametrize(("precision", "least_db"), [(Precision.FP32, 90), (Precision.INT8, 20)])
+def test_faults_in_a_model_of_onnx_are_named_first(
+    precision: Precision,
+    least_db: float,
+    network: nn.Module,
+    spec: ComponentSpec,
+    samples: list[Sample],
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "network.onnx"
+    lower(LoweringRequest(network, spec, samples, precision, {ONNX: out}))
+    reference = Reference(network, spec)
+    whole = reference.errors(samples[0], observe_onnx(out, spec, samples[0], reference.wanted))
+    assert len(whole) >= 5
+    assert min(error.local_db for error in whole) > least_db
+    faults = list(plant_onnx(out, spec, reference, samples[0]))
+    wanted = {Fault.WEIGHT, Fault.AXIS} | ({Fault.SCALE, Fault.RANGE} if precision is Precision.INT8 else set())
+    assert {one.fault for one in faults} == wanted
+    assert len(faults) >= 8
+    assert not _missed(faults, reference, samples[0])
+
+
+def test_faults_in_a_core_ml_package_are_named_first(
+    network: nn.Module, spec: ComponentSpec, samples: list[Sample], tmp_path: Path
+) -> None:
+    pytest.importorskip("coremltools")
+    out = tmp_path / "network.mlpackage"
+    lower(LoweringRequest(network, spec, samples, Precision.INT8, {_COREML: out}))
+    reference = Reference(network, spec)
+    whole = reference.errors(samples[0], observe_mil(out, spec, samples[0], reference.wanted))
+    assert min(error.local_db for error in whole) > 30
+    assert {error.layer for error in whole} >= {"head", "body.0", "body.2", "gain", "tail"}
+    faults = list(plant_mil(read_package(out), spec, reference, samples[0]))
+    assert {one.fault for one in faults} >= {Fault.WEIGHT, Fault.SCALE, Fault.AXIS}
+    assert not _missed(faults, reference, samples[0])
+
+
+def test_drift_is_told_from_a_layers_own_error(network: nn.Module, spec: ComponentSpec, samples: list[Sample]) -> None:
+    reference = Reference(network, spec)
+    with torch.no_grad():
+        right = torch.relu(network.get_submodule("head")(F.pixel_unshuffle(torch.tensor(samples[0]["tile"]), 2)))
+        wrong = right * 1.5
+        after = network.get_submodule("body.0")(wrong)
+    first, second = reference.errors(samples[0], {"relu": wrong.numpy(), "conv2d_1": after.numpy()})
+    assert (first.layer, second.layer) == ("forward: relu", "body.0")
+    assert first.local_db == pytest.approx(6.0, abs=0.1)
+    assert second.local_db > 100
+    assert second.drift_db < 12
+
+
+def test_exports_hold_every_layer(network: nn.Module, spec: ComponentSpec, samples: list[Sample]) -> None:
+    reference = Reference(network, spec)
+    with torch.no_grad():
+        head = network.get_submodule("head")(F.pixel_unshuffle(torch.tensor(samples[0]["tile"]), 2)).numpy()
+    report = BisectReport(
+        bundle="small",
+        component=Pocket.RESTORE,
+        target="onnx",
+        precision=Precision.FP32,
+        operators=len(reference.names),
+        layers=rows_of(reference.errors(samples[0], {"conv2d": head})),
+    )
+    assert json.loads(as_node_data(report))["main"]["results"].keys() == {"conv2d"}
+    trace = json.loads(as_trace(report))["traceEvents"]
+    assert [event["name"] for event in trace if event["ph"] == "X"] == ["head"]
+    assert {event["name"] for event in trace if event["ph"] == "C"} == {"own error dB", "drift dB"}
+    assert "| 0 | head | conv2d (conv2d) |" in bisect_lines(report, 3)
+
+
+def test_a_target_that_is_not_there_is_told(bundle: Path) -> None:
+    with pytest.raises(ConfigError, match="coreml:ios18"):
+        bisect(Bundle.open(bundle), Pocket.RESTORE, "coreml:ios18")
