@@ -92,6 +92,12 @@ class Soc(StrEnum):
     SM8850 = "SM8850"
 
 
+SOC_IDS: Final[Mapping[Soc, int]] = {Soc.SM8650: 57, Soc.SM8750: 69, Soc.SM8850: 87}
+"""QNN's numbers of the systems-on-chip."""
+HTP_ARCHITECTURES: Final[Mapping[Soc, int]] = {Soc.SM8650: 75, Soc.SM8750: 79, Soc.SM8850: 81}
+"""Versions of their Hexagon Tensor Processors, which QNN's libraries for them are named after."""
+
+
 @dataclass(frozen=True)
 class Target:
     """One target.

@@ -23,11 +23,12 @@ _BUILT_IN: Final[Mapping[str, str]] = {
     "inspect": "pocketcrafter.runtime.cli.bundle:inspect_command",
     "split": "pocketcrafter.runtime.cli.bundle:split_command",
     "export-vectors": "pocketcrafter.runtime.cli.vectors:vectors_command",
+    "shippable": "pocketcrafter.runtime.cli.shippable:shippable_command",
     "verify": "pocketcrafter.runtime.cli.bundle:verify_command",
     "doctor": "pocketcrafter.runtime.cli.bundle:doctor_command",
 }
 _SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
-    "Use a bundle": ("enhance", "critique", "inspect", "verify", "split", "export-vectors", "doctor"),
+    "Use a bundle": ("enhance", "critique", "inspect", "verify", "split", "shippable", "export-vectors", "doctor"),
     "Build one": ("build", "quantize"),
     "Measure it": ("bench", "reference", "report", "device"),
     "Train networks": ("data", "train", "distill"),

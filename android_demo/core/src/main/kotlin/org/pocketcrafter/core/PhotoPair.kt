@@ -14,6 +14,12 @@ import org.pocketcrafter.core.prose.Vocabulary
 import org.pocketcrafter.core.prose.Writer
 import org.pocketcrafter.core.prose.Written
 
+/**
+ * What tones need of a photo, found once: with it every slider is arithmetic, as in
+ * `Developer.develop(pixels, plan, look.grid.blended(strength))`.
+ */
+class Look(val critique: Critique, val grid: ToneGrid)
+
 /** What became of a photo: [pixels] are the very input where there was nothing to do. */
 data class Enhanced(val pixels: Pixels, val plan: EditPlan, val critique: Critique)
 
@@ -41,7 +47,14 @@ class PhotoPair(
      *
      * @throws RunnerException if a network fails.
      */
-    fun critique(pixels: Pixels): Critique = look(pixels).critique
+    fun critique(pixels: Pixels): Critique = seen(pixels).critique
+
+    /**
+     * Diagnoses a photo and finds its tone grid.
+     *
+     * @throws RunnerException if a network fails.
+     */
+    fun look(pixels: Pixels): Look = seen(pixels).let { Look(it.critique, grid(it)) }
 
     /**
      * Diagnoses a photo and puts it into words, which agree with the gated plan.
@@ -53,7 +66,7 @@ class PhotoPair(
      */
     fun prose(pixels: Pixels, mode: Mode = Mode.FULL, cancelled: () -> Boolean = { false }): Told? {
         val words = vocabulary ?: throw ConfigException("This bundle has no decoder, which writes the prose.")
-        val seen = look(pixels)
+        val seen = seen(pixels)
         val stated = Stated.of(seen.critique.plan, gate, seen.critique.score)
         return Writer(runner(DECODER), words).write(seen.tokens, stated, mode, cancelled)?.let { Told(seen.critique, it) }
     }
@@ -62,14 +75,20 @@ class PhotoPair(
      * Enhances a photo at its own resolution.
      *
      * @param strength factor on the plan and on the tone grid's departure from identity, in [0, 2].
+     * @param asked the plan to carry out in place of the critic's.
      * @param progress called with tiles done and tiles in all during restoration; it may throw to stop.
      * @throws ConfigException if the strength is out of range.
      * @throws RunnerException if a network fails.
      */
-    fun enhance(pixels: Pixels, strength: Double = 1.0, progress: (Int, Int) -> Unit = { _, _ -> }): Enhanced {
+    fun enhance(
+        pixels: Pixels,
+        strength: Double = 1.0,
+        asked: EditPlan? = null,
+        progress: (Int, Int) -> Unit = { _, _ -> },
+    ): Enhanced {
         if (strength !in 0.0..MAX_STRENGTH) throw ConfigException("The strength is from 0 to $MAX_STRENGTH, not $strength.")
-        val seen = look(pixels)
-        val plan = seen.critique.plan.scaled(strength)
+        val seen = seen(pixels)
+        val plan = (asked ?: seen.critique.plan).scaled(strength)
         val restored = if (plan.restores) restored(pixels, plan, progress) else pixels
         val toned = if (plan.changesTones) Developer.develop(restored, plan, grid(seen).blended(strength)) else restored
         return Enhanced(toned, plan, seen.critique)
@@ -83,7 +102,7 @@ class PhotoPair(
     /** What the critic made of a photo, shape of [tokens] `(TOKENS, TOKEN_DIM)`, and the view that it saw. */
     private class Seen(val critique: Critique, val tokens: FloatArray, val view: FloatArray)
 
-    private fun look(pixels: Pixels): Seen {
+    private fun seen(pixels: Pixels): Seen {
         val view = Views.global(pixels)
         val out = runner(CRITIC).run(mapOf("view" to view, "crops" to Views.crops(pixels)))
         val plan = out.getValue("plan")

@@ -14,6 +14,12 @@ interface Runner : AutoCloseable {
 
 /** Opens the networks of a bundle; says which engine runs them, and never falls back to another one silently. */
 interface RunnerSource {
+    /** The kind of target whose artifacts it opens, such as `onnx`. */
+    val kind: String
+
+    /** Threads of one operator, ≥ 1. */
+    val threads: Int
+
     /** The engine and its accelerator in words, such as "ONNX Runtime 1.31, CPU". */
     val engine: String
 

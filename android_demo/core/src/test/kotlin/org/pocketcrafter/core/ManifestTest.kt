@@ -38,7 +38,7 @@ class ManifestTest {
         val manifest = Manifest.parse(legal())
         assertEquals(listOf("critic", "judge", "tone", "restore", "decoder"), manifest.components.map { it.name })
         assertEquals(listOf(1, 3, 256, 256), manifest.component("critic").inputs.first().shape)
-        assertEquals("targets/onnx/tone.onnx", manifest.component("tone").artifacts.getValue("onnx"))
+        assertEquals("targets/onnx/tone.onnx", manifest.component("tone").artifacts.getValue("onnx").path)
         assertEquals("onnxruntime", manifest.targets.single().backend)
         val gate = manifest.gate!!
         assertEquals(0.5, gate[Attribute.DEJPEG].presence, 1e-9)

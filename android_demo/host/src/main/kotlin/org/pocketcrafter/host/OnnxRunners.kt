@@ -19,13 +19,15 @@ import java.io.File
 class OnnxRunners(
     private val bundle: Bundle,
     private val library: File,
-    private val threads: Int,
+    override val threads: Int,
     private val exact: Boolean,
 ) : RunnerSource {
+    override val kind = "onnx"
+
     override val engine = "ONNX Runtime on the CPU (${library.name})"
 
     override fun open(component: String): Runner {
-        val model = bundle.artifact(component, "onnx")
+        val model = bundle.artifact(component, kind)
         val session = calling { Ort.open(library.path, model.path, threads, exact) }
         return OnnxRunner(session, bundle.manifest.component(component))
     }

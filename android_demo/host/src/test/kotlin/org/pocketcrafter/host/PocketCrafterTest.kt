@@ -16,6 +16,7 @@ import org.pocketcrafter.core.Vectors
 import org.pocketcrafter.core.bundle.Bundle
 import org.pocketcrafter.core.photo.Pixels
 import org.pocketcrafter.sdk.PocketCrafter
+import org.pocketcrafter.sdk.Options
 import org.pocketcrafter.sdk.Progress
 import org.pocketcrafter.sdk.State
 import java.io.File
@@ -93,7 +94,7 @@ class PocketCrafterTest {
         var broken = false
         val crafter = PocketCrafter(folder) { bundle -> Counting(runners(bundle)) { if (broken) throw RunnerException("driver lost") } }
         crafter.open()
-        assertFailsWith<ConfigException> { crafter.enhance(photo(), strength = 3.0).toList() }
+        assertFailsWith<ConfigException> { crafter.enhance(photo(), Options(strength = 3.0)).toList() }
         assertIs<State.Ready>(crafter.state.value)
         broken = true
         assertFailsWith<RunnerException> { crafter.critique(photo()) }

@@ -18,6 +18,9 @@ enum class Accelerator {
 
     /** Android's neural networks API; deprecated since Android 15, and left to the driver. */
     NNAPI,
+
+    /** Qualcomm's HTP, where the app brings an ONNX Runtime with QNN and Qualcomm's libraries. */
+    QNN,
 }
 
 /**
@@ -33,7 +36,7 @@ enum class Accelerator {
 class OrtRunners(
     private val bundle: Bundle,
     private val accelerator: Accelerator = Accelerator.CPU,
-    private val threads: Int = 2,
+    override val threads: Int = 2,
 ) : RunnerSource {
     private val environment: OrtEnvironment = OrtEnvironment.getEnvironment()
 
@@ -41,17 +44,21 @@ class OrtRunners(
         calling { environment.setTelemetry(false) }
     }
 
+    override val kind: String = "onnx"
+
     override val engine: String get() = "ONNX Runtime ${environment.version}, $accelerator"
 
     override fun open(component: String): Runner {
-        val model = bundle.artifact(component, "onnx")
+        val model = bundle.artifact(component, kind)
         val session = calling {
             OrtSession.SessionOptions().use { options ->
                 options.setIntraOpNumThreads(threads)
-                if (accelerator == Accelerator.NNAPI) {
-                    options.addNnapi()
-                    options.addConfigEntry("session.disable_cpu_ep_fallback", "1")
+                when (accelerator) {
+                    Accelerator.CPU -> Unit
+                    Accelerator.NNAPI -> options.addNnapi()
+                    Accelerator.QNN -> options.addQnn(mapOf("backend_path" to "libQnnHtp.so"))
                 }
+                if (accelerator != Accelerator.CPU) options.addConfigEntry("session.disable_cpu_ep_fallback", "1")
                 environment.createSession(model.path, options)
             }
         }

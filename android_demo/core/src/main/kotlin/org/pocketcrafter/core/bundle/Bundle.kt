@@ -45,7 +45,7 @@ class Bundle private constructor(private val root: File, val manifest: Manifest)
         val entry = manifest.component(component)
         val target = manifest.targets.find { it.kind == kind }
             ?: throw BundleException("The bundle has no target `$kind`; it has ${manifest.targets.joinToString { it.kind }}.")
-        return file(entry.artifacts.getValue(target.name))
+        return file(entry.artifacts.getValue(target.name).path)
     }
 
     /**
@@ -80,7 +80,7 @@ class Bundle private constructor(private val root: File, val manifest: Manifest)
         fun open(root: File): Bundle {
             val content = read(root, "manifest.json", Manifest.MAX_BYTES)
             val digest = read(root, "manifest.sha256", 4096).decodeToString()
-            if (digest != "${hex(MessageDigest.getInstance("SHA-256").digest(content))}  manifest.json\n") {
+            if (digest != "${sha256(content)}  manifest.json\n") {
                 throw BundleException("`manifest.json` and `manifest.sha256` do not agree: one of them was changed.")
             }
             val manifest = Manifest.parse(content)
@@ -127,7 +127,10 @@ class Bundle private constructor(private val root: File, val manifest: Manifest)
             }
             return hex(digest.digest())
         }
-
-        private fun hex(bytes: ByteArray): String = bytes.joinToString("") { "%02x".format(it) }
     }
 }
+
+/** The SHA-256 of some bytes in lowercase hex. */
+internal fun sha256(content: ByteArray): String = hex(MessageDigest.getInstance("SHA-256").digest(content))
+
+private fun hex(bytes: ByteArray): String = bytes.joinToString("") { "%02x".format(it) }

@@ -139,3 +139,23 @@ class Json private constructor(private val text: String) {
         fun parse(text: String): Any? = Json(text).document()
     }
 }
+
+/**
+ * Writes JSON: maps with text keys, iterables, texts, numbers, booleans and `null`.
+ *
+ * @throws IllegalArgumentException for anything else, and for numbers that are not finite.
+ */
+fun jsonText(value: Any?): String = when (value) {
+    null, is Boolean, is Int, is Long -> value.toString()
+    is Double -> value.also { require(it.isFinite()) { "JSON has no $it" } }.toString()
+    is String -> value.map(::escaped).joinToString("", "\"", "\"")
+    is Map<*, *> -> value.entries.joinToString(",", "{", "}") { (key, item) -> "${jsonText(key as String)}:${jsonText(item)}" }
+    is Iterable<*> -> value.joinToString(",", "[", "]", transform = ::jsonText)
+    else -> throw IllegalArgumentException("JSON has no ${value::class}")
+}
+
+private fun escaped(character: Char): String = when {
+    character == '"' || character == '\\' -> "\\$character"
+    character < ' ' || character.isSurrogate() -> "\\u%04x".format(character.code)
+    else -> character.toString()
+}

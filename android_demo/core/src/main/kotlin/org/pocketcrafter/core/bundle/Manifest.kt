@@ -9,20 +9,37 @@ import org.pocketcrafter.core.generated.Targets
 data class FileEntry(val path: String, val sha256: String, val size: Long)
 
 /** One input or output of a component; every tensor is float32 at the component's edge. */
-data class TensorSpec(val name: String, val shape: List<Int>)
+data class TensorSpec(val name: String, val shape: List<Int>) {
+    /** How many values it has. */
+    val size: Int get() = shape.fold(1) { count, side -> count * side }
+}
+
+/** Recorded inputs of a component and what full precision makes of them: paths of two files of the bundle. */
+data class Golden(val inputs: String, val outputs: String)
+
+/**
+ * A component for one target.
+ *
+ * @property path its file in the bundle.
+ * @property precision how its numbers are stored, such as `int8`.
+ * @property minimumSqnr what its outputs must reach against the goldens, in dB; `null` where another figure is asked for.
+ */
+data class Artifact(val path: String, val precision: String, val minimumSqnr: Double?)
 
 /**
  * A network of the bundle.
  *
  * @property inputs its inputs in calling order.
  * @property outputs its outputs in calling order.
- * @property artifacts the path of its artifact by target name.
+ * @property artifacts its artifact by target name.
+ * @property goldens its goldens, of its default function.
  */
 data class Component(
     val name: String,
     val inputs: List<TensorSpec>,
     val outputs: List<TensorSpec>,
-    val artifacts: Map<String, String>,
+    val artifacts: Map<String, Artifact>,
+    val goldens: List<Golden>,
 ) {
     /**
      * Returns the values of the inputs in calling order, each of its contract's size.
@@ -30,9 +47,8 @@ data class Component(
      * @throws ShapeException if one is absent or of another size.
      */
     fun inOrder(values: Map<String, FloatArray>): List<FloatArray> = inputs.map { spec ->
-        val size = spec.shape.fold(1) { count, side -> count * side }
-        values[spec.name]?.takeIf { it.size == size }
-            ?: throw ShapeException("`$name` takes $size values of `${spec.name}`, not ${values[spec.name]?.size}.")
+        values[spec.name]?.takeIf { it.size == spec.size }
+            ?: throw ShapeException("`$name` takes ${spec.size} values of `${spec.name}`, not ${values[spec.name]?.size}.")
     }
 }
 
@@ -43,10 +59,12 @@ data class Target(val name: String, val kind: String, val backend: String, val s
  * What a bundle holds, read from its `manifest.json`: validated by the JSON Schema that Python checks in, unknown keys
  * refused, and then for what no schema says: safe paths, no file twice, nothing used that is not listed.
  *
+ * @property sha256 of the manifest itself, in lowercase hex: it names one state of one bundle.
  * @property family which pair of critic and artist it is; [gate] is there for `pocket` alone.
  */
 class Manifest private constructor(
     val name: String,
+    val sha256: String,
     val family: String,
     val components: List<Component>,
     val targets: List<Target>,
@@ -96,7 +114,7 @@ class Manifest private constructor(
                 throw BundleException("The manifest is of schema version $version; this app reads version $VERSION.")
             }
             refuse(SCHEMA.faults(raw))
-            val manifest = read(asObject(raw))
+            val manifest = read(asObject(raw), sha256(content))
             refuse(faults(manifest, asObject(raw)))
             return manifest
         }
@@ -105,12 +123,13 @@ class Manifest private constructor(
             if (faults.isNotEmpty()) throw BundleException("Not a valid manifest: ${faults.take(20).joinToString("; ")}.")
         }
 
-        private fun read(raw: Map<String, Any?>): Manifest {
+        private fun read(raw: Map<String, Any?>, sha256: String): Manifest {
             val settings = asObject(raw["settings"])
             val components = asList(raw["components"]).map { component(asObject(it)) }
             val gate = settings["gate"]?.takeIf { raw["family"] == POCKET }?.let { GateSettings.read(asObject(it)) }
             return Manifest(
                 name = raw["name"] as String,
+                sha256 = sha256,
                 family = raw["family"] as String,
                 components = components,
                 targets = asObject(raw["targets"]).map { (name, it) -> target(name, asObject(it)) },
@@ -125,8 +144,16 @@ class Manifest private constructor(
                 spec["name"] as String,
                 tensors(spec["inputs"]),
                 tensors(spec["outputs"]),
-                asObject(raw["artifacts"]).mapValues { asObject(it.value)["path"] as String },
+                asObject(raw["artifacts"]).mapValues { artifact(asObject(it.value)) },
+                asList(raw["goldens"]).map(::asObject).filter { it["function"] == null }
+                    .map { Golden(it["inputs"] as String, it["outputs"] as String) },
             )
+        }
+
+        private fun artifact(raw: Map<String, Any?>): Artifact {
+            val gate = asObject(raw["golden_gate"])
+            val minimum = (gate["minimum"] as Number?)?.toDouble().takeIf { gate["metric"] == "sqnr-db" }
+            return Artifact(raw["path"] as String, raw["precision"] as String, minimum)
         }
 
         private fun tensors(raw: Any?): List<TensorSpec> = asList(raw).map(::asObject).map {
@@ -154,7 +181,8 @@ class Manifest private constructor(
             val names = manifest.targets.map { it.name }.toSet()
             for (component in manifest.components) {
                 if (component.artifacts.keys != names) add("`${component.name}` has not one artifact for each target")
-                for ((target, path) in component.artifacts) {
+                for ((target, artifact) in component.artifacts) {
+                    val path = artifact.path
                     val kind = manifest.targets.find { it.name == target }?.kind ?: continue
                     if (Targets.KINDS.getValue(kind).suffixes.none { path.endsWith(it) }) {
                         add("`${component.name}` for $target is `$path`, which is no artifact of $kind")

@@ -1,8 +1,9 @@
 package org.pocketcrafter.core.photo
 
 import org.pocketcrafter.core.EditPlan
+import org.pocketcrafter.core.Workers
 
-/** The tones of an edit at full resolution: render, tone grid and rounding, row by row. */
+/** The tones of an edit at full resolution: render, tone grid and rounding, rows shared between threads. */
 object Developer {
     /**
      * Applies a plan's tones, and a tone grid after them.
@@ -14,19 +15,28 @@ object Developer {
     fun develop(pixels: Pixels, plan: EditPlan, grid: ToneGrid?): Pixels {
         val renderer = Renderer(plan)
         val tables = renderer.tables()
-        val slicer = grid?.slicer(pixels.width, pixels.height)
         val out = ByteArray(pixels.rgb.size)
-        val rgb = FloatArray(3)
-        for (y in 0 until pixels.height) {
-            slicer?.moveTo(y)
-            for (x in 0 until pixels.width) {
-                for (channel in 0 until 3) rgb[channel] = tables[channel][pixels.level(y, x, channel)]
-                renderer.scaleChroma(rgb)
-                slicer?.apply(x, rgb)
-                val at = 3 * (y * pixels.width + x)
-                for (channel in 0 until 3) out[at + channel] = (rgb[channel] * 255f + 0.5f).coerceIn(0f, 255f).toInt().toByte()
+        Workers.bands(pixels.height) { first, until ->
+            val row = FloatArray(3 * pixels.width)
+            val slicer = grid?.slicer(pixels.width, pixels.height)
+            for (y in first until until) {
+                val start = y * row.size
+                look(pixels.rgb, start, tables, row)
+                renderer.scaleChroma(row)
+                slicer?.moveTo(y)
+                slicer?.apply(row)
+                for (n in row.indices) out[start + n] = (row[n] * 255f + 0.5f).coerceIn(0f, 255f).toInt().toByte()
             }
         }
         return Pixels(pixels.width, pixels.height, out)
+    }
+
+    private fun look(rgb: ByteArray, start: Int, tables: Array<FloatArray>, row: FloatArray) {
+        val (red, green, blue) = tables
+        for (n in row.indices step 3) {
+            row[n] = red[rgb[start + n].toInt() and 0xFF]
+            row[n + 1] = green[rgb[start + n + 1].toInt() and 0xFF]
+            row[n + 2] = blue[rgb[start + n + 2].toInt() and 0xFF]
+        }
     }
 }

@@ -49,14 +49,18 @@ class Renderer(private val plan: EditPlan) {
     fun tables(): Array<FloatArray> = Array(3) { channel -> FloatArray(256) { curve(it / 255.0, channel).toFloat() } }
 
     /**
-     * Multiplies the distance of a pixel from its luma by `1 + saturation`, in place.
+     * Multiplies the distance of each pixel from its luma by `1 + saturation`, in place.
      *
-     * @param rgb one pixel, sRGB-encoded; clipped to [0, 1].
+     * @param rgb pixels one after the other, sRGB-encoded; clipped to [0, 1].
      */
     fun scaleChroma(rgb: FloatArray) {
         if (chroma == 1f) return
-        val luma = luma(rgb[0], rgb[1], rgb[2])
-        for (channel in 0 until 3) rgb[channel] = (luma + chroma * (rgb[channel] - luma)).coerceIn(0f, 1f)
+        for (n in rgb.indices step 3) {
+            val luma = luma(rgb[n], rgb[n + 1], rgb[n + 2])
+            rgb[n] = (luma + chroma * (rgb[n] - luma)).coerceIn(0f, 1f)
+            rgb[n + 1] = (luma + chroma * (rgb[n + 1] - luma)).coerceIn(0f, 1f)
+            rgb[n + 2] = (luma + chroma * (rgb[n + 2] - luma)).coerceIn(0f, 1f)
+        }
     }
 
     /**

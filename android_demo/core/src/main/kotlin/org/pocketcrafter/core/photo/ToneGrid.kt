@@ -34,11 +34,12 @@ class ToneGrid(val values: FloatArray) {
     /** Returns what applies the grid to the rows of a photo of one size. */
     fun slicer(width: Int, height: Int): Slicer = Slicer(width, height)
 
-    /** Applies the grid to the rows of a photo, one after the other; not to be shared between threads. */
-    inner class Slicer internal constructor(width: Int, private val height: Int) {
+    /** Applies the grid to whole rows of a photo; not to be shared between threads. */
+    inner class Slicer internal constructor(private val width: Int, private val height: Int) {
         /** The grid between two of its rows, as `(GRID_BINS, GRID_COLUMNS, GRID_COEFFICIENTS)`. */
         private val row = FloatArray(GRID_BINS * GRID_COLUMNS * GRID_COEFFICIENTS)
-        private val places = FloatArray(width) { coordinate(it, width, GRID_COLUMNS) }
+        private val columns = IntArray(width) { below(coordinate(it, width, GRID_COLUMNS), GRID_COLUMNS) }
+        private val shares = FloatArray(width) { coordinate(it, width, GRID_COLUMNS) - columns[it] }
 
         /** Takes up a row of pixels, counted from the top. */
         fun moveTo(y: Int) {
@@ -57,35 +58,42 @@ class ToneGrid(val values: FloatArray) {
             }
         }
 
-        /** Transforms the pixel at a column of the row, in place; [0, 1] goes in, what comes out is not clipped. */
-        fun apply(x: Int, rgb: FloatArray) {
-            val (red, green, blue) = rgb
-            val luma = Renderer.luma(red, green, blue).coerceIn(0f, 1f) * (GRID_BINS - 1)
-            val bin = below(luma, GRID_BINS)
-            val light = luma - bin
-            val column = below(places[x], GRID_COLUMNS)
-            val right = places[x] - column
-            val darker = (bin * GRID_COLUMNS + column) * GRID_COEFFICIENTS
-            val lighter = darker + GRID_COLUMNS * GRID_COEFFICIENTS
-            for (channel in 0 until 3) {
-                val at = 4 * channel
-                rgb[channel] = mixed(darker + at, lighter + at, right, light) * red +
-                    mixed(darker + at + 1, lighter + at + 1, right, light) * green +
-                    mixed(darker + at + 2, lighter + at + 2, right, light) * blue +
-                    mixed(darker + at + 3, lighter + at + 3, right, light)
+        /**
+         * Transforms the row, in place.
+         *
+         * @param rgb `3 · width` values in [0, 1], pixel by pixel; what comes out is not clipped.
+         */
+        fun apply(rgb: FloatArray) {
+            for (x in 0 until width) {
+                val red = rgb[3 * x]
+                val green = rgb[3 * x + 1]
+                val blue = rgb[3 * x + 2]
+                val luma = Renderer.luma(red, green, blue).coerceIn(0f, 1f) * (GRID_BINS - 1)
+                val bin = below(luma, GRID_BINS)
+                val light = luma - bin
+                val right = shares[x]
+                val at = (bin * GRID_COLUMNS + columns[x]) * GRID_COEFFICIENTS
+                // Weights of the four corners: darker left and right, lighter left and right.
+                val d = light * right
+                val c = light - d
+                val b = right - d
+                val a = 1 - light - b
+                for (channel in 0 until 3) {
+                    val first = at + 4 * channel
+                    rgb[3 * x + channel] = mixed(first, a, b, c, d) * red + mixed(first + 1, a, b, c, d) * green +
+                        mixed(first + 2, a, b, c, d) * blue + mixed(first + 3, a, b, c, d)
+                }
             }
         }
 
-        private fun mixed(darker: Int, lighter: Int, right: Float, light: Float): Float {
-            val dark = row[darker] + right * (row[darker + GRID_COEFFICIENTS] - row[darker])
-            val bright = row[lighter] + right * (row[lighter + GRID_COEFFICIENTS] - row[lighter])
-            return dark + light * (bright - dark)
-        }
+        private fun mixed(at: Int, a: Float, b: Float, c: Float, d: Float): Float =
+            a * row[at] + b * row[at + GRID_COEFFICIENTS] + c * row[at + LIGHTER] + d * row[at + LIGHTER + GRID_COEFFICIENTS]
     }
 
     private companion object {
         const val CELLS = GRID_BINS * GRID_ROWS * GRID_COLUMNS
         const val SIZE = GRID_COEFFICIENTS * CELLS
+        const val LIGHTER = GRID_COLUMNS * GRID_COEFFICIENTS
 
         fun coordinate(pixel: Int, pixels: Int, cells: Int): Float =
             minOf((pixel + 0.5) / pixels * (cells - 1), cells - 1.0).toFloat()

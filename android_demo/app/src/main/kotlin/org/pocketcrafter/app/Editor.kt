@@ -1,0 +1,218 @@
+package org.pocketcrafter.app
+
+import kotlinx.coroutines.CancellationException
+import kotlinx.coroutines.CoroutineScope
+import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.Job
+import kotlinx.coroutines.channels.Channel
+import kotlinx.coroutines.flow.MutableStateFlow
+import kotlinx.coroutines.flow.StateFlow
+import kotlinx.coroutines.flow.asStateFlow
+import kotlinx.coroutines.flow.update
+import kotlinx.coroutines.launch
+import kotlinx.coroutines.withContext
+import org.pocketcrafter.core.Critique
+import org.pocketcrafter.core.EditPlan
+import org.pocketcrafter.core.Look
+import org.pocketcrafter.core.PocketCrafterException
+import org.pocketcrafter.core.generated.Attribute
+import org.pocketcrafter.core.photo.Developer
+import org.pocketcrafter.core.photo.Exif
+import org.pocketcrafter.core.photo.Pixels
+import org.pocketcrafter.core.prose.Prose
+import org.pocketcrafter.sdk.Options
+import org.pocketcrafter.sdk.PocketCrafter
+import org.pocketcrafter.sdk.Progress
+
+/** What is worked on now. */
+sealed interface Work {
+    /** Nothing: the user may do as he likes. */
+    data object Idle : Work
+
+    /** The photo is read, or the critic runs. */
+    data object Looking : Work
+
+    /** Tiles are restored. */
+    data class Restoring(val done: Int, val all: Int) : Work
+
+    /** The critique is put into words. */
+    data object Writing : Work
+
+    /** A file is written. */
+    data object Saving : Work
+}
+
+/**
+ * A photo that is open.
+ *
+ * @property full all of its pixels.
+ * @property preview the same, small enough to be drawn again at every movement of a slider.
+ */
+class Opened(val full: Pixels, val preview: Pixels, val exif: Exif?, val reduced: Int)
+
+/**
+ * What the screen shows.
+ *
+ * @property plan what the sliders say; before strength.
+ * @property strength in [0, 2].
+ * @property after the preview with all of that.
+ */
+data class Screen(
+    val work: Work = Work.Idle,
+    val photo: Opened? = null,
+    val critique: Critique? = null,
+    val plan: EditPlan = EditPlan(),
+    val strength: Double = 1.0,
+    val after: Pixels? = null,
+    val prose: Prose? = null,
+    val error: String? = null,
+)
+
+/**
+ * Edits one photo after the other; knows nothing of screens, so that it lives on when one is turned.
+ *
+ * @param scope where its work lives; its dispatcher is the one on which [screen] is read and methods are called.
+ * @param crafter opens the networks when they are first needed.
+ */
+class Editor(private val scope: CoroutineScope, private val crafter: suspend () -> PocketCrafter) {
+    private val current = MutableStateFlow(Screen())
+    private val redraws = Channel<Unit>(Channel.CONFLATED)
+    private var job: Job? = null
+    private var look: Look? = null
+    private var restored: Restored? = null
+
+    /** What the screen shows. */
+    val screen: StateFlow<Screen> = current.asStateFlow()
+
+    init {
+        scope.launch { for (redraw in redraws) redraw() }
+    }
+
+    /**
+     * Opens a photo and has it looked at; what was worked on before is left.
+     *
+     * @param kept sliders and strength of before a process death; `null` takes the critic's plan.
+     * @param load reads the photo, off the main thread.
+     */
+    fun open(kept: Pair<EditPlan, Double>? = null, load: suspend () -> Opened) = start(Work.Looking) {
+        look = null
+        restored = null
+        current.value = Screen(Work.Looking)
+        val photo = load()
+        current.value = Screen(Work.Looking, photo, after = photo.preview)
+        val seen = crafter().look(photo.preview)
+        look = seen
+        val (plan, strength) = kept ?: (seen.critique.plan to 1.0)
+        current.update { it.copy(critique = seen.critique, plan = plan, strength = strength) }
+        restore()
+    }
+
+    /** Takes another amount of an attribute; a tone is drawn at once, restoration when the slider rests. */
+    fun slide(attribute: Attribute, amount: Double) {
+        current.update { it.copy(plan = it.plan.with(attribute, amount)) }
+        redraws.trySend(Unit)
+    }
+
+    /** Takes another strength, in [0, 2]. */
+    fun strengthen(strength: Double) {
+        current.update { it.copy(strength = strength) }
+        redraws.trySend(Unit)
+    }
+
+    /** A slider was let go: restores the preview anew where its amounts of restoration have changed. */
+    fun rest() {
+        if (current.value.work == Work.Idle && restored?.plan != restoration()) start(Work.Looking) { restore() }
+    }
+
+    /** Goes back to the critic's plan. */
+    fun reset() {
+        current.update { it.copy(plan = it.critique?.plan ?: EditPlan(), strength = 1.0) }
+        redraws.trySend(Unit)
+        rest()
+    }
+
+    /** Puts the critique into words. */
+    fun describe() = start(Work.Writing) {
+        val photo = current.value.photo ?: return@start
+        val told = crafter().prose(photo.preview)
+        current.update { it.copy(prose = told.written.prose) }
+    }
+
+    /** Enhances all of the photo as the sliders say, and hands it on to be saved. */
+    fun finish(save: suspend (Pixels, Exif?) -> Unit) = start(Work.Looking) {
+        val shown = current.value
+        val photo = shown.photo ?: return@start
+        crafter().enhance(photo.full, Options(shown.strength, shown.plan)).collect { progress ->
+            when (progress) {
+                is Progress.Tiles -> working(Work.Restoring(progress.done, progress.all))
+                is Progress.Done -> {
+                    working(Work.Saving)
+                    save(progress.enhanced.pixels, photo.exif)
+                }
+            }
+        }
+    }
+
+    /** Shows an error until the next thing is done. */
+    fun fail(message: String) = current.update { it.copy(error = message) }
+
+    /** Ends what is worked on. */
+    fun cancel() {
+        job?.cancel()
+    }
+
+    private fun start(work: Work, block: suspend () -> Unit) {
+        job?.cancel()
+        job = scope.launch {
+            current.update { it.copy(work = work, error = null) }
+            try {
+                block()
+            } catch (error: CancellationException) {
+                throw error
+            } catch (error: PocketCrafterException) {
+                fail(error.message.orEmpty())
+            } catch (error: OutOfMemoryError) {
+                fail("There is not enough memory for this photo: ${error.message}")
+            }
+            working(Work.Idle)
+        }
+    }
+
+    private fun working(work: Work) = current.update { it.copy(work = work) }
+
+    private fun restoration(): EditPlan = current.value.run {
+        val scaled = plan.scaled(strength)
+        EditPlan(Attribute.entries.filter { it.restores }.associateWith { scaled[it] })
+    }
+
+    private suspend fun restore() {
+        val photo = current.value.photo ?: return
+        val asked = restoration()
+        if (restored?.plan != asked) {
+            var pixels = photo.preview
+            if (asked.restores) {
+                crafter().enhance(photo.preview, Options(plan = asked)).collect { progress ->
+                    when (progress) {
+                        is Progress.Tiles -> working(Work.Restoring(progress.done, progress.all))
+                        is Progress.Done -> pixels = progress.enhanced.pixels
+                    }
+                }
+            }
+            restored = Restored(asked, pixels)
+        }
+        redraws.trySend(Unit)
+    }
+
+    private suspend fun redraw() {
+        val shown = current.value
+        val from = restored?.pixels ?: return
+        val grid = look?.grid ?: return
+        val plan = shown.plan.scaled(shown.strength)
+        val after = withContext(Dispatchers.Default) {
+            if (plan.changesTones) Developer.develop(from, plan, grid.blended(shown.strength)) else from
+        }
+        current.update { if (it.photo === shown.photo) it.copy(after = after) else it }
+    }
+
+    private class Restored(val plan: EditPlan, val pixels: Pixels)
+}

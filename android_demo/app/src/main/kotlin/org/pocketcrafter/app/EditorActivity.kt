@@ -1,0 +1,304 @@
+package org.pocketcrafter.app
+
+import android.Manifest
+import android.app.Activity
+import android.content.ActivityNotFoundException
+import android.content.ContentValues
+import android.content.Intent
+import android.content.pm.PackageManager
+import android.graphics.Bitmap
+import android.net.Uri
+import android.os.Build
+import android.os.Bundle
+import android.provider.MediaStore
+import android.view.Menu
+import android.view.MenuItem
+import android.view.View
+import android.widget.Button
+import android.widget.ProgressBar
+import android.widget.TextView
+import kotlinx.coroutines.CoroutineScope
+import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.SupervisorJob
+import kotlinx.coroutines.cancel
+import kotlinx.coroutines.launch
+import kotlinx.coroutines.withContext
+import org.pocketcrafter.core.EditPlan
+import org.pocketcrafter.core.generated.Attribute
+import org.pocketcrafter.core.photo.Pixels
+import org.pocketcrafter.sdk.Bitmaps
+import org.pocketcrafter.sdk.MainThread
+import org.pocketcrafter.sdk.Photos
+import org.pocketcrafter.sdk.State
+
+/** Picks or takes a photo, shows it before and after, and saves or shares what became of it. */
+class EditorActivity : Activity() {
+    private val scope = CoroutineScope(SupervisorJob() + MainThread)
+    private val photoView by lazy { findViewById<BeforeAfterView>(R.id.photo) }
+    private val status by lazy { findViewById<TextView>(R.id.status) }
+    private val words by lazy { findViewById<TextView>(R.id.words) }
+    private val progress by lazy { findViewById<ProgressBar>(R.id.progress) }
+    private lateinit var session: Session
+    private lateinit var sliders: Sliders
+    private val demo get() = application as DemoApplication
+
+    /** What a rotation carries over: the editor, which goes on working, and the photo's address. */
+    private class Session(val scope: CoroutineScope, val editor: Editor) {
+        var uri: Uri? = null
+        var taken: Uri? = null
+        var afterLeave: (() -> Unit)? = null
+    }
+
+    override fun onCreate(savedInstanceState: Bundle?) {
+        super.onCreate(savedInstanceState)
+        setContentView(R.layout.editor)
+        val kept = lastNonConfigurationInstance as Session?
+        session = kept ?: CoroutineScope(SupervisorJob() + MainThread).let { Session(it, Editor(it) { demo.crafter() }) }
+        sliders = Sliders(findViewById(R.id.sliders), session.editor)
+        findViewById<Button>(R.id.pick).setOnClickListener { pick() }
+        findViewById<Button>(R.id.take).setOnClickListener { take() }
+        findViewById<Button>(R.id.save).setOnClickListener { withLeaveToWrite { finish(share = false) } }
+        findViewById<Button>(R.id.share).setOnClickListener { withLeaveToWrite { finish(share = true) } }
+        if (kept == null) begin(savedInstanceState)
+        scope.launch { session.editor.screen.collect(::show) }
+        scope.launch { demo.state.collect(::showOpening) }
+    }
+
+    /** Starts with the photo of before a process death, or with one that another app sends. */
+    private fun begin(saved: Bundle?) {
+        session.taken = saved?.getParcelable(TAKEN)
+        val old: Uri? = saved?.getParcelable(PHOTO)
+        val sent: Uri? = intent.takeIf { it.action == Intent.ACTION_SEND }?.getParcelableExtra(Intent.EXTRA_STREAM)
+        val amounts = saved?.getDoubleArray(AMOUNTS)?.takeIf { it.size == Attribute.entries.size }
+        val plan = amounts?.let { EditPlan(Attribute.entries.associateWith { each -> it[each.ordinal] }) }
+        (old ?: sent)?.let { uri -> load(uri, plan?.let { it to saved.getDouble(STRENGTH, 1.0) }) }
+    }
+
+    override fun onSaveInstanceState(outState: Bundle) {
+        super.onSaveInstanceState(outState)
+        val shown = session.editor.screen.value
+        outState.putParcelable(PHOTO, session.uri)
+        outState.putParcelable(TAKEN, session.taken)
+        outState.putDoubleArray(AMOUNTS, Attribute.entries.map { shown.plan[it] }.toDoubleArray().takeIf { shown.critique != null })
+        outState.putDouble(STRENGTH, shown.strength)
+    }
+
+    @Deprecated("The framework has no other way to keep work alive while a screen turns.")
+    override fun onRetainNonConfigurationInstance(): Any = session
+
+    override fun onDestroy() {
+        scope.cancel()
+        if (!isChangingConfigurations) session.scope.cancel()
+        super.onDestroy()
+    }
+
+    override fun onCreateOptionsMenu(menu: Menu): Boolean {
+        menuInflater.inflate(R.menu.editor, menu)
+        return true
+    }
+
+    override fun onOptionsItemSelected(item: MenuItem): Boolean {
+        when (item.itemId) {
+            R.id.describe -> session.editor.describe()
+            R.id.reset -> session.editor.reset()
+            R.id.goldens -> startActivity(ReportActivity.intent(this, ReportActivity.GOLDENS))
+            R.id.benchmark -> startActivity(ReportActivity.intent(this, ReportActivity.BENCHMARK))
+            else -> return super.onOptionsItemSelected(item)
+        }
+        return true
+    }
+
+    private fun pick() {
+        if (Build.VERSION.SDK_INT >= Build.VERSION_CODES.Q) {
+            // A refusal costs the photo's place alone; it is asked once and not waited for.
+            val asked = getPreferences(MODE_PRIVATE)
+            if (!asked.getBoolean(LOCATION, false)) {
+                asked.edit().putBoolean(LOCATION, true).apply()
+                requestPermissions(arrayOf(Manifest.permission.ACCESS_MEDIA_LOCATION), ASK_LOCATION)
+                return
+            }
+        }
+        choose()
+    }
+
+    private fun choose() {
+        val wanted = Intent(Intent.ACTION_OPEN_DOCUMENT).addCategory(Intent.CATEGORY_OPENABLE).setType("image/*")
+        startActivityForResult(wanted, PICK)
+    }
+
+    private fun take() {
+        if (checkSelfPermission(Manifest.permission.CAMERA) != PackageManager.PERMISSION_GRANTED) {
+            return requestPermissions(arrayOf(Manifest.permission.CAMERA), ASK_CAMERA)
+        }
+        withLeaveToWrite {
+            val values = ContentValues().apply { put(MediaStore.Images.Media.MIME_TYPE, "image/jpeg") }
+            session.taken = contentResolver.insert(MediaStore.Images.Media.EXTERNAL_CONTENT_URI, values)
+            val camera = Intent(MediaStore.ACTION_IMAGE_CAPTURE).putExtra(MediaStore.EXTRA_OUTPUT, session.taken)
+            try {
+                startActivityForResult(camera, TAKE)
+            } catch (_: ActivityNotFoundException) {
+                session.editor.fail(getString(R.string.no_camera))
+            }
+        }
+    }
+
+    /** Runs an action once the gallery may be written to; on Android 10 and later that needs nobody's leave. */
+    private fun withLeaveToWrite(action: () -> Unit) {
+        val needed = Manifest.permission.WRITE_EXTERNAL_STORAGE
+        val free = Build.VERSION.SDK_INT >= Build.VERSION_CODES.Q
+        if (free || checkSelfPermission(needed) == PackageManager.PERMISSION_GRANTED) return action()
+        session.afterLeave = action
+        requestPermissions(arrayOf(needed), ASK_STORAGE)
+    }
+
+    override fun onRequestPermissionsResult(requestCode: Int, permissions: Array<String>, grantResults: IntArray) {
+        val granted = grantResults.firstOrNull() == PackageManager.PERMISSION_GRANTED
+        when (requestCode) {
+            ASK_LOCATION -> choose()
+            ASK_CAMERA -> if (granted) take() else session.editor.fail(getString(R.string.camera_denied))
+            ASK_STORAGE -> {
+                val action = session.afterLeave
+                session.afterLeave = null
+                if (granted) action?.invoke() else session.editor.fail(getString(R.string.storage_denied))
+            }
+        }
+    }
+
+    override fun onActivityResult(requestCode: Int, resultCode: Int, data: Intent?) {
+        val taken = session.taken
+        if (requestCode == TAKE) {
+            session.taken = null
+            // The camera was left without a photo: its empty entry goes too.
+            if (resultCode == RESULT_OK) taken?.let(::load) else taken?.let { contentResolver.delete(it, null, null) }
+        } else if (requestCode == PICK && resultCode == RESULT_OK) {
+            data?.data?.let { uri ->
+                // So that the photo can be read again after a process death.
+                contentResolver.takePersistableUriPermission(uri, Intent.FLAG_GRANT_READ_URI_PERMISSION)
+                load(uri)
+            }
+        }
+    }
+
+    private fun load(uri: Uri) = load(uri, null)
+
+    private fun load(uri: Uri, kept: Pair<EditPlan, Double>?) {
+        session.uri = uri
+        val resolver = applicationContext.contentResolver
+        session.editor.open(kept) {
+            withContext(Dispatchers.IO) {
+                val photo = Photos.load(resolver, original(uri))
+                Opened(photo.pixels, smaller(photo.pixels), photo.exif, photo.reduced)
+            }
+        }
+    }
+
+    /** The photo with the place where it was taken, where that may be read. */
+    private fun original(uri: Uri): Uri {
+        val mayLocate = Build.VERSION.SDK_INT >= Build.VERSION_CODES.Q && uri.authority == MediaStore.AUTHORITY &&
+            checkSelfPermission(Manifest.permission.ACCESS_MEDIA_LOCATION) == PackageManager.PERMISSION_GRANTED
+        return if (mayLocate) MediaStore.setRequireOriginal(uri) else uri
+    }
+
+    private fun finish(share: Boolean) {
+        val resolver = applicationContext.contentResolver
+        session.editor.finish { pixels, exif ->
+            val name = "PocketCrafter ${System.currentTimeMillis()}"
+            val uri = withContext(Dispatchers.IO) { Photos.save(resolver, pixels, exif, name) }
+            if (share) send(uri) else session.editor.fail(getString(R.string.saved))
+        }
+    }
+
+    private fun send(uri: Uri) {
+        val sent = Intent(Intent.ACTION_SEND).setType("image/jpeg").putExtra(Intent.EXTRA_STREAM, uri)
+        sent.addFlags(Intent.FLAG_GRANT_READ_URI_PERMISSION)
+        startActivity(Intent.createChooser(sent, null))
+    }
+
+    private fun show(screen: Screen) {
+        val idle = screen.work == Work.Idle
+        val photo = screen.photo
+        drawn.show(photo?.preview, screen.after)
+        photoView.show(drawn.before, drawn.after)
+        sliders.show(screen.plan, screen.strength, enabled = screen.critique != null)
+        listOf(R.id.save, R.id.share).forEach { findViewById<View>(it).isEnabled = idle && screen.critique != null }
+        progress.visibility = if (idle) View.INVISIBLE else View.VISIBLE
+        progress.isIndeterminate = screen.work !is Work.Restoring
+        (screen.work as? Work.Restoring)?.let {
+            progress.max = it.all
+            progress.progress = it.done
+        }
+        status.text = screen.error ?: statusOf(screen)
+        words.text = screen.prose?.let { (it.thoughts + getString(R.string.english_only)).joinToString("\n\n") }.orEmpty()
+    }
+
+    private fun statusOf(screen: Screen): String = when (val work = screen.work) {
+        is Work.Looking -> getString(R.string.looking)
+        is Work.Restoring -> getString(R.string.tiles, work.done, work.all)
+        is Work.Writing -> getString(R.string.writing)
+        is Work.Saving -> getString(R.string.saving)
+        is Work.Idle -> {
+            val photo = screen.photo
+            val critique = screen.critique
+            val plan = critique?.plan?.words()?.takeIf { critique.plan != EditPlan() } ?: getString(R.string.good)
+            val reduced = photo?.takeIf { it.reduced > 1 }?.let { getString(R.string.reduced, it.full.width, it.full.height) }
+            if (critique == null) getString(R.string.no_photo)
+            else listOfNotNull(getString(R.string.score, critique.score, plan), reduced).joinToString("\n")
+        }
+    }
+
+    private fun showOpening(state: State) {
+        when (state) {
+            is State.Verifying -> status.text = getString(R.string.verifying, 100 * state.done / maxOf(state.all, 1))
+            is State.Warming -> status.text = getString(R.string.warming)
+            is State.Failed -> status.text = getString(R.string.failed, state.error.message)
+            is State.Cold, is State.Ready, is State.Running -> Unit
+        }
+    }
+
+    private val drawn = Drawn()
+
+    /** The two bitmaps on the screen; drawn into again while the photo is the same. */
+    private class Drawn {
+        var before: Bitmap? = null
+        var after: Bitmap? = null
+        private var shownBefore: Pixels? = null
+        private var shownAfter: Pixels? = null
+
+        fun show(old: Pixels?, new: Pixels?) {
+            if (old !== shownBefore) before = old?.let(Bitmaps::toBitmap)
+            if (new !== shownAfter) {
+                val size = after?.let { it.width to it.height }
+                if (new == null || size != new.width to new.height) after = new?.let(Bitmaps::toBitmap)
+                else after?.let { Bitmaps.draw(new, it) }
+            }
+            shownBefore = old
+            shownAfter = new
+        }
+    }
+
+    private companion object {
+        const val PHOTO = "photo"
+        const val TAKEN = "taken"
+        const val AMOUNTS = "amounts"
+        const val STRENGTH = "strength"
+        const val LOCATION = "location-asked"
+        const val PICK = 1
+        const val TAKE = 2
+        const val ASK_CAMERA = 3
+        const val ASK_STORAGE = 4
+        const val ASK_LOCATION = 5
+        const val PREVIEW_PX = 1080
+
+        /** The photo with at most [PREVIEW_PX] on its longer side. */
+        fun smaller(pixels: Pixels): Pixels {
+            val longer = maxOf(pixels.width, pixels.height)
+            if (longer <= PREVIEW_PX) return pixels
+            val bitmap = Bitmaps.toBitmap(pixels)
+            val width = maxOf(1, pixels.width * PREVIEW_PX / longer)
+            val height = maxOf(1, pixels.height * PREVIEW_PX / longer)
+            val scaled = Bitmap.createScaledBitmap(bitmap, width, height, true)
+            bitmap.recycle()
+            return Bitmaps.toPixels(scaled).also { scaled.recycle() }
+        }
+    }
+}

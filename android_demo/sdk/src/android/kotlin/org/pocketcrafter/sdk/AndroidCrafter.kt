@@ -1,0 +1,126 @@
+package org.pocketcrafter.sdk
+
+import android.content.Context
+import android.graphics.Bitmap
+import android.os.Build
+import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.NonCancellable
+import kotlinx.coroutines.flow.Flow
+import kotlinx.coroutines.flow.flowOn
+import kotlinx.coroutines.flow.map
+import kotlinx.coroutines.launch
+import kotlinx.coroutines.withContext
+import org.pocketcrafter.core.BundleException
+import org.pocketcrafter.core.Critique
+import org.pocketcrafter.core.EditPlan
+import org.pocketcrafter.core.Told
+import org.pocketcrafter.core.bundle.Bundle
+import org.pocketcrafter.core.prose.Mode
+import java.io.File
+import java.io.IOException
+import java.util.zip.ZipInputStream
+
+/** What [enhance] of a bitmap tells of. */
+sealed interface BitmapProgress {
+    /** Restoration has done some of its tiles. */
+    data class Tiles(val done: Int, val all: Int) : BitmapProgress
+
+    /** The photo is finished; always the last. */
+    data class Done(val bitmap: Bitmap, val plan: EditPlan, val critique: Critique) : BitmapProgress
+}
+
+/**
+ * Opens the bundle that the app brings as an asset: unpacks it once, hashes all of it, and runs the critic.
+ *
+ * The first call takes some seconds. What it opens listens to the system's heat and memory until [PocketCrafter.close].
+ *
+ * @param context any context of the app; its application's is kept.
+ * @param bundle the asset: a bundle's zip with the target `onnx`, such as `pocketcrafter split` writes.
+ * @param accelerator what computes; nothing falls back to the CPU by itself.
+ * @param opening told of each state until it is ready, on no thread in particular.
+ * @throws BundleException if the bundle is missing or damaged.
+ * @throws org.pocketcrafter.core.RunnerException if a network does not run here.
+ */
+suspend fun PocketCrafter.Companion.open(
+    context: Context,
+    bundle: String = "default.pcbundle",
+    accelerator: Accelerator = Accelerator.CPU,
+    opening: (State) -> Unit = {},
+): PocketCrafter = withContext(Dispatchers.IO) {
+    val application = context.applicationContext
+    val crafter = PocketCrafter(unpacked(application, bundle)) { OrtRunners(it, accelerator) }
+    val signals = SystemSignals(application, crafter)
+    crafter.onClose(signals::stop)
+    val telling = launch { crafter.state.collect(opening) }
+    try {
+        crafter.open()
+        opening(crafter.state.value)
+    } catch (error: Exception) {
+        opening(crafter.state.value)
+        withContext(NonCancellable) { crafter.close() }
+        throw error
+    } finally {
+        telling.cancel()
+    }
+    crafter
+}
+
+/** Diagnoses a photo; [PocketCrafter.critique] for bitmaps. */
+suspend fun PocketCrafter.critique(bitmap: Bitmap): Critique = critique(pixels(bitmap))
+
+/** Diagnoses a photo and puts it into words; [PocketCrafter.prose] for bitmaps. */
+suspend fun PocketCrafter.prose(bitmap: Bitmap, mode: Mode = Mode.FULL): Told = prose(pixels(bitmap), mode)
+
+/**
+ * Enhances a photo at its own resolution, off the caller's thread; cancelling the collector ends it at the next tile.
+ *
+ * @param bitmap not changed; any configuration that Android can draw from.
+ */
+fun PocketCrafter.enhance(bitmap: Bitmap, options: Options = Options()): Flow<BitmapProgress> =
+    enhance({ Bitmaps.toPixels(bitmap) }, options).map { progress ->
+        when (progress) {
+            is Progress.Tiles -> BitmapProgress.Tiles(progress.done, progress.all)
+            is Progress.Done -> {
+                val enhanced = progress.enhanced
+                BitmapProgress.Done(Bitmaps.toBitmap(enhanced.pixels), enhanced.plan, enhanced.critique)
+            }
+        }
+    }.flowOn(Dispatchers.Default)
+
+/** What this device is, for reports. */
+fun deviceFacts(): DeviceFacts = DeviceFacts(
+    model = "${Build.MANUFACTURER} ${Build.MODEL}",
+    soc = Build.HARDWARE,
+    system = "Android ${Build.VERSION.RELEASE}, API ${Build.VERSION.SDK_INT}",
+    machine = System.getProperty("os.arch") ?: "unknown",
+)
+
+private suspend fun pixels(bitmap: Bitmap) = withContext(Dispatchers.Default) { Bitmaps.toPixels(bitmap) }
+
+/** Unpacks an asset into files that no backup copies; a folder that is whole and of this build is used again. */
+private fun unpacked(context: Context, asset: String): File {
+    val folder = File(context.noBackupFilesDir, "pocketcrafter")
+    val installed = context.packageManager.getPackageInfo(context.packageName, 0).lastUpdateTime
+    val whole = File(folder, installed.toString())
+    if (whole.isDirectory) return whole
+    folder.deleteRecursively()
+    val staged = File(folder, "part")
+    try {
+        context.assets.open(asset).use { stream -> unzip(ZipInputStream(stream.buffered()), staged) }
+    } catch (error: IOException) {
+        throw BundleException("The asset `$asset` cannot be unpacked: ${error.message}", error)
+    }
+    Bundle.open(staged)
+    if (!staged.renameTo(whole)) throw BundleException("$staged cannot be renamed: is the storage full?")
+    return whole
+}
+
+private fun unzip(archive: ZipInputStream, folder: File) {
+    val root = folder.canonicalPath + File.separator
+    generateSequence { archive.nextEntry }.filterNot { it.isDirectory }.forEach { entry ->
+        val file = File(folder, entry.name)
+        if (!file.canonicalPath.startsWith(root)) throw BundleException("The archive's `${entry.name}` does not stay inside it.")
+        file.parentFile?.mkdirs()
+        file.outputStream().use(archive::copyTo)
+    }
+}
