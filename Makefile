@@ -42,9 +42,11 @@ wheels: setup
 parity-arm64: setup
 	@$(BIN)/pocketcrafter bench arm64 $(BUNDLE)
 
-# Needs a JDK, npm, g++ and: apt-get install junit4
+# Needs a JDK, npm, g++ and: apt-get install junit4 aapt apksigner android-framework-res
 android: bundle
-	@$(BIN)/python android_demo/build.py --bundle $(BUNDLE)
+	@$(BIN)/python android_demo/build.py test --bundle $(BUNDLE)
+	@$(BIN)/python android_demo/build.py apk --bundle $(BUNDLE)
+	@$(BIN)/pocketcrafter shippable build/android/pocketcrafter-demo.apk --allow signature
 
 # Needs root and, the first time, 3.5 GB and: apt-get install debootstrap
 swift: bundle

@@ -6,8 +6,10 @@ stub classes of Android's API, and packs, signs and checks the demo. Exit code 0
 """
 
 import argparse
+import fcntl
 import importlib.util
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -16,6 +18,7 @@ import click
 from toolchain.apk import check, linked, packed, require_apk_tools, shrunk, signed
 from toolchain.compilers import Compilers, run
 from toolchain.packages import MissingToolError, require
+from toolchain.photos import varied
 
 from pocketcrafter.runtime.backends.ort_sessions import saturates
 
@@ -37,9 +40,12 @@ def main() -> int:
     arguments.add_argument("--photos", type=Path, default=ROOT / "tests/photos", help="photos for the pair")
     asked = arguments.parse_args()
     out = asked.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
     try:
         require({"javac": "openjdk-17-jdk-headless", "npm": "npm"})
-        return test(out, asked.bundle, asked.photos) if asked.what == "test" else apk(out, asked.bundle)
+        with (out / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return test(out, asked.bundle, asked.photos) if asked.what == "test" else apk(out, asked.bundle)
     except MissingToolError as error:
         click.echo(f"android {asked.what}: not compiled and not run: {error}")
         return SKIPPED
@@ -53,7 +59,9 @@ def test(out: Path, bundle: Path | None, photos: Path) -> int:
     java = Path(shutil.which("javac") or "").resolve().parents[1]
     libraries = [compilers.library(name) for name in ("kotlin-stdlib", "kotlin-test", "kotlin-test-junit")] + JUNIT
     core = compilers.kotlin("core", [CORE / "main/kotlin"], [])
-    sources, properties = [CORE / "test/kotlin"], {"vectors": out / "vectors"}
+    reports = out / "reports"
+    reports.mkdir(exist_ok=True)
+    sources, properties = [CORE / "test/kotlin"], {"vectors": out / "vectors", "reports": reports}
     if bundle is not None:
         require({"g++": "g++"})
         coroutines = compilers.library("kotlinx-coroutines-core-jvm")
@@ -62,11 +70,16 @@ def test(out: Path, bundle: Path | None, photos: Path) -> int:
         sdk = compilers.kotlin("sdk", [SDK / "main/kotlin", APP / "main/kotlin/org/pocketcrafter/app/Editor.kt"], path)
         libraries += [sdk, coroutines]
         sources += [HOST / "main/kotlin", HOST / "test/kotlin"]
-        shim = compilers.shim(HOST / "main/cpp/ort_shim.cpp", java)
+        headers = ["-isystem", compilers.onnx_headers]
+        shim = compilers.shim("ort_shim", HOST / "main/cpp/ort_shim.cpp", java, headers)
         properties |= {"bundle": bundle, "shim": shim, **onnx_runtime()}
+        if (wheel := importlib.util.find_spec("executorch")) is not None:
+            folder = Path(next(iter(wheel.submodule_search_locations or ())))
+            source = HOST / "main/cpp/executorch_shim.cpp"
+            properties["executorch"] = compilers.shim("executorch_shim", source, java, executorch_options(folder))
     name = "pair" if bundle is not None else "tests"
     tests = compilers.kotlin(name, sources, [core, *libraries], friend=core)
-    pair = [photos, "--bundle", bundle] if bundle is not None else []
+    pair = [varied(photos, out / "photos"), "--bundle", bundle] if bundle is not None else []
     run([*PYTHON, "export-vectors", *pair, "--out", out / "vectors", "--threads", "2"])
     classes = [
         ".".join(path.relative_to(source).with_suffix("").parts)
@@ -89,8 +102,10 @@ def apk(out: Path, bundle: Path | None) -> int:
     resources, r_class = linked(compilers, APP / "main")
     libraries = [compilers.library(name) for name in ("kotlin-stdlib", "kotlinx-coroutines-core-jvm")] + [ort]
     sources = [CORE / "main/kotlin", SDK / "main/kotlin", SDK / "android/kotlin", APP / "main/kotlin"]
-    classes = compilers.kotlin("demo", sources, [stubs, *libraries, r_class], android=True)
-    dex = shrunk(compilers, [classes, r_class, *libraries], HERE / "app/proguard-rules.pro", stubs)
+    snippets = kotlin_of(HERE / "README.md", out / "snippets")
+    classes = compilers.kotlin("demo", [*sources, snippets], [stubs, *libraries, r_class], android=True)
+    rules = [HERE / "app/proguard-rules.pro", HERE / "sdk/consumer-rules.pro"]
+    dex = shrunk(compilers, [classes, r_class, *libraries], rules, stubs)
     files = {SCHEMA: CORE / "main/resources" / SCHEMA}
     if bundle is not None:
         run([*PYTHON, "split", bundle, "--out", out / "parts"])
@@ -102,6 +117,25 @@ def apk(out: Path, bundle: Path | None) -> int:
     what = "" if bundle is not None else "; it holds no bundle, as there is no --bundle"
     click.echo(f"android: {made}, {made.stat().st_size / 2**20:.1f} MiB, signed with a debug key; never run{what}")
     return 0
+
+
+def executorch_options(wheel: Path) -> list[object]:
+    """Return what a library is compiled and linked with over the C++ libraries of ExecuTorch's wheel."""
+    names = ("", "_backend_xnnpack", "_kernels_optimized", "_kernels_quantized", "_threadpool")
+    portable = wheel / "include/executorch/runtime/core/portable_type/c10"
+    # Kernels and backends register themselves: nothing names their symbols, and a linker would leave them out.
+    linked_all = ["-Wl,--no-as-needed", *(f"-lexecutorch{name}" for name in names), f"-Wl,-rpath,{wheel / 'lib'}"]
+    includes = ["-isystem", wheel / "include", "-isystem", portable, "-DC10_USING_CUSTOM_GENERATED_MACROS"]
+    return [*includes, f"-L{wheel / 'lib'}", *linked_all]
+
+
+def kotlin_of(text: Path, out: Path) -> Path:
+    """Write each Kotlin snippet of a text into a file with a package of its own; they are compiled with the demo."""
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
+    for n, snippet in enumerate(re.findall(r"```kotlin\n(.*?)```", text.read_text(encoding="utf-8"), re.DOTALL)):
+        (out / f"Snippet{n}.kt").write_text(f"package snippet{n}\n\n{snippet}", encoding="utf-8")
+    return out
 
 
 def onnx_runtime() -> dict[str, object]:

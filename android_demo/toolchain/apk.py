@@ -11,8 +11,9 @@ from typing import Final
 import click
 
 from toolchain.compilers import Compilers, run
-from toolchain.packages import MissingToolError, r8, require
+from toolchain.packages import API_LEVEL, MissingToolError, r8, require
 
+PACKAGE: Final = "org.pocketcrafter.app"
 ABI: Final = "arm64-v8a"
 MINIMUM_API: Final = 26
 PERMISSIONS: Final = frozenset(
@@ -43,20 +44,25 @@ def linked(compilers: Compilers, app: Path) -> tuple[Path, Path]:
     generated = compilers.out / "generated"
 
     def make(apk: Path) -> None:
-        flat = compilers.out / "resources.zip"
+        flat, named = compilers.out / "resources.zip", compilers.out / "AndroidManifest.xml"
         run(["aapt2", "compile", "--dir", resources, "-o", flat])
-        run(["aapt2", "link", "-I", FRAMEWORK, "--manifest", manifest, "--java", generated, "-o", apk, flat])
+        # Gradle names the package in its own files, and refuses a manifest that does.
+        named.write_text(manifest.read_text().replace("<manifest ", f'<manifest package="{PACKAGE}" '))
+        versions = ["--min-sdk-version", MINIMUM_API, "--target-sdk-version", API_LEVEL]
+        versions += ["--version-code", 1, "--version-name", "1.0"]
+        run(["aapt2", "link", "-I", FRAMEWORK, "--manifest", named, *versions, "--java", generated, "-o", apk, flat])
 
     apk = compilers.made("resources.apk", files, make)
     return apk, compilers.java("r-class", sorted(generated.rglob("R.java")))
 
 
-def shrunk(compilers: Compilers, jars: list[Path], rules: Path, stubs: Path) -> Path:
+def shrunk(compilers: Compilers, jars: list[Path], rules: list[Path], stubs: Path) -> Path:
     """Turn jars into one dex file, without what nothing calls."""
 
     def make(dex: Path) -> None:
         tool = ["java", "-Xmx1g", "-XX:+UseSerialGC", "-cp", r8(compilers.cache), "com.android.tools.r8.R8"]
-        options = ["--release", "--min-api", MINIMUM_API, "--lib", stubs, "--pg-conf", rules]
+        configuration = [word for path in rules for word in ("--pg-conf", path)]
+        options = ["--release", "--min-api", MINIMUM_API, "--lib", stubs, *configuration]
         command = [str(word) for word in [*tool, *options, "--output", dex.with_suffix(".zip"), *jars]]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own words
         if done.returncode:
@@ -65,7 +71,7 @@ def shrunk(compilers: Compilers, jars: list[Path], rules: Path, stubs: Path) -> 
         with zipfile.ZipFile(dex.with_suffix(".zip")) as archive:
             dex.write_bytes(archive.read("classes.dex"))
 
-    return compilers.made("classes.dex", [*jars, rules, stubs], make)
+    return compilers.made("classes.dex", [*jars, *rules, stubs], make)
 
 
 def packed(apk: Path, resources: Path, dex: Path, aar: Path, files: dict[str, Path]) -> None:

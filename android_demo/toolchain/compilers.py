@@ -106,16 +106,20 @@ class Compilers:
         """ONNX Runtime's archive for Android."""
         return npm(ONNX_RUNTIME, self.cache) / AAR
 
-    def shim(self, source: Path, java: Path) -> Path:
-        """Compile the JNI shim over ONNX Runtime's C API."""
-        headers = npm(ONNX_RUNTIME, self.cache) / HEADERS
+    def shim(self, name: str, source: Path, java: Path, options: Sequence[object] = ()) -> Path:
+        """Compile a JNI library over an engine's C or C++ API."""
 
         def make(library: Path) -> None:
-            includes = [f"-I{java / 'include'}", f"-I{java / 'include/linux'}", "-isystem", headers]
-            options = ["-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
-            run(["g++", *options, *includes, source, "-o", library])
+            includes = [f"-I{java / 'include'}", f"-I{java / 'include/linux'}"]
+            strict = ["-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
+            run(["g++", *strict, *includes, source, "-o", library, *options])
 
-        return self.made("libort_shim.so", [source], make)
+        return self.made(f"lib{name}.so", [source], make)
+
+    @property
+    def onnx_headers(self) -> Path:
+        """The folder of ONNX Runtime's C headers."""
+        return npm(ONNX_RUNTIME, self.cache) / HEADERS
 
     def made(self, name: str, inputs: Iterable[Path], make: Callable[[Path], None]) -> Path:
         """Return a file that is made again where the content of what it is made of differs from the last time."""

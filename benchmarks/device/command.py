@@ -52,7 +52,7 @@ class _Devices(LazyGroup):
     extra = "device"
     lazy: ClassVar = {
         name: f"pocketcrafter.benchmarks.device.command:{name}_command"
-        for name in ("list", "push", "goldens", "bench", "pull", "farm")
+        for name in ("list", "push", "goldens", "bench", "pull", "import", "farm")
     }
 
 
@@ -233,6 +233,29 @@ def pull_command(out: Path, serial: str | None, folder: str, *, as_json: bool) -
     pulled = pull_results(open_device(serial), folder, out)
     lines = "\n".join(map(str, pulled)) or "no results there"
     click.echo(json.dumps([str(path) for path in pulled], indent=1) if as_json else lines)
+
+
+@click.command("import")
+@_BUNDLE
+@click.argument("report", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@json_option
+def import_command(bundle: Path, report: Path, *, as_json: bool) -> None:
+    r"""Write the goldens that the demo app ran on a phone into the bundle: rung 4. Exit code 1: it was missed.
+
+    BUNDLE is the part that the app was built with. Its own gates judge the figures again.
+
+    \b
+    Example:
+      pocketcrafter device import build/parts/default-onnx.pcbundle goldens.json
+    """
+    from pocketcrafter.benchmarks.device.app_report import store_app_report
+    from pocketcrafter.benchmarks.device.results import device_lines
+
+    stored = store_app_report(bundle, report)
+    _tell(stored, device_lines, as_json=as_json)
+    if stored.failures:
+        click.echo(f"rung 4 failed: {', '.join(stored.failures)}", err=True)
+        sys.exit(GateError.exit_code)
 
 
 @click.command("farm")

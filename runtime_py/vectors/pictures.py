@@ -1,9 +1,11 @@
 """Vectors of what happens to pixels: views and crops, render, tone grid, developing, tiles."""
 
+import io
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from PIL import ExifTags, Image, ImageOps
 
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.develop import develop
@@ -62,6 +64,12 @@ def record_pictures(recording: Recording) -> None:
     recording.add("native_crops", [{"pixels": tensor(p), "crops": tensor(native_crops(p))} for p in viewed])
     recording.add("crop_origins", [{"height": h, "width": w, "origins": crop_origins(h, w)} for h, w in _SIDES])
 
+    held = picture(5, 8, 4)
+    recording.add(
+        "upright",
+        [{"pixels": tensor(held), "orientation": o, "upright": tensor(_turned(held, o))} for o in range(1, 9)],
+    )
+    recording.add("exif", [{"jpeg": tensor(_camera_jpeg(order)), "orientation": 6} for order in ("<", ">")])
     small = picture(24, 36, 2)
     encoded = small.astype(np.float32) / np.float32(255)
     levels = np.linspace(0, 1, 256, dtype=np.float32)[:, None]
@@ -115,6 +123,27 @@ def record_pictures(recording: Recording) -> None:
         ],
     )
     recording.add("map_tiles", [_tiled(recording, picture(h, w, w)) for h, w in ((37, 45), (16, 16), (1, 3), (5, 40))])
+
+
+def _turned(pixels: Pixels, orientation: int) -> Pixels:
+    """Turn a picture upright as Pillow does."""
+    image = Image.fromarray(pixels)
+    image.getexif()[ExifTags.Base.Orientation] = orientation
+    return np.asarray(ImageOps.exif_transpose(image))
+
+
+def _camera_jpeg(order: str) -> Pixels:
+    """Return the bytes of a JPEG as a camera writes it: turned, with a place, a maker's note and a thumbnail."""
+    exif = Image.Exif()
+    exif.endian = order
+    exif[ExifTags.Base.Make], exif[ExifTags.Base.Orientation] = "PocketCrafter", 6
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.MakerNote] = bytes(range(100))
+    exif.get_ifd(ExifTags.IFD.GPSInfo).update(
+        {ExifTags.GPS.GPSLatitudeRef: "N", ExifTags.GPS.GPSLatitude: (48, 12, 30)}
+    )
+    file = io.BytesIO()
+    Image.fromarray(picture(40, 30, 5)).save(file, "jpeg", quality=90, exif=exif)
+    return np.frombuffer(file.getvalue(), np.uint8)
 
 
 def _tiled(recording: Recording, pixels: Pixels) -> dict[str, object]:

@@ -5,12 +5,15 @@ import org.pocketcrafter.core.generated.Constants.GRID_COEFFICIENTS
 import org.pocketcrafter.core.generated.Constants.GRID_COLUMNS
 import org.pocketcrafter.core.generated.Constants.GRID_ROWS
 import org.pocketcrafter.core.photo.Developer
+import org.pocketcrafter.core.photo.Exif
 import org.pocketcrafter.core.photo.Pixels
 import org.pocketcrafter.core.photo.Renderer
 import org.pocketcrafter.core.photo.Tiles
 import org.pocketcrafter.core.photo.ToneGrid
 import org.pocketcrafter.core.photo.Views
 import org.junit.Test
+import java.io.File
+import kotlin.random.Random
 import kotlin.test.assertEquals
 import kotlin.test.assertFailsWith
 import kotlin.test.assertTrue
@@ -103,6 +106,45 @@ class PhotoTest {
         val values = GRID_COEFFICIENTS * GRID_BINS * GRID_ROWS * GRID_COLUMNS
         assertFailsWith<RunnerException> { ToneGrid(FloatArray(values) { Float.POSITIVE_INFINITY }) }
         assertFailsWith<ShapeException> { Pixels(1 shl 20, 1 shl 20, ByteArray(0)) }
+    }
+
+    @Test
+    fun `photos are turned upright as in Python`() {
+        for (case in Vectors.of("upright")) {
+            assertEquals(0, levelsApart(case.pixels("upright"), case.pixels("pixels").upright(case.int("orientation"))))
+        }
+        assertFailsWith<ConfigException> { Pixels(1, 1, ByteArray(3)).upright(9) }
+    }
+
+    @Test
+    fun `all that a camera says of a photo is carried over, but how it was held`() {
+        val plain = Vectors.of("exif").first().bytes("jpeg")
+        for ((n, case) in Vectors.of("exif").withIndex()) {
+            val exif = Exif.of(case.bytes("jpeg"))!!
+            assertEquals(case.int("orientation"), exif.orientation)
+            val saved = exif.into(plain)
+            assertEquals(1, Exif.of(saved)!!.orientation)
+            assertEquals(plain.size, saved.size)
+            // Python's test looks at them with Pillow.
+            File(System.getProperty("reports"), "exif-$n.jpg").writeBytes(saved)
+        }
+    }
+
+    @Test
+    fun `spoiled files have no EXIF block, and never crash`() {
+        val legal = Vectors.of("exif").first().bytes("jpeg")
+        val random = Random(11)
+        repeat(50_000) {
+            val spoiled = legal.copyOf(random.nextInt(1, legal.size + 1))
+            repeat(random.nextInt(4)) { spoiled[random.nextInt(minOf(spoiled.size, 300))] = random.nextInt().toByte() }
+            val exif = Exif.of(spoiled)
+            if (exif != null) assertTrue(exif.orientation in 1..8)
+            try {
+                exif?.into(spoiled)
+            } catch (_: ConfigException) {
+                // Its directory is too damaged to be mended.
+            }
+        }
     }
 
     private fun planes(interleaved: FloatArray): FloatArray {

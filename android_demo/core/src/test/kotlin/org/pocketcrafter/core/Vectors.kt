@@ -33,6 +33,8 @@ class Case(private val values: Map<String, Any?>) {
 
     fun floats(name: String): FloatArray = Vectors.floats(asObject(this[name]))
 
+    fun bytes(name: String): ByteArray = Vectors.bytes(asObject(this[name]))
+
     fun pixels(name: String): Pixels = Vectors.pixels(asObject(this[name]))
 
     /** A plan as Python spells it; its turn and crop are not this core's. */
@@ -64,6 +66,8 @@ object Vectors {
         val (height, width) = asList(about["shape"]).map { (it as Long).toInt() }
         return Pixels(width, height, bytes(about, 1))
     }
+
+    fun bytes(about: Map<String, Any?>): ByteArray = bytes(about, 1)
 
     private fun bytes(about: Map<String, Any?>, itemSize: Int): ByteArray {
         val count = asList(about["shape"]).fold(1) { size, side -> size * (side as Long).toInt() }

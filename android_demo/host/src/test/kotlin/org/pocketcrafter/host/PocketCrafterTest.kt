@@ -15,8 +15,11 @@ import org.pocketcrafter.core.RunnerSource
 import org.pocketcrafter.core.Vectors
 import org.pocketcrafter.core.bundle.Bundle
 import org.pocketcrafter.core.photo.Pixels
-import org.pocketcrafter.sdk.PocketCrafter
+import org.pocketcrafter.sdk.BenchmarkPlan
+import org.pocketcrafter.sdk.DeviceFacts
+import org.pocketcrafter.sdk.Heat
 import org.pocketcrafter.sdk.Options
+import org.pocketcrafter.sdk.PocketCrafter
 import org.pocketcrafter.sdk.Progress
 import org.pocketcrafter.sdk.State
 import java.io.File
@@ -49,7 +52,7 @@ class PocketCrafterTest {
 
     @Test
     fun `an enhanced photo comes last, after its tiles, and is the pair's`() = runBlocking {
-        val case = Vectors.of("pair").first { it.text("photo") == "fruit_noisy.jpg" }
+        val case = noisy()
         val crafter = PocketCrafter(folder, runners = ::runners).also { it.open() }
         val told = crafter.enhance(case.pixels("pixels")).toList()
         val tiles = told.dropLast(1).map { assertIs<Progress.Tiles>(it) }
@@ -63,7 +66,7 @@ class PocketCrafterTest {
     fun `a collector that leaves ends the work, and the next photo is taken`() = runBlocking {
         var ran = 0
         val crafter = PocketCrafter(folder) { bundle -> Counting(runners(bundle)) { ran++ } }.also { it.open() }
-        val noisy = Vectors.of("pair").first { it.text("photo") == "fruit_noisy.jpg" }.pixels("pixels")
+        val noisy = noisy().pixels("pixels")
         val seen = mutableListOf<Progress>()
         crafter.enhance(noisy).onEach { seen += it }.takeWhile { false }.toList()
         assertIs<Progress.Tiles>(seen.single())
@@ -100,6 +103,52 @@ class PocketCrafterTest {
         assertFailsWith<RunnerException> { crafter.critique(photo()) }
         assertEquals("driver lost", assertIs<State.Failed>(crafter.state.value).error.message)
     }
+
+    @Test
+    fun `memory is given back, and taken again when the next photo comes`() = runBlocking {
+        val crafter = PocketCrafter(folder, runners = ::runners).also { it.open() }
+        val first = crafter.critique(photo())
+        crafter.release()
+        assertIs<State.Ready>(crafter.state.value)
+        assertEquals(first, crafter.critique(photo()))
+        crafter.close()
+    }
+
+    @Test
+    fun `on a hot device tiles are followed by rests`() = runBlocking {
+        val pixels = noisy().pixels("pixels")
+        val crafter = PocketCrafter(folder, runners = ::runners).also { it.open() }
+        suspend fun seconds() = System.nanoTime().let { start ->
+            crafter.enhance(pixels).toList()
+            (System.nanoTime() - start) / 1e9
+        }
+        seconds()
+        val cool = minOf(seconds(), seconds())
+        crafter.heat = Heat.HOT
+        val hot = seconds()
+        println("restoring took ${"%.2f".format(cool)} s, and ${"%.2f".format(hot)} s on a hot device")
+        assertTrue(hot > 1.5 * cool)
+        crafter.close()
+    }
+
+    @Test
+    fun `goldens and benchmark are reported as Python reports them`() = runBlocking {
+        val facts = DeviceFacts("this computer", "no phone", "Linux", System.getProperty("os.arch"))
+        val crafter = PocketCrafter(folder, runners = ::runners).also { it.open() }
+        val steps = mutableListOf<Int>()
+        val goldens = crafter.goldens(facts) { done, _ -> steps += done }
+        assertTrue(goldens.passed)
+        assertEquals(goldens.runs.indices.map { it + 1 }, steps)
+        val latency = crafter.benchmark(BenchmarkPlan(repeats = 7, sustainedSeconds = 2, windowSeconds = 1), facts)
+        assertTrue(latency.networks.all { it.medianMs > 0 && it.sustained.size == 2 })
+        // Python's test reads both.
+        val reports = File(System.getProperty("reports"))
+        File(reports, "goldens.json").writeText(goldens.json())
+        File(reports, "latency.json").writeText(latency.json())
+        crafter.close()
+    }
+
+    private fun noisy() = Vectors.of("pair").first { it.plan("plan").restores }
 
     private fun runners(bundle: Bundle): RunnerSource =
         OnnxRunners(bundle, File(System.getProperty("onnxruntime")), 2, System.getProperty("exact") == "true")
