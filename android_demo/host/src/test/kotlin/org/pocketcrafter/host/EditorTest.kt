@@ -1,5 +1,6 @@
 package org.pocketcrafter.host
 
+import com.sun.management.OperatingSystemMXBean
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Job
 import kotlinx.coroutines.asCoroutineDispatcher
@@ -25,6 +26,7 @@ import org.pocketcrafter.core.photo.Pixels
 import org.pocketcrafter.core.photo.ToneGrid
 import org.pocketcrafter.sdk.PocketCrafter
 import java.io.File
+import java.lang.management.ManagementFactory
 import java.util.concurrent.Executors
 import kotlin.test.assertEquals
 import kotlin.test.assertNull
@@ -104,15 +106,14 @@ class EditorTest {
         val preview = Pixels(width, height, ByteArray(3 * width * height) { (it * 31).toByte() })
         val grid = ToneGrid(FloatArray(GRID) { if (it / CELLS % 5 == 0) 1.1f else 0.02f })
         val plan = EditPlan(mapOf(Attribute.EXPOSURE to 0.5, Attribute.SATURATION to 0.3, Attribute.SHADOWS to 0.4))
-        repeat(10) { Developer.develop(preview, plan, grid) }
-        val millis = List(15) {
-            val start = System.nanoTime()
-            Developer.develop(preview, plan, grid)
-            (System.nanoTime() - start) / 1e6
-        }.sorted()
-        println("a preview of $width × $height px: ${"%.1f".format(millis[0])} ms at best, ${"%.1f".format(millis[7])} ms in the median")
-        // Twice the 33 ms of two frames, since other work shares this machine; the figure is printed.
-        assertTrue(millis[0] <= 66)
+        repeat(RUNS) { Developer.develop(preview, plan, grid) }
+        val process = ManagementFactory.getOperatingSystemMXBean() as OperatingSystemMXBean
+        val start = process.processCpuTime
+        repeat(RUNS) { Developer.develop(preview, plan, grid) }
+        val millis = (process.processCpuTime - start) / 1e6 / RUNS
+        println("a preview of $width × $height px takes ${"%.1f".format(millis)} ms of CPU time")
+        // The time of the clock would be that of whatever else runs here; on two cores it is half of this.
+        assertTrue(millis / 2 <= FRAMES_MS, "a preview takes $millis ms of CPU time")
     }
 
     private suspend fun settled(shown: (Screen) -> Boolean): Screen =
@@ -126,6 +127,8 @@ class EditorTest {
         OnnxRunners(bundle, File(System.getProperty("onnxruntime")), 2, System.getProperty("exact") == "true")
 
     private companion object {
+        const val RUNS = 15
+        const val FRAMES_MS = 33.0
         const val CELLS = Constants.GRID_BINS * Constants.GRID_ROWS * Constants.GRID_COLUMNS
         const val GRID = Constants.GRID_COEFFICIENTS * CELLS
     }
