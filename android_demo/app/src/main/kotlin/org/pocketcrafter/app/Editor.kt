@@ -56,6 +56,7 @@ class Opened(val full: Pixels, val preview: Pixels, val exif: Exif?, val reduced
  * @property plan what the sliders say; before strength.
  * @property strength in [0, 2].
  * @property after the preview with all of that.
+ * @property message what was done last, or why it was not.
  */
 data class Screen(
     val work: Work = Work.Idle,
@@ -65,7 +66,7 @@ data class Screen(
     val strength: Double = 1.0,
     val after: Pixels? = null,
     val prose: Prose? = null,
-    val error: String? = null,
+    val message: String? = null,
 )
 
 /**
@@ -153,8 +154,8 @@ class Editor(private val scope: CoroutineScope, private val crafter: suspend () 
         }
     }
 
-    /** Shows an error until the next thing is done. */
-    fun fail(message: String) = current.update { it.copy(error = message) }
+    /** Shows a message until the next thing is done. */
+    fun tell(message: String) = current.update { it.copy(message = message) }
 
     /** Ends what is worked on. */
     fun cancel() {
@@ -164,15 +165,15 @@ class Editor(private val scope: CoroutineScope, private val crafter: suspend () 
     private fun start(work: Work, block: suspend () -> Unit) {
         job?.cancel()
         job = scope.launch {
-            current.update { it.copy(work = work, error = null) }
+            current.update { it.copy(work = work, message = null) }
             try {
                 block()
             } catch (error: CancellationException) {
                 throw error
             } catch (error: PocketCrafterException) {
-                fail(error.message.orEmpty())
+                tell(error.message.orEmpty())
             } catch (error: OutOfMemoryError) {
-                fail("There is not enough memory for this photo: ${error.message}")
+                tell("There is not enough memory for this photo: ${error.message}")
             }
             working(Work.Idle)
         }

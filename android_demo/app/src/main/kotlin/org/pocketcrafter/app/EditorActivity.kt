@@ -137,7 +137,7 @@ class EditorActivity : Activity() {
             try {
                 startActivityForResult(camera, TAKE)
             } catch (_: ActivityNotFoundException) {
-                session.editor.fail(getString(R.string.no_camera))
+                session.editor.tell(getString(R.string.no_camera))
             }
         }
     }
@@ -155,11 +155,11 @@ class EditorActivity : Activity() {
         val granted = grantResults.firstOrNull() == PackageManager.PERMISSION_GRANTED
         when (requestCode) {
             ASK_LOCATION -> choose()
-            ASK_CAMERA -> if (granted) take() else session.editor.fail(getString(R.string.camera_denied))
+            ASK_CAMERA -> if (granted) take() else session.editor.tell(getString(R.string.camera_denied))
             ASK_STORAGE -> {
                 val action = session.afterLeave
                 session.afterLeave = null
-                if (granted) action?.invoke() else session.editor.fail(getString(R.string.storage_denied))
+                if (granted) action?.invoke() else session.editor.tell(getString(R.string.storage_denied))
             }
         }
     }
@@ -173,7 +173,11 @@ class EditorActivity : Activity() {
         } else if (requestCode == PICK && resultCode == RESULT_OK) {
             data?.data?.let { uri ->
                 // So that the photo can be read again after a process death.
-                contentResolver.takePersistableUriPermission(uri, Intent.FLAG_GRANT_READ_URI_PERMISSION)
+                try {
+                    contentResolver.takePersistableUriPermission(uri, Intent.FLAG_GRANT_READ_URI_PERMISSION)
+                } catch (_: SecurityException) {
+                    // Some apps lend a photo only until this one is left.
+                }
                 load(uri)
             }
         }
@@ -200,18 +204,15 @@ class EditorActivity : Activity() {
     }
 
     private fun finish(share: Boolean) {
-        val resolver = applicationContext.contentResolver
-        session.editor.finish { pixels, exif ->
+        // The screen may be turned before the photo is done: nothing of this activity is held on to.
+        val app = applicationContext
+        val editor = session.editor
+        editor.finish { pixels, exif ->
             val name = "PocketCrafter ${System.currentTimeMillis()}"
-            val uri = withContext(Dispatchers.IO) { Photos.save(resolver, pixels, exif, name) }
-            if (share) send(uri) else session.editor.fail(getString(R.string.saved))
+            val uri = withContext(Dispatchers.IO) { Photos.save(app.contentResolver, pixels, exif, name) }
+            editor.tell(app.getString(R.string.saved))
+            if (share) app.startActivity(chooser(uri))
         }
-    }
-
-    private fun send(uri: Uri) {
-        val sent = Intent(Intent.ACTION_SEND).setType("image/jpeg").putExtra(Intent.EXTRA_STREAM, uri)
-        sent.addFlags(Intent.FLAG_GRANT_READ_URI_PERMISSION)
-        startActivity(Intent.createChooser(sent, null))
     }
 
     private fun show(screen: Screen) {
@@ -227,7 +228,7 @@ class EditorActivity : Activity() {
             progress.max = it.all
             progress.progress = it.done
         }
-        status.text = screen.error ?: statusOf(screen)
+        status.text = screen.message ?: statusOf(screen)
         words.text = screen.prose?.let { (it.thoughts + getString(R.string.english_only)).joinToString("\n\n") }.orEmpty()
     }
 
@@ -288,6 +289,12 @@ class EditorActivity : Activity() {
         const val ASK_STORAGE = 4
         const val ASK_LOCATION = 5
         const val PREVIEW_PX = 1080
+
+        fun chooser(uri: Uri): Intent {
+            val sent = Intent(Intent.ACTION_SEND).setType("image/jpeg").putExtra(Intent.EXTRA_STREAM, uri)
+            sent.addFlags(Intent.FLAG_GRANT_READ_URI_PERMISSION)
+            return Intent.createChooser(sent, null).addFlags(Intent.FLAG_ACTIVITY_NEW_TASK)
+        }
 
         /** The photo with at most [PREVIEW_PX] on its longer side. */
         fun smaller(pixels: Pixels): Pixels {

@@ -93,7 +93,7 @@ class EditorTest {
     @Test
     fun `a photo that cannot be read is told of, and words come when they are asked for`() = runBlocking {
         editor.open { throw ConfigException("This is no picture.") }
-        assertEquals("This is no picture.", settled { it.error != null }.error)
+        assertEquals("This is no picture.", settled { it.message != null }.message)
         editor.open { opened(photo()) }
         settled { it.critique != null }
         editor.describe()
