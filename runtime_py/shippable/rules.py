@@ -213,12 +213,8 @@ def _qnn_libraries(subject: Subject) -> Iterator[tuple[str, str]]:
 
 def _soc(subject: Subject) -> Iterator[tuple[str, str]]:
     for where, socs, content in subject.contexts:
-        wrong = {found for found in qnn.socs_of(content) if found not in socs}
-        if wrong:
-            yield (
-                where,
-                f"its context is for {', '.join(sorted(map(str, wrong)))}, and its target for {', '.join(socs)}: build it again",
-            )
+        if wrong := ", ".join(sorted({str(found) for found in qnn.socs_of(content) if found not in socs})):
+            yield where, f"its context is for {wrong}, and its target for {', '.join(socs)}: build it again"
 
 
 def _minimum_os(subject: Subject) -> Iterator[tuple[str, str]]:
