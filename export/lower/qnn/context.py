@@ -15,13 +15,13 @@ from pocketcrafter.export.lower.onnx.simulation import SIMULATED, simulate
 from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.export.lower.qnn.context_model import ContextFacts, check_context, read_context
 from pocketcrafter.export.lower.qnn.functions import lower_functions
-from pocketcrafter.export.lower.qnn.soc import HTP_ARCHITECTURES, SOC_IDS, soc_of
+from pocketcrafter.export.lower.qnn.soc import soc_of
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest
 from pocketcrafter.runtime.backends.qnn import run_qnn
 from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, Precision
 from pocketcrafter.runtime.errors import BackendError
 from pocketcrafter.runtime.files import move, replacing
-from pocketcrafter.runtime.targets import TARGETS, Soc, TargetKind
+from pocketcrafter.runtime.targets import HTP_ARCHITECTURES, SOC_IDS, TARGETS, Soc, TargetKind
 
 _HOW: Final = "The binary for {soc} on QNN's HTP emulator (x86, no device)"
 _PAIRS: Final = frozenset({"QuantizeLinear", "DequantizeLinear"})

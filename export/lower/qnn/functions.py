@@ -21,7 +21,6 @@ from pocketcrafter.export.lower.onnx.functions import fix_shapes
 from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.export.lower.qnn.context_model import check_context, read_context
 from pocketcrafter.export.lower.qnn.sharing_child import SharedGraph, SharingJob
-from pocketcrafter.export.lower.qnn.soc import HTP_ARCHITECTURES, SOC_IDS
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest, Sample
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.processes import JOB, call_process
@@ -31,7 +30,7 @@ from pocketcrafter.runtime.bundle.results import Coverage
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError
 from pocketcrafter.runtime.files import move
-from pocketcrafter.runtime.targets import Soc
+from pocketcrafter.runtime.targets import HTP_ARCHITECTURES, SOC_IDS, Soc
 
 _CHILD: Final = "pocketcrafter.export.lower.qnn.sharing_child"
 _Samples = Mapping[str | None, tuple[ComponentSpec, Sequence[Sample]]]

@@ -1,16 +1,12 @@
 """Qualcomm's systems-on-chip: QNN's numbers of them, and the check that a binary is for the one that was asked for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from pocketcrafter.runtime.errors import GateError
-from pocketcrafter.runtime.targets import TARGETS, Soc, TargetKind
+from pocketcrafter.runtime.targets import SOC_IDS, TARGETS, Soc, TargetKind
 
-SOC_IDS: Final[Mapping[Soc, int]] = {Soc.SM8650: 57, Soc.SM8750: 69, Soc.SM8850: 87}
-"""QNN's numbers of the systems-on-chip."""
-HTP_ARCHITECTURES: Final[Mapping[Soc, int]] = {Soc.SM8650: 75, Soc.SM8750: 79, Soc.SM8850: 81}
-"""Versions of their Hexagon Tensor Processors."""
 SOC_ID_AT: Final = slice(188, 192)
 """Where a context binary of QNN 2.49 to 2.51 keeps the system-on-chip's number, a little-endian u32."""
 
