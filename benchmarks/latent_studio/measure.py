@@ -138,7 +138,7 @@ def _see(pipeline: LatentPipeline, tokenizer: Tokenizer, store: EvidenceStore, r
     true = answer_ids(tokenizer, critique_text(store.plans[row], float(store.scores[row])))
     pictures = {UNTOUCHED: photo.pixels.astype(np.uint8)}
     for words, answer in ((OWN, own), (TRUE, pipeline.follow(photo, true))):
-        pictures[words] = pipeline.edited(photo, answer)[0].astype(np.uint8)
+        pictures[words] = pipeline.edited(photo, answer.hidden)[0].astype(np.uint8)
     said = _directions(tokenizer.decode(list(own.ids), skip_special_tokens=True))
     wanted = np.sign([store.plans[row][[*Attribute].index(a)] for a in TOLD])
     return _Seen(pictures, said is not None, 0.0 if said is None else float(np.mean(said == wanted)))

@@ -163,7 +163,7 @@ def _photo(name: str, recorded: RecordedPhoto, source: NetworkSource, free: Late
     settings = cast("LatentSettings", family_settings(source.bundle.manifest))
     photo = Photo(recorded.photo, source_format=PhotoFormat.PNG)
     critic, artist = recorded.critic, recorded.artist
-    prompt_equal = settings.critic.prompt == tuple(critic.prompt.tolist())
+    prompt_equal = settings.critic is not None and settings.critic.prompt == tuple(critic.prompt.tolist())
     judged = _JudgedSource(source, {**_of_critic(critic), **(_of_artist(artist) if artist else {})})
     pipeline = LatentPipeline(judged, source.threads)
     same = compared = 0

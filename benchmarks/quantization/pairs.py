@@ -38,7 +38,7 @@ from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError, GateError
 from pocketcrafter.runtime.fidelity import sqnr_db
 from pocketcrafter.runtime.files import write_text
-from pocketcrafter.runtime.latent.artist import LatentArtist
+from pocketcrafter.runtime.latent.artist import LatentArtist, Network
 from pocketcrafter.runtime.latent.picture import artists_picture
 from pocketcrafter.runtime.latent.settings import Latent
 from pocketcrafter.runtime.photo.model import Photo, PhotoFormat
@@ -185,7 +185,7 @@ class PairLaboratory:
         (output,) = (tensor.name for tensor in self.part.spec.outputs)
         said = [tried.run(sample) for sample in self.held]
         ratio = sqnr_db(*(np.stack([one[output] for one in made]) for made in (self._expected, said)))
-        changed: dict[str, Any] = {self.component: tried}
+        changed: dict[str, Any] = {self.component: Network(tried, self.part.spec)}
         artist = dataclasses.replace(self.artist, **changed)
         figures = [self._figures(artist, recorded) for recorded in self.record]
         return PairDamage(

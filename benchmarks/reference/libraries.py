@@ -27,15 +27,17 @@ from pocketcrafter.benchmarks.common.reference_record import (
 )
 from pocketcrafter.export.builder.stage import tool_versions
 from pocketcrafter.export.content import content_hash
-from pocketcrafter.export.families.latent.pair import OFFSET, PROJECTION, Artist, Pair
+from pocketcrafter.export.families.latent.artist_folder import Artist
+from pocketcrafter.export.families.latent.artists.kinds import Layout
+from pocketcrafter.export.families.latent.pair import PROJECTION, Pair
 from pocketcrafter.export.families.latent.parts import picture_places
-from pocketcrafter.export.families.latent.prompt import tokenizer_of
+from pocketcrafter.export.families.latent.prompt import critic_of, tokenizer_of
 from pocketcrafter.export.families.networks.architecture import read_config
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.errors import BackendError
 from pocketcrafter.runtime.latent.sampler import Noise
 
-_INSTRUCT_PIX2PIX: Final = "StableDiffusionInstructPix2PixPipeline"
+_RECORDED: Final = "UNet2DConditionModel"
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,9 @@ class _CriticClass:
 def _idefics(pair: Pair) -> Any:  # noqa: ANN401 - transformers is untyped
     transformers = importlib.import_module("transformers")
     words = tokenizer_of(pair)
-    pictures = transformers.AutoImageProcessor.from_pretrained(pair.critic, local_files_only=True, use_fast=False)
+    pictures = transformers.AutoImageProcessor.from_pretrained(
+        critic_of(pair).folder, local_files_only=True, use_fast=False
+    )
     pictures.do_image_splitting = False
     return transformers.Idefics3Processor(
         pictures, words, image_seq_len=picture_places(pair), chat_template=words.chat_template
@@ -78,11 +82,12 @@ class LibraryCritic:
 
     def __init__(self, pair: Pair, device: str) -> None:
         self._pair, self._device = pair, device
-        self.name = str(read_config(pair.critic)["architectures"][0])
+        folder = critic_of(pair).folder
+        self.name = str(read_config(folder)["architectures"][0])
         self._class = _CRITICS[self.name]
         self._processor = self._class.processor(pair)
         model: Any = importlib.import_module("transformers").AutoModelForImageTextToText.from_pretrained(
-            pair.critic, dtype=torch.float32, local_files_only=True
+            folder, dtype=torch.float32, local_files_only=True
         )
         self._model = model.eval().requires_grad_(False).to(device)
 
@@ -133,11 +138,16 @@ class LibraryArtist:
     """
 
     def __init__(self, pair: Pair, artist: Artist, device: str) -> None:
+        more = artist.network.pooled or artist.control or artist.adapters or artist.network.layout is Layout.INPAINT
+        if artist.config["_class_name"] != _RECORDED or more or pair.fixed:
+            raise BackendError(
+                f"{artist.folder}: references are recorded of {_RECORDED} with text conditions alone, without adapters."
+            )
         self._pair, self._artist, self._device = pair, artist, device
         self._unet, self._vae = (self._loaded(artist.folder / name) for name in ("unet", "vae"))
         kind = getattr(importlib.import_module("diffusers"), artist.scheduler)
         self._scheduler: Any = kind.from_pretrained(artist.folder / "scheduler", local_files_only=True)
-        self._bridge = load_file(pair.bridge, device=device) if pair.bridge else None
+        self._bridge = load_file(pair.bridge.file, device=device) if pair.bridge else None
         self.names = {"denoise": type(self._unet).__name__, "autoencoder": type(self._vae).__name__}
         self.names["scheduler"] = artist.scheduler
 
@@ -151,18 +161,20 @@ class LibraryArtist:
         with torch.inference_mode():
             text = torch.from_numpy(hidden).to(self._device)
             if self._bridge is not None:
-                text = F.linear(text, self._bridge[PROJECTION].float(), _floats(self._bridge.get(OFFSET)))
+                text = F.linear(
+                    text, self._bridge[f"{PROJECTION}.weight"].float(), _floats(self._bridge.get(f"{PROJECTION}.bias"))
+                )
             return self._edited(photo, text)
 
     def _edited(self, photo: Image.Image, text: Tensor) -> RecordedArtist:
         vae, side = self._vae, self._artist.side
-        factor = side // int(self._artist.unet["sample_size"])
+        factor = self._artist.factor
         pictures = importlib.import_module("diffusers.image_processor").VaeImageProcessor(vae_scale_factor=factor)
         said: Any = vae.encode(pictures.preprocess(photo, side, side).to(self._device))
         encoded = said.latents if hasattr(said, "latents") else said.latent_dist.mode()
         scale, shift = vae.config.get("scaling_factor") or 1.0, vae.config.get("shift_factor") or 0.0
         scaled = (encoded - shift) * scale
-        shown = encoded if self._artist.pipeline == _INSTRUCT_PIX2PIX else scaled
+        shown = encoded if self._artist.shows_unscaled else scaled
         noise = Noise(self._pair.config.seed)
         times, latents = self._started(scaled, noise)
         kept, predictions = [latents], []

@@ -1,6 +1,6 @@
 """The artist: a small picture and the critic's hidden states go in, the edited small picture comes out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,28 @@ from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError, BundleError
 from pocketcrafter.runtime.latent.sampler import Noise, denoise
 from pocketcrafter.runtime.latent.settings import AffineSettings, ArtistSettings, TimeSettings
+from pocketcrafter.runtime.latent.tiling import Tiles
+
+
+@dataclass(frozen=True)
+class Network:
+    """An opened network and its contract."""
+
+    session: Session
+    spec: ComponentSpec
+
+    def takes(self, name: str) -> bool:
+        """Whether it has an input of this name."""
+        return any(tensor.name == name for tensor in self.spec.inputs)
+
+    @property
+    def latents(self) -> int:
+        """Side of the latents that it takes or gives."""
+        return next(t.shape[-1] for t in (*self.spec.inputs, *self.spec.outputs) if t.name == "latents")
+
+    def run(self, given: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+        """Run once, on those of the arrays that it takes."""
+        return self.session.run({tensor.name: given[tensor.name] for tensor in self.spec.inputs})
 
 
 @dataclass(frozen=True)
@@ -21,37 +43,37 @@ class LatentArtist:
     ----------
     encode, denoise, decode
         The opened networks.
-    spec
-        The contract of `denoise`.
     bridge
-        What makes its conditions of hidden states; `None` where it reads these as they are.
+        What makes conditions of hidden states; `None` where `denoise` reads these as they are, or none.
     settings
         Steps, noise and scales.
     """
 
-    encode: Session
-    denoise: Session
-    decode: Session
-    spec: ComponentSpec
-    bridge: Session | None
+    encode: Network
+    denoise: Network
+    decode: Network
+    bridge: Network | None
     settings: ArtistSettings
 
     def edit(
         self,
         picture: FloatArray,
-        hidden: FloatArray,
+        hidden: FloatArray | None = None,
         progress: Callable[[int, int], None] = lambda _done, _of: None,
     ) -> FloatArray:
         """Edit a picture; the same picture and hidden states give the same edit.
 
+        A picture larger than the artist's own goes through each network in tiles, which are blended after every step:
+        all of them work on one picture.
+
         Parameters
         ----------
         picture
-            sRGB in [0, 1], ``(side, side, 3)``.
+            sRGB in [0, 1], ``(H, W, 3)``: neither side below the artist's, both whole latents.
         hidden
-            The critic's, ``(positions, width)``.
+            The critic's, ``(positions, width)``; an artist whose conditions are fixed reads none.
         progress
-            As `pocketcrafter.runtime.latent.sampler.denoise` takes it.
+            Told how many runs of `denoise` of how many are done; what it raises ends the work between two of them.
 
         Returns
         -------
@@ -62,46 +84,82 @@ class LatentArtist:
         ------
         BackendError
             If a network fails, or the picture is not finite.
+        BundleError
+            If the artist reads hidden states, and there are none.
         """
-        settings = self.settings
-        image = np.ascontiguousarray(picture.transpose(2, 0, 1)[None] * 2 - 1, np.float32)
-        encoded = self.encode.run({"image": image})["latents"]
-        shown = _scaled(encoded, settings.picture)
-        inputs = {**self.conditions(hidden), **({"picture": shown} if self._wants("picture") else {})}
+        settings, done = self.settings, 0
+        photo = np.ascontiguousarray(picture.transpose(2, 0, 1)[None], np.float32)
+        encoded = self._tiles(self.encode, photo).map(self._encoded, {"image": photo * 2 - 1})
+        beside: dict[str, FloatArray] = {"picture": _scaled(encoded, settings.picture), "photo": photo}
+        shown = {name: values for name, values in beside.items() if self.denoise.takes(name)}
+        conditions, tiles = self.conditions(hidden), self._tiles(self.denoise, photo)
+        runs = len(tiles.places) * len(settings.steps)
+
+        def count() -> None:
+            nonlocal done
+            done += 1
+            progress(done, runs)
 
         def predict(latents: FloatArray, timestep: float) -> FloatArray:
-            given = {"latents": latents, "time": time_features(timestep, settings.time), **inputs}
-            return self.denoise.run(given)["prediction"]
+            fixed = {"time": time_features(timestep, settings.time), **conditions}
+            return tiles.map(
+                lambda given: self.denoise.run({**fixed, **given})["prediction"], {"latents": latents, **shown}, count
+            )
 
         noise = Noise(settings.seed)
         start = noise.draw(encoded.shape) * np.float32(settings.start_noise)
         start += _scaled(encoded, settings.latents) * np.float32(settings.start_picture)
-        latents = denoise(start, settings.steps, predict, noise, progress)
-        out = self.decode.run({"latents": _unscaled(latents, settings.latents)})["image"]
+        latents = _unscaled(denoise(start, settings.steps, predict, noise), settings.latents)
+        out = self._tiles(self.decode, photo).map(self._decoded, {"latents": latents})
         if not np.isfinite(out).all():
             raise BackendError("The artist gave a picture that is not finite; try another --backend.")
         made: FloatArray = np.clip(out[0].transpose(1, 2, 0) / 2 + np.float32(0.5), 0, 1)
         return made
 
-    def conditions(self, hidden: FloatArray) -> dict[str, FloatArray]:
+    @property
+    def factor(self) -> int:
+        """Pixels along the side of a latent."""
+        return self.encode.spec.inputs[0].shape[-1] // self.encode.spec.outputs[0].shape[-1]
+
+    def _tiles(self, network: Network, photo: FloatArray) -> Tiles:
+        """Return where a network's tiles lie on a picture ``(1, 3, H, W)``."""
+        return Tiles(network.latents, photo.shape[2] // self.factor, photo.shape[3] // self.factor)
+
+    def _encoded(self, given: Mapping[str, FloatArray]) -> FloatArray:
+        return self.encode.run(given)["latents"]
+
+    def _decoded(self, given: Mapping[str, FloatArray]) -> FloatArray:
+        return self.decode.run(given)["image"]
+
+    @property
+    def reads_critic(self) -> bool:
+        """Whether its conditions come of hidden states; they are fixed otherwise."""
+        return self.denoise.takes("text")
+
+    def conditions(self, hidden: FloatArray | None) -> dict[str, FloatArray]:
         """Return what `denoise` reads of hidden states: padded to its length, and which positions are none.
+
+        Parameters
+        ----------
+        hidden
+            The critic's, ``(positions, width)``; of more than the artist reads, the first.
 
         Raises
         ------
         BundleError
-            If there are more positions than it has.
+            If the artist reads hidden states, and there are none.
         """
-        _, length, _ = next(t.shape for t in self.spec.inputs if t.name == "text")
-        if len(hidden) > length:
-            raise BundleError(f"The critic gave {len(hidden)} hidden states; the artist reads at most {length}.")
-        padded = np.pad(hidden, ((0, length - len(hidden)), (0, 0)))[None].astype(np.float32)
-        text = padded if self.bridge is None else self.bridge.run({"hidden": padded})["text"]
+        if not self.reads_critic:
+            return {}
+        if hidden is None:
+            raise BundleError("The artist reads a critic's hidden states, and the bundle has no critic.")
+        _, length, _ = next(t.shape for t in self.denoise.spec.inputs if t.name == "text")
+        count = min(len(hidden), length)
+        padded = np.pad(hidden[:count], ((0, length - count), (0, 0)))[None].astype(np.float32)
         mask = np.zeros((1, length), np.float32)
-        mask[0, : len(hidden)] = 1
-        return {"text": text, "mask": mask}
-
-    def _wants(self, name: str) -> bool:
-        return any(tensor.name == name for tensor in self.spec.inputs)
+        mask[0, :count] = 1
+        made = {} if self.bridge is None else self.bridge.run({"hidden": padded, "mask": mask})
+        return {"text": padded, "mask": mask, **made}
 
 
 def time_features(timestep: float, settings: TimeSettings) -> FloatArray:

@@ -10,7 +10,7 @@ from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.embedding import EmbeddingTable
 from pocketcrafter.runtime.errors import BackendError, BundleError
-from pocketcrafter.runtime.language import Rotary, Text
+from pocketcrafter.runtime.language import Read, Rotary, Text
 from pocketcrafter.runtime.latent.settings import CriticSettings
 
 
@@ -67,34 +67,38 @@ class LatentCritic:
         rotary = settings.rotary
         self._rotary = Rotary(np.array(rotary.frequencies, np.float32), rotary.scale, rotary.sections)
 
+    def begin(self, picture: FloatArray) -> "Conversation":
+        """Read a picture and the prompt; nothing is written yet.
+
+        Parameters
+        ----------
+        picture
+            As `pocketcrafter.runtime.latent.picture.critics_picture` makes it.
+
+        Raises
+        ------
+        BackendError
+            If a network fails.
+        """
+        text = Text(self._step, self._prefill, self._spec, self._rotary)
+        return Conversation(text, self._read(text, picture), self._table, self._settings)
+
     def answer(self, picture: FloatArray, progress: Callable[[int, int], None] = lambda _done, _of: None) -> Answer:
         """Read a picture and the prompt, and write until a stop or the longest answer.
 
         Parameters
         ----------
         picture
-            As `pocketcrafter.runtime.latent.picture.critics_picture` makes it.
+            As for :meth:`begin`.
         progress
-            Told how many words of at most how many are written; what it raises ends the work between two words.
+            As for :meth:`Conversation.finish`.
 
         Raises
         ------
         BackendError
             If a network fails, or gives numbers that are not finite.
         """
-        settings = self._settings
-        text = Text(self._step, self._prefill, self._spec, self._rotary)
-        read = text.read(self.embedded(self._vision.run({"pixels": picture})["tokens"]))
-        hidden, ids = [read.hidden], list[int]()
-        while True:
-            if not np.isfinite(read.logits).all():
-                raise BackendError("The language model gave logits that are not finite; try another --backend.")
-            ids.append(int(read.logits.argmax()))
-            progress(len(ids), settings.longest_answer)
-            if ids[-1] in settings.stops or len(ids) == settings.longest_answer:
-                return Answer(tuple(ids), np.concatenate(hidden))
-            read = text.read(self._table.rows(ids[-1:]))
-            hidden.append(read.hidden)
+        return self.begin(picture).finish(progress)
 
     def follow(self, picture: FloatArray, written: Sequence[int]) -> Answer:
         """Read an answer that is given, and return what the critic itself would write at each of its places.
@@ -112,13 +116,21 @@ class LatentCritic:
             Hidden states of all that was read, as where the critic had written the answer; the ids are its choices.
         """
         text = Text(self._step, self._prefill, self._spec, self._rotary)
-        reads = [text.read(self.embedded(self._vision.run({"pixels": picture})["tokens"]))]
+        reads = [self._read(text, picture)]
         reads += [text.read(self._table.rows([word])) for word in written[:-1]]
         choices = tuple(int(read.logits.argmax()) for read in reads)
         return Answer(choices, np.concatenate([read.hidden for read in reads]))
 
+    def _read(self, text: Text, picture: FloatArray) -> Read:
+        return text.read(self.embedded(self._vision.run({"pixels": picture})["tokens"]))
+
     def embedded(self, tokens: FloatArray) -> FloatArray:
         """Return the vectors of the whole prompt, ``(positions, width)``: the picture's tokens in their places.
+
+        Parameters
+        ----------
+        tokens
+            What the vision encoder gives, ``(…, places, width)``.
 
         Raises
         ------
@@ -135,3 +147,78 @@ class LatentCritic:
         vectors = self._table.rows(prompt)
         vectors[places] = seen
         return vectors
+
+
+class Conversation:
+    """A prompt that was read, and the answer as far as it is written; it goes on where it was left.
+
+    Parameters
+    ----------
+    text
+        The language model's caches.
+    read
+        What reading the prompt gave.
+    table
+        Vectors of the words.
+    settings
+        What ends an answer.
+    """
+
+    def __init__(self, text: Text, read: Read, table: EmbeddingTable, settings: CriticSettings) -> None:
+        self._text, self._table, self._settings = text, table, settings
+        self._last, self._hidden, self._ids = read, [read.hidden], list[int]()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the answer is whole: it came to a stop, or is as long as answers may be."""
+        written, settings = self._ids, self._settings
+        return bool(written) and (written[-1] in settings.stops or len(written) == settings.longest_answer)
+
+    def states(self, words: int | None, progress: Callable[[int, int], None] = lambda _done, _of: None) -> FloatArray:
+        """Return the hidden states of the prompt and of the answer's first words, writing them where they are not yet.
+
+        Parameters
+        ----------
+        words
+            How many words are read; there are fewer where the answer ends. `None` reads all.
+        progress
+            As for :meth:`finish`.
+
+        Returns
+        -------
+        FloatArray
+            ``(positions, width)``.
+
+        Raises
+        ------
+        BackendError
+            If a network fails, or gives numbers that are not finite.
+        """
+        while not self.ended and (words is None or len(self._hidden) <= words):
+            self._write(progress)
+            if not self.ended:
+                self._last = self._text.read(self._table.rows(self._ids[-1:]))
+                self._hidden.append(self._last.hidden)
+        return np.concatenate(self._hidden if words is None else self._hidden[: words + 1])
+
+    def finish(self, progress: Callable[[int, int], None] = lambda _done, _of: None) -> Answer:
+        """Write the rest of the answer.
+
+        Parameters
+        ----------
+        progress
+            Told how many words of at most how many are written; what it raises ends the work between two words.
+
+        Raises
+        ------
+        BackendError
+            If a network fails, or gives numbers that are not finite.
+        """
+        hidden = self.states(None, progress)
+        return Answer(tuple(self._ids), hidden)
+
+    def _write(self, progress: Callable[[int, int], None]) -> None:
+        if not np.isfinite(self._last.logits).all():
+            raise BackendError("The language model gave logits that are not finite; try another --backend.")
+        self._ids.append(int(self._last.logits.argmax()))
+        progress(len(self._ids), self._settings.longest_answer)

@@ -27,6 +27,13 @@ def critics_picture(photo: Photo, settings: PictureSettings) -> FloatArray:
 
     The photo is resized twice, as transformers' processors of Idefics3 and SmolVLM do: to its longest edge with the
     aspect kept, then to the square; each time at 8 bits.
+
+    Parameters
+    ----------
+    photo
+        At any size.
+    settings
+        Of the critic's processor.
     """
     pixels = to_eight_bits(photo.pixels)
     if settings.longest_edge is not None:
@@ -39,9 +46,57 @@ def critics_picture(photo: Photo, settings: PictureSettings) -> FloatArray:
 
 
 def artists_picture(photo: Photo, side: int) -> FloatArray:
-    """Return the photo as a square of ``side`` pixels: sRGB in [0, 1], ``(side, side, 3)``, aspect not kept."""
+    """Return the photo as a square: sRGB in [0, 1], ``(side, side, 3)``, aspect not kept.
+
+    Parameters
+    ----------
+    photo
+        At any size.
+    side
+        In pixels.
+    """
     small = _srgb(_resized(to_eight_bits(photo.pixels), side, side, Resampling.LANCZOS), photo)
-    unit: FloatArray = small.astype(np.float32) / np.float32(255)
+    return _unit(small)
+
+
+def native_picture(photo: Photo, side: int, factor: int) -> FloatArray:
+    """Return the photo at its own size: sRGB in [0, 1], reflected below and to the right to what tiles take.
+
+    Parameters
+    ----------
+    photo
+        At any size.
+    side
+        Of a tile, in pixels: neither side of what is returned is shorter.
+    factor
+        Of which both sides become multiples.
+    """
+    height, width = photo.pixels.shape[:2]
+    unit = _unit(_srgb(to_eight_bits(photo.pixels), photo))
+    more = [max(side, -(-length // factor) * factor) - length for length in (height, width)]
+    return np.pad(unit, ((0, more[0]), (0, more[1]), (0, 0)), "symmetric")
+
+
+def resized(picture: FloatArray, height: int, width: int) -> FloatArray:
+    """Return a picture ``(H, W, 3)`` at another size, in floats.
+
+    Parameters
+    ----------
+    picture
+        Any values.
+    height, width
+        In pixels.
+    """
+    planes = [
+        np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BICUBIC))
+        for plane in np.ascontiguousarray(picture.transpose(2, 0, 1), np.float32)
+    ]
+    made: FloatArray = np.stack(planes, -1)
+    return made
+
+
+def _unit(pixels: Eight) -> FloatArray:
+    unit: FloatArray = pixels.astype(np.float32) / np.float32(255)
     return unit
 
 

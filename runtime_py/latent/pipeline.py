@@ -3,37 +3,35 @@
 import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pocketcrafter.runtime.arrays import FloatArray, PixelArray
-from pocketcrafter.runtime.develop import develop
 from pocketcrafter.runtime.embedding import TABLE, EmbeddingTable
 from pocketcrafter.runtime.errors import BundleError, ConfigError
 from pocketcrafter.runtime.families import PairSource, Pipeline, family_settings
-from pocketcrafter.runtime.grid import blended
 from pocketcrafter.runtime.language import PREFILL
 from pocketcrafter.runtime.latent.answer import LatentCritique, Vocabulary, critique_of
-from pocketcrafter.runtime.latent.artist import LatentArtist
-from pocketcrafter.runtime.latent.critic import Answer, LatentCritic
+from pocketcrafter.runtime.latent.artist import LatentArtist, Network
+from pocketcrafter.runtime.latent.critic import Answer, Conversation, LatentCritic
+from pocketcrafter.runtime.latent.native import CARRIED_DB, carry, edited_in_tiles, tiles_of
 from pocketcrafter.runtime.latent.picture import artists_picture, critics_picture
 from pocketcrafter.runtime.latent.settings import (
     TOKENIZER,
     ArtistSettings,
+    CriticSettings,
     Latent,
     LatentSettings,
 )
-from pocketcrafter.runtime.latent.transfer import fit_transfer
 from pocketcrafter.runtime.names import MAX_STRENGTH, Mode
 from pocketcrafter.runtime.photo.load import PhotoLike, load
 from pocketcrafter.runtime.photo.model import Photo
 from pocketcrafter.runtime.pipeline import Clock, Enhanced, Told
-from pocketcrafter.runtime.plan import EditPlan, PlanLike
+from pocketcrafter.runtime.plan import PlanLike
 from pocketcrafter.runtime.progress import Progress
 
-_CARRIED_DB: Final = 30.0
-"""Below this, the grid leaves out what people see: new content, removed noise."""
+if TYPE_CHECKING:
+    from pocketcrafter.runtime.arrays import FloatArray, PixelArray
 
 
 class LatentPipeline(Pipeline):
@@ -52,23 +50,29 @@ class LatentPipeline(Pipeline):
         if not isinstance(settings, LatentSettings):
             raise BundleError(f"{source.bundle.path}: not a bundle of the latent family.")
         self._source, self._threads, self._settings = source, threads, settings
+        self._said: tuple[FloatArray, Conversation] | None = None
 
     def critique(self, photo: PhotoLike) -> LatentCritique:
-        """Let the critic answer.
+        """Let the critic answer; for the photo that was enhanced last, it goes on with the answer that it had begun.
+
+        Parameters
+        ----------
+        photo
+            Whatever `load` takes.
 
         Raises
         ------
         PhotoError
             If the photo cannot be read.
         ConfigError
-            If the package `tokenizers` is not installed.
+            If there is no critic, or the package `tokenizers` is not installed.
         BackendError
             If a network fails.
         """
-        start = time.perf_counter()
+        start, critic = time.perf_counter(), self._critic_settings
         answer = self.answer(load(photo))
         seconds = time.perf_counter() - start
-        return critique_of(answer.ids, self._settings.critic.stops, self._vocabulary, seconds)
+        return critique_of(answer.ids, critic.stops, self._vocabulary, seconds)
 
     def prose(self, photo: PhotoLike, mode: Mode = Mode.FULL) -> Told:
         """Refuse: the critique of this family is prose already."""
@@ -88,7 +92,8 @@ class LatentPipeline(Pipeline):
         """Let the artist edit the photo as it understands the critic, and carry that to the photo's own resolution.
 
         A photo of the artist's own size becomes the artist's very picture at full strength. Any other gets what a grid
-        of color transforms can carry over; where that misses much, a note says so.
+        of color transforms can carry over. Where that misses much, the artist edits the photo's own pixels in tiles, if
+        the bundle allows as many; otherwise a note says what is missing.
 
         Parameters
         ----------
@@ -117,16 +122,17 @@ class LatentPipeline(Pipeline):
                 "The artist of this bundle takes no plan and does not level or crop: leave --plan, --set, --only, "
                 "--geometry and --crop out."
             )
-        artist = self._settings.artist
-        if artist is None:
-            raise ConfigError(
-                "This bundle has a critic alone: `pocketcrafter critique` runs it. Build one with an artist beside it."
-            )
+        artist = self._artist_settings
         photo, clock = load(photo), Clock()
-        told = _Steps(progress, self._settings.critic.longest_answer, len(artist.steps))
-        with clock.stage("critique"):
-            answer = self.answer(photo, told.words)
-        pixels, notes = self.edited(photo, answer, strength, told.steps, clock)
+        words, hidden = 0, None
+        if self.artist.reads_critic:
+            longest = self._critic_settings.longest_answer
+            words = longest if artist.bridge_tokens is None else min(longest, artist.bridge_tokens)
+        told = _Steps(progress, words, len(artist.steps))
+        if self.artist.reads_critic:
+            with clock.stage("critique"):
+                hidden = self._conversation(photo).states(artist.bridge_tokens, told.words)
+        pixels, notes = self.edited(photo, hidden, strength, told.steps, clock)
         return Enhanced(
             photo=photo.with_pixels(pixels),
             plan=None,
@@ -137,93 +143,167 @@ class LatentPipeline(Pipeline):
         )
 
     def answer(self, photo: Photo, progress: Callable[[int, int], None] = lambda _done, _of: None) -> Answer:
-        """Return the critic's answer and its hidden states; raises as :meth:`critique`."""
-        return self.critic.answer(critics_picture(photo, self._settings.critic.picture), progress)
+        """Return the critic's answer and its hidden states; raises as :meth:`critique`.
+
+        Parameters
+        ----------
+        photo
+            What it looks at.
+        progress
+            As `pocketcrafter.runtime.latent.critic.Conversation.finish` takes it.
+        """
+        return self._conversation(photo).finish(progress)
 
     def follow(self, photo: Photo, written: Sequence[int]) -> Answer:
-        """Read an answer that is given, as `pocketcrafter.runtime.latent.critic.LatentCritic.follow` does."""
-        return self.critic.follow(critics_picture(photo, self._settings.critic.picture), written)
+        """Read an answer that is given, as `pocketcrafter.runtime.latent.critic.LatentCritic.follow` does.
+
+        Parameters
+        ----------
+        photo
+            What it looks at.
+        written
+            The answer, at least one word.
+        """
+        return self.critic.follow(critics_picture(photo, self._critic_settings.picture), written)
 
     def edited(
         self,
         photo: Photo,
-        answer: Answer,
+        hidden: "FloatArray | None",
         strength: float = 1.0,
         progress: Callable[[int, int], None] = lambda _done, _of: None,
         clock: Clock | None = None,
-    ) -> tuple[PixelArray, tuple[str, ...]]:
-        """Let the artist edit a photo as it understands an answer; pixels of the photo's size, and notes."""
-        clock = clock or Clock()
+    ) -> "tuple[PixelArray, tuple[str, ...]]":
+        """Let the artist edit a photo as it understands the critic.
+
+        Parameters
+        ----------
+        photo
+            At any size.
+        hidden
+            The critic's hidden states, ``(positions, width)``; `None` for an artist whose conditions are fixed.
+        strength
+            Factor on the edit.
+        progress
+            Told how many runs of `denoise` of how many are done; tiles make them more.
+        clock
+            Told the seconds of each stage.
+
+        Returns
+        -------
+        tuple
+            Pixels of the photo's size, and what to say of them.
+
+        Raises
+        ------
+        BackendError
+            If a network fails.
+        """
+        artist, clock = self.artist, clock or Clock()
         with clock.stage("edit"):
-            before = artists_picture(photo, self.artist.settings.side)
-            after = self.artist.edit(before, answer.hidden, progress)
+            before = artists_picture(photo, artist.settings.side)
+            after = artist.edit(before, hidden, progress)
         with clock.stage("transfer"):
-            return self._carried(photo, before, after, strength)
+            carried = carry(photo, before, after, strength, self._threads)
+        if carried.error_db >= CARRIED_DB:
+            return carried.pixels, carried.notes
+        count, allowed, runs = tiles_of(photo, artist), artist.settings.tiles, len(artist.settings.steps)
+        if not 0 < count <= allowed:
+            return carried.pixels, (*carried.notes, _missing(count, allowed))
+        with clock.stage("tiles"):
+            pixels = edited_in_tiles(
+                photo, artist, after, hidden, strength, lambda done, of: progress(runs + done, runs + of)
+            )
+        return pixels, (f"edited in {count} tiles at the photo's own size: colors alone would not carry the edit.",)
 
     @cached_property
     def critic(self) -> LatentCritic:
         """The opened critic."""
-        bundle, settings = self._source.bundle, self._settings.critic
+        source, settings = self._source, self._critic_settings
         return LatentCritic(
-            self._source.session(Latent.VISION),
-            self._source.session(Latent.LANGUAGE),
-            self._source.session(Latent.LANGUAGE, PREFILL),
-            bundle.manifest.entry(Latent.LANGUAGE).spec,
-            EmbeddingTable.open(bundle.file(TABLE)),
+            source.session(Latent.VISION),
+            source.session(Latent.LANGUAGE),
+            source.session(Latent.LANGUAGE, PREFILL),
+            source.bundle.manifest.entry(Latent.LANGUAGE).spec,
+            EmbeddingTable.open(source.bundle.file(TABLE)),
             settings,
         )
 
     @cached_property
     def artist(self) -> LatentArtist:
         """The opened artist."""
-        settings = self._settings.artist
-        if not isinstance(settings, ArtistSettings):
-            raise ConfigError("This bundle has a critic alone.")
-        source = self._source
-        return LatentArtist(
-            source.session(Latent.ENCODE),
-            source.session(Latent.DENOISE),
-            source.session(Latent.DECODE),
-            source.bundle.manifest.entry(Latent.DENOISE).spec,
-            source.session(Latent.BRIDGE) if source.has(Latent.BRIDGE) else None,
-            settings,
-        )
+        settings = self._artist_settings
+        bridge = self._network(Latent.BRIDGE) if self._source.has(Latent.BRIDGE) else None
+        encode, denoise, decode = (self._network(name) for name in (Latent.ENCODE, Latent.DENOISE, Latent.DECODE))
+        return LatentArtist(encode, denoise, decode, bridge, settings)
+
+    def _network(self, name: Latent) -> Network:
+        return Network(self._source.session(name), self._source.bundle.manifest.entry(name).spec)
+
+    def _conversation(self, photo: Photo) -> Conversation:
+        """Return what the critic says of a photo, as far as it has come: the last photo's is kept."""
+        picture = critics_picture(photo, self._critic_settings.picture)
+        if self._said is None or not np.array_equal(self._said[0], picture):
+            self._said = picture, self.critic.begin(picture)
+        return self._said[1]
+
+    @property
+    def _critic_settings(self) -> CriticSettings:
+        if self._settings.critic is None:
+            raise ConfigError(
+                "This bundle has an artist alone, with one look: `pocketcrafter enhance` runs it. Build one with a "
+                "critic beside it."
+            )
+        return self._settings.critic
+
+    @property
+    def _artist_settings(self) -> ArtistSettings:
+        if self._settings.artist is None:
+            raise ConfigError(
+                "This bundle has a critic alone: `pocketcrafter critique` runs it. Build one with an artist beside it."
+            )
+        return self._settings.artist
 
     @cached_property
     def _vocabulary(self) -> Vocabulary:
         return Vocabulary(self._source.bundle.file(TOKENIZER))
 
-    def _carried(
-        self, photo: Photo, before: FloatArray, after: FloatArray, strength: float
-    ) -> tuple[PixelArray, tuple[str, ...]]:
-        if strength == 1 and photo.pixels.shape == after.shape and photo.icc is None:
-            levels = np.rint(after * np.iinfo(photo.pixels.dtype).max)
-            return levels.astype(np.uint8) if photo.pixels.dtype == np.uint8 else levels.astype(np.uint16), ()
-        transfer = fit_transfer(before, after)
-        pixels = develop(photo.pixels, EditPlan(), blended(transfer.grid, strength), threads=self._threads)
-        note = f"of the edit at {before.shape[1]}×{before.shape[0]} px, {transfer.error_db:.1f} dB are carried over"
-        lost = transfer.error_db < _CARRIED_DB
-        more = "; new content and removed noise are not: they would take the artist at the photo's own size"
-        return pixels, (f"{note}{more if lost else ''}.",)
+
+def _missing(count: int, allowed: int) -> str:
+    lost = "new content and removed noise are not carried over"
+    if not count:
+        return f"{lost}: the photo has no more pixels than the artist's picture, but another shape."
+    return f"{lost}: they would take {count} tiles at the photo's own size, and the bundle allows {allowed}."
 
 
 class _Steps:
     """Adds words and steps up to one progress."""
 
     def __init__(self, progress: Progress | None, words: int, steps: int) -> None:
-        self._progress, self._words, self._all = progress, words, words + steps
+        self._progress, self._words, self._steps = progress, words, steps
 
     def words(self, done: int, _of: int) -> None:
         """Tell of words written."""
         if self._progress is not None:
-            self._progress(done, self._all)
+            self._progress(done, self._words + self._steps)
 
-    def steps(self, done: int, _of: int) -> None:
+    def steps(self, done: int, of: int) -> None:
         """Tell of steps done; an answer that ended early counts as whole."""
         if self._progress is not None:
-            self._progress(self._words + done, self._all)
+            self._progress(self._words + done, self._words + of)
 
 
 def latent_pipeline(source: PairSource, threads: int) -> LatentPipeline:
-    """Return the pipeline of a latent bundle."""
+    """Return the pipeline of a latent bundle.
+
+    Parameters
+    ----------
+    source, threads
+        As for :class:`LatentPipeline`.
+
+    Raises
+    ------
+    BundleError
+        If the bundle is of another family.
+    """
     return LatentPipeline(source, threads)

@@ -25,7 +25,13 @@ class Noise:
         self._bits = np.random.Philox(key=seed)
 
     def draw(self, shape: Sequence[int]) -> FloatArray:
-        """Return the next numbers, float32; each call takes an even count of them off the stream."""
+        """Return the next numbers, float32; each call takes an even count of them off the stream.
+
+        Parameters
+        ----------
+        shape
+            Of what is returned.
+        """
         count = int(np.prod(shape))
         pairs = -(-count // 2)
         words = self._bits.random_raw(2 * pairs).reshape(2, pairs) >> np.uint64(64 - _BITS)
@@ -42,7 +48,6 @@ def denoise(
     steps: Sequence[StepSettings],
     predict: Callable[[FloatArray, float], FloatArray],
     noise: Noise,
-    progress: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> FloatArray:
     """Carry out all steps.
 
@@ -56,13 +61,10 @@ def denoise(
         The network: of the scaled latents and the timestep.
     noise
         Where steps that add noise draw it.
-    progress
-        Told how many of how many steps are done; what it raises ends the work between two steps.
     """
-    for index, step in enumerate(steps):
+    for step in steps:
         prediction = predict(latents * np.float32(step.scale), step.timestep)
         latents = latents * np.float32(step.keep) + prediction * np.float32(step.move)
         if step.noise:
             latents += noise.draw(latents.shape) * np.float32(step.noise)
-        progress(index + 1, len(steps))
     return latents

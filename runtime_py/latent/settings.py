@@ -113,17 +113,26 @@ class ArtistSettings(Config):
     steps: tuple[StepSettings, ...] = Field(min_length=1, max_length=1000)
     time: TimeSettings
     seed: int = Field(ge=0, lt=1 << 64, description="Of the noise: the key of Philox 4x64.")
+    tiles: int = Field(
+        0, ge=0, le=4096, description="Most tiles of its size in which it edits a photo's own pixels, where what it did"
+        " cannot be carried over as colors.",
+    )  # fmt: skip
+    bridge_tokens: int | None = Field(
+        None, ge=0, le=8192, description="Words of the answer that it reads, after the prompt; all where null."
+    )
 
 
 class LatentSettings(Config):
     """What the manifest of a latent bundle holds beside its components."""
 
-    critic: CriticSettings
+    critic: CriticSettings | None = Field(None, description="Null where there is an artist alone.")
     artist: ArtistSettings | None = Field(None, description="Null where there is a critic alone.")
 
     @model_validator(mode="after")
     def _sees_a_picture(self) -> Self:
-        if self.critic.picture_token not in self.critic.prompt:
+        if self.critic is None and self.artist is None:
+            raise ValueError("has neither a critic nor an artist")
+        if self.critic is not None and self.critic.picture_token not in self.critic.prompt:
             raise ValueError("critic.prompt has no place for a picture")
         return self
 
@@ -139,24 +148,38 @@ LADDER: Final[Mapping[int, tuple[Gate, ...]]] = {
 
 
 def faults(manifest: Manifest) -> Iterator[str]:
-    """Yield what a manifest lacks to be of the family, in words."""
+    """Yield what a manifest lacks to be of the family, in words.
+
+    Parameters
+    ----------
+    manifest
+        Of a bundle whose family is `latent`.
+    """
     names = {entry.spec.name for entry in manifest.components}
     if strange := sorted(names - set(Latent)):
         yield f"it has no component {', '.join(strange)}; its components are {', '.join(Latent)}"
-    wanted = (*CRITIC, *(ARTIST if manifest.settings.get("artist") is not None else ()))
+    wanted = [n for key, parts in (("critic", CRITIC), ("artist", ARTIST)) if manifest.settings.get(key) for n in parts]
     if absent := [name for name in wanted if name not in names]:
         yield f"it lacks {', '.join(absent)}"
-    if not_there := [path for path in (TABLE, TOKENIZER) if path not in {file.path for file in manifest.files}]:
+    files = {file.path for file in manifest.files}
+    if manifest.settings.get("critic") and (not_there := [path for path in (TABLE, TOKENIZER) if path not in files]):
         yield f"the critic needs {', '.join(not_there)}, which `files` has not"
 
 
 def describe(settings: LatentSettings) -> Iterator[str]:
-    """Yield lines on the settings, for people."""
+    """Yield lines on the settings, for people.
+
+    Parameters
+    ----------
+    settings
+        Of one bundle.
+    """
     critic, artist = settings.critic, settings.artist
-    seen = critic.prompt.count(critic.picture_token)
-    yield (
-        f"critic: a picture of {critic.picture.side}×{critic.picture.side} px in {seen} of {len(critic.prompt)} ids of "
-        f"the prompt; answers of at most {critic.longest_answer} ids"
-    )
+    if critic is not None:
+        seen = critic.prompt.count(critic.picture_token)
+        yield (
+            f"critic: a picture of {critic.picture.side}×{critic.picture.side} px in {seen} of {len(critic.prompt)} "
+            f"ids of the prompt; answers of at most {critic.longest_answer} ids"
+        )
     if artist is not None:
         yield f"artist: {artist.side}×{artist.side} px, {len(artist.steps)} steps, seed {artist.seed}"

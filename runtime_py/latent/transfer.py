@@ -1,12 +1,13 @@
 """Carries an edit that was made at a small size to a photo's own pixels: a bilateral grid, fitted in closed form."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
 
 from pocketcrafter.runtime import tone_math as tm
-from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.arrays import AnyFloatArray, FloatArray
 from pocketcrafter.runtime.errors import ShapeMismatchError
 from pocketcrafter.runtime.grid import IDENTITY, slice_exact
 from pocketcrafter.runtime.pocket import GRID
@@ -17,6 +18,8 @@ _TERMS: Final = 4
 """Red, green, blue and one."""
 _WIDER: Final = ((0.05, 1), (0.002, 3))
 """What the pixels around a cell add to its own: their share, and over how many cells they are averaged."""
+_MOST_PX: Final = 512
+"""Side of what is fitted; of larger pictures, every second or third pixel tells as much."""
 _RIDGE: Final = 1e-5
 """Pull towards identity, as a share of a photo's pixels in a cell: what no pixel decides stays as it is."""
 
@@ -55,7 +58,9 @@ def fit_transfer(before: FloatArray, after: FloatArray) -> Transfer:
     """
     if before.shape != after.shape or before.ndim != 3:
         raise ShapeMismatchError(f"An edit has one size before and after; here {before.shape} and {after.shape}.")
-    moments = _moments(before, after).reshape(_BINS, _ROWS, _COLUMNS, _TERMS, _TERMS + 3)
+    step = -(-max(before.shape[:2]) // _MOST_PX)
+    before, after = before[::step, ::step], after[::step, ::step]
+    moments = _moments(before, after)
     wide = moments + sum(share * _averaged(moments, reach) for share, reach in _WIDER)
     everywhere = moments.sum((0, 1, 2)) / before[..., 0].size
     flat = (wide + 1e-6 * everywhere).reshape(_CELLS, _TERMS, _TERMS + 3)
@@ -69,36 +74,39 @@ def fit_transfer(before: FloatArray, after: FloatArray) -> Transfer:
     return Transfer(grid, float("inf") if power == 0 else -10 * float(np.log10(power)))
 
 
-def _moments(before: FloatArray, after: FloatArray) -> FloatArray:
-    """Return each cell's weighted sums of products: of the terms with each other, and with what they became."""
-    height, width, _ = before.shape
-    flat = before.reshape(-1, 3).astype(np.float64)
-    terms = np.concatenate([flat, np.ones((len(flat), 1))], 1)
-    both = np.concatenate([terms, after.reshape(-1, 3).astype(np.float64)], 1)
-    products = (terms[:, :, None] * both[:, None]).reshape(len(flat), -1)
-    places = [
-        _around(np.clip(flat @ np.array(tm.LUMA), 0, 1) * (_BINS - 1), _BINS),
-        _around(np.repeat((np.arange(height) + 0.5) / height * (_ROWS - 1), width), _ROWS),
-        _around(np.tile((np.arange(width) + 0.5) / width * (_COLUMNS - 1), height), _COLUMNS),
-    ]
-    total = np.zeros((_CELLS, products.shape[1]))
-    for corner in range(1 << len(places)):
-        cell, weight = np.zeros(len(flat), np.intp), np.ones(len(flat))
-        for axis, (lower, share) in enumerate(places):
-            upper = corner >> axis & 1
-            cell = cell * (_BINS, _ROWS, _COLUMNS)[axis] + lower + upper
-            weight = weight * (share if upper else 1 - share)
-        for column in range(products.shape[1]):
-            total[:, column] += np.bincount(cell, weight * products[:, column], _CELLS)
+def _moments(before: FloatArray, after: FloatArray) -> AnyFloatArray:
+    """Return each cell's weighted sums of products: of the terms with each other, and with what they became.
+
+    A pixel's weight in a cell is a product of tents over luma, row and column. Pixels between the same rows and columns
+    of cells have the same four cells in each bin: their sums are one product of matrices.
+    """
+    firsts, seconds = np.triu_indices(_TERMS, 0, _TERMS + 3)
+    total = np.zeros((_BINS, _ROWS, _COLUMNS, _TERMS, _TERMS + 3))
+    down, across = _between(before.shape[0], _ROWS), _between(before.shape[1], _COLUMNS)
+    for row, (rows, lower) in enumerate(down):
+        for column, (columns, left) in enumerate(across):
+            wide = before[rows, columns].reshape(-1, 3).astype(np.float64)
+            both = np.concatenate([wide, np.ones((len(wide), 1)), after[rows, columns].reshape(-1, 3)], 1).T
+            corners = np.einsum("ya,xb->yxab", lower, left).reshape(len(wide), 1, 4)
+            luma = np.clip(wide @ np.array(tm.LUMA), 0, 1) * (_BINS - 1)
+            bins = np.clip(1 - np.abs(luma[:, None] - np.arange(_BINS)), 0, None)[:, :, None]
+            sums = (both[firsts] * both[seconds]) @ (bins * corners).reshape(len(wide), -1)
+            found = sums.T.reshape(_BINS, 2, 2, len(firsts))
+            total[:, row : row + 2, column : column + 2, firsts, seconds] += found
+    inner = seconds < _TERMS
+    total[..., seconds[inner], firsts[inner]] = total[..., firsts[inner], seconds[inner]]
     return total
 
 
-def _around(coordinate: FloatArray, cells: int) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.intp]], FloatArray]:
-    lower = np.minimum(coordinate.astype(np.intp), cells - 2)
-    return lower, coordinate - lower
+def _between(pixels: int, cells: int) -> list[tuple[slice, AnyFloatArray]]:
+    """Return the pixels between each two neighbouring cells along a side, and their weights in both."""
+    places = (np.arange(pixels) + 0.5) / pixels * (cells - 1)
+    edges = np.searchsorted(places, np.arange(cells))
+    spans = [slice(start, stop) for start, stop in pairwise(edges.tolist())]
+    return [(span, np.stack([1 - (places[span] - index), places[span] - index], 1)) for index, span in enumerate(spans)]
 
 
-def _averaged(values: FloatArray, reach: int) -> FloatArray:
+def _averaged(values: AnyFloatArray, reach: int) -> AnyFloatArray:
     """Return the mean of the cells around each, ``2·reach + 1`` along each of the first three axes."""
     for axis in range(3):
         padded = np.pad(values, [(reach, reach) if a == axis else (0, 0) for a in range(values.ndim)])

@@ -10,7 +10,7 @@ from pocketcrafter.runtime.arrays import AnyFloatArray, FloatArray, PixelArray
 from pocketcrafter.runtime.errors import PhotoError
 from pocketcrafter.runtime.photo.code_points import BT709, SRGB_CURVE
 from pocketcrafter.runtime.photo.icc import Curve, colorants_of, curve_tag, grey_profile, tags_of
-from pocketcrafter.runtime.render import linear_to_srgb
+from pocketcrafter.runtime.render import linear_to_srgb, srgb_to_linear
 
 Handling = Literal["srgb", "native", "convert"]
 Channels = Literal["RGB", "GRAY", "CMYK"]
@@ -121,6 +121,34 @@ def view_to_srgb(view: FloatArray, icc: bytes) -> FloatArray:
     pixels = np.rint(view.transpose(0, 2, 3, 1).reshape(n * h, w, 3) * 255).astype(np.uint8)
     converted = pixels_to_srgb(pixels, icc).astype(np.float32) / 255
     return np.ascontiguousarray(converted.reshape(n, h, w, 3).transpose(0, 3, 1, 2))
+
+
+def srgb_to_profile(unit: FloatArray, icc: bytes) -> FloatArray:
+    """Convert sRGB values ``(H, W, 3)`` in [0, 1] to a matrix profile, in floats.
+
+    Parameters
+    ----------
+    unit
+        What is converted.
+    icc
+        A profile that :func:`handling_of` calls native.
+
+    Raises
+    ------
+    PhotoError
+        If the profile has no matrix.
+    """
+    colorants = colorants_of(icc)
+    if colorants is None:
+        raise PhotoError("its ICC profile has no matrix, and colors cannot be converted to it")
+    tags = tags_of(icc)
+    matrix = np.linalg.solve(colorants, BT709.to_pcs()).T.astype(np.float32)
+    light = np.clip(srgb_to_linear(unit) @ matrix, 0, 1)
+    levels = np.linspace(0, 1, 65536)
+    curves = [_grey_ramp(grey_profile(tags[f"{c}TRC".encode()]), Curve(1.0)) / np.float32(65535) for c in "rgb"]
+    encoded = [np.interp(light[..., c], curve, levels) for c, curve in enumerate(curves)]
+    made: FloatArray = np.stack(encoded, -1).astype(np.float32)
+    return made
 
 
 def to_eight_bits(values: PixelArray) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

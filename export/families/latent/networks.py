@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from pydantic import JsonValue
@@ -23,15 +23,12 @@ from pocketcrafter.runtime.components import Role
 from pocketcrafter.runtime.embedding import EmbeddingTable
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.language import PREFILL
-from pocketcrafter.runtime.latent.artist import LatentArtist
+from pocketcrafter.runtime.latent.artist import LatentArtist, Network
 from pocketcrafter.runtime.latent.critic import LatentCritic
 from pocketcrafter.runtime.latent.picture import artists_picture, critics_picture
 from pocketcrafter.runtime.latent.settings import CRITIC, Latent, LatentSettings
 from pocketcrafter.runtime.photo import Photo, decode
 from pocketcrafter.runtime.photo.model import SUFFIXES
-
-if TYPE_CHECKING:
-    from pocketcrafter.runtime.backends.base import Session
 
 PHOTOS: Final = "photos"
 """Input of a component's examples: the folder of calibration photos."""
@@ -58,7 +55,7 @@ class _Recorded:
 
 
 class TorchPair:
-    """A whole pair in full precision, on the CPU: its `settings`, `critic` and `artist`, `None` without one.
+    """A whole pair in full precision, on the CPU: its `settings`, `critic` and `artist`, `None` where there is none.
 
     The torch module of the critic's language model is its `language`.
 
@@ -81,49 +78,49 @@ class TorchPair:
         only: str | None = None,
         longest_answer: int | None = None,
     ) -> None:
-        parts = load_critic(pair)
+        parts = load_critic(pair) if pair.critic else None
         self.settings = _shortened(settings_of(pair, parts), longest_answer)
-        self.language = parts.language.model
-        self.critic = self._open_critic(parts, keep)
+        self.language = None if parts is None else parts.language.model
+        self.critic = None if parts is None else self._open_critic(parts, keep)
         self.artist: LatentArtist | None = None
         if pair.artist is not None and only not in CRITIC:
             self.artist = self._open_artist(pair, keep)
 
     def run(self, photo: Photo) -> FloatArray | None:
         """Return the artist's picture of a photo, `None` without an artist."""
-        answer = self.critic.answer(critics_picture(photo, self.settings.critic.picture))
+        critic, settings, hidden = self.critic, self.settings.critic, None
+        if critic is not None and settings is not None:
+            hidden = critic.answer(critics_picture(photo, settings.picture)).hidden
         if self.artist is None:
             return None
-        return self.artist.edit(artists_picture(photo, self.artist.settings.side), answer.hidden)
+        return self.artist.edit(artists_picture(photo, self.artist.settings.side), hidden)
 
     def _open_critic(self, parts: CriticParts, keep: Keep) -> LatentCritic:
+        settings = self.settings.critic
+        if settings is None:
+            raise ConfigError("A pair without a critic has no settings of one.")
         with tempfile.TemporaryDirectory(prefix="pocketcrafter-table-") as folder:
             quantize_embedding(parts.language.table, Path(folder) / "table.safetensors")
             table = EmbeddingTable.open(Path(folder) / "table.safetensors")
         step, prefill = (_Recorded(parts.language, function, keep) for function in (None, PREFILL))
         vision = _Recorded(parts.vision, None, keep)
-        return LatentCritic(vision, step, prefill, parts.language.spec, table, self.settings.critic)
+        return LatentCritic(vision, step, prefill, parts.language.spec, table, settings)
 
     def _open_artist(self, pair: Pair, keep: Keep) -> LatentArtist:
         settings = self.settings.artist
         if settings is None:
             raise ConfigError(f"{pair.folder}: has no artist.")
         parts = {name: load_part(pair, name) for name in pair.roles if name not in CRITIC}
-        sessions: dict[str, Session] = {name: _Recorded(part, None, keep) for name, part in parts.items()}
-        return LatentArtist(
-            sessions[Latent.ENCODE],
-            sessions[Latent.DENOISE],
-            sessions[Latent.DECODE],
-            parts[Latent.DENOISE].spec,
-            sessions.get(Latent.BRIDGE),
-            settings,
-        )
+        opened = {name: Network(_Recorded(part, None, keep), part.spec) for name, part in parts.items()}
+        encode, denoise, decode = (opened[name] for name in (Latent.ENCODE, Latent.DENOISE, Latent.DECODE))
+        return LatentArtist(encode, denoise, decode, opened.get(Latent.BRIDGE), settings)
 
 
 def _shortened(settings: LatentSettings, longest_answer: int | None) -> LatentSettings:
-    if longest_answer is None or longest_answer >= settings.critic.longest_answer:
+    critic = settings.critic
+    if critic is None or longest_answer is None or longest_answer >= critic.longest_answer:
         return settings
-    return settings.model_copy(update={"critic": settings.critic.model_copy(update={"longest_answer": longest_answer})})
+    return settings.model_copy(update={"critic": critic.model_copy(update={"longest_answer": longest_answer})})
 
 
 class _LatentNetworks:
@@ -157,7 +154,7 @@ class _LatentNetworks:
         pair = TorchPair(read_pair(inputs[WEIGHTS]), keep, part.spec.name, _LONGEST_ANSWER)
         # GPTQ rounds the weights of language models alone.
         watching: AbstractContextManager[None] = nullcontext()
-        if collector is not None and part.spec.role is Role.LANGUAGE:
+        if collector is not None and pair.language is not None and part.spec.role is Role.LANGUAGE:
             watching = collector.attached(pair.language)
         with watching:
             shown = self._shown(pair, part, inputs, count, seed, kept)

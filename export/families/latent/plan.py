@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from pocketcrafter.export.families.family import WEIGHTS, ComponentPlan, Made, Plan
-from pocketcrafter.export.families.latent.pair import CRITIC_FOLDER, TOKENIZER_FILE, read_pair
+from pocketcrafter.export.families.latent.critic_folder import TOKENIZER_FILE
+from pocketcrafter.export.families.latent.pair import read_pair
 from pocketcrafter.export.families.networks.plan import INT4, FolderComponents, recipe_of
 from pocketcrafter.export.names import HEAD
 from pocketcrafter.export.recipe import Gates, Recipe, resolve
@@ -67,7 +68,8 @@ def plan(recipe: LatentRecipe, path: Path) -> Plan:
         inputs={_PAIR: pair.files},
         settings=("critic", "artist"),
     )
-    return Plan(components, {TOKENIZER: folder / CRITIC_FOLDER / TOKENIZER_FILE}, made)
+    files = {} if pair.critic is None else {TOKENIZER: pair.critic.folder / TOKENIZER_FILE}
+    return Plan(components, files, made)
 
 
 def infer_recipe(

@@ -3,7 +3,8 @@
 import importlib
 from typing import Any, Final
 
-from pocketcrafter.export.families.latent.pair import IMAGE_WORD, Pair
+from pocketcrafter.export.families.latent.critic_folder import IMAGE_WORD, Critic
+from pocketcrafter.export.families.latent.pair import Pair
 from pocketcrafter.export.families.networks.architecture import read_config, read_json
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError
 
@@ -12,15 +13,45 @@ _WHOLE: Final = "<global-img>"
 _TEMPLATE: Final = "chat_template.json"
 
 
+def critic_of(pair: Pair) -> Critic:
+    """Return a pair's critic.
+
+    Parameters
+    ----------
+    pair
+        Read from its folder.
+
+    Raises
+    ------
+    CheckpointError
+        If it has none.
+    """
+    if pair.critic is None:
+        raise CheckpointError(f"{pair.folder}: has no critic, but an artist alone.")
+    return pair.critic
+
+
 def tokenizer_of(pair: Pair) -> Any:  # noqa: ANN401 - transformers is untyped
-    """Return the critic's tokenizer, from disk alone."""
+    """Return the critic's tokenizer, from disk alone.
+
+    Parameters
+    ----------
+    pair
+        Whose critic it is.
+
+    Raises
+    ------
+    CheckpointError
+        If it has no chat template.
+    """
+    folder = critic_of(pair).folder
     kind = importlib.import_module("transformers").PreTrainedTokenizerFast
-    tokenizer = kind.from_pretrained(pair.critic, local_files_only=True)
-    if tokenizer.chat_template is None and (pair.critic / _TEMPLATE).is_file():
-        tokenizer.chat_template = read_json(pair.critic / _TEMPLATE, "save the processor again").get("chat_template")
+    tokenizer = kind.from_pretrained(folder, local_files_only=True)
+    if tokenizer.chat_template is None and (folder / _TEMPLATE).is_file():
+        tokenizer.chat_template = read_json(folder / _TEMPLATE, "save the processor again").get("chat_template")
     if tokenizer.chat_template is None:
         raise CheckpointError(
-            f"{pair.critic}: has no chat template (chat_template.jinja, or a key of tokenizer_config.json); save the "
+            f"{folder}: has no chat template (chat_template.jinja, or a key of tokenizer_config.json); save the "
             "critic's processor there: processor.save_pretrained."
         )
     return tokenizer
@@ -48,33 +79,48 @@ def render_prompt(pair: Pair, places: int) -> tuple[int, ...]:
     )
     if text.count(IMAGE_WORD) != 1:
         raise CheckpointError(
-            f"{pair.critic}: its chat template makes {text.count(IMAGE_WORD)} places {IMAGE_WORD} for one picture; the "
-            "template of its processor makes one."
+            f"{critic_of(pair).folder}: its chat template makes {text.count(IMAGE_WORD)} places {IMAGE_WORD} for one "
+            "picture; the template of its processor makes one."
         )
     text = text.replace(IMAGE_WORD, f"{_AROUND}{_WHOLE}{IMAGE_WORD * places}{_AROUND}")
     begun = tokenizer.bos_token is not None and text.startswith(tokenizer.bos_token)
     ids = tuple(int(number) for number in tokenizer(text, add_special_tokens=not begun)["input_ids"])
     found = ids.count(picture_word(pair, tokenizer))
     if found != places:
-        raise CheckpointError(f"{pair.critic}: its tokenizer reads {found} of {places} places {IMAGE_WORD}.")
+        raise CheckpointError(f"{critic_of(pair).folder}: its tokenizer reads {found} of {places} places {IMAGE_WORD}.")
     return ids
 
 
 def picture_word(pair: Pair, tokenizer: Any) -> int:  # noqa: ANN401 - likewise
-    """Return the id of a picture's token."""
-    return int(read_config(pair.critic).get("image_token_id", tokenizer.convert_tokens_to_ids(IMAGE_WORD)))
+    """Return the id of a picture's token.
+
+    Parameters
+    ----------
+    pair
+        Whose critic it is.
+    tokenizer
+        The critic's.
+    """
+    return int(read_config(critic_of(pair).folder).get("image_token_id", tokenizer.convert_tokens_to_ids(IMAGE_WORD)))
 
 
 def stop_words(pair: Pair, tokenizer: Any) -> tuple[int, ...]:  # noqa: ANN401 - likewise
     """Return the ids that end an answer: those of the generation's configuration, or else the model's.
+
+    Parameters
+    ----------
+    pair
+        Whose critic it is.
+    tokenizer
+        The critic's.
 
     Raises
     ------
     CheckpointError
         If neither says any.
     """
-    generation = pair.critic / "generation_config.json"
-    config = read_config(pair.critic)
+    generation = critic_of(pair).folder / "generation_config.json"
+    config = read_config(critic_of(pair).folder)
     places = [
         read_json(generation, "save the model again") if generation.is_file() else {},
         config,
@@ -84,4 +130,4 @@ def stop_words(pair: Pair, tokenizer: Any) -> tuple[int, ...]:  # noqa: ANN401 -
     for place in places:
         if (said := place.get("eos_token_id")) is not None:
             return tuple(dict.fromkeys(said if isinstance(said, list) else [said]))
-    raise CheckpointError(f"{pair.critic}: says nowhere which word ends an answer (eos_token_id).")
+    raise CheckpointError(f"{critic_of(pair).folder}: says nowhere which word ends an answer (eos_token_id).")

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pocketcrafter.export.calibration.language import rotary_of
-from pocketcrafter.export.families.latent.pair import PREPROCESSOR_FILE, Artist, Pair, read_pair
+from pocketcrafter.export.families.latent.artist_folder import Artist
+from pocketcrafter.export.families.latent.critic_folder import PREPROCESSOR_FILE
+from pocketcrafter.export.families.latent.pair import Pair, read_pair
 from pocketcrafter.export.families.latent.parts import CriticParts, load_critic
-from pocketcrafter.export.families.latent.prompt import picture_word, stop_words, tokenizer_of
+from pocketcrafter.export.families.latent.prompt import critic_of, picture_word, stop_words, tokenizer_of
 from pocketcrafter.export.families.latent.schedule import Schedule
 from pocketcrafter.export.families.latent.time import time_settings
 from pocketcrafter.export.families.networks.architecture import read_json
@@ -28,8 +30,6 @@ PAIR: Final = "pair"
 """The stage's input: the pair's folder."""
 SETTINGS: Final = ("critic", "artist")
 """Names of the settings, each written as JSON."""
-_INSTRUCT_PIX2PIX: Final = "StableDiffusionInstructPix2PixPipeline"
-"""Reads the photo's latents as the autoencoder gives them, not scaled."""
 _FILTERS: Final = {
     0: Resampling.NEAREST, 1: Resampling.LANCZOS, 2: Resampling.BILINEAR, 3: Resampling.BICUBIC,
 }  # fmt: skip
@@ -37,7 +37,7 @@ _FILTERS: Final = {
 
 
 def run(inputs: Mapping[str, Path], settings: Config, out: Path, progress: Progress) -> None:
-    """Write ``critic.json``, ``artist.json`` (``null`` where there is none).
+    """Write ``critic.json`` and ``artist.json``, ``null`` where there is none.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def run(inputs: Mapping[str, Path], settings: Config, out: Path, progress: Progr
     """
     del settings
     pair = read_pair(inputs[PAIR])
-    critic = load_critic(pair)
+    critic = load_critic(pair) if pair.critic else None
     progress(1, 2)
     made = settings_of(pair, critic)
     for name in SETTINGS:
@@ -61,8 +61,15 @@ def run(inputs: Mapping[str, Path], settings: Config, out: Path, progress: Progr
     progress(2, 2)
 
 
-def settings_of(pair: Pair, critic: CriticParts) -> LatentSettings:
+def settings_of(pair: Pair, critic: CriticParts | None) -> LatentSettings:
     """Return the settings of a pair.
+
+    Parameters
+    ----------
+    pair
+        Read from its folder.
+    critic
+        Its loaded critic, `None` without one.
 
     Raises
     ------
@@ -70,7 +77,7 @@ def settings_of(pair: Pair, critic: CriticParts) -> LatentSettings:
         If processor or scheduler say what is not known.
     """
     artist = None if pair.artist is None else _artist(pair, pair.artist)
-    return LatentSettings(critic=_critic(pair, critic), artist=artist)
+    return LatentSettings(critic=None if critic is None else _critic(pair, critic), artist=artist)
 
 
 def _critic(pair: Pair, critic: CriticParts) -> CriticSettings:
@@ -90,7 +97,7 @@ def _critic(pair: Pair, critic: CriticParts) -> CriticSettings:
 
 def _picture(pair: Pair, side: int) -> PictureSettings:
     """Return how a photo is prepared, from what the processor of Idefics3 and SmolVLM wrote down."""
-    path = pair.critic / PREPROCESSOR_FILE
+    path = critic_of(pair).folder / PREPROCESSOR_FILE
     said = read_json(path, "save the processor again")
     square = said.get("max_image_size", {}).get("longest_edge", side)
     strange = {
@@ -117,22 +124,19 @@ def _picture(pair: Pair, side: int) -> PictureSettings:
 
 
 def _artist(pair: Pair, artist: Artist) -> ArtistSettings:
-    size = int(artist.unet["sample_size"])
     folder = str(artist.folder / "scheduler")
-    schedule = Schedule(artist.scheduler, folder, pair.config.steps, (size // 2) ** 2)
-    first, noise, picture = schedule.start(None if artist.shows_photo else pair.config.strength)
-    latents = _latents(artist.autoencoder)
+    schedule = Schedule(artist.scheduler, folder, pair.config.steps, (artist.latent_side // 2) ** 2)
+    first, noise, picture = schedule.start(pair.config.strength if artist.begins_at_photo else None)
+    latents = AffineSettings(scale=artist.scale, shift=artist.shift)
     return ArtistSettings(
         side=artist.side,
         latents=latents,
-        picture=AffineSettings() if artist.pipeline == _INSTRUCT_PIX2PIX else latents,
+        picture=AffineSettings() if artist.shows_unscaled else latents,
         start_noise=noise,
         start_picture=picture,
         steps=schedule.steps(first),
-        time=time_settings(artist.folder / "unet"),
+        time=time_settings(artist),
         seed=pair.config.seed,
+        bridge_tokens=pair.config.bridge_tokens,
+        tiles=pair.config.tiles,
     )
-
-
-def _latents(said: Mapping[str, Any]) -> AffineSettings:
-    return AffineSettings(scale=said.get("scaling_factor") or 1.0, shift=said.get("shift_factor") or 0.0)

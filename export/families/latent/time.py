@@ -6,13 +6,12 @@ of 4: inside a network of either, the sinusoids would be of other timesteps.
 
 import importlib
 import math
-from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
-from pocketcrafter.export.families.networks.architecture import read_config
+from pocketcrafter.export.families.latent.artist_folder import Artist
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError
 from pocketcrafter.runtime.latent.settings import TimeSettings
 
@@ -44,6 +43,11 @@ class _Sinusoids(nn.Module):
 def take_out_sinusoids(network: nn.Module) -> GivenTime:
     """Replace what computes sinusoids in a network, in place; return where each call puts them.
 
+    Parameters
+    ----------
+    network
+        A denoising network, or some together that are told one timestep.
+
     Raises
     ------
     CheckpointError
@@ -55,22 +59,29 @@ def take_out_sinusoids(network: nn.Module) -> GivenTime:
     return given
 
 
-def time_settings(folder: Path) -> TimeSettings:
-    """Return the sinusoids that the network of a folder reads, from its configuration alone.
+def time_settings(artist: Artist) -> TimeSettings:
+    """Return the sinusoids that an artist's network reads, from its configuration alone.
+
+    Parameters
+    ----------
+    artist
+        Whose network it is.
 
     Raises
     ------
     CheckpointError
         If its timestep is embedded in another way.
     """
-    kind: Any = getattr(importlib.import_module("diffusers"), str(read_config(folder)["_class_name"]))
+    folder, unit = artist.denoiser, artist.kind.time_unit
+    kind: Any = getattr(importlib.import_module("diffusers"), str(artist.config["_class_name"]))
     with torch.device("meta"):
         network: nn.Module = kind.from_config(kind.load_config(folder, local_files_only=True))
     module: Any = network.get_submodule(_places(network)[0])
     half = module.num_channels // 2
     exponents = torch.arange(half, dtype=torch.float32) * (-math.log(_LONGEST) / (half - module.downscale_freq_shift))
     return TimeSettings(
-        frequencies=tuple((exponents.exp() * module.scale).tolist()), cosines_first=bool(module.flip_sin_to_cos)
+        frequencies=tuple((exponents.exp() * (module.scale * unit)).tolist()),
+        cosines_first=bool(module.flip_sin_to_cos),
     )
 
 

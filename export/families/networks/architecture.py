@@ -68,8 +68,15 @@ ARCHITECTURES: Final[Mapping[str, Architecture]] = {
 """By the class that a folder's configuration names; how each is loaded stands in `folder.LOADERS`."""
 
 
-def architecture_of(folder: Path) -> Architecture:
+def architecture_of(folder: Path, known: Mapping[str, Architecture] = ARCHITECTURES) -> Architecture:
     """Return the architecture of a checkpoint folder.
+
+    Parameters
+    ----------
+    folder
+        In Hugging Face's layout.
+    known
+        The classes that may be there.
 
     Raises
     ------
@@ -80,21 +87,27 @@ def architecture_of(folder: Path) -> Architecture:
     _refuse_pipeline(folder)
     refuse_adapters(folder)
     name = _class_of(read_config(folder))
-    if name not in ARCHITECTURES:
-        known = ", ".join(ARCHITECTURES)
-        raise CheckpointError(f"{folder / CONFIG}: {name or 'no class'} is not known; known are {known}.")
-    return ARCHITECTURES[name]
+    if name not in known:
+        raise CheckpointError(f"{folder / CONFIG}: {name or 'no class'} is not known; known are {', '.join(known)}.")
+    return known[name]
 
 
-def read_folder(folder: Path) -> tuple[Architecture, FolderFiles, Checkpoint]:
+def read_folder(
+    folder: Path, known: Mapping[str, Architecture] = ARCHITECTURES
+) -> tuple[Architecture, FolderFiles, Checkpoint]:
     """Return a folder's architecture, the files that loading it reads, and what tensors they hold.
+
+    Parameters
+    ----------
+    folder, known
+        As for :func:`architecture_of`.
 
     Raises
     ------
     CheckpointError
         As :func:`architecture_of`, and where files of weights are missing or not whole.
     """
-    architecture = architecture_of(folder)
+    architecture = architecture_of(folder, known)
     stored = read_checkpoint(folder, architecture.stem)
     index = folder.glob(f"{architecture.stem}*.index*.json") if len(stored.files) > 1 else ()
     further = [folder / name for name in _FURTHER if (folder / name).is_file()]

@@ -116,7 +116,8 @@ def _adapter_beside(file: Path, what: str) -> str:
         "it out. Merge it and build what comes out: with PEFT `PeftModel.from_pretrained(base, "
         f"{str(file.parent)!r}).merge_and_unload().save_pretrained(OUT)`, with diffusers "
         "`pipeline.load_lora_weights(…)`, `pipeline.fuse_lora()`, `pipeline.unload_lora_weights()` and "
-        "`pipeline.unet.save_pretrained(OUT)`. Or move it out of the folder, to build the base alone."
+        "`pipeline.unet.save_pretrained(OUT)`. In a pair, move it to `lora/` in the folder of critic or artist: it is "
+        "merged. Or move it out of the folder, to build the base alone."
     )
 
 

@@ -10,9 +10,11 @@ from torch import nn
 
 from pocketcrafter.export.families.family import Part
 from pocketcrafter.export.families.networks import captioner, diffusion, qwen, vision_language
-from pocketcrafter.export.families.networks.architecture import architecture_of, read_config
+from pocketcrafter.export.families.networks.architecture import Architecture, architecture_of, read_config
 from pocketcrafter.export.families.networks.audit import check_loaded
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError, read_checkpoint
+from pocketcrafter.export.families.networks.lora import Adapter
+from pocketcrafter.export.families.networks.merge import merge
 
 
 @dataclass(frozen=True)
@@ -51,14 +53,36 @@ def load_network(folder: Path) -> nn.Module:
     """
     architecture = architecture_of(folder)
     loader = LOADERS[architecture.name]
+    return load_checked(folder, architecture, loader.load, loader.unread)
+
+
+def load_checked(
+    folder: Path, architecture: Architecture, load: Callable[[Path, str | None], nn.Module], unread: Sequence[str] = ()
+) -> nn.Module:
+    """Load a network of a given class, and hold it against its files.
+
+    Parameters
+    ----------
+    folder, architecture
+        What is loaded.
+    load
+        Takes the folder, and the variant of the weights.
+    unread
+        As for `pocketcrafter.export.families.networks.audit.check_loaded`.
+
+    Raises
+    ------
+    CheckpointError
+        As :func:`load_folder`.
+    """
     stored = read_checkpoint(folder, architecture.stem)
     with _telling(folder, architecture.name):
-        model = loader.load(folder, stored.variant).eval().requires_grad_(False)
-        check_loaded(model, stored, loader.unread)
+        model = load(folder, stored.variant).eval().requires_grad_(False)
+        check_loaded(model, stored, unread)
         return model
 
 
-def load_folder(folder: Path) -> tuple[Part, ...]:
+def load_folder(folder: Path, adapters: Sequence[Adapter] = ()) -> tuple[Part, ...]:
     """Load a network from disk alone and return its components.
 
     Parameters
@@ -66,6 +90,8 @@ def load_folder(folder: Path) -> tuple[Part, ...]:
     folder
         Holds ``config.json`` and safetensors, as ``save_pretrained`` of diffusers and transformers leaves them. Nothing
         is fetched, and nothing that Python would execute is read.
+    adapters
+        What is merged into its weights.
 
     Raises
     ------
@@ -75,6 +101,7 @@ def load_folder(folder: Path) -> tuple[Part, ...]:
     """
     name = architecture_of(folder).name
     model = load_network(folder)
+    merge(model, adapters)
     with _telling(folder, name):
         return tuple(LOADERS[name].parts(model, read_config(folder)))
 

@@ -78,7 +78,7 @@ def test_the_timestep_survives_float16(tmp_path: Path) -> None:
     folder = twin.save_pair(tmp_path / "pair")
     artist = TorchPair(read_pair(folder)).artist
     assert artist is not None
-    shapes = {tensor.name: tensor.shape for tensor in artist.spec.inputs}
+    shapes = {tensor.name: tensor.shape for tensor in artist.denoise.spec.inputs}
     generator = np.random.default_rng(3)
     sample = {name: generator.standard_normal(shape, np.float32) for name, shape in shapes.items()}
     sample |= {"time": time_features(999.3, artist.settings.time), "mask": np.ones(shapes["mask"], np.float32)}

@@ -122,6 +122,19 @@ def test_answer_hidden_states_and_picture_are_the_libraries(
     assert psnr_db(libraries.picture, picture, 1.0) > 80
 
 
+def test_the_artist_can_read_the_answers_first_words_alone(bundle: Path, libraries: Libraries, photo: Photo) -> None:
+    """The picture then comes before the end of the answer, which goes on where it was left."""
+    pipeline = _pipeline(bundle, BackendName.ONNXRUNTIME)
+    said = pipeline.critic.begin(critics_picture(photo, _settings(bundle).critic.picture))
+    told: list[int] = []
+    states = said.states(3, lambda done, _of: told.append(done))
+    assert told == [1, 2, 3]
+    assert len(states) == len(libraries.prompt) + 3
+    assert sqnr_db(libraries.hidden[: len(states)], states) > 80
+    assert said.finish(lambda done, _of: told.append(done)).ids == libraries.ids
+    assert told == list(range(1, len(libraries.ids) + 1)), "no word is written twice"
+
+
 def test_enhance_writes_the_same_picture_each_time(bundle: Path, photo: Photo, tmp_path: Path) -> None:
     encode(photo, tmp_path / "photo.png")
     for name in ("a.png", "b.png"):

@@ -66,7 +66,7 @@ def critic(words: int) -> Any:
     return model.eval()
 
 
-def unet(channels: int, width: int) -> Any:
+def unet(channels: int, width: int, **more: Any) -> Any:
     return UNet2DConditionModel(
         sample_size=SIDE // 8,
         in_channels=channels,
@@ -78,6 +78,7 @@ def unet(channels: int, width: int) -> Any:
         cross_attention_dim=width,
         attention_head_dim=4,
         norm_num_groups=4,
+        **more,
     ).eval()
 
 
@@ -90,6 +91,17 @@ def _tiny(**blocks: Any) -> Any:
     return made
 
 
+def save_artist(
+    folder: Path, network: Any, vae: Any, scheduler: Any, pipeline: str = "DreamPipeline", **beside: Any
+) -> Path:
+    """Write an artist as a pipeline is saved: its network, autoencoder, scheduler, and further networks by name."""
+    kind = "unet" if "UNet" in type(network).__name__ else "transformer"
+    for name, part in {kind: network, "vae": vae, "scheduler": scheduler, **beside}.items():
+        part.save_pretrained(folder / name)
+    (folder / "model_index.json").write_text(f'{{"_class_name": "{pipeline}"}}')
+    return folder
+
+
 def save_pair(folder: Path, *, channels: int = 8, scheduler: Any = None, vae: Any = None, **config: Any) -> Path:
     """Write a whole pair, its artist's conditions narrower than the critic's hidden states."""
     torch.manual_seed(0)
@@ -99,13 +111,13 @@ def save_pair(folder: Path, *, channels: int = 8, scheduler: Any = None, vae: An
     Idefics3ImageProcessor(
         size={"longest_edge": 128}, max_image_size={"longest_edge": 32}, do_image_splitting=False
     ).save_pretrained(folder / "critic")
-    artist = folder / "artist"
-    unet(channels, 16).save_pretrained(artist / "unet")
     blocks = {"encoder_block_out_channels": (8,) * 4, "decoder_block_out_channels": (8,) * 4}
-    (vae or _tiny(**blocks)).save_pretrained(artist / "vae")
-    (scheduler or FlowMatchEulerDiscreteScheduler(shift=3.0)).save_pretrained(artist / "scheduler")
-    index = '{"_class_name": "DreamPipeline", "unet": ["diffusers", "UNet2DConditionModel"]}'
-    (artist / "model_index.json").write_text(index)
+    save_artist(
+        folder / "artist",
+        unet(channels, 16),
+        vae or _tiny(**blocks),
+        scheduler or FlowMatchEulerDiscreteScheduler(shift=3.0),
+    )
     projection = {"projection.weight": torch.randn(16, 32) / 6, "projection.bias": torch.randn(16) / 10}
     save_file(projection, folder / "bridge.safetensors")
     (folder / "pair.yaml").write_text(
