@@ -30,7 +30,7 @@ from pocketcrafter.export.content import content_hash
 from pocketcrafter.export.families.latent.artist_folder import Artist
 from pocketcrafter.export.families.latent.artists.kinds import Layout
 from pocketcrafter.export.families.latent.pair import PROJECTION, Pair
-from pocketcrafter.export.families.latent.parts import picture_places
+from pocketcrafter.export.families.latent.parts import geometry_of
 from pocketcrafter.export.families.latent.prompt import critic_of, tokenizer_of
 from pocketcrafter.export.families.networks.architecture import read_config
 from pocketcrafter.runtime.arrays import FloatArray
@@ -58,7 +58,7 @@ def _idefics(pair: Pair) -> Any:  # noqa: ANN401 - transformers is untyped
     )
     pictures.do_image_splitting = False
     return transformers.Idefics3Processor(
-        pictures, words, image_seq_len=picture_places(pair), chat_template=words.chat_template
+        pictures, words, image_seq_len=geometry_of(pair).rows ** 2, chat_template=words.chat_template
     )
 
 
@@ -84,6 +84,8 @@ class LibraryCritic:
         self._pair, self._device = pair, device
         folder = critic_of(pair).folder
         self.name = str(read_config(folder)["architectures"][0])
+        if self.name not in _CRITICS:
+            raise BackendError(f"{folder}: references are recorded of {', '.join(_CRITICS)}; {self.name} is not yet.")
         self._class = _CRITICS[self.name]
         self._processor = self._class.processor(pair)
         model: Any = importlib.import_module("transformers").AutoModelForImageTextToText.from_pretrained(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
@@ -12,6 +13,8 @@ from pocketcrafter.runtime.embedding import EmbeddingTable
 from pocketcrafter.runtime.errors import BackendError, BundleError
 from pocketcrafter.runtime.language import Read, Rotary, Text
 from pocketcrafter.runtime.latent.settings import CriticSettings
+
+Positions = npt.NDArray[np.integer]
 
 
 @dataclass(frozen=True)
@@ -117,12 +120,14 @@ class LatentCritic:
         """
         text = Text(self._step, self._prefill, self._spec, self._rotary)
         reads = [self._read(text, picture)]
-        reads += [text.read(self._table.rows([word])) for word in written[:-1]]
+        ahead = _ahead(self._settings)
+        reads += [text.read(self._table.rows([word]), text.count + ahead) for word in written[:-1]]
         choices = tuple(int(read.logits.argmax()) for read in reads)
         return Answer(choices, np.concatenate([read.hidden for read in reads]))
 
     def _read(self, text: Text, picture: FloatArray) -> Read:
-        return text.read(self.embedded(self._vision.run({"pixels": picture})["tokens"]))
+        vectors = self.embedded(self._vision.run({"pixels": picture})["tokens"])
+        return text.read(vectors, prompt_positions(self._settings))
 
     def embedded(self, tokens: FloatArray) -> FloatArray:
         """Return the vectors of the whole prompt, ``(positions, width)``: the picture's tokens in their places.
@@ -197,7 +202,8 @@ class Conversation:
         while not self.ended and (words is None or len(self._hidden) <= words):
             self._write(progress)
             if not self.ended:
-                self._last = self._text.read(self._table.rows(self._ids[-1:]))
+                where = self._text.count + _ahead(self._settings)
+                self._last = self._text.read(self._table.rows(self._ids[-1:]), where)
                 self._hidden.append(self._last.hidden)
         return np.concatenate(self._hidden if words is None else self._hidden[: words + 1])
 
@@ -222,3 +228,28 @@ class Conversation:
             raise BackendError("The language model gave logits that are not finite; try another --backend.")
         self._ids.append(int(self._last.logits.argmax()))
         progress(len(self._ids), self._settings.longest_answer)
+
+
+def prompt_positions(settings: CriticSettings) -> Positions:
+    """Return where the words of a prompt are, ``(N,)``, or ``(3, N)`` where a picture's tokens lie in rows.
+
+    Parameters
+    ----------
+    settings
+        Of the critic; its prompt has one picture.
+    """
+    prompt = np.array(settings.prompt)
+    if settings.rows is None:
+        return np.arange(len(prompt))
+    first, rows = int(np.argmax(prompt == settings.picture_token)), settings.rows
+    count = rows**2
+    row, column = np.divmod(np.arange(count), rows)
+    picture = first + np.stack([np.zeros(count, np.int64), row, column])
+    after = first + rows + np.arange(len(prompt) - first - count)
+    before, behind = (np.broadcast_to(text, (3, len(text))) for text in (np.arange(first), after))
+    return np.concatenate([before, picture, behind], 1)
+
+
+def _ahead(settings: CriticSettings) -> Positions:
+    """Return how far a word's position is from how many were read, ``(1,)``: tokens of a picture in rows share some."""
+    return np.array([0 if settings.rows is None else settings.rows - settings.rows**2])

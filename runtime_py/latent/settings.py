@@ -73,6 +73,10 @@ class CriticSettings(Config):
     longest_answer: int = Field(ge=1, le=8192, description="Most ids of an answer.")
     picture: PictureSettings
     rotary: RotarySettings
+    rows: int | None = Field(
+        None, ge=1, le=1024, description="Tokens along the picture's side, where positions have several axes: the "
+        "picture's are time, row and column, counted from its first token on, and the text goes on behind the largest.",
+    )  # fmt: skip
 
 
 class StepSettings(Config):

@@ -16,6 +16,10 @@ class PairConfig(Config):
     """What ``pair.yaml`` says; a pair without one has the defaults."""
 
     prompt: str = Field(_PROMPT, min_length=1, description="What the critic is asked beside the photo.")
+    critic_side: int | None = Field(
+        None, ge=28, le=4096,
+        description="Pixels of the square that a critic of any size (Qwen) sees; 448 where null.",
+    )  # fmt: skip
     longest_answer: int = Field(64, ge=1, le=4096, description="Most words of its answer.")
     bridge_tokens: int | None = Field(
         None, ge=0, le=4096,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from pocketcrafter.export.families.latent.config import PairConfig
+from pocketcrafter.export.families.latent.critics import CRITICS, CriticKind
 from pocketcrafter.export.families.networks.architecture import read_config, read_folder, read_json
 from pocketcrafter.export.families.networks.checkpoint import Checkpoint, CheckpointError, StoredTensor
 from pocketcrafter.export.families.networks.lora import Adapter, read_adapters
@@ -13,9 +14,6 @@ from pocketcrafter.export.families.networks.lora import Adapter, read_adapters
 CONFIG_FILE: Final = "pair.yaml"
 TOKENIZER_FILE: Final = "tokenizer.json"
 PREPROCESSOR_FILE: Final = "preprocessor_config.json"
-IMAGE_WORD: Final = "<image>"
-"""What stands in a prompt for a token of the picture."""
-_CRITICS: Final = ("Idefics3ForConditionalGeneration", "SmolVLMForConditionalGeneration")
 _BESIDE_CRITIC: Final = (
     TOKENIZER_FILE, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", PREPROCESSOR_FILE,
     "processor_config.json", "chat_template.jinja", "chat_template.json", "generation_config.json",
@@ -31,6 +29,8 @@ class Critic:
     ----------
     folder
         Where it lies.
+    kind
+        The row of its class.
     width
         Of its hidden states.
     adapters
@@ -38,6 +38,7 @@ class Critic:
     """
 
     folder: Path
+    kind: CriticKind
     width: int
     adapters: tuple[Adapter, ...]
 
@@ -51,8 +52,9 @@ def read_critic(folder: Path, config: PairConfig) -> tuple[Critic, list[Path], l
         If something is missing, is of a class that is not known, is damaged, or does not fit the rest.
     """
     architecture, files, stored = read_folder(folder)
-    if architecture.name not in _CRITICS:
-        raise CheckpointError(f"{folder}: a critic is one of {', '.join(_CRITICS)}; {architecture.name} is not yet.")
+    if architecture.name not in CRITICS:
+        raise CheckpointError(f"{folder}: a critic is one of {', '.join(CRITICS)}; {architecture.name} is not yet.")
+    kind = CRITICS[architecture.name]
     if absent := [name for name in (TOKENIZER_FILE, PREPROCESSOR_FILE) if not (folder / name).is_file()]:
         raise CheckpointError(
             f"{folder}: lacks {', '.join(absent)}; save the critic's processor there too: processor.save_pretrained."
@@ -68,14 +70,13 @@ def read_critic(folder: Path, config: PairConfig) -> tuple[Critic, list[Path], l
             "embeddings where words were added (model.resize_token_embeddings) and train them."
         )
     said = read_config(folder)
-    if IMAGE_WORD not in ids or ids[IMAGE_WORD] != said.get("image_token_id", ids.get(IMAGE_WORD)):
+    if kind.word not in ids or ids[kind.word] != said.get("image_token_id", ids.get(kind.word)):
         raise CheckpointError(
-            f"{folder}: the word {IMAGE_WORD} is {ids.get(IMAGE_WORD)} in {TOKENIZER_FILE}, and image_token_id is "
+            f"{folder}: the word {kind.word} is {ids.get(kind.word)} in {TOKENIZER_FILE}, and image_token_id is "
             f"{said.get('image_token_id')} in config.json; they are not of one model."
         )
-    if read_json(folder / PREPROCESSOR_FILE, "save the processor again").get("do_image_splitting", True) and not (
-        config.whole_picture
-    ):
+    processor = read_json(folder / PREPROCESSOR_FILE, "save the processor again")
+    if kind.cuts and processor.get("do_image_splitting", True) and not config.whole_picture:
         raise CheckpointError(
             f"{folder / PREPROCESSOR_FILE}: do_image_splitting is on, and bundles show the critic one whole picture. "
             f"Where the critic is to be used so (it sees less detail), say `whole_picture: true` in "
@@ -84,7 +85,11 @@ def read_critic(folder: Path, config: PairConfig) -> tuple[Critic, list[Path], l
     adapters = read_adapters(folder)
     beside = [file for adapter in adapters for file in adapter.files]
     beside += [folder / name for name in _BESIDE_CRITIC if (folder / name).is_file()]
-    return Critic(folder, width, adapters), [*dict.fromkeys([*files.files, *beside])], list(stored.tensors.values())
+    return (
+        Critic(folder, kind, width, adapters),
+        [*dict.fromkeys([*files.files, *beside])],
+        list(stored.tensors.values()),
+    )
 
 
 def _table(folder: Path, stored: Checkpoint) -> StoredTensor:

@@ -66,8 +66,8 @@ class Pair:
         Conditions that are the same for every photo; `None` where the critic gives all.
     bridge
         `None` where the artist reads hidden states as they are, or none.
-    weights_mib
-        Its weights in float32.
+    weights
+        Its tensors, as the headers of their files have them.
     """
 
     folder: Path
@@ -77,7 +77,12 @@ class Pair:
     artist: Artist | None
     fixed: FixedConditions | None
     bridge: Bridge | None
-    weights_mib: float
+    weights: tuple[StoredTensor, ...]
+
+    @property
+    def weights_mib(self) -> float:
+        """Its weights in float32."""
+        return sum(t.size * (2 if t.dtype in {"F16", "BF16"} else 1) for t in self.weights) / (1 << 20)
 
     @property
     def roles(self) -> dict[str, Role]:
@@ -139,11 +144,11 @@ def read_pair(folder: Path) -> Pair:
         fixed = read_fixed(folder / PROMPT_FILE, artist.network)
         bridge = _read_bridge(folder / BRIDGE_FILE, critic, artist, fixed)
         beside = [each.file for each in (fixed, bridge) if each is not None]
-        files, weights = [*files, *read, *beside], [*weights, *stored]
+        more = [tensor for file in beside for tensor in read_header(file).values()]
+        files, weights = [*files, *read, *beside], [*weights, *stored, *more]
     elif lost := [name for name in (BRIDGE_FILE, PROMPT_FILE) if (folder / name).exists()]:
         raise CheckpointError(f"{folder / lost[0]}: is for an artist, and there is no {folder / ARTIST_FOLDER}.")
-    mib = sum(tensor.size * (2 if tensor.dtype in {"F16", "BF16"} else 1) for tensor in weights) / (1 << 20)
-    return Pair(folder, config, FolderFiles(folder, tuple(files)), critic, artist, fixed, bridge, mib)
+    return Pair(folder, config, FolderFiles(folder, tuple(files)), critic, artist, fixed, bridge, tuple(weights))
 
 
 def _read_bridge(path: Path, critic: Critic | None, artist: Artist, fixed: FixedConditions | None) -> Bridge | None:

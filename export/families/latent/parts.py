@@ -12,11 +12,15 @@ from pocketcrafter.export.families.family import Part
 from pocketcrafter.export.families.latent.artist_folder import Artist
 from pocketcrafter.export.families.latent.artists.autoencoders import decoder, encoder
 from pocketcrafter.export.families.latent.artists.denoise import denoise_part
+from pocketcrafter.export.families.latent.critics import Geometry
 from pocketcrafter.export.families.latent.pair import PROJECTION, SUMMARY, Pair
 from pocketcrafter.export.families.latent.prompt import critic_of, render_prompt
+from pocketcrafter.export.families.networks import qwen, vision_language
+from pocketcrafter.export.families.networks.architecture import architecture_of
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError
-from pocketcrafter.export.families.networks.folder import load_folder
+from pocketcrafter.export.families.networks.folder import load_network
 from pocketcrafter.export.families.networks.language import LanguagePart
+from pocketcrafter.export.families.networks.merge import merge
 from pocketcrafter.export.families.networks.parts import make_part, tensor
 from pocketcrafter.export.families.networks.positions import Positions
 from pocketcrafter.runtime.components import Role
@@ -27,8 +31,9 @@ _LEAST_CACHE: Final = 8
 
 @dataclass(frozen=True)
 class CriticParts:
-    """The critic, and the prompt that its language model has room for."""
+    """The critic, the picture that it sees, and the prompt that its language model has room for."""
 
+    geometry: Geometry
     vision: Part
     language: LanguagePart
     prompt: tuple[int, ...]
@@ -47,12 +52,26 @@ def load_critic(pair: Pair) -> CriticParts:
     CheckpointError
         If they are not what the files hold, or the prompt cannot be rendered.
     """
-    critic = critic_of(pair)
-    parts = {part.spec.name: part for part in load_folder(critic.folder, critic.adapters)}
-    vision, language = parts[Latent.VISION], cast("LanguagePart", parts[Latent.LANGUAGE])
-    prompt = render_prompt(pair, vision.spec.outputs[0].shape[-2])
+    critic, geometry = critic_of(pair), geometry_of(pair)
+    model = load_network(critic.folder)
+    merge(model, critic.adapters)
+    vision, language = CRITIC_PARTS[architecture_of(critic.folder).name](model, geometry.side)
+    prompt = render_prompt(pair, geometry.rows**2)
     positions = Positions(cache=max(_LEAST_CACHE, len(prompt) + pair.config.longest_answer))
-    return CriticParts(vision, language.with_positions(positions), prompt)
+    return CriticParts(geometry, vision, cast("LanguagePart", language).with_positions(positions), prompt)
+
+
+def _idefics(model: nn.Module, _side: int) -> list[Part]:
+    return vision_language.parts(model, {})
+
+
+CRITIC_PARTS: Final[Mapping[str, Callable[[nn.Module, int], list[Part]]]] = {
+    "Idefics3ForConditionalGeneration": _idefics,
+    "SmolVLMForConditionalGeneration": _idefics,
+    "Qwen2_5_VLForConditionalGeneration": qwen.picture_parts,
+}
+"""Vision encoder of a square picture, and language model, by the class of
+`pocketcrafter.export.families.latent.critics.CRITICS`; they take the model and the picture's side."""
 
 
 def conditions(pair: Pair, prompt: int) -> int:
@@ -160,11 +179,11 @@ _ARTISTS: Final[Mapping[Latent, Callable[[Pair], Part]]] = {
 
 
 def _length(pair: Pair) -> int:
-    return conditions(pair, len(render_prompt(pair, picture_places(pair))))
+    return conditions(pair, len(render_prompt(pair, geometry_of(pair).rows ** 2)))
 
 
-def picture_places(pair: Pair) -> int:
-    """Return how many tokens the vision encoder makes of a picture, by the critic's configuration.
+def geometry_of(pair: Pair) -> Geometry:
+    """Return the picture that a pair's critic sees, by its configuration.
 
     transformers' own configuration classes fill in what the file leaves out.
 
@@ -172,9 +191,14 @@ def picture_places(pair: Pair) -> int:
     ----------
     pair
         With a critic.
+
+    Raises
+    ------
+    CheckpointError
+        If the picture has a size that the critic cannot see.
     """
     from transformers import AutoConfig  # noqa: PLC0415 - takes a second
 
-    said: Any = AutoConfig.from_pretrained(critic_of(pair).folder, local_files_only=True)
-    side = said.vision_config.image_size // said.vision_config.patch_size
-    return int(side**2 // said.scale_factor**2)
+    critic = critic_of(pair)
+    said: Any = AutoConfig.from_pretrained(critic.folder, local_files_only=True)
+    return critic.kind.geometry(critic.folder, said, pair.config)

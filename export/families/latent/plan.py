@@ -8,6 +8,7 @@ from typing import Final
 from pocketcrafter.export.families.family import WEIGHTS, ComponentPlan, Made, Plan
 from pocketcrafter.export.families.latent.critic_folder import TOKENIZER_FILE
 from pocketcrafter.export.families.latent.pair import read_pair
+from pocketcrafter.export.families.networks.finite import check_finite
 from pocketcrafter.export.families.networks.plan import INT4, FolderComponents, recipe_of
 from pocketcrafter.export.names import HEAD
 from pocketcrafter.export.recipe import Gates, Recipe, resolve
@@ -36,10 +37,15 @@ class LatentRecipe(Recipe):
 def plan(recipe: LatentRecipe, path: Path) -> Plan:
     """Return what a recipe's stages read.
 
+    Parameters
+    ----------
+    recipe, path
+        The recipe and its file.
+
     Raises
     ------
     CheckpointError
-        If the pair's folder is not whole, or its parts do not fit each other.
+        If the pair's folder is not whole, its parts do not fit each other, or weights are not finite.
     ConfigError
         If components are of several folders, or are not the pair's.
     """
@@ -51,6 +57,7 @@ def plan(recipe: LatentRecipe, path: Path) -> Plan:
     if pair.roles.keys() != recipe.components.keys():
         has, wants = ", ".join(recipe.components), ", ".join(pair.roles)
         raise ConfigError(f"{path}: has the components {has}; those of the pair {folder} are {wants}.")
+    check_finite(pair.weights)
     photos = resolve(path, recipe.calibration.photos)
     components = {
         name: ComponentPlan(

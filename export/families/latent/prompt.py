@@ -3,13 +3,11 @@
 import importlib
 from typing import Any, Final
 
-from pocketcrafter.export.families.latent.critic_folder import IMAGE_WORD, Critic
+from pocketcrafter.export.families.latent.critic_folder import Critic
 from pocketcrafter.export.families.latent.pair import Pair
 from pocketcrafter.export.families.networks.architecture import read_config, read_json
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError
 
-_AROUND: Final = "<fake_token_around_image>"
-_WHOLE: Final = "<global-img>"
 _TEMPLATE: Final = "chat_template.json"
 
 
@@ -77,17 +75,19 @@ def render_prompt(pair: Pair, places: int) -> tuple[int, ...]:
     text = tokenizer.apply_chat_template(
         [{"role": "user", "content": said}], tokenize=False, add_generation_prompt=True
     )
-    if text.count(IMAGE_WORD) != 1:
+    critic = critic_of(pair)
+    kind = critic.kind
+    if text.count(kind.word) != 1:
         raise CheckpointError(
-            f"{critic_of(pair).folder}: its chat template makes {text.count(IMAGE_WORD)} places {IMAGE_WORD} for one "
+            f"{critic.folder}: its chat template makes {text.count(kind.word)} places {kind.word} for one "
             "picture; the template of its processor makes one."
         )
-    text = text.replace(IMAGE_WORD, f"{_AROUND}{_WHOLE}{IMAGE_WORD * places}{_AROUND}")
+    text = text.replace(kind.word, f"{kind.before}{kind.word * places}{kind.after}")
     begun = tokenizer.bos_token is not None and text.startswith(tokenizer.bos_token)
     ids = tuple(int(number) for number in tokenizer(text, add_special_tokens=not begun)["input_ids"])
     found = ids.count(picture_word(pair, tokenizer))
     if found != places:
-        raise CheckpointError(f"{critic_of(pair).folder}: its tokenizer reads {found} of {places} places {IMAGE_WORD}.")
+        raise CheckpointError(f"{critic.folder}: its tokenizer reads {found} of {places} places {kind.word}.")
     return ids
 
 
@@ -101,7 +101,9 @@ def picture_word(pair: Pair, tokenizer: Any) -> int:  # noqa: ANN401 - likewise
     tokenizer
         The critic's.
     """
-    return int(read_config(critic_of(pair).folder).get("image_token_id", tokenizer.convert_tokens_to_ids(IMAGE_WORD)))
+    critic = critic_of(pair)
+    own = tokenizer.convert_tokens_to_ids(critic.kind.word)
+    return int(read_config(critic.folder).get("image_token_id", own))
 
 
 def stop_words(pair: Pair, tokenizer: Any) -> tuple[int, ...]:  # noqa: ANN401 - likewise

@@ -13,15 +13,12 @@ from pocketcrafter.export.families.latent.prompt import critic_of, picture_word,
 from pocketcrafter.export.families.latent.schedule import Schedule
 from pocketcrafter.export.families.latent.time import time_settings
 from pocketcrafter.export.families.networks.architecture import read_json
-from pocketcrafter.export.families.networks.checkpoint import CheckpointError
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.latent.settings import (
     AffineSettings,
     ArtistSettings,
     CriticSettings,
     LatentSettings,
-    PictureSettings,
-    Resampling,
     RotarySettings,
 )
 from pocketcrafter.runtime.progress import Progress
@@ -30,10 +27,6 @@ PAIR: Final = "pair"
 """The stage's input: the pair's folder."""
 SETTINGS: Final = ("critic", "artist")
 """Names of the settings, each written as JSON."""
-_FILTERS: Final = {
-    0: Resampling.NEAREST, 1: Resampling.LANCZOS, 2: Resampling.BILINEAR, 3: Resampling.BICUBIC,
-}  # fmt: skip
-"""Pillow's numbers of filters, which processors write into their configuration."""
 
 
 def run(inputs: Mapping[str, Path], settings: Config, out: Path, progress: Progress) -> None:
@@ -82,44 +75,19 @@ def settings_of(pair: Pair, critic: CriticParts | None) -> LatentSettings:
 
 def _critic(pair: Pair, critic: CriticParts) -> CriticSettings:
     tokenizer = tokenizer_of(pair)
-    rotary = rotary_of(critic.language.model)
+    rotary, own = rotary_of(critic.language.model), critic_of(pair)
+    path = own.folder / PREPROCESSOR_FILE
+    picture = own.kind.picture(path, read_json(path, "save the processor again"), critic.geometry.side)
     return CriticSettings(
         prompt=critic.prompt,
         picture_token=picture_word(pair, tokenizer),
         stops=stop_words(pair, tokenizer),
         longest_answer=pair.config.longest_answer,
-        picture=_picture(pair, critic.vision.spec.inputs[0].shape[-1]),
+        picture=picture,
+        rows=critic.geometry.rows if own.kind.in_rows else None,
         rotary=RotarySettings(
             frequencies=tuple(float(f) for f in rotary.frequencies), scale=rotary.scale, sections=rotary.sections
         ),
-    )
-
-
-def _picture(pair: Pair, side: int) -> PictureSettings:
-    """Return how a photo is prepared, from what the processor of Idefics3 and SmolVLM wrote down."""
-    path = critic_of(pair).folder / PREPROCESSOR_FILE
-    said = read_json(path, "save the processor again")
-    square = said.get("max_image_size", {}).get("longest_edge", side)
-    strange = {
-        "max_image_size": square != side,
-        "resample": said.get("resample", 1) not in _FILTERS,
-        "rescale_factor": abs(said.get("rescale_factor", 1 / 255) * 255 - 1) > 1e-6,
-        "size": set(said.get("size", {"longest_edge": 1})) != {"longest_edge"},
-        **{name: not said.get(name, True) for name in ("do_convert_rgb", "do_rescale", "do_normalize")},
-    }
-    if wrong := [name for name, is_wrong in strange.items() if is_wrong]:
-        told = ", ".join(f"{name}: {said.get(name)}" for name in wrong)
-        raise CheckpointError(
-            f"{path}: {told}; the vision encoder reads squares of {side} px, rescaled and normalized."
-        )
-    edge = said.get("size", {"longest_edge": 4 * side})["longest_edge"] if said.get("do_resize", True) else None
-    half = (0.5, 0.5, 0.5)
-    return PictureSettings(
-        longest_edge=edge,
-        side=side,
-        resampling=_FILTERS[said.get("resample", 1)],
-        mean=tuple(said.get("image_mean", half)),
-        deviation=tuple(said.get("image_std", half)),
     )
 
 

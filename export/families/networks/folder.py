@@ -13,8 +13,6 @@ from pocketcrafter.export.families.networks import captioner, diffusion, qwen, v
 from pocketcrafter.export.families.networks.architecture import Architecture, architecture_of, read_config
 from pocketcrafter.export.families.networks.audit import check_loaded
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError, read_checkpoint
-from pocketcrafter.export.families.networks.lora import Adapter
-from pocketcrafter.export.families.networks.merge import merge
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ def load_checked(
         return model
 
 
-def load_folder(folder: Path, adapters: Sequence[Adapter] = ()) -> tuple[Part, ...]:
+def load_folder(folder: Path) -> tuple[Part, ...]:
     """Load a network from disk alone and return its components.
 
     Parameters
@@ -90,8 +88,6 @@ def load_folder(folder: Path, adapters: Sequence[Adapter] = ()) -> tuple[Part, .
     folder
         Holds ``config.json`` and safetensors, as ``save_pretrained`` of diffusers and transformers leaves them. Nothing
         is fetched, and nothing that Python would execute is read.
-    adapters
-        What is merged into its weights.
 
     Raises
     ------
@@ -101,7 +97,6 @@ def load_folder(folder: Path, adapters: Sequence[Adapter] = ()) -> tuple[Part, .
     """
     name = architecture_of(folder).name
     model = load_network(folder)
-    merge(model, adapters)
     with _telling(folder, name):
         return tuple(LOADERS[name].parts(model, read_config(folder)))
 

@@ -23,9 +23,9 @@ class _VisionEncoder(nn.Module):
     here all windows are of one size, and an axis.
     """
 
-    def __init__(self, visual: Any, config: Any) -> None:  # noqa: ANN401 - transformers is untyped
+    def __init__(self, visual: Any, config: Any, windows: int) -> None:  # noqa: ANN401 - transformers is untyped
         super().__init__()
-        side = _WINDOWS * config.window_size // config.patch_size
+        side = windows * config.window_size // config.patch_size
         merged = config.spatial_merge_size**2
         grid = torch.tensor([[1, side, side]])
         order, _ = visual.get_window_index(grid)
@@ -36,7 +36,7 @@ class _VisionEncoder(nn.Module):
         self.patches.weight = nn.Parameter(convolution.weight.flatten(1), requires_grad=False)
         self.blocks, self.merger = visual.blocks, visual.merger
         self.whole = frozenset(visual.fullatt_block_indexes)
-        self.merged, self.heads, self.windows = merged, config.num_heads, _WINDOWS**2
+        self.merged, self.heads, self.windows = merged, config.num_heads, windows**2
         for name, value in (
             ("order", order),
             ("back", torch.argsort(order)),
@@ -46,7 +46,10 @@ class _VisionEncoder(nn.Module):
             self.register_buffer(name, value, persistent=False)
 
     def forward(self, patches: Tensor) -> Tensor:
-        x = self.patches(patches)
+        return self.encoded(self.patches(patches))
+
+    def encoded(self, x: Tensor) -> Tensor:
+        """Map embedded patches, those that are merged side by side, ``(patches, width)``, to tokens."""
         count, width = x.shape
         groups = x.reshape(count // self.merged, self.merged, width)
         x = groups.index_select(0, self.get_buffer("order")).reshape(count, width)
@@ -74,6 +77,46 @@ class _VisionEncoder(nn.Module):
         return x * self.get_buffer("cosines") + other * self.get_buffer("sines")
 
 
+class _PictureEncoder(nn.Module):
+    """The same over a normalized picture ``(1, 3, side, side)``: it is cut into patches by a convolution."""
+
+    def __init__(self, visual: Any, config: Any, windows: int) -> None:  # noqa: ANN401 - transformers is untyped
+        super().__init__()
+        self.encoder = _VisionEncoder(visual, config, windows)
+        source, merge = visual.patch_embed.proj, config.spatial_merge_size
+        size, side = config.patch_size, windows * config.window_size // config.patch_size
+        self.patches = nn.Conv2d(source.in_channels, source.out_channels, size, size, bias=False)
+        # A picture is a film of equal frames: the weights of all of them add up.
+        self.patches.weight = nn.Parameter(source.weight.sum(2), requires_grad=False)
+        del self.encoder.patches
+        places = torch.arange(side**2).reshape(side // merge, merge, side // merge, merge)
+        self.register_buffer("places", places.transpose(1, 2).reshape(-1), persistent=False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        x = self.patches(pixels).flatten(2)[0].transpose(0, 1)
+        out: Tensor = self.encoder.encoded(x.index_select(0, self.get_buffer("places")))
+        return out
+
+
+def picture_parts(model: nn.Module, side: int) -> list[Part]:
+    """Return the vision encoder of one square picture, from its pixels, and the language model.
+
+    Parameters
+    ----------
+    model
+        As transformers loads it.
+    side
+        Of the picture in pixels, a multiple of the windows' side.
+    """
+    known: Any = model.config
+    vision, inner = known.vision_config, model.get_submodule("model")
+    tower = _PictureEncoder(inner.get_submodule("visual"), vision, side // vision.window_size)
+    pixels = tensor("pixels", (1, vision.in_channels, side, side))
+    encoder = make_part("vision", tower, Role.VISION, [pixels], "tokens")
+    head = cast("nn.Linear", model.get_submodule("lm_head"))
+    return [encoder, language_part(inner.get_submodule("language_model"), head)]
+
+
 def parts(model: nn.Module, config: Mapping[str, Any]) -> list[Part]:
     """Return the vision encoder and the language model.
 
@@ -87,7 +130,7 @@ def parts(model: nn.Module, config: Mapping[str, Any]) -> list[Part]:
     side = _WINDOWS * vision.window_size // vision.patch_size
     pixels = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
     patches = tensor("patches", (side**2, pixels))
-    tower = _VisionEncoder(inner.get_submodule("visual"), vision)
+    tower = _VisionEncoder(inner.get_submodule("visual"), vision, _WINDOWS)
     encoder = make_part("vision", tower, Role.VISION, [patches], "tokens")
     head = cast("nn.Linear", model.get_submodule("lm_head"))
     return [encoder, language_part(inner.get_submodule("language_model"), head)]

@@ -1,5 +1,6 @@
 """A tiny random pair of the real classes, saved as their libraries leave it."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,11 @@ TEMPLATE = (
     "{% if line['type'] == 'text' %}{{ line['text'] }}{% elif line['type'] == 'image' %}{{ '<image>' }}{% endif %}"
     "{% endfor %}<end_of_utterance>\n{% endfor %}{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
 )
+
+
+def copied(folder: Path, to: Path) -> Path:
+    """Copy a pair's folder, to change it."""
+    return Path(shutil.copytree(folder, to))
 
 
 def tokenizer() -> Any:

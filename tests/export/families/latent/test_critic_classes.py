@@ -1,0 +1,132 @@
+"""Critics of further classes, in full precision against transformers' own generation."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import yaml  # noqa: E402
+from PIL import Image  # noqa: E402
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers  # noqa: E402
+from transformers import (  # noqa: E402
+    PreTrainedTokenizerFast,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2VLImageProcessor,
+)
+
+from pocketcrafter.export.families.latent.networks import TorchPair  # noqa: E402
+from pocketcrafter.export.families.latent.pair import read_pair  # noqa: E402
+from pocketcrafter.export.families.networks.checkpoint import CheckpointError  # noqa: E402
+from pocketcrafter.runtime.fidelity import sqnr_db  # noqa: E402
+from pocketcrafter.runtime.latent.critic import prompt_positions  # noqa: E402
+from pocketcrafter.runtime.latent.picture import critics_picture  # noqa: E402
+from pocketcrafter.runtime.photo import Photo  # noqa: E402
+
+sys.path.insert(0, str(Path(__file__).parent))
+twin = importlib.import_module("twin")
+
+SIDE, ANSWER = 112, 10
+SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>",
+           "<|video_pad|>")  # fmt: skip
+TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{% for line in message['content'] %}"
+    "{% if line['type'] == 'text' %}{{ line['text'] }}{% else %}<|vision_start|><|image_pad|><|vision_end|>{% endif %}"
+    "{% endfor %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def _tokenizer() -> Any:
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    made = Tokenizer(models.BPE(vocab={word: n for n, word in enumerate([*SPECIAL, *alphabet])}, merges=[]))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made, eos_token=SPECIAL[2], pad_token=SPECIAL[0], chat_template=TEMPLATE,
+        additional_special_tokens=list(SPECIAL[1:]), model_input_names=["input_ids", "attention_mask"],
+    )  # fmt: skip
+
+
+def _critic(words: int) -> Any:
+    config = Qwen2_5_VLConfig(
+        text_config={
+            "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "num_key_value_heads": 1, "vocab_size": words, "rope_theta": 1e4, "initializer_range": 0.3,
+            "rope_scaling": {"mrope_section": [2, 3, 3], "rope_type": "default", "type": "default"},
+        },
+        vision_config={
+            "depth": 2, "hidden_size": 16, "intermediate_size": 24, "num_heads": 2, "out_hidden_size": 32,
+            "fullatt_block_indexes": [1], "window_size": 56, "patch_size": 14, "initializer_range": 0.3,
+        },
+        image_token_id=SPECIAL.index("<|image_pad|>"), video_token_id=SPECIAL.index("<|video_pad|>"),
+        vision_start_token_id=3, vision_end_token_id=4,
+    )  # fmt: skip
+    model = Qwen2_5_VLForConditionalGeneration(config)
+    # As in twin.py: a bundle keeps a table of 8 bits exactly.
+    with torch.no_grad():
+        table = model.get_input_embeddings().weight
+        steps = (table.abs().amax(1, keepdim=True) / 127).clamp(min=1e-9)
+        table.copy_((table / steps).round() * steps)
+    model.generation_config.eos_token_id = SPECIAL.index("<|im_end|>")
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(5)
+    folder = tmp_path_factory.mktemp("qwen") / "pair"
+    words = _tokenizer()
+    words.save_pretrained(folder / "critic")
+    _critic(len(words)).save_pretrained(folder / "critic")
+    Qwen2VLImageProcessor(min_pixels=56 * 56, max_pixels=1 << 20).save_pretrained(folder / "critic")
+    said = {"prompt": "Judge it.", "longest_answer": ANSWER, "critic_side": SIDE}
+    (folder / "pair.yaml").write_text(yaml.safe_dump(said))
+    return folder
+
+
+def test_qwens_answer_and_hidden_states_are_transformers(folder: Path) -> None:
+    pair = TorchPair(read_pair(folder))
+    assert pair.critic is not None
+    assert pair.settings.critic is not None
+    pixels = np.random.default_rng(1).integers(0, 256, (90, 140, 3), np.uint8)
+    seen = critics_picture(Photo(pixels), pair.settings.critic.picture)
+    answer = pair.critic.answer(seen)
+
+    square = Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    processed = Qwen2VLImageProcessor.from_pretrained(folder / "critic")(images=[square], return_tensors="pt")
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder / "critic", dtype=torch.float32).eval()
+    prompt = torch.tensor([pair.settings.critic.prompt])
+    made = model.generate(
+        input_ids=prompt, attention_mask=torch.ones_like(prompt), **processed, max_new_tokens=ANSWER,
+        do_sample=False, output_hidden_states=True, return_dict_in_generate=True,
+    )  # fmt: skip
+    assert answer.ids == tuple(made.sequences[0, prompt.shape[1] :].tolist())
+    hidden = torch.cat([states[-1][0] for states in made.hidden_states]).numpy()
+    assert sqnr_db(hidden, answer.hidden) > 80
+    positions, _ = model.model.get_rope_index(prompt, processed["image_grid_thw"])
+    np.testing.assert_array_equal(prompt_positions(pair.settings.critic), positions[:, 0].numpy())
+    followed = pair.critic.follow(seen, answer.ids)
+    assert followed.ids == answer.ids
+    np.testing.assert_allclose(followed.hidden, answer.hidden, atol=1e-4)
+
+
+def test_a_picture_that_does_not_come_out_in_windows_is_refused(folder: Path, tmp_path: Path) -> None:
+    pair = twin.copied(folder, tmp_path / "pair")
+    (pair / "pair.yaml").write_text("critic_side: 100\n")
+    with pytest.raises(CheckpointError, match=r"critic_side is 100; it must be a multiple .* 56 px"):
+        TorchPair(read_pair(pair))
+
+
+def test_a_processor_that_would_scale_otherwise_is_refused(folder: Path, tmp_path: Path) -> None:
+    pair = twin.copied(folder, tmp_path / "pair")
+    path = pair / "critic/preprocessor_config.json"
+    said = {k: v for k, v in json.loads(path.read_text()).items() if k not in {"size", "max_pixels", "min_pixels"}}
+    path.write_text(json.dumps({**said, "max_pixels": 50 * 50}))
+    with pytest.raises(CheckpointError, match=r"max_pixels: 2500; the vision encoder reads squares of 112 px"):
+        TorchPair(read_pair(pair))
