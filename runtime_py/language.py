@@ -30,11 +30,15 @@ class Rotary:
     sections
         How many frequencies each axis of a position turns, where positions have several axes (M-RoPE: time, row and
         column of a picture); empty where they have one.
+    interleaved
+        Whether the axes take turns, frequency by frequency, as long as they have some left (Qwen3-VL); each has its own
+        stretch of frequencies otherwise.
     """
 
     frequencies: FloatArray
     scale: float = 1.0
     sections: tuple[int, ...] = ()
+    interleaved: bool = False
 
     def at(self, positions: npt.NDArray[np.integer]) -> tuple[FloatArray, FloatArray]:
         """Return cosines and sines, ``(N, head width)``, of positions ``(N,)`` or ``(axes, N)``.
@@ -51,11 +55,20 @@ class Rotary:
         rows = np.broadcast_to(positions, (axes, positions.shape[-1])) if positions.ndim == 1 else positions
         if rows.ndim != 2 or rows.shape[0] != axes:
             raise ShapeMismatchError(f"Positions have {axes} axes here; they came as {positions.shape}.")
-        axis = np.repeat(np.arange(axes), self.sections or (len(self.frequencies),))
+        axis = self._axes()
         angles = rows[axis].astype(np.float32).T * self.frequencies.astype(np.float32)
         both = np.concatenate([angles, angles], 1)
         scale = np.float32(self.scale)
         return np.cos(both) * scale, np.sin(both) * scale
+
+    def _axes(self) -> npt.NDArray[np.integer]:
+        """Return which axis of a position turns each frequency."""
+        count = len(self.frequencies)
+        if not self.interleaved:
+            return np.repeat(np.arange(max(1, len(self.sections))), self.sections or (count,))
+        turn = np.arange(count) % len(self.sections)
+        has_some = np.arange(count) < len(self.sections) * np.array(self.sections)[turn]
+        return np.where(has_some, turn, 0)
 
 
 @dataclass(frozen=True)

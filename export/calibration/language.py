@@ -42,7 +42,7 @@ class _Recording(TorchFunction):
 
 def rotary_of(model: Language) -> Rotary:
     """Return the rotations of a language model."""
-    return Rotary(model.frequencies.numpy(), model.rotation_scale, model.sections)
+    return Rotary(model.frequencies.numpy(), model.rotation_scale, model.sections, model.interleaved)
 
 
 def language_samples(

@@ -17,8 +17,10 @@ from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.language import MASKED, PREFILL
 
 _JOINED: Final = 5
-_FAMILIES: Final = ("llama", "qwen2_5_vl_text")
+_FAMILIES: Final = ("llama", "qwen2_5_vl_text", "qwen3_vl_text")
 """Text models, by ``model_type``, whose layers are those of `_Layer`."""
+_INTERLEAVED: Final = frozenset({"qwen3_vl_text"})
+"""Text models whose positions' axes take turns, frequency by frequency."""
 _FIXED_ROTATIONS: Final = ("default", "linear", "llama3", "yarn")
 """Kinds of rotary embeddings whose frequencies do not depend on how long a text is."""
 
@@ -32,6 +34,9 @@ class Language(nn.Module):
         transformers' text model (``LlamaModel``, ``Qwen2_5_VLTextModel``); its layers are used, not copied.
     head
         Maps hidden states to logits, without bias.
+    deep
+        How many of the first layers have something added to what they give (DeepStack): it stands behind the
+        embeddings, one width for each; zeros for words.
 
     Raises
     ------
@@ -42,8 +47,9 @@ class Language(nn.Module):
     frequencies: Tensor
     repeats: Tensor
 
-    def __init__(self, text: nn.Module, head: nn.Linear) -> None:
+    def __init__(self, text: nn.Module, head: nn.Linear, deep: int = 0) -> None:
         super().__init__()
+        self.deep = deep
         config: Any = text.config
         _check(config, text)
         self.layers = nn.ModuleList(_Layer(layer, config) for layer in text.get_submodule("layers").children())
@@ -55,6 +61,8 @@ class Language(nn.Module):
         """What cosines and sines are multiplied by."""
         self.sections = tuple((config.rope_scaling or {}).get("mrope_section", ()))
         """Frequencies of each axis of a position, where positions have several (M-RoPE)."""
+        self.interleaved = bool((config.rope_scaling or {}).get("mrope_interleaved", config.model_type in _INTERLEAVED))
+        """Whether the axes take turns."""
         self.width, self.vocabulary = int(config.hidden_size), head.out_features
         self.heads, self.head_width = int(config.num_key_value_heads), int(2 * rotary.inv_freq.shape[0])
         self.groups = int(config.num_attention_heads) // self.heads
@@ -91,7 +99,8 @@ class Language(nn.Module):
         tuple
             Logits ``(1, vocabulary)``, hidden states ``(N, width)``, and the keys and values of the new positions.
         """
-        x, turn = embeddings, (cosines.reshape(-1, 1, self.head_width), sines.reshape(-1, 1, self.head_width))
+        parts = torch.split(embeddings, self.width, 1) if self.deep else (embeddings,)
+        x, turn = parts[0], (cosines.reshape(-1, 1, self.head_width), sines.reshape(-1, 1, self.head_width))
         # Query heads that share a key head are rows of one product, and each needs the rows of the mask. A sum repeats
         # them: XNNPACK does not join a tensor with itself.
         seen = (mask.reshape(1, 1, -1, mask.shape[1]) + self.repeats).reshape(1, -1, mask.shape[1])
@@ -101,6 +110,8 @@ class Language(nn.Module):
             # Slices, not an index, which XNNPACK leaves outside.
             cache = tuple(c[index : index + 1].reshape(self.heads, length, self.head_width) for c in (keys, values))
             x, key, value = layer(x, cache, turn, seen)
+            if index < self.deep:
+                x = x + parts[index + 1]
             new_keys.append(key.reshape(1, self.heads, -1, self.head_width))
             new_values.append(value.reshape(1, self.heads, -1, self.head_width))
         hidden = self.norm(x)
@@ -136,9 +147,10 @@ def _tensors(model: Language, length: int, count: int) -> tuple[tuple[TensorSpec
     per_layer = (len(model.layers), model.heads)
     cache, new = (*per_layer, length, model.head_width), (*per_layer, count, model.head_width)
     turn, states = (count, model.head_width), (count, model.width)
+    given = (count, model.width * (1 + model.deep))
     before = "of the positions read before, rotated; rows beyond those are masked and may hold any finite numbers"
     inputs = (
-        _tensor("embeddings", states, "Vectors of the positions to read: of words, or tokens of a picture."),
+        _tensor("embeddings", given, "Vectors of the positions to read: of words, or tokens of a picture."),
         _tensor("cosines", turn, "Cosine of each position's rotation, both halves of a head alike.", -2.0, 2.0),
         _tensor("sines", turn, "Sine of each position's rotation, both halves of a head alike.", -2.0, 2.0),
         _tensor(
@@ -181,6 +193,10 @@ class _Layer(nn.Module):
         self.gate, self.up, self.down = (
             _Linear(layer.get_submodule(f"mlp.{name}_proj")) for name in ("gate", "up", "down")
         )
+        self.norm_query, self.norm_key = (
+            _RmsNorm(attention.get_submodule(f"{name}_norm"), config) if hasattr(attention, f"{name}_norm") else None
+            for name in "qk"
+        )
         self.heads = int(config.num_key_value_heads)
         self.groups = int(config.num_attention_heads) // self.heads
         self.width, self.scale = int(attention.head_dim), float(attention.scaling)
@@ -190,10 +206,11 @@ class _Layer(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Map ``(N, width)`` to itself; return the new keys and values, ``(heads, N, head width)``, beside it."""
         y = self.norm_attention(x)
-        query = _rotated(self.query(y).reshape(-1, self.heads * self.groups, self.width), turn) * self.scale
+        query = _by_head(self.query(y), self.norm_query, self.heads * self.groups, self.width)
+        query = _rotated(query, turn) * self.scale
         query = query.reshape(-1, self.heads, self.groups, self.width).permute(1, 2, 0, 3)
         query = query.reshape(self.heads, -1, self.width)
-        key = _rotated(self.key(y).reshape(-1, self.heads, self.width), turn).transpose(0, 1)
+        key = _rotated(_by_head(self.key(y), self.norm_key, self.heads, self.width), turn).transpose(0, 1)
         value = self.value(y).reshape(-1, self.heads, self.width).transpose(0, 1)
         # Only scores are joined: joined caches would be copied in every layer.
         scores = torch.cat([torch.bmm(query, k.transpose(1, 2)) for k in (cache[0], key)], 2)
@@ -236,6 +253,14 @@ class _RmsNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         # The epsilon goes in before: coremltools 9.0 takes a scalar behind a product for a bias, and breaks.
         return x / torch.mm(x * x + self.epsilon, self.shares).sqrt() * self.weight
+
+
+def _by_head(x: Tensor, norm: _RmsNorm | None, heads: int, width: int) -> Tensor:
+    """Return ``(N, heads, width)``, each head normalized by itself where the model does."""
+    if norm is None:
+        return x.reshape(-1, heads, width)
+    out: Tensor = norm(x.reshape(-1, width)).reshape(-1, heads, width)
+    return out
 
 
 def _rotated(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:

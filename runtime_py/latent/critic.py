@@ -68,7 +68,9 @@ class LatentCritic:
         self._vision, self._step, self._prefill, self._spec = vision, step, prefill, spec
         self._table, self._settings = table, settings
         rotary = settings.rotary
-        self._rotary = Rotary(np.array(rotary.frequencies, np.float32), rotary.scale, rotary.sections)
+        self._rotary = Rotary(
+            np.array(rotary.frequencies, np.float32), rotary.scale, rotary.sections, rotary.interleaved
+        )
 
     def begin(self, picture: FloatArray) -> "Conversation":
         """Read a picture and the prompt; nothing is written yet.
@@ -84,7 +86,7 @@ class LatentCritic:
             If a network fails.
         """
         text = Text(self._step, self._prefill, self._spec, self._rotary)
-        return Conversation(text, self._read(text, picture), self._table, self._settings)
+        return Conversation(text, self._read(text, picture), self.words, self._settings)
 
     def answer(self, picture: FloatArray, progress: Callable[[int, int], None] = lambda _done, _of: None) -> Answer:
         """Read a picture and the prompt, and write until a stop or the longest answer.
@@ -121,7 +123,7 @@ class LatentCritic:
         text = Text(self._step, self._prefill, self._spec, self._rotary)
         reads = [self._read(text, picture)]
         ahead = _ahead(self._settings)
-        reads += [text.read(self._table.rows([word]), text.count + ahead) for word in written[:-1]]
+        reads += [text.read(self.words([word]), text.count + ahead) for word in written[:-1]]
         choices = tuple(int(read.logits.argmax()) for read in reads)
         return Answer(choices, np.concatenate([read.hidden for read in reads]))
 
@@ -149,9 +151,21 @@ class LatentCritic:
             raise BundleError(
                 f"The prompt has places for {count} tokens of a picture; the vision encoder gives {len(seen)}."
             )
-        vectors = self._table.rows(prompt)
+        vectors = self.words(prompt)
         vectors[places] = seen
         return vectors
+
+    def words(self, ids: Sequence[int] | Positions) -> FloatArray:
+        """Return what the language model reads of words: their vectors, and nothing where it reads more of pictures.
+
+        Parameters
+        ----------
+        ids
+            ``(N,)``.
+        """
+        vectors = self._table.rows(ids)
+        wide = next(t.shape[1] for t in self._spec.inputs if t.name == "embeddings")
+        return np.pad(vectors, ((0, 0), (0, wide - vectors.shape[1])))
 
 
 class Conversation:
@@ -163,14 +177,16 @@ class Conversation:
         The language model's caches.
     read
         What reading the prompt gave.
-    table
-        Vectors of the words.
+    words
+        From ids to what the language model reads of them.
     settings
         What ends an answer.
     """
 
-    def __init__(self, text: Text, read: Read, table: EmbeddingTable, settings: CriticSettings) -> None:
-        self._text, self._table, self._settings = text, table, settings
+    def __init__(
+        self, text: Text, read: Read, words: Callable[[Sequence[int]], FloatArray], settings: CriticSettings
+    ) -> None:
+        self._text, self._words, self._settings = text, words, settings
         self._last, self._hidden, self._ids = read, [read.hidden], list[int]()
 
     @property
@@ -203,7 +219,7 @@ class Conversation:
             self._write(progress)
             if not self.ended:
                 where = self._text.count + _ahead(self._settings)
-                self._last = self._text.read(self._table.rows(self._ids[-1:]), where)
+                self._last = self._text.read(self._words(self._ids[-1:]), where)
                 self._hidden.append(self._last.hidden)
         return np.concatenate(self._hidden if words is None else self._hidden[: words + 1])
 

@@ -59,6 +59,7 @@ class RotarySettings(Config):
     frequencies: tuple[float, ...] = Field(min_length=1, max_length=512)
     scale: float
     sections: tuple[int, ...] = Field((), max_length=3)
+    interleaved: bool = False
 
 
 class CriticSettings(Config):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from pocketcrafter.export.families.latent.config import PairConfig
-from pocketcrafter.export.families.latent.critics import CRITICS, CriticKind
+from pocketcrafter.export.families.latent.critics import CRITIC_CLASSES, CRITICS, CriticKind
 from pocketcrafter.export.families.networks.architecture import read_config, read_folder, read_json
 from pocketcrafter.export.families.networks.checkpoint import Checkpoint, CheckpointError, StoredTensor
 from pocketcrafter.export.families.networks.lora import Adapter, read_adapters
@@ -51,9 +51,7 @@ def read_critic(folder: Path, config: PairConfig) -> tuple[Critic, list[Path], l
     CheckpointError
         If something is missing, is of a class that is not known, is damaged, or does not fit the rest.
     """
-    architecture, files, stored = read_folder(folder)
-    if architecture.name not in CRITICS:
-        raise CheckpointError(f"{folder}: a critic is one of {', '.join(CRITICS)}; {architecture.name} is not yet.")
+    architecture, files, stored = read_folder(folder, CRITIC_CLASSES)
     kind = CRITICS[architecture.name]
     if absent := [name for name in (TOKENIZER_FILE, PREPROCESSOR_FILE) if not (folder / name).is_file()]:
         raise CheckpointError(

@@ -4,12 +4,15 @@ A further class is a row here, and one of `pocketcrafter.export.families.latent.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from pocketcrafter.export.families.latent.config import PairConfig
+from pocketcrafter.export.families.networks.architecture import Architecture
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError
+from pocketcrafter.runtime.components import Role
+from pocketcrafter.runtime.language import PREFILL
 from pocketcrafter.runtime.latent.settings import PictureSettings, Resampling
 
 _FILTERS: Final = {
@@ -82,6 +85,17 @@ def _qwen_geometry(folder: Path, said: Any, config: PairConfig) -> Geometry:  # 
     return Geometry(side, side // vision.patch_size // vision.spatial_merge_size)
 
 
+def _qwen3_geometry(folder: Path, said: Any, config: PairConfig) -> Geometry:  # noqa: ANN401 - untyped
+    vision, side = said.vision_config, config.critic_side or _SIDE
+    token = vision.patch_size * vision.spatial_merge_size
+    if side % token:
+        raise CheckpointError(
+            f"{folder.parent / 'pair.yaml'}: critic_side is {side}; it must be a multiple of what a token "
+            f"covers, {token} px."
+        )
+    return Geometry(side, side // token)
+
+
 def _idefics_picture(path: Path, said: Mapping[str, Any], side: int) -> PictureSettings:
     square = said.get("max_image_size", {}).get("longest_edge", side)
     size = said.get("size", {"longest_edge": 4 * side})
@@ -148,5 +162,12 @@ CRITICS: Final[Mapping[str, CriticKind]] = {
     "Idefics3ForConditionalGeneration": _IDEFICS,
     "SmolVLMForConditionalGeneration": _IDEFICS,
     "Qwen2_5_VLForConditionalGeneration": _QWEN,
+    "Qwen3VLForConditionalGeneration": replace(_QWEN, geometry=_qwen3_geometry),
 }
 """By the class that a configuration names."""
+
+CRITIC_CLASSES: Final[Mapping[str, Architecture]] = {
+    name: Architecture(name, "model", {"vision": Role.VISION, "language": Role.LANGUAGE}, {"language": (PREFILL,)})
+    for name in CRITICS
+}
+"""All classes of transformers that a critic's folder may hold."""

@@ -12,13 +12,13 @@ from pocketcrafter.export.families.family import Part
 from pocketcrafter.export.families.latent.artist_folder import Artist
 from pocketcrafter.export.families.latent.artists.autoencoders import decoder, encoder
 from pocketcrafter.export.families.latent.artists.denoise import denoise_part
-from pocketcrafter.export.families.latent.critics import Geometry
+from pocketcrafter.export.families.latent.critics import CRITIC_CLASSES, Geometry
 from pocketcrafter.export.families.latent.pair import PROJECTION, SUMMARY, Pair
 from pocketcrafter.export.families.latent.prompt import critic_of, render_prompt
-from pocketcrafter.export.families.networks import qwen, vision_language
+from pocketcrafter.export.families.networks import qwen, qwen3, vision_language
 from pocketcrafter.export.families.networks.architecture import architecture_of
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError
-from pocketcrafter.export.families.networks.folder import load_network
+from pocketcrafter.export.families.networks.folder import load_checked
 from pocketcrafter.export.families.networks.language import LanguagePart
 from pocketcrafter.export.families.networks.merge import merge
 from pocketcrafter.export.families.networks.parts import make_part, tensor
@@ -53,9 +53,10 @@ def load_critic(pair: Pair) -> CriticParts:
         If they are not what the files hold, or the prompt cannot be rendered.
     """
     critic, geometry = critic_of(pair), geometry_of(pair)
-    model = load_network(critic.folder)
+    architecture = architecture_of(critic.folder, CRITIC_CLASSES)
+    model = load_checked(critic.folder, architecture, vision_language.load)
     merge(model, critic.adapters)
-    vision, language = CRITIC_PARTS[architecture_of(critic.folder).name](model, geometry.side)
+    vision, language = CRITIC_PARTS[architecture.name](model, geometry.side)
     prompt = render_prompt(pair, geometry.rows**2)
     positions = Positions(cache=max(_LEAST_CACHE, len(prompt) + pair.config.longest_answer))
     return CriticParts(geometry, vision, cast("LanguagePart", language).with_positions(positions), prompt)
@@ -69,6 +70,7 @@ CRITIC_PARTS: Final[Mapping[str, Callable[[nn.Module, int], list[Part]]]] = {
     "Idefics3ForConditionalGeneration": _idefics,
     "SmolVLMForConditionalGeneration": _idefics,
     "Qwen2_5_VLForConditionalGeneration": qwen.picture_parts,
+    "Qwen3VLForConditionalGeneration": qwen3.picture_parts,
 }
 """Vision encoder of a square picture, and language model, by the class of
 `pocketcrafter.export.families.latent.critics.CRITICS`; they take the model and the picture's side."""

@@ -86,7 +86,10 @@ def _critic(pair: Pair, critic: CriticParts) -> CriticSettings:
         picture=picture,
         rows=critic.geometry.rows if own.kind.in_rows else None,
         rotary=RotarySettings(
-            frequencies=tuple(float(f) for f in rotary.frequencies), scale=rotary.scale, sections=rotary.sections
+            frequencies=tuple(float(f) for f in rotary.frequencies),
+            scale=rotary.scale,
+            sections=rotary.sections,
+            interleaved=rotary.interleaved,
         ),
     )
 

@@ -49,10 +49,21 @@ class LanguagePart(Part):
         return replace(self, spec=language_spec(self.model, *positions.sizes(self.longest)))
 
 
-def language_part(text: nn.Module, head: nn.Linear) -> LanguagePart:
-    """Return the one part of a transformers language model and its head."""
+def language_part(text: nn.Module, head: nn.Linear, deep: int = 0) -> LanguagePart:
+    """Return the one part of a transformers language model and its head.
+
+    Parameters
+    ----------
+    text, head, deep
+        As for `pocketcrafter.export.models.language.Language`.
+
+    Raises
+    ------
+    ConfigError
+        If the language model is of another kind.
+    """
     config: Any = text.config
-    model, longest = Language(text, head), int(config.max_position_embeddings)
+    model, longest = Language(text, head, deep), int(config.max_position_embeddings)
     table = text.get_submodule("embed_tokens").get_parameter("weight")
     spec = language_spec(model, *Positions().sizes(longest))
     return LanguagePart(model, spec, {TABLE: partial(quantize_embedding, table)}, table=table, longest=longest)

@@ -15,10 +15,13 @@ import yaml  # noqa: E402
 from PIL import Image  # noqa: E402
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers  # noqa: E402
 from transformers import (  # noqa: E402
+    AutoModelForImageTextToText,
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2VLImageProcessor,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
 )
 
 from pocketcrafter.export.families.latent.networks import TorchPair  # noqa: E402
@@ -32,7 +35,7 @@ from pocketcrafter.runtime.photo import Photo  # noqa: E402
 sys.path.insert(0, str(Path(__file__).parent))
 twin = importlib.import_module("twin")
 
-SIDE, ANSWER = 112, 10
+ANSWER = 10
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>",
            "<|video_pad|>")  # fmt: skip
 TEMPLATE = (
@@ -53,44 +56,73 @@ def _tokenizer() -> Any:
     )  # fmt: skip
 
 
-def _critic(words: int) -> Any:
-    config = Qwen2_5_VLConfig(
-        text_config={
-            "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2,
-            "num_key_value_heads": 1, "vocab_size": words, "rope_theta": 1e4, "initializer_range": 0.3,
-            "rope_scaling": {"mrope_section": [2, 3, 3], "rope_type": "default", "type": "default"},
-        },
-        vision_config={
-            "depth": 2, "hidden_size": 16, "intermediate_size": 24, "num_heads": 2, "out_hidden_size": 32,
-            "fullatt_block_indexes": [1], "window_size": 56, "patch_size": 14, "initializer_range": 0.3,
-        },
-        image_token_id=SPECIAL.index("<|image_pad|>"), video_token_id=SPECIAL.index("<|video_pad|>"),
-        vision_start_token_id=3, vision_end_token_id=4,
-    )  # fmt: skip
-    model = Qwen2_5_VLForConditionalGeneration(config)
+_WORDS = {
+    "image_token_id": SPECIAL.index("<|image_pad|>"), "video_token_id": SPECIAL.index("<|video_pad|>"),
+    "vision_start_token_id": 3, "vision_end_token_id": 4,
+}  # fmt: skip
+
+
+def _text(words: int, sections: list[int]) -> dict[str, Any]:
+    return {
+        "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "num_key_value_heads": 1, "vocab_size": words, "rope_theta": 1e4, "initializer_range": 0.3, "head_dim": 16,
+        "rope_scaling": {"mrope_section": sections, "rope_type": "default", "type": "default"},
+    }  # fmt: skip
+
+
+def _qwen25(words: int) -> Any:
+    vision = {
+        "depth": 2, "hidden_size": 16, "intermediate_size": 24, "num_heads": 2, "out_hidden_size": 32,
+        "fullatt_block_indexes": [1], "window_size": 56, "patch_size": 14, "initializer_range": 0.3,
+    }  # fmt: skip
+    config = Qwen2_5_VLConfig(text_config=_text(words, [2, 3, 3]), vision_config=vision, **_WORDS)
+    return Qwen2_5_VLForConditionalGeneration(config)
+
+
+def _qwen3(words: int) -> Any:
+    vision = {
+        "depth": 3, "hidden_size": 16, "intermediate_size": 24, "num_heads": 2, "out_hidden_size": 32,
+        "patch_size": 16, "num_position_embeddings": 16, "deepstack_visual_indexes": [0, 1], "initializer_range": 0.3,
+    }  # fmt: skip
+    text = _text(words, [4, 2, 2])
+    text["rope_scaling"]["mrope_interleaved"] = True
+    return Qwen3VLForConditionalGeneration(Qwen3VLConfig(text_config=text, vision_config=vision, **_WORDS))
+
+
+KINDS: dict[str, tuple[Any, int, dict[str, Any]]] = {
+    "qwen2.5-vl": (_qwen25, 112, {}),
+    "qwen3-vl": (_qwen3, 96, {"patch_size": 16, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}),
+}
+"""Model, side of the picture, and the processor's options."""
+
+
+def _saved(folder: Path, name: str) -> Path:
+    torch.manual_seed(5)
+    make, side, options = KINDS[name]
+    words = _tokenizer()
+    words.save_pretrained(folder / "critic")
+    model = make(len(words)).eval()
     # As in twin.py: a bundle keeps a table of 8 bits exactly.
     with torch.no_grad():
         table = model.get_input_embeddings().weight
         steps = (table.abs().amax(1, keepdim=True) / 127).clamp(min=1e-9)
         table.copy_((table / steps).round() * steps)
     model.generation_config.eos_token_id = SPECIAL.index("<|im_end|>")
-    return model.eval()
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(5)
-    folder = tmp_path_factory.mktemp("qwen") / "pair"
-    words = _tokenizer()
-    words.save_pretrained(folder / "critic")
-    _critic(len(words)).save_pretrained(folder / "critic")
-    Qwen2VLImageProcessor(min_pixels=56 * 56, max_pixels=1 << 20).save_pretrained(folder / "critic")
-    said = {"prompt": "Judge it.", "longest_answer": ANSWER, "critic_side": SIDE}
+    model.save_pretrained(folder / "critic")
+    Qwen2VLImageProcessor(min_pixels=56 * 56, max_pixels=1 << 20, **options).save_pretrained(folder / "critic")
+    said = {"prompt": "Judge it.", "longest_answer": ANSWER, "critic_side": side}
     (folder / "pair.yaml").write_text(yaml.safe_dump(said))
     return folder
 
 
-def test_qwens_answer_and_hidden_states_are_transformers(folder: Path) -> None:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _saved(tmp_path_factory.mktemp("qwen") / "pair", "qwen2.5-vl")
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_qwens_answer_and_hidden_states_are_transformers(name: str, tmp_path: Path) -> None:
+    folder, side = _saved(tmp_path / "pair", name), KINDS[name][1]
     pair = TorchPair(read_pair(folder))
     assert pair.critic is not None
     assert pair.settings.critic is not None
@@ -98,16 +130,19 @@ def test_qwens_answer_and_hidden_states_are_transformers(folder: Path) -> None:
     seen = critics_picture(Photo(pixels), pair.settings.critic.picture)
     answer = pair.critic.answer(seen)
 
-    square = Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    square = Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC)
     processed = Qwen2VLImageProcessor.from_pretrained(folder / "critic")(images=[square], return_tensors="pt")
-    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder / "critic", dtype=torch.float32).eval()
+    model = AutoModelForImageTextToText.from_pretrained(folder / "critic", dtype=torch.float32).eval()
     prompt = torch.tensor([pair.settings.critic.prompt])
     made = model.generate(
         input_ids=prompt, attention_mask=torch.ones_like(prompt), **processed, max_new_tokens=ANSWER,
         do_sample=False, output_hidden_states=True, return_dict_in_generate=True,
     )  # fmt: skip
     assert answer.ids == tuple(made.sequences[0, prompt.shape[1] :].tolist())
-    hidden = torch.cat([states[-1][0] for states in made.hidden_states]).numpy()
+    states = torch.cat([states[-1][0] for states in made.hidden_states])
+    if name == "qwen3-vl":  # transformers tells of these before the last normalization, of the others behind it
+        states = model.model.language_model.norm(states)
+    hidden = states.detach().numpy()
     assert sqnr_db(hidden, answer.hidden) > 80
     positions, _ = model.model.get_rope_index(prompt, processed["image_grid_thw"])
     np.testing.assert_array_equal(prompt_positions(pair.settings.critic), positions[:, 0].numpy())
