@@ -148,6 +148,21 @@ enum ManifestSchema {
    "additionalProperties": false,
    "description": "How the artist makes a picture.",
    "properties": {
+    "bridge_tokens": {
+     "anyOf": [
+      {
+       "maximum": 8192,
+       "minimum": 0,
+       "type": "integer"
+      },
+      {
+       "type": "null"
+      }
+     ],
+     "default": null,
+     "description": "Words of the answer that it reads, after the prompt; all where null.",
+     "title": "Bridge Tokens"
+    },
     "latents": {
      "$ref": "#/$defs/AffineSettings",
      "description": "From the autoencoder's latents to those that are denoised."
@@ -188,6 +203,14 @@ enum ManifestSchema {
      "minItems": 1,
      "title": "Steps",
      "type": "array"
+    },
+    "tiles": {
+     "default": 0,
+     "description": "Most tiles of its size in which it edits a photo's own pixels, where what it did cannot be carried over as colors.",
+     "maximum": 4096,
+     "minimum": 0,
+     "title": "Tiles",
+     "type": "integer"
     },
     "time": {
      "$ref": "#/$defs/TimeSettings"
@@ -448,6 +471,21 @@ enum ManifestSchema {
     },
     "rotary": {
      "$ref": "#/$defs/RotarySettings"
+    },
+    "rows": {
+     "anyOf": [
+      {
+       "maximum": 1024,
+       "minimum": 1,
+       "type": "integer"
+      },
+      {
+       "type": "null"
+      }
+     ],
+     "default": null,
+     "description": "Tokens along the picture's side, where positions have several axes: the picture's are time, row and column, counted from its first token on, and the text goes on behind the largest.",
+     "title": "Rows"
     },
     "stops": {
      "description": "Ids that end an answer.",
@@ -1041,6 +1079,11 @@ enum ManifestSchema {
      "title": "Frequencies",
      "type": "array"
     },
+    "interleaved": {
+     "default": false,
+     "title": "Interleaved",
+     "type": "boolean"
+    },
     "scale": {
      "title": "Scale",
      "type": "number"
@@ -1495,12 +1538,18 @@ enum ManifestSchema {
         "description": "Null where there is a critic alone."
        },
        "critic": {
-        "$ref": "#/$defs/CriticSettings"
+        "anyOf": [
+         {
+          "$ref": "#/$defs/CriticSettings"
+         },
+         {
+          "type": "null"
+         }
+        ],
+        "default": null,
+        "description": "Null where there is an artist alone."
        }
       },
-      "required": [
-       "critic"
-      ],
       "title": "LatentSettings",
       "type": "object"
      }
