@@ -154,7 +154,7 @@ def _seconds(calls: Sequence[_Call], start: float, done: float) -> dict[str, flo
     if steps := of[Latent.DENOISE]:
         made["each step"] = (steps[-1].end - steps[0].start) / len(steps)
     if pictures := of[Latent.DECODE]:
-        made["first picture"] = pictures[-1].end - start
+        made["first picture"] = pictures[0].end - start
         made["transfer"] = done - pictures[-1].end
     return made
 

@@ -61,10 +61,11 @@ class WatchedSource:
         latents = [
             given["latents"] / np.float32(step.scale) / np.float32(settings.latents.scale)
             + np.float32(settings.latents.shift)
-            for given, step in zip(denoise.inputs, settings.steps, strict=True)
+            # The whole photo comes first; behind it, tiles of the photo's own pixels may have been edited.
+            for given, step in zip(denoise.inputs[: len(settings.steps)], settings.steps, strict=True)
         ]
         # The noise that the first step begins with shows nothing.
-        shown = [*latents[1:], decoded.inputs[-1]["latents"]]
+        shown = [*latents[1:], decoded.inputs[0]["latents"]]
         made = [decoded.session.run({"latents": one})["image"][0].transpose(1, 2, 0) / 2 + 0.5 for one in shown]
         denoise.inputs.clear()
         decoded.inputs.clear()
@@ -101,7 +102,7 @@ def stepped_pairs(
         enhanced = pipeline.enhance(photo)
         settings = pipeline.artist.settings
         strip = [small_picture(np.rint(one * 255).astype(np.uint8)) for one in watched.pictures(settings)]
-        said = pipeline.critique(photo).lines()
+        said = pipeline.critique(photo).lines() if source.has(Latent.VISION) else []
         pairs.append(photo_pair(path.name, photo, enhanced, steps=tuple(strip), said=tuple(said)))
     progress("photos", len(chosen), len(chosen))
     return pairs
