@@ -6,6 +6,7 @@ minutes. Setting it up takes root and debootstrap; what was interrupted goes on 
 """
 
 import argparse
+import hashlib
 import importlib.util
 import json
 import math
@@ -15,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -169,12 +170,25 @@ def build(toolchain: Toolchain, out: Path, folders: Sequence[Path]) -> Path:
         library.parent.mkdir(exist_ok=True)
         shutil.copy2(onnx_runtime(), library)
         library.with_suffix("").symlink_to(library.name)
+    # Objects that an older core was compiled into have been kept where they must not be: from the start, or not at all.
+    stamp, sources = out / "package/sources.key", digest(path for path in PACKAGE.rglob("*") if path.is_file())
+    if not stamp.is_file() or stamp.read_text(encoding="utf-8") != sources:
+        shutil.rmtree(out / "package", ignore_errors=True)
     flags = ["-Xswiftc", "-warnings-as-errors", "-Xswiftc", "-enable-testing", "-Xcc", f"-I{HEADERS}"]
     links = ["-Xlinker", f"-L{out / 'lib'}"]
     place = ["--package-path", PACKAGE, "--scratch-path", out / "package", "--disable-sandbox"]
     command = ["swift", "build", *place, "--configuration", "release", "--build-tests", "--jobs", "1", *flags, *links]
     run(toolchain.command(command, folders, {}))
+    stamp.write_text(sources, encoding="utf-8")
     return out / "package/release"
+
+
+def digest(files: Iterable[Path]) -> str:
+    """Return a hash of files' names and contents."""
+    total = hashlib.sha256()
+    for file in sorted(files):
+        total.update(f"{file}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\0".encode())
+    return total.hexdigest()
 
 
 def check_app(toolchain: Toolchain, out: Path, folders: Sequence[Path]) -> None:

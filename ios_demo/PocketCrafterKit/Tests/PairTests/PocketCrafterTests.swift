@@ -23,7 +23,8 @@ final class PocketCrafterTests: XCTestCase {
         XCTAssertEqual(crafter.state, .cold)
         let heard = Task { await crafter.states.first { if case .ready = $0 { true } else { false } } }
         try await crafter.open()
-        XCTAssertEqual(counter.runs, 1)
+        // The critic, and the judge where the bundle has one.
+        XCTAssertTrue((1...2).contains(counter.runs), "\(counter.runs)")
         guard case .ready(let engine) = crafter.state else { return XCTFail("\(crafter.state)") }
         XCTAssertTrue(engine.hasPrefix("ONNX Runtime 1."), engine)
         let told = await heard.value
@@ -61,7 +62,8 @@ final class PocketCrafterTests: XCTestCase {
         for try await _ in crafter.enhance(try noisy(side: 2000)) { break }
         let runs = counter.runs
         _ = try await crafter.critique(photo())
-        XCTAssertLessThanOrEqual(counter.runs, runs + 2)
+        // One tile at most that was under way, the critic and the judge; four tiles were left.
+        XCTAssertLessThanOrEqual(counter.runs, runs + 3)
         guard case .ready = crafter.state else { return XCTFail("\(crafter.state)") }
     }
 
