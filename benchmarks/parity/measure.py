@@ -28,6 +28,7 @@ from pocketcrafter.runtime.bundle.manifest import ComponentEntry
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Fidelity, Rung
 from pocketcrafter.runtime.bundle.verify import golden_fidelity
+from pocketcrafter.runtime.errors import NotRunHereError
 from pocketcrafter.runtime.families import LATENT, POCKET
 from pocketcrafter.runtime.progress import NamedProgress
 from pocketcrafter.runtime.targets import ONNX, TargetKind
@@ -66,7 +67,7 @@ def network_parity(
     BundleError
         If a golden is damaged.
     """
-    artifact, kind = entry.artifacts[target], bundle.manifest.targets[target].kind
+    artifact = entry.artifacts[target]
     recorded = tuple(r for r in artifact.rungs if r.rung in {1, 2})
     facts = {
         "component": entry.spec.name,
@@ -78,8 +79,20 @@ def network_parity(
     backend = bundle.manifest.targets[target].backend
     if reason := why_unusable(backend):
         return NetworkParity.model_validate(facts | {"not_run": reason})
+    try:
+        ran = _run_again(bundle, entry, target, weights, threads)
+    except NotRunHereError as error:
+        ran = {"not_run": str(error)}
+    return NetworkParity.model_validate(facts | ran)
+
+
+def _run_again(
+    bundle: Bundle, entry: ComponentEntry, target: str, weights: Path | None, threads: int
+) -> dict[str, object]:
+    artifact, kind = entry.artifacts[target], bundle.manifest.targets[target].kind
+    recorded = tuple(r for r in artifact.rungs if r.rung in {1, 2})
     path = bundle.artifact(entry, target)
-    session = usable_backend(backend).open(path, entry.spec, threads)
+    session = usable_backend(bundle.manifest.targets[target].backend).open(path, entry.spec, threads)
     samples = [read_tensors(bundle.file(golden.inputs), entry.spec.inputs) for golden in entry.goldens_of(None)]
     expected = [read_tensors(bundle.file(golden.outputs), entry.spec.outputs) for golden in entry.goldens_of(None)]
     actual = [session.run(sample) for sample in samples]
@@ -95,7 +108,7 @@ def network_parity(
         *compare(expected, actual, entry.spec),
         *golden_fidelity(bundle, entry, target, threads, entry.functions[1:]),
     )
-    return NetworkParity.model_validate(facts | {"again": again, "goldens": goldens})
+    return {"again": again, "goldens": goldens}
 
 
 def _simulate_onnx(path: Path, entry: ComponentEntry, samples: list[Tensors]) -> list[Tensors]:
@@ -213,7 +226,10 @@ def _target(
         progress(f"{photo} on {target}", done, total)
 
     if record is not None:
-        held = compare_with_record(source, record, report_photo)
+        try:
+            held = compare_with_record(source, record, report_photo)
+        except NotRunHereError as error:
+            return TargetParity(target=target, not_run=str(error), rung=_not_run(gates, str(error)))
         return TargetParity(target=target, reference=tuple(held), rung=reference_rung(held, gates, target, record))
     found = compare_photos(reference, source, photos, report_photo)
     return TargetParity(target=target, photos=tuple(found), rung=end_to_end_rung(found, gates, target))

@@ -166,15 +166,16 @@ class Bundle:
         return stamps
 
     def target_for(self, backend: BackendName | None = None) -> str:
-        """Return the name of the target that a backend runs; without one, of the first in `AUTO_ORDER`.
+        """Return the name of the first target that a backend runs; without one, of the first in `AUTO_ORDER`.
 
         Raises
         ------
         BundleError
             If the bundle has no such target.
         """
-        for kind in AUTO_ORDER:
-            for name, target in self.manifest.targets.items():
+        targets = self.manifest.targets
+        for kind in AUTO_ORDER if backend is None else (*AUTO_ORDER, *(target.kind for target in targets.values())):
+            for name, target in targets.items():
                 if target.kind == kind and backend in {None, target.backend}:
                     return name
         has = ", ".join(f"{name} ({t.backend})" for name, t in self.manifest.targets.items())
