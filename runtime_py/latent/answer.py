@@ -60,7 +60,13 @@ class Vocabulary:
             raise BundleError(f"{path}: not a tokenizer ({error}). Build the bundle again.") from error
 
     def text(self, ids: tuple[int, ...]) -> str:
-        """Return the text of ids, special words too."""
+        """Return the text of ids, special words too.
+
+        Parameters
+        ----------
+        ids
+            Of the vocabulary.
+        """
         found: str = self._tokenizer.decode(list(ids), skip_special_tokens=False)
         return found
 
@@ -71,7 +77,19 @@ def _shown(line: str) -> str:
 
 
 def critique_of(ids: tuple[int, ...], stops: tuple[int, ...], words: Vocabulary, seconds: float) -> LatentCritique:
-    """Return the critique that an answer is."""
+    """Return the critique that an answer is.
+
+    Parameters
+    ----------
+    ids
+        Words of the answer, the one that ended it too.
+    stops
+        Words that end answers.
+    words
+        The critic's vocabulary.
+    seconds
+        What looking and writing took.
+    """
     ended = ids[-1] in stops
     text = words.text(ids[:-1] if ended else ids)[:MAX_CHARACTERS]
     prose, unread = None, None

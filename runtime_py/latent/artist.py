@@ -22,7 +22,13 @@ class Network:
     spec: ComponentSpec
 
     def takes(self, name: str) -> bool:
-        """Whether it has an input of this name."""
+        """Whether it has an input of this name.
+
+        Parameters
+        ----------
+        name
+            Of an input.
+        """
         return any(tensor.name == name for tensor in self.spec.inputs)
 
     @property
@@ -31,7 +37,18 @@ class Network:
         return next(t.shape[-1] for t in (*self.spec.inputs, *self.spec.outputs) if t.name == "latents")
 
     def run(self, given: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-        """Run once, on those of the arrays that it takes."""
+        """Run once, on those of the arrays that it takes.
+
+        Parameters
+        ----------
+        given
+            Float32 arrays by name; there may be more than its inputs.
+
+        Raises
+        ------
+        BackendError
+            If the backend fails.
+        """
         return self.session.run({tensor.name: given[tensor.name] for tensor in self.spec.inputs})
 
 
@@ -163,7 +180,15 @@ class LatentArtist:
 
 
 def time_features(timestep: float, settings: TimeSettings) -> FloatArray:
-    """Return what `denoise` is told of a timestep, ``(1, 2·frequencies)``; in float32, as it was trained."""
+    """Return what `denoise` is told of a timestep, ``(1, 2·frequencies)``; in float32, as it was trained.
+
+    Parameters
+    ----------
+    timestep
+        The scheduler's.
+    settings
+        How it is told.
+    """
     angles = np.float32(timestep) * np.array(settings.frequencies, np.float32)
     waves = (np.cos(angles), np.sin(angles)) if settings.cosines_first else (np.sin(angles), np.cos(angles))
     features: FloatArray = np.concatenate(waves)[None]

@@ -33,7 +33,15 @@ class Tiles:
         return tuple((top, left) for top in tops for left in lefts)
 
     def cut(self, values: FloatArray, top: int, left: int) -> FloatArray:
-        """Return one tile of latents or pixels, ``(1, channels, …)``, contiguous."""
+        """Return one tile of latents or pixels, ``(1, channels, …)``, contiguous.
+
+        Parameters
+        ----------
+        values
+            Latents or pixels of the whole picture, ``(1, channels, H, W)``.
+        top, left
+            In latents.
+        """
         scale = values.shape[2] // self.height
         rows, columns = (slice(at * scale, (at + self.tile) * scale) for at in (top, left))
         return np.ascontiguousarray(values[:, :, rows, columns])

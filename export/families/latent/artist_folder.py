@@ -148,6 +148,13 @@ class FixedConditions:
 def read_artist(folder: Path, config: PairConfig) -> tuple[Artist, list[Path], list[StoredTensor]]:
     """Read an artist's folder; also return the files that loading it reads, and their tensors.
 
+    Parameters
+    ----------
+    folder
+        The pipeline's.
+    config
+        What ``pair.yaml`` says.
+
     Raises
     ------
     CheckpointError
@@ -196,6 +203,13 @@ def read_artist(folder: Path, config: PairConfig) -> tuple[Artist, list[Path], l
 
 def read_fixed(path: Path, network: Network) -> FixedConditions | None:
     """Read the header of fixed conditions; `None` where there is no such file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    network
+        What the artist's network takes.
 
     Raises
     ------

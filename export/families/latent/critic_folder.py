@@ -46,6 +46,13 @@ class Critic:
 def read_critic(folder: Path, config: PairConfig) -> tuple[Critic, list[Path], list[StoredTensor]]:
     """Read a critic's folder; also return the files that loading it reads, and their tensors.
 
+    Parameters
+    ----------
+    folder
+        As ``save_pretrained`` of model and processor leave it.
+    config
+        What ``pair.yaml`` says.
+
     Raises
     ------
     CheckpointError

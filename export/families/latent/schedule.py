@@ -72,6 +72,11 @@ class Schedule:
     def steps(self, first: int) -> tuple[StepSettings, ...]:
         """Return the factors of all steps from one on.
 
+        Parameters
+        ----------
+        first
+            The step's number, counted from 0.
+
         Raises
         ------
         CheckpointError

@@ -67,7 +67,13 @@ class Change:
         return self.down.shape[0]
 
     def scale(self, alpha: float) -> float:
-        """Return the factor at an alpha."""
+        """Return the factor at an alpha.
+
+        Parameters
+        ----------
+        alpha
+            The adapter's, for this module.
+        """
         return alpha / (math.sqrt(self.rank) if self.by_root else self.rank)
 
 

@@ -43,7 +43,13 @@ class MaskedAttention:
 
 
 def set_unet_attention(unet: nn.Module) -> None:
-    """Give all transformer blocks of a U-Net, or of a ControlNet, this attention."""
+    """Give all transformer blocks of a U-Net, or of a ControlNet, this attention.
+
+    Parameters
+    ----------
+    unet
+        Changed in place.
+    """
     for name, module in unet.named_modules():
         if name.endswith(_BLOCKS):
             module.set_processor(MaskedAttention())
@@ -71,7 +77,15 @@ def attended(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> 
 
 
 def normed(norm: nn.Module | None, x: Tensor) -> Tensor:
-    """Apply the normalization of queries or keys, where there is one."""
+    """Apply the normalization of queries or keys, where there is one.
+
+    Parameters
+    ----------
+    norm
+        Over the last axis; `None` where the layer has none.
+    x
+        ``(N, heads, width)``.
+    """
     if norm is None:
         return x
     out: Tensor = norm(x)
@@ -79,5 +93,13 @@ def normed(norm: nn.Module | None, x: Tensor) -> Tensor:
 
 
 def repeated(x: Tensor, times: int) -> Tensor:
-    """Repeat each of the heads of keys or values, ``(M, heads, width)``, for the query heads that share it."""
+    """Repeat each of the heads of keys or values for the query heads that share it.
+
+    Parameters
+    ----------
+    x
+        ``(M, heads, width)``.
+    times
+        Query heads for each.
+    """
     return x if times == 1 else torch.stack([x] * times, 2).reshape(x.shape[0], -1, x.shape[2])

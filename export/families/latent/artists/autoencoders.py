@@ -142,10 +142,32 @@ _MADE: Final[Mapping[str, tuple[Callable[[Artist], nn.Module], Callable[[Artist]
 
 
 def encoder(artist: Artist) -> nn.Module:
-    """Return the module from a picture in [-1, 1], ``(1, 3, H, W)``, to latents: means, never samples."""
+    """Return the module from a picture in [-1, 1], ``(1, 3, H, W)``, to latents: means, never samples.
+
+    Parameters
+    ----------
+    artist
+        Whose autoencoder it is.
+
+    Raises
+    ------
+    CheckpointError
+        If the weights are not what the files hold.
+    """
     return _MADE[artist.autoencoder["_class_name"]][0](artist)
 
 
 def decoder(artist: Artist) -> nn.Module:
-    """Return the module from latents, as :func:`encoder` gives them, to a picture in [-1, 1]."""
+    """Return the module from latents, as :func:`encoder` gives them, to a picture in [-1, 1].
+
+    Parameters
+    ----------
+    artist
+        Whose autoencoder it is.
+
+    Raises
+    ------
+    CheckpointError
+        If the weights are not what the files hold.
+    """
     return _MADE[artist.autoencoder["_class_name"]][1](artist)

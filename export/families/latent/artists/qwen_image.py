@@ -113,5 +113,13 @@ class _QwenImage(nn.Module):
 
 
 def qwen_image(network: nn.Module, artist: Artist, length: int) -> nn.Module:
-    """Return the module that a bundle's `denoise` is, of a loaded transformer."""
+    """Return the module that a bundle's `denoise` is, of a loaded transformer.
+
+    Parameters
+    ----------
+    network
+        As diffusers loads it.
+    artist, length
+        The artist, and how many positions its conditions have.
+    """
     return _QwenImage(network, artist, length)

@@ -65,5 +65,13 @@ class _Sd3(nn.Module):
 
 
 def sd3(network: nn.Module, _artist: Artist, _length: int) -> nn.Module:
-    """Return the module that a bundle's `denoise` is, of a loaded transformer."""
+    """Return the module that a bundle's `denoise` is, of a loaded transformer.
+
+    Parameters
+    ----------
+    network
+        As diffusers loads it.
+    _artist
+        Not read: everything is in the network.
+    """
     return _Sd3(network)

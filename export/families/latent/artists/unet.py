@@ -73,7 +73,20 @@ _JOINED: Final[Mapping[Layout, Callable[[_UNet, Tensor, Tensor | None], Tensor]]
 
 
 def unet(network: nn.Module, artist: Artist, _length: int) -> nn.Module:
-    """Return the module that a bundle's `denoise` is, of a loaded U-Net."""
+    """Return the module that a bundle's `denoise` is, of a loaded U-Net.
+
+    Parameters
+    ----------
+    network
+        As diffusers loads it.
+    artist
+        What its configurations say.
+
+    Raises
+    ------
+    CheckpointError
+        If the weights of a ControlNet or of the autoencoder are not what their files hold.
+    """
     control = None if artist.control is None else load_artist_network(artist.control)
     masked = None
     if artist.network.layout is Layout.INPAINT and not artist.shows_photo:
