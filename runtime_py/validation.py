@@ -62,10 +62,10 @@ def check(model: type[M], raw: object, where: str, fails: type[PocketCrafterErro
         raise fails(explain(error, model, where)) from error
 
 
-def check_json(model: type[M], data: str | bytes, where: str, fails: type[PocketCrafterError] = ConfigError) -> M:
-    """Return JSON as a model; parameters and errors as in :func:`check`, and nothing is converted.
-
-    JSON has types: `true` is no number and `"3"` no whole number, for every reader of a bundle in any language.
+def check_json(
+    model: type[M], data: str | bytes, where: str, fails: type[PocketCrafterError] = ConfigError, *, strict: bool = True
+) -> M:
+    """Return JSON as a model; parameters and errors as in :func:`check`.
 
     Parameters
     ----------
@@ -77,6 +77,10 @@ def check_json(model: type[M], data: str | bytes, where: str, fails: type[Pocket
         What the text is, for the message: a file's name, mostly.
     fails
         The error to raise.
+    strict
+        Whether JSON's types are kept: `true` is no number and `"3"` no whole number, for readers of a bundle in any
+        language. A model whose validators see the data before it is validated cannot be: pydantic would then ask for
+        Python's types.
 
     Raises
     ------
@@ -84,7 +88,7 @@ def check_json(model: type[M], data: str | bytes, where: str, fails: type[Pocket
         ``fails``, if the text is no JSON or not the model's.
     """
     try:
-        return model.model_validate_json(data, strict=True)
+        return model.model_validate_json(data, strict=strict)
     except ValidationError as error:
         raise fails(explain(error, model, where)) from error
 

@@ -21,12 +21,14 @@ HEAVY = ("torch", "torchao", "onnx", "onnxruntime", "executorch", "coremltools",
 HEAVY += ("skimage", "scipy", "PIL", "matplotlib", "jinja2", "tokenizers", "safetensors", "yaml")
 MOST_CPU_SECONDS = 0.5
 MEANINGS = {
+    "--against": "what it is compared with",
     "--backend": "what runs the networks",
     "--bits": "bits of a weight",
     "--brisque": "whether BRISQUE is measured",
     "--bundle": "the bundle whose networks run",
     "--component": "only this network",
     "--data": "folder that `data prepare` made",
+    "--device": "what kind of processor computes",
     "--frames": "how many frames",
     "--gallery": "folder of the sheet of worst frames",
     "--jobs": "how many processes at a time",
@@ -41,6 +43,7 @@ MEANINGS = {
     "--precision": "of weights and activations",
     "--rate": "learning rate",
     "--recipe": "a recipe's file",
+    "--reference": "a pair's record by `reference record`",
     "--repeats": "how often each is measured",
     "--run": "folder of training runs",
     "--samples": "how many calibration samples",
@@ -52,6 +55,8 @@ MEANINGS = {
     "--studio": "train the studio's network",
     "--target": "a target of the bundle or recipe",
     "--threads": "how many threads",
+    "--top": "how many rows to print",
+    "--trace": "file of a trace for a viewer",
     "--weights": "folder of full-precision weights",
 }
 """What options mean that several commands explain in words of their own: a new use of a name must mean the same."""
@@ -97,8 +102,8 @@ def kind(option: click.Option) -> str:
 
 def test_there_are_the_commands_that_we_know() -> None:
     assert {("enhance",), ("build",), ("bench", "quality"), ("train", "critic"), ("device", "farm")} <= set(COMMANDS)
-    groups = {(), ("bench",), ("bench", "real-size"), ("quantize",), ("train",), ("distill",), ("data",), ("device",)}
-    assert groups == set(GROUPS)
+    names = ("bench", "bench real-size", "quantize", "reference", "train", "distill", "data", "device")
+    assert {(), *(tuple(name.split()) for name in names)} == set(GROUPS)
 
 
 @pytest.mark.parametrize("path", PATHS, ids=" ".join)

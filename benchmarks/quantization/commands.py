@@ -166,7 +166,13 @@ def methods(*, as_json: bool, **options: object) -> None:
 
 @click.command("pair")
 @click.argument("pair_folder", metavar="PAIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--component", type=click.Choice(["encode", "denoise", "decode"]), default="denoise", show_default=True)
+@click.option(
+    "--component",
+    type=click.Choice(["encode", "denoise", "decode"]),
+    default="denoise",
+    show_default=True,
+    help="The network that is quantized.",
+)
 @click.option(
     "--reference",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

@@ -30,7 +30,7 @@ _BUILT_IN: Final[Mapping[str, str]] = {
 _SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "Use a bundle": ("enhance", "critique", "inspect", "verify", "split", "shippable", "export-vectors", "doctor"),
     "Build one": ("build", "quantize"),
-    "Measure it": ("bench", "reference", "report", "device"),
+    "Measure it": ("bench", "bisect", "reference", "report", "device"),
     "Train networks": ("data", "train", "distill"),
 }
 _OTHERS: Final = "Others"
