@@ -29,7 +29,7 @@ from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Fidelity, Rung
 from pocketcrafter.runtime.bundle.verify import golden_fidelity
 from pocketcrafter.runtime.errors import NotRunHereError
-from pocketcrafter.runtime.families import LATENT, POCKET
+from pocketcrafter.runtime.families import FAMILIES, LATENT
 from pocketcrafter.runtime.progress import NamedProgress
 from pocketcrafter.runtime.targets import ONNX, TargetKind
 
@@ -179,7 +179,7 @@ def climb(
         check_record(bundle, record)
     student: dict[str, Path] = {}
     # Where photos are run in full precision, weights are needed; elsewhere networks are compared where they are named.
-    if manifest.family in _IN_FULL_PRECISION or (weights is not None and manifest.family in BUILDABLE):
+    if _in_full_precision(manifest.family) or (weights is not None and manifest.family in BUILDABLE):
         student = {e.spec.name: student_weights(bundle, e, weights) for e in manifest.components}
     reference = NetworkSource(bundle, threads, weights=student)
     networks: list[NetworkParity] = []
@@ -202,9 +202,9 @@ def climb(
     )
 
 
-_IN_FULL_PRECISION: Final = frozenset({POCKET})
-"""Families whose photos go through the networks in torch beside a target's; a pair of others' making is held against
-its own libraries, by a record of them."""
+_BY_RECORD: Final = frozenset({LATENT})
+"""Families of others' making: their photos are held against a record of the pair's own libraries. Those of every other
+family go through its networks in torch beside a target's."""
 
 
 def _target(
@@ -237,13 +237,18 @@ def _target(
 
 def _why_not_whole(bundle: Bundle, photos: Sequence[Path], record: Record | None, target: str) -> str | None:
     family = bundle.manifest.family
-    if family == LATENT and record is None:
+    if family in _BY_RECORD and record is None:
         return "no --reference was given: pocketcrafter reference record PAIR --photos DIR --out X.pcref"
-    if family not in {LATENT, *_IN_FULL_PRECISION}:
+    if not (family in _BY_RECORD or _in_full_precision(family)):
         return f"the family {family} has no full-precision pipeline that makes pictures of photos"
     if not photos and record is None:
         return "no photos were given"
     return why_unusable(bundle.manifest.targets[target].backend)
+
+
+def _in_full_precision(family: str) -> bool:
+    known = FAMILIES.get(family)
+    return family not in _BY_RECORD and known is not None and known.pipeline is not None and family in BUILDABLE
 
 
 def _not_run(gates: tuple[Gate, ...], reason: str) -> Rung:
