@@ -18,6 +18,7 @@ import org.pocketcrafter.core.bundle.Bundle
 import org.pocketcrafter.core.prose.Mode
 import java.io.File
 import java.io.IOException
+import java.net.URLEncoder
 import java.util.zip.ZipInputStream
 
 /** What [enhance] of a bitmap tells of. */
@@ -97,9 +98,9 @@ fun deviceFacts(): DeviceFacts = DeviceFacts(
 
 private suspend fun pixels(bitmap: Bitmap) = withContext(Dispatchers.Default) { Bitmaps.toPixels(bitmap) }
 
-/** Unpacks an asset into files that no backup copies; a folder that is whole and of this build is used again. */
+/** Unpacks an asset into files that no backup copies; a folder of this asset that is whole and of this build is used again. */
 private fun unpacked(context: Context, asset: String): File {
-    val folder = File(context.noBackupFilesDir, "pocketcrafter")
+    val folder = File(context.noBackupFilesDir, "pocketcrafter/asset-" + URLEncoder.encode(asset, "UTF-8"))
     val installed = context.packageManager.getPackageInfo(context.packageName, 0).lastUpdateTime
     val whole = File(folder, installed.toString())
     if (whole.isDirectory) return whole
