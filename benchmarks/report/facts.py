@@ -138,9 +138,12 @@ def _judged(components: tuple[ComponentFacts, ...]) -> tuple[State, str]:
     if not open_rungs:
         return State.PASSED, "Every rung of the ladder passed, and no operator fell back without leave."
     missing = ", ".join(f"{n} ({RUNGS[n]})" for n in open_rungs)
-    if not passed:
+    # Nothing was there to run on a rung that no component needs.
+    proved = ", ".join(
+        f"{n} ({RUNGS[n]})" for n in passed if any(ladder[n].state is State.PASSED for ladder in ladders)
+    )
+    if not proved:
         return State.NOT_RUN, f"Nothing is proved for all components. Not run: rung {missing}."
-    proved = ", ".join(f"{n} ({RUNGS[n]})" for n in passed)
     return State.PARTLY, f"Proved: rung {proved}. Not run for every component: rung {missing}."
 
 

@@ -109,9 +109,9 @@ def build_command(
 
     What was built before and has not changed is taken as it is; an interrupted build goes on where it stopped.
     A FOLDER is a checkpoint in Hugging Face's layout with safetensors (UNet2DConditionModel, AutoencoderTiny,
-    AutoencoderKL; SmolVLM, Idefics3, Qwen2.5-VL; VisionEncoderDecoder, for onnx): its recipe is inferred, --dry-run
-    shows it, and its networks are built into a bundle of their own. A FOLDER with critic/ (SmolVLM, Idefics3) and
-    artist/ (a pipeline of diffusers) is a pair, which `enhance` and `critique` run.
+    AutoencoderKL; Llama; SmolVLM, Idefics3, Qwen2.5-VL; VisionEncoderDecoder, for onnx): its recipe is inferred,
+    --dry-run shows it, and its networks are built into a bundle of their own. A FOLDER with critic/ (SmolVLM, Idefics3,
+    Qwen2.5-VL, Qwen3-VL) and artist/ (a pipeline of diffusers) is a pair, which `enhance` and `critique` run.
     Exit code 0: built. 1: a gate was missed, and nothing was written. 2: bad input, or something is missing.
 
     \b
