@@ -13,7 +13,7 @@ import numpy as np
 from pocketcrafter.benchmarks.common.timing import Skipped, Timing
 from pocketcrafter.benchmarks.latency.jobs import ENGINES, Run
 from pocketcrafter.benchmarks.latency.results import PairPhase, PairResult, in_threads
-from pocketcrafter.benchmarks.latency.rounds import MOST_REPEATS, Measured, measure_in_turn
+from pocketcrafter.benchmarks.latency.rounds import MOST_REPEATS, Measured, measure_in_turn, write_mirrored
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.bundle.goldens import read_tensors
@@ -21,7 +21,7 @@ from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.latent.pipeline import LatentPipeline
 from pocketcrafter.runtime.latent.settings import Latent
 from pocketcrafter.runtime.memory import resident_mib
-from pocketcrafter.runtime.photo import Photo, decode, encode
+from pocketcrafter.runtime.photo import decode, encode
 from pocketcrafter.runtime.progress import NamedProgress
 
 _IMAGE: Final = "image"
@@ -199,12 +199,7 @@ def _write_scene(bundle: Bundle, megapixels: float, path: Path) -> Path:
     entry = bundle.manifest.entry(Latent.ENCODE)
     image = read_tensors(bundle.file(entry.goldens[0].inputs), entry.spec.inputs)[_IMAGE][0]
     picture = np.rint((image.transpose(1, 2, 0) + 1) * 127.5).astype(np.uint8)
-    height = round((megapixels * 1e6 * 3 / 4) ** 0.5)
-    width = round(height * 4 / 3)
-    below, right = max(0, height - picture.shape[0]), max(0, width - picture.shape[1])
-    mirrored = np.pad(picture, ((0, below), (0, right), (0, 0)), mode="symmetric")[:height, :width]
-    encode(Photo(np.ascontiguousarray(mirrored)), path)
-    return path
+    return write_mirrored(picture, megapixels, path)
 
 
 def _result(measured: Measured[PairJob]) -> PairResult:

@@ -15,6 +15,7 @@ from pocketcrafter.benchmarks.common.timing import Skipped, Timing, spread
 from pocketcrafter.benchmarks.latency.child import Child, Lap, Opened
 from pocketcrafter.benchmarks.latency.jobs import Job, NetworkJob, PhotoJob
 from pocketcrafter.benchmarks.latency.results import NOISE_LIMIT, PhotoResult, SustainedCurve
+from pocketcrafter.runtime.arrays import PixelArray
 from pocketcrafter.runtime.bundle.goldens import read_tensors
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.errors import BackendError
@@ -207,6 +208,11 @@ def write_scene(bundle: Bundle, megapixels: float, path: Path) -> Path:
     entry = bundle.manifest.entry(Pocket.RESTORE)
     tile = read_tensors(bundle.file(entry.goldens[0].inputs), entry.spec.inputs)[_TILE][0]
     picture = np.rint(tile.transpose(1, 2, 0) * 255).astype(np.uint8)
+    return write_mirrored(picture, megapixels, path)
+
+
+def write_mirrored(picture: PixelArray, megapixels: float, path: Path) -> Path:
+    """Write a 4:3 JPEG of a picture (H, W, 3) that is mirrored until it covers the whole photo, and return its path."""
     height = round((megapixels * 1e6 * 3 / 4) ** 0.5)
     width = round(height * 4 / 3)
     below, right = max(0, height - picture.shape[0]), max(0, width - picture.shape[1])
