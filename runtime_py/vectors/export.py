@@ -8,7 +8,10 @@ from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.files import writing
 from pocketcrafter.runtime.pipeline import tokenizer_of
 from pocketcrafter.runtime.progress import Progress
+from pocketcrafter.runtime.vectors.answers import record_answers
 from pocketcrafter.runtime.vectors.judging import record_judging
+from pocketcrafter.runtime.vectors.latent import record_latent
+from pocketcrafter.runtime.vectors.latent_pictures import record_latent_pictures
 from pocketcrafter.runtime.vectors.manifests import record_manifests
 from pocketcrafter.runtime.vectors.pair import record_pair
 from pocketcrafter.runtime.vectors.pictures import record_pictures
@@ -27,7 +30,7 @@ def export_vectors(
     out
         Folder of the files; made where it is not there.
     bundle
-        A pocket bundle whose vocabulary is used, and whose pair takes the photos; a made-up vocabulary where `None`.
+        A bundle whose pair takes the photos; of a pocket bundle the vocabulary is used too, a made-up one otherwise.
     photos
         Photos for the pair.
     threads
@@ -43,7 +46,7 @@ def export_vectors(
     Raises
     ------
     ConfigError
-        If photos are given without a bundle, or one is not of sRGB and 8 bits.
+        If photos are given without a bundle, one is not of sRGB and 8 bits, or the package `tokenizers` is missing.
     BundleError
         If the bundle is damaged.
     StorageError
@@ -59,6 +62,9 @@ def export_vectors(
     record_pictures(recording)
     record_judging(recording)
     record_manifests(recording)
+    record_latent(recording)
+    record_latent_pictures(recording)
+    record_answers(recording, out)
     vocabulary = None if opened is None else tokenizer_of(opened)
     record_words(recording, out, synthetic_vocabulary() if vocabulary is None else vocabulary.read_bytes())
     if opened is not None and photos:

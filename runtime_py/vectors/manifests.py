@@ -1,12 +1,28 @@
 """Vectors of manifests: one that is legal, and what Python refuses of it once something in it is changed."""
 
 import json
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any, Final
 
 from pocketcrafter.runtime.bundle.manifest import SCHEMA_VERSION, parse_manifest
+from pocketcrafter.runtime.components import ComponentSpec
+from pocketcrafter.runtime.embedding import TABLE
 from pocketcrafter.runtime.errors import BundleError
-from pocketcrafter.runtime.families import POCKET, family_settings
+from pocketcrafter.runtime.families import LATENT, POCKET, family_settings
+from pocketcrafter.runtime.latent import settings as latent
+from pocketcrafter.runtime.latent.settings import (
+    AffineSettings,
+    ArtistSettings,
+    CriticSettings,
+    Latent,
+    LatentSettings,
+    PictureSettings,
+    Resampling,
+    RotarySettings,
+    StepSettings,
+    TimeSettings,
+)
 from pocketcrafter.runtime.pocket import POCKET_SPECS, TOKENIZER, Pocket
 from pocketcrafter.runtime.vectors.judging import JUDGE
 from pocketcrafter.runtime.vectors.plans import GATE
@@ -79,28 +95,97 @@ _CHANGES: Final[tuple[tuple[tuple[str | int, ...], Any], ...]] = (
     (("training_data", "sources"), [{"name": "x"}]),
 )
 """Where something is put, and what; an empty path replaces the whole."""
+_SETTINGS: Final = LatentSettings(
+    critic=CriticSettings(
+        prompt=(1, 3, 3, 2),
+        picture_token=3,
+        stops=(0,),
+        longest_answer=7,
+        picture=PictureSettings(side=8, resampling=Resampling.LANCZOS, mean=(0.5,) * 3, deviation=(0.5,) * 3),
+        rotary=RotarySettings(frequencies=(1.0, 0.01), scale=1.0, sections=(1, 1, 0)),
+        rows=2,
+    ),
+    artist=ArtistSettings(
+        side=16,
+        latents=AffineSettings(scale=0.8),
+        picture=AffineSettings(),
+        start_noise=1.0,
+        start_picture=0.0,
+        steps=(StepSettings(timestep=999.0, keep=1.0, move=-0.5),),
+        time=TimeSettings(frequencies=(1.0,), cosines_first=False),
+        seed=5,
+    ),
+)
+_LATENT_CHANGES: Final[tuple[tuple[tuple[str | int, ...], Any], ...]] = (
+    (("settings", "critic"), None),
+    (("settings", "artist"), None),
+    (("settings",), {"critic": None, "artist": None}),
+    (("settings",), {}),
+    (("settings", "gate"), None),
+    (("settings", "critic", "prompt"), []),
+    (("settings", "critic", "prompt"), [1, 2]),
+    (("settings", "critic", "picture_token"), -1),
+    (("settings", "critic", "stops"), []),
+    (("settings", "critic", "longest_answer"), 0),
+    (("settings", "critic", "picture", "resampling"), "box"),
+    (("settings", "critic", "picture", "mean"), [0.5, 0.5]),
+    (("settings", "critic", "picture", "side"), 4),
+    (("settings", "critic", "rotary", "frequencies"), []),
+    (("settings", "critic", "rows"), 0),
+    (("settings", "critic", "temperature"), 0.5),
+    (("settings", "artist", "side"), 8),
+    (("settings", "artist", "steps"), []),
+    (("settings", "artist", "steps", 0, "move"), _DROPPED),
+    (("settings", "artist", "steps", 0, "noise"), 0.5),
+    (("settings", "artist", "steps", 0, "sigma"), 0.5),
+    (("settings", "artist", "seed"), -1),
+    (("settings", "artist", "seed"), 1 << 63),
+    (("settings", "artist", "tiles"), 5000),
+    (("settings", "artist", "bridge_tokens"), 3),
+    (("settings", "artist", "time", "cosines_first"), "yes"),
+    (("components", 1), _DROPPED),
+    (("components", 4), _DROPPED),
+    (("components", 1, "spec", "name"), "decoder"),
+    (("files", 1), _DROPPED),
+)
 
 
 def record_manifests(recording: Recording) -> None:
-    """Add a manifest's text for each change, and whether it is legal for the pocket family."""
-    legal = _manifest()
+    """Add a manifest's text for each change, and whether it is legal for its family."""
+    legal = _pocket_manifest()
     texts = [_text(legal), *(_text(_changed(legal, path, value)) for path, value in _CHANGES)]
     text = texts[0]
     texts += [text[:-3], text + "x", text.replace('"name"', '"name": "a", "name"', 1), text.replace("0.3", "NaN", 1)]
     texts += ["[" * 100_000, "", "[1]"]
     recording.add("manifest", [{"text": t, "legal": _is_legal(t)} for t in texts])
+    legal = _latent_manifest()
+    texts = [_text(legal), *(_text(_changed(legal, path, value)) for path, value in _LATENT_CHANGES)]
+    recording.add("latent_manifest", [{"text": t, "legal": _is_legal(t)} for t in texts])
 
 
-def _manifest() -> dict[str, Any]:
-    paths = ["LICENSES/Apache-2.0.txt", TOKENIZER]
-    paths += [p for name in _COMPONENTS for p in (f"targets/onnx/{name}.onnx", *_goldens(name))]
+def _latent_manifest() -> dict[str, Any]:
+    specs = [POCKET_SPECS[Pocket.RESTORE].model_copy(update={"name": str(name)}) for name in Latent]
+    settings = _SETTINGS.model_dump(mode="json")
+    return _manifest(LATENT, specs, settings, (latent.TOKENIZER, TABLE))
+
+
+def _pocket_manifest() -> dict[str, Any]:
+    gate = GATE.model_copy(update={"judge": JUDGE}).model_dump(mode="json")
+    return _manifest(POCKET, [POCKET_SPECS[name] for name in _COMPONENTS], {"gate": gate}, (TOKENIZER,))
+
+
+def _manifest(
+    family: str, specs: Sequence[ComponentSpec], settings: Mapping[str, Any], files: Sequence[str]
+) -> dict[str, Any]:
+    paths = ["LICENSES/Apache-2.0.txt", *files]
+    paths += [p for spec in specs for p in (f"targets/onnx/{spec.name}.onnx", *_goldens(spec.name))]
     return {
         "schema_version": SCHEMA_VERSION,
         "name": "vectors",
-        "components": [_component(name) for name in _COMPONENTS],
+        "components": [_component(spec) for spec in specs],
         "targets": {"onnx": {"kind": "onnx", "backend": "onnxruntime", "soc": None, "minimum_os": None}},
-        "family": POCKET,
-        "settings": {"gate": GATE.model_copy(update={"judge": JUDGE}).model_dump(mode="json")},
+        "family": family,
+        "settings": settings,
         "licenses": [{"spdx": "Apache-2.0", "path": paths[0], "covers": "everything"}],
         "training_data": {"summary": "", "sources": []},
         "tools": {"python": "3.11"},
@@ -108,10 +193,11 @@ def _manifest() -> dict[str, Any]:
     }
 
 
-def _component(name: Pocket) -> dict[str, Any]:
+def _component(spec: ComponentSpec) -> dict[str, Any]:
+    name = spec.name
     inputs, outputs = _goldens(name)
     return {
-        "spec": POCKET_SPECS[name].model_dump(mode="json"),
+        "spec": spec.model_dump(mode="json"),
         "source": {"weights": f"{name}.safetensors", "sha256": "ab" * 32, "license": "Apache-2.0"},
         "goldens": [{"inputs": inputs, "outputs": outputs}],
         "artifacts": {
@@ -126,7 +212,7 @@ def _component(name: Pocket) -> dict[str, Any]:
     }
 
 
-def _goldens(name: Pocket) -> tuple[str, str]:
+def _goldens(name: str) -> tuple[str, str]:
     return f"goldens/{name}/inputs_0.npz", f"goldens/{name}/outputs_0.npz"
 
 
@@ -145,7 +231,7 @@ def _changed(manifest: dict[str, Any], path: tuple[str | int, ...], value: Any) 
 
 
 def _text(manifest: Any) -> str:  # noqa: ANN401 - JSON
-    return json.dumps(manifest, indent=1)
+    return json.dumps(manifest)
 
 
 def _is_legal(text: str) -> bool:

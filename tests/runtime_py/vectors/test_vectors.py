@@ -1,6 +1,7 @@
 """Vectors for other languages: the same bytes again, tensors where the cases say, faults with a reason."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from pocketcrafter.runtime.errors import BundleError, ConfigError
 from pocketcrafter.runtime.plan import Attribute, EditPlan
 from pocketcrafter.runtime.render import render
 from pocketcrafter.runtime.vectors.export import export_vectors
-from pocketcrafter.runtime.vectors.manifests import _CHANGES
+from pocketcrafter.runtime.vectors.manifests import _CHANGES, _LATENT_CHANGES
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def test_the_same_again_gives_the_same_bytes(vectors: Path, tmp_path: Path, caps
     assert json.loads(capsys.readouterr().out)["cases"]["parse"] > 30
     written = {path.name: path.read_bytes() for path in again.iterdir()}
     assert written == {path.name: path.read_bytes() for path in vectors.iterdir()}
-    assert sum(map(len, written.values())) < 8 << 20
+    assert sum(map(len, written.values())) < 10 << 20
 
 
 def test_tensors_are_read_back_from_where_the_cases_say(vectors: Path) -> None:
@@ -50,10 +51,30 @@ def test_tensors_are_read_back_from_where_the_cases_say(vectors: Path) -> None:
         np.testing.assert_array_equal(tensor(vectors, case["rendered"]), rendered)
 
 
+def test_what_networks_of_the_latent_family_answered_is_played_back(vectors: Path) -> None:
+    """Every further run of the language model reads what the runs before it added to the caches."""
+    said = cases(vectors, "conversation")[0]
+    steps = [run for run in said["runs"] if run["network"] == "step"]
+    assert len(steps) == len(said["ids"]) - 1 > said["words"]
+    for before, after in pairwise(steps):
+        place = int((tensor(vectors, before["inputs"]["mask"])[0, :-1] == 0).sum())
+        keys = tensor(vectors, after["inputs"]["keys"])[:, :, place]
+        np.testing.assert_array_equal(keys, tensor(vectors, before["outputs"]["new_keys"])[:, :, 0])
+    np.testing.assert_array_equal(
+        tensor(vectors, said["states"]), tensor(vectors, said["hidden"])[: len(said["critic"]["prompt"]) + 2]
+    )
+
+
 def test_the_cases_hold_both_answers_of_every_judgement(vectors: Path) -> None:
     verdicts = [case["legal"] for case in cases(vectors, "manifest")]
     # The legal one, an integer where a number is asked for, another tool, a source.
     assert (verdicts[0], verdicts.count(True), len(verdicts)) == (True, 4, len(_CHANGES) + 8)
+    latent = [case["legal"] for case in cases(vectors, "latent_manifest")]
+    # The legal one, a critic alone, an artist alone, a step that adds noise, fewer words for the artist.
+    assert (latent[0], latent.count(True), len(latent)) == (True, 5, len(_LATENT_CHANGES) + 1)
+    tables = [case["words"] is None for case in cases(vectors, "word_table")]
+    assert (sum(tables), len(tables)) == (7, 8)
+    assert {case["ended"] for case in cases(vectors, "answer")} == {True, False}
     parsed = [case["prose"] is None for case in cases(vectors, "parse")]
     assert 5 < sum(parsed) < len(parsed) - 20
     gated = [case["gated"][attribute] for case in cases(vectors, "critique") for attribute in Attribute]
