@@ -102,7 +102,7 @@ def kind(option: click.Option) -> str:
 
 def test_there_are_the_commands_that_we_know() -> None:
     assert {("enhance",), ("build",), ("bench", "quality"), ("train", "critic"), ("device", "farm")} <= set(COMMANDS)
-    names = ("bench", "bench real-size", "quantize", "reference", "train", "distill", "data", "device")
+    names = ("bench", "bench real-size", "quantize", "reference", "train", "distill", "data", "device", "teacher")
     assert {(), *(tuple(name.split()) for name in names)} == set(GROUPS)
 
 

@@ -31,7 +31,7 @@ _SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "Use a bundle": ("enhance", "critique", "inspect", "verify", "split", "shippable", "export-vectors", "doctor"),
     "Build one": ("build", "quantize"),
     "Measure it": ("bench", "bisect", "reference", "report", "device"),
-    "Train networks": ("data", "train", "distill"),
+    "Train networks": ("data", "teacher", "train", "distill"),
 }
 _OTHERS: Final = "Others"
 _WIDTH: Final = 110

@@ -64,9 +64,9 @@ def read_critic(folder: Path, config: PairConfig) -> tuple[Critic, list[Path], l
         raise CheckpointError(
             f"{folder}: lacks {', '.join(absent)}; save the critic's processor there too: processor.save_pretrained."
         )
-    table = _table(folder, stored)
+    table = embedding_table(folder, stored)
     rows, width = table.shape
-    ids = _ids(folder / TOKENIZER_FILE)
+    ids = words_of(folder / TOKENIZER_FILE)
     if (highest := max(ids.values())) >= rows:
         word = next(text for text, number in ids.items() if number == highest)
         raise CheckpointError(
@@ -97,15 +97,38 @@ def read_critic(folder: Path, config: PairConfig) -> tuple[Critic, list[Path], l
     )
 
 
-def _table(folder: Path, stored: Checkpoint) -> StoredTensor:
+def embedding_table(folder: Path, stored: Checkpoint) -> StoredTensor:
+    """Return the table of a language model's words: as many rows as it has words.
+
+    Parameters
+    ----------
+    folder, stored
+        The model's folder, and what it holds.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none, or more than one.
+    """
     found = [t for name, t in stored.tensors.items() if name.endswith("embed_tokens.weight") and len(t.shape) == 2]
     if len(found) != 1:
         raise CheckpointError(f"{folder}: has {len(found)} tensors embed_tokens.weight; a language model has one.")
     return found[0]
 
 
-def _ids(path: Path) -> dict[str, int]:
-    """Return the words of a tokenizer's file by text."""
+def words_of(path: Path) -> dict[str, int]:
+    """Return the words of a tokenizer's file by text.
+
+    Parameters
+    ----------
+    path
+        A ``tokenizer.json``.
+
+    Raises
+    ------
+    CheckpointError
+        If it is not such a file.
+    """
     said = read_json(path, "save the tokenizer again", _MAX_TOKENIZER_BYTES)
     try:
         vocabulary = said["model"]["vocab"]

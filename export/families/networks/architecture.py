@@ -86,7 +86,7 @@ def architecture_of(folder: Path, known: Mapping[str, Architecture] = ARCHITECTU
     """
     _refuse_pipeline(folder)
     refuse_adapters(folder)
-    name = _class_of(read_config(folder))
+    name = class_of(read_config(folder))
     if name not in known:
         raise CheckpointError(f"{folder / CONFIG}: {name or 'no class'} is not known; known are {', '.join(known)}.")
     return known[name]
@@ -158,7 +158,14 @@ def read_json(path: Path, remedy: str, most_bytes: int = _MAX_BYTES) -> dict[str
     return found
 
 
-def _class_of(config: Mapping[str, Any]) -> str:
+def class_of(config: Mapping[str, Any]) -> str:
+    """Return the class that a checkpoint's configuration names; empty where it names none.
+
+    Parameters
+    ----------
+    config
+        As ``config.json`` has it.
+    """
     # transformers 4.57 hands what is asked of Qwen2.5-VL's configuration on to the language model's, this too.
     places = (config, config.get("text_config"))
     named = [place.get("architectures") for place in places if isinstance(place, dict)]

@@ -7,10 +7,12 @@ rank-stabilized ones); readers that leave the alpha out merge another network.
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from pocketcrafter.export.families.networks.architecture import read_json
@@ -26,7 +28,8 @@ _METADATA: Final = "lora_adapter_metadata"
 _DOWN: Final = ("lora_A.weight", "lora_A.default.weight", "lora_down.weight", "lora.down.weight")
 _UP: Final = ("lora_B.weight", "lora_B.default.weight", "lora_up.weight", "lora.up.weight")
 _ALPHA: Final = ("alpha",)
-_PREFIXES: Final = ("base_model.model.", "unet.", "transformer.", "lora_unet_", "lora_transformer_")
+_PEFT_PREFIX: Final = "base_model.model."
+_PREFIXES: Final = (_PEFT_PREFIX, "unet.", "transformer.", "lora_unet_", "lora_transformer_")
 _PICKLES: Final = (".bin", ".pt", ".pth", ".ckpt")
 _MOST_TOLD: Final = 5
 
@@ -49,6 +52,17 @@ class _PeftConfig(BaseModel):
             if module == pattern or module.endswith(f".{pattern}"):
                 return alpha
         return self.lora_alpha
+
+
+class Dialect(StrEnum):
+    """Who wrote an adapter's file."""
+
+    PEFT = "peft"
+    DIFFUSERS = "diffusers"
+    KOHYA = "kohya"
+
+
+_DIALECTS: Final[Mapping[str, Dialect]] = {"lora_down": Dialect.KOHYA, "lora.down": Dialect.DIFFUSERS}
 
 
 @dataclass(frozen=True)
@@ -76,6 +90,10 @@ class Change:
         """
         return alpha / (math.sqrt(self.rank) if self.by_root else self.rank)
 
+    def stored_scale(self) -> float:
+        """Return the factor that the file and its configuration ask for; of a stored alpha, its one number is read."""
+        return self.scale(_number(self.alpha) if isinstance(self.alpha, StoredTensor) else self.alpha)
+
 
 @dataclass(frozen=True)
 class Adapter:
@@ -84,6 +102,27 @@ class Adapter:
     file: Path
     files: tuple[Path, ...]
     changes: Mapping[str, Change]
+
+    @property
+    def dialect(self) -> Dialect:
+        """Whose names its tensors have."""
+        key, change = next(iter(self.changes.items()))
+        written = change.down.name.removeprefix(f"{key}.")
+        known = next((d for begin, d in _DIALECTS.items() if written.startswith(begin)), None)
+        return known or (Dialect.PEFT if key.startswith(_PEFT_PREFIX) else Dialect.DIFFUSERS)
+
+    def scaled(self, factor: float) -> "Adapter":
+        """Return the adapter with one factor in place of what its file and configuration ask for.
+
+        Parameters
+        ----------
+        factor
+            What every layer's product is multiplied by.
+        """
+        changes = {
+            key: replace(change, alpha=factor * change.rank, by_root=False) for key, change in self.changes.items()
+        }
+        return replace(self, changes=changes)
 
 
 def read_adapters(network: Path) -> tuple[Adapter, ...]:
@@ -101,8 +140,22 @@ def read_adapters(network: Path) -> tuple[Adapter, ...]:
         convolutions.
     """
     folder = network / FOLDER
-    if not folder.is_dir():
-        return ()
+    return adapters_in(folder) if folder.is_dir() else ()
+
+
+def adapters_in(folder: Path) -> tuple[Adapter, ...]:
+    """Read the adapters in a folder; the rest as :func:`read_adapters`.
+
+    Parameters
+    ----------
+    folder
+        Of safetensors, with ``adapter_config.json`` beside them where PEFT wrote them.
+
+    Raises
+    ------
+    CheckpointError
+        As :func:`read_adapters`.
+    """
     paths = sorted(path for path in folder.iterdir() if path.suffix == SUFFIX)
     if not paths:
         pickled = [path.name for path in sorted(folder.iterdir()) if path.suffix in _PICKLES]
@@ -206,6 +259,21 @@ def _config(file: Path, config: Path) -> _PeftConfig:
             f"{file}: `{_METADATA}` in its header is not readable ({error}). Save it again."
         ) from error
     return check(_PeftConfig, raw, f"{file}: `{_METADATA}` is no configuration of PEFT")
+
+
+def _number(stored: StoredTensor) -> float:
+    """Read a stored tensor of one number."""
+    kinds = {"F32": np.float32, "F16": np.float16, "F64": np.float64, "BF16": np.uint16}
+    if stored.dtype not in kinds or math.prod(stored.shape) != 1:
+        raise CheckpointError(
+            f"{stored.file}: `{stored.name}` is {stored.dtype} {list(stored.shape)}; an alpha is one number."
+        )
+    with stored.file.open("rb") as opened:
+        opened.seek(stored.start)
+        value = np.frombuffer(opened.read(stored.size), kinds[stored.dtype])
+    if stored.dtype == "BF16":
+        value = (value.astype(np.uint32) << 16).view(np.float32)
+    return float(value[0])
 
 
 def _header_metadata(file: Path) -> dict[str, Any]:

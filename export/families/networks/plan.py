@@ -13,6 +13,7 @@ from pydantic import Field
 from pocketcrafter.export.families.family import WEIGHTS, ComponentPlan, Plan
 from pocketcrafter.export.families.networks.architecture import read_folder
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError
+from pocketcrafter.export.families.networks.licenses import stated_license
 from pocketcrafter.export.families.networks.positions import Positions
 from pocketcrafter.export.lower.precisions import refusal, with_equal_bits
 from pocketcrafter.export.lower.profiles import no_functions, profile_of
@@ -46,16 +47,6 @@ _DYNAMIC_GATES: Final = {"rung1_sqnr_db": 28.0, "rung2_sqnr_db": 28.0}
 value that falls on the other side of one step moves thousands behind it: the simulation of 12 layers of SmolVLM-256M's
 size, itself 30 dB from full precision, is 31 dB from *itself* when its input moves by a ten-millionth of its spread,
 and as far from any kernel (`bench real-size stability`)."""
-_LICENSES: Final = ("LICENSE", "LICENSE.txt", "LICENSE.md", "COPYING", "NOTICE")
-_NOT_STATED: Final = "families/networks/no_license.txt"
-_UNKNOWN: Final = "NOASSERTION"
-"""SPDX's identifier for a licence that is not stated."""
-_OWN: Final = "LicenseRef-checkpoint"
-_CARD: Final = "README.md"
-_STATED: Final = re.compile(r"\A---\n(?:.*\n)*?license:[ \t]*([A-Za-z0-9.+-]+)[ \t]*\n(?:.*\n)*?---", re.MULTILINE)
-_SPDX: Final[Mapping[str, str]] = {"apache-2.0": "Apache-2.0", "mit": "MIT", "bsd-3-clause": "BSD-3-Clause"}
-"""Licences that model cards spell otherwise than SPDX."""
-_MAX_CARD_BYTES: Final = 1 << 20
 
 
 R = TypeVar("R", bound=Recipe)
@@ -182,7 +173,7 @@ def recipe_of(
     family, roles = what.family, what.roles
     asked = _by_component(folder, roles, precisions)
     folder = folder.resolve()
-    spdx, text = _license(folder)
+    spdx, text = stated_license(folder)
     name = re.sub(r"[^a-z0-9._-]+", "-", folder.name.lower()).strip("._-")[:64]
     components: dict[str, dict[str, Any]] = {}
     for component in roles:
@@ -241,15 +232,3 @@ def _by_component(
         raise ConfigError(f"{folder}: no component `{unknown[0]}`; {nearest(unknown[0], known, 'names and roles')}")
     by_role = {name: precisions[role] for name, role in roles.items() if role in precisions}
     return by_role | {name: precision for name, precision in precisions.items() if name in roles}
-
-
-def _license(folder: Path) -> tuple[str, str]:
-    """Return a checkpoint's licence, as SPDX has it, and the file of its text."""
-    stated = ""
-    card = folder / _CARD
-    if card.is_file() and card.stat().st_size <= _MAX_CARD_BYTES:
-        found = _STATED.match(card.read_text(encoding="utf-8", errors="replace").replace("\r\n", "\n"))
-        stated = found[1] if found else ""
-    text = next((folder / name for name in _LICENSES if (folder / name).is_file()), None)
-    spdx = _SPDX.get(stated.lower(), f"LicenseRef-{stated}" if stated else _OWN if text else _UNKNOWN)
-    return spdx, str(text) if text else _NOT_STATED

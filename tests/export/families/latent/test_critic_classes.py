@@ -13,16 +13,7 @@ torch = pytest.importorskip("torch")
 
 import yaml  # noqa: E402
 from PIL import Image  # noqa: E402
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers  # noqa: E402
-from transformers import (  # noqa: E402
-    AutoModelForImageTextToText,
-    PreTrainedTokenizerFast,
-    Qwen2_5_VLConfig,
-    Qwen2_5_VLForConditionalGeneration,
-    Qwen2VLImageProcessor,
-    Qwen3VLConfig,
-    Qwen3VLForConditionalGeneration,
-)
+from transformers import AutoModelForImageTextToText, Qwen2VLImageProcessor  # noqa: E402
 
 from pocketcrafter.export.families.latent.networks import TorchPair  # noqa: E402
 from pocketcrafter.export.families.latent.pair import read_pair  # noqa: E402
@@ -34,64 +25,12 @@ from pocketcrafter.runtime.photo import Photo  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent))
 twin = importlib.import_module("twin")
+qwen = importlib.import_module("qwen_twin")
 
 ANSWER = 10
-SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>",
-           "<|video_pad|>")  # fmt: skip
-TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{% for line in message['content'] %}"
-    "{% if line['type'] == 'text' %}{{ line['text'] }}{% else %}<|vision_start|><|image_pad|><|vision_end|>{% endif %}"
-    "{% endfor %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
-
-
-def _tokenizer() -> Any:
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    made = Tokenizer(models.BPE(vocab={word: n for n, word in enumerate([*SPECIAL, *alphabet])}, merges=[]))
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=made, eos_token=SPECIAL[2], pad_token=SPECIAL[0], chat_template=TEMPLATE,
-        additional_special_tokens=list(SPECIAL[1:]), model_input_names=["input_ids", "attention_mask"],
-    )  # fmt: skip
-
-
-_WORDS = {
-    "image_token_id": SPECIAL.index("<|image_pad|>"), "video_token_id": SPECIAL.index("<|video_pad|>"),
-    "vision_start_token_id": 3, "vision_end_token_id": 4,
-}  # fmt: skip
-
-
-def _text(words: int, sections: list[int]) -> dict[str, Any]:
-    return {
-        "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2,
-        "num_key_value_heads": 1, "vocab_size": words, "rope_theta": 1e4, "initializer_range": 0.3, "head_dim": 16,
-        "rope_scaling": {"mrope_section": sections, "rope_type": "default", "type": "default"},
-    }  # fmt: skip
-
-
-def _qwen25(words: int) -> Any:
-    vision = {
-        "depth": 2, "hidden_size": 16, "intermediate_size": 24, "num_heads": 2, "out_hidden_size": 32,
-        "fullatt_block_indexes": [1], "window_size": 56, "patch_size": 14, "initializer_range": 0.3,
-    }  # fmt: skip
-    config = Qwen2_5_VLConfig(text_config=_text(words, [2, 3, 3]), vision_config=vision, **_WORDS)
-    return Qwen2_5_VLForConditionalGeneration(config)
-
-
-def _qwen3(words: int) -> Any:
-    vision = {
-        "depth": 3, "hidden_size": 16, "intermediate_size": 24, "num_heads": 2, "out_hidden_size": 32,
-        "patch_size": 16, "num_position_embeddings": 16, "deepstack_visual_indexes": [0, 1], "initializer_range": 0.3,
-    }  # fmt: skip
-    text = _text(words, [4, 2, 2])
-    text["rope_scaling"]["mrope_interleaved"] = True
-    return Qwen3VLForConditionalGeneration(Qwen3VLConfig(text_config=text, vision_config=vision, **_WORDS))
-
-
 KINDS: dict[str, tuple[Any, int, dict[str, Any]]] = {
-    "qwen2.5-vl": (_qwen25, 112, {}),
-    "qwen3-vl": (_qwen3, 96, {"patch_size": 16, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}),
+    "qwen2.5-vl": (qwen.qwen25, 112, {}),
+    "qwen3-vl": (qwen.qwen3, 96, {"patch_size": 16, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}),
 }
 """Model, side of the picture, and the processor's options."""
 
@@ -99,7 +38,7 @@ KINDS: dict[str, tuple[Any, int, dict[str, Any]]] = {
 def _saved(folder: Path, name: str) -> Path:
     torch.manual_seed(5)
     make, side, options = KINDS[name]
-    words = _tokenizer()
+    words = qwen.tokenizer()
     words.save_pretrained(folder / "critic")
     model = make(len(words)).eval()
     # As in twin.py: a bundle keeps a table of 8 bits exactly.
@@ -107,7 +46,7 @@ def _saved(folder: Path, name: str) -> Path:
         table = model.get_input_embeddings().weight
         steps = (table.abs().amax(1, keepdim=True) / 127).clamp(min=1e-9)
         table.copy_((table / steps).round() * steps)
-    model.generation_config.eos_token_id = SPECIAL.index("<|im_end|>")
+    model.generation_config.eos_token_id = qwen.SPECIAL.index("<|im_end|>")
     model.save_pretrained(folder / "critic")
     Qwen2VLImageProcessor(min_pixels=56 * 56, max_pixels=1 << 20, **options).save_pretrained(folder / "critic")
     said = {"prompt": "Judge it.", "longest_answer": ANSWER, "critic_side": side}

@@ -1,0 +1,1 @@
+"""Full-precision teachers: published critics and artists in their released layouts, behind one interface."""

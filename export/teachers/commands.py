@@ -1,0 +1,103 @@
+"""``pocketcrafter teacher inspect`` and ``convert``: what a released folder holds, and its pickles as safetensors."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pocketcrafter.export.teachers.systems import SystemName
+from pocketcrafter.runtime.cli.options import OutputFile, json_option
+from pocketcrafter.runtime.errors import GateError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pocketcrafter.export.teachers.inspect import NetworkFacts, TeacherFacts
+
+
+@click.command("inspect")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--layout",
+    type=click.Choice([name.value for name in SystemName]),
+    help="Whose layout it is; told by its files when not given.",
+)
+@json_option
+def inspect(folder: Path, layout: str | None, *, as_json: bool) -> None:
+    r"""Show what a teacher's folder holds, from headers alone.
+
+    Nothing is loaded: system, fingerprints, adapters and the factor they are applied with, words, licence, memory and
+    seconds to expect, and what is missing or foreign, by name. Exit code 1: something is missing.
+
+    \b
+    Example:
+      pocketcrafter teacher inspect SmartPhotoCrafter/
+    """
+    from pocketcrafter.export.teachers import inspect as look
+
+    facts = look.inspect(folder, SystemName(layout) if layout else None)
+    if as_json:
+        click.echo(json.dumps({**facts.model_dump(mode="json"), "usable": facts.usable}, indent=1))
+    else:
+        click.echo("\n".join(_told(facts)))
+    if not facts.usable:
+        sys.exit(GateError.exit_code)
+
+
+@click.command("convert")
+@click.argument("pickle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--out", type=OutputFile(".safetensors"), required=True, help="The safetensors file.")
+@json_option
+def convert(pickle: Path, out: Path, *, as_json: bool) -> None:
+    r"""Write a pickle of tensors as safetensors.
+
+    It is read by torch's restricted loader, which makes tensors and nothing else; a file that wants more is refused.
+
+    \b
+    Example:
+      pocketcrafter teacher convert unet_conv_out.pth --out unet_conv_out.safetensors
+    """
+    from pocketcrafter.export.teachers.convert import convert_pickle
+
+    shapes = convert_pickle(pickle, out)
+    if as_json:
+        click.echo(json.dumps({"out": str(out), "tensors": {name: list(shape) for name, shape in shapes.items()}}))
+    else:
+        click.echo(f"{out}: {len(shapes)} tensors")
+
+
+def _told(facts: "TeacherFacts") -> "Iterator[str]":
+    yield f"{facts.folder}: {facts.title} ({facts.system})"
+    allowed = {None: "not stated", True: "allowed", False: "FORBIDDEN"}[facts.commercial]
+    yield f"licence     {facts.license} (commercial use: {allowed})"
+    if facts.prompt_sha256:
+        yield f"prompt      sha256 {facts.prompt_sha256}"
+    for network in facts.networks:
+        yield from _network(network)
+    cost = facts.cost
+    yield f"memory      {cost.vram_gib:.1f} GiB, of which weights {cost.weights_gib:.1f}"
+    times = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in cost.seconds.items())
+    yield f"a photo     {times or 'no machine of the table has that memory'}"
+    if cost.too_small:
+        yield f"too small   {', '.join(cost.too_small)}"
+    yield f"            ({cost.tera_macs:.1f}·10¹² multiply-accumulates. {cost.how})"
+    for title, lines in (("missing", facts.missing), ("foreign", facts.foreign)):
+        yield from (f"{title if number == 0 else '':<12}{line}" for number, line in enumerate(lines))
+    yield from (f"WARNING     {line}" for line in facts.warnings)
+
+
+def _network(network: "NetworkFacts") -> "Iterator[str]":
+    types = ", ".join(network.dtypes)
+    known = f" = {network.known_as}" if network.known_as else ""
+    yield f"{network.name:<12}{network.kind}, {network.parameters / 1e6:,.1f} M parameters, {network.tensors} tensors"
+    yield f"            {types}; fingerprint {network.fingerprint}{known}"
+    if network.vocabulary:
+        yield f"            {network.vocabulary.words} words, {network.vocabulary.rows} rows of embeddings"
+    for adapter in network.adapters:
+        scales = ", ".join(f"{scale:g}" for scale in adapter.stored_scales)
+        applied = "as written" if adapter.scale is None else f"applied {adapter.scale:g}"
+        ranks = ", ".join(map(str, adapter.ranks))
+        yield f"            LoRA ({adapter.dialect}), rank {ranks} on {adapter.layers} layers: {adapter.file}"
+        yield f"            scale {scales} in its files, {applied}"
