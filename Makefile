@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 BUNDLE := build/default.pcbundle
 THREADS := 2
 
-.PHONY: setup demo test lint bundle wheels parity-arm64 android swift clean
+.PHONY: setup reference demo test lint bundle wheels parity-arm64 android swift clean
 
 setup: $(VENV)/.ready
 
@@ -30,7 +30,12 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# What one test compares with; without it, that test is skipped.
+reference: setup
+	@[ -d $(VENV)/reference/diffsynth ] || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(VENV)/reference --requirement tests/reference.txt
+
 test: lint
+	-@$(MAKE) --no-print-directory reference
 	$(BIN)/python -m pytest -n 2
 
 # Setuptools packs whatever an earlier build left in its folders.

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from pocketcrafter.export.families.family import referenced
 from pocketcrafter.export.families.registry import family_of
 from pocketcrafter.export.ladder import ArtifactGates
+from pocketcrafter.export.licenses import forbids_commerce
 from pocketcrafter.export.lower.precisions import refusal, scheme_of
 from pocketcrafter.export.shipped import DEFAULT_RECIPE, not_installed
 from pocketcrafter.quantize.config import DEFAULTS, BitWidth, QuantizationOptions
@@ -124,6 +125,11 @@ class Recipe(Config):
     )
     licenses: tuple[LicenseText, ...] = Field(min_length=1)
     training_data: TrainingData = TrainingData()
+    commercial: bool = Field(
+        False,
+        description="The bundle is for commercial use: a recipe with weights, texts or training data (a teacher's "
+        "pictures and words are that, too) under a licence that forbids it is refused.",
+    )
 
     @property
     def buildable(self) -> tuple[TargetKind, ...]:
@@ -147,6 +153,18 @@ class Recipe(Config):
             if made.weight_bits and not WEIGHT_ONLY & set(made.precision.values()):
                 only = ", ".join(sorted(WEIGHT_ONLY))
                 raise ValueError(f"components.{component}.weight_bits: only {only} have weights of other bits")
+        return self
+
+    @model_validator(mode="after")
+    def _may_be_sold(self) -> Self:
+        used = [(f"components.{name}", made.license) for name, made in self.components.items()]
+        used += [(text.covers, text.spdx) for text in self.licenses]
+        used += [(source.name, source.license) for source in self.training_data.sources]
+        if self.commercial and (forbidden := [f"{name} ({spdx})" for name, spdx in used if forbids_commerce(spdx)]):
+            raise ValueError(
+                f"commercial is true, and these are licensed for non-commercial use alone: {', '.join(forbidden)}; "
+                "train with others, get another licence for them, or build without `commercial`"
+            )
         return self
 
     @property

@@ -12,8 +12,8 @@ from pydantic import Field
 from pocketcrafter.export.families.latent.critic_folder import TOKENIZER_FILE, embedding_table, words_of
 from pocketcrafter.export.families.networks.architecture import read_json
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError
-from pocketcrafter.export.families.networks.licenses import UNKNOWN, forbids_commerce, stated_license
 from pocketcrafter.export.families.networks.lora import Adapter, Dialect, placed
+from pocketcrafter.export.licenses import UNKNOWN, forbids_commerce, stated_license
 from pocketcrafter.export.teachers.cost import Cost, cost_of
 from pocketcrafter.export.teachers.layout import Found, Layout, foreign_files, read_layout
 from pocketcrafter.export.teachers.systems import PROMPT_FILE, RELEASED, Part, SystemName

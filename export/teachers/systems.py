@@ -79,6 +79,10 @@ class Sampling:
         Most words of the critic's answer.
     value_bytes
         Bytes of a number in memory.
+    guidance
+        Factor of classifier-free guidance; 1 without any.
+    seed
+        Of the noise.
     """
 
     steps: int
@@ -86,6 +90,8 @@ class Sampling:
     side: int
     answer: int
     value_bytes: int = 2
+    guidance: float = 1.0
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -159,7 +165,7 @@ SYSTEMS: Final[Mapping[SystemName, System]] = {
     SystemName.AESFORMER: System(
         title="AesFormer",
         license=None,
-        sampling=Sampling(steps=40, passes=2, side=1024, answer=500),
+        sampling=Sampling(steps=40, passes=2, side=1024, answer=500, guidance=4.0, seed=1234),
         adapter=f"{_HERE}.aesformer:AesFormer",
         marks=("planner", "Qwen-Image-Edit-2511"),
         places=(
@@ -190,7 +196,7 @@ SYSTEMS: Final[Mapping[SystemName, System]] = {
     SystemName.PERTOUCH: System(
         title="PerTouch",
         license=None,
-        sampling=Sampling(steps=50, passes=1, side=512, answer=0, value_bytes=4),
+        sampling=Sampling(steps=50, passes=1, side=512, answer=0, value_bytes=4, guidance=0.0, seed=42),
         adapter=f"{_HERE}.pertouch:PerTouch",
         marks=("model/ckpt/controlnet", "model/ckpt/unet_conv_out.pth", "model/ckpt/unet_conv_out.safetensors"),
         places=(

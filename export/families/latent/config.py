@@ -12,6 +12,15 @@ _PROMPT: Final = (
 )
 
 
+class PairTeacher(Config):
+    """A teacher whose pictures, words or latents a pair was trained on."""
+
+    name: str = Field(min_length=1, max_length=200)
+    license: str = Field(min_length=1, max_length=100, description="SPDX identifier, as `teacher inspect` tells it.")
+    text: str = Field(description="File of the licence's text in the pair's folder; bundles carry it.")
+    url: str | None = Field(None, max_length=500)
+
+
 class PairConfig(Config):
     """What ``pair.yaml`` says; a pair without one has the defaults."""
 
@@ -54,4 +63,8 @@ class PairConfig(Config):
     )  # fmt: skip
     whole_picture: bool = Field(
         False, description="Show the critic one picture even where its processor would cut the photo into several."
+    )
+    teachers: tuple[PairTeacher, ...] = Field((), max_length=16, description="What the pair was distilled from.")
+    commercial: bool = Field(
+        False, description="The pair's bundles are for commercial use: refused where a licence forbids it."
     )

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from pocketcrafter.export.families.family import WEIGHTS, ComponentPlan, Made, Plan
-from pocketcrafter.export.families.latent.critic_folder import TOKENIZER_FILE
+from pocketcrafter.export.families.latent.config import PairConfig
+from pocketcrafter.export.families.latent.critic_folder import CONFIG_FILE, TOKENIZER_FILE
 from pocketcrafter.export.families.latent.pair import read_pair
 from pocketcrafter.export.families.networks.finite import check_finite
 from pocketcrafter.export.families.networks.plan import INT4, FolderComponents, recipe_of
@@ -18,6 +19,7 @@ from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.families import LATENT
 from pocketcrafter.runtime.latent.settings import LADDER, TOKENIZER, Latent
 from pocketcrafter.runtime.targets import TargetKind
+from pocketcrafter.runtime.validation import check
 
 _HERE: Final = "pocketcrafter.export.families.latent"
 _PHOTOS: Final = "photos"
@@ -92,7 +94,7 @@ def infer_recipe(
     """
     pair = read_pair(folder)
     what = FolderComponents(LATENT, pair.roles, pair.functions)
-    made = recipe_of(folder, LatentRecipe, what, targets, precisions, gates, tell)
+    made = _licensed(recipe_of(folder, LatentRecipe, what, targets, precisions, gates, tell), folder, pair.config)
     language = made.components.get(Latent.LANGUAGE)
     if language is None or _PHOTOS_RUNG in made.gates.ladder or not INT4 & set(language.precision.values()):
         return made
@@ -100,3 +102,20 @@ def infer_recipe(
         _PHOTOS_RUNG: tuple(_WORDS_OF_INT4 if g.metric is _WORDS_OF_INT4.metric else g for g in LADDER[_PHOTOS_RUNG])
     }
     return made.model_copy(update={"gates": made.gates.model_copy(update={"ladder": ladder})})
+
+
+def _licensed(made: LatentRecipe, folder: Path, config: PairConfig) -> LatentRecipe:
+    """Return a recipe with the licences of the pair's teachers; raises `ConfigError` where they forbid its use."""
+    if absent := [teacher.text for teacher in config.teachers if not (folder / teacher.text).is_file()]:
+        raise ConfigError(
+            f"{folder / CONFIG_FILE}: teachers: no file {absent[0]} with the text of a licence in {folder}."
+        )
+    taught = [
+        {"spdx": t.license, "path": str((folder / t.text).resolve()), "covers": f"the teacher {t.name}"}
+        for t in config.teachers
+    ]
+    sources = [{"name": t.name, "license": t.license, "url": t.url} for t in config.teachers]
+    raw = made.model_dump() | {"commercial": config.commercial}
+    raw["licenses"] = [*raw["licenses"], *taught]
+    raw["training_data"] |= {"sources": [*raw["training_data"]["sources"], *sources]}
+    return check(LatentRecipe, raw, f"{folder / CONFIG_FILE}: no bundle may be made of this pair")

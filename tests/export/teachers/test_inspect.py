@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 from torch import nn  # noqa: E402
 
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError  # noqa: E402
-from pocketcrafter.export.families.networks.licenses import forbids_commerce  # noqa: E402
+from pocketcrafter.export.licenses import forbids_commerce  # noqa: E402
 from pocketcrafter.export.teachers.convert import convert_pickle  # noqa: E402
 from pocketcrafter.export.teachers.inspect import TeacherFacts, inspect  # noqa: E402
 from pocketcrafter.export.teachers.systems import SystemName  # noqa: E402

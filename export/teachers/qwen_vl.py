@@ -1,0 +1,127 @@
+"""Asks a vision-language model of Qwen's: prompt, greedy answer, and the hidden states of all that was read."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import AutoTokenizer, BatchFeature, Qwen2VLImageProcessor
+
+from pocketcrafter.export.teachers.teacher import Critique
+
+PICTURE: Final = "<|image_pad|>"
+"""The word that stands for a picture's places."""
+
+
+class PillowProcessor:
+    """Words and pictures for Qwen's vision-language models, as ``Qwen2VLProcessor`` joins them.
+
+    Pictures go through the image processor over Pillow, which the releases' configurations name; transformers' joint
+    class would need torchvision for videos, which nobody asks of.
+
+    Parameters
+    ----------
+    words, pictures
+        Folders of the tokenizer and of the image processor's configuration.
+    """
+
+    def __init__(self, words: Path, pictures: Path) -> None:
+        load: Any = AutoTokenizer.from_pretrained
+        self.tokenizer: Any = load(words, local_files_only=True)
+        self.image_processor: Any = Qwen2VLImageProcessor.from_pretrained(pictures, local_files_only=True)
+
+    def __call__(
+        self, text: Sequence[str], images: Sequence[Image.Image] | None = None, *, padding: bool = True,
+        return_tensors: str = "pt",
+    ) -> BatchFeature:  # fmt: skip
+        """Return ids and mask, and of pictures patches and grids; a picture's word is repeated for each of its places.
+
+        Parameters
+        ----------
+        text
+            One for each row of the batch.
+        images
+            In the order of their words; Pillow's.
+        padding, return_tensors
+            As for transformers' processors.
+        """
+        shown = self.image_processor(images=list(images), return_tensors=return_tensors) if images else {}
+        grids = iter(shown["image_grid_thw"].prod(-1).tolist() if images else ())
+        merged = self.image_processor.merge_size**2
+        spread = [re.sub(re.escape(PICTURE), lambda _: PICTURE * (next(grids) // merged), row) for row in text]
+        return BatchFeature({**self.tokenizer(spread, padding=padding, return_tensors=return_tensors), **shown})
+
+
+class QwenCritic:
+    """A Qwen2.5-VL or Qwen3-VL with its words and its picture processor.
+
+    Parameters
+    ----------
+    model
+        Loaded.
+    folder
+        Of its tokenizer and processor.
+    special
+        Whether special words stay in the text: a release may mark parts of its answer with words that it added.
+    """
+
+    def __init__(self, model: Any, folder: Path, *, special: bool = False) -> None:  # noqa: ANN401 - untyped
+        self._model, self._special = model, special
+        self._processor = PillowProcessor(folder, folder)
+        self._words = self._processor.tokenizer
+
+    def inputs(self, photo: Image.Image, prompt: str) -> BatchFeature:
+        """Return what the model reads: one turn of the user, of a picture and words.
+
+        Parameters
+        ----------
+        photo
+            The picture.
+        prompt
+            The words.
+        """
+        said = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]}]
+        text = self._words.apply_chat_template(said, tokenize=False, add_generation_prompt=True)
+        return self._processor([text], [photo])
+
+    def answer(self, photo: Image.Image, prompt: str, most: int) -> Critique:
+        """Let it answer, greedily.
+
+        Parameters
+        ----------
+        photo
+            The picture.
+        prompt
+            The words.
+        most
+            Most words of the answer.
+        """
+        model, inputs = self._model, self.inputs(photo, prompt)
+        given = {name: value.to(model.device) for name, value in inputs.items()}
+        given["pixel_values"] = given["pixel_values"].to(model.dtype)
+        with torch.inference_mode():
+            made = model.generate(
+                **given,
+                max_new_tokens=most,
+                do_sample=False,
+                num_beams=1,
+                output_hidden_states=True,
+                return_dict_in_generate=True,
+            )
+        begin = inputs["input_ids"].shape[1]
+        ids = made.sequences[0, begin:].int().cpu().numpy()
+        # The first entry is of the whole prompt, the picture's places too; one more of each word but the last.
+        hidden = torch.cat([states[-1][0] for states in made.hidden_states])
+        return Critique(
+            text=self._decoded(ids),
+            prompt=inputs["input_ids"][0].int().numpy(),
+            ids=ids,
+            hidden=np.ascontiguousarray(hidden.float().cpu().numpy()),
+        )
+
+    def _decoded(self, ids: Any) -> str:  # noqa: ANN401 - an array
+        text = str(self._words.decode(ids, skip_special_tokens=not self._special))
+        return text.replace(str(self._words.eos_token), "").strip() if self._special else text.strip()
