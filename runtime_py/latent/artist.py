@@ -53,6 +53,24 @@ class Network:
 
 
 @dataclass(frozen=True)
+class Change:
+    """What an edit changes: the same picture twice, both by the decoder.
+
+    What the autoencoder cannot represent is missing from both, so that their difference is the edit alone.
+
+    Attributes
+    ----------
+    before
+        What the autoencoder makes of the picture itself, sRGB in [0, 1], ``(H, W, 3)``.
+    after
+        The edited picture, likewise.
+    """
+
+    before: FloatArray
+    after: FloatArray
+
+
+@dataclass(frozen=True)
 class LatentArtist:
     """Edits pictures.
 
@@ -104,9 +122,37 @@ class LatentArtist:
         BundleError
             If the artist reads hidden states, and there are none.
         """
+        photo = _planes(picture)
+        return self._decode(self._denoise(photo, self._encode(photo), hidden, progress), photo)
+
+    def change(
+        self,
+        picture: FloatArray,
+        hidden: FloatArray | None = None,
+        progress: Callable[[int, int], None] = lambda _done, _of: None,
+    ) -> Change:
+        """Edit a picture, and decode its own latents too: a run of `decode` more than in :meth:`edit`; raises alike.
+
+        Parameters
+        ----------
+        picture, hidden, progress
+            As for :meth:`edit`.
+        """
+        photo = _planes(picture)
+        encoded = self._encode(photo)
+        after = self._decode(self._denoise(photo, encoded, hidden, progress), photo)
+        return Change(self._decode(encoded, photo), after)
+
+    def _encode(self, photo: FloatArray) -> FloatArray:
+        return self._tiles(self.encode, photo).map(
+            lambda given: self.encode.run(given)["latents"], {"image": photo * 2 - 1}
+        )
+
+    def _denoise(
+        self, photo: FloatArray, encoded: FloatArray, hidden: FloatArray | None, progress: Callable[[int, int], None]
+    ) -> FloatArray:
+        """Return the autoencoder's latents of the edit."""
         settings, done = self.settings, 0
-        photo = np.ascontiguousarray(picture.transpose(2, 0, 1)[None], np.float32)
-        encoded = self._tiles(self.encode, photo).map(self._encoded, {"image": photo * 2 - 1})
         beside: dict[str, FloatArray] = {"picture": _scaled(encoded, settings.picture), "photo": photo}
         shown = {name: values for name, values in beside.items() if self.denoise.takes(name)}
         conditions, tiles = self.conditions(hidden), self._tiles(self.denoise, photo)
@@ -126,8 +172,11 @@ class LatentArtist:
         noise = Noise(settings.seed)
         start = noise.draw(encoded.shape) * np.float32(settings.start_noise)
         start += _scaled(encoded, settings.latents) * np.float32(settings.start_picture)
-        latents = _unscaled(denoise(start, settings.steps, predict, noise), settings.latents)
-        out = self._tiles(self.decode, photo).map(self._decoded, {"latents": latents})
+        return _unscaled(denoise(start, settings.steps, predict, noise), settings.latents)
+
+    def _decode(self, latents: FloatArray, photo: FloatArray) -> FloatArray:
+        """Return latents as a picture in [0, 1], ``(H, W, 3)``."""
+        out = self._tiles(self.decode, photo).map(lambda given: self.decode.run(given)["image"], {"latents": latents})
         if not np.isfinite(out).all():
             raise BackendError("The artist gave a picture that is not finite; try another --backend.")
         made: FloatArray = np.clip(out[0].transpose(1, 2, 0) / 2 + np.float32(0.5), 0, 1)
@@ -141,12 +190,6 @@ class LatentArtist:
     def _tiles(self, network: Network, photo: FloatArray) -> Tiles:
         """Return where a network's tiles lie on a picture ``(1, 3, H, W)``."""
         return Tiles(network.latents, photo.shape[2] // self.factor, photo.shape[3] // self.factor)
-
-    def _encoded(self, given: Mapping[str, FloatArray]) -> FloatArray:
-        return self.encode.run(given)["latents"]
-
-    def _decoded(self, given: Mapping[str, FloatArray]) -> FloatArray:
-        return self.decode.run(given)["image"]
 
     @property
     def reads_critic(self) -> bool:
@@ -193,6 +236,10 @@ def time_features(timestep: float, settings: TimeSettings) -> FloatArray:
     waves = (np.cos(angles), np.sin(angles)) if settings.cosines_first else (np.sin(angles), np.cos(angles))
     features: FloatArray = np.concatenate(waves)[None]
     return features
+
+
+def _planes(picture: FloatArray) -> FloatArray:
+    return np.ascontiguousarray(picture.transpose(2, 0, 1)[None], np.float32)
 
 
 def _scaled(latents: FloatArray, settings: AffineSettings) -> FloatArray:

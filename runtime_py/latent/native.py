@@ -1,4 +1,8 @@
-"""From an edit of a small picture to the photo's own pixels: as colors, or by the artist itself in tiles."""
+"""From an edit of a small picture to the photo's own pixels: as colors, or by the artist itself in tiles.
+
+What is carried over is the difference between two decoded pictures, so that an edit of nothing leaves the photo as it
+is, however much of it the autoencoder cannot represent.
+"""
 
 import math
 from collections.abc import Callable
@@ -10,7 +14,7 @@ import numpy as np
 from pocketcrafter.runtime.arrays import FloatArray, PixelArray
 from pocketcrafter.runtime.develop import develop
 from pocketcrafter.runtime.grid import blended
-from pocketcrafter.runtime.latent.artist import LatentArtist
+from pocketcrafter.runtime.latent.artist import Change, LatentArtist
 from pocketcrafter.runtime.latent.picture import native_picture, resized
 from pocketcrafter.runtime.latent.tiling import Tiles
 from pocketcrafter.runtime.latent.transfer import fit_transfer
@@ -41,22 +45,25 @@ class Carried:
     notes: tuple[str, ...]
 
 
-def carry(photo: Photo, before: FloatArray, after: FloatArray, strength: float, threads: int) -> Carried:
+def carry(photo: Photo, change: Change, strength: float, threads: int) -> Carried:
     """Carry an edit over as colors: a grid of affine transforms, by place and luma.
+
+    To a photo of the artist's own size, what the edit changed is added pixel by pixel.
 
     Parameters
     ----------
     photo
         At any size.
-    before, after
-        The artist's small picture and its edit, sRGB in [0, 1], ``(side, side, 3)``.
+    change
+        What the artist did to the small picture, ``(side, side, 3)``.
     strength
-        Factor on the edit. At 1, a photo of the artist's own size becomes the artist's very picture.
+        Factor on the edit.
     threads
         Threads to use, ≥ 1.
     """
-    if strength == 1 and photo.pixels.shape == after.shape and photo.icc is None:
-        return Carried(_levels(after, photo.pixels), math.inf, ())
+    before, after = change.before, change.after
+    if photo.pixels.shape == after.shape:
+        return Carried(_added(photo, native_picture(photo, 1, 1), after - before, strength), math.inf, ())
     # In the photo's own space: what lies outside of sRGB is moved as its neighbours are, not clipped.
     own = [values if photo.icc is None else srgb_to_profile(values, photo.icc) for values in (before, after)]
     transfer = fit_transfer(own[0], own[1])
@@ -85,15 +92,15 @@ def tiles_of(photo: Photo, artist: LatentArtist) -> int:
 def edited_in_tiles(
     photo: Photo,
     artist: LatentArtist,
-    after: FloatArray,
+    change: Change,
     hidden: FloatArray | None,
     strength: float,
     progress: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> PixelArray:
     """Return a photo's own pixels, edited in tiles.
 
-    Scaled down to the artist's size, the result is the edit of the whole photo: tiles, which do not see the whole, add
-    details alone.
+    Scaled down to the artist's size, what is changed is the edit of the whole photo: tiles, which do not see the whole,
+    add details alone.
 
     Parameters
     ----------
@@ -101,8 +108,8 @@ def edited_in_tiles(
         With more pixels than the artist's picture.
     artist
         What edits it.
-    after
-        Its edit of the whole photo, sRGB in [0, 1], ``(side, side, 3)``.
+    change
+        What it did to the whole photo, ``(side, side, 3)``.
     hidden, progress
         As for :meth:`pocketcrafter.runtime.latent.artist.LatentArtist.edit`.
     strength
@@ -113,15 +120,21 @@ def edited_in_tiles(
     BackendError
         If a network fails, or gives a picture that is not finite.
     """
-    side, (height, width) = after.shape[0], photo.pixels.shape[:2]
+    side, (height, width) = change.after.shape[0], photo.pixels.shape[:2]
     picture = native_picture(photo, side, artist.factor)
-    made = artist.edit(picture, hidden, progress)[:height, :width]
-    made = np.clip(made + resized(after - resized(made, side, side), height, width), 0, 1)
-    before = picture[:height, :width]
+    tiled = artist.change(picture, hidden, progress)
+    added = (tiled.after - tiled.before)[:height, :width]
+    added += resized(change.after - change.before - resized(added, side, side), height, width)
+    return _added(photo, picture[:height, :width], added, strength)
+
+
+def _added(photo: Photo, picture: FloatArray, added: FloatArray, strength: float) -> PixelArray:
+    """Return a photo's pixels with what is added to its ``picture``, the same in sRGB."""
+    made = np.clip(picture + added, 0, 1)
     if photo.icc is not None:
-        made, before = (srgb_to_profile(values, photo.icc) for values in (made, before))
+        made, picture = (srgb_to_profile(values, photo.icc) for values in (made, picture))
     own = photo.pixels.astype(np.float32) / np.float32(np.iinfo(photo.pixels.dtype).max)
-    return _levels(np.clip(own + np.float32(strength) * (made - before), 0, 1), photo.pixels)
+    return _levels(np.clip(own + np.float32(strength) * (made - picture), 0, 1), photo.pixels)
 
 
 def _levels(unit: FloatArray, like: PixelArray) -> PixelArray:

@@ -91,9 +91,10 @@ class LatentPipeline(Pipeline):
     ) -> Enhanced:
         """Let the artist edit the photo as it understands the critic, and carry that to the photo's own resolution.
 
-        A photo of the artist's own size becomes the artist's very picture at full strength. Any other gets what a grid
-        of color transforms can carry over. Where that misses much, the artist edits the photo's own pixels in tiles, if
-        the bundle allows as many; otherwise a note says what is missing.
+        What is carried over is what the edit changed of the decoded photo, so that an edit of nothing changes nothing.
+        To a photo of the artist's own size it is added pixel by pixel. Any other gets what a grid of color transforms
+        can carry over. Where that misses much, the artist edits the photo's own pixels in tiles, if the bundle allows
+        as many; otherwise a note says what is missing.
 
         Parameters
         ----------
@@ -201,10 +202,9 @@ class LatentPipeline(Pipeline):
         """
         artist, clock = self.artist, clock or Clock()
         with clock.stage("edit"):
-            before = artists_picture(photo, artist.settings.side)
-            after = artist.edit(before, hidden, progress)
+            change = artist.change(artists_picture(photo, artist.settings.side), hidden, progress)
         with clock.stage("transfer"):
-            carried = carry(photo, before, after, strength, self._threads)
+            carried = carry(photo, change, strength, self._threads)
         if carried.error_db >= CARRIED_DB:
             return carried.pixels, carried.notes
         count, allowed, runs = tiles_of(photo, artist), artist.settings.tiles, len(artist.settings.steps)
@@ -212,7 +212,7 @@ class LatentPipeline(Pipeline):
             return carried.pixels, (*carried.notes, _missing(count, allowed))
         with clock.stage("tiles"):
             pixels = edited_in_tiles(
-                photo, artist, after, hidden, strength, lambda done, of: progress(runs + done, runs + of)
+                photo, artist, change, hidden, strength, lambda done, of: progress(runs + done, runs + of)
             )
         return pixels, (f"edited in {count} tiles at the photo's own size: colors alone would not carry the edit.",)
 

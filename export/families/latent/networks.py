@@ -93,7 +93,7 @@ class TorchPair:
             hidden = critic.answer(critics_picture(photo, settings.picture)).hidden
         if self.artist is None:
             return None
-        return self.artist.edit(artists_picture(photo, self.artist.settings.side), hidden)
+        return self.artist.change(artists_picture(photo, self.artist.settings.side), hidden).after
 
     def _open_critic(self, parts: CriticParts, keep: Keep) -> LatentCritic:
         settings = self.settings.critic

@@ -1,5 +1,6 @@
 """An artist on pictures larger than its own, and edits of photos in wide color spaces."""
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
 from pocketcrafter.runtime.fidelity import psnr_db
-from pocketcrafter.runtime.latent.artist import LatentArtist, Network
+from pocketcrafter.runtime.latent.artist import Change, LatentArtist, Network
 from pocketcrafter.runtime.latent.native import carry, edited_in_tiles, tiles_of
 from pocketcrafter.runtime.latent.picture import artists_picture, resized
 from pocketcrafter.runtime.latent.settings import AffineSettings, ArtistSettings, StepSettings, TimeSettings
@@ -98,13 +99,28 @@ def test_what_progress_raises_ends_the_work_between_two_tiles() -> None:
 
 def test_a_photo_in_tiles_is_the_small_edit_with_the_photos_details() -> None:
     photo, artist = _photo(90, 130), _artist(SIDE)
-    after = artist.edit(artists_picture(photo, SIDE))
+    before = artists_picture(photo, SIDE)
+    change = artist.change(before)
     assert tiles_of(photo, artist) == len(Tiles(8, 23, 33).places)
-    pixels = edited_in_tiles(photo, artist, after, None, 1.0)
+    pixels = edited_in_tiles(photo, artist, change, None, 1.0)
     assert pixels.shape == photo.pixels.shape
     small = resized(pixels.astype(np.float32) / 255, SIDE, SIDE)
-    assert psnr_db(np.clip(after, 0, 1), small, 1.0) > 25
-    np.testing.assert_array_equal(edited_in_tiles(photo, artist, after, None, 0.0), photo.pixels)
+    assert psnr_db(np.clip(before + change.after - change.before, 0, 1), small, 1.0) > 25
+    np.testing.assert_array_equal(edited_in_tiles(photo, artist, change, None, 0.0), photo.pixels)
+
+
+def test_an_artist_that_does_nothing_leaves_photos_of_any_size_as_they_are() -> None:
+    """Its autoencoder loses most of the picture; what is lost is no edit."""
+    made, step = _artist(SIDE), StepSettings(timestep=1.0, keep=1.0, move=0.0)
+    settings = made.settings.model_copy(update={"start_noise": 0.0, "start_picture": 1.0, "steps": (step,)})
+    artist = dataclasses.replace(made, settings=settings)
+    for size in ((SIDE, SIDE), (90, 130)):
+        photo = _photo(*size)
+        small = artists_picture(photo, SIDE)
+        change = artist.change(small)
+        assert psnr_db(small, change.after, 1.0) < 30
+        assert np.abs(carry(photo, change, 1.0, 1).pixels.astype(int) - photo.pixels).max() <= 1
+    np.testing.assert_array_equal(edited_in_tiles(photo, artist, change, None, 1.0), photo.pixels)
 
 
 def test_a_photo_no_larger_than_the_artists_picture_has_no_tiles() -> None:
@@ -125,8 +141,8 @@ def test_an_edit_of_a_wide_photo_is_the_same_edit() -> None:
     tagged = Photo(np.rint(wide * 65535).astype(np.uint16), icc=DISPLAY_P3_ICC)
     before = artists_picture(photo, 64)
     after = np.clip(before @ np.array([[0.6, 0.1, 0.2], [0.2, 0.7, 0.0], [0.1, 0.1, 0.7]], np.float32), 0, 1)
-    expected = carry(photo, before, after, 1.0, 1)
-    made = carry(tagged, artists_picture(tagged, 64), after, 1.0, 1)
+    expected = carry(photo, Change(before, after), 1.0, 1)
+    made = carry(tagged, Change(artists_picture(tagged, 64), after), 1.0, 1)
     assert expected.error_db > 40
     assert np.abs(pixels_to_srgb(made.pixels, DISPLAY_P3_ICC) / 257.0 - expected.pixels).mean() < 1.0
 
@@ -136,4 +152,4 @@ def test_colors_outside_of_srgb_stay_vivid() -> None:
     pixels[:20] = (90, 90, 90)
     photo = Photo(pixels, icc=DISPLAY_P3_ICC)
     before = artists_picture(photo, 32)
-    assert np.abs(carry(photo, before, before, 1.0, 1).pixels.astype(int) - pixels).max() <= 1
+    assert np.abs(carry(photo, Change(before, before), 1.0, 1).pixels.astype(int) - pixels).max() <= 1
