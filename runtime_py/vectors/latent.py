@@ -270,13 +270,14 @@ def _edit(recording: Recording, height: int, width: int) -> dict[str, Any]:
     picture = rng.uniform(0, 1, (height, width, 3)).astype(np.float32)
     hidden = rng.uniform(-1, 1, (7, _LENGTH)).astype(np.float32)
     told: list[tuple[int, int]] = []
-    edited = artist.edit(picture, hidden, _teller(told))
+    change = artist.change(picture, hidden, _teller(told))
     return {
         "artist": settings.model_dump(mode="json"),
         "specs": {name: spec.model_dump(mode="json") for name, spec in specs.items()},
         "picture": recording.tensor(picture),
         "hidden": recording.tensor(hidden),
-        "edited": recording.tensor(edited),
+        "before": recording.tensor(change.before),
+        "after": recording.tensor(change.after),
         "progress": told,
         "runs": runs,
     }

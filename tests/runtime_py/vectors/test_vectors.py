@@ -65,6 +65,13 @@ def test_what_networks_of_the_latent_family_answered_is_played_back(vectors: Pat
     )
 
 
+def test_an_edit_ends_with_the_photos_own_latents_decoded(vectors: Path) -> None:
+    whole = cases(vectors, "edit")[0]["runs"]
+    assert [run["network"] for run in whole[-2:]] == ["decode", "decode"]
+    encoded, decoded = whole[0]["outputs"]["latents"], whole[-1]["inputs"]["latents"]
+    np.testing.assert_array_equal(tensor(vectors, decoded), tensor(vectors, encoded))
+
+
 def test_the_cases_hold_both_answers_of_every_judgement(vectors: Path) -> None:
     verdicts = [case["legal"] for case in cases(vectors, "manifest")]
     # The legal one, an integer where a number is asked for, another tool, a source.
