@@ -196,7 +196,7 @@ def _contract(manifest: RecordManifest, shapes: Shapes) -> dict[str, tuple[str, 
         "photo": ("U8", (*shapes.photo, 3)),
         "prompt": ("I32", (shapes.prompt,)),
         "ids": ("I32", (shapes.answer,)),
-        "tokens": ("F32", (None, manifest.width)),
+        "tokens": ("F32", (None, None)),
         "hidden": ("F32", (read, manifest.width)),
     }
     if not steps:

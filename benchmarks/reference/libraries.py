@@ -25,19 +25,19 @@ from pocketcrafter.benchmarks.common.reference_record import (
     RecordManifest,
     Shapes,
 )
+from pocketcrafter.benchmarks.reference.networks import PREDICTIONS, Autoencoder, Told
 from pocketcrafter.export.builder.stage import tool_versions
 from pocketcrafter.export.content import content_hash
 from pocketcrafter.export.families.latent.artist_folder import Artist
 from pocketcrafter.export.families.latent.artists.kinds import Layout
-from pocketcrafter.export.families.latent.pair import PROJECTION, Pair
+from pocketcrafter.export.families.latent.critics import CRITIC_CLASSES
+from pocketcrafter.export.families.latent.pair import PROJECTION, SUMMARY, Pair
 from pocketcrafter.export.families.latent.parts import geometry_of
 from pocketcrafter.export.families.latent.prompt import critic_of, tokenizer_of
-from pocketcrafter.export.families.networks.architecture import read_config
+from pocketcrafter.export.families.networks.architecture import architecture_of, read_config
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.errors import BackendError
 from pocketcrafter.runtime.latent.sampler import Noise
-
-_RECORDED: Final = "UNet2DConditionModel"
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,10 @@ class _CriticClass:
     """Makes the processor of a pair's critic."""
     connector: str
     """The module whose output is the picture's tokens."""
+    square: bool = False
+    """Whether it is shown a square of the pair's size, where the processor would keep the photo's aspect."""
+    normalization: str | None = None
+    """The module that hidden states still have to go through; `None` where transformers tells of those behind it."""
 
 
 def _idefics(pair: Pair) -> Any:  # noqa: ANN401 - transformers is untyped
@@ -62,10 +66,37 @@ def _idefics(pair: Pair) -> Any:  # noqa: ANN401 - transformers is untyped
     )
 
 
+class _QwenProcessor:
+    """What Qwen's own processors do with one picture and a text: those want torchvision too, for videos."""
+
+    def __init__(self, pair: Pair) -> None:
+        self._word, self._kinds = critic_of(pair).kind.word, importlib.import_module("transformers")
+        self.tokenizer = tokenizer_of(pair)
+        self.image_processor = self._kinds.AutoImageProcessor.from_pretrained(
+            critic_of(pair).folder, local_files_only=True, use_fast=False
+        )
+
+    def apply_chat_template(self, said: Sequence[Mapping[str, Any]], **more: bool) -> str:
+        """Return a prompt with one word for the picture."""
+        text: str = self.tokenizer.apply_chat_template(said, tokenize=False, **more)
+        return text
+
+    def __call__(self, text: str, images: Sequence[Image.Image], return_tensors: str, **more: bool) -> Any:  # noqa: ANN401 - transformers is untyped
+        """Return ids, with a word for each token of the picture, and pixels."""
+        seen = self.image_processor(images=images, return_tensors=return_tensors)
+        places = int(seen["image_grid_thw"].prod()) // self.image_processor.merge_size**2
+        words = self.tokenizer(text.replace(self._word, self._word * places), return_tensors=return_tensors, **more)
+        return self._kinds.BatchFeature({**words, **seen})
+
+
 _IDEFICS: Final = _CriticClass(_idefics, "model.connector")
 _CRITICS: Final[Mapping[str, _CriticClass]] = {
     "Idefics3ForConditionalGeneration": _IDEFICS,
     "SmolVLMForConditionalGeneration": _IDEFICS,
+    "Qwen2_5_VLForConditionalGeneration": _CriticClass(_QwenProcessor, "model.visual", square=True),
+    "Qwen3VLForConditionalGeneration": _CriticClass(
+        _QwenProcessor, "model.visual", square=True, normalization="model.language_model.norm"
+    ),
 }
 
 
@@ -83,9 +114,9 @@ class LibraryCritic:
     def __init__(self, pair: Pair, device: str) -> None:
         self._pair, self._device = pair, device
         folder = critic_of(pair).folder
-        self.name = str(read_config(folder)["architectures"][0])
-        if self.name not in _CRITICS:
-            raise BackendError(f"{folder}: references are recorded of {', '.join(_CRITICS)}; {self.name} is not yet.")
+        self.name = architecture_of(folder, CRITIC_CLASSES).name
+        if critic_of(pair).adapters:
+            raise BackendError(f"{folder}: references are recorded without adapters.")
         self._class = _CRITICS[self.name]
         self._processor = self._class.processor(pair)
         model: Any = importlib.import_module("transformers").AutoModelForImageTextToText.from_pretrained(
@@ -97,6 +128,9 @@ class LibraryCritic:
         """Let it answer."""
         said = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": self._pair.config.prompt}]}]
         text = self._processor.apply_chat_template(said, add_generation_prompt=True)
+        if self._class.square:
+            side = geometry_of(self._pair).side
+            photo = photo.resize((side, side), Image.Resampling(self._processor.image_processor.resample))
         begins = self._processor.tokenizer.bos_token
         inputs = self._processor(
             text=text,
@@ -106,7 +140,7 @@ class LibraryCritic:
         ).to(self._device)
         seen: list[Tensor] = []
         hook = self._model.get_submodule(self._class.connector).register_forward_hook(
-            lambda _module, _given, made: seen.append(made)
+            lambda _module, _given, made: seen.append(_tokens(made))
         )
         with torch.inference_mode(), _removed(hook):
             made = self._model.generate(
@@ -118,11 +152,15 @@ class LibraryCritic:
                 return_dict_in_generate=True,
             )
         prompt = inputs["input_ids"][0]
+        hidden = torch.cat([states[-1][0] for states in made.hidden_states])
+        if self._class.normalization is not None:
+            with torch.inference_mode():
+                hidden = self._model.get_submodule(self._class.normalization)(hidden)
         return RecordedCritic(
             prompt=prompt.int().cpu().numpy(),
             ids=made.sequences[0, len(prompt) :].int().cpu().numpy(),
             tokens=_array(seen[0].reshape(-1, seen[0].shape[-1])),
-            hidden=_array(torch.cat([states[-1][0] for states in made.hidden_states])),
+            hidden=_array(hidden),
         )
 
 
@@ -140,17 +178,19 @@ class LibraryArtist:
     """
 
     def __init__(self, pair: Pair, artist: Artist, device: str) -> None:
-        more = artist.network.pooled or artist.control or artist.adapters or artist.network.layout is Layout.INPAINT
-        if artist.config["_class_name"] != _RECORDED or more or pair.fixed:
+        if artist.adapters or pair.fixed or (pair.bridge and PROJECTION not in pair.bridge.widths):
             raise BackendError(
-                f"{artist.folder}: references are recorded of {_RECORDED} with text conditions alone, without adapters."
+                f"{artist.folder}: references are recorded without adapters, and of conditions that come of the "
+                f"critic, by a bridge that has `{PROJECTION}`."
             )
         self._pair, self._artist, self._device = pair, artist, device
-        self._unet, self._vae = (self._loaded(artist.folder / name) for name in ("unet", "vae"))
+        self._network, vae = self._loaded(artist.denoiser), self._loaded(artist.folder / "vae")
+        self._control = None if artist.control is None else self._loaded(artist.control)
+        self._predict, self._vae = PREDICTIONS[artist.config["_class_name"]], Autoencoder(vae)
         kind = getattr(importlib.import_module("diffusers"), artist.scheduler)
         self._scheduler: Any = kind.from_pretrained(artist.folder / "scheduler", local_files_only=True)
-        self._bridge = load_file(pair.bridge.file, device=device) if pair.bridge else None
-        self.names = {"denoise": type(self._unet).__name__, "autoencoder": type(self._vae).__name__}
+        self._bridge = load_file(pair.bridge.file, device=device) if pair.bridge else {}
+        self.names = {"denoise": type(self._network).__name__, "autoencoder": type(vae).__name__}
         self.names["scheduler"] = artist.scheduler
 
     def _loaded(self, folder: Path) -> Any:  # noqa: ANN401 - diffusers is untyped
@@ -161,33 +201,45 @@ class LibraryArtist:
     def edit(self, photo: Image.Image, hidden: FloatArray) -> RecordedArtist:
         """Let it edit a photo as it understands the critic's hidden states."""
         with torch.inference_mode():
-            text = torch.from_numpy(hidden).to(self._device)
-            if self._bridge is not None:
-                text = F.linear(
-                    text, self._bridge[f"{PROJECTION}.weight"].float(), _floats(self._bridge.get(f"{PROJECTION}.bias"))
-                )
-            return self._edited(photo, text)
+            states = torch.from_numpy(hidden).to(self._device)
+            text = self._mapped(states, PROJECTION)
+            pooled = self._mapped(states.mean(0, keepdim=True), SUMMARY) if self._artist.network.pooled else None
+            return self._edited(photo, text, pooled)
 
-    def _edited(self, photo: Image.Image, text: Tensor) -> RecordedArtist:
-        vae, side = self._vae, self._artist.side
-        factor = self._artist.factor
-        pictures = importlib.import_module("diffusers.image_processor").VaeImageProcessor(vae_scale_factor=factor)
-        said: Any = vae.encode(pictures.preprocess(photo, side, side).to(self._device))
-        encoded = said.latents if hasattr(said, "latents") else said.latent_dist.mode()
-        scale, shift = vae.config.get("scaling_factor") or 1.0, vae.config.get("shift_factor") or 0.0
-        scaled = (encoded - shift) * scale
-        shown = encoded if self._artist.shows_unscaled else scaled
+    def _mapped(self, states: Tensor, name: str) -> Tensor:
+        """Return hidden states behind a layer of the bridge, as they are where it has none."""
+        if f"{name}.weight" not in self._bridge:
+            return states
+        return F.linear(states, self._bridge[f"{name}.weight"].float(), _floats(self._bridge.get(f"{name}.bias")))
+
+    def _edited(self, photo: Image.Image, text: Tensor, pooled: Tensor | None) -> RecordedArtist:
+        artist, vae, side = self._artist, self._vae, self._artist.side
+        pictures = importlib.import_module("diffusers.image_processor").VaeImageProcessor(
+            vae_scale_factor=artist.factor
+        )
+        image = pictures.preprocess(photo, side, side).to(self._device)
+        encoded = vae.encode(image)
+        scaled = vae.scaled(encoded)
+        shown = encoded if artist.shows_unscaled else scaled
+        told = Told(
+            side=side,
+            text=text[None],
+            pooled=pooled,
+            beside=self._beside(image, shown),
+            shown=shown if artist.shows_photo else None,
+            photo=image / 2 + 0.5,
+            control=self._control,
+        )
         noise = Noise(self._pair.config.seed)
         times, latents = self._started(scaled, noise)
         kept, predictions = [latents], []
         with _drawing_from(noise, self._scheduler, self._device):
             for time in times:
                 given = self._scheduler.scale_model_input(latents, time) if _scales(self._scheduler) else latents
-                given = torch.cat([given, shown], 1) if self._artist.shows_photo else given
-                predictions.append(self._unet(given, time, encoder_hidden_states=text[None]).sample)
+                predictions.append(self._predict(self._network, given, time, told))
                 latents = self._scheduler.step(predictions[-1], time, latents).prev_sample
                 kept.append(latents)
-        picture = pictures.postprocess(vae.decode(latents / scale + shift).sample, output_type="np")[0]
+        picture = pictures.postprocess(vae.decode(latents), output_type="np")[0]
         return RecordedArtist(
             text=_array(text),
             encoded=_array(encoded[0]),
@@ -195,6 +247,16 @@ class LibraryArtist:
             predictions=_array(torch.cat(predictions)),
             picture=np.ascontiguousarray(picture, np.float32),
         )
+
+    def _beside(self, image: Tensor, shown: Tensor) -> tuple[Tensor, ...]:
+        """Return the channels behind the noisy latents."""
+        artist, layout = self._artist, self._artist.network.layout
+        if layout is Layout.CHANNELS:
+            return (shown,)
+        if layout is not Layout.INPAINT:
+            return ()
+        masked = shown if artist.shows_photo else self._vae.scaled(self._vae.encode(torch.zeros_like(image)))
+        return torch.full_like(shown[:, :1], artist.mask), masked
 
     def _started(self, scaled: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
         """Return the timesteps and where they begin, as diffusers' own pipelines do."""
@@ -209,7 +271,7 @@ class LibraryArtist:
             scheduler.set_timesteps(steps)
         drawn = torch.from_numpy(noise.draw(scaled.shape)).to(self._device)
         times = scheduler.timesteps
-        if self._artist.shows_photo:
+        if not self._artist.begins_at_photo:
             return times, drawn * getattr(scheduler, "init_noise_sigma", 1.0)
         times = times[steps - max(1, min(int(steps * self._pair.config.strength), steps)) :]
         if hasattr(scheduler, "set_begin_index"):
@@ -301,6 +363,11 @@ def _drawing_from(noise: Noise, scheduler: Any, device: str) -> Iterator[None]: 
 
 def _scales(scheduler: Any) -> bool:  # noqa: ANN401 - likewise
     return hasattr(scheduler, "scale_model_input")
+
+
+def _tokens(made: Any) -> Tensor:  # noqa: ANN401 - likewise
+    """Return a picture's tokens; those of Qwen3-VL go on with what its deeper layers add to the language model's."""
+    return torch.cat([made[0], *made[1]], -1) if isinstance(made, tuple) else made
 
 
 def _floats(tensor: Tensor | None) -> Tensor | None:

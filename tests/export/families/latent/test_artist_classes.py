@@ -22,13 +22,16 @@ from diffusers import (  # noqa: E402
     QwenImageTransformer2DModel,
     SD3Transformer2DModel,
 )
+from PIL import Image  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
+from pocketcrafter.benchmarks.reference.libraries import Libraries  # noqa: E402
 from pocketcrafter.export.families.latent.networks import TorchPair  # noqa: E402
 from pocketcrafter.export.families.latent.pair import read_pair  # noqa: E402
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError  # noqa: E402
 from pocketcrafter.runtime import cli  # noqa: E402
 from pocketcrafter.runtime.fidelity import psnr_db  # noqa: E402
+from pocketcrafter.runtime.latent.picture import artists_picture  # noqa: E402
 from pocketcrafter.runtime.latent.sampler import Noise  # noqa: E402
 from pocketcrafter.runtime.photo import Photo, decode, encode  # noqa: E402
 
@@ -229,6 +232,29 @@ def test_picture_is_diffusers(name: str, tmp_path: Path) -> None:
     expected = expected_picture(case, made, torch.from_numpy(picture.transpose(2, 0, 1)[None] * 2 - 1))
     assert expected.std() > 0.01, "a picture of one color proves nothing"
     assert psnr_db(expected, artist.edit(picture), 1.0) > 60
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_record_of_every_class_is_what_a_bundle_does(name: str, pair: Path, tmp_path: Path) -> None:
+    """By the class's row of `PREDICTIONS`, its conditions from a critic and a bridge."""
+    case = CASES[name]
+    save_case(tmp_path, case)
+    (tmp_path / "prompt.safetensors").unlink()
+    twin.copied(pair / "critic", tmp_path / "critic")
+    maps = {"projection": WIDTH, **({"pooled": case["pooled"]} if case.get("pooled") else {})}
+    weights = {f"{name}.weight": torch.randn(width, 32) / 6 for name, width in maps.items()}
+    save_file({**weights, "projection.bias": torch.randn(WIDTH)}, tmp_path / "bridge.safetensors")
+    said = yaml.safe_load((tmp_path / "pair.yaml").read_text())
+    (tmp_path / "pair.yaml").write_text(yaml.safe_dump({**said, "longest_answer": 4}))
+    pixels = np.random.default_rng(4).integers(0, 256, (90, 70, 3), np.uint8)
+    recorded = Libraries(read_pair(tmp_path), "cpu").record(Image.fromarray(pixels))
+    assert recorded.artist is not None
+    artist = TorchPair(read_pair(tmp_path)).artist
+    assert artist is not None
+    assert len(recorded.artist.predictions) == len(artist.settings.steps)
+    made = artist.edit(artists_picture(Photo(pixels), SIDE), recorded.critic.hidden)
+    assert recorded.artist.picture.std() > 0.01
+    assert psnr_db(recorded.artist.picture, made, 1.0) > 60
 
 
 def _kohya(folder: Path, module: str) -> Any:

@@ -15,8 +15,10 @@ import yaml  # noqa: E402
 from PIL import Image  # noqa: E402
 from transformers import AutoModelForImageTextToText, Qwen2VLImageProcessor  # noqa: E402
 
+from pocketcrafter.benchmarks.reference.libraries import Libraries  # noqa: E402
 from pocketcrafter.export.families.latent.networks import TorchPair  # noqa: E402
 from pocketcrafter.export.families.latent.pair import read_pair  # noqa: E402
+from pocketcrafter.export.families.latent.parts import load_part  # noqa: E402
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError  # noqa: E402
 from pocketcrafter.runtime.fidelity import sqnr_db  # noqa: E402
 from pocketcrafter.runtime.latent.critic import prompt_positions  # noqa: E402
@@ -88,6 +90,26 @@ def test_qwens_answer_and_hidden_states_are_transformers(name: str, tmp_path: Pa
     followed = pair.critic.follow(seen, answer.ids)
     assert followed.ids == answer.ids
     np.testing.assert_allclose(followed.hidden, answer.hidden, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_record_of_qwen_is_what_a_bundle_does(name: str, tmp_path: Path) -> None:
+    folder = _saved(tmp_path / "pair", name)
+    pixels = np.random.default_rng(1).integers(0, 256, (90, 140, 3), np.uint8)
+    recorded = Libraries(read_pair(folder), "cpu").record(Image.fromarray(pixels)).critic
+    pair = TorchPair(read_pair(folder))
+    assert pair.critic is not None
+    assert pair.settings.critic is not None
+    assert tuple(recorded.prompt.tolist()) == pair.settings.critic.prompt
+    seen = critics_picture(Photo(pixels), pair.settings.critic.picture)
+    answer = pair.critic.answer(seen)
+    assert answer.ids == tuple(recorded.ids.tolist())
+    assert sqnr_db(recorded.hidden, answer.hidden) > 80
+    vision = load_part(read_pair(folder), "vision")
+    with torch.no_grad():
+        tokens = vision.network(torch.from_numpy(seen))
+    tokens = tokens[0] if isinstance(tokens, tuple) else tokens
+    assert sqnr_db(recorded.tokens.reshape(tokens.shape), tokens.numpy()) > 80
 
 
 def test_a_picture_that_does_not_come_out_in_windows_is_refused(folder: Path, tmp_path: Path) -> None:
