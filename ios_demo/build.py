@@ -86,7 +86,9 @@ def main() -> int:
     arguments.add_argument("--out", type=Path, default=ROOT / "build/swift", help="folder of everything that is made")
     arguments.add_argument("--bundle", type=Path, help="bundle whose pair is run on photos; without it, core alone")
     arguments.add_argument("--photos", type=Path, default=ROOT / "tests/photos", help="photos for the pair")
-    arguments.add_argument("--no-setup", action="store_true", help="skip, rather than set up a toolchain")
+    only = arguments.add_mutually_exclusive_group()
+    only.add_argument("--no-setup", action="store_true", help="skip, rather than set up a toolchain")
+    only.add_argument("--setup-only", action="store_true", help="set up the toolchain, and compile nothing")
     asked = arguments.parse_args()
     out, bundle = asked.out.resolve(), None if asked.bundle is None else asked.bundle.resolve()
     try:
@@ -94,6 +96,9 @@ def main() -> int:
     except MissingToolError as error:
         click.echo(f"swift: not compiled and not run: {error}")
         return SKIPPED
+    if asked.setup_only:
+        click.echo(f"swift: the toolchain is in {toolchain.root}")
+        return 0
     out.mkdir(parents=True, exist_ok=True)
     folders = [ROOT, out] + ([] if bundle is None else [bundle])
     compiled = build(toolchain, out, folders)
@@ -148,10 +153,22 @@ def _bootstrap(root: Path) -> None:
     shutil.rmtree(root, ignore_errors=True)
     packages = root.with_name(f"{root.name}-packages")
     packages.mkdir(parents=True, exist_ok=True)
-    command = ["debootstrap", "--variant=minbase", f"--cache-dir={packages}", RELEASE, root, MIRROR]
+    source = mirror()
+    command = ["debootstrap", "--variant=minbase", f"--cache-dir={packages}", RELEASE, root, source]
     if subprocess.run([str(word) for word in command], check=False).returncode:  # noqa: S603 - our own words
-        raise MissingToolError(f"debootstrap does not get Debian 13 from {MIRROR}")
+        raise MissingToolError(f"debootstrap does not get Debian 13 from {source}")
     shutil.rmtree(packages)
+
+
+def mirror() -> str:
+    """Return where this machine's Debian gets its own packages, which it reaches; Debian's mirror elsewhere."""
+    ours = ["Created-By: Packages", "Origin: Debian", "Label: Debian", "Component: main"]
+    command = ["apt-get", "indextargets", "--format", "$(REPO_URI)", *ours]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()  # noqa: S603 - our own words
+    except (OSError, subprocess.CalledProcessError):
+        return MIRROR
+    return next(iter(found), MIRROR)
 
 
 def _install(root: Path) -> None:
@@ -160,7 +177,7 @@ def _install(root: Path) -> None:
     script = f"export DEBIAN_FRONTEND=noninteractive; dpkg --configure -a && {install}"
     command = Toolchain(root).command(["sh", "-c", script], [], {})
     if subprocess.run(command, check=False).returncode:  # noqa: S603 - our own words
-        raise MissingToolError(f"apt-get does not get {PACKAGES[0]} from {MIRROR}; run it again to go on")
+        raise MissingToolError(f"apt-get does not get {PACKAGES[0]} in {root}; run it again to go on")
 
 
 def build(toolchain: Toolchain, out: Path, folders: Sequence[Path]) -> Path:
