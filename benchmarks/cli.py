@@ -20,6 +20,7 @@ class _Measurements(LazyGroup):
         "foreign": "pocketcrafter.benchmarks.foreign.command:foreign",
         "learning-curve": "pocketcrafter.benchmarks.learning.command:learning_curve",
         "risk-coverage": "pocketcrafter.benchmarks.risk.command:risk_coverage",
+        "proposals": "pocketcrafter.benchmarks.risk.command:proposals",
         "prose": "pocketcrafter.benchmarks.prose.command:prose",
         "composition": "pocketcrafter.benchmarks.composition.command:composition",
         "endurance": "pocketcrafter.benchmarks.endurance.command:endurance",

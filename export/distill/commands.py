@@ -63,8 +63,8 @@ def critic(options: TrainOptions, *, teacher: Path, student: Path | None, keep_t
     model.evidence.backbone.take(imagenet_backbone(options.run))
     store = stored_frames(options, Split.TRAIN)
     kept = judge_store(model.judge, store).tokens if keep_tokens else None
-    truth = CriticTask(model.judge, store, settings, device)
-    task = DistillCriticTask(truth, judge_store(teaching.judge, store), kept)
+    truth = CriticTask(model.judge, store, settings, device, kept=kept)
+    task = DistillCriticTask(truth, judge_store(teaching.judge, store))
     digest = sha256_of(teacher)
     train_and_save(
         Pocket.CRITIC,

@@ -18,7 +18,6 @@ from pocketcrafter.runtime.pocket import TOKEN_DIM, TOKENS
 _PLAN_WEIGHT: Final = 1.0
 _PRESENCE_WEIGHT: Final = 0.05
 _HIDDEN_WEIGHT: Final = 0.02
-_KEPT_WEIGHT: Final = 1.0
 
 
 class Student(nn.Module):
@@ -39,13 +38,10 @@ class DistillCriticTask:
         The student's own task.
     teacher
         What the teacher says of every stored frame.
-    kept
-        Plan tokens of every stored frame that the student's are held to, so that networks that were trained to read
-        those can read these: ``(N, TOKENS, TOKEN_DIM)``. Free when not given.
     """
 
-    def __init__(self, truth: CriticTask, teacher: Judgement, kept: Tensor | None = None) -> None:
-        self.truth, self.teacher, self.kept = truth, teacher, kept
+    def __init__(self, truth: CriticTask, teacher: Judgement) -> None:
+        self.truth, self.teacher = truth, teacher
         self.scale = float(teacher.tokens.std())
         self.model = Student(truth.model, teacher.tokens.shape[1]).to(truth.device)
 
@@ -68,8 +64,5 @@ class DistillCriticTask:
             "teacher_presence": _PRESENCE_WEIGHT * (agreement * foreseeable).mean(),
             "teacher_hidden": _HIDDEN_WEIGHT * hidden.square().mean(),
         }
-        if self.kept is not None:
-            kept = self.kept[rows].to(self.truth.device)
-            losses["kept_tokens"] = _KEPT_WEIGHT * (said.tokens - kept).square().mean() / self.kept.var()
         total = torch.stack([*losses.values()]).sum()
         return total, {name: float(part.detach()) for name, part in losses.items()}

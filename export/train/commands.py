@@ -14,7 +14,6 @@ from pocketcrafter.export.train.options import (
     STUDIO_CRITIC,
     STUDIO_RESTORE,
     TrainOptions,
-    photographers_of,
     photos_of,
     sources_of,
     stored_frames,
@@ -173,50 +172,57 @@ def composition(options: TrainOptions) -> None:
 
 
 @click.command(epilog="Example: pocketcrafter train gate --data data --run runs")
+@click.option("--restoration", is_flag=True, help="Noise, blur and JPEG alone; the rest of the gate stays.")
 @with_options
-def gate(options: TrainOptions) -> None:
+def gate(options: TrainOptions, *, restoration: bool) -> None:
     """Tune the gate on validation photos, and on training photos that are judged by critics that never saw them."""
     from pocketcrafter.export.data.manifest import Split
     from pocketcrafter.export.models import critic_network
-    from pocketcrafter.export.train.critic import FOLDS, cross_judge, folds_of, judge_store
+    from pocketcrafter.export.train.critic import judge_store
     from pocketcrafter.export.train.gate_frames import JudgedFrames, balanced_rows
-    from pocketcrafter.export.train.gate_tuning import TRIALS, tune_gate
+    from pocketcrafter.export.train.gate_tuning import TRIALS, tune_gate, tune_restoration
+    from pocketcrafter.export.train.judge_inputs import unseen_judgement
+    from pocketcrafter.runtime.attribute_gate import read_gate
     from pocketcrafter.runtime.files import write_text
 
-    device, trained = options.torch_device(), critic_network(options.weights / "critic.safetensors")
+    trained = critic_network(options.weights / "critic.safetensors")
+    path = options.weights / "gate.json"
+    had = read_gate(path) if restoration else None
     validation, store = stored_frames(options, Split.VALIDATION), stored_frames(options, Split.TRAIN)
-    settings = options.fit_settings(CRITIC_STEPS // 2, CRITIC_BATCH)
-    sources = sources_of(options, Split.TRAIN)
-    with tqdm(total=FOLDS * settings.steps, desc="cross-fitting", unit="step") as bar:
-        folds = folds_of(sources, photographers_of(options, Split.TRAIN))
-        cross = cross_judge(store, folds, settings, options.run / "crossfit", device, bar.update)
+    cross = unseen_judgement(options, judge_store(trained.judge, store).tokens)
     frames = JudgedFrames.of(
         validation,
         judge_store(trained.judge, validation),
         sources_of(options, Split.VALIDATION),
         balanced_rows(validation, _GATE_FRAMES),
-    ).joined(JudgedFrames.of(store, cross, sources, balanced_rows(store, _GATE_FRAMES)))
-    with tqdm(total=TRIALS, desc="gate", unit="trial") as bar:
-        tuned, figures = tune_gate(frames, bar.update)
-    write_text(options.weights / "gate.json", tuned.model_dump_json(indent=1) + "\n")
-    said = {"delta_e_change": figures.delta_e_change, "psnr_gain_db": figures.psnr_gain_db} | {
-        f"{kind.name.lower()}_harmed": share for kind, share in figures.harmed.items()
-    }
+    ).joined(JudgedFrames.of(store, cross, sources_of(options, Split.TRAIN), balanced_rows(store, _GATE_FRAMES)))
+    if had is not None:
+        chosen = tune_restoration(frames)
+        tuned = had.model_copy(update={"attributes": {**had.attributes, **chosen}})
+        said = {f"{attribute}_presence": gate.presence for attribute, gate in chosen.items()}
+    else:
+        with tqdm(total=TRIALS, desc="gate", unit="trial") as bar:
+            tuned, figures = tune_gate(frames, bar.update)
+        said = {"delta_e_change": figures.delta_e_change, "psnr_gain_db": figures.psnr_gain_db} | {
+            f"{kind.name.lower()}_harmed": share for kind, share in figures.harmed.items()
+        }
+    write_text(path, tuned.model_dump_json(indent=1) + "\n")
     click.echo(json.dumps(said) if options.as_json else "\n".join(f"{k}: {v:.3f}" for k, v in said.items()))
 
 
-@click.command(epilog="Example: pocketcrafter train judge --data data --seen gcompris-qt-data")
-@click.option("--seen", multiple=True, help="Leave out a source that the critic was trained on; repeatable.")
+@click.command(epilog="Example: pocketcrafter train judge --data data --run runs")
+@_start
 @with_options
-def judge(options: TrainOptions, *, seen: tuple[str, ...]) -> None:
+def judge(options: TrainOptions, *, start: Path | None) -> None:
     """Train the judge of finished proposals, and choose its bar.
 
-    It learns on photos that the critic never saw, where proposals are as bad as they will be: name the sources that
-    the critic was trained on with --seen. Its bar is the boldest of those that keep harm within the aims in every kind
-    and source of validation frames; with its proposals it goes into the gate. `bench risk-coverage` measures it.
+    It learns from proposals for training photos as bad as those for a user's will be: siblings of the critic, trained
+    first, make them for photographers that they never saw. Its bar is the boldest of those that keep harm within the
+    aims in every kind and source of validation frames; with its proposals it goes into the gate.
+    `bench risk-coverage` measures it.
     """
     from pocketcrafter.export.data.manifest import Split
-    from pocketcrafter.export.models import critic_network, save_component
+    from pocketcrafter.export.models import critic_network, load_component, save_component
     from pocketcrafter.export.models.plan_judge import PlanJudge
     from pocketcrafter.export.train.judge import JudgeTask, draw_shares, judge_proposals
     from pocketcrafter.export.train.judge_inputs import proposed_frames
@@ -232,8 +238,11 @@ def judge(options: TrainOptions, *, seen: tuple[str, ...]) -> None:
     gate_file = options.weights / "gate.json"
     gate = read_gate(gate_file)
     settings, device = options.fit_settings(steps=2400, batch=96), options.torch_device()
-    proposed, held = proposed_frames(options, Split.TRAIN, seen), proposed_frames(options, Split.VALIDATION)
-    task = JudgeTask(PlanJudge(), proposed.judged, draw_shares(proposed.frames()), settings, device)
+    proposed, held = proposed_frames(options, Split.TRAIN), proposed_frames(options, Split.VALIDATION)
+    network = PlanJudge()
+    if start is not None:
+        network.load_state_dict(load_component(Pocket.JUDGE, start).state_dict())
+    task = JudgeTask(network, proposed.judged, draw_shares(proposed.frames()), settings, device)
     # Named by its critic: a checkpoint over another one's proposals must not be resumed.
     folder = options.run / f"judge-{proposed.critic_sha256[:8]}-{settings.seed}"
     model, losses = train_network(Pocket.JUDGE, task, settings, folder)

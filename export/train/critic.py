@@ -18,12 +18,14 @@ from pocketcrafter.export.models.critic import Judge, Judgement
 from pocketcrafter.export.models.renderer import render
 from pocketcrafter.export.train.evidence import EvidenceStore, to_batch
 from pocketcrafter.export.train.fit import FitSettings, fit, picture_loss
+from pocketcrafter.runtime.errors import ConfigError
 
 _PICTURE_WEIGHT: Final = 0.5
 _PICTURES: Final = 64
 _NEAR: Final = 0.2
 """An amount this close to the truth, in plan-vector units, counts as right for `confidence`."""
 _SCENE_TEMPERATURE: Final = 0.1
+_KEPT_WEIGHT: Final = 0.25
 FOLDS: Final = 5
 
 
@@ -42,6 +44,9 @@ class CriticTask:
         Where to train.
     rows
         The frames to train on, ``(N,)``; all when `None`.
+    kept
+        Plan tokens of every stored frame that the model's are held to, so that networks that were trained to read
+        those can read these: ``(N, TOKENS, TOKEN_DIM)``. Free when `None`.
     """
 
     def __init__(
@@ -51,8 +56,10 @@ class CriticTask:
         settings: FitSettings,
         device: torch.device,
         rows: npt.NDArray[np.int64] | None = None,
+        kept: Tensor | None = None,
     ) -> None:
-        self.store, self.settings, self.device = store, settings, device
+        self.store, self.settings, self.device, self.kept = store, settings, device, kept
+        self.kept_variance = 1.0 if kept is None else float(kept.var())
         self.rows = np.arange(len(store)) if rows is None else rows
         standardize(model, store)
         self.model = model.to(device)
@@ -72,7 +79,8 @@ class CriticTask:
     def draw(self, step: int) -> npt.NDArray[np.int64]:
         """Return the rows of a step's batch."""
         rng = np.random.default_rng([self.settings.seed, step])
-        return np.asarray(rng.choice(self.rows, self.settings.batch, replace=False), dtype=np.int64)
+        count = min(self.settings.batch, len(self.rows))
+        return np.asarray(rng.choice(self.rows, count, replace=False), dtype=np.int64)
 
     def vectors(self, rows: npt.NDArray[np.int64]) -> Tensor:
         """Return the rows' evidence vectors."""
@@ -85,7 +93,7 @@ class CriticTask:
         present = (plan != 0).float()
         near = ((said.plan - plan).abs() < _NEAR).float().detach()
         scene = _same_scene_loss(said, torch.from_numpy(self.store.photos[rows]).to(self.device))
-        return {
+        losses = {
             "plan": ((said.plan - plan).square() * self.foreseeable).mean(),
             "picture": _PICTURE_WEIGHT * self._picture_loss(said.plan, rows),
             "presence": 0.05
@@ -95,6 +103,10 @@ class CriticTask:
             # Small: with a larger weight the tokens overfit to the training photos.
             "scene": 0.005 * scene,
         }
+        if self.kept is not None:
+            apart = (said.tokens - self.kept[rows].to(self.device)).square().mean()
+            losses["kept_tokens"] = _KEPT_WEIGHT * apart / self.kept_variance
+        return losses
 
     def _picture_loss(self, plan: Tensor, rows: npt.NDArray[np.int64]) -> Tensor:
         """Return the loss of the rendered pictures, of `_PICTURES` rows as rendering is slow."""
@@ -167,6 +179,7 @@ def cross_judge(
     folder: Path,
     device: torch.device,
     on_step: Callable[[int], object] = lambda _: None,
+    kept: Tensor | None = None,
 ) -> Judgement:
     """Judge every stored frame by a judge that was trained without its photo's fold.
 
@@ -184,13 +197,25 @@ def cross_judge(
         Where they are trained.
     on_step
         Called with the number of steps that became done.
+    kept
+        Plan tokens that all of them are held to, as in `CriticTask`.
+
+    Raises
+    ------
+    ConfigError
+        If all photos are of one fold: none is left to train on.
     """
     fold_of_frame = folds[store.photos]
+    if (fold_of_frame == fold_of_frame[0]).all():
+        raise ConfigError(
+            "All training photos are of one photographer, so that no critic can be trained without them; prepare "
+            "photos of others too with `pocketcrafter data prepare`."
+        )
     judgements = []
     for fold in range(FOLDS):
         torch.manual_seed(settings.seed)
         rows = np.flatnonzero(fold_of_frame != fold)
-        task = CriticTask(Judge(), store, settings, device, rows)
+        task = CriticTask(Judge(), store, settings, device, rows, kept)
         done = 0
 
         def on_each(step: int, _: object) -> None:

@@ -171,9 +171,13 @@ def tune_gate(
                 if figures.allowed(budget) and figures.delta_e_change < best.delta_e_change - 1e-4:
                     best, gates = figures, tried
             trials.keep(gates)
-    complete = {a: gates.get(a, _NEVER) for a in Attribute}
-    complete |= {a: _restoration_gate(frames, a) for a in RESTORATION}
+    complete = {a: gates.get(a, _NEVER) for a in Attribute} | tune_restoration(frames)
     return GateSettings(attributes=complete), best
+
+
+def tune_restoration(frames: JudgedFrames) -> dict[Attribute, AttributeGate]:
+    """Choose the thresholds of noise, blur and JPEG alone; arguments as in `tune_gate`, but nothing is rendered."""
+    return {a: _restoration_gate(frames, a) for a in RESTORATION}
 
 
 def _row(values: Iterable[float]) -> Tensor:

@@ -1,28 +1,38 @@
 """The frames that a judge of proposals is trained and measured on, by split, and the judge that was trained on them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from pocketcrafter.export.data.manifest import Split
 from pocketcrafter.export.models import critic_network, load_component, weights_facts
 from pocketcrafter.export.models.critic import Judgement
 from pocketcrafter.export.names import CRITIC_SHA256
-from pocketcrafter.export.train.critic import judge_store
+from pocketcrafter.export.train.critic import FOLDS, cross_judge, folds_of, judge_store
 from pocketcrafter.export.train.evidence import EvidenceStore
-from pocketcrafter.export.train.gate_frames import JudgedFrames
+from pocketcrafter.export.train.gate_frames import JudgedFrames, balanced_rows
 from pocketcrafter.export.train.judge_frames import JudgeConfig, JudgeStore, build_judge_store
-from pocketcrafter.export.train.options import TrainOptions, sources_of, stored_frames
+from pocketcrafter.export.train.options import (
+    CRITIC_BATCH,
+    CRITIC_STEPS,
+    TrainOptions,
+    photographers_of,
+    sources_of,
+    stored_frames,
+)
 from pocketcrafter.runtime.bundle.integrity import sha256_of
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.plan_judge import PROPOSALS
 from pocketcrafter.runtime.pocket import Pocket
-from pocketcrafter.runtime.validation import nearest
+
+_TRAIN_FRAMES: Final = 8
+"""Of each photo and kind: more frames of the same photos teach nothing."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +67,32 @@ class Proposed:
         return gains, likeness
 
 
-def proposed_frames(options: TrainOptions, split: Split, seen: Sequence[str] = ()) -> Proposed:
+def unseen_judgement(options: TrainOptions, tokens: Tensor) -> Judgement:
+    """Judge every stored training frame by a sibling of the critic that never saw its photographer.
+
+    A critic knows the amounts of the photos that it was trained on; siblings err on theirs as it errs on a user's.
+    They say it in the critic's own plan tokens, which theirs are held to.
+
+    Parameters
+    ----------
+    options
+        The command line's; the siblings' steps and batch are the critic's own recipe's, halved.
+    tokens
+        The critic's, of every stored training frame: ``(N, TOKENS, TOKEN_DIM)``.
+    """
+    evidence = stored_frames(options, Split.TRAIN)
+    settings = replace(options, steps=None).fit_settings(CRITIC_STEPS // 2, CRITIC_BATCH)
+    folds = folds_of(sources_of(options, Split.TRAIN), photographers_of(options, Split.TRAIN))
+    # Named by what they are held to: checkpoints of another critic's siblings must not be resumed.
+    folder = options.run / f"siblings-{sha256(tokens.numpy().tobytes()).hexdigest()[:8]}"
+    with tqdm(total=FOLDS * settings.steps, desc="cross-fitting", unit="step") as bar:
+        return cross_judge(evidence, folds, settings, folder, options.torch_device(), bar.update, tokens)
+
+
+def proposed_frames(options: TrainOptions, split: Split) -> Proposed:
     """Build or open a split's proposals of the critic in ``options.weights``.
+
+    On training photos, which it was trained on, those of its siblings stand in for them, as `unseen_judgement` has it.
 
     Parameters
     ----------
@@ -66,32 +100,24 @@ def proposed_frames(options: TrainOptions, split: Split, seen: Sequence[str] = (
         The command line's.
     split
         Which photos.
-    seen
-        Sources whose photos are left out.
 
     Raises
     ------
     ConfigError
-        If a source is unknown, no other is left, or the critic is missing or damaged.
+        If the critic is missing or damaged.
     """
     path = options.weights / "critic.safetensors"
-    trained, sources = critic_network(path), sources_of(options, split)
-    if unknown := sorted(set(seen) - set(sources)):
-        raise ConfigError(
-            f"--seen {unknown[0]}: no such source; {nearest(unknown[0], sorted(set(sources)), 'sources')}"
-        )
-    if set(sources) == set(seen):
-        raise ConfigError("--seen names every source there is: the judge needs photos that the critic has not seen.")
-    evidence = stored_frames(options, split)
+    trained, evidence = critic_network(path), stored_frames(options, split)
     said, digest = judge_store(trained.judge, evidence), sha256_of(path)
-    unseen = np.array([source not in seen for source in sources])
-    rows = np.flatnonzero(unseen[evidence.photos])
+    rows = np.arange(len(evidence))
+    if split is Split.TRAIN:
+        said, rows = unseen_judgement(options, said.tokens), balanced_rows(evidence, _TRAIN_FRAMES)
     places = np.concatenate([rows, np.asarray(evidence.photos, dtype=np.int64)])
     config = JudgeConfig(critic_sha256=digest, frames_sha256=sha256(places.tobytes()).hexdigest())
     folder = options.run / "proposals" / f"{split.value}-{digest[:8]}"
     with tqdm(total=len(rows), desc="proposals", unit="frame") as bar:
         judged = build_judge_store(folder, evidence, said, rows, config, bar.update)
-    return Proposed(evidence, said, sources, judged, digest)
+    return Proposed(evidence, said, sources_of(options, split), judged, digest)
 
 
 def load_judge(options: TrainOptions) -> nn.Module:

@@ -27,6 +27,7 @@ STUDIO_RESTORE: Final = "studio-restore.safetensors"
 """Where the studio's networks lie in the folder of runs; they do not ship."""
 CRITIC_STEPS: Final = 1600
 CRITIC_BATCH: Final = 128
+TRAIN_FRAMES: Final = 30_000
 _VALIDATION_FRAMES: Final = 2560
 _VALIDATION_SEED_OFFSET: Final = 1_000_003
 """Another seed for each split: frame i of one must not share its faults with frame i of the other."""
@@ -73,7 +74,7 @@ _OPTIONS: Final = (
     click.option("--run", type=_folder, default=Path("runs"), show_default=True, help="Checkpoints and stored frames."),
     click.option("--weights", type=_folder, default=WEIGHTS, help="Where weights are read and written."),
     click.option("--steps", type=click.IntRange(1), help="Optimizer steps."),
-    click.option("--frames", type=click.IntRange(64), default=30_000, show_default=True, help="Stored frames."),
+    click.option("--frames", type=click.IntRange(64), default=TRAIN_FRAMES, show_default=True, help="Stored frames."),
     click.option("--seed", type=int, default=1, show_default=True, help="Seed of frames, weights and batches."),
     click.option(
         "--device",

@@ -12,24 +12,24 @@ from typing import Final
 from pocketcrafter.runtime.plan import Attribute
 from pocketcrafter.runtime.plan_judge import Proposal
 
-_LIGHT: Final = (Attribute.EXPOSURE, Attribute.CONTRAST, Attribute.DEHAZE)
-_BALANCE: Final = (Attribute.TEMPERATURE, Attribute.TINT)
-_TONES: Final = (*_LIGHT, Attribute.SATURATION)
-_ALL: Final = (*_TONES, *_BALANCE)
+LIGHT: Final = (Attribute.EXPOSURE, Attribute.CONTRAST, Attribute.DEHAZE)
+BALANCE: Final = (Attribute.TEMPERATURE, Attribute.TINT)
+TONES: Final = (*LIGHT, Attribute.SATURATION)
+ALL: Final = (*TONES, *BALANCE)
 
 SHIPPED: Final = (
-    Proposal(attributes=(*_LIGHT, *_BALANCE)),
-    Proposal(attributes=_TONES, strength=1.3),
-    Proposal(attributes=(Attribute.DEHAZE, *_BALANCE), strength=1.6),
-    Proposal(attributes=_TONES, strength=0.75),
-    Proposal(attributes=(Attribute.EXPOSURE, *_BALANCE), strength=1.6),
-    Proposal(attributes=_ALL, dead_zone=0.35),
-    Proposal(attributes=_ALL, dead_zone=0.2, strength=1.3),
-    Proposal(attributes=(Attribute.DEHAZE, *_BALANCE), strength=0.75),
+    Proposal(attributes=(*LIGHT, *BALANCE)),
+    Proposal(attributes=TONES, strength=1.3),
+    Proposal(attributes=(Attribute.DEHAZE, *BALANCE), strength=1.6),
+    Proposal(attributes=TONES, strength=0.75),
+    Proposal(attributes=(Attribute.EXPOSURE, *BALANCE), strength=1.6),
+    Proposal(attributes=ALL, dead_zone=0.35),
+    Proposal(attributes=ALL, dead_zone=0.2, strength=1.3),
+    Proposal(attributes=(Attribute.DEHAZE, *BALANCE), strength=0.75),
     Proposal(attributes=(Attribute.EXPOSURE, Attribute.DEHAZE), strength=1.6),
-    Proposal(attributes=_TONES),
-    Proposal(attributes=_ALL),
-    Proposal(attributes=_ALL, strength=0.5),
+    Proposal(attributes=TONES),
+    Proposal(attributes=ALL),
+    Proposal(attributes=ALL, strength=0.5),
 )
 """In the order of the judge's batch."""
 

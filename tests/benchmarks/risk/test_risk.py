@@ -17,6 +17,7 @@ from pocketcrafter.benchmarks.risk.curve import (
     risk_curves,
     risk_text,
 )
+from pocketcrafter.benchmarks.risk.selection import forward_selection, parts, select_proposals, selection_text
 from pocketcrafter.export.models import save_component
 from pocketcrafter.export.models.backbone import MobileNetV2
 from pocketcrafter.export.models.critic import Judge
@@ -24,10 +25,11 @@ from pocketcrafter.export.models.plan_judge import PlanJudge
 from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.export.train.critic import judge_store
 from pocketcrafter.export.train.evidence import build_store
-from pocketcrafter.export.train.gate_frames import JudgedFrames
+from pocketcrafter.export.train.gate_frames import JudgedFrames, Kind, kinds_of
 from pocketcrafter.export.train.gate_tuning import gate_figures
 from pocketcrafter.export.train.judge_frames import JudgeConfig, build_judge_store
 from pocketcrafter.export.train.judge_inputs import Proposed
+from pocketcrafter.export.train.plan_proposals import SHIPPED
 from pocketcrafter.export.train.risk import RiskPoint
 from pocketcrafter.runtime.attribute_gate import AttributeGate
 from pocketcrafter.runtime.errors import ConfigError
@@ -84,6 +86,31 @@ def test_every_chooser_is_measured_on_the_same_frames_and_the_gate_as_it_is_tune
     oracle = next(p for p in points if p.chooser == ORACLE)
     assert all(oracle.delta_e_change <= p.delta_e_change for p in points if p.chooser == JUDGE)
     assert oracle.worse == 0
+
+
+def test_forward_selection_takes_what_adds_most_and_nothing_twice() -> None:
+    gains = np.array([[3.0, 2.9, 0.0, -9.0], [0.0, 0.0, 1.0, -9.0], [3.0, 2.9, 0.0, 0.5]], dtype=np.float32)
+    taken = forward_selection(gains, 3)
+    assert [column for column, _ in taken][:2] == [0, 2], "the second column only repeats the first"
+    assert [gain for _, gain in taken] == pytest.approx([2, 7 / 3, 7 / 3])
+
+
+def test_proposals_are_selected_on_degraded_frames_by_what_they_gain(
+    photos: list[Path], camera_data: Path, tmp_path: Path
+) -> None:
+    store = build_store(tmp_path / "frames", photos, camera_data, MobileNetV2().state_dict(), 16, 3, processes=1)
+    truth = torch.from_numpy(np.array(store.plans))
+    said = judge_store(Judge(), store)._replace(plan=0.5 * truth)
+    judged = build_judge_store(
+        tmp_path / "proposals", store, said, np.arange(16), JudgeConfig(critic_sha256="", frames_sha256="")
+    )
+    selection = select_proposals(Proposed(store, said, ["one"] * len(photos), judged, ""), 64, 3)
+    assert selection.frames == int((kinds_of(np.array(store.plans)) == Kind.DEGRADED).sum())
+    assert selection.steps[0].proposal.strength == 1.6, "the critic says half of what there is"
+    assert set(SHIPPED) <= set(parts())
+    assert selection.shipped_gain > 0
+    assert str(selection.parts) in selection.model_dump_json()
+    assert selection_text(selection).count("\n| ") == 4
 
 
 @pytest.mark.parametrize("suffix", [".svg", ".png"])

@@ -74,9 +74,10 @@ def test_a_student_can_keep_the_plan_tokens_it_had(store: EvidenceStore, taught:
     moved = []
     for keep in (False, True):
         torch.manual_seed(0)
-        truth = CriticTask(Judge(), store, settings, CPU)
-        had = judge_store(truth.model, store).tokens
-        task = DistillCriticTask(truth, taught, had if keep else None)
+        judge = Judge()
+        standardize(judge, store)
+        had = judge_store(judge, store).tokens
+        task = DistillCriticTask(CriticTask(judge, store, settings, CPU, kept=had if keep else None), taught)
         fit(task, settings, tmp_path / str(keep))
         moved.append(float((judge_store(task.model.judge, store).tokens - had).square().mean() / had.var()))
     assert moved[1] < 0.2 * moved[0]

@@ -8,9 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pocketcrafter.export.train.critic import FOLDS, cross_judge, folds_of
+from pocketcrafter.export.models.critic import Judge
+from pocketcrafter.export.train.critic import FOLDS, cross_judge, folds_of, judge_store, standardize
 from pocketcrafter.export.train.evidence import EvidenceStore
 from pocketcrafter.export.train.fit import FitSettings
+from pocketcrafter.runtime.errors import ConfigError
 
 CPU = torch.device("cpu")
 
@@ -57,3 +59,24 @@ def test_finished_judges_are_not_trained_again(store: EvidenceStore, tmp_path: P
     again = cross_judge(store, folds, settings, tmp_path, CPU)
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.safetensors")} == written
     assert again.plan.numpy() == pytest.approx(first.plan.numpy())
+
+
+def test_the_judges_of_all_folds_keep_the_tokens_they_are_given(store: EvidenceStore, tmp_path: Path) -> None:
+    settings = FitSettings(steps=40, batch=8, learning_rate=3e-3, warmup=5, seed=1)
+    folds = np.array([0, 1, 2])
+    torch.manual_seed(5)
+    judge = Judge()
+    standardize(judge, store)
+    tokens = judge_store(judge, store).tokens
+    free, held = (
+        cross_judge(store, folds, settings, tmp_path / str(kept is None), CPU, kept=kept).tokens
+        for kept in (None, tokens)
+    )
+    apart = [float((said - tokens).square().mean() / tokens.var()) for said in (free, held)]
+    assert apart[1] < 0.5 * apart[0]
+
+
+def test_photos_of_one_photographer_alone_are_refused(store: EvidenceStore, tmp_path: Path) -> None:
+    settings = FitSettings(steps=2, batch=4, learning_rate=3e-3, warmup=1, seed=1)
+    with pytest.raises(ConfigError, match="one photographer"):
+        cross_judge(store, np.array([2, 2, 2]), settings, tmp_path, CPU)

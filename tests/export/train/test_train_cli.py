@@ -16,11 +16,15 @@ from pocketcrafter.export.data.manifest import MANIFEST_NAME, Manifest, PhotoRec
 from pocketcrafter.export.families.latent.pair import read_pair
 from pocketcrafter.export.models import load_component, restore_network, save_component
 from pocketcrafter.export.models.critic import Critic
+from pocketcrafter.export.models.plan_judge import PlanJudge
 from pocketcrafter.export.models.restore import STUDIO, Restore
+from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.export.train.cli import train
+from pocketcrafter.export.train.critic import FOLDS
 from pocketcrafter.export.train.plan_proposals import SHIPPED
 from pocketcrafter.runtime.attribute_gate import GateSettings, read_gate
 from pocketcrafter.runtime.errors import ConfigError, PocketCrafterError
+from pocketcrafter.runtime.plan import RESTORATION, Attribute
 from pocketcrafter.runtime.pocket import Pocket
 
 
@@ -100,10 +104,11 @@ def trained(backbone: dict[str, Tensor], tmp_path: Path) -> tuple[object, ...]:
     return ("--run", tmp_path / "run", "--weights", tmp_path / "weights", "--frames", 64, "--device", "cpu")
 
 
-def test_a_judge_is_trained_on_the_sources_that_are_left_and_its_bar_goes_into_the_gate(
-    data: Path, trained: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def split_data(data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder with one photo for validation; siblings of a critic are trained shortly."""
     monkeypatch.setattr("pocketcrafter.export.train.options._VALIDATION_FRAMES", 64)
+    monkeypatch.setattr("pocketcrafter.export.train.judge_inputs.CRITIC_STEPS", 4)
     manifest = json.loads((data / MANIFEST_NAME).read_text())
     held = manifest["records"][-1]
     held["split"], train_file = Split.VALIDATION, data / held["file"]
@@ -111,19 +116,49 @@ def test_a_judge_is_trained_on_the_sources_that_are_left_and_its_bar_goes_into_t
     (data / "validation").mkdir()
     train_file.rename(data / held["file"])
     (data / MANIFEST_NAME).write_text(json.dumps(manifest))
+    return data
+
+
+def test_restoration_alone_is_tuned_and_the_rest_of_the_gate_stays(
+    split_data: Path, trained: tuple[object, ...], tmp_path: Path
+) -> None:
+    path = tmp_path / "weights" / "gate.json"
+    shipped = read_gate(WEIGHTS / "gate.json")
+    path.write_text(shipped.model_dump_json())
+    result = run("gate", "--restoration", "--data", split_data, *trained, "--threads", 1, "--json")
+    assert result.exit_code == 0, result.exception
+    said, tuned = json.loads(result.stdout), read_gate(path)
+    assert said == {f"{a.value}_presence": tuned.attributes[a].presence for a in RESTORATION}
+    assert tuned.judge == shipped.judge
+    kept = [a for a in Attribute if a not in RESTORATION]
+    assert [tuned.attributes[a] for a in kept] == [shipped.attributes[a] for a in kept]
+    assert tuned.attributes != shipped.attributes, "an untrained critic is not to be trusted as the shipped one is"
+
+
+def test_a_judge_learns_from_the_critics_siblings_and_its_bar_goes_into_the_gate(
+    split_data: Path, trained: tuple[object, ...], tmp_path: Path
+) -> None:
     gate = tmp_path / "weights" / "gate.json"
     gate.write_text(GateSettings.uniform(presence=0.5, confidence=0.5, dead_zone=0.1).model_dump_json())
-    arguments = ("judge", "--data", data, *trained, "--steps", 1, "--threads", 1, "--json")
-    for seen, reason in (("scikit-imag", "did you mean `scikit-image`"), ("scikit-image", "every source")):
-        with pytest.raises(ConfigError, match=reason):
-            raise run(*arguments, "--seen", seen).exception or AssertionError("accepted")
+    arguments = ("judge", "--data", split_data, *trained, "--steps", 1, "--threads", 1, "--json")
     result = run(*arguments)
     assert result.exit_code == 0, result.exception
-    load_component(Pocket.JUDGE, tmp_path / "weights" / "judge.safetensors")
+    load_component(Pocket.JUDGE, weights := tmp_path / "weights" / "judge.safetensors")
     judged = read_gate(gate).judge
     assert judged is not None
     assert judged.proposals == SHIPPED
     assert judged.bar == json.loads(result.stdout)["last_loss"]["bar"]
+    (siblings,) = (tmp_path / "run").glob("siblings-*")
+    assert len(list(siblings.glob("fold-*/*.safetensors"))) == FOLDS
+    bold = PlanJudge()
+    torch.nn.init.constant_(bold.median.bias, 5)
+    save_component(bold, start := tmp_path / "start.safetensors")
+    assert run(*arguments, "--start", start).exit_code == 0
+    assert load_component(Pocket.JUDGE, weights).get_parameter("median.bias").item() < 1, "it was finished before"
+    (checkpoint,) = (tmp_path / "run").glob("judge-*")
+    shutil.rmtree(checkpoint)
+    run(*arguments, "--start", start)
+    assert load_component(Pocket.JUDGE, weights).get_parameter("median.bias").item() == pytest.approx(5, abs=0.1)
 
 
 @pytest.mark.parametrize("command", ["tone", "gate", "judge"])
