@@ -36,7 +36,7 @@ class TorchBackend:
         """
         path = WEIGHTS / Path(name).name
         if not path.is_file():
-            absent = "These weights do not come with pocketcrafter: name their folder (--weights) or another backend."
+            absent = "pocketcrafter does not ship these weights; they are the bundle's maker's."
             raise BackendError(f"{name}: {not_installed(path) or absent}")
         return path
 

@@ -1,10 +1,13 @@
 """The whole tree of commands: cheap help, whole summaries, examples, JSON, and one meaning for each option."""
 
+import ast
+import re
 import resource
 import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
@@ -60,6 +63,18 @@ MEANINGS = {
     "--weights": "folder of full-precision weights",
 }
 """What options mean that several commands explain in words of their own: a new use of a name must mean the same."""
+
+REPOSITORY = Path(__file__).parents[1]
+SPOKEN = re.compile(r"(?<![/.\w-])pocketcrafter(?P<words>(?: +[a-z][a-z0-9-]*)+)(?P<rest>(?:(?![`;:\n]|[.,] ).)*)")
+OPTION = re.compile(r"(?<![\w(-])--[a-z][a-z-]*(?![\w-]*\))")
+PROSE = ("is", "of", "does", "and")
+"""Words that follow the product's name in a sentence."""
+OTHERS_OPTIONS = {
+    "--api": "qai-hub configure --api_token",
+    "--compress-algo": "rcc --compress-algo",
+    "--force-reinstall": "--force-reinstall",
+}
+"""Options of other people's programs that messages name, and what they stand in."""
 
 
 def walk(command: click.Command, context: click.Context, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -181,6 +196,67 @@ def test_what_is_written_is_not_called_otherwise() -> None:
         with pytest.raises(click.BadParameter, match=r"x\.docx"):
             kind_of.convert("x.docx", None, None)
         kind_of.convert("x", None, None)
+
+
+def messages() -> Iterator[tuple[str, str]]:
+    """Yield every text of several words in the source, and where it stands; formatted values are left out."""
+    folders = ("runtime_py", "quantize", "export", "benchmarks")
+    for path in sorted(path for folder in folders for path in (REPOSITORY / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            text = ""
+            if isinstance(node, ast.JoinedStr):
+                text = "".join(str(v.value) if isinstance(v, ast.Constant) else "X" for v in node.values)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                text = node.value
+            if " " in text.strip():
+                yield f"{path.relative_to(REPOSITORY)}:{node.lineno}", text
+
+
+def documents() -> Iterator[tuple[str, str]]:
+    """Yield the code of every document: what stands in backticks, line by line."""
+    paths = (*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md"), *REPOSITORY.glob("*/README.md"))
+    for path in sorted(path for path in paths if path.name != "CHANGELOG.md"):
+        text = path.read_text(encoding="utf-8")
+        blocks = re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
+        spans = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text)
+        for line in (*(line for block in blocks for line in block.splitlines()), *spans):
+            yield path.name, line
+
+
+def strange(text: str) -> list[str]:
+    """Return the commands that a text names and that are not there, and options that those which are there lack."""
+    found = []
+    for named in SPOKEN.finditer(text):
+        command, context, path = root, click.Context(root), ()
+        for word in named["words"].split():
+            nested = command.get_command(context, word) if isinstance(command, click.Group) else None
+            if nested is None:
+                break
+            command, path = nested, (*path, word)
+        if isinstance(command, click.Group) and (path or named["words"].split()[0] not in PROSE):
+            if path != tuple(named["words"].split()):
+                found.append(named[0])
+        elif path:
+            known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+            found += [named[0] for option in OPTION.findall(named["rest"]) if option not in {*known, "--help"}]
+    return found
+
+
+def test_messages_and_documents_name_commands_that_there_are_with_options_that_these_have() -> None:
+    told = [(where, wrong) for texts in (messages(), documents()) for where, text in texts for wrong in strange(text)]
+    assert told == []
+
+
+def test_options_that_messages_name_are_some_commands() -> None:
+    known = {name for path in PATHS for parameter in find(path).params for name in parameter.opts}
+    known |= {name for path in PATHS for parameter in find(path).params for name in parameter.secondary_opts}
+    told = [
+        (where, option)
+        for where, text in messages()
+        for option in OPTION.findall(text)
+        if option not in {*known, "--help", "--version"} and OTHERS_OPTIONS.get(option, "\0") not in text
+    ]
+    assert told == []
 
 
 def test_every_option_is_explained() -> None:

@@ -34,7 +34,10 @@ def student_weights(bundle: Bundle, entry: ComponentEntry, folder: Path | None) 
     """
     name = Path(entry.source.weights).name
     beside = None if folder is None else folder if folder.resolve().name == name else folder / name
-    weights = beside if beside and beside.exists() else TorchBackend().weights(name)
+    try:
+        weights = beside if beside and beside.exists() else TorchBackend().weights(name)
+    except BackendError as error:
+        raise BackendError(f"{error} Name the folder that has them with --weights.") from error
     read = network_source(family_of(bundle.manifest.family).networks).content(weights)
     if content_hash(read) != entry.source.sha256:
         raise BackendError(

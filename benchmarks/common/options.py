@@ -35,6 +35,11 @@ features_option = click.option(
     show_default=True,
     help="Measure the distance of MobileNetV2 features; its ImageNet weights are fetched once.",
 )
+weights_option = click.option(
+    "--weights",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of the full-precision weights, or a checkpoint's own  [default: what is installed].",
+)
 run_option = click.option(
     "--run", type=_FOLDER, default=Path("runs"), show_default=True, help="Where training keeps ImageNet weights."
 )

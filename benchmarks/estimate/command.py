@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pocketcrafter.benchmarks.common.options import weights_option
 from pocketcrafter.benchmarks.estimate.roofline import ARITHMETIC
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.cli.options import json_option
@@ -26,11 +27,7 @@ if TYPE_CHECKING:
     type=click.Choice([p.value for p in ARITHMETIC]),
     help="For every network  [default: what the bundle has for the chip, or else int8].",
 )
-@click.option(
-    "--weights",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of the full-precision weights, whose layers are counted  [default: what is installed].",
-)
+@weights_option
 @json_option
 def estimate_command(bundle: Path, soc: str, precision: str | None, weights: Path | None, *, as_json: bool) -> None:
     r"""Estimate how fast each network could be at best on a chip, from its MACs and bytes and the chip's peaks.

@@ -8,6 +8,7 @@ from typing import Final
 import click
 
 from pocketcrafter.benchmarks.common.names import REFERENCE, CompetitorName
+from pocketcrafter.benchmarks.common.options import weights_option
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.cli.options import OutputFile, json_option
 from pocketcrafter.runtime.errors import GateError
@@ -45,6 +46,7 @@ _RESULT = click.Path(exists=True, dir_okay=False, path_type=Path)
     multiple=True,
     help="Run beside the targets, in the same rounds  [default: all].",
 )
+@weights_option
 @click.option("--repeats", type=click.IntRange(1, 10_000), default=30, show_default=True, help="Timed runs of each.")
 @click.option("--loads", type=click.IntRange(1, 100), default=3, show_default=True, help="Cold starts of each.")
 @click.option(
@@ -73,6 +75,7 @@ def latency(
     components: tuple[str, ...],
     threads: tuple[int, ...],
     competitors: tuple[str, ...],
+    weights: Path | None,
     repeats: int,
     loads: int,
     sustained: float,
@@ -103,6 +106,7 @@ def latency(
         loads=loads,
         sustained_s=sustained,
         photos_mp=megapixels if end_to_end else (),
+        weights=weights,
     )
     with Bars() as bars:
         report = measure_latency(bundle, options, bars.update)

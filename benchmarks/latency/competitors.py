@@ -8,24 +8,25 @@ from pathlib import Path
 from typing import Any, Final
 
 import onnx
+from torch import nn
 
 from pocketcrafter.benchmarks.common.names import CompetitorName
 from pocketcrafter.benchmarks.latency.engines import EngineName, OpenVino, convert_to_litert, quantize_litert
-from pocketcrafter.export import calibration
-from pocketcrafter.export.backend import TorchBackend
-from pocketcrafter.export.families.registry import student_network
+from pocketcrafter.export.families.family import WEIGHTS, network_source
+from pocketcrafter.export.families.pocket.plan import PHOTOS, VOCABULARY
+from pocketcrafter.export.families.registry import family_of, student_network, student_part
 from pocketcrafter.export.lower.measure import as_tensors
 from pocketcrafter.export.lower.onnx.lowering import export_onnx
 from pocketcrafter.export.lower.programs import frozen
-from pocketcrafter.export.shipped import CALIBRATION_PHOTOS, WEIGHTS
+from pocketcrafter.export.shipped import CALIBRATION_PHOTOS
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.bundle.goldens import read_tensors
-from pocketcrafter.runtime.bundle.integrity import sha256_of
 from pocketcrafter.runtime.bundle.manifest import ComponentEntry
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.errors import BackendError
+from pocketcrafter.runtime.pocket import TOKENIZER
 
 _SAMPLES: Final = 16
 _SEED: Final = 20
@@ -40,49 +41,64 @@ class Contender:
     precision: Precision = Precision.FP32
 
 
-Prepare = Callable[[Bundle, ComponentEntry, Path], Contender]
-"""Makes a competitor ready from a bundle's weights; may write into the folder given."""
+@dataclass(frozen=True)
+class Contest:
+    """What competitors are made from: a component of a bundle, its weights, and a folder to write into."""
+
+    bundle: Bundle
+    entry: ComponentEntry
+    weights: Path
+    others: Mapping[str, Path]
+    """Weights of the bundle's other components by name: some families draw inputs with them."""
+    folder: Path
+
+    @property
+    def component(self) -> str:
+        """The component's name."""
+        return self.entry.spec.name
+
+    def network(self) -> nn.Module:
+        """Load the component in full precision."""
+        return student_network(self.bundle.manifest.family, self.component, self.weights)
+
+    def golden(self) -> Mapping[str, FloatArray]:
+        """Return the inputs of the component's first golden."""
+        return read_tensors(self.bundle.file(self.entry.goldens[0].inputs), self.entry.spec.inputs)
+
+    def samples(self) -> Sequence[Mapping[str, FloatArray]]:
+        """Draw inputs as the component's family does, from the photos that this package ships for calibration."""
+        family = self.bundle.manifest.family
+        inputs = {WEIGHTS: self.weights, PHOTOS: CALIBRATION_PHOTOS, **self.others}
+        if TOKENIZER in {file.path for file in self.bundle.manifest.files}:
+            inputs[VOCABULARY] = self.bundle.file(TOKENIZER)
+        part = student_part(family, self.component, self.weights)
+        return network_source(family_of(family).networks).draw(part, inputs, _SAMPLES, _SEED).samples
 
 
-def weights_of(bundle: Bundle, entry: ComponentEntry) -> Path:
-    """Return the weights that a component was lowered from, as this installation has them.
-
-    Raises
-    ------
-    BackendError
-        If it does not have them, or has others.
-    """
-    weights = TorchBackend().weights(entry.source.weights)
-    if sha256_of(weights) != entry.source.sha256:
-        raise BackendError(
-            f"{weights.name}: the installed weights are not those that `{entry.spec.name}` in {bundle.path} was "
-            "built from; a ratio between different weights says nothing. Build the bundle again: pocketcrafter build"
-        )
-    return weights
+Prepare = Callable[[Contest], Contender]
+"""Makes a competitor ready."""
 
 
-def _torch_eager(bundle: Bundle, entry: ComponentEntry, folder: Path) -> Contender:
-    del folder
-    return Contender(BackendName.TORCH, weights_of(bundle, entry))
+def _torch_eager(contest: Contest) -> Contender:
+    return Contender(BackendName.TORCH, contest.weights)
 
 
-def _torch_compile(bundle: Bundle, entry: ComponentEntry, folder: Path) -> Contender:
-    del folder
-    return Contender(EngineName.TORCH_COMPILE, weights_of(bundle, entry))
+def _torch_compile(contest: Contest) -> Contender:
+    return Contender(EngineName.TORCH_COMPILE, contest.weights)
 
 
-def _onnxruntime(bundle: Bundle, entry: ComponentEntry, folder: Path) -> Contender:
-    return Contender(BackendName.ONNXRUNTIME, _exported(bundle, entry, folder))
+def _onnxruntime(contest: Contest) -> Contender:
+    return Contender(BackendName.ONNXRUNTIME, _exported(contest))
 
 
-def _onnxruntime_dynamic(bundle: Bundle, entry: ComponentEntry, folder: Path) -> Contender:
+def _onnxruntime_dynamic(contest: Contest) -> Contender:
     """Quantize as optimum does where nothing is calibrated: INT8 weights, activations as they come."""
     from optimum.onnxruntime import ORTQuantizer  # noqa: PLC0415 - slow, and only this needs it
     from optimum.onnxruntime.configuration import AutoQuantizationConfig  # noqa: PLC0415
 
-    made = folder / f"dynamic-{entry.spec.name}"
+    made = contest.folder / f"dynamic-{contest.component}"
     made.mkdir()
-    model = onnx.load(_exported(bundle, entry, folder))
+    model = onnx.load(_exported(contest))
     # The quantizer transposes weights, and then stumbles over the shapes that the exporter noted.
     model.graph.ClearField("value_info")
     onnx.save(model, made / "plain.onnx")
@@ -92,20 +108,20 @@ def _onnxruntime_dynamic(bundle: Bundle, entry: ComponentEntry, folder: Path) ->
         )
         (artifact,) = made.glob("*_quantized.onnx")
     except Exception as error:  # its exceptions and onnx's share no base class
-        raise BackendError(f"optimum-onnx cannot quantize `{entry.spec.name}`: {error}") from error
+        raise BackendError(f"optimum-onnx cannot quantize `{contest.component}`: {error}") from error
     return Contender(BackendName.ONNXRUNTIME, artifact, Precision.W8A8_DYNAMIC)
 
 
-def _openvino(bundle: Bundle, entry: ComponentEntry, folder: Path) -> Contender:
+def _openvino(contest: Contest) -> Contender:
     """Quantize as NNCF does for OpenVINO: INT8 weights and activations, calibrated on the shipped photos."""
     if reason := OpenVino().missing():
         raise BackendError(reason)
     import nncf  # noqa: PLC0415 - slow, and only this needs it
     import openvino  # noqa: PLC0415
 
-    exported, component = _exported(bundle, entry, folder), entry.spec.name
-    drawn: list[Any] = list(_samples(entry))
-    artifact = folder / f"{component}.xml"
+    exported, component = _exported(contest), contest.component
+    drawn: list[Any] = list(contest.samples())
+    artifact = contest.folder / f"{component}.xml"
     try:
         with redirect_stdout(sys.stderr):  # NNCF draws its progress there; standard output is for the result
             model = nncf.quantize(openvino.Core().read_model(exported), nncf.Dataset(drawn), subset_size=_SAMPLES)
@@ -115,43 +131,31 @@ def _openvino(bundle: Bundle, entry: ComponentEntry, folder: Path) -> Contender:
     return Contender(EngineName.OPENVINO, artifact, Precision.INT8)
 
 
-def _litert(bundle: Bundle, entry: ComponentEntry, folder: Path) -> Contender:
-    return Contender(EngineName.LITERT, _converted(bundle, entry, folder))
+def _litert(contest: Contest) -> Contender:
+    return Contender(EngineName.LITERT, _converted(contest))
 
 
-def _litert_int8(bundle: Bundle, entry: ComponentEntry, folder: Path) -> Contender:
+def _litert_int8(contest: Contest) -> Contender:
     """Quantize as Google's AI Edge Quantizer does: INT8 weights and activations, calibrated on the shipped photos."""
-    converted = _converted(bundle, entry, folder)
+    converted = _converted(contest)
     artifact = converted.with_suffix(".int8.tflite")
-    quantize_litert(converted, [list(sample.values()) for sample in _samples(entry)], artifact)
+    quantize_litert(converted, [list(sample.values()) for sample in contest.samples()], artifact)
     return Contender(EngineName.LITERT, artifact, Precision.INT8)
 
 
-def _converted(bundle: Bundle, entry: ComponentEntry, folder: Path) -> Path:
+def _converted(contest: Contest) -> Path:
     """Return a component as float32 LiteRT, converted once a folder."""
-    artifact = folder / f"{entry.spec.name}.tflite"
+    artifact = contest.folder / f"{contest.component}.tflite"
     if not artifact.exists():
-        model = student_network(bundle.manifest.family, entry.spec.name, weights_of(bundle, entry))
-        convert_to_litert(model, list(_golden(bundle, entry).values()), artifact)
+        convert_to_litert(contest.network(), list(contest.golden().values()), artifact)
     return artifact
 
 
-def _samples(entry: ComponentEntry) -> Sequence[Mapping[str, FloatArray]]:
-    """Draw a component's inputs from the photos that this package ships for calibration."""
-    photos = sorted(CALIBRATION_PHOTOS.glob("*.jpg"))
-    return calibration.samples(entry.spec.name, photos, WEIGHTS, _SAMPLES, _SEED)
-
-
-def _golden(bundle: Bundle, entry: ComponentEntry) -> Mapping[str, FloatArray]:
-    return read_tensors(bundle.file(entry.goldens[0].inputs), entry.spec.inputs)
-
-
-def _exported(bundle: Bundle, entry: ComponentEntry, folder: Path) -> Path:
+def _exported(contest: Contest) -> Path:
     """Return a component as float32 ONNX, exported once a folder, without what our own lowering then makes of it."""
-    artifact = folder / f"{entry.spec.name}.onnx"
+    artifact, spec = contest.folder / f"{contest.component}.onnx", contest.entry.spec
     if not artifact.exists():
-        model = frozen(student_network(bundle.manifest.family, entry.spec.name, weights_of(bundle, entry)), ())
-        export_onnx(model, as_tensors(_golden(bundle, entry), entry.spec), entry.spec, artifact)
+        export_onnx(frozen(contest.network(), ()), as_tensors(contest.golden(), spec), spec, artifact)
     return artifact
 
 

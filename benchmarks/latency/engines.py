@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -170,8 +171,20 @@ class EngineName(StrEnum):
     LITERT = "litert"
 
 
-class CompiledTorch:
-    """Weights in torch, compiled by `torch.compile` with its defaults; the first run compiles."""
+@dataclass(frozen=True)
+class TorchWeights:
+    """Full-precision weights in torch: eager, or compiled by `torch.compile` with its defaults, in the first run.
+
+    Attributes
+    ----------
+    family
+        Which knows the network of the weights.
+    compiled
+        Whether `torch.compile` is used.
+    """
+
+    family: str
+    compiled: bool = False
 
     def missing(self) -> str | None:
         """Return why it cannot run here, or `None`."""
@@ -183,20 +196,28 @@ class CompiledTorch:
         Parameters
         ----------
         artifact
-            Weights, ``.safetensors``.
+            The weights' file, or a checkpoint's folder.
         spec
             The component's contract.
         threads
             Threads of the whole process, ≥ 1.
+
+        Raises
+        ------
+        BackendError
+            If the network comes as ONNX, which `torch.compile` does not take.
         """
-        from torch._inductor import config  # noqa: PLC0415 - only its own process imports an engine
+        from pocketcrafter.export.backend import TorchBackend, TorchSession  # noqa: PLC0415 - only its own process
 
-        from pocketcrafter.export.backend import TorchBackend  # noqa: PLC0415
+        session = TorchBackend().student(self.family, artifact, spec, threads)
+        if self.compiled:
+            from torch._inductor import config  # noqa: PLC0415
 
-        # One compiler in this process: a pool of them would stand beside what is timed.
-        config.compile_threads = 1
-        session = TorchBackend().open(artifact, spec, threads)
-        session.model.compile()
+            if not isinstance(session, TorchSession):
+                raise BackendError(f"{artifact}: the network of `{spec.name}` comes as ONNX, which torch does not run.")
+            # One compiler in this process: a pool of them would stand beside what is timed.
+            config.compile_threads = 1
+            session.model.compile()
         return session
 
 
@@ -248,19 +269,24 @@ class _OpenVinoSession:
         return named_outputs([outputs[tensor.name].copy() for tensor in self._spec.outputs], self._spec)
 
 
-def opener(name: BackendName | EngineName) -> Backend:
-    """Return what opens artifacts for an engine.
+def opener(name: BackendName | EngineName, family: str) -> Backend:
+    """Return what opens artifacts for an engine, or weights of a family.
+
+    Parameters
+    ----------
+    name
+        The engine.
+    family
+        Of the bundle.
 
     Raises
     ------
     BackendError
         If it cannot run here.
     """
+    if name in {BackendName.TORCH, EngineName.TORCH_COMPILE}:
+        return TorchWeights(family, compiled=name is EngineName.TORCH_COMPILE)
     return usable_backend(name) if isinstance(name, BackendName) else _ENGINES[name]
 
 
-_ENGINES: Final[Mapping[EngineName, Backend]] = {
-    EngineName.TORCH_COMPILE: CompiledTorch(),
-    EngineName.OPENVINO: OpenVino(),
-    EngineName.LITERT: LiteRt(),
-}
+_ENGINES: Final[Mapping[EngineName, Backend]] = {EngineName.OPENVINO: OpenVino(), EngineName.LITERT: LiteRt()}

@@ -80,6 +80,8 @@ class NetworkJob:
     ----------
     runner
         A target of the bundle, or the name of a competitor.
+    family
+        The bundle's, which knows the network of full-precision weights.
     gate
         Ratio to the golden at which a time counts: how fast a wrong answer comes does not matter.
     """
@@ -92,6 +94,7 @@ class NetworkJob:
     backend: BackendName | EngineName
     artifact: Path
     spec: ComponentSpec
+    family: str
     golden_inputs: Path
     golden_outputs: Path
     gate: Gate
@@ -113,7 +116,7 @@ class NetworkJob:
 
     def open(self) -> Run:
         """Open the artifact."""
-        session = opener(self.backend).open(self.artifact, self.spec, self.threads)
+        session = opener(self.backend, self.family).open(self.artifact, self.spec, self.threads)
         return _NetworkRun(session, read_tensors(self.golden_inputs, self.spec.inputs))
 
     def sqnr_db(self, run: Run) -> float | None:

@@ -13,9 +13,10 @@ from safetensors import safe_open
 
 from pocketcrafter.benchmarks.common.machine import this_machine
 from pocketcrafter.benchmarks.common.names import CompetitorName
+from pocketcrafter.benchmarks.common.network_source import student_weights
 from pocketcrafter.benchmarks.common.timing import Interval, Skipped, Timing, paired_ratio
 from pocketcrafter.benchmarks.latency.child import Opened
-from pocketcrafter.benchmarks.latency.competitors import COMPETITORS, weights_of
+from pocketcrafter.benchmarks.latency.competitors import COMPETITORS, Contest
 from pocketcrafter.benchmarks.latency.jobs import ENGINES, NetworkJob
 from pocketcrafter.benchmarks.latency.pairs import measure_pair_photos
 from pocketcrafter.benchmarks.latency.results import (
@@ -30,6 +31,9 @@ from pocketcrafter.benchmarks.latency.results import (
     in_threads,
 )
 from pocketcrafter.benchmarks.latency.rounds import Measured, measure_in_turn, measure_photos, sustained_curves
+from pocketcrafter.export.content import FolderFiles
+from pocketcrafter.export.families.family import network_source
+from pocketcrafter.export.families.registry import family_of
 from pocketcrafter.runtime.backends.registry import why_unusable
 from pocketcrafter.runtime.bundle.gates import Figure, Gate, Metric, judge
 from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
@@ -43,8 +47,15 @@ from pocketcrafter.runtime.progress import NamedProgress
 _FLOAT_BYTES = 4
 
 
-def target_sizes(bundle: Bundle) -> Iterator[TargetSize]:
+def target_sizes(bundle: Bundle, folder: Path | None = None) -> Iterator[TargetSize]:
     """Yield the size of every target's artifacts and that of the same networks' weights in float32.
+
+    Parameters
+    ----------
+    bundle
+        The bundle.
+    folder
+        Of the full-precision weights; those that are installed when `None`.
 
     Raises
     ------
@@ -53,8 +64,8 @@ def target_sizes(bundle: Bundle) -> Iterator[TargetSize]:
     """
     entries = bundle.manifest.components
     weights = 0
-    for entry in entries:
-        with safe_open(weights_of(bundle, entry), "np") as stored:
+    for file in {file for entry in entries for file in _stored(bundle, student_weights(bundle, entry, folder))}:
+        with safe_open(file, "np") as stored:
             weights += sum(_FLOAT_BYTES * math.prod(stored.get_slice(key).get_shape()) for key in stored.keys())  # noqa: SIM118
     for target in bundle.manifest.targets:
         yield TargetSize(
@@ -62,6 +73,13 @@ def target_sizes(bundle: Bundle) -> Iterator[TargetSize]:
             artifact_bytes=sum(bundle.manifest.artifact_bytes(entry.artifacts[target]) for entry in entries),
             float32_bytes=weights,
         )
+
+
+def _stored(bundle: Bundle, weights: Path) -> Iterator[Path]:
+    """Yield the files of weights, which may be a checkpoint's folder."""
+    content = network_source(family_of(bundle.manifest.family).networks).content(weights)
+    files = content.files if isinstance(content, FolderFiles) else (content,)
+    yield from (file for file in files if file.suffix == ".safetensors")
 
 
 @dataclass(frozen=True)
@@ -82,6 +100,8 @@ class LatencyOptions:
         Seconds to run each target's networks without a pause afterwards; 0 for not at all.
     photos_mp
         Sizes in megapixels of whole photos to enhance too, on each target, with restoration off and on.
+    weights
+        Folder of the full-precision weights that competitors run; those that are installed when `None`.
     """
 
     targets: tuple[str, ...] = ()
@@ -92,6 +112,7 @@ class LatencyOptions:
     loads: int = 3
     sustained_s: float = 0.0
     photos_mp: tuple[float, ...] = ()
+    weights: Path | None = None
 
 
 def measure_latency(path: Path, options: LatencyOptions, progress: NamedProgress = lambda *_: None) -> LatencyReport:
@@ -127,7 +148,7 @@ def measure_latency(path: Path, options: LatencyOptions, progress: NamedProgress
     curves: list[SustainedCurve] = []
     with tempfile.TemporaryDirectory(prefix="pocketcrafter-bench-") as folder:
         targets = list(_runnable(bundle, options, skipped))
-        sizes = _sizes(bundle, skipped)
+        sizes = _sizes(bundle, options.weights, skipped)
         jobs = list(_network_jobs(bundle, targets, options, Path(folder), skipped))
         for _, group in itertools.groupby(jobs, key=lambda job: (job.component, job.threads)):
             measured = measure_in_turn(list(group), options.repeats, options.loads, _wrong_answer, progress)
@@ -177,9 +198,9 @@ def _runnable(bundle: Bundle, options: LatencyOptions, skipped: list[Skipped]) -
             yield target
 
 
-def _sizes(bundle: Bundle, skipped: list[Skipped]) -> tuple[TargetSize, ...]:
+def _sizes(bundle: Bundle, weights: Path | None, skipped: list[Skipped]) -> tuple[TargetSize, ...]:
     try:
-        return tuple(target_sizes(bundle))
+        return tuple(target_sizes(bundle, weights))
     except BackendError as error:
         skipped.append(Skipped(what="size beside the weights in float32", reason=str(error)[:2000]))
         return ()
@@ -190,7 +211,7 @@ def _network_jobs(
 ) -> Iterator[NetworkJob]:
     for entry in bundle.chosen_components(options.components):
         alone = [_target_job(bundle, entry, target) for target in targets]
-        alone += _competing_jobs(bundle, entry, options.competitors, folder, skipped) if alone else []
+        alone += _competing_jobs(bundle, entry, options, folder, skipped) if alone else []
         for threads in dict.fromkeys(options.threads):
             for job in alone:
                 yield replace(job, threads=threads)
@@ -207,6 +228,7 @@ def _target_job(bundle: Bundle, entry: ComponentEntry, target: str) -> NetworkJo
         backend=bundle.manifest.targets[target].backend,
         artifact=bundle.artifact(entry, target),
         spec=entry.spec,
+        family=bundle.manifest.family,
         golden_inputs=bundle.file(entry.goldens[0].inputs),
         golden_outputs=bundle.file(entry.goldens[0].outputs),
         gate=artifact.golden_gate,
@@ -216,13 +238,21 @@ def _target_job(bundle: Bundle, entry: ComponentEntry, target: str) -> NetworkJo
 def _competing_jobs(
     bundle: Bundle,
     entry: ComponentEntry,
-    names: Sequence[CompetitorName],
+    options: LatencyOptions,
     folder: Path,
     skipped: list[Skipped],
 ) -> Iterator[NetworkJob]:
-    for name in dict.fromkeys(names):
+    if not options.competitors:
+        return
+    try:
+        weights = {e.spec.name: student_weights(bundle, e, options.weights) for e in bundle.manifest.components}
+    except BackendError as error:
+        skipped.append(Skipped(what=f"{entry.spec.name} on any competitor", reason=str(error)[:2000]))
+        return
+    contest = Contest(bundle, entry, weights.pop(entry.spec.name), weights, folder)
+    for name in dict.fromkeys(options.competitors):
         try:
-            contender = COMPETITORS[name](bundle, entry, folder)
+            contender = COMPETITORS[name](contest)
         except PocketCrafterError as error:
             skipped.append(Skipped(what=f"{entry.spec.name} on {name}", reason=str(error)[:2000]))
             continue
@@ -235,6 +265,7 @@ def _competing_jobs(
             backend=contender.backend,
             artifact=contender.artifact,
             spec=entry.spec,
+            family=bundle.manifest.family,
             golden_inputs=bundle.file(entry.goldens[0].inputs),
             golden_outputs=bundle.file(entry.goldens[0].outputs),
             gate=_competitors_gate(entry, contender.precision),

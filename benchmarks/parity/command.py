@@ -7,7 +7,14 @@ from typing import Final
 
 import click
 
-from pocketcrafter.benchmarks.common.options import SEED, data_option, most_photos_option, photos_of, split_option
+from pocketcrafter.benchmarks.common.options import (
+    SEED,
+    data_option,
+    most_photos_option,
+    photos_of,
+    split_option,
+    weights_option,
+)
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.cli.options import json_option, threads_option
 from pocketcrafter.runtime.errors import GateError
@@ -40,11 +47,7 @@ def _studio_files(ctx: click.Context, param: click.Parameter, values: Sequence[s
     show_default=True,
     help="A photo, a folder or a pattern for rung 3; repeatable. None that calibrated the bundle.",
 )
-@click.option(
-    "--weights",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of the full-precision weights, or a checkpoint's own  [default: what is installed].",
-)
+@weights_option
 @click.option(
     "--reference",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from pocketcrafter.benchmarks.common.options import weights_option
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.cli.options import OutputFile, json_option
 
@@ -12,11 +13,7 @@ from pocketcrafter.runtime.cli.options import OutputFile, json_option
 @click.argument("bundle", type=click.Path(exists=True, path_type=Path))
 @click.option("--target", "targets", multiple=True, help="Only this target; may be given again.")
 @click.option("--component", "components", metavar="NAME", multiple=True, help="Only this one of the bundle's.")
-@click.option(
-    "--weights",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of the full-precision weights, for the layers' names  [default: what is installed].",
-)
+@weights_option
 @click.option("--repeats", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Timed runs of each.")
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="Threads to compute with.")
 @click.option(

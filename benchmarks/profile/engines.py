@@ -3,6 +3,7 @@
 import csv
 import itertools
 import json
+import math
 import re
 import statistics
 import tempfile
@@ -31,6 +32,7 @@ from pocketcrafter.runtime.errors import BackendError
 
 _KERNEL: Final = "_kernel_time"
 _RUN: Final = "model_run"
+_PRODUCT: Final = re.compile(r"MatMul|Gemm")
 _ORT_ADDED: Final = re.compile(r"(_token_\d+|_nchwc)+$")
 """What ONNX Runtime's optimizer adds to names."""
 
@@ -109,19 +111,27 @@ def profile_onnx(subject: Subject) -> Profiled:
             raise BackendError(f"{subject.artifact.name}: ONNX Runtime cannot profile it: {error}") from error
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
         graph = onnx.load(Path(folder) / "optimized.onnx").graph
+        stored = _filters(onnx.load(subject.artifact, load_external_data=False).graph)
     return Profiled(
-        ops=_ort_ops(events, graph, subject),
+        ops=_ort_ops(events, graph, stored, subject),
         total_ms=statistics.median([e["dur"] / 1e3 for e in events if e["name"] == _RUN][1:]),
         engine=f"ONNX Runtime {ort.__version__}, CPU, its own profiler",
         runs=subject.runs,
     )
 
 
-def _ort_ops(events: Sequence[Mapping[str, Any]], graph: onnx.GraphProto, subject: Subject) -> tuple[OpProfile, ...]:
+def _ort_ops(
+    events: Sequence[Mapping[str, Any]],
+    graph: onnx.GraphProto,
+    stored: Mapping[str, tuple[int, ...]],
+    subject: Subject,
+) -> tuple[OpProfile, ...]:
     taken: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith(_KERNEL):
             taken[event["name"].removesuffix(_KERNEL)].append(event)
+    nodes = {node.name: node for node in graph.node}
+    weights = _shapes(graph)
     known = {node.name: _layers_of(node, subject.layers) for node in graph.node}
     ops, last = [], ""
     for name, found in sorted(taken.items(), key=lambda item: item[1][-1]["ts"]):
@@ -129,13 +139,19 @@ def _ort_ops(events: Sequence[Mapping[str, Any]], graph: onnx.GraphProto, subjec
         last = JOINED.join(layer.name for layer in layers) or last
         kernel = found[-1]["args"]["op_name"]
         computes = layers if kernel in _FUSED_INTO else []  # others only share a name: they reorder its values
+        if computes:
+            kind, macs = computes[0].kind, sum(layer.macs for layer in computes)
+        else:
+            node = nodes.get(name)
+            held = [weights[i] for i in node.input if i in weights] if node else []
+            kind, macs = _counted(kernel, found[-1]["args"], node, held, stored.get(_ORT_ADDED.sub("", name)))
         ops.append(
             OpProfile(
                 op=kernel,
                 layer=last,
                 exact=bool(layers),
-                kind=computes[0].kind if computes else LayerKind.OTHER,
-                macs=sum(layer.macs for layer in computes),
+                kind=kind,
+                macs=macs,
                 ms=statistics.median([e["dur"] / 1e3 for e in found][1:]),
                 inside=subject.precision is not Precision.INT8 or _is_int8(kernel),
             )
@@ -160,6 +176,62 @@ def _layers_of(node: onnx.NodeProto, layers: Sequence[Layer]) -> list[Layer]:
         return [] if at is None else [layers[at]]
     swallowed = (layer for layer in reversed(layers[: at + 1]) if layer.op in _FUSED_INTO[node.op_type])
     return list(itertools.islice(swallowed, 1))
+
+
+def _shapes(graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:
+    return {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+
+
+def _filters(graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:
+    """Return the shape of convolutions' weights, by each node's name and what it and a function right after it yield.
+
+    ONNX Runtime names a convolution in blocks of channels by the output of the function that it swallowed.
+    """
+    shapes, found = _shapes(graph), dict[str, tuple[int, ...]]()
+    for node in graph.node:
+        if node.op_type == "Conv" and node.input[1] in shapes:
+            found[node.name] = found[node.output[0]] = shapes[node.input[1]]
+        elif len(node.output) == 1 and node.input and node.input[0] in found:
+            found.setdefault(node.output[0], found[node.input[0]])
+    return found
+
+
+def _counted(
+    kernel: str,
+    run: Mapping[str, Any],
+    node: onnx.NodeProto | None,
+    held: Sequence[tuple[int, ...]],
+    filters: tuple[int, ...] | None,
+) -> tuple[LayerKind, int]:
+    """Count a kernel's multiply-accumulates from the shapes it ran with, where its layer is not known.
+
+    Parameters
+    ----------
+    kernel, run, node
+        Its name, what the profiler noted of a run, and its node in the optimized graph.
+    held
+        Shapes of its weights as ONNX Runtime keeps them.
+    filters
+        Shape of a convolution's weights in the artifact: in blocks of channels (NCHWc), the last block is filled up.
+    """
+    data, result = (_shape_in(run.get(f"{end}_type_shape", ())) for end in ("input", "output"))
+    if "Conv" in kernel and (kept := max((shape for shape in held if len(shape) > 2), key=len, default=None)):
+        filters = filters or kept
+        depthwise, pointwise = filters[1] == 1 and filters[0] > 1, math.prod(filters[2:]) == 1
+        kind = LayerKind.DEPTHWISE if depthwise else LayerKind.POINTWISE if pointwise else LayerKind.CONVOLUTION
+        # A transposed convolution spreads each input value; any other gathers for each output value.
+        places = math.prod(data) if "Transpose" in kernel else math.prod(result) // kept[0] * filters[0]
+        return kind, places * math.prod(filters[1:])
+    if node is not None and _PRODUCT.search(kernel) and data and result:
+        attributes = {attribute.name: attribute.i for attribute in node.attribute}
+        deep = attributes.get("K") or data[-2 if attributes.get("transA") else -1]
+        return LayerKind.LINEAR if held else LayerKind.PRODUCT, math.prod(result) * deep
+    return LayerKind.OTHER, 0
+
+
+def _shape_in(tensors: Sequence[Mapping[str, Sequence[int]]]) -> tuple[int, ...]:
+    """Return the shape of the first of a kernel's tensors, which the profiler lists as ``{type: shape}``."""
+    return tuple(next(iter(tensors[0].values()))) if tensors else ()
 
 
 def _is_int8(kernel: str) -> bool:

@@ -154,5 +154,6 @@ def _profiled(
         engine=found.engine,
         runs=found.runs,
         total_ms=found.total_ms,
+        macs=artifact.coverage.macs_total,
         ops=found.ops,
     )

@@ -51,7 +51,13 @@ class NetworkProfile(Config):
     engine: str = Field(max_length=200, description="What ran it, and what its clock is, in words.")
     runs: int = Field(ge=0, description="Timed runs after the first one; 0 for a census.")
     total_ms: float | None = Field(description="Median of a whole run; null where the engine has no clock.")
+    macs: int = Field(0, ge=0, description="Multiply-accumulates of the whole network, as its manifest states them.")
     ops: tuple[OpProfile, ...]
+
+    @property
+    def undivided_macs(self) -> int:
+        """The network's multiply-accumulates where no operator's are known, 0 where any are."""
+        return 0 if any(op.macs for op in self.ops) else self.macs
 
     @property
     def timed_ms(self) -> float | None:

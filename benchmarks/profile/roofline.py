@@ -104,16 +104,16 @@ def where_time_goes(network: NetworkProfile, peaks: Peaks) -> list[TimeShare]:
 
     Returns
     -------
-    list of Part
+    list of TimeShare
         First the time of all MACs at the roof; then, the dearest first, what each kind of layer takes on top of that,
-        operators without MACs by what they are, and what passes between operators. They sum up to the whole run. Empty
-        for a network that was not timed.
+        operators without MACs by what they are, and what passes between operators. They sum up to the whole run. Where
+        the MACs are known of the network alone, its operators stand together. Empty for a network that was not timed.
     """
     if network.total_ms is None or network.timed_ms is None:
         return []
     roof, above, without = roof_of(network, peaks), defaultdict[LayerKind, float](float), defaultdict[str, float](float)
-    at_roof = 0.0
-    for op in network.ops:
+    at_roof = min(network.timed_ms, network.undivided_macs / roof / 1e6)
+    for op in [] if network.undivided_macs else network.ops:
         if op.ms is None:
             continue
         if op.macs:
@@ -123,7 +123,9 @@ def where_time_goes(network: NetworkProfile, peaks: Peaks) -> list[TimeShare]:
         else:
             without[op.op] += op.ms
     ranked = sorted(without.items(), key=lambda pair: -pair[1])
-    parts = [(f"{kind.value}: slower than the roof", ms) for kind, ms in above.items()]
+    parts = [("operators: slower than the roof, or without MACs", network.timed_ms - at_roof)]
+    parts = parts if network.undivided_macs else []
+    parts += [(f"{kind.value}: slower than the roof", ms) for kind, ms in above.items()]
     parts += [(f"{op} (no MACs)", ms) for op, ms in ranked[:_MOST_OPS]]
     if others := sum(ms for _, ms in ranked[_MOST_OPS:]):
         parts.append(("other operators without MACs", others))

@@ -18,6 +18,9 @@ _CSV_HEAD: Final = (
     "inside",
 )  # fmt: skip
 
+_NOT_TOLD: Final = "layers not known"
+"""Stands for all kinds where an engine tells neither layers nor shapes of its operators."""
+
 
 def profile_lines(report: ProfileReport, top: int) -> Iterator[str]:
     """Yield for each network its ``top`` dearest operators, and what each kind of layer comes to."""
@@ -43,6 +46,11 @@ def profile_lines(report: ProfileReport, top: int) -> Iterator[str]:
             yield ""
             rows = [(part.what, f"{part.ms:.3f}", f"{part.share:.1%}") for part in parts]
             yield markdown(("where the time goes", "ms", "of the run"), rows)
+        if network.undivided_macs:
+            yield (
+                f"The MACs are the whole network's, as the manifest states them: {network.engine} names no shapes. "
+                "With --weights, the folder of the network's weights, they are told layer by layer."
+            )
     yield from (f"not profiled: {s.what}: {s.reason}" for s in report.skipped)
 
 
@@ -115,16 +123,16 @@ def _row(number: int, op: OpProfile, network: NetworkProfile) -> tuple[str, ...]
 
 
 def _kinds(network: NetworkProfile, peaks: Peaks | None) -> Iterator[tuple[str, ...]]:
-    found: dict[LayerKind, list[OpProfile]] = defaultdict(list)
+    found: dict[str, list[OpProfile]] = defaultdict(list)
     for op in network.ops:
-        found[op.kind].append(op)
-    for kind in LayerKind:
+        found[_NOT_TOLD if network.undivided_macs else op.kind.value].append(op)
+    for kind in (*LayerKind, _NOT_TOLD):
         if ops := found[kind]:
             times = [op.ms for op in ops if op.ms is not None]
             counted = [op.cycles for op in ops if op.cycles is not None]
-            ms, macs = sum(times) if times else None, sum(op.macs for op in ops)
+            ms, macs = sum(times) if times else None, sum(op.macs for op in ops) or network.undivided_macs
             figures = _times(ms, sum(counted) if counted else None, macs, network)
-            yield (kind.value, str(len(ops)), *figures, _of_roof(ms, macs, network, peaks))
+            yield (kind, str(len(ops)), *figures, _of_roof(ms, macs, network, peaks))
 
 
 def _of_roof(ms: float | None, macs: int, network: NetworkProfile, peaks: Peaks | None) -> str:

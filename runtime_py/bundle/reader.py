@@ -277,7 +277,10 @@ class Bundle:
         backend = usable_backend(BackendName.TORCH)
         if not isinstance(backend, WeightsBackend):
             raise BackendError("The registered torch backend cannot find weights; update the package that provides it.")
-        weights = backend.weights(entry.source.weights)
+        try:
+            weights = backend.weights(entry.source.weights)
+        except BackendError as error:
+            raise BackendError(f"{error} Choose another backend: --backend auto") from error
         if sha256_of(weights) != entry.source.sha256:
             raise BackendError(
                 f"{weights}: not the weights that `{entry.spec.name}` in {self.path} was built from. "

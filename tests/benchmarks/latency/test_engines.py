@@ -19,6 +19,7 @@ from pocketcrafter.benchmarks.latency.engines import (
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
 from pocketcrafter.runtime.errors import BackendError, ShapeMismatchError
+from pocketcrafter.runtime.families import POCKET
 from pocketcrafter.runtime.fidelity import sqnr_db
 from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
 
@@ -30,7 +31,7 @@ def test_openvino_computes_what_onnxruntime_computes(bundle: Path) -> None:
     entry = opened.manifest.entry(Pocket.RESTORE)
     rng = np.random.default_rng(3)
     inputs = {t.name: rng.random(t.shape, np.float32) for t in entry.spec.inputs}
-    session = opener(EngineName.OPENVINO).open(bundle / entry.artifacts["onnx"].path, entry.spec, 1)
+    session = opener(EngineName.OPENVINO, POCKET).open(bundle / entry.artifacts["onnx"].path, entry.spec, 1)
     expected = opened.target_session(Pocket.RESTORE, 1, "onnx").run(inputs)
     np.testing.assert_allclose(session.run(inputs)["restored"], expected["restored"], atol=1e-5)
     with pytest.raises(ShapeMismatchError):
@@ -42,7 +43,7 @@ def test_what_is_no_model_is_refused(tmp_path: Path, bundle: Path) -> None:
     path.write_bytes(b"nothing")
     spec = Bundle.open(bundle).manifest.entry(Pocket.RESTORE).spec
     with pytest.raises(BackendError, match="OpenVINO cannot open it"):
-        opener(EngineName.OPENVINO).open(path, spec, 1)
+        opener(EngineName.OPENVINO, POCKET).open(path, spec, 1)
 
 
 def test_integers_of_litert_are_given_and_taken_by_their_scales() -> None:
@@ -89,7 +90,7 @@ def test_litert_converts_quantizes_and_runs_a_network(tmp_path: Path) -> None:
     with torch.no_grad():
         expected = model(torch.from_numpy(samples[0][0])).numpy()
     for artifact, least in ((whole, 100), (small, 30)):
-        actual = opener(EngineName.LITERT).open(artifact, spec, 1).run({"tile": samples[0][0]})["restored"]
+        actual = opener(EngineName.LITERT, POCKET).open(artifact, spec, 1).run({"tile": samples[0][0]})["restored"]
         assert sqnr_db(expected, actual) > least
 
 

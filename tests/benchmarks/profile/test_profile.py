@@ -97,6 +97,16 @@ def test_onnxruntimes_nodes_lead_back_to_their_layers(network: nn.Module, layers
     check(profile_onnx(subject(path, layers)))
 
 
+def test_macs_are_counted_from_the_shapes_that_ran_where_the_layers_are_not_known(
+    network: nn.Module, tmp_path: Path
+) -> None:
+    path = tmp_path / "small.onnx"
+    export_onnx(network, (torch.rand(1, 3, 32, 32),), SPEC, path)
+    counted = [op for op in profile_onnx(subject(path, [])).ops if op.macs]
+    assert [(op.kind, op.macs) for op in counted] == [(KINDS[name], macs) for name, macs in MACS.items()]
+    assert not any(op.exact for op in counted)
+
+
 def test_operators_inside_xnnpack_lead_back_to_their_layers(
     network: nn.Module, layers: list[Layer], tmp_path: Path
 ) -> None:
@@ -182,6 +192,25 @@ def test_the_rest_beside_the_roof_sums_up_to_the_whole_run(report: ProfileReport
     assert sum(parts.values()) == pytest.approx(network.total_ms)
     untimed = network.model_copy(update={"total_ms": None})
     assert where_time_goes(untimed, roof) == []
+
+
+def test_macs_of_the_network_alone_have_a_roof_too(report: ProfileReport) -> None:
+    (network,) = report.networks
+    nameless = tuple(op.model_copy(update={"macs": 0, "kind": LayerKind.OTHER}) for op in network.ops)
+    network = network.model_copy(update={"macs": 5_000_000, "ops": nameless})
+    roof = Peaks(side=1024, threads=1, fp32_gmacs=1.0, int8_gmacs=10.0)
+    parts = {part.what: part.ms for part in where_time_goes(network, roof)}
+    assert parts == pytest.approx(
+        {
+            "all MACs at the roof": 0.5,
+            "operators: slower than the roof, or without MACs": 5.5,
+            "between operators": 1.0,
+        }
+    )
+    lines = "\n".join(profile_lines(report.model_copy(update={"peaks": roof, "networks": (network,)}), top=1))
+    assert "| layers not known | 3 | 6.000 | 100.0% | 5.00 | 0.8 | 8% |" in lines
+    assert "--weights" in lines
+    assert "no MACs" not in lines
 
 
 def test_a_layer_faster_than_the_roof_owes_nothing(report: ProfileReport) -> None:

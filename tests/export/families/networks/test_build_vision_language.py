@@ -11,7 +11,9 @@ import torch
 import yaml
 from click.testing import CliRunner, Result
 
+from pocketcrafter.benchmarks.latency.results import LatencyReport
 from pocketcrafter.benchmarks.parity.measure import climb
+from pocketcrafter.benchmarks.profile.measure import profile_bundle
 from pocketcrafter.export.builder.cli import build_command
 from pocketcrafter.export.builder.graph import bundle_stage
 from pocketcrafter.export.families.inference import infer_recipe, write_recipe
@@ -135,9 +137,25 @@ def test_both_rungs_are_climbed_again(built: dict[str, Path], checkpoints: dict[
     assert all(rung.passed for network in report.networks for rung in network.again)
 
 
-def test_a_bench_times_a_language_model(built: dict[str, Path]) -> None:
-    given = ("--component", "language", "--target", "onnx", "--competitor", "none", "--repeats", "2", "--loads", "1")
-    assert run(["bench", "latency", str(built["qwen"]), *given]) == 0
+def test_a_bench_times_a_language_model_beside_its_own_weights(
+    built: dict[str, Path], checkpoints: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("--component", "language", "--target", "onnx", "--competitor", "torch-eager-fp32", "--repeats", "2")
+    weights = ("--weights", str(checkpoints["qwen"]))
+    assert run(["bench", "latency", str(built["qwen"]), *given, "--loads", "1", "--json", *weights]) == 0
+    report = LatencyReport.model_validate_json(capsys.readouterr().out)
+    assert [case.runner for case in report.cases] == ["onnx", "torch-eager-fp32"]
+    assert {size.target for size in report.sizes} == {ONNX, XNNPACK}
+    assert report.skipped == ()
+
+
+def test_a_profile_counts_the_macs_of_a_checkpoints_networks(built: dict[str, Path]) -> None:
+    bundle = Bundle.open(built["qwen"])
+    for network in profile_bundle(bundle, runs=2).networks:
+        stated = bundle.manifest.entry(network.component).artifacts[network.target].coverage.macs_total
+        counted = sum(op.macs for op in network.ops) or network.undivided_macs
+        assert counted == pytest.approx(stated, rel=0.02), network.component
+        assert counted > 0
 
 
 def test_four_bits_leave_the_output_layer_eight_and_gates_that_such_weights_reach(checkpoints: dict[str, Path]) -> None:
