@@ -301,8 +301,11 @@ def test_folder_becomes_bundle_becomes_photo(name: str, tmp_path: Path, capsys: 
     assert cli.run(asked) == 0
     assert cli.run(["enhance", str(photo), "--bundle", str(bundle), "-o", str(out)]) == 0
     picture = torch.from_numpy(pixels.transpose(2, 0, 1)[None].astype(np.float32) / 255 * 2 - 1)
-    expected = np.rint(expected_picture(case, made, picture) * 255)
-    assert np.abs(expected - decode(out).pixels).max() <= 1
+    with _latents(made["vae"]) as (to_latents, scale, to_picture):
+        unedited = (to_picture(scale(to_latents(picture)))[0].permute(1, 2, 0) / 2 + 0.5).clamp(0, 1).numpy()
+    changed = expected_picture(case, made, picture) - unedited
+    assert np.abs(changed).mean() > 0.05
+    assert np.abs(np.clip(pixels + 255 * changed, 0, 255) - decode(out).pixels).max() <= 1
     capsys.readouterr()
     assert cli.run(["critique", str(photo), "--bundle", str(bundle)]) == 2
     assert "has an artist alone" in capsys.readouterr().err
