@@ -40,13 +40,13 @@ def why_not_buildable(target: TargetKind) -> str | None:
         return row.awaits
     if not build.installed:
         return f"the tools that build it are not installed ({_listed(build.missing)}): {build.mend}"
-    if row.sdk:
-        return row.sdk.missing()
+    if row.sdk and (reason := row.sdk.missing()):
+        return reason
     return None if row.backend is BackendName.DEVICE else why_unusable(row.backend)
 
 
 def with_sdk(targets: Iterable[TargetKind]) -> tuple[TargetKind, ...]:
-    """Return the targets but those whose vendor's SDK is not here, or not released yet."""
+    """Return the targets but those whose own toolchain is not here, or not released yet."""
     rows = {target: TARGETS[target] for target in targets}
     return tuple(t for t, row in rows.items() if not row.awaits and (row.sdk is None or row.sdk.folder() is not None))
 

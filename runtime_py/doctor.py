@@ -18,7 +18,7 @@ from pocketcrafter.runtime.instruction_set import InstructionSet, instruction_se
 from pocketcrafter.runtime.memory import memory_mib
 from pocketcrafter.runtime.targets import TARGETS
 
-_EXTRAS: Final = ("latent", "build", "qnn", "coreml", "coreai")
+_EXTRAS: Final = ("latent", "build", "qnn", "coreml", "coreai", "litert")
 _MIB: Final = 1 << 20
 
 

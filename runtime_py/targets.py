@@ -21,7 +21,7 @@ from pocketcrafter.runtime.backends.names import BackendName
 
 @dataclass(frozen=True)
 class VendorSdk:
-    """A toolchain that only its vendor gives out."""
+    """A toolchain that no extra installs: only its vendor gives it out, or it needs an environment of its own."""
 
     name: str
     source: str
@@ -42,7 +42,7 @@ class VendorSdk:
             return None
         named = os.environ.get(self.variable, "")
         state = f"{self.variable} is {named!r}, which is no folder" if named else f"{self.variable} is not set"
-        return f"needs the vendor SDK {self.name} ({self.source}); set {self.variable} to {self.content} ({state})"
+        return f"needs {self.name} ({self.source}); set {self.variable} to {self.content} ({state})"
 
 
 MEDIATEK_SDK: Final = VendorSdk(
@@ -56,6 +56,14 @@ SAMSUNG_SDK: Final = VendorSdk(
     source="Samsung, https://soc-developer.semiconductor.samsung.com",
     variable="EXYNOS_AI_LITECORE_ROOT",
     content="its unpacked folder (LD_LIBRARY_PATH to its lib64; ExecuTorch must be built with its Samsung backend)",
+)
+LITERT_TORCH: Final = VendorSdk(
+    name="litert-torch",
+    # Its converter holds typing-extensions below 4.13; pydantic, and with it this package, asks for a newer one.
+    source="PyPI, in an environment of its own: python -m venv FOLDER && FOLDER/bin/pip install 'litert-torch==0.10.*' "
+    "'torch==2.13.*'",
+    variable="LITERT_TORCH_ENV",
+    content="that folder",
 )
 
 
@@ -124,7 +132,7 @@ class Target:
     state
         Whether artifacts can keep tensors from call to call.
     sdk
-        The vendor's toolchain that it is built with, where no package registry carries it.
+        The toolchain that it is built with, where no extra installs it.
     converted_suffix
         What names end in of artifacts that were converted for an app after they were built.
     awaits
@@ -157,6 +165,7 @@ class Target:
 
 
 ONNX: Final = TargetKind("onnx")
+LITERT: Final = TargetKind("litert")
 XNNPACK: Final = TargetKind("executorch-xnnpack")
 AUTO_ORDER: Final = (ONNX, XNNPACK)
 """The target that `auto` takes: the first one that a bundle has."""
@@ -214,6 +223,7 @@ _NO_PARTITIONER: Final = (
 
 _ROWS: Final = (
     Target(XNNPACK, ".pte", BackendName.EXECUTORCH, _CPU, "ExecuTorch on the CPU", state=True),
+    Target(LITERT, ".tflite", BackendName.LITERT, _CPU, "LiteRT on the CPU", sdk=LITERT_TORCH),
     Target(ONNX, ".onnx", BackendName.ONNXRUNTIME, _CPU, "ONNX Runtime on the CPU", converted_suffix=ORT_SUFFIX),
     *map(_qnn_context, Soc),
     _qnn_contexts(map(_qnn_context, Soc)),

@@ -11,10 +11,11 @@ import onnx
 from torch import nn
 
 from pocketcrafter.benchmarks.common.names import CompetitorName
-from pocketcrafter.benchmarks.latency.engines import EngineName, OpenVino, convert_to_litert, quantize_litert
+from pocketcrafter.benchmarks.latency.engines import EngineName, OpenVino
 from pocketcrafter.export.families.family import WEIGHTS, network_source
 from pocketcrafter.export.families.pocket.plan import PHOTOS, VOCABULARY
 from pocketcrafter.export.families.registry import family_of, student_network, student_part
+from pocketcrafter.export.lower.litert.convert import apply_recipe, convert
 from pocketcrafter.export.lower.measure import as_tensors
 from pocketcrafter.export.lower.onnx.lowering import export_onnx
 from pocketcrafter.export.lower.programs import frozen
@@ -30,6 +31,8 @@ from pocketcrafter.runtime.pocket import TOKENIZER
 
 _SAMPLES: Final = 16
 _SEED: Final = 20
+_STATIC_INT8: Final = "static_wi8_ai8"
+"""AI Edge Quantizer's recipe of INT8 weights and activations."""
 
 
 @dataclass(frozen=True)
@@ -132,22 +135,23 @@ def _openvino(contest: Contest) -> Contender:
 
 
 def _litert(contest: Contest) -> Contender:
-    return Contender(EngineName.LITERT, _converted(contest))
+    return Contender(BackendName.LITERT, _converted(contest))
 
 
 def _litert_int8(contest: Contest) -> Contender:
     """Quantize as Google's AI Edge Quantizer does: INT8 weights and activations, calibrated on the shipped photos."""
     converted = _converted(contest)
     artifact = converted.with_suffix(".int8.tflite")
-    quantize_litert(converted, [list(sample.values()) for sample in contest.samples()], artifact)
-    return Contender(EngineName.LITERT, artifact, Precision.INT8)
+    apply_recipe(converted, _STATIC_INT8, contest.entry.spec, artifact, contest.samples())
+    return Contender(BackendName.LITERT, artifact, Precision.INT8)
 
 
 def _converted(contest: Contest) -> Path:
     """Return a component as float32 LiteRT, converted once a folder."""
     artifact = contest.folder / f"{contest.component}.tflite"
     if not artifact.exists():
-        convert_to_litert(contest.network(), list(contest.golden().values()), artifact)
+        spec, network = contest.entry.spec, contest.network().requires_grad_(False)
+        convert(network, as_tensors(contest.golden(), spec), spec, artifact)
     return artifact
 
 

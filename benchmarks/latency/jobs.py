@@ -15,6 +15,7 @@ from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.attribute_gate import GateSettings
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.backends.executorch_program import BINDINGS, TORCH
+from pocketcrafter.runtime.backends.litert import LITERT
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.bundle.gates import Gate
 from pocketcrafter.runtime.bundle.goldens import read_tensors
@@ -34,9 +35,9 @@ ENGINES: Final[Mapping[BackendName | EngineName, tuple[str, ...]]] = {
     BackendName.ONNXRUNTIME: ("onnxruntime",),
     BackendName.EXECUTORCH: (TORCH, BINDINGS),
     BackendName.TORCH: ("torch", "pocketcrafter.export.backend"),
+    BackendName.LITERT: (LITERT,),
     EngineName.TORCH_COMPILE: ("torch", "pocketcrafter.export.backend"),
     EngineName.OPENVINO: ("openvino",),
-    EngineName.LITERT: ("ai_edge_litert.interpreter",),
 }
 """What each backend computes with. Those that are not listed emulate: they prove values, and their time is nobody's."""
 

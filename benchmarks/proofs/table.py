@@ -33,6 +33,7 @@ _OF_BACKEND: Final[Mapping[BackendName, Proof]] = {
     BackendName.ONNXRUNTIME: Proof.VENDOR_RUNTIME,
     BackendName.EXECUTORCH: Proof.VENDOR_RUNTIME,
     BackendName.COREAI: Proof.VENDOR_RUNTIME,
+    BackendName.LITERT: Proof.VENDOR_RUNTIME,
     BackendName.QNN_EMULATOR: Proof.VENDOR_EMULATOR,
     BackendName.EXECUTORCH_QNN_EMULATOR: Proof.VENDOR_EMULATOR,
     BackendName.MIL_INTERPRETER: Proof.INTERPRETER,

@@ -6,13 +6,14 @@ import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Final, Union
 
 from pocketcrafter.export.builder.source_hash import source_hash
 from pocketcrafter.export.content import FolderFiles, content_hash
 from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.targets import TARGETS
 
 _FORMAT: Final = 1
 """Raised when a key or a cached result changes its meaning."""
@@ -108,4 +109,10 @@ def _version(tool: str) -> str:
     try:
         return version(tool)
     except PackageNotFoundError:
-        return "absent"
+        return next((found.version for found in distributions(name=tool, path=_toolchains())), "absent")
+
+
+def _toolchains() -> list[str]:
+    """Return where packages of toolchains lie that are installed apart from this one."""
+    folders = [folder for row in TARGETS.values() if row.sdk and (folder := row.sdk.folder())]
+    return [f"{path}" for folder in folders for path in (folder, *folder.glob("lib/python*/site-packages"))]

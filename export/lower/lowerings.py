@@ -12,6 +12,7 @@ from pocketcrafter.export.lower.coreml.lowering import lower_coreml
 from pocketcrafter.export.lower.executorch.vendor import lower_vendor
 from pocketcrafter.export.lower.executorch.vulkan import lower_vulkan
 from pocketcrafter.export.lower.executorch.xnnpack import lower_xnnpack
+from pocketcrafter.export.lower.litert.lowering import lower_litert
 from pocketcrafter.export.lower.onnx.lowering import lower_onnx
 from pocketcrafter.export.lower.precisions import ON_THE_CPU, compiled_precision, refusal, runs_as
 from pocketcrafter.export.lower.profiles import no_functions, profile_of
@@ -28,6 +29,7 @@ LOWERINGS: Final[Mapping[str, Lowering]] = {
     "qnn-context": lower_qnn_context,
     "coreml": lower_coreml,
     "coreai": lower_coreai,
+    "litert": lower_litert,
     "executorch-qnn": lower_executorch_qnn,
     "executorch-coreml": lower_executorch_coreml,
     "executorch-vulkan": lower_vulkan,

@@ -6,6 +6,7 @@ from typing import Final
 from pocketcrafter.export.lower.coreai.profile import coreai_profile, executorch_coreai_profile
 from pocketcrafter.export.lower.coreml.profile import coreml_profile, executorch_coreml_profile
 from pocketcrafter.export.lower.executorch.profile import vendor_profile, vulkan_profile, xnnpack_profile
+from pocketcrafter.export.lower.litert.profile import litert_profile
 from pocketcrafter.export.lower.onnx.profile import onnx_profile
 from pocketcrafter.export.lower.profile import Profile
 from pocketcrafter.export.lower.qnn.profile import executorch_qnn_profile, qnn_context_profile
@@ -21,6 +22,7 @@ PROFILES: Final[Mapping[str, Callable[[Target], Profile]]] = {
     "coreai": coreai_profile,
     "executorch-coreai": executorch_coreai_profile,
     "executorch-coreml": executorch_coreml_profile,
+    "litert": litert_profile,
     "executorch-vulkan": vulkan_profile,
     "executorch-mediatek": vendor_profile,
     "executorch-samsung": vendor_profile,

@@ -13,5 +13,6 @@ class BackendName(StrEnum):
     MIL_INTERPRETER = "mil-interpreter"
     EXECUTORCH_QNN_EMULATOR = "executorch-qnn-emulator"
     COREAI = "coreai"
+    LITERT = "litert"
     DEVICE = "device"
     """None here: the artifacts run on a phone only."""

@@ -28,20 +28,21 @@ Told = Callable[[int, int], None]
 
 
 def call_process(
-    module: str,
+    module: str | Path,
     folder: Path,
     subject: Path,
     engine: str,
     *,
     environment: Mapping[str, str] | None = None,
     progress: Told | None = None,
+    python: Path | None = None,
 ) -> None:
     """Run ``python -m module folder`` and wait for it.
 
     Parameters
     ----------
     module
-        Its main calls :func:`run_job`.
+        Its main calls :func:`run_job`. A file is a script for another environment, which leaves `FAILURE` by itself.
     folder
         Holds `JOB` and whatever else the process reads or leaves.
     subject, engine
@@ -50,6 +51,8 @@ def call_process(
         Variables beside those of this process.
     progress
         Told what the process tells.
+    python
+        The interpreter of another environment; this one's when `None`.
 
     Raises
     ------
@@ -59,7 +62,7 @@ def call_process(
         If it fails otherwise, takes more than half an hour, or dies.
     """
     with (folder / _LOG).open("wb") as log:
-        process = _start(module, folder, log, environment, subprocess.DEVNULL)
+        process = _start(module, folder, log, environment, subprocess.DEVNULL, python)
     with _deadline(process) as late:
         try:
             _listen(process, progress)
@@ -119,10 +122,16 @@ class StandingProcess:
 
 
 def _start(
-    module: str, folder: Path, log: IO[bytes], environment: Mapping[str, str] | None, stdin: int
+    module: str | Path,
+    folder: Path,
+    log: IO[bytes],
+    environment: Mapping[str, str] | None,
+    stdin: int,
+    python: Path | None = None,
 ) -> "subprocess.Popen[str]":
+    what = [str(module)] if isinstance(module, Path) else ["-m", module]
     return subprocess.Popen(  # noqa: S603 - a module of this package
-        [sys.executable, "-P", "-m", module, str(folder)],
+        [str(python or sys.executable), "-P", *what, str(folder)],
         stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=log,

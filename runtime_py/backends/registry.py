@@ -9,6 +9,7 @@ from pocketcrafter.runtime.backends.base import Backend, Session
 from pocketcrafter.runtime.backends.coreai import CoreAiBackend
 from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
 from pocketcrafter.runtime.backends.executorch_qnn import ExecutorchQnnBackend
+from pocketcrafter.runtime.backends.litert import LiteRtBackend
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.backends.qnn import QnnEmulatorBackend
@@ -89,6 +90,7 @@ _BUILT_IN: Final[Mapping[BackendName, Callable[[], Backend]]] = {
     BackendName.QNN_EMULATOR: QnnEmulatorBackend,
     BackendName.EXECUTORCH_QNN_EMULATOR: ExecutorchQnnBackend,
     BackendName.COREAI: CoreAiBackend,
+    BackendName.LITERT: LiteRtBackend,
     BackendName.DEVICE: DeviceBackend,
 }
 

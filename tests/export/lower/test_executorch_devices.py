@@ -136,9 +136,9 @@ def test_a_vendors_target_names_its_sdk_and_variable_before_any_work(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv(variable, raising=False)
-    with pytest.raises(PreflightError, match=f"{target}: needs the vendor SDK {sdk} .*set {variable} to"):
+    with pytest.raises(PreflightError, match=f"{target}: needs {sdk} .*set {variable} to"):
         check_targets([target])
-    with pytest.raises(BackendError, match=f"cannot be built: needs the vendor SDK {sdk} .*{variable} is not set"):
+    with pytest.raises(BackendError, match=f"cannot be built: needs {sdk} .*{variable} is not set"):
         lower(LoweringRequest(restore, spec, samples, Precision.FP16, {target: tmp_path / "a.pte"}))[target]
     monkeypatch.setenv(variable, str(tmp_path / "gone"))
     with pytest.raises(PreflightError, match="which is no folder"):

@@ -299,6 +299,7 @@ enum ManifestSchema {
     "mil-interpreter",
     "executorch-qnn-emulator",
     "coreai",
+    "litert",
     "device"
    ],
    "title": "BackendName",
@@ -1252,6 +1253,7 @@ enum ManifestSchema {
     "kind": {
      "enum": [
       "executorch-xnnpack",
+      "litert",
       "onnx",
       "qnn-context:sm8650",
       "qnn-context:sm8750",

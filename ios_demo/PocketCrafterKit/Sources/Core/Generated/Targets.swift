@@ -13,6 +13,7 @@ public enum Targets {
     /// Each target by its kind.
     public static let kinds: [String: TargetKind] = [
         "executorch-xnnpack": TargetKind(backend: "executorch", suffixes: [".pte"]),
+        "litert": TargetKind(backend: "litert", suffixes: [".tflite"]),
         "onnx": TargetKind(backend: "onnxruntime", suffixes: [".onnx", ".ort"]),
         "qnn-context:sm8650": TargetKind(backend: "qnn-emulator", suffixes: [".onnx"]),
         "qnn-context:sm8750": TargetKind(backend: "qnn-emulator", suffixes: [".onnx"]),

@@ -14,6 +14,7 @@ object Targets {
     /** Each target by its kind. */
     val KINDS: Map<String, TargetKind> = mapOf(
         "executorch-xnnpack" to TargetKind("executorch", listOf(".pte")),
+        "litert" to TargetKind("litert", listOf(".tflite")),
         "onnx" to TargetKind("onnxruntime", listOf(".onnx", ".ort")),
         "qnn-context:sm8650" to TargetKind("qnn-emulator", listOf(".onnx")),
         "qnn-context:sm8750" to TargetKind("qnn-emulator", listOf(".onnx")),
