@@ -30,6 +30,7 @@ MEANINGS = {
     "--brisque": "whether BRISQUE is measured",
     "--bundle": "the bundle whose networks run",
     "--component": "only this network",
+    "--count": "how many of a kind",
     "--data": "folder that `data prepare` made",
     "--device": "what kind of processor computes",
     "--frames": "how many frames",

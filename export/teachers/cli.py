@@ -8,7 +8,9 @@ from pocketcrafter.runtime.cli.group import LazyGroup
 
 
 class _Teachers(LazyGroup):
-    lazy: ClassVar = {name: f"pocketcrafter.export.teachers.commands:{name}" for name in ("inspect", "convert")}
+    lazy: ClassVar = {
+        name: f"pocketcrafter.export.teachers.commands:{name}" for name in ("inspect", "merge", "convert")
+    }
 
 
 @click.group("teacher", cls=_Teachers)
@@ -18,4 +20,5 @@ def teacher() -> None:
     \b
     Example:
       pocketcrafter teacher inspect SmartPhotoCrafter/
+      pocketcrafter teacher merge SmartPhotoCrafter/ dit --out merged/transformer
     """

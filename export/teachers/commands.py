@@ -1,4 +1,4 @@
-"""``pocketcrafter teacher inspect`` and ``convert``: what a released folder holds, and its pickles as safetensors."""
+"""``pocketcrafter teacher inspect``, ``merge``, ``convert``: what a release holds; its adapters and pickles turned."""
 
 import json
 import sys
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from pocketcrafter.export.teachers.systems import SystemName
-from pocketcrafter.runtime.cli.options import OutputFile, json_option
+from pocketcrafter.runtime.cli.bars import Bars
+from pocketcrafter.runtime.cli.options import OutputFile, OutputFolder, json_option
 from pocketcrafter.runtime.errors import GateError
 
 if TYPE_CHECKING:
@@ -46,6 +47,37 @@ def inspect(folder: Path, layout: str | None, *, as_json: bool) -> None:
         sys.exit(GateError.exit_code)
 
 
+@click.command("merge")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("network")
+@click.option("--out", type=OutputFolder(), required=True, help="Folder of the merged network.")
+@json_option
+def merge(folder: Path, network: str, out: Path, *, as_json: bool) -> None:
+    r"""Merge a teacher's adapter into its weights, on the disk.
+
+    NETWORK is what `teacher inspect` calls it. The factor is the one that the release applies, whatever the adapter's
+    configuration says. A gigabyte of memory does for any size. Run it again to resume: finished shards are kept.
+
+    \b
+    Example:
+      pocketcrafter teacher merge SmartPhotoCrafter/ dit --out merged/transformer
+    """
+    from pocketcrafter.export.teachers.layout import read_layout
+    from pocketcrafter.export.teachers.merging import merge_to
+
+    layout = read_layout(folder)
+    with Bars() as bars:
+        made = merge_to(layout.network(network), out, lambda done, total: bars.update(network, done, total))
+    note = layout.system.note
+    if as_json:
+        files = [str(path) for path in made.files]
+        click.echo(json.dumps({"files": files, "changed": made.changed, "kept": made.kept, "note": note}, indent=1))
+    else:
+        click.echo(f"{out}: {made.changed} tensors changed, {len(made.files)} files, of which {made.kept} were there")
+        if note:
+            click.echo(f"NOTE: {note}")
+
+
 @click.command("convert")
 @click.argument("pickle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--out", type=OutputFile(".safetensors"), required=True, help="The safetensors file.")
@@ -71,33 +103,33 @@ def convert(pickle: Path, out: Path, *, as_json: bool) -> None:
 def _told(facts: "TeacherFacts") -> "Iterator[str]":
     yield f"{facts.folder}: {facts.title} ({facts.system})"
     allowed = {None: "not stated", True: "allowed", False: "FORBIDDEN"}[facts.commercial]
-    yield f"licence     {facts.license} (commercial use: {allowed})"
+    yield f"licence      {facts.license} (commercial use: {allowed})"
     if facts.prompt_sha256:
-        yield f"prompt      sha256 {facts.prompt_sha256}"
+        yield f"prompt       sha256 {facts.prompt_sha256}"
     for network in facts.networks:
         yield from _network(network)
     cost = facts.cost
-    yield f"memory      {cost.vram_gib:.1f} GiB, of which weights {cost.weights_gib:.1f}"
+    yield f"memory       {cost.vram_gib:.1f} GiB, of which weights {cost.weights_gib:.1f}"
     times = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in cost.seconds.items())
-    yield f"a photo     {times or 'no machine of the table has that memory'}"
+    yield f"a photo      {times or 'no machine of the table has that memory'}"
     if cost.too_small:
-        yield f"too small   {', '.join(cost.too_small)}"
-    yield f"            ({cost.tera_macs:.1f}·10¹² multiply-accumulates. {cost.how})"
+        yield f"too small    {', '.join(cost.too_small)}"
+    yield f"             ({cost.tera_macs:.1f}·10¹² multiply-accumulates. {cost.how})"
     for title, lines in (("missing", facts.missing), ("foreign", facts.foreign)):
-        yield from (f"{title if number == 0 else '':<12}{line}" for number, line in enumerate(lines))
-    yield from (f"WARNING     {line}" for line in facts.warnings)
+        yield from (f"{title if number == 0 else '':<13}{line}" for number, line in enumerate(lines))
+    yield from (f"WARNING      {line}" for line in facts.warnings)
 
 
 def _network(network: "NetworkFacts") -> "Iterator[str]":
     types = ", ".join(network.dtypes)
     known = f" = {network.known_as}" if network.known_as else ""
-    yield f"{network.name:<12}{network.kind}, {network.parameters / 1e6:,.1f} M parameters, {network.tensors} tensors"
-    yield f"            {types}; fingerprint {network.fingerprint}{known}"
+    yield f"{network.name:<13}{network.kind}, {network.parameters / 1e6:,.1f} M parameters, {network.tensors} tensors"
+    yield f"             {types}; fingerprint {network.fingerprint}{known}"
     if network.vocabulary:
-        yield f"            {network.vocabulary.words} words, {network.vocabulary.rows} rows of embeddings"
+        yield f"             {network.vocabulary.words} words, {network.vocabulary.rows} rows of embeddings"
     for adapter in network.adapters:
         scales = ", ".join(f"{scale:g}" for scale in adapter.stored_scales)
         applied = "as written" if adapter.scale is None else f"applied {adapter.scale:g}"
         ranks = ", ".join(map(str, adapter.ranks))
-        yield f"            LoRA ({adapter.dialect}), rank {ranks} on {adapter.layers} layers: {adapter.file}"
-        yield f"            scale {scales} in its files, {applied}"
+        yield f"             LoRA ({adapter.dialect}), rank {ranks} on {adapter.layers} layers: {adapter.file}"
+        yield f"             scale {scales} in its files, {applied}"

@@ -12,18 +12,16 @@ from pydantic import Field
 from pocketcrafter.export.families.latent.critic_folder import TOKENIZER_FILE, embedding_table, words_of
 from pocketcrafter.export.families.networks.architecture import read_json
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError
-from pocketcrafter.export.families.networks.lora import Adapter, Dialect, placed
+from pocketcrafter.export.families.networks.lora import Adapter, Dialect
 from pocketcrafter.export.licenses import UNKNOWN, forbids_commerce, stated_license
 from pocketcrafter.export.teachers.cost import Cost, cost_of
 from pocketcrafter.export.teachers.layout import Found, Layout, foreign_files, read_layout
 from pocketcrafter.export.teachers.systems import PROMPT_FILE, RELEASED, Part, SystemName
-from pocketcrafter.export.teachers.tensors import Shapes, differences, fingerprint, gaps, qwen_image_shapes, short
+from pocketcrafter.export.teachers.tensors import differences, fingerprint, gaps, qwen_image_shapes, short
 from pocketcrafter.runtime.config import Config
 
 _SLOW_WORDS: Final = ("vocab.json", "added_tokens.json")
 _MOST_WORD_BYTES: Final = 64 << 20
-_RENAMED: Final = (("model.language_model.", "model."), ("model.visual.", "visual."))
-"""Modules of Qwen's vision-language models as transformers has them now, and in checkpoints."""
 
 
 class AdapterFacts(Config):
@@ -169,17 +167,14 @@ def _adapter(found: Found, adapter: Adapter) -> AdapterFacts:
         ranks=tuple(sorted({change.rank for change in adapter.changes.values()})),
         stored_scales=tuple(sorted({change.stored_scale() for change in adapter.changes.values()})),
         scale=found.place.scale,
-        unplaced=_unplaced(found.shapes, adapter),
+        unplaced=_unplaced(found, adapter),
     )
 
 
-def _unplaced(shapes: Shapes, adapter: Adapter) -> tuple[str, ...]:
+def _unplaced(found: Found, adapter: Adapter) -> tuple[str, ...]:
     """Return why an adapter does not fit: what it says of each layer that the network has not."""
-    known = dict(shapes)
-    for now, before in _RENAMED:
-        known |= {now + name.removeprefix(before): shape for name, shape in shapes.items() if name.startswith(before)}
     try:
-        placed(adapter, known)
+        found.placed(adapter)
     except CheckpointError as error:
         return tuple(line.strip() for line in str(error).splitlines()[1:-1])
     return ()

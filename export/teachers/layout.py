@@ -13,7 +13,7 @@ from pocketcrafter.export.families.networks.checkpoint import (
     read_checkpoint,
     read_header,
 )
-from pocketcrafter.export.families.networks.lora import Adapter, adapters_in
+from pocketcrafter.export.families.networks.lora import Adapter, Change, adapters_in, placed
 from pocketcrafter.export.teachers.systems import PROMPT_FILE, SYSTEMS, Part, Place, System, SystemName
 from pocketcrafter.export.teachers.tensors import Shapes, qwen_image_config
 
@@ -29,6 +29,10 @@ _PARTS: Final[Mapping[str, Part]] = {
     "text_encoder_3": Part.TEXT,
 }
 """What pipelines of diffusers call their networks."""
+
+
+_RENAMED: Final = (("model.language_model.", "model."), ("model.visual.", "visual."))
+"""Modules of Qwen's vision-language models as transformers has them now, and in checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,25 @@ class Found:
     def shapes(self) -> Shapes:
         """Shape of each tensor by name."""
         return {name: tensor.shape for name, tensor in self.stored.tensors.items()}
+
+    def placed(self, adapter: Adapter) -> dict[str, Change]:
+        """Return an adapter's changes by the name that the file has for the weight that they change.
+
+        Parameters
+        ----------
+        adapter
+            One of the network's.
+
+        Raises
+        ------
+        CheckpointError
+            If it changes a layer that the network has not, or one of another shape.
+        """
+        stored = {name: name for name in self.stored.tensors}
+        for now, before in _RENAMED:
+            stored |= {now + n.removeprefix(before): n for n in self.stored.tensors if n.startswith(before)}
+        changes = placed(adapter, {name: self.stored.tensors[file].shape for name, file in stored.items()})
+        return {stored[name]: change for name, change in changes.items()}
 
     @property
     def is_file(self) -> bool:

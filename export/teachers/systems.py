@@ -114,6 +114,8 @@ class System:
         How the release runs.
     adapter
         ``module:class`` of its :class:`~pocketcrafter.export.teachers.teacher.Teacher`.
+    note
+        What its networks compute beside their configurations; it has to be said wherever they go without the adapter.
     prompt
         Whether it reads a fixed prompt that only its release has: `PROMPT_FILE` must hold it.
     """
@@ -125,6 +127,7 @@ class System:
     marks: tuple[str, ...] = ()
     pipelines: tuple[str, ...] = ()
     places: tuple[Place, ...] = ()
+    note: str = ""
     prompt: bool = False
 
 
@@ -160,6 +163,7 @@ SYSTEMS: Final[Mapping[SystemName, System]] = {
                 ("AutoencoderKLQwenImage",),
             ),
         ),
+        note="its transformer was trained with the GELU x·σ(1.702 x), and diffusers' class computes the tanh form",
         prompt=True,
     ),
     SystemName.AESFORMER: System(

@@ -70,7 +70,8 @@ class Trajectory:
     Attributes
     ----------
     latents
-        Before each step and after the last one, ``(steps + 1, channels, height, width)``; float32.
+        Before each step and after the last one, ``(steps + 1, channels, height, width)``, or ``(steps + 1, tokens,
+        channels)`` where a pipeline keeps them as tokens; float32.
     times
         What the network was told of each step's noise, ``(steps,)``: 1,000 is noise alone.
     picture

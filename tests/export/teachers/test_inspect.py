@@ -174,7 +174,7 @@ def test_the_command_needs_no_torch_and_fails_where_something_is_missing(
     TeacherFacts.model_validate({k: v for k, v in told.items() if k != "usable"})
     (folder / "dit.safetensors").unlink()
     assert cli.run(["teacher", "inspect", str(folder)]) == 1
-    assert "missing     dit: dit.safetensors (QwenImageTransformer2DModel)" in capsys.readouterr().out
+    assert "missing      dit: dit.safetensors (QwenImageTransformer2DModel)" in capsys.readouterr().out
 
 
 def test_pickles_are_refused_with_the_command_that_converts_them(
