@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pocketcrafter.runtime.bundle.reader import Bundle
 
 _FOLDER: Final = "/data/local/tmp/pocketcrafter"
+_APP_FILES: Final = "/sdcard/Android/data/org.pocketcrafter.app/files"
 _TARGET: Final = "executorch-xnnpack"
 _BUNDLE = click.argument("bundle", type=click.Path(exists=True, path_type=Path))
 _SERIAL = click.option("--serial", help="Which device  [default: the only one].")
@@ -52,7 +53,7 @@ class _Devices(LazyGroup):
     extra = "device"
     lazy: ClassVar = {
         name: f"pocketcrafter.benchmarks.device.command:{name}_command"
-        for name in ("list", "push", "goldens", "bench", "pull", "import", "farm")
+        for name in ("list", "push", "goldens", "bench", "fetch", "pull", "farm")
     }
 
 
@@ -215,17 +216,17 @@ def bench_command(
     _tell(report, device_lines, as_json=as_json)
 
 
-@click.command("pull")
+@click.command("fetch")
 @click.option("--out", type=OutputFolder(), required=True, help="Where the results go.")
 @_SERIAL
 @_PLACE
 @json_option
-def pull_command(out: Path, serial: str | None, folder: str, *, as_json: bool) -> None:
+def fetch_command(out: Path, serial: str | None, folder: str, *, as_json: bool) -> None:
     r"""Fetch the results that --keep or a broken-off run left on the device.
 
     \b
     Example:
-      pocketcrafter device pull --out results/
+      pocketcrafter device fetch --out results/
     """
     from pocketcrafter.benchmarks.device.adb import open_device
     from pocketcrafter.benchmarks.device.stage import pull_results
@@ -235,23 +236,35 @@ def pull_command(out: Path, serial: str | None, folder: str, *, as_json: bool) -
     click.echo(json.dumps([str(path) for path in pulled], indent=1) if as_json else lines)
 
 
-@click.command("import")
+@click.command("pull")
 @_BUNDLE
-@click.argument("report", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="What the app's self-test screen exported, in place of what is on a phone.",
+)
+@_SERIAL
+@click.option("--folder", default=_APP_FILES, show_default=True, help="Where the app keeps it on the phone.")
 @json_option
-def import_command(bundle: Path, report: Path, *, as_json: bool) -> None:
-    r"""Write the goldens that the demo app ran on a phone into the bundle: rung 4. Exit code 1: it was missed.
+def pull_command(bundle: Path, file: Path | None, serial: str | None, folder: str, *, as_json: bool) -> None:
+    r"""Write the goldens that an app ran on a phone into the bundle: rung 4. Exit code 1: it was missed.
 
     BUNDLE is the part that the app was built with. Its own gates judge the figures again.
 
     \b
     Example:
-      pocketcrafter device import build/parts/default-onnx.pcbundle goldens.json
+      pocketcrafter device pull build/parts/default-onnx.pcbundle
+      pocketcrafter device pull build/parts/default-onnx.pcbundle --file goldens.json
     """
-    from pocketcrafter.benchmarks.device.app_report import store_app_report
+    import tempfile
+
+    from pocketcrafter.benchmarks.device.adb import open_device
+    from pocketcrafter.benchmarks.device.app_report import pull_app_report, store_app_report
     from pocketcrafter.benchmarks.device.results import device_lines
 
-    stored = store_app_report(bundle, report)
+    with tempfile.TemporaryDirectory() as scratch:
+        report = file or pull_app_report(open_device(serial), folder, Path(scratch))
+        stored = store_app_report(bundle, report)
     _tell(stored, device_lines, as_json=as_json)
     if stored.failures:
         click.echo(f"rung 4 failed: {', '.join(stored.failures)}", err=True)

@@ -14,16 +14,20 @@ from pocketcrafter.runtime.cli.options import OutputFolder, json_option, threads
 @click.option("--out", type=OutputFolder(), required=True, help="Folder of the vectors.")
 @click.option(
     "--bundle",
+    "bundles",
+    multiple=True,
     type=click.Path(exists=True, path_type=Path),
-    help="Use this bundle's vocabulary, and run its networks on the photos.",
+    help="Run this bundle's pair on the photos; of a pocket bundle the vocabulary is used too. May be repeated.",
 )
 @threads_option
 @json_option
-def vectors_command(photos: tuple[str, ...], out: Path, bundle: Path | None, threads: int, *, as_json: bool) -> None:
+def vectors_command(
+    photos: tuple[str, ...], out: Path, bundles: tuple[Path, ...], threads: int, *, as_json: bool
+) -> None:
     r"""Write test vectors of the runtime for other languages.
 
-    For each function: inputs and answers, as JSON and raw tensors. With photos also what the bundle's pair makes of
-    them, at full size.
+    For each function: inputs and answers, as JSON and raw tensors. With photos also what the pairs of bundles make
+    of them, at full size.
 
     \b
     Example:
@@ -37,6 +41,6 @@ def vectors_command(photos: tuple[str, ...], out: Path, bundle: Path | None, thr
     if errors:
         raise errors[0]
     with Bars() as bars:
-        counts = export_vectors(out, bundle, paths, threads, lambda done, total: bars.update("photos", done, total))
+        counts = export_vectors(out, bundles, paths, threads, lambda done, total: bars.update("photos", done, total))
     lines = [f"{count:>4} {name}" for name, count in counts.items()]
     click.echo(json.dumps({"out": str(out), "cases": counts}, indent=1) if as_json else "\n".join([*lines, str(out)]))

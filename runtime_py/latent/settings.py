@@ -118,7 +118,7 @@ class ArtistSettings(Config):
     steps: tuple[StepSettings, ...] = Field(min_length=1, max_length=1000)
     time: TimeSettings
     seed: int = Field(
-        ge=0, lt=1 << 63, description="Of the noise: the key of Philox 4x64; every language's integers hold it."
+        ge=0, lt=1 << 53, description="Of the noise: the key of Philox 4x64; every reader of JSON holds it."
     )
     tiles: int = Field(
         0, ge=0, le=4096, description="Most tiles of its size in which it edits a photo's own pixels, where what it did"

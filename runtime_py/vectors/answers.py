@@ -39,12 +39,12 @@ def record_answers(recording: Recording, out: Path) -> None:
     """
     write_bytes(out / ANSWER_VOCABULARY, _vocabulary())
     words = Vocabulary(out / ANSWER_VOCABULARY)
-    ids = {symbol: number for number, symbol in enumerate(_symbols(), len(_SPECIAL))}
+    ids = _numbered()
     spelled = [[ids[_symbols()[byte]] for byte in text.encode()] for text in _SAID]
-    # A sequence that is cut off, one that never begins, one out of range, words of another place, a special word.
+    # A sequence that is cut off, one that never begins, ones out of range, a special word, an id that no word has.
     odd = ([0xE7, 0x85], [0x80, 0x41], [0xF8, 0x41, 0xED, 0xA0, 0x80], [0xE7, 0x85, 0x41, 0xC3])
     spelled += [[ids[_symbols()[byte]] for byte in text] for text in odd]
-    spelled += [[0, *spelled[1]], [*spelled[1], len(_SPECIAL) + 256, 0]]
+    spelled += [[0, *spelled[1]], [*spelled[1], ids["Ġa"], 0, len(ids)]]
     recording.add("answer_text", [{"ids": said, "text": words.text(tuple(said))} for said in spelled])
     answers = [tuple(said) for said in spelled if said]
     answers += [(*said, _STOP) for said in answers]
@@ -63,9 +63,12 @@ def _symbols() -> list[str]:
     return [chr(byte if byte in printable else next(others)) for byte in range(256)]
 
 
+def _numbered() -> dict[str, int]:
+    """Return the words by their text: two special ones, one for each byte, and one of two bytes."""
+    return {word: number for number, word in enumerate((*_SPECIAL, *_symbols(), "Ġa"))}
+
+
 def _vocabulary() -> bytes:
-    """Return a tokenizer with one word for each byte, one of two bytes, and two special words."""
-    words = {symbol: number for number, symbol in enumerate((*_symbols(), "Ġa"), len(_SPECIAL))}
     content = {
         "version": "1.0",
         "added_tokens": [
@@ -75,6 +78,6 @@ def _vocabulary() -> bytes:
         ],
         "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
         "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
-        "model": {"type": "BPE", "vocab": words, "merges": [["Ġ", "a"]]},
+        "model": {"type": "BPE", "vocab": _numbered(), "merges": [["Ġ", "a"]]},
     }  # fmt: skip
     return json.dumps(content, ensure_ascii=False).encode()

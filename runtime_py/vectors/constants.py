@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from pocketcrafter.runtime import tone_math as tm
+from pocketcrafter.runtime.language import MASKED
+from pocketcrafter.runtime.latent.native import CARRIED_DB
 from pocketcrafter.runtime.plan_judge import PREVIEW_PX, PROPOSALS
 from pocketcrafter.runtime.pocket import (
     CROP_PX,
@@ -51,6 +53,8 @@ CONSTANTS: Final = (
     Constant("PROSE_HEADS", PROSE_CACHE[0], "Heads of a cache."),
     Constant("PROSE_CHANNELS", PROSE_CACHE[2], "Channels of a head."),
     Constant("VOICES", VOICES, "Ways of wording one finding."),
+    Constant("MASKED", MASKED, "What a score of attention is lowered by where nothing may be read."),
+    Constant("CARRIED_DB", CARRIED_DB, "How well colors must carry an artist's edit; else it edits tiles."),
     Constant("LUMA_RED", tm.LUMA[0], "Rec. 709 luma weight (ITU-R BT.709)."),
     Constant("LUMA_GREEN", tm.LUMA[1], "Rec. 709 luma weight (ITU-R BT.709)."),
     Constant("LUMA_BLUE", tm.LUMA[2], "Rec. 709 luma weight (ITU-R BT.709)."),

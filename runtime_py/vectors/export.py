@@ -9,6 +9,7 @@ from pocketcrafter.runtime.files import writing
 from pocketcrafter.runtime.pipeline import tokenizer_of
 from pocketcrafter.runtime.progress import Progress
 from pocketcrafter.runtime.vectors.answers import record_answers
+from pocketcrafter.runtime.vectors.framing import record_framing
 from pocketcrafter.runtime.vectors.judging import record_judging
 from pocketcrafter.runtime.vectors.latent import record_latent
 from pocketcrafter.runtime.vectors.latent_pictures import record_latent_pictures
@@ -21,7 +22,7 @@ from pocketcrafter.runtime.vectors.words import record_words, synthetic_vocabula
 
 
 def export_vectors(
-    out: Path, bundle: Path | None, photos: Sequence[Path], threads: int, progress: Progress
+    out: Path, bundles: Sequence[Path], photos: Sequence[Path], threads: int, progress: Progress
 ) -> dict[str, int]:
     """Write the vectors.
 
@@ -29,10 +30,11 @@ def export_vectors(
     ----------
     out
         Folder of the files; made where it is not there.
-    bundle
-        A bundle whose pair takes the photos; of a pocket bundle the vocabulary is used too, a made-up one otherwise.
+    bundles
+        Their pairs take the photos, at most one of each family; of a pocket bundle the vocabulary is used too, a
+        made-up one otherwise.
     photos
-        Photos for the pair.
+        Photos for the pairs.
     threads
         Threads to compute with, ≥ 1.
     progress
@@ -46,15 +48,18 @@ def export_vectors(
     Raises
     ------
     ConfigError
-        If photos are given without a bundle, one is not of sRGB and 8 bits, or the package `tokenizers` is missing.
+        If photos are given without a bundle, one is not of sRGB and 8 bits, two bundles are of one family, or the
+        package `tokenizers` is missing.
     BundleError
         If the bundle is damaged.
     StorageError
         If a file cannot be written.
     """
-    if photos and bundle is None:
+    if photos and not bundles:
         raise ConfigError("Photos are for a bundle's pair: give --bundle too, or leave the photos out.")
-    opened = None if bundle is None else Bundle.open(bundle)
+    opened = [Bundle.open(bundle) for bundle in bundles]
+    if len({bundle.manifest.family for bundle in opened}) < len(opened):
+        raise ConfigError("Two bundles are of one family: give one of each.")
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
     recording = Recording()
@@ -62,12 +67,13 @@ def export_vectors(
     record_pictures(recording)
     record_judging(recording)
     record_manifests(recording)
+    record_framing(recording)
     record_latent(recording)
     record_latent_pictures(recording)
     record_answers(recording, out)
-    vocabulary = None if opened is None else tokenizer_of(opened)
+    vocabulary = next((path for bundle in opened if (path := tokenizer_of(bundle)) is not None), None)
     record_words(recording, out, synthetic_vocabulary() if vocabulary is None else vocabulary.read_bytes())
-    if opened is not None and photos:
-        record_pair(recording, opened, photos, threads, progress)
+    for bundle in opened if photos else ():
+        record_pair(recording, bundle, photos, threads, progress)
     recording.write(out)
     return recording.counts

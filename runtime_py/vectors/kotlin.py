@@ -10,7 +10,9 @@ from typing import Final
 
 from pocketcrafter.runtime.bundle.schema import schema_text
 from pocketcrafter.runtime.critique import GROUPS, MEASURED_BY, Item
+from pocketcrafter.runtime.embedding import TABLE
 from pocketcrafter.runtime.files import write_text
+from pocketcrafter.runtime.latent.settings import ARTIST, CRITIC, Latent
 from pocketcrafter.runtime.plan import RESTORATION, VECTOR_UNITS, Attribute, attribute_limits
 from pocketcrafter.runtime.pocket import TOKENIZER, Pocket
 from pocketcrafter.runtime.prose.prompt import LADDERS, plan_word
@@ -120,7 +122,19 @@ object Targets {{
     /** The components that a pocket bundle may have. */
     val POCKET_COMPONENTS: List<String> = {_listed(map(_text, Pocket))}
 
-    /** Where a bundle with a decoder has its vocabulary. */
+    /** The components that a latent bundle may have. */
+    val LATENT_COMPONENTS: List<String> = {_listed(map(_text, Latent))}
+
+    /** Those that its critic has. */
+    val LATENT_CRITIC: List<String> = {_listed(map(_text, CRITIC))}
+
+    /** Those that its artist has. */
+    val LATENT_ARTIST: List<String> = {_listed(map(_text, ARTIST))}
+
+    /** Where a bundle with a language model has the vectors of its words. */
+    const val WORD_TABLE: String = {_text(TABLE)}
+
+    /** Where a bundle whose critic writes words has its vocabulary. */
     const val TOKENIZER: String = {_text(TOKENIZER)}
 }}
 """

@@ -139,7 +139,7 @@ _LATENT_CHANGES: Final[tuple[tuple[tuple[str | int, ...], Any], ...]] = (
     (("settings", "artist", "steps", 0, "noise"), 0.5),
     (("settings", "artist", "steps", 0, "sigma"), 0.5),
     (("settings", "artist", "seed"), -1),
-    (("settings", "artist", "seed"), 1 << 63),
+    (("settings", "artist", "seed"), 1 << 53),
     (("settings", "artist", "tiles"), 5000),
     (("settings", "artist", "bridge_tokens"), 3),
     (("settings", "artist", "time", "cosines_first"), "yes"),

@@ -52,7 +52,7 @@ class PairConfig(Config):
         "small picture cannot be carried over as colors: new content, removed noise.",
     )  # fmt: skip
     steps: int = Field(4, ge=1, le=100, description="Steps of the artist.")
-    seed: int = Field(0, ge=0, lt=1 << 63, description="Of the artist's noise.")
+    seed: int = Field(0, ge=0, lt=1 << 53, description="Of the artist's noise.")
     strength: float = Field(
         0.5, gt=0, le=1, description="For an artist that begins at the photo's own latents: how much noise they get."
     )

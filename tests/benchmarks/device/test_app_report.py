@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,7 @@ def report_of(part: Path, sqnr_db: float, *, passed: bool = True) -> dict[str, A
         figures = [
             {"output": tensor.name, "sqnr_db": sqnr_db, "cosine": 1.0, "max_abs_error": 0.1}
             for golden in entry.goldens
-            if golden.function is None
-            for tensor in entry.spec.outputs
+            for tensor in entry.spec.of(golden.function).outputs
         ]
         rung = {"rung": 4, "passed": passed, "how": "the goldens, on a Testphone", "gates": [], "fidelity": figures}
         goldens.append({"component": entry.spec.name, "against_host": [], "against_golden": figures, "rung": rung})
@@ -53,7 +53,7 @@ def written(path: Path, report: dict[str, Any]) -> Path:
 
 def test_a_phone_that_passes_is_written_into_the_bundle(part: Path, tmp_path: Path) -> None:
     report = report_of(part, 90.0)
-    done = CliRunner().invoke(device, ["import", str(part), str(written(tmp_path / "goldens.json", report))])
+    done = CliRunner().invoke(device, ["pull", str(part), "--file", str(written(tmp_path / "goldens.json", report))])
     assert done.exit_code == 0, done.output
     kept = Bundle.open(part)
     kept.check_integrity()
@@ -63,9 +63,21 @@ def test_a_phone_that_passes_is_written_into_the_bundle(part: Path, tmp_path: Pa
     assert "Testphone" in (part / f"reports/device-{report['target']}.json").read_text()
 
 
+def test_the_newest_report_is_taken_off_the_phone(phone: Any, plug: Callable[[Any], str], part: Path) -> None:
+    place = ["--serial", plug(phone), "--folder", str(phone.folder)]
+    none = CliRunner().invoke(device, ["pull", str(part), *place])
+    assert isinstance(none.exception, DeviceError)
+    written(phone.folder / "goldens-1700000000000.json", report_of(part, 3.0))
+    written(phone.folder / "goldens-1800000000000.json", report_of(part, 90.0))
+    (phone.folder / "goldens-of-old.json").write_text("{}")
+    done = CliRunner().invoke(device, ["pull", str(part), *place])
+    assert done.exit_code == 0, done.output
+    assert "Testphone" in next((part / "reports").glob("device-*.json")).read_text()
+
+
 def test_the_bundle_judges_and_not_the_app(part: Path, tmp_path: Path) -> None:
     report = report_of(part, 3.0)
-    done = CliRunner().invoke(device, ["import", str(part), str(written(tmp_path / "goldens.json", report))])
+    done = CliRunner().invoke(device, ["pull", str(part), "--file", str(written(tmp_path / "goldens.json", report))])
     assert done.exit_code == 1
     assert "rung 4 failed" in done.output
 

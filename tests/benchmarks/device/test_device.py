@@ -181,7 +181,7 @@ def test_ios_devices_are_read_from_devicectl(monkeypatch: pytest.MonkeyPatch, tm
     assert (found.serial, found.state, found.model, found.abi) == ("ABC", "connected", "iPhone 15", "arm64e")
 
 
-@pytest.mark.parametrize("name", ["list", "push", "goldens", "bench", "pull"])
+@pytest.mark.parametrize("name", ["list", "push", "goldens", "bench", "fetch", "pull"])
 def test_every_command_shows_an_example(name: str) -> None:
     result = CliRunner().invoke(device_command, [name, "--help"])
     assert result.exit_code == 0

@@ -136,7 +136,7 @@ def test_times_come_with_temperature_and_battery(
     assert len(case["warm"]["samples_ms"]) == 7
     assert case["warm"]["median_ms"] > 0
     assert (case["before"]["battery_percent"], case["after"]["battery_celsius"]) == (83, 28.7)
-    pulled = CliRunner().invoke(device_command, ["pull", "--out", str(tmp_path / "out"), *place[:4]])
+    pulled = CliRunner().invoke(device_command, ["fetch", "--out", str(tmp_path / "out"), *place[:4]])
     assert pulled.exit_code == 0, pulled.output
     (path,) = (tmp_path / "out").rglob("result.json")
     assert json.loads(path.read_text())["samples_ms"] == pytest.approx(case["warm"]["samples_ms"])

@@ -1,6 +1,7 @@
 """Packages that stores and phones refuse are told apart from those that they take."""
 
 import json
+import shutil
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
@@ -202,6 +203,27 @@ def test_contexts_and_libraries_must_fit(apk: Callable[..., Path], bundle_dir: P
     assert "several builds" in rules(apk(mixed))["qnn-version"]
     without = {name: content for name, content in HTP.items() if "Skel" not in name}
     assert "libQnnHtpV79Skel.so are not there" in rules(apk(without))["qnn-libraries"]
+
+
+def test_weights_that_phones_of_little_memory_cannot_hold_keep_them_out(
+    tmp_path: Path, bundle_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights in a file beside an artifact count too."""
+    manifest_xml, app = tmp_path / "app/AndroidManifest.xml", tmp_path / "app"
+    text = (
+        '<manifest xmlns:android="http://schemas.android.com/apk/res/android"><uses-sdk android:minSdkVersion="26" />{}'
+        "<application /></manifest>"
+    )
+    shutil.copytree(bundle_dir, app / "default.pcbundle")
+    manifest_xml.write_text(text.format(""))
+    artifact = app / "default.pcbundle/targets/onnx/restore.onnx"
+    monkeypatch.setattr("pocketcrafter.runtime.shippable.rules._LOW_RAM_LIMIT", artifact.stat().st_size)
+    assert "memory" not in rules(app)
+    artifact.with_suffix(".data").write_bytes(b"1")
+    reseal(artifact.parents[2], parse_manifest((artifact.parents[2] / "manifest.json").read_bytes(), "manifest"))
+    assert "its networks for onnx weigh" in rules(app)["memory"]
+    manifest_xml.write_text(text.format('<uses-feature android:name="android.hardware.ram.normal" />'))
+    assert "memory" not in rules(app)
 
 
 def test_a_skel_must_become_a_file(apk: Callable[..., Path], bundle_dir: Path) -> None:

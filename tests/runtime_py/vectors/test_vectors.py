@@ -20,7 +20,7 @@ from pocketcrafter.runtime.vectors.manifests import _CHANGES, _LATENT_CHANGES
 @pytest.fixture(scope="module")
 def vectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("vectors")
-    export_vectors(out, None, (), 1, lambda *_: None)
+    export_vectors(out, (), (), 1, lambda *_: None)
     return out
 
 
@@ -90,11 +90,11 @@ def test_the_cases_hold_both_answers_of_every_judgement(vectors: Path) -> None:
 
 def test_photos_without_a_bundle_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="give --bundle too"):
-        export_vectors(tmp_path / "out", None, [tmp_path / "x.jpg"], 1, lambda *_: None)
+        export_vectors(tmp_path / "out", (), [tmp_path / "x.jpg"], 1, lambda *_: None)
     assert not (tmp_path / "out").exists()
 
 
 def test_what_is_no_bundle_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError):
-        export_vectors(tmp_path / "out", tmp_path, (), 1, lambda *_: None)
+        export_vectors(tmp_path / "out", [tmp_path], (), 1, lambda *_: None)
     assert not (tmp_path / "out").exists()

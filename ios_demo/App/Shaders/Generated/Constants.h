@@ -3,6 +3,8 @@
 // Included by Metal and, in tests, by C++.
 #pragma once
 
+#define PC_MASKED -256.0f
+#define PC_CARRIED_DB 30.0f
 #define PC_LUMA_RED 0.2126f
 #define PC_LUMA_GREEN 0.7152f
 #define PC_LUMA_BLUE 0.0722f

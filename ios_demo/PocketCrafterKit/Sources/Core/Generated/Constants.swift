@@ -59,6 +59,12 @@ public enum Constants {
     /// Ways of wording one finding.
     public static let voices: Int = 6
 
+    /// What a score of attention is lowered by where nothing may be read.
+    public static let masked: Double = -256.0
+
+    /// How well colors must carry an artist's edit; else it edits tiles.
+    public static let carriedDb: Double = 30.0
+
     /// Rec. 709 luma weight (ITU-R BT.709).
     public static let lumaRed: Double = 0.2126
 

@@ -172,8 +172,8 @@ enum ManifestSchema {
      "description": "From the autoencoder's latents to those that show the photo."
     },
     "seed": {
-     "description": "Of the noise: the key of Philox 4x64; every language's integers hold it.",
-     "exclusiveMaximum": 9223372036854775808,
+     "description": "Of the noise: the key of Philox 4x64; every reader of JSON holds it.",
+     "exclusiveMaximum": 9007199254740992,
      "minimum": 0,
      "title": "Seed",
      "type": "integer"

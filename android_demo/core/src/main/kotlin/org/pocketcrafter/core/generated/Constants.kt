@@ -60,6 +60,12 @@ object Constants {
     /** Ways of wording one finding. */
     const val VOICES: Int = 6
 
+    /** What a score of attention is lowered by where nothing may be read. */
+    const val MASKED: Double = -256.0
+
+    /** How well colors must carry an artist's edit; else it edits tiles. */
+    const val CARRIED_DB: Double = 30.0
+
     /** Rec. 709 luma weight (ITU-R BT.709). */
     const val LUMA_RED: Double = 0.2126
 

@@ -37,6 +37,18 @@ object Targets {
     /** The components that a pocket bundle may have. */
     val POCKET_COMPONENTS: List<String> = listOf("critic", "judge", "tone", "restore", "composition", "decoder")
 
-    /** Where a bundle with a decoder has its vocabulary. */
+    /** The components that a latent bundle may have. */
+    val LATENT_COMPONENTS: List<String> = listOf("vision", "language", "bridge", "encode", "denoise", "decode")
+
+    /** Those that its critic has. */
+    val LATENT_CRITIC: List<String> = listOf("vision", "language")
+
+    /** Those that its artist has. */
+    val LATENT_ARTIST: List<String> = listOf("encode", "denoise", "decode")
+
+    /** Where a bundle with a language model has the vectors of its words. */
+    const val WORD_TABLE: String = "embedding/table.safetensors"
+
+    /** Where a bundle whose critic writes words has its vocabulary. */
     const val TOKENIZER: String = "tokenizer/tokenizer.json"
 }
