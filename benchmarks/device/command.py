@@ -244,7 +244,7 @@ def fetch_command(out: Path, serial: str | None, folder: str, *, as_json: bool) 
     help="What the app's self-test screen exported, in place of what is on a phone.",
 )
 @_SERIAL
-@click.option("--folder", default=_APP_FILES, show_default=True, help="Where the app keeps it on the phone.")
+@click.option("--folder", default=_APP_FILES, show_default=True, help="Where on the device.")
 @json_option
 def pull_command(bundle: Path, file: Path | None, serial: str | None, folder: str, *, as_json: bool) -> None:
     r"""Write the goldens that an app ran on a phone into the bundle: rung 4. Exit code 1: it was missed.
