@@ -7,10 +7,9 @@ import torch
 from PIL import Image
 
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError
+from pocketcrafter.export.teachers.critic import VisionLanguageCritic
 from pocketcrafter.export.teachers.generic import PipelineTeacher
 from pocketcrafter.export.teachers.layout import Layout
-from pocketcrafter.export.teachers.loading import load_network
-from pocketcrafter.export.teachers.qwen_vl import QwenCritic
 from pocketcrafter.export.teachers.systems import PROMPT_FILE, Sampling
 from pocketcrafter.export.teachers.teacher import Critique, Wish
 
@@ -27,7 +26,7 @@ class AesFormer(PipelineTeacher):
     def __init__(
         self, layout: Layout, device: str, dtype: torch.dtype | None = None, sampling: Sampling | None = None
     ) -> None:
-        editor, planner = layout.network("transformer"), layout.network("planner")
+        editor = layout.network("transformer")
         if not editor.config.get("zero_cond_t"):
             raise CheckpointError(
                 f"{editor.path}: zero_cond_t is not set: this is Qwen-Image-Edit of before 2511, for which the LoRA "
@@ -35,7 +34,7 @@ class AesFormer(PipelineTeacher):
             )
         super().__init__(layout, device, dtype, sampling)
         # Its plan is marked by words that were added to the tokenizer as special ones.
-        self._planner = QwenCritic(load_network(planner, self.dtype, device), planner.path, special=True)
+        self._planner = VisionLanguageCritic(layout.network("planner"), self.dtype, device, special=True)
         self._prompt = (layout.folder / PROMPT_FILE).read_text(encoding="utf-8")
 
     def critique(self, photo: Image.Image) -> Critique:

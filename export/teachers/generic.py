@@ -1,4 +1,7 @@
-"""Any image-to-image pipeline of diffusers as a teacher: its own class runs it, and its scheduler's steps are kept."""
+"""Any image-to-image pipeline of diffusers, or image-text-to-text model of transformers, as a teacher.
+
+A pipeline is run by its own class, and its scheduler's steps are kept.
+"""
 
 import importlib
 import inspect
@@ -13,11 +16,11 @@ from PIL import Image
 
 from pocketcrafter.export.families.networks.architecture import read_json
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError
+from pocketcrafter.export.teachers.critic import PillowProcessor, VisionLanguageCritic
 from pocketcrafter.export.teachers.layout import Layout
 from pocketcrafter.export.teachers.loading import load_network
-from pocketcrafter.export.teachers.qwen_vl import PillowProcessor
-from pocketcrafter.export.teachers.systems import Part, Sampling
-from pocketcrafter.export.teachers.teacher import NOTHING, Teacher, Trajectory, Wish
+from pocketcrafter.export.teachers.systems import PROMPT_FILE, Part, Sampling
+from pocketcrafter.export.teachers.teacher import NOTHING, Critique, Teacher, Trajectory, Wish
 from pocketcrafter.runtime.errors import BackendError
 
 _PROCESSOR: Final = "processor"
@@ -34,10 +37,6 @@ class PipelineTeacher(Teacher):
     ) -> None:
         super().__init__(layout, device, dtype, sampling)
         folder = layout.folder / self.root
-        if not (folder / "model_index.json").is_file():
-            raise BackendError(
-                f"{folder}: has no pipeline of diffusers (model_index.json); as a critic, it can be inspected."
-            )
         self.pipeline = self._load(folder)
 
     def trajectory(self, photo: Image.Image, wish: Wish = NOTHING) -> Trajectory:
@@ -101,6 +100,43 @@ class PipelineTeacher(Teacher):
             pipeline.processor = PillowProcessor(words if words.is_dir() else folder / _PROCESSOR, folder / _PROCESSOR)
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
+
+
+class CriticTeacher(Teacher):
+    """A vision-language model alone; the parameters are those of :class:`Teacher`."""
+
+    def __init__(
+        self, layout: Layout, device: str, dtype: torch.dtype | None = None, sampling: Sampling | None = None
+    ) -> None:
+        super().__init__(layout, device, dtype, sampling)
+        prompt = layout.folder / PROMPT_FILE
+        if not prompt.is_file():
+            raise CheckpointError(f"{prompt}: missing; write into it what the model is to be asked of a photo.")
+        self._critic = VisionLanguageCritic(layout.network("critic"), self.dtype, device)
+        self._prompt = prompt.read_text(encoding="utf-8")
+
+    def critique(self, photo: Image.Image) -> Critique:
+        """See :meth:`Teacher.critique`."""
+        return self._critic.answer(photo.convert("RGB"), self._prompt, self.sampling.answer)
+
+    def trajectory(self, photo: Image.Image, wish: Wish = NOTHING) -> Trajectory:
+        """See :meth:`Teacher.trajectory`; it always raises `BackendError`."""
+        del photo, wish
+        raise BackendError(f"{self.layout.folder}: a critic alone; it edits nothing.")
+
+
+def generic_teacher(
+    layout: Layout, device: str, dtype: torch.dtype | None = None, sampling: Sampling | None = None
+) -> Teacher:
+    """Return the teacher of a folder that is a pipeline or a model; as :class:`Teacher`.
+
+    Parameters
+    ----------
+    layout, device, dtype, sampling
+        As for :class:`Teacher`.
+    """
+    kind = PipelineTeacher if layout.pipeline else CriticTeacher
+    return kind(layout, device, dtype, sampling)
 
 
 @contextmanager

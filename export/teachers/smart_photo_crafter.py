@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from pocketcrafter.export.teachers.critic import VisionLanguageCritic
 from pocketcrafter.export.teachers.layout import Layout
 from pocketcrafter.export.teachers.loading import load_network
-from pocketcrafter.export.teachers.qwen_vl import QwenCritic
 from pocketcrafter.export.teachers.systems import PROMPT_FILE, Sampling
 from pocketcrafter.export.teachers.teacher import NOTHING, Critique, Teacher, Trajectory, Wish
 from pocketcrafter.runtime.arrays import FloatArray
@@ -43,10 +43,9 @@ class SmartPhotoCrafter(Teacher):
         self, layout: Layout, device: str, dtype: torch.dtype | None = None, sampling: Sampling | None = None
     ) -> None:
         super().__init__(layout, device, dtype, sampling)
-        vlm = layout.network("vlm")
         self._dit, self._vae = (load_network(layout.network(n), self.dtype, device) for n in ("dit", "vae"))
         use_sigmoid_gelu(self._dit)
-        self._critic = QwenCritic(load_network(vlm, self.dtype, device), vlm.path)
+        self._critic = VisionLanguageCritic(layout.network("vlm"), self.dtype, device)
         self._prompt = (layout.folder / PROMPT_FILE).read_text(encoding="utf-8")
 
     def critique(self, photo: Image.Image) -> Critique:

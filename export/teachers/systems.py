@@ -113,7 +113,10 @@ class System:
     sampling
         How the release runs.
     adapter
-        ``module:class`` of its :class:`~pocketcrafter.export.teachers.teacher.Teacher`.
+        ``module:class`` of its :class:`~pocketcrafter.export.teachers.teacher.Teacher`; `None` where it can be
+        inspected alone.
+    not_run
+        Why there is no adapter.
     note
         What its networks compute beside their configurations; it has to be said wherever they go without the adapter.
     prompt
@@ -127,6 +130,7 @@ class System:
     marks: tuple[str, ...] = ()
     pipelines: tuple[str, ...] = ()
     places: tuple[Place, ...] = ()
+    not_run: str = ""
     note: str = ""
     prompt: bool = False
 
@@ -201,7 +205,9 @@ SYSTEMS: Final[Mapping[SystemName, System]] = {
         title="PerTouch",
         license=None,
         sampling=Sampling(steps=50, passes=1, side=512, answer=0, value_bytes=4, guidance=0.0, seed=42),
-        adapter=f"{_HERE}.pertouch:PerTouch",
+        adapter=None,
+        not_run="its ControlNet joins maps and latents in layers of its own (conv_img, a conv_out of 512 channels), in "
+        "an order that no configuration tells",
         marks=("model/ckpt/controlnet", "model/ckpt/unet_conv_out.pth", "model/ckpt/unet_conv_out.safetensors"),
         places=(
             Place("unet", Part.ARTIST, tuple(f"{base}/unet" for base in _SD), ("UNet2DConditionModel",)),
@@ -223,6 +229,7 @@ SYSTEMS: Final[Mapping[SystemName, System]] = {
         license=None,
         sampling=Sampling(steps=0, passes=0, side=1024, answer=512),
         adapter=None,
+        not_run="no release of transformers has its class, LlavaQwen2ForCausalLM",
         marks=("configs/infer_config.yaml",),
         places=(Place("critic", Part.CRITIC, (".",), ("LlavaQwen2ForCausalLM",)),),
     ),
@@ -230,7 +237,7 @@ SYSTEMS: Final[Mapping[SystemName, System]] = {
         title="a pipeline of diffusers, or an image-text-to-text model of transformers",
         license=None,
         sampling=Sampling(steps=50, passes=2, side=1024, answer=512),
-        adapter=f"{_HERE}.generic:PipelineTeacher",
+        adapter=f"{_HERE}.generic:generic_teacher",
         marks=("model_index.json", "config.json"),
     ),
 }

@@ -191,9 +191,7 @@ def load_teacher(
     """
     layout = read_layout(folder, name)
     if layout.system.adapter is None:
-        raise BackendError(
-            f"{folder}: {layout.system.title} can be inspected alone: no release of transformers has its class."
-        )
+        raise BackendError(f"{folder}: {layout.system.title} can be inspected alone: {layout.system.not_run}.")
     if layout.missing:
         absent = "\n".join(f"  {text}" for text in layout.missing)
         raise CheckpointError(f"{folder}: {layout.system.title} is not whole; missing is:\n{absent}")

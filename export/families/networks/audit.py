@@ -25,7 +25,7 @@ def check_loaded(model: nn.Module, stored: Checkpoint, unread: Sequence[str] = (
     Parameters
     ----------
     model
-        As loaded, before anything is done with it; in a type that holds the stored values, as float32 does.
+        As loaded, before anything is done with it; stored values are compared as its types hold them.
     stored
         What was loaded.
     unread
@@ -93,12 +93,14 @@ class _Audit:
         for name in sorted(self._unproved):
             if not self._loaded[name].is_meta:
                 waiting[_sample(self._loaded[name])].append(name)
+        types = {self._loaded[name].dtype for names in waiting.values() for name in names}
         left = []
         for tensor in renamed:
             value: Tensor = files[tensor.file].get_tensor(tensor.name)
             found = [
                 name
-                for name in waiting.get(_sample(value), ())
+                for type_ in types
+                for name in waiting.get(_sample(value.to(type_)), ())
                 if name in self._unproved and _same(self._loaded[name], value)
             ]
             if found:

@@ -13,8 +13,14 @@ torch = pytest.importorskip("torch")
 
 import diffusers  # noqa: E402
 from PIL import Image  # noqa: E402
-from safetensors.torch import load_file  # noqa: E402
-from transformers import AutoModelForImageTextToText, AutoTokenizer, Qwen2VLImageProcessor  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
+from transformers import (  # noqa: E402
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    Idefics3ImageProcessor,
+    Idefics3Processor,
+    Qwen2VLImageProcessor,
+)
 
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError  # noqa: E402
 from pocketcrafter.export.teachers.systems import SYSTEMS, SystemName  # noqa: E402
@@ -23,6 +29,7 @@ from pocketcrafter.runtime.errors import BackendError  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent))
 twins = importlib.import_module("twins")
+smol = importlib.import_module("twin")
 EDIT_PLUS = importlib.import_module("diffusers.pipelines.qwenimage.pipeline_qwenimage_edit_plus")
 
 STEPS = 3
@@ -186,3 +193,43 @@ def test_dreamlite_runs_by_its_own_class(photo: Image.Image, tmp_path: Path) -> 
         teacher.edit(photo)
     with pytest.raises(BackendError, match=r"DreamLite has no critic"):
         teacher.critique(photo)
+
+
+def test_a_model_alone_answers_as_transformers_lets_it(photo: Image.Image, tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    words = smol.tokenizer()
+    smol.critic(len(words)).save_pretrained(tmp_path)
+    pictures = Idefics3ImageProcessor(
+        size={"longest_edge": 128}, max_image_size={"longest_edge": 32}, do_image_splitting=False
+    )
+    processor = Idefics3Processor(pictures, words, image_seq_len=4, chat_template=words.chat_template)
+    processor.save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match=r"prompt\.txt: missing; write into it"):
+        load_teacher(tmp_path, dtype=torch.float32)
+    (tmp_path / "prompt.txt").write_text("Judge it.")
+    teacher = load_teacher(tmp_path, dtype=torch.float32, sampling=sampling(SystemName.GENERIC))
+    said = teacher.critique(photo)
+    model = AutoModelForImageTextToText.from_pretrained(tmp_path, dtype=torch.float32).eval()
+    text = "<|im_start|>User:<image>Judge it.<end_of_utterance>\nAssistant:"
+    given = processor(text=text, images=[photo], return_tensors="pt", add_special_tokens=False)
+    made = model.generate(
+        **given, max_new_tokens=8, do_sample=False, output_hidden_states=True, return_dict_in_generate=True
+    )
+    assert np.array_equal(said.prompt, given["input_ids"][0])
+    assert np.array_equal(said.ids, made.sequences[0, len(said.prompt) :])
+    np.testing.assert_allclose(said.hidden, torch.cat([s[-1][0] for s in made.hidden_states]).detach(), atol=1e-5)
+    with pytest.raises(BackendError, match=r"a critic alone; it edits nothing"):
+        teacher.edit(photo)
+
+
+def test_a_system_that_cannot_be_run_says_why(tmp_path: Path) -> None:
+    (tmp_path / "model/ckpt/controlnet").mkdir(parents=True)
+    config = '{"_class_name": "ControlNetModel"}'
+    (tmp_path / "model/ckpt/controlnet/config.json").write_text(config)
+    save_file(
+        {"conv_in.weight": torch.zeros(2)}, tmp_path / "model/ckpt/controlnet/diffusion_pytorch_model.safetensors"
+    )
+    with pytest.raises(
+        BackendError, match=r"PerTouch can be inspected alone: .* in an order that no configuration tells"
+    ):
+        load_teacher(tmp_path)

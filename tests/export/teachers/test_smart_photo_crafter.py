@@ -168,3 +168,16 @@ def test_without_the_prompt_of_the_release_nothing_is_guessed(folder: Path, tmp_
     (copy / "prompt.txt").unlink()
     with pytest.raises(CheckpointError, match=r"prompt\.txt: the fixed prompt that SmartPhotoCrafter's own code has"):
         load_teacher(copy, dtype=torch.float32, sampling=SAMPLING)
+
+
+def test_noise_is_drawn_in_the_precision_of_the_release(
+    folder: Path, photo: Image.Image, made: tuple[Any, Any]
+) -> None:
+    teacher = load_teacher(folder, sampling=SAMPLING)
+    assert teacher.dtype is torch.bfloat16
+    run = teacher.trajectory(photo, Wish(critique=teacher.critique(photo), seed=1))
+    # A generator makes other numbers of a seed in another precision.
+    drawn = torch.randn(1, 16, 12, 18, generator=torch.Generator().manual_seed(1), dtype=torch.bfloat16)
+    assert np.array_equal(run.latents[:1], drawn.float().numpy())
+    assert not np.array_equal(run.latents[0], made[1].latents[0])
+    assert np.isfinite(run.latents).all()

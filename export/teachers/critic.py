@@ -1,4 +1,4 @@
-"""Asks a vision-language model of Qwen's: prompt, greedy answer, and the hidden states of all that was read."""
+"""Asks a vision-language model of transformers: prompt, greedy answer, and the hidden states of all that was read."""
 
 import re
 from collections.abc import Sequence
@@ -8,8 +8,11 @@ from typing import Any, Final
 import numpy as np
 import torch
 from PIL import Image
-from transformers import AutoTokenizer, BatchFeature, Qwen2VLImageProcessor
+from transformers import AutoProcessor, AutoTokenizer, BatchFeature, Qwen2VLImageProcessor
 
+from pocketcrafter.export.families.networks.checkpoint import CheckpointError
+from pocketcrafter.export.teachers.layout import Found
+from pocketcrafter.export.teachers.loading import load_network
 from pocketcrafter.export.teachers.teacher import Critique
 
 PICTURE: Final = "<|image_pad|>"
@@ -34,8 +37,8 @@ class PillowProcessor:
         self.image_processor: Any = Qwen2VLImageProcessor.from_pretrained(pictures, local_files_only=True)
 
     def __call__(
-        self, text: Sequence[str], images: Sequence[Image.Image] | None = None, *, padding: bool = True,
-        return_tensors: str = "pt",
+        self, text: Sequence[str], images: Sequence[Image.Image] | None = None, *, return_tensors: str = "pt",
+        **words: Any,  # noqa: ANN401 - the tokenizer's
     ) -> BatchFeature:  # fmt: skip
         """Return ids and mask, and of pictures patches and grids; a picture's word is repeated for each of its places.
 
@@ -45,32 +48,60 @@ class PillowProcessor:
             One for each row of the batch.
         images
             In the order of their words; Pillow's.
-        padding, return_tensors
+        return_tensors
             As for transformers' processors.
+        words
+            Options of the tokenizer: ``padding``, ``add_special_tokens``.
         """
         shown = self.image_processor(images=list(images), return_tensors=return_tensors) if images else {}
         grids = iter(shown["image_grid_thw"].prod(-1).tolist() if images else ())
         merged = self.image_processor.merge_size**2
         spread = [re.sub(re.escape(PICTURE), lambda _: PICTURE * (next(grids) // merged), row) for row in text]
-        return BatchFeature({**self.tokenizer(spread, padding=padding, return_tensors=return_tensors), **shown})
+        return BatchFeature({**self.tokenizer(spread, return_tensors=return_tensors, **words), **shown})
 
 
-class QwenCritic:
-    """A Qwen2.5-VL or Qwen3-VL with its words and its picture processor.
+def processor_of(kind: str, folder: Path) -> Any:  # noqa: ANN401 - the libraries are untyped
+    """Return what makes a model's inputs of words and pictures.
 
     Parameters
     ----------
-    model
-        Loaded.
+    kind
+        The model's class.
     folder
         Of its tokenizer and processor.
+
+    Raises
+    ------
+    CheckpointError
+        If transformers cannot load it here.
+    """
+    if kind.startswith("Qwen"):
+        return PillowProcessor(folder, folder)
+    load: Any = AutoProcessor.from_pretrained
+    try:
+        return load(folder, local_files_only=True)
+    except Exception as error:  # transformers raises whatever it meets
+        raise CheckpointError(f"{folder}: the processor of {kind} cannot be loaded here: {error}") from error
+
+
+class VisionLanguageCritic:
+    """A vision-language model with its words and its picture processor.
+
+    Parameters
+    ----------
+    found
+        Where it lies.
+    dtype
+        Of its weights.
+    device
+        As torch names it.
     special
         Whether special words stay in the text: a release may mark parts of its answer with words that it added.
     """
 
-    def __init__(self, model: Any, folder: Path, *, special: bool = False) -> None:  # noqa: ANN401 - untyped
-        self._model, self._special = model, special
-        self._processor = PillowProcessor(folder, folder)
+    def __init__(self, found: Found, dtype: torch.dtype, device: str, *, special: bool = False) -> None:
+        self._model, self._special = load_network(found, dtype, device), special
+        self._processor = processor_of(found.kind, found.path)
         self._words = self._processor.tokenizer
 
     def inputs(self, photo: Image.Image, prompt: str) -> BatchFeature:
@@ -85,7 +116,13 @@ class QwenCritic:
         """
         said = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]}]
         text = self._words.apply_chat_template(said, tokenize=False, add_generation_prompt=True)
-        return self._processor([text], [photo])
+        # A template may write the word that begins a text, which the tokenizer would write once more.
+        begins = self._words.bos_token
+        further = begins is None or not text.startswith(begins)
+        made: BatchFeature = self._processor(
+            text=[text], images=[photo], return_tensors="pt", add_special_tokens=further
+        )
+        return made
 
     def answer(self, photo: Image.Image, prompt: str, most: int) -> Critique:
         """Let it answer, greedily.
