@@ -11,7 +11,11 @@ from typing import Final
 from pocketcrafter.runtime.bundle.manifest import SCHEMA_VERSION
 from pocketcrafter.runtime.bundle.schema import schema_text
 from pocketcrafter.runtime.critique import GROUPS, MEASURED_BY, Item
+from pocketcrafter.runtime.embedding import TABLE
+from pocketcrafter.runtime.families import LATENT, POCKET
 from pocketcrafter.runtime.files import write_text
+from pocketcrafter.runtime.latent.settings import ARTIST, CRITIC, Latent
+from pocketcrafter.runtime.latent.settings import TOKENIZER as LATENT_TOKENIZER
 from pocketcrafter.runtime.plan import RESTORATION, VECTOR_UNITS, Attribute, attribute_limits
 from pocketcrafter.runtime.pocket import TOKENIZER, Pocket
 from pocketcrafter.runtime.prose.prompt import LADDERS, plan_word
@@ -154,6 +158,28 @@ public enum Targets {{
 
     /// Where a bundle with a decoder has its vocabulary.
     public static let tokenizer = {_text(TOKENIZER)}
+
+    /// The family of the default pair.
+    static let pocket = {_text(POCKET)}
+
+    /// The family of a vision-language critic and a few-step artist.
+    static let latent = {_text(LATENT)}
+
+    /// Where a latent bundle with a critic has its vocabulary.
+    static let latentTokenizer = {_text(LATENT_TOKENIZER)}
+
+    /// Where a latent bundle with a critic has its word vectors.
+    static let wordTable = {_text(TABLE)}
+}}
+
+/// A component of a latent bundle.
+enum LatentComponent: String, CaseIterable {{
+{"".join(f"    case {name}{chr(10)}" for name in Latent)}
+    /// What a critic has.
+    static let critic: [Self] = {_listed(f".{name}" for name in CRITIC)}
+
+    /// What an artist has; a bridge goes before it where its conditions have another width.
+    static let artist: [Self] = {_listed(f".{name}" for name in ARTIST)}
 }}
 """
 

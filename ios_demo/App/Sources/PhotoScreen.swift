@@ -75,8 +75,8 @@ private struct StateLine: View {
             case .warming: ProgressView { Text("Preparing the networks for this phone; this takes a while the first time") }
             case .ready(let engine): Text(engine).font(.caption)
             case .running:
-                if let restored = session.restored {
-                    ProgressView(value: restored) { Text("Restoring") }
+                if let edited = session.edited {
+                    ProgressView(value: edited) { Text("Editing") }
                 } else {
                     ProgressView { Text("Working") }
                 }

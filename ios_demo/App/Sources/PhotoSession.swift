@@ -14,8 +14,8 @@ final class PhotoSession {
     private(set) var photo: PhotoFile?
     private(set) var enhanced: Enhanced?
     private(set) var critique: String?
-    /// The fraction of tiles that are restored, while they are.
-    private(set) var restored: Double?
+    /// The fraction of tiles, or of words and steps, that are done, while they are.
+    private(set) var edited: Double?
     private(set) var failure: String?
     /// The plan that the sliders show; the artist's own at first.
     var plan = EditPlan()
@@ -44,7 +44,7 @@ final class PhotoSession {
     /// Takes up another photo; work on the one before ends at its next tile or word.
     func show(_ content: Data) {
         work?.cancel()
-        (photo, enhanced, critique, restored, failure, plan) = (nil, nil, nil, nil, nil, EditPlan())
+        (photo, enhanced, critique, edited, failure, plan) = (nil, nil, nil, nil, nil, EditPlan())
         work = Task { await edit(content) }
     }
 
@@ -75,18 +75,18 @@ final class PhotoSession {
             self.photo = photo
             for try await progress in crafter.enhance(photo.pixels) {
                 switch progress {
-                case .tiles(let done, let all): restored = Double(done) / Double(all)
+                case .steps(let done, let all): edited = Double(done) / Double(all)
                 case .done(let enhanced):
-                    restored = nil
+                    edited = nil
                     self.enhanced = enhanced
-                    plan = enhanced.plan
+                    plan = enhanced.plan ?? EditPlan()
                 }
             }
-            critique = try await crafter.prose(photo.pixels).written.prose.text
+            critique = try await crafter.prose(photo.pixels).text
         } catch is CancellationError {
-            restored = nil
+            edited = nil
         } catch {
-            restored = nil
+            edited = nil
             failure = error.localizedDescription
         }
     }

@@ -2,26 +2,85 @@
 public struct Enhanced: Sendable {
     /// The very input where there was nothing to do.
     public let pixels: Pixels
-    public let plan: EditPlan
-    public let critique: Critique
-    /// The photo before its tones were changed.
+    /// What was done; `nil` where the artist takes no plan, as in the `latent` family.
+    public let plan: EditPlan?
+    /// `nil` where the critic gives no numbers, as in the `latent` family.
+    public let critique: Critique?
+    /// The photo before its tones were changed by the plan; with ``grid``, ``Developer`` shows other plans.
     public let restored: Pixels
-    /// What changed tones beside the plan, `nil` where none were changed; with these two, ``Developer`` shows other plans.
+    /// What changed tones beside the plan, `nil` where none were changed.
     public let grid: ToneGrid?
+    /// What of the edit is not in the photo, one short sentence each.
+    public let notes: [String]
 }
 
-/// A photo's diagnosis in numbers and in words.
+/// A photo's diagnosis in words.
 public struct Told: Sendable {
-    public let critique: Critique
-    public let written: Written
+    /// The whole text.
+    public let text: String
+    /// The text taken apart; `nil` where a `latent` critic's answer is no critique in our form.
+    public let prose: Prose?
+    /// In numbers; `nil` where the critic gives none, as in the `latent` family.
+    public let critique: Critique?
+    /// Ids of the words that were written.
+    public let ids: [Int]
+    /// Whether it came to an end by itself, and not at the longest that an answer may be.
+    public let ended: Bool
 }
 
-/// Critiques and enhances photos with the networks of one `pocket` bundle; opens each network when it is first needed.
-///
-/// Not to be shared between threads. Levelling and cropping are not carried out.
-public final class PhotoPair {
-    private static let strengths = 0.0...2.0
+/// A critic and an artist, of either family; opens each network when it is first needed. Not to be shared between threads.
+public protocol Pair: AnyObject {
+    /// Runs what a critique begins with once, on a small gray picture.
+    ///
+    /// - Throws: ``PocketCrafterError/runner(_:)`` if a network fails.
+    func warm() throws
 
+    /// Diagnoses a photo in numbers.
+    ///
+    /// - Throws: ``PocketCrafterError/runner(_:)`` if a network fails, ``PocketCrafterError/config(_:)`` if this critic gives
+    ///   none.
+    func critique(_ pixels: Pixels) throws -> Critique
+
+    /// Diagnoses a photo in words.
+    ///
+    /// - Parameters:
+    ///   - pixels: the photo.
+    ///   - mode: how much is written; a `latent` critic writes what it writes.
+    ///   - progress: called before every word with those written, and the most that there will be; what it throws ends the
+    ///     work.
+    /// - Throws: ``PocketCrafterError/config(_:)`` if the bundle has nothing that writes, ``PocketCrafterError/runner(_:)``
+    ///   if a network fails.
+    func prose(_ pixels: Pixels, mode: Mode, progress: (_ done: Int, _ all: Int) throws -> Void) throws -> Told
+
+    /// Enhances a photo at its own resolution.
+    ///
+    /// - Parameters:
+    ///   - pixels: the photo.
+    ///   - strength: factor on the edit, in [0, 2].
+    ///   - progress: called with what is done and at most to do: tiles of restoration, or words and steps of a `latent`
+    ///     pair; what it throws ends the work.
+    /// - Throws: ``PocketCrafterError/config(_:)`` if the strength is out of range, ``PocketCrafterError/runner(_:)`` if a
+    ///   network fails.
+    func enhance(_ pixels: Pixels, strength: Double, progress: (_ done: Int, _ all: Int) throws -> Void) throws -> Enhanced
+}
+
+extension Pair {
+    /// The strengths that edits can have.
+    static var strengths: ClosedRange<Double> { 0...2 }
+
+    /// - Throws: ``PocketCrafterError/config(_:)`` if a strength is out of range.
+    static func check(_ strength: Double) throws {
+        guard strengths.contains(strength) else {
+            throw PocketCrafterError.config("The strength is from 0 to \(strengths.upperBound), not \(strength).")
+        }
+    }
+
+    /// A small gray picture.
+    static func gray() throws -> Pixels { try Pixels(width: 64, height: 64, rgb: [UInt8](repeating: 0x70, count: 3 * 64 * 64)) }
+}
+
+/// Critiques and enhances photos with the networks of one `pocket` bundle. Levelling and cropping are not carried out.
+public final class PhotoPair: Pair {
     private let runners: any RunnerSource
     private let gate: GateSettings
     private let vocabulary: Vocabulary?
@@ -38,20 +97,14 @@ public final class PhotoPair {
         self.vocabulary = vocabulary
     }
 
-    /// Diagnoses a photo.
-    ///
-    /// - Throws: ``PocketCrafterError/runner(_:)`` if a network fails.
+    public func warm() throws { _ = try critique(Self.gray()) }
+
     public func critique(_ pixels: Pixels) throws -> Critique { try look(pixels).critique }
 
-    /// Diagnoses a photo and puts it into words, which agree with the gated plan.
-    ///
-    /// - Parameters:
-    ///   - pixels: the photo.
-    ///   - mode: how much is written.
-    ///   - check: called before every step of the decoder; what it throws ends the work.
-    /// - Throws: ``PocketCrafterError/config(_:)`` if the bundle has no decoder, ``PocketCrafterError/runner(_:)`` if a
-    ///   network fails.
-    public func prose(_ pixels: Pixels, mode: Mode = .full, check: () throws -> Void = {}) throws -> Told {
+    /// Diagnoses a photo and puts it into words, which agree with the gated plan; as ``Pair``.
+    public func prose(
+        _ pixels: Pixels, mode: Mode = .full, progress: (_ done: Int, _ all: Int) throws -> Void = { _, _ in }
+    ) throws -> Told {
         guard let vocabulary else {
             throw PocketCrafterError.config("This bundle has no decoder, which writes the prose.")
         }
@@ -59,30 +112,26 @@ public final class PhotoPair {
         let stated = Stated(plan: seen.critique.plan, gate: gate, score: seen.critique.score)
         let decoder = try decoder ?? runners.openDecoder()
         self.decoder = decoder
-        let written = try Writer(decoder, vocabulary).write(seen.tokens, stated, mode, check: check)
-        return Told(critique: seen.critique, written: written)
+        var steps = 0
+        let written = try Writer(decoder, vocabulary).write(seen.tokens, stated, mode) {
+            try progress(steps, Constants.proseLength)
+            steps += 1
+        }
+        return Told(
+            text: written.prose.text, prose: written.prose, critique: seen.critique, ids: written.ids, ended: true)
     }
 
-    /// Enhances a photo at its own resolution.
-    ///
-    /// - Parameters:
-    ///   - pixels: the photo.
-    ///   - strength: factor on the plan and on the tone grid's departure from identity, in [0, 2].
-    ///   - progress: called with tiles done and tiles in all during restoration; what it throws ends the work.
-    /// - Throws: ``PocketCrafterError/config(_:)`` if the strength is out of range, ``PocketCrafterError/runner(_:)`` if a
-    ///   network fails.
     public func enhance(
         _ pixels: Pixels, strength: Double = 1, progress: (_ done: Int, _ all: Int) throws -> Void = { _, _ in }
     ) throws -> Enhanced {
-        guard Self.strengths.contains(strength) else {
-            throw PocketCrafterError.config("The strength is from 0 to \(Self.strengths.upperBound), not \(strength).")
-        }
+        try Self.check(strength)
         let seen = try look(pixels)
         let plan = try seen.critique.plan.scaled(by: strength)
         let restored = plan.restores ? try restored(pixels, plan, progress) : pixels
         let grid = plan.changesTones ? try grid(seen).blended(strength) : nil
         let toned = plan.changesTones ? Developer.develop(restored, plan: plan, grid: grid) : restored
-        return Enhanced(pixels: toned, plan: plan, critique: seen.critique, restored: restored, grid: grid)
+        return Enhanced(
+            pixels: toned, plan: plan, critique: seen.critique, restored: restored, grid: grid, notes: [])
     }
 
     /// What the critic made of a photo.

@@ -19,6 +19,11 @@ public protocol RunnerSource {
     ///   ``PocketCrafterError/runner(_:)`` if it cannot be opened here.
     func open(_ component: String) throws -> any Runner
 
+    /// Opens a further function of a component, which shares its weights where the engine can do that.
+    ///
+    /// - Throws: as ``open(_:)``.
+    func open(_ component: String, function: String) throws -> any Runner
+
     /// Opens the decoder; engines that keep its caches themselves have their own way.
     ///
     /// - Throws: as ``open(_:)``.

@@ -24,14 +24,22 @@ public struct CoreAIRunners: RunnerSource {
     }
 
     public func open(_ component: String) throws -> any Runner {
+        try open(component, named: nil, try bundle.manifest.component(component))
+    }
+
+    public func open(_ component: String, function: String) throws -> any Runner {
+        try open(component, named: function, try bundle.manifest.component(component).function(function))
+    }
+
+    private func open(_ component: String, named name: String?, _ contract: Component) throws -> any Runner {
         let asset = try bundle.artifact(component, kind: Self.kind)
         return try calling {
             let function = try blocking {
                 let model = try await AIModel(contentsOf: asset)
-                return try model.functionNames.first.flatMap { try model.loadFunction(named: $0) }
+                return try (name ?? model.functionNames.first).flatMap { try model.loadFunction(named: $0) }
             }
             guard let function else { throw PocketCrafterError.runner("`\(component)` has no function.") }
-            return CoreAIRunner(function, try bundle.manifest.component(component))
+            return CoreAIRunner(function, contract)
         }
     }
 }

@@ -44,6 +44,14 @@ public struct CoreMLRunners: RunnerSource {
         return CoreMLRunner(try load(component, configuration), try bundle.manifest.component(component))
     }
 
+    public func open(_ component: String, function: String) throws -> any Runner {
+        let contract = try bundle.manifest.component(component).function(function)
+        guard #available(iOS 18, macOS 15, *), kind != Self.stateless else {
+            throw PocketCrafterError.runner("`\(component)` has the function `\(function)`, which takes iOS 18.")
+        }
+        return CoreMLRunner(try load(component, self.function(function)), contract)
+    }
+
     public func openDecoder() throws -> any Decoder {
         guard #available(iOS 18, macOS 15, *), kind != Self.stateless else {
             return CachingDecoder(try open("decoder"))

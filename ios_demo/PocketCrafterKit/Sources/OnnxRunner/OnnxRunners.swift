@@ -8,6 +8,7 @@ public struct OnnxRunners: RunnerSource {
     private let bundle: PocketBundle
     private let threads: Int
     private let storesWeightsUnsigned: Bool
+    private let sessions = Sessions()
 
     public let engine: String
 
@@ -25,28 +26,67 @@ public struct OnnxRunners: RunnerSource {
     }
 
     public func open(_ component: String) throws -> any Runner {
-        let model = try bundle.artifact(component, kind: "onnx")
-        let runtime = try OnnxRuntime.shared.get()
-        let session = try runtime.session(model, threads: threads, storesWeightsUnsigned: storesWeightsUnsigned)
-        return OnnxRunner(runtime, session, try bundle.manifest.component(component))
+        OnnxRunner(try session(component), try bundle.manifest.component(component))
+    }
+
+    /// Opens a further function: the same graph, whose free axes take its shapes. It shares the component's session.
+    public func open(_ component: String, function: String) throws -> any Runner {
+        OnnxRunner(try session(component), try bundle.manifest.component(component).function(function))
+    }
+
+    private func session(_ component: String) throws -> OnnxSession {
+        try sessions.session(component) {
+            let model = try bundle.artifact(component, kind: "onnx")
+            let runtime = try OnnxRuntime.shared.get()
+            let made = try runtime.session(model, threads: threads, storesWeightsUnsigned: storesWeightsUnsigned)
+            return OnnxSession(runtime, made)
+        }
     }
 }
 
-/// One session; not to be run from two threads at once.
+/// The sessions that are open, by component; none is kept open by this alone.
+private final class Sessions: @unchecked Sendable {
+    // Read and changed with the lock held.
+    private let lock = NSLock()
+    private var opened: [String: WeakSession] = [:]
+
+    private struct WeakSession { weak var session: OnnxSession? }
+
+    func session(_ component: String, open: () throws -> OnnxSession) throws -> OnnxSession {
+        try lock.withLock {
+            if let session = opened[component]?.session { return session }
+            let session = try open()
+            opened[component] = WeakSession(session: session)
+            return session
+        }
+    }
+}
+
+/// One session of ONNX Runtime, closed with its last reference.
+private final class OnnxSession {
+    let runtime: OnnxRuntime
+    let pointer: OpaquePointer
+
+    init(_ runtime: OnnxRuntime, _ pointer: OpaquePointer) {
+        self.runtime = runtime
+        self.pointer = pointer
+    }
+
+    deinit { runtime.release(session: pointer) }
+}
+
+/// One function of a session; not to be run from two threads at once.
 private final class OnnxRunner: Runner {
-    private let runtime: OnnxRuntime
-    private let session: OpaquePointer
+    private let session: OnnxSession
     private let component: Component
 
-    init(_ runtime: OnnxRuntime, _ session: OpaquePointer, _ component: Component) {
-        self.runtime = runtime
+    init(_ session: OnnxSession, _ component: Component) {
         self.session = session
         self.component = component
     }
 
-    deinit { runtime.release(session: session) }
-
     func run(_ inputs: [String: [Float]]) throws -> [String: [Float]] {
+        let runtime = session.runtime
         var tensors: [OpaquePointer] = []
         defer { tensors.forEach(runtime.release(value:)) }
         for (spec, values) in zip(component.inputs, try component.inOrder(inputs)) {
@@ -54,7 +94,7 @@ private final class OnnxRunner: Runner {
         }
         let named = zip(component.inputs, tensors).map { (name: $0.name, value: $1) }
         let outputs = component.outputs.map(\.name)
-        let results = try runtime.run(session, named, outputs: outputs)
+        let results = try runtime.run(session.pointer, named, outputs: outputs)
         defer { results.forEach(runtime.release(value:)) }
         return Dictionary(uniqueKeysWithValues: zip(outputs, try results.map(runtime.floats)))
     }

@@ -19,8 +19,8 @@ public enum CrafterState: Equatable, Sendable {
 
 /// What ``PocketCrafter/enhance(_:strength:)`` tells of.
 public enum EnhanceProgress: Sendable {
-    /// Restoration has done some of its tiles.
-    case tiles(done: Int, all: Int)
+    /// What is done, and at most to do: tiles of restoration, or words and steps of a `latent` pair.
+    case steps(done: Int, all: Int)
     /// The photo is finished; always the last.
     case done(Enhanced)
 }

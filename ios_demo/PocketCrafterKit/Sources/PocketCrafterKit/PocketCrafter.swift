@@ -3,14 +3,11 @@ import PocketCrafterCore
 
 /// Critiques and enhances photos with one bundle, off the caller's thread, one photo at a time.
 public actor PocketCrafter {
-    private static let warmPx = 64
-    private static let gray: UInt8 = 0x70
-
     private let folder: URL
     private let runners: @Sendable (PocketBundle) throws -> any RunnerSource
     private let executor = QueueExecutor("org.pocketcrafter")
     private let box = StateBox()
-    private var pair: PhotoPair?
+    private var pair: (any Pair)?
     private var engine = ""
 
     public nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
@@ -29,7 +26,7 @@ public actor PocketCrafter {
         self.runners = runners
     }
 
-    /// Opens the bundle, hashes all of it, and runs the critic once. Does nothing where that was done already.
+    /// Opens the bundle, hashes all of it, and runs what a critique begins with once. Does nothing where that was done already.
     ///
     /// - Throws: ``PocketCrafterError/bundle(_:)`` if the bundle is damaged, ``PocketCrafterError/runner(_:)`` if a
     ///   network does not run here, `CancellationError` if the task is cancelled.
@@ -38,31 +35,42 @@ public actor PocketCrafter {
         box.value = rest
     }
 
-    /// Diagnoses a photo.
+    /// Diagnoses a photo in numbers.
     ///
-    /// - Throws: as ``PhotoPair/critique(_:)``, and ``PocketCrafterError/config(_:)`` where it is not open.
+    /// - Throws: as ``Pair/critique(_:)``, and ``PocketCrafterError/config(_:)`` where it is not open.
     public func critique(_ pixels: Pixels) throws -> Critique { try running { try $0.critique(pixels) } }
 
-    /// Diagnoses a photo and puts it into words; cancelling the task ends it at the next word.
-    ///
-    /// - Throws: as ``PhotoPair/prose(_:mode:check:)``, and ``PocketCrafterError/config(_:)`` where it is not open.
-    public func prose(_ pixels: Pixels, mode: Mode = .full) throws -> Told {
-        try running { try $0.prose(pixels, mode: mode, check: Task.checkCancellation) }
-    }
-
-    /// Enhances a photo; leaving the stream, or cancelling its task, ends the work at the next tile.
+    /// Diagnoses a photo in words; cancelling the task ends it at the next word.
     ///
     /// - Parameters:
     ///   - pixels: the photo.
-    ///   - strength: factor on the plan, in [0, 2].
-    /// - Returns: tiles as they are done, then the photo; it throws as
-    ///   ``PhotoPair/enhance(_:strength:progress:)``, and ``PocketCrafterError/config(_:)`` where it is not open.
+    ///   - mode: how much is written.
+    ///   - progress: told the words that are written, and the most that there will be.
+    /// - Throws: as ``Pair/prose(_:mode:progress:)``, and ``PocketCrafterError/config(_:)`` where it is not open.
+    public func prose(
+        _ pixels: Pixels, mode: Mode = .full, progress: @Sendable (_ done: Int, _ all: Int) -> Void = { _, _ in }
+    ) throws -> Told {
+        try running { pair in
+            try pair.prose(pixels, mode: mode) { done, all in
+                try Task.checkCancellation()
+                progress(done, all)
+            }
+        }
+    }
+
+    /// Enhances a photo; leaving the stream, or cancelling its task, ends the work at the next tile, word or step.
+    ///
+    /// - Parameters:
+    ///   - pixels: the photo.
+    ///   - strength: factor on the edit, in [0, 2].
+    /// - Returns: what is done, as it is done, then the photo; it throws as
+    ///   ``Pair/enhance(_:strength:progress:)``, and ``PocketCrafterError/config(_:)`` where it is not open.
     public nonisolated func enhance(_ pixels: Pixels, strength: Double = 1) -> AsyncThrowingStream<EnhanceProgress, any Error> {
         AsyncThrowingStream { continuation in
             let task = Task {
                 do {
                     let enhanced = try await self.enhanced(pixels, strength) { done, all in
-                        continuation.yield(.tiles(done: done, all: all))
+                        continuation.yield(.steps(done: done, all: all))
                     }
                     continuation.yield(.done(enhanced))
                     continuation.finish()
@@ -91,27 +99,30 @@ public actor PocketCrafter {
         }
     }
 
-    private func opened() throws -> PhotoPair {
+    private func opened() throws -> any Pair {
         let bundle = try PocketBundle(folder)
         try bundle.verify { done, all in
             try Task.checkCancellation()
             box.value = .verifying(done: done, all: all)
         }
-        guard let gate = bundle.manifest.gate else {
-            throw PocketCrafterError.bundle(
-                "The bundle is of the family `\(bundle.manifest.family)`; this app runs pocket bundles.")
-        }
         box.value = .warming
-        let hasWords = bundle.manifest.files.contains { $0.path == Targets.tokenizer }
         let source = try runners(bundle)
-        let made = PhotoPair(source, gate: gate, vocabulary: hasWords ? try bundle.vocabulary() : nil)
-        let rgb = [UInt8](repeating: Self.gray, count: 3 * Self.warmPx * Self.warmPx)
-        _ = try made.critique(Pixels(width: Self.warmPx, height: Self.warmPx, rgb: rgb))
+        let made = try Self.pair(bundle, source)
+        try made.warm()
         engine = source.engine
         return made
     }
 
-    private func running<T>(_ work: (PhotoPair) throws -> T) throws -> T {
+    private static func pair(_ bundle: PocketBundle, _ source: any RunnerSource) throws -> any Pair {
+        if let latent = bundle.manifest.latent { return LatentPair(source, bundle, latent) }
+        guard let gate = bundle.manifest.gate else {
+            throw PocketCrafterError.bundle("The bundle is of the family `\(bundle.manifest.family)`, which holds no pair.")
+        }
+        let hasWords = bundle.manifest.files.contains { $0.path == Targets.tokenizer }
+        return PhotoPair(source, gate: gate, vocabulary: hasWords ? try bundle.vocabulary() : nil)
+    }
+
+    private func running<T>(_ work: (any Pair) throws -> T) throws -> T {
         try Task.checkCancellation()
         guard let pair else { throw PocketCrafterError.config("Nothing is open: call open() first.") }
         box.value = .running

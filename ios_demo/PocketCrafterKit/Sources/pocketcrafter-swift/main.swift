@@ -8,7 +8,7 @@ let usage = """
 
     enhance writes the enhanced photo, critique writes the critique to standard output.
 
-      --bundle FOLDER     a pocket bundle with the target onnx
+      --bundle FOLDER     a bundle with the target onnx
       --threads N         threads of one operator (default: 2)
       --unsigned-weights  for x86 processors whose 8-bit products saturate, as `pocketcrafter doctor` says
 
@@ -57,7 +57,7 @@ func answer(_ request: Request) async throws {
     case ("critique", 2):
         let photo = try Ppm.read(request.words[1])
         try await crafter.open()
-        print(try await crafter.prose(photo).written.prose.text)
+        print(try await crafter.prose(photo).text)
     default:
         throw PocketCrafterError.config(usage)
     }

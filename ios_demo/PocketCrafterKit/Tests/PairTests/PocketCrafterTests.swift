@@ -42,7 +42,7 @@ final class PocketCrafterTests: XCTestCase {
         for try await progress in crafter.enhance(photo) {
             XCTAssertNil(enhanced)
             switch progress {
-            case .tiles(let done, let all): tiles.append([done, all])
+            case .steps(let done, let all): tiles.append([done, all])
             case .done(let result): enhanced = result
             }
         }
@@ -208,6 +208,10 @@ private struct Counting: RunnerSource {
 
     func open(_ component: String) throws -> any Runner {
         CountingRunner(runner: try source.open(component), counter: counter)
+    }
+
+    func open(_ component: String, function: String) throws -> any Runner {
+        CountingRunner(runner: try source.open(component, function: function), counter: counter)
     }
 }
 

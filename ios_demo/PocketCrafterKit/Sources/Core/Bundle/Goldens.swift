@@ -68,7 +68,11 @@ public enum Goldens {
         let components = bundle.manifest.components
         return try components.enumerated().map { n, component in
             let runner = try runners.open(component.name)
-            let fidelity = try component.goldens.flatMap { try compared(bundle, component, $0, runner) }
+            var fidelity = try component.goldens.flatMap { try compared(bundle, component, $0, runner) }
+            for (name, function) in component.functions.sorted(by: { $0.key < $1.key }) where !function.goldens.isEmpty {
+                let runner = try runners.open(component.name, function: name)
+                fidelity += try function.goldens.flatMap { try compared(bundle, function, $0, runner) }
+            }
             try progress(n + 1, components.count)
             return GoldenRun(component: component.name, gateDb: component.gatesDb[target.name], fidelity: fidelity)
         }

@@ -28,10 +28,22 @@ public struct Component: Equatable, Sendable {
     public let outputs: [TensorSpec]
     /// The path of its artifact by target name.
     public let artifacts: [String: String]
-    /// Recorded calls of its default function.
+    /// Recorded calls.
     public let goldens: [Golden]
     /// By target name, the least signal-to-quantization-noise ratio of every output, in dB, where that is the gate.
     public let gatesDb: [String: Double]
+    /// Its further functions by name, each as a component whose inputs, outputs and goldens are the function's.
+    public let functions: [String: Component]
+
+    /// Returns a further function as a component.
+    ///
+    /// - Throws: ``PocketCrafterError/bundle(_:)`` if it has none of that name.
+    public func function(_ name: String) throws -> Component {
+        guard let found = functions[name] else {
+            throw PocketCrafterError.bundle("`\(self.name)` has no function `\(name)`.")
+        }
+        return found
+    }
 
     /// Returns the values of the inputs in calling order, each of its contract's size.
     ///
@@ -67,7 +79,6 @@ public struct Target: Equatable, Sendable {
 public struct Manifest: Sendable {
     /// The most bytes that a manifest has.
     static let maxBytes = 4 << 20
-    private static let pocket = "pocket"
     private static let judge = "judge"
     private static let folders = [".mlpackage", ".aimodel"]
     private static let reserved = ["manifest.json", "manifest.sha256"]
@@ -75,12 +86,13 @@ public struct Manifest: Sendable {
     private static let forbidden: Set<Unicode.Scalar> = ["\\", ":", "*", "?", "\"", "<", ">", "|", "\u{7F}"]
 
     public let name: String
-    /// Which pair of critic and artist it is; ``gate`` is there for `pocket` alone.
+    /// Which pair of critic and artist it is: ``gate`` is there for `pocket`, ``latent`` for `latent`.
     public let family: String
     public let components: [Component]
     public let targets: [Target]
     public let files: [FileEntry]
     public let gate: GateSettings?
+    public let latent: LatentSettings?
 
     /// Reads a manifest.
     ///
@@ -109,8 +121,9 @@ public struct Manifest: Sendable {
             return FileEntry(path: try Self.text(file, "path"), sha256: try Self.text(file, "sha256"), size: size)
         }
         let isJudged = components.contains { $0.name == Self.judge }
-        let settings = family == Self.pocket ? raw["settings"]?["gate"] : nil
+        let settings = family == Targets.pocket ? raw["settings"]?["gate"] : nil
         gate = try settings.map { try GateSettings($0, isJudged: isJudged) }
+        latent = family == Targets.latent ? try LatentSettings(raw["settings"] ?? .null) : nil
         try Self.refuse(faults(raw))
     }
 
@@ -147,11 +160,22 @@ public struct Manifest: Sendable {
             let gate = artifact["golden_gate"]
             if gate?["metric"]?.string == "sqnr-db" { gates[target] = gate?["minimum"]?.double }
         }
-        let goldens = try list(raw, "goldens").filter { $0["function"]?.string == nil }
-            .map { Golden(inputs: try text($0, "inputs"), outputs: try text($0, "outputs")) }
-        return Component(
-            name: try text(spec, "name"), inputs: try tensors(spec, "inputs"), outputs: try tensors(spec, "outputs"),
-            artifacts: artifacts, goldens: goldens, gatesDb: gates)
+        let goldens = list(raw, "goldens")
+        func made(_ spec: Json, _ name: String, _ function: String?, _ functions: [String: Component]) throws -> Component {
+            Component(
+                name: name, inputs: try tensors(spec, "inputs"), outputs: try tensors(spec, "outputs"),
+                artifacts: artifacts,
+                goldens: try goldens.filter { $0["function"]?.string == function }
+                    .map { Golden(inputs: try text($0, "inputs"), outputs: try text($0, "outputs")) },
+                gatesDb: gates, functions: functions)
+        }
+        let name = try text(spec, "name")
+        var functions: [String: Component] = [:]
+        for function in list(spec, "functions") {
+            let own = try text(function, "name")
+            functions[own] = try made(function, name, own, [:])
+        }
+        return try made(spec, name, nil, functions)
     }
 
     private static func tensors(_ spec: Json, _ key: String) throws -> [TensorSpec] {
@@ -179,7 +203,7 @@ public struct Manifest: Sendable {
         let known = listed.union(listed.flatMap(Self.packages))
         faults += Set(used).subtracting(known).sorted().map { "`\($0)` is used but not in `files`" }
         faults += artifactFaults()
-        if family == Self.pocket {
+        if family == Targets.pocket {
             faults += components.map(\.name).filter { !Targets.pocketComponents.contains($0) }
                 .map { "a pocket bundle has no component `\($0)`" }
             if gate?.judge == nil, components.contains(where: { $0.name == Self.judge }) {
@@ -189,7 +213,21 @@ public struct Manifest: Sendable {
                 faults.append("the decoder needs \(Targets.tokenizer)")
             }
         }
+        if let latent { faults += latentFaults(latent) }
         return faults + Self.list(raw, "components").flatMap(Self.functionFaults)
+    }
+
+    private func latentFaults(_ settings: LatentSettings) -> [String] {
+        let names = components.map(\.name)
+        var faults = names.filter { LatentComponent(rawValue: $0) == nil }.map { "a latent bundle has no component `\($0)`" }
+        let wanted = (settings.critic == nil ? [] : LatentComponent.critic)
+            + (settings.artist == nil ? [] : LatentComponent.artist)
+        faults += wanted.map(\.rawValue).filter { !names.contains($0) }.map { "it lacks the component `\($0)`" }
+        if settings.critic != nil {
+            faults += [Targets.wordTable, Targets.latentTokenizer].filter { path in !files.contains { $0.path == path } }
+                .map { "the critic needs `\($0)`" }
+        }
+        return faults
     }
 
     private func artifactFaults() -> [String] {

@@ -92,6 +92,28 @@ public struct PocketBundle: Sendable {
         return try Vocabulary(Self.read(root, Targets.tokenizer, atMost: Vocabulary.maxBytes))
     }
 
+    /// Returns the vocabulary of a latent critic.
+    ///
+    /// - Throws: ``PocketCrafterError/bundle(_:)`` if there is none, or it is damaged.
+    func latentWords() throws -> LatentWords {
+        _ = try file(Targets.latentTokenizer)
+        return try LatentWords(Self.read(root, Targets.latentTokenizer, atMost: LatentWords.maxBytes))
+    }
+
+    /// Returns the word vectors of a latent critic, mapped into memory.
+    ///
+    /// - Throws: ``PocketCrafterError/bundle(_:)`` if there are none, or they are damaged.
+    func wordTable() throws -> WordTable {
+        let table = try file(Targets.wordTable)
+        do {
+            return try WordTable(Data(contentsOf: table, options: .alwaysMapped))
+        } catch let error as PocketCrafterError {
+            throw error
+        } catch {
+            throw PocketCrafterError.bundle("`\(Targets.wordTable)` cannot be read: \(error.localizedDescription)")
+        }
+    }
+
     /// Hashes every file.
     ///
     /// - Parameter progress: told the bytes that were hashed, and those of all files; what it throws ends the hashing.

@@ -38,4 +38,32 @@ public enum Targets {
 
     /// Where a bundle with a decoder has its vocabulary.
     public static let tokenizer = "tokenizer/tokenizer.json"
+
+    /// The family of the default pair.
+    static let pocket = "pocket"
+
+    /// The family of a vision-language critic and a few-step artist.
+    static let latent = "latent"
+
+    /// Where a latent bundle with a critic has its vocabulary.
+    static let latentTokenizer = "tokenizer/tokenizer.json"
+
+    /// Where a latent bundle with a critic has its word vectors.
+    static let wordTable = "embedding/table.safetensors"
+}
+
+/// A component of a latent bundle.
+enum LatentComponent: String, CaseIterable {
+    case vision
+    case language
+    case bridge
+    case encode
+    case denoise
+    case decode
+
+    /// What a critic has.
+    static let critic: [Self] = [.vision, .language]
+
+    /// What an artist has; a bridge goes before it where its conditions have another width.
+    static let artist: [Self] = [.encode, .denoise, .decode]
 }

@@ -19,9 +19,12 @@ public struct Pixels: Equatable, Sendable {
     }
 
     /// A picture whose bytes are known to be `height · width · 3`.
-    init(unchecked rgb: [UInt8], like other: Pixels) {
-        width = other.width
-        height = other.height
+    init(unchecked rgb: [UInt8], like other: Pixels) { self.init(unchecked: rgb, other.width, other.height) }
+
+    /// A picture whose bytes are known to be `height · width · 3`.
+    init(unchecked rgb: [UInt8], _ width: Int, _ height: Int) {
+        self.width = width
+        self.height = height
         self.rgb = rgb
     }
 }

@@ -18,20 +18,6 @@ public struct Vocabulary: Sendable {
         let instructions = Wording.instructions.flatMap(\.phrases).map { $0.replacingOccurrences(of: "{amount}", with: "") }
         return Set(("0123456789." + (instructions + Wording.noChange).joined()).map { String($0) })
     }()
-    /// The printable symbols of byte-level BPE (Radford et al., 2019) and the bytes that they stand for.
-    private static let bytes: [Unicode.Scalar: UInt8] = {
-        var bytes: [Unicode.Scalar: UInt8] = [:]
-        var others: UInt32 = 256
-        for byte in UInt8.min...UInt8.max {
-            if (33...126).contains(byte) || (161...172).contains(byte) || byte >= 174 {
-                bytes[Unicode.Scalar(byte)] = byte
-            } else if let symbol = Unicode.Scalar(others) {
-                bytes[symbol] = byte
-                others += 1
-            }
-        }
-        return bytes
-    }()
 
     /// The text of each id; empty where an id is not used.
     let texts: [String]
@@ -106,10 +92,7 @@ public struct Vocabulary: Sendable {
     }
 
     private static func decoded(_ symbols: String) throws -> String {
-        let content = try symbols.unicodeScalars.map { symbol in
-            guard let byte = bytes[symbol] else { throw refusal("`\(symbols)` is not spelled in bytes") }
-            return byte
-        }
+        guard let content = ByteSymbols.bytes(of: symbols) else { throw refusal("`\(symbols)` is not spelled in bytes") }
         return String(decoding: content, as: UTF8.self)
     }
 
