@@ -6,6 +6,7 @@ minutes. Setting it up takes root and debootstrap; what was interrupted goes on 
 """
 
 import argparse
+import fcntl
 import hashlib
 import importlib.util
 import json
@@ -16,16 +17,18 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import api
 import click
 import numpy as np
 from PIL import Image
 
 from pocketcrafter.runtime.backends.ort_sessions import saturates
+from pocketcrafter.runtime.bundle.archive import pack
 from pocketcrafter.runtime.files import user_cache
 from pocketcrafter.runtime.photo.load import load
 
@@ -35,9 +38,11 @@ PACKAGE: Final = HERE / "PocketCrafterKit"
 STUBS: Final = ROOT / "tests/ios_demo/stubs"
 FRAMEWORKS: Final = (
     "CoreGraphics", "ImageIO", "UniformTypeIdentifiers", "CoreML", "CoreAI", "UIKit", "MetalKit", "Photos", "SwiftUI",
-    "PhotosUI",
+    "PhotosUI", "System", "BackgroundAssets", "ExtensionFoundation", "StoreKit",
 )  # fmt: skip
 """In the order in which they import each other."""
+APPLE_TARGETS: Final = ("CoreMLRunner", "CoreAIRunner", "PocketCrafterImages")
+SYSTEM_LIBRARIES: Final = ("COpenSSL", "CZlib", "COnnxRuntime")
 SKIPPED: Final = 77
 VERSION: Final = "6.0.3"
 RELEASE: Final = "trixie"
@@ -47,7 +52,8 @@ PACKAGES: Final = (
     "libonnxruntime-dev",
 )  # fmt: skip
 HEADERS: Final = "/usr/include/onnxruntime"
-MINIMUM_DB: Final = 50.0
+MINIMUM_DB: Final = {"pair": 50.0, "latent_pair": 40.0}
+"""PSNR to Python's pictures that each family's must reach, by the name of its vectors."""
 THREADS: Final = 2
 _POLL_SECONDS: Final = 0.02
 
@@ -86,6 +92,7 @@ def main() -> int:
     arguments.add_argument("--out", type=Path, default=ROOT / "build/swift", help="folder of everything that is made")
     arguments.add_argument("--bundle", type=Path, help="bundle whose pair is run on photos; without it, core alone")
     arguments.add_argument("--photos", type=Path, default=ROOT / "tests/photos", help="photos for the pair")
+    arguments.add_argument("--record-api", action="store_true", help=f"write {api.LIST.name} instead of comparing it")
     only = arguments.add_mutually_exclusive_group()
     only.add_argument("--no-setup", action="store_true", help="skip, rather than set up a toolchain")
     only.add_argument("--setup-only", action="store_true", help="set up the toolchain, and compile nothing")
@@ -100,20 +107,30 @@ def main() -> int:
         click.echo(f"swift: the toolchain is in {toolchain.root}")
         return 0
     out.mkdir(parents=True, exist_ok=True)
-    folders = [ROOT, out] + ([] if bundle is None else [bundle])
-    compiled = build(toolchain, out, folders)
-    check_app(toolchain, out, folders)
-    photos = [] if bundle is None else twelve_photos(asked.photos, out / "photos")
-    run([*python("export-vectors"), *photos, *with_bundle(bundle), "--out", out / "vectors"])
-    variables = {"VECTORS": out / "vectors", "LD_LIBRARY_PATH": out / "lib"}
-    if bundle is not None:
-        variables |= {"BUNDLE": bundle, "UNSIGNED_WEIGHTS": int(saturates())}
-    run(toolchain.command([compiled / "PocketCrafterKitPackageTests.xctest"], folders, variables))
-    if bundle is not None:
-        compare(toolchain, compiled / "pocketcrafter-swift", out, bundle, photos)
+    with (out / ".lock").open("w") as lock:
+        # Two at once would compile into one folder: the second waits.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        check(toolchain, out, bundle, asked.photos, record_api=asked.record_api)
     what = "core, SDK and the whole pair" if bundle is not None else "core; not the pair, as there is no --bundle"
     click.echo(f"swift: compiled and run on Linux: {what}")
     return 0
+
+
+def check(toolchain: Toolchain, out: Path, bundle: Path | None, folder: Path, *, record_api: bool) -> None:
+    """Compile everything, run its tests, and run the pair of a bundle on photos of a folder."""
+    folders = [ROOT, out] + ([] if bundle is None else [bundle])
+    compiled = build(toolchain, out, folders)
+    check_app(toolchain, out, folders)
+    check_api(toolchain, out, folders, record=record_api)
+    photos = [] if bundle is None else photos_of(folder, out / "photos")
+    run([*python("export-vectors"), *photos, *with_bundle(bundle), "--out", out / "vectors"])
+    variables = {"VECTORS": out / "vectors", "LD_LIBRARY_PATH": out / "lib"}
+    if bundle is not None:
+        pack(bundle, out / "bundle.zip")
+        variables |= {"BUNDLE": bundle, "ARCHIVE": out / "bundle.zip", "UNSIGNED_WEIGHTS": int(saturates())}
+    run(toolchain.command([compiled / "PocketCrafterKitPackageTests.xctest"], folders, variables))
+    if bundle is not None:
+        compare(toolchain, compiled / "pocketcrafter-swift", out, bundle, photos)
 
 
 def set_up(root: Path, may_fetch: bool) -> Toolchain:
@@ -189,8 +206,9 @@ def build(toolchain: Toolchain, out: Path, folders: Sequence[Path]) -> Path:
         library.with_suffix("").symlink_to(library.name)
     # Objects that an older core was compiled into have been kept where they must not be: from the start, or not at all.
     stamp, sources = out / "package/sources.key", digest(path for path in PACKAGE.rglob("*") if path.is_file())
-    if not stamp.is_file() or stamp.read_text(encoding="utf-8") != sources:
-        shutil.rmtree(out / "package", ignore_errors=True)
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == sources:
+        return out / "package/release"
+    shutil.rmtree(out / "package", ignore_errors=True)
     flags = ["-Xswiftc", "-warnings-as-errors", "-Xswiftc", "-enable-testing", "-Xcc", f"-I{HEADERS}"]
     links = ["-Xlinker", f"-L{out / 'lib'}"]
     place = ["--package-path", PACKAGE, "--scratch-path", out / "package", "--disable-sandbox"]
@@ -212,21 +230,45 @@ def check_app(toolchain: Toolchain, out: Path, folders: Sequence[Path]) -> None:
     """Type-check the app and Apple's runners against stubs of Apple's frameworks, which is no proof that they build."""
     made, sources = out / "stubs", PACKAGE / "Sources"
     made.mkdir(exist_ok=True)
+    checked = [*sources.rglob("*.swift"), *(HERE / "App").rglob("*.swift"), *STUBS.glob("*.swift")]
+    stamp, key = made / "sources.key", digest(checked)
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == key:
+        return
     stubbed = ["-swift-version", "6", "-parse-as-library", "-I", made]
     module = [*stubbed, "-suppress-warnings", "-emit-module", "-module-name"]
     script = [words([*module, name, STUBS / f"{name}.swift"], made, name) for name in FRAMEWORKS]
     seen = [*stubbed, "-I", out / "package/release/Modules", "-I", sources / "COpenSSL", "-I", sources / "CZlib"]
     seen += ["-package-name", PACKAGE.name.lower()]
-    core_ml, core_ai, app = (
+    core_ml, core_ai, images, app, extension = (
         sorted(folder.glob("*.swift"))
-        for folder in (sources / "CoreMLRunner", sources / "CoreAIRunner", HERE / "App/Sources")
+        for folder in (*(sources / name for name in APPLE_TARGETS), HERE / "App/Sources", HERE / "App/Downloader")
     )
     script += [
         words([*seen, "-emit-module", "-module-name", "CoreMLRunner", *core_ml], made, "CoreMLRunner"),
+        words([*seen, "-emit-module", "-module-name", "PocketCrafterImages", *images], made, "PocketCrafterImages"),
         words([*seen, "-typecheck", "-module-name", "CoreAIRunner", *core_ai]),
         words([*seen, "-typecheck", "-module-name", "PocketCrafterApp", *app, STUBS / "OnDemandResources.swift"]),
+        words([*seen, "-typecheck", "-module-name", "Downloader", *extension]),
     ]
     run(toolchain.command(["sh", "-c", " && ".join(script)], folders, {}))
+    stamp.write_text(key, encoding="utf-8")
+
+
+def check_api(toolchain: Toolchain, out: Path, folders: Sequence[Path], *, record: bool) -> None:
+    """Compare the package's public API with the list that is checked in, or write that list."""
+    graphs, sources = out / "api", PACKAGE / "Sources"
+    graphs.mkdir(exist_ok=True)
+    seen = [out / "package/release/Modules", out / "stubs", *(sources / name for name in SYSTEM_LIBRARIES)]
+    options = ["-target", api.MACHINE, *(word for folder in seen for word in ("-I", folder)), "-Xcc", f"-I{HEADERS}"]
+    options += ["-minimum-access-level", "public", "-output-dir", graphs]
+    script = [shlex.join(map(str, [api.EXTRACT, "-module-name", name, *options])) for name in api.MODULES]
+    run(toolchain.command(["sh", "-c", " && ".join(script)], folders, {}))
+    found = api.listed(graphs)
+    if record:
+        api.LIST.write_text(found, encoding="utf-8")
+    elif difference := api.difference(found):
+        click.echo(f"{difference}\nswift: the public API has changed; if that is meant: ios_demo/build.py --record-api")
+        sys.exit(1)
 
 
 def words(options: Sequence[object], made: Path | None = None, name: str = "") -> str:
@@ -242,7 +284,7 @@ def onnx_runtime() -> Path:
     return next(folder.glob("libonnxruntime.so.*"))
 
 
-def twelve_photos(folder: Path, out: Path) -> list[Path]:
+def photos_of(folder: Path, out: Path) -> list[Path]:
     """Return the photos of a folder, and of each one more: turned, and cut to an odd size."""
     out.mkdir(exist_ok=True)
     photos = sorted(path for path in folder.iterdir() if path.suffix == ".jpg")
@@ -259,7 +301,8 @@ def compare(toolchain: Toolchain, tool: Path, out: Path, bundle: Path, photos: S
     folders, faults = [ROOT, out, bundle], []
     options = [*with_bundle(bundle), *(["--unsigned-weights"] if saturates() else [])]
     source, enhanced = out / "in.ppm", out / "out.ppm"
-    for photo, case in zip(photos, pair_cases(out / "vectors"), strict=True):
+    name, cases = pair_cases(out / "vectors")
+    for photo, case in zip(photos, cases, strict=True):
         write_ppm(case["pixels"], source)
         variables = {"LD_LIBRARY_PATH": out / "lib"}
         swift = measured(toolchain.command([tool, "enhance", source, enhanced, *options], folders, variables))
@@ -267,7 +310,7 @@ def compare(toolchain: Toolchain, tool: Path, out: Path, bundle: Path, photos: S
         theirs = measured([*python("enhance"), photo, "--out", out / "python", *with_bundle(bundle)])
         decibels = psnr_db(case["enhanced"], read_ppm(enhanced))
         same = words.output == f"{case['text']}\n"
-        if decibels < MINIMUM_DB or not same:
+        if decibels < MINIMUM_DB[name] or not same:
             faults.append(photo.name)
         height, width = case["pixels"].shape[:2]
         click.echo(
@@ -280,16 +323,19 @@ def compare(toolchain: Toolchain, tool: Path, out: Path, bundle: Path, photos: S
         sys.exit(1)
 
 
-def pair_cases(vectors: Path) -> Iterator[dict[str, Any]]:
-    """Yield what Python made of each photo: its pixels, ``(height, width, 3)``, enhanced pixels, and the critique."""
+def pair_cases(vectors: Path) -> tuple[str, list[dict[str, Any]]]:
+    """Return the name of a pair's vectors, and what Python made of each photo.
+
+    A case has the photo's pixels, ``(height, width, 3)``, the enhanced pixels, and the critique.
+    """
     tensors = np.memmap(vectors / "tensors.bin", np.uint8, "r")
-    for case in json.loads((vectors / "vectors.json").read_text(encoding="utf-8"))["cases"]["pair"]:
-        arrays = {}
-        for name in ("pixels", "enhanced"):
-            about = case[name]
-            count = math.prod(about["shape"])
-            arrays[name] = tensors[about["offset"] : about["offset"] + count].reshape(about["shape"])
-        yield case | arrays
+    recorded = json.loads((vectors / "vectors.json").read_text(encoding="utf-8"))["cases"]
+    name = next(name for name in MINIMUM_DB if name in recorded)
+
+    def pixels(about: dict[str, Any]) -> np.ndarray[Any, Any]:
+        return tensors[about["offset"] : about["offset"] + math.prod(about["shape"])].reshape(about["shape"])
+
+    return name, [case | {key: pixels(case[key]) for key in ("pixels", "enhanced")} for case in recorded[name]]
 
 
 def write_ppm(pixels: np.ndarray[Any, Any], path: Path) -> None:

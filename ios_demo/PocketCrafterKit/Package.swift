@@ -9,6 +9,7 @@ let package = Package(
         .library(name: "CoreMLRunner", targets: ["CoreMLRunner"]),
         .library(name: "CoreAIRunner", targets: ["CoreAIRunner"]),
         .library(name: "OnnxRunner", targets: ["OnnxRunner"]),
+        .library(name: "PocketCrafterImages", targets: ["PocketCrafterImages"]),
         .executable(name: "pocketcrafter-swift", targets: ["pocketcrafter-swift"]),
     ],
     targets: [
@@ -28,6 +29,7 @@ let package = Package(
         .target(name: "OnnxRunner", dependencies: ["PocketCrafterCore", "COnnxRuntime"]),
         .target(name: "CoreMLRunner", dependencies: ["PocketCrafterCore"]),
         .target(name: "CoreAIRunner", dependencies: ["PocketCrafterCore"]),
+        .target(name: "PocketCrafterImages", dependencies: ["PocketCrafterCore"]),
         .executableTarget(name: "pocketcrafter-swift", dependencies: ["PocketCrafterKit", "OnnxRunner"]),
         .testTarget(name: "CoreTests", dependencies: ["PocketCrafterCore"]),
         .testTarget(name: "PairTests", dependencies: ["PocketCrafterKit", "OnnxRunner"]),

@@ -4,6 +4,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from pocketcrafter.runtime import tone_math as tm
+from pocketcrafter.runtime.geometry.composer import LEAST_PHOTO_PX
+from pocketcrafter.runtime.geometry.decide import COST_OF_AREA, LEAST_TURN_DEGREES, MARGIN, SURE
+from pocketcrafter.runtime.geometry.proposals import LEAST_SIDE_PX
+from pocketcrafter.runtime.geometry.view import LETTERBOX, WORKING_PX
 from pocketcrafter.runtime.language import MASKED
 from pocketcrafter.runtime.latent.native import CARRIED_DB
 from pocketcrafter.runtime.plan_judge import PREVIEW_PX, PROPOSALS
@@ -41,6 +45,9 @@ CONSTANTS: Final = (
     Constant("OVERLAP_PX", OVERLAP_PX, "What neighboring tiles share."),
     Constant("PROPOSALS", PROPOSALS, "Proposals that a judge looks at, in one batch."),
     Constant("PREVIEW_PX", PREVIEW_PX, "Side of a proposal's preview."),
+    Constant("WORKING_PX", WORKING_PX, "Longer side of the copy that crops are judged on."),
+    Constant("LEAST_PHOTO_PX", LEAST_PHOTO_PX, "Photos with a shorter side are neither levelled nor cropped."),
+    Constant("LEAST_CROP_PX", LEAST_SIDE_PX, "Least side of a crop on that copy."),
     Constant("TOKENS", TOKENS, "The critic's plan tokens."),
     Constant("TOKEN_DIM", TOKEN_DIM, "Channels of a plan token."),
     Constant("GRID_COEFFICIENTS", GRID[0], "A bilateral grid's affine coefficients: 3×4, row-major."),
@@ -55,6 +62,11 @@ CONSTANTS: Final = (
     Constant("VOICES", VOICES, "Ways of wording one finding."),
     Constant("MASKED", MASKED, "What a score of attention is lowered by where nothing may be read."),
     Constant("CARRIED_DB", CARRIED_DB, "How well colors must carry an artist's edit; else it edits tiles."),
+    Constant("LETTERBOX", LETTERBOX, "What the composition network sees where the photo is not."),
+    Constant("SURE_OF_TILT", SURE, "Least confidence at which a photo is turned."),
+    Constant("LEAST_TURN_DEGREES", LEAST_TURN_DEGREES, "Smaller tilts are left."),
+    Constant("CROP_MARGIN", MARGIN, "Least lead of a crop over its centered rival, in log-odds."),
+    Constant("COST_OF_AREA", COST_OF_AREA, "Log-odds that a crop has to make up for if it kept nothing."),
     Constant("LUMA_RED", tm.LUMA[0], "Rec. 709 luma weight (ITU-R BT.709)."),
     Constant("LUMA_GREEN", tm.LUMA[1], "Rec. 709 luma weight (ITU-R BT.709)."),
     Constant("LUMA_BLUE", tm.LUMA[2], "Rec. 709 luma weight (ITU-R BT.709)."),

@@ -66,6 +66,7 @@ def export_vectors(
     record_plans(recording)
     record_pictures(recording)
     record_judging(recording)
+    record_framing(recording)
     record_manifests(recording)
     record_framing(recording)
     record_latent(recording)

@@ -3,19 +3,24 @@
 import json
 import plistlib
 import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
 import yaml
 
-from pocketcrafter.runtime.bundle.manifest import SCHEMA_VERSION, Manifest
 from pocketcrafter.runtime.bundle.reader import Bundle
+from pocketcrafter.runtime.components import TensorSpec
 from pocketcrafter.runtime.plan import RESTORATION, Attribute
 from pocketcrafter.runtime.pocket import POCKET_SPECS, PROSE_LAYERS, PROSE_LENGTH, PROSE_WORDS, TOKEN_DIM, Pocket
 
-APP = Path(__file__).resolve().parents[2] / "ios_demo/App"
+ROOT = Path(__file__).resolve().parents[2]
+APP = ROOT / "ios_demo/App"
 SOURCES = sorted((APP / "Sources").glob("*.swift"))
 RUNNER = APP.parent / "PocketCrafterKit/Sources/CoreMLRunner/CoreMLRunners.swift"
+
+STATEFUL: Final = ("coreml:ios18", "coreml:ios26")
 
 
 def strings(name: str) -> dict[str, dict[str, dict[str, object]]]:
@@ -41,10 +46,24 @@ def test_the_project_names_what_is_there_and_asks_in_both_languages() -> None:
     assert all((APP / folder).is_dir() for folder in plain)
     package = (APP / project["packages"]["PocketCrafterKit"]["path"] / "Package.swift").read_text()
     for dependency in target["dependencies"]:
-        assert f'.library(name: "{dependency["product"]}"' in package
+        product = dependency.get("product")
+        assert f'.library(name: "{product}"' in package if product else dependency["target"] in project["targets"]
     asked = {key for key in target["info"]["properties"] if key.endswith("UsageDescription")}
     assert asked == set(strings("InfoPlist"))
     assert target["info"]["properties"]["CFBundleLocalizations"] == ["en", "zh-Hans"]
+
+
+def test_the_asset_pack_and_the_on_demand_resource_are_the_ones_that_the_app_asks_for() -> None:
+    pack = json.loads((APP / "AssetPack.json").read_text(encoding="utf-8"))
+    store = (APP / "Sources/BundleStore.swift").read_text()
+    named = dict(re.findall(r'static let (name|suffix|tag) = "(\w+)"', store))
+    project = yaml.safe_load((APP / "project.yml").read_text(encoding="utf-8"))["targets"]
+    resource = next(s for s in project["PocketCrafter"]["sources"] if isinstance(s, dict))
+    folder = f"{named['name']}.{named['suffix']}"
+    assert (pack["assetPackID"], pack["fileSelectors"]) == (named["tag"], [{"directory": folder}])
+    assert (resource["resourceTags"], resource["path"]) == ([named["tag"]], folder)
+    groups = [t["entitlements"]["properties"]["com.apple.security.application-groups"] for t in project.values()]
+    assert groups == [[project["PocketCrafter"]["info"]["properties"]["BAAppGroupID"]]] * 2
 
 
 def test_the_privacy_manifest_collects_nothing() -> None:
@@ -68,19 +87,52 @@ def test_the_names_that_the_decoders_state_is_read_by_are_the_contracts() -> Non
     assert len(spec.inputs) == 3 + 2 * PROSE_LAYERS
 
 
-def test_the_models_of_a_built_bundle_have_the_functions_that_swift_asks_for() -> None:
-    """Needs a bundle with Core ML targets: `pocketcrafter build --all-targets`."""
-    folder = Path(__file__).resolve().parents[2] / "build/all.pcbundle"
-    if not folder.is_dir():
-        pytest.skip(f"{folder} is not there: `pocketcrafter build --all-targets --out build/all.pcbundle` makes it")
-    manifest: Manifest = Bundle.open(folder).manifest
-    assert manifest.schema_version == SCHEMA_VERSION
-    artifacts = {c.spec.name: c.artifacts for c in manifest.components}
-    for kind in ("coreml:ios18", "coreml:ios26"):
-        functions = {f.name: f for f in artifacts["decoder"][kind].functions}
-        assert set(functions) == {"decode", "prefill"}
-        assert int(functions["prefill"].inputs[0].shape[0]) == prefill_rows()
-        assert [t.name for t in functions["decode"].states] == [t.name for t in POCKET_SPECS[Pocket.DECODER].inputs[3:]]
+@pytest.fixture
+def apple_bundle() -> Bundle:
+    """Return the bundle of Core ML targets that was built last."""
+    folders = [ROOT / f"build/{name}.pcbundle" for name in ("ios", "all")]
+    built = [folder for folder in folders if folder.is_dir()]
+    if not built:
+        command = "pocketcrafter build --target coreml:ios18 --out build/ios.pcbundle"
+        pytest.skip(f"there is no bundle of Core ML targets: `{command}` makes it")
+    return Bundle.open(built[0])
+
+
+def test_packages_take_and_give_what_swift_hands_over_and_reads(apple_bundle: Bundle) -> None:
+    """`CoreMLRunner` names the tensors of the contract; `CoreMLDecoder` those of two functions and a state."""
+    kinds = [kind for kind in apple_bundle.manifest.targets if kind.startswith("coreml:")]
+    assert kinds
+    for kind in kinds:
+        for component in apple_bundle.manifest.components:
+            spec, package = component.spec, apple_bundle.path / component.artifacts[kind].path
+            functions = functions_of(package)
+            for name, function in functions.items():
+                states = {state.name for state in function.state}
+                given = {tensor: shape for tensor, shape in shapes(spec.inputs).items() if tensor not in states}
+                wanted = shapes(spec.outputs)
+                if name == "prefill":
+                    given = {tensor: (prefill_rows(), *shape[1:]) for tensor, shape in given.items()}
+                    wanted = {"logits": (prefill_rows(), PROSE_WORDS)}
+                assert features(function.input) == given, (kind, spec.name)
+                assert features(function.output).items() >= wanted.items(), (kind, spec.name)
+            if kind in STATEFUL and spec.name == Pocket.DECODER:
+                assert set(functions) == {"decode", "prefill"}
+                assert states == {tensor.name for tensor in spec.inputs[3:]}
+
+
+def functions_of(package: Path) -> dict[str, Any]:
+    """Return the functions of a package as its specification describes them; a single one has no name."""
+    proto = pytest.importorskip("coremltools.proto.Model_pb2")
+    model = proto.Model.FromString(next(package.rglob("*.mlmodel")).read_bytes())
+    return {function.name: function for function in model.description.functions} or {"": model.description}
+
+
+def features(described: Iterable[Any]) -> dict[str, tuple[int, ...]]:
+    return {feature.name: tuple(feature.type.multiArrayType.shape) for feature in described}
+
+
+def shapes(tensors: Iterable[TensorSpec]) -> dict[str, tuple[int, ...]]:
+    return {tensor.name: tensor.shape for tensor in tensors}
 
 
 def prefill_rows() -> int:

@@ -1,9 +1,13 @@
+import BackgroundAssets
 import Foundation
+import System
 
-/// Where the bundle lies on this phone: in the app, or fetched from the App Store as an on-demand resource.
+/// Where the bundle lies on this phone: in the app, or fetched from the App Store: as an asset pack from iOS 26 on, as an
+/// on-demand resource before.
 enum BundleStore {
     private static let name = "default"
     private static let suffix = "pcbundle"
+    /// Of the asset pack, and of the on-demand resource.
     private static let tag = "bundle"
 
     /// Returns the bundle's folder; fetches it the first time.
@@ -12,7 +16,30 @@ enum BundleStore {
     /// - Throws: what the App Store's download throws, and `CocoaError` where the app was built without a bundle.
     @MainActor
     static func folder(progress: @escaping @MainActor (Double) -> Void) async throws -> URL {
-        if let inside = Bundle.main.url(forResource: name, withExtension: suffix) { return inside }
+        if let inside { return inside }
+        if #available(iOS 26, *) { return try await assetPack(progress) }
+        return try await onDemandResource(progress)
+    }
+
+    private static var inside: URL? { Bundle.main.url(forResource: name, withExtension: suffix) }
+
+    @available(iOS 26, *)
+    @MainActor
+    private static func assetPack(_ progress: @escaping @MainActor (Double) -> Void) async throws -> URL {
+        let manager = AssetPackManager.shared
+        let watching = Task { @MainActor in
+            for await update in await manager.statusUpdates(forAssetPackWithID: tag) {
+                if case .downloading(_, let done) = update { progress(done.fractionCompleted) }
+            }
+        }
+        defer { watching.cancel() }
+        try await manager.ensureLocalAvailability(of: manager.assetPack(withID: tag))
+        // Not to be kept beyond this process.
+        return try manager.url(for: FilePath("\(name).\(suffix)"))
+    }
+
+    @MainActor
+    private static func onDemandResource(_ progress: @escaping @MainActor (Double) -> Void) async throws -> URL {
         let request = NSBundleResourceRequest(tags: [tag])
         request.loadingPriority = NSBundleResourceRequestLoadingPriorityUrgent
         let watching = Task { @MainActor in
@@ -23,9 +50,7 @@ enum BundleStore {
         }
         defer { watching.cancel() }
         try await request.beginAccessingResources()
-        guard let fetched = Bundle.main.url(forResource: name, withExtension: suffix) else {
-            throw CocoaError(.fileNoSuchFile)
-        }
-        return fetched
+        guard let inside else { throw CocoaError(.fileNoSuchFile) }
+        return inside
     }
 }

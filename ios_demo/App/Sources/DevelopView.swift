@@ -6,6 +6,8 @@ import SwiftUI
 struct DevelopView: UIViewRepresentable {
     let enhanced: Enhanced
     let plan: EditPlan
+    /// What changes tones beside the plan.
+    let grid: ToneGrid?
     /// The part of the photo, from the left, that is shown as it was, in [0, 1].
     let before: Double
 
@@ -21,7 +23,7 @@ struct DevelopView: UIViewRepresentable {
     }
 
     func updateUIView(_ view: MTKView, context: Context) {
-        context.coordinator.show(enhanced, plan, before: Float(before))
+        context.coordinator.show(enhanced, plan, grid, before: Float(before))
         view.setNeedsDisplay()
     }
 
@@ -59,17 +61,17 @@ final class DevelopRenderer: NSObject, MTKViewDelegate {
     }
 
     /// Takes up what is to be drawn next.
-    func show(_ enhanced: Enhanced, _ plan: EditPlan, before: Float) {
+    func show(_ enhanced: Enhanced, _ plan: EditPlan, _ toneGrid: ToneGrid?, before: Float) {
         if shown != enhanced.restored {
             shown = enhanced.restored
             source = texture(of: enhanced.restored)
         }
         // Metal wants something in the buffer even where the shader does not read it.
-        grid = enhanced.grid?.values ?? [0]
+        grid = toneGrid?.values ?? [0]
         tables = Renderer(plan).tables().flatMap(\.self)
         uniforms = Uniforms(
             width: UInt32(enhanced.restored.width), height: UInt32(enhanced.restored.height),
-            chroma: Float(1 + plan[.saturation]), hasGrid: enhanced.grid == nil ? 0 : 1, before: before)
+            chroma: Float(1 + plan[.saturation]), hasGrid: toneGrid == nil ? 0 : 1, before: before)
     }
 
     func mtkView(_ view: MTKView, drawableSizeWillChange size: CGSize) {}

@@ -1,6 +1,7 @@
 import CoreGraphics
 import Foundation
 import ImageIO
+import PocketCrafterImages
 import PocketCrafterKit
 import UniformTypeIdentifiers
 
@@ -28,7 +29,7 @@ struct PhotoFile: Sendable {
         else { throw PocketCrafterError.config("This is no photo that can be read.") }
         self.content = content
         isDisplayP3 = image.colorSpace?.name == CGColorSpace.displayP3
-        pixels = try Self.pixels(of: image, isDisplayP3 ? CGColorSpace.displayP3 : CGColorSpace.sRGB)
+        pixels = try Pixels(image, space: isDisplayP3 ? CGColorSpace.displayP3 : CGColorSpace.sRGB)
     }
 
     /// Returns the photo with other pixels as HEIC, with its own metadata and color space.
@@ -36,8 +37,8 @@ struct PhotoFile: Sendable {
     /// - Throws: ``PocketCrafterError/config(_:)`` if it cannot be written.
     func heic(_ edited: Pixels) throws -> Data {
         let out = NSMutableData()
-        guard let image = Self.image(of: edited, space),
-            let target = CGImageDestinationCreateWithData(out as CFMutableData, UTType.heic.identifier as CFString, 1, nil)
+        let image = try edited.cgImage(space: space)
+        guard let target = CGImageDestinationCreateWithData(out as CFMutableData, UTType.heic.identifier as CFString, 1, nil)
         else { throw PocketCrafterError.config("This system cannot write HEIC.") }
         var properties: [CFString: Any] = [:]
         if let source = CGImageSourceCreateWithData(content as CFData, nil) {
@@ -51,35 +52,5 @@ struct PhotoFile: Sendable {
             throw PocketCrafterError.config("The enhanced photo cannot be written.")
         }
         return Data(referencing: out)
-    }
-
-    private static func pixels(of image: CGImage, _ space: CFString) throws -> Pixels {
-        let (width, height) = (image.width, image.height)
-        var rgba = [UInt8](repeating: 0, count: 4 * width * height)
-        let drawn = rgba.withUnsafeMutableBytes { bytes in
-            guard let space = CGColorSpace(name: space),
-                let context = CGContext(
-                    data: bytes.baseAddress, width: width, height: height, bitsPerComponent: 8, bytesPerRow: 4 * width,
-                    space: space, bitmapInfo: CGImageAlphaInfo.noneSkipLast.rawValue)
-            else { return false }
-            context.draw(image, in: CGRect(x: 0, y: 0, width: width, height: height))
-            return true
-        }
-        guard drawn else { throw PocketCrafterError.config("The photo of \(width)×\(height) px does not fit into memory.") }
-        var rgb = [UInt8](repeating: 0, count: 3 * width * height)
-        for n in 0..<width * height {
-            for channel in 0..<3 { rgb[3 * n + channel] = rgba[4 * n + channel] }
-        }
-        return try Pixels(width: width, height: height, rgb: rgb)
-    }
-
-    private static func image(of pixels: Pixels, _ space: CFString) -> CGImage? {
-        guard let space = CGColorSpace(name: space), let provider = CGDataProvider(data: Data(pixels.rgb) as CFData) else {
-            return nil
-        }
-        return CGImage(
-            width: pixels.width, height: pixels.height, bitsPerComponent: 8, bitsPerPixel: 24,
-            bytesPerRow: 3 * pixels.width, space: space, bitmapInfo: CGBitmapInfo(rawValue: CGImageAlphaInfo.none.rawValue),
-            provider: provider, decode: nil, shouldInterpolate: false, intent: .defaultIntent)
     }
 }

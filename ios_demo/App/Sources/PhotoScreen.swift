@@ -15,7 +15,7 @@ struct PhotoScreen: View {
                 VStack(alignment: .leading, spacing: 16) {
                     StateLine(session: session)
                     if let enhanced = session.enhanced {
-                        DevelopView(enhanced: enhanced, plan: session.plan, before: before)
+                        DevelopView(enhanced: enhanced, plan: session.shown.plan, grid: session.shown.grid, before: before)
                             .aspectRatio(
                                 CGFloat(enhanced.restored.width) / CGFloat(enhanced.restored.height), contentMode: .fit
                             )
@@ -90,12 +90,18 @@ private struct StateLine: View {
     }
 }
 
-/// One slider for each tone, within its legal range.
+/// A slider for the strength of the whole, and one for each tone within its legal range.
 private struct PlanSliders: View {
     let session: PhotoSession
 
     var body: some View {
         VStack(alignment: .leading, spacing: 8) {
+            Slider(value: strength, in: 0...2) { Text("Strength") } minimumValueLabel: {
+                Text("Strength").font(.caption)
+            } maximumValueLabel: {
+                Text(session.strength, format: .number.precision(.fractionLength(2))).font(.caption)
+            }
+            .accessibilityLabel(Text("Strength"))
             ForEach(Attribute.allCases.filter { !$0.restores }, id: \.self) { attribute in
                 Slider(value: amount(of: attribute), in: attribute.range) {
                     Text(LocalizedStringKey(attribute.key))
@@ -106,8 +112,12 @@ private struct PlanSliders: View {
                 }
                 .accessibilityLabel(Text(LocalizedStringKey(attribute.key)))
             }
-            Button { session.plan = session.enhanced?.plan ?? EditPlan() } label: { Text("Back to the proposed edit") }
+            Button { session.reset() } label: { Text("Back to the proposed edit") }
         }
+    }
+
+    private var strength: Binding<Double> {
+        Binding(get: { @MainActor in session.strength }, set: { @MainActor strength in session.strength = strength })
     }
 
     private func amount(of attribute: Attribute) -> Binding<Double> {

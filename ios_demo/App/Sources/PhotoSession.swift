@@ -19,6 +19,13 @@ final class PhotoSession {
     private(set) var failure: String?
     /// The plan that the sliders show; the artist's own at first.
     var plan = EditPlan()
+    /// Factor on that plan and on what the tone network adds to it, in [0, 2].
+    var strength = 1.0
+
+    /// What is shown and saved: the plan and the tone grid at the strength of the slider.
+    var shown: (plan: EditPlan, grid: ToneGrid?) {
+        ((try? plan.scaled(by: strength)) ?? plan, (try? enhanced?.grid?.blended(strength)) ?? enhanced?.grid)
+    }
 
     private var crafter: PocketCrafter?
     private var work: Task<Void, Never>?
@@ -44,9 +51,12 @@ final class PhotoSession {
     /// Takes up another photo; work on the one before ends at its next tile or word.
     func show(_ content: Data) {
         work?.cancel()
-        (photo, enhanced, critique, edited, failure, plan) = (nil, nil, nil, nil, nil, EditPlan())
+        (photo, enhanced, critique, edited, failure, plan, strength) = (nil, nil, nil, nil, nil, EditPlan(), 1)
         work = Task { await edit(content) }
     }
+
+    /// Goes back to the artist's own plan at full strength.
+    func reset() { (plan, strength) = (enhanced?.plan ?? EditPlan(), 1) }
 
     /// Ends the work on the photo.
     func cancel() { work?.cancel() }
@@ -54,10 +64,10 @@ final class PhotoSession {
     /// Develops the photo at full size with the plan of the sliders and adds it to the library.
     func save() async {
         guard let photo, let enhanced else { return }
-        let plan = plan
+        let (plan, grid) = shown
         do {
             let content = try await Task.detached(priority: .userInitiated) {
-                try photo.heic(Developer.develop(enhanced.restored, plan: plan, grid: enhanced.grid))
+                try photo.heic(Developer.develop(enhanced.restored, plan: plan, grid: grid))
             }.value
             try await PHPhotoLibrary.shared().performChanges {
                 PHAssetCreationRequest.forAsset().addResource(with: .photo, data: content, options: nil)
@@ -79,7 +89,7 @@ final class PhotoSession {
                 case .done(let enhanced):
                     edited = nil
                     self.enhanced = enhanced
-                    plan = enhanced.plan ?? EditPlan()
+                    reset()
                 }
             }
             critique = try await crafter.prose(photo.pixels).text

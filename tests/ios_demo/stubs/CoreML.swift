@@ -9,6 +9,11 @@ public class MLModelConfiguration: NSObject {
 public class MLMultiArray: NSObject {
     public convenience init<ShapedArray: MLShapedArrayProtocol>(_ shapedArray: ShapedArray) { self.init() }
     public func transfer(to destinationMultiArray: MLMultiArray) {}
+    public subscript(idx: Int) -> NSNumber { get { 0 } set {} }
+}
+public class MLFeatureDescription: NSObject {}
+public class MLModelDescription: NSObject {
+    public var inputDescriptionsByName: [String: MLFeatureDescription] { [:] }
 }
 public protocol MLShapedArrayScalar {}
 extension Float: MLShapedArrayScalar {}
@@ -32,6 +37,7 @@ public class MLState {
 public class MLModel: NSObject {
     public convenience init(contentsOf url: URL, configuration: MLModelConfiguration) throws { self.init() }
     public class func compileModel(at modelURL: URL) async throws -> URL { modelURL }
+    public var modelDescription: MLModelDescription { MLModelDescription() }
     public func makeState() -> MLState { MLState() }
     public func prediction(from input: any MLFeatureProvider) throws -> any MLFeatureProvider { input }
     public func prediction(from inputFeatures: any MLFeatureProvider, using state: MLState) throws -> any MLFeatureProvider {

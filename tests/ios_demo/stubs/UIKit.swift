@@ -1,7 +1,23 @@
 // Declarations of UIKit that the app uses, for type-checking on Linux; they do nothing.
+import CoreGraphics
 @_exported import Foundation
 
-public class UIImage: NSObject { public func jpegData(compressionQuality: CGFloat) -> Data? { nil } }
+public class UIImage: NSObject {
+    public enum Orientation: Int, Sendable { case up = 0 }
+    public init(cgImage: CGImage) {}
+    public var cgImage: CGImage? { nil }
+    public var imageOrientation: Orientation { .up }
+    public var scale: CGFloat { 1 }
+    public var size: CGSize { .zero }
+    public func draw(in rect: CGRect) {}
+    public func jpegData(compressionQuality: CGFloat) -> Data? { nil }
+}
+public class UIGraphicsImageRendererFormat: NSObject { public var scale: CGFloat = 1 }
+public class UIGraphicsImageRendererContext: NSObject {}
+public class UIGraphicsImageRenderer: NSObject {
+    public init(size: CGSize, format: UIGraphicsImageRendererFormat) {}
+    public func image(actions: (UIGraphicsImageRendererContext) -> Void) -> UIImage { fatalError("a stub") }
+}
 @MainActor open class UIView: NSObject {
     public func setNeedsDisplay() {}
 }

@@ -5,6 +5,11 @@
 
 #define PC_MASKED -256.0f
 #define PC_CARRIED_DB 30.0f
+#define PC_LETTERBOX 0.5f
+#define PC_SURE_OF_TILT 0.7f
+#define PC_LEAST_TURN_DEGREES 2.0f
+#define PC_CROP_MARGIN 2.0f
+#define PC_COST_OF_AREA 2.0f
 #define PC_LUMA_RED 0.2126f
 #define PC_LUMA_GREEN 0.7152f
 #define PC_LUMA_BLUE 0.0722f

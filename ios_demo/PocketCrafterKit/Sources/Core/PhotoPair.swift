@@ -10,6 +10,8 @@ public struct Enhanced: Sendable {
     public let restored: Pixels
     /// What changed tones beside the plan, `nil` where none were changed.
     public let grid: ToneGrid?
+    /// How the photo was levelled and cropped, `nil` where it was not; ``restored`` is not.
+    public let framing: Framing?
     /// What of the edit is not in the photo, one short sentence each.
     public let notes: [String]
 }
@@ -57,11 +59,14 @@ public protocol Pair: AnyObject {
     /// - Parameters:
     ///   - pixels: the photo.
     ///   - strength: factor on the edit, in [0, 2].
+    ///   - geometry: whether it may be levelled and cropped too; that is done whatever the strength.
     ///   - progress: called with what is done and at most to do: tiles of restoration, or words and steps of a `latent`
     ///     pair; what it throws ends the work.
-    /// - Throws: ``PocketCrafterError/config(_:)`` if the strength is out of range, ``PocketCrafterError/runner(_:)`` if a
-    ///   network fails.
-    func enhance(_ pixels: Pixels, strength: Double, progress: (_ done: Int, _ all: Int) throws -> Void) throws -> Enhanced
+    /// - Throws: ``PocketCrafterError/config(_:)`` if the strength is out of range, or this pair does not level;
+    ///   ``PocketCrafterError/runner(_:)`` if a network fails.
+    func enhance(
+        _ pixels: Pixels, strength: Double, geometry: Geometry, progress: (_ done: Int, _ all: Int) throws -> Void
+    ) throws -> Enhanced
 }
 
 extension Pair {
@@ -79,11 +84,12 @@ extension Pair {
     static func gray() throws -> Pixels { try Pixels(width: 64, height: 64, rgb: [UInt8](repeating: 0x70, count: 3 * 64 * 64)) }
 }
 
-/// Critiques and enhances photos with the networks of one `pocket` bundle. Levelling and cropping are not carried out.
+/// Critiques and enhances photos with the networks of one `pocket` bundle.
 public final class PhotoPair: Pair {
     private let runners: any RunnerSource
     private let gate: GateSettings
     private let vocabulary: Vocabulary?
+    private let composes: Bool
     private var opened: [String: any Runner] = [:]
     private var decoder: (any Decoder)?
 
@@ -91,10 +97,12 @@ public final class PhotoPair: Pair {
     ///   - runners: where the networks come from.
     ///   - gate: the gate that they were tuned with.
     ///   - vocabulary: the decoder's; `nil` where there is no prose.
-    public init(_ runners: any RunnerSource, gate: GateSettings, vocabulary: Vocabulary?) {
+    ///   - composes: whether there is the component `composition`, which levels and crops.
+    public init(_ runners: any RunnerSource, gate: GateSettings, vocabulary: Vocabulary?, composes: Bool = false) {
         self.runners = runners
         self.gate = gate
         self.vocabulary = vocabulary
+        self.composes = composes
     }
 
     public func warm() throws { _ = try critique(Self.gray()) }
@@ -122,16 +130,23 @@ public final class PhotoPair: Pair {
     }
 
     public func enhance(
-        _ pixels: Pixels, strength: Double = 1, progress: (_ done: Int, _ all: Int) throws -> Void = { _, _ in }
+        _ pixels: Pixels, strength: Double = 1, geometry: Geometry = .kept,
+        progress: (_ done: Int, _ all: Int) throws -> Void = { _, _ in }
     ) throws -> Enhanced {
         try Self.check(strength)
+        guard geometry == .kept || composes else {
+            throw PocketCrafterError.config("This bundle has no composition network, which levelling needs.")
+        }
         let seen = try look(pixels)
         let plan = try seen.critique.plan.scaled(by: strength)
         let restored = plan.restores ? try restored(pixels, plan, progress) : pixels
         let grid = plan.changesTones ? try grid(seen).blended(strength) : nil
         let toned = plan.changesTones ? Developer.develop(restored, plan: plan, grid: grid) : restored
+        let framing = geometry == .kept ? nil : try Composer(network: runner(Composer.component))
+            .framing(pixels, crops: geometry == .levelledAndCropped)
         return Enhanced(
-            pixels: toned, plan: plan, critique: seen.critique, restored: restored, grid: grid, notes: [])
+            pixels: try framing?.cut(toned) ?? toned, plan: plan, critique: seen.critique, restored: restored, grid: grid,
+            framing: framing, notes: [])
     }
 
     /// What the critic made of a photo.

@@ -109,15 +109,31 @@ private final class CoreMLRunner: Runner {
     }
 
     func run(_ inputs: [String: [Float]]) throws -> [String: [Float]] {
+        let names = Set(model.modelDescription.inputDescriptionsByName.keys)
         var features: [String: MLMultiArray] = [:]
+        var caches: [String: [Float]] = [:]
         for (spec, values) in zip(component.inputs, try component.inOrder(inputs)) {
-            features[spec.name] = MLMultiArray(MLShapedArray(scalars: values, shape: spec.shape))
+            if names.contains(spec.name) {
+                features[spec.name] = MLMultiArray(MLShapedArray(scalars: values, shape: spec.shape))
+            } else {
+                caches[spec.name] = values
+            }
         }
         return try calling {
             let provider = try MLDictionaryFeatureProvider(dictionary: features)
-            let outputs = try model.prediction(from: provider)
-            return try floats(outputs, component.outputs.map(\.name))
+            return try floats(outputs(provider, caches), component.outputs.map(\.name))
         }
+    }
+
+    /// Runs the model; what is no input of it is its state.
+    private func outputs(_ provider: any MLFeatureProvider, _ caches: [String: [Float]]) throws -> any MLFeatureProvider {
+        guard #available(iOS 18, macOS 15, *), !caches.isEmpty else { return try model.prediction(from: provider) }
+        let state = model.makeState()
+        for (name, values) in caches {
+            // A state may be of 16-bit floats: number by number.
+            state.withMultiArray(for: name) { array in for (n, value) in values.enumerated() { array[n] = NSNumber(value: value) } }
+        }
+        return try model.prediction(from: provider, using: state)
     }
 }
 

@@ -63,13 +63,16 @@ public actor PocketCrafter {
     /// - Parameters:
     ///   - pixels: the photo.
     ///   - strength: factor on the edit, in [0, 2].
+    ///   - geometry: whether it may be levelled and cropped too.
     /// - Returns: what is done, as it is done, then the photo; it throws as
-    ///   ``Pair/enhance(_:strength:progress:)``, and ``PocketCrafterError/config(_:)`` where it is not open.
-    public nonisolated func enhance(_ pixels: Pixels, strength: Double = 1) -> AsyncThrowingStream<EnhanceProgress, any Error> {
+    ///   ``Pair/enhance(_:strength:geometry:progress:)``, and ``PocketCrafterError/config(_:)`` where it is not open.
+    public nonisolated func enhance(
+        _ pixels: Pixels, strength: Double = 1, geometry: Geometry = .kept
+    ) -> AsyncThrowingStream<EnhanceProgress, any Error> {
         AsyncThrowingStream { continuation in
             let task = Task {
                 do {
-                    let enhanced = try await self.enhanced(pixels, strength) { done, all in
+                    let enhanced = try await self.enhanced(pixels, strength, geometry) { done, all in
                         continuation.yield(.steps(done: done, all: all))
                     }
                     continuation.yield(.done(enhanced))
@@ -89,10 +92,10 @@ public actor PocketCrafter {
     }
 
     private func enhanced(
-        _ pixels: Pixels, _ strength: Double, _ tell: @Sendable (Int, Int) -> Void
+        _ pixels: Pixels, _ strength: Double, _ geometry: Geometry, _ tell: @Sendable (Int, Int) -> Void
     ) throws -> Enhanced {
         try running { pair in
-            try pair.enhance(pixels, strength: strength) { done, all in
+            try pair.enhance(pixels, strength: strength, geometry: geometry) { done, all in
                 try Task.checkCancellation()
                 tell(done, all)
             }
@@ -119,7 +122,9 @@ public actor PocketCrafter {
             throw PocketCrafterError.bundle("The bundle is of the family `\(bundle.manifest.family)`, which holds no pair.")
         }
         let hasWords = bundle.manifest.files.contains { $0.path == Targets.tokenizer }
-        return PhotoPair(source, gate: gate, vocabulary: hasWords ? try bundle.vocabulary() : nil)
+        return PhotoPair(
+            source, gate: gate, vocabulary: hasWords ? try bundle.vocabulary() : nil,
+            composes: bundle.has(Composer.component))
     }
 
     private func running<T>(_ work: (any Pair) throws -> T) throws -> T {

@@ -3,12 +3,15 @@ import OnnxRunner
 import PocketCrafterKit
 
 let usage = """
-    Usage: pocketcrafter-swift enhance IN.ppm OUT.ppm --bundle FOLDER [--threads N] [--unsigned-weights]
+    Usage: pocketcrafter-swift enhance IN.ppm OUT.ppm --bundle FOLDER [--geometry [--crop]] [--threads N]
+                                       [--unsigned-weights]
            pocketcrafter-swift critique IN.ppm --bundle FOLDER [--threads N] [--unsigned-weights]
 
     enhance writes the enhanced photo, critique writes the critique to standard output.
 
       --bundle FOLDER     a bundle with the target onnx
+      --geometry          level the photo too, where the network is sure of its tilt
+      --crop              with --geometry: crop too
       --threads N         threads of one operator (default: 2)
       --unsigned-weights  for x86 processors whose 8-bit products saturate, as `pocketcrafter doctor` says
 
@@ -20,6 +23,9 @@ struct Request {
     var bundle: String?
     var threads = 2
     var storesWeightsUnsigned = false
+    var levels = false
+    var crops = false
+    var geometry: Geometry { crops ? .levelledAndCropped : levels ? .levelled : .kept }
 
     /// - Throws: ``PocketCrafterError/config(_:)`` if something is unknown or missing.
     init(_ arguments: [String]) throws {
@@ -28,6 +34,8 @@ struct Request {
             switch word {
             case "--bundle": bundle = rest.popFirst()
             case "--unsigned-weights": storesWeightsUnsigned = true
+            case "--geometry": levels = true
+            case "--crop": crops = true
             case "--threads":
                 guard let count = rest.popFirst().flatMap({ Int($0) }), count >= 1 else {
                     throw PocketCrafterError.config("--threads takes a number ≥ 1.")
@@ -38,6 +46,7 @@ struct Request {
                 words.append(word)
             }
         }
+        if crops, !levels { throw PocketCrafterError.config("--crop is for what --geometry does: give that too.") }
     }
 }
 
@@ -51,7 +60,7 @@ func answer(_ request: Request) async throws {
     case ("enhance", 3):
         let photo = try Ppm.read(request.words[1])
         try await crafter.open()
-        for try await progress in crafter.enhance(photo) {
+        for try await progress in crafter.enhance(photo, geometry: request.geometry) {
             if case .done(let enhanced) = progress { try Ppm.write(enhanced.pixels, to: request.words[2]) }
         }
     case ("critique", 2):

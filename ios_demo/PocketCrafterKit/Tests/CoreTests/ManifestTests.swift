@@ -10,7 +10,7 @@ final class ManifestTests: XCTestCase {
     private func legal() throws -> String { try XCTUnwrap(Vectors.of("manifest").first).text("text") }
 
     func testWhatPythonRefusesIsRefusedAndNothingElse() throws {
-        for one in try Vectors.of("manifest") {
+        for one in try Vectors.of("manifest") + Vectors.of("latent_manifest") {
             let text = try one.text("text")
             if one["legal"] == .bool(true) {
                 XCTAssertNoThrow(try Manifest(Data(text.utf8)))
@@ -29,6 +29,10 @@ final class ManifestTests: XCTestCase {
         XCTAssertEqual(try XCTUnwrap(manifest.gate)[.dejpeg].presence, 0.5, accuracy: 1e-9)
         XCTAssertEqual(try XCTUnwrap(manifest.gate?.judge).bar, 0.25, accuracy: 1e-9)
         assertThrows(\.isBundle) { try manifest.component("sculptor") }
+        let latent = try Manifest(Data(XCTUnwrap(Vectors.of("latent_manifest").first).text("text").utf8))
+        XCTAssertNil(latent.gate)
+        XCTAssertEqual(latent.latent?.critic?.rows, 2)
+        XCTAssertEqual(latent.latent?.artist?.seed, 5)
     }
 
     func testSpoiledManifestsGiveTypedErrors() throws {

@@ -23,20 +23,35 @@ struct Case {
 
     func of(_ name: String) throws -> Case { Case(json: .object(try XCTUnwrap(self[name].object, name))) }
 
-    func floats(_ name: String) throws -> [Float] {
-        let about = try of(name)
-        XCTAssertEqual(try about.text("dtype"), "float32")
-        let bytes = try Vectors.shared().bytes(about, itemBytes: 4)
+    func floats(_ name: String) throws -> [Float] { try of(name).floats() }
+
+    /// The tensor that this stands for.
+    func floats() throws -> [Float] {
+        XCTAssertEqual(try text("dtype"), "float32")
+        let bytes = try Vectors.shared().bytes(self, itemBytes: 4)
         return stride(from: 0, to: bytes.count, by: 4).map { n in
             Float(bitPattern: (0..<4).reduce(0) { $0 | UInt32(bytes[n + $1]) << (8 * UInt32($1)) })
         }
     }
 
-    func pixels(_ name: String) throws -> Pixels {
+    func bytes(_ name: String) throws -> [UInt8] {
         let about = try of(name)
         XCTAssertEqual(try about.text("dtype"), "uint8")
-        let shape = try about.ints("shape")
-        return try Pixels(width: shape[1], height: shape[0], rgb: Vectors.shared().bytes(about, itemBytes: 1))
+        return try Vectors.shared().bytes(about, itemBytes: 1)
+    }
+
+    /// A picture of shape `(height, width, 3)` as planes.
+    func planes(_ name: String) throws -> Planes {
+        let shape = try of(name).ints("shape")
+        let (values, area) = (try floats(name), shape[0] * shape[1])
+        return try Planes(
+            channels: shape[2], height: shape[0], width: shape[1],
+            values.indices.map { values[shape[2] * ($0 % area) + $0 / area] })
+    }
+
+    func pixels(_ name: String) throws -> Pixels {
+        let shape = try of(name).ints("shape")
+        return try Pixels(width: shape[1], height: shape[0], rgb: bytes(name))
     }
 
     /// A plan as Python spells it; its turn and crop are not this core's.
@@ -72,7 +87,9 @@ struct Vectors {
         return cases
     }
 
-    static func vocabulary() throws -> Data { try Data(contentsOf: shared().folder.appendingPathComponent("tokenizer.json")) }
+    static func file(_ name: String) throws -> Data { try Data(contentsOf: shared().folder.appendingPathComponent(name)) }
+
+    static func vocabulary() throws -> Data { try file("tokenizer.json") }
 
     func bytes(_ about: Case, itemBytes: Int) throws -> [UInt8] {
         let count = try about.ints("shape").reduce(itemBytes, *)

@@ -9,10 +9,7 @@ final class PocketCrafterTests: XCTestCase {
     private var folder = URL(fileURLWithPath: "/")
 
     override func setUpWithError() throws {
-        guard let path = ProcessInfo.processInfo.environment["BUNDLE"] else {
-            throw XCTSkip("There is no bundle: set BUNDLE to a folder, as `make swift` does.")
-        }
-        folder = URL(fileURLWithPath: path)
+        folder = try bundle(ofFamily: "pocket")
     }
 
     func testReadyMeansThatARealInferenceHasRun() async throws {
@@ -119,7 +116,6 @@ final class PocketCrafterTests: XCTestCase {
 
     func testEveryGoldenReachesItsGate() throws {
         let bundle = try PocketBundle(folder)
-        let unsigned = ProcessInfo.processInfo.environment["UNSIGNED_WEIGHTS"] == "1"
         let runs = try Goldens.run(bundle, OnnxRunners(bundle, storesWeightsUnsigned: unsigned), kind: "onnx")
         XCTAssertEqual(runs.map(\.component), bundle.manifest.components.map(\.name))
         for run in runs {
@@ -142,8 +138,7 @@ final class PocketCrafterTests: XCTestCase {
     }
 
     private func crafter(_ counter: Counter = Counter()) -> PocketCrafter {
-        let unsigned = ProcessInfo.processInfo.environment["UNSIGNED_WEIGHTS"] == "1"
-        return PocketCrafter(folder) { bundle in
+        PocketCrafter(folder) { bundle in
             Counting(source: try OnnxRunners(bundle, storesWeightsUnsigned: unsigned), counter: counter)
         }
     }
@@ -179,54 +174,5 @@ final class PocketCrafterTests: XCTestCase {
         } catch {
             XCTAssertTrue(isExpected(error), "\(error)", line: line)
         }
-    }
-}
-
-/// How often networks ran, and whether they fail.
-private final class Counter: @unchecked Sendable {
-    // Both are read and changed with the lock held.
-    private let lock = NSLock()
-    private var count = 0
-    private var broken = false
-
-    var runs: Int { lock.withLock { count } }
-
-    var breaks: Bool {
-        get { lock.withLock { broken } }
-        set { lock.withLock { broken = newValue } }
-    }
-
-    func add() { lock.withLock { count += 1 } }
-}
-
-/// Real networks whose runs are counted.
-private struct Counting: RunnerSource {
-    let source: any RunnerSource
-    let counter: Counter
-
-    var engine: String { source.engine }
-
-    func open(_ component: String) throws -> any Runner {
-        CountingRunner(runner: try source.open(component), counter: counter)
-    }
-
-    func open(_ component: String, function: String) throws -> any Runner {
-        CountingRunner(runner: try source.open(component, function: function), counter: counter)
-    }
-}
-
-private final class CountingRunner: Runner {
-    private let runner: any Runner
-    private let counter: Counter
-
-    init(runner: any Runner, counter: Counter) {
-        self.runner = runner
-        self.counter = counter
-    }
-
-    func run(_ inputs: [String: [Float]]) throws -> [String: [Float]] {
-        if counter.breaks { throw PocketCrafterError.runner("driver lost") }
-        counter.add()
-        return try runner.run(inputs)
     }
 }

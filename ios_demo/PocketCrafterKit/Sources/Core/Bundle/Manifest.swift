@@ -81,7 +81,9 @@ public struct Manifest: Sendable {
     static let maxBytes = 4 << 20
     private static let judge = "judge"
     private static let folders = [".mlpackage", ".aimodel"]
-    private static let reserved = ["manifest.json", "manifest.sha256"]
+    /// The manifest's own file.
+    static let file = "manifest.json"
+    private static let reserved = [file, "manifest.sha256"]
     private static let schema = Result { try Schema(Json.parse(Data(ManifestSchema.text.utf8))) }
     private static let forbidden: Set<Unicode.Scalar> = ["\\", ":", "*", "?", "\"", "<", ">", "|", "\u{7F}"]
 
@@ -294,7 +296,7 @@ public struct Manifest: Sendable {
             .map { parts[...$0].joined(separator: "/") }
     }
 
-    private static func isSafe(_ path: String) -> Bool {
+    static func isSafe(_ path: String) -> Bool {
         let isLegal = path.unicodeScalars.allSatisfy { $0.value >= 0x20 && !forbidden.contains($0) }
         return isLegal && path.split(separator: "/", omittingEmptySubsequences: false).allSatisfy {
             !["", ".", ".."].contains($0) && !$0.hasSuffix(".") && !$0.hasSuffix(" ")

@@ -2,52 +2,29 @@ import Foundation
 
 /// Archives of tensors, as numpy writes them: a zip file of `.npy` members, stored or deflated.
 enum Npz {
-    private static let endRecord: [UInt8] = [0x50, 0x4B, 0x05, 0x06]
-    private static let endRecordBytes = 22
-    private static let stored = 0
-    private static let deflated = 8
-
     /// Reads an archive.
     ///
     /// - Returns: the values of each tensor by name, C order.
     /// - Throws: ``PocketCrafterError/bundle(_:)`` if it does not hold exactly these tensors in their shapes.
     static func read(_ content: Data, _ specs: [TensorSpec]) throws -> [String: [Float]] {
-        let members = try members(of: Reader(bytes: [UInt8](content)))
-        guard Set(members.keys) == Set(specs.map { "\($0.name).npy" }) else {
-            throw damaged("it holds \(members.keys.sorted().joined(separator: ", "))")
+        let archive = try ZipFile(content)
+        let names = archive.members.map(\.name)
+        guard names.sorted() == specs.map({ "\($0.name).npy" }).sorted() else {
+            throw damaged("it holds \(names.sorted().joined(separator: ", "))")
         }
-        return Dictionary(uniqueKeysWithValues: try specs.map { ($0.name, try array(members["\($0.name).npy"] ?? [], $0)) })
-    }
-
-    private static func members(of reader: Reader) throws -> [String: [UInt8]] {
-        let bytes = reader.bytes
-        let last = bytes.count - endRecordBytes
-        guard last >= 0, Array(bytes[last..<last + 4]) == endRecord else { throw damaged("it is no zip file") }
-        var members: [String: [UInt8]] = [:]
-        var at = try reader.integer(last + 16, bytes: 4)
-        for _ in 0..<(try reader.integer(last + 10, bytes: 2)) {
-            let method = try reader.integer(at + 10, bytes: 2)
-            let packed = try reader.integer(at + 20, bytes: 4)
-            let size = try reader.integer(at + 24, bytes: 4)
-            let nameBytes = try reader.integer(at + 28, bytes: 2)
-            let local = try reader.integer(at + 42, bytes: 4)
-            let name = String(decoding: try reader.slice(at + 46, count: nameBytes), as: UTF8.self)
-            let start = local + 30 + (try reader.integer(local + 26, bytes: 2)) + (try reader.integer(local + 28, bytes: 2))
-            let content = try reader.slice(start, count: packed)
-            switch method {
-            case stored: members[name] = content
-            case deflated: members[name] = [UInt8](try inflated(Data(content), count: size))
-            default: throw damaged("`\(name)` is compressed in a way that is not read here")
+        var arrays: [String: [Float]] = [:]
+        for spec in specs {
+            for member in archive.members where member.name == "\(spec.name).npy" {
+                arrays[spec.name] = try array(archive.content(of: member), spec)
             }
-            at += 46 + nameBytes + (try reader.integer(at + 30, bytes: 2)) + (try reader.integer(at + 32, bytes: 2))
         }
-        return members
+        return arrays
     }
 
     /// Reads one array: float32, float16, or bytes that stand for [0, 1].
-    private static func array(_ bytes: [UInt8], _ spec: TensorSpec) throws -> [Float] {
-        let reader = Reader(bytes: bytes)
-        guard try reader.slice(0, count: 6) == [0x93] + Array("NUMPY".utf8) else {
+    private static func array(_ content: Data, _ spec: TensorSpec) throws -> [Float] {
+        let reader = LittleEndian(content)
+        guard try reader.slice(0, count: 6) == Data([0x93]) + Data("NUMPY".utf8) else {
             throw damaged("`\(spec.name)` is no numpy array")
         }
         let headerBytes = try reader.integer(8, bytes: 2)
@@ -61,10 +38,12 @@ enum Npz {
         case "|u1":
             return try reader.slice(start, count: spec.count).map { Float($0) / 255 }
         case "<f2":
-            return try (0..<spec.count).map { half(UInt16(try reader.integer(start + 2 * $0, bytes: 2))) }
+            let bytes = [UInt8](try reader.slice(start, count: 2 * spec.count))
+            return (0..<spec.count).map { half(UInt16(bytes[2 * $0]) | UInt16(bytes[2 * $0 + 1]) << 8) }
         case "<f4":
-            return try (0..<spec.count).map {
-                Float(bitPattern: UInt32(try reader.integer(start + 4 * $0, bytes: 4)))
+            let bytes = [UInt8](try reader.slice(start, count: 4 * spec.count))
+            return (0..<spec.count).map { place in
+                Float(bitPattern: (0..<4).reduce(0) { $0 | UInt32(bytes[4 * place + $1]) << (8 * UInt32($1)) })
             }
         default:
             throw damaged("`\(spec.name)` has numbers of the kind `\(groups[1])`")
@@ -84,21 +63,4 @@ enum Npz {
     }
 
     private static func damaged(_ why: String) -> PocketCrafterError { .bundle("A golden cannot be read: \(why).") }
-
-    /// Little-endian numbers of a file, within its bounds.
-    private struct Reader {
-        let bytes: [UInt8]
-
-        func slice(_ start: Int, count: Int) throws -> [UInt8] {
-            guard start >= 0, count >= 0, start <= bytes.count, count <= bytes.count - start else {
-                throw Npz.damaged("it ends early")
-            }
-            return Array(bytes[start..<start + count])
-        }
-
-        func integer(_ start: Int, bytes count: Int) throws -> Int {
-            guard start >= 0, start + count <= bytes.count else { throw Npz.damaged("it ends early") }
-            return (0..<count).reduce(0) { $0 | Int(bytes[start + $1]) << (8 * $1) }
-        }
-    }
 }

@@ -23,6 +23,15 @@ public enum Constants {
     /// Side of a proposal's preview.
     public static let previewPx: Int = 32
 
+    /// Longer side of the copy that crops are judged on.
+    public static let workingPx: Int = 768
+
+    /// Photos with a shorter side are neither levelled nor cropped.
+    public static let leastPhotoPx: Int = 64
+
+    /// Least side of a crop on that copy.
+    public static let leastCropPx: Int = 32
+
     /// The critic's plan tokens.
     public static let tokens: Int = 4
 
@@ -64,6 +73,21 @@ public enum Constants {
 
     /// How well colors must carry an artist's edit; else it edits tiles.
     public static let carriedDb: Double = 30.0
+
+    /// What the composition network sees where the photo is not.
+    public static let letterbox: Double = 0.5
+
+    /// Least confidence at which a photo is turned.
+    public static let sureOfTilt: Double = 0.7
+
+    /// Smaller tilts are left.
+    public static let leastTurnDegrees: Double = 2.0
+
+    /// Least lead of a crop over its centered rival, in log-odds.
+    public static let cropMargin: Double = 2.0
+
+    /// Log-odds that a crop has to make up for if it kept nothing.
+    public static let costOfArea: Double = 2.0
 
     /// Rec. 709 luma weight (ITU-R BT.709).
     public static let lumaRed: Double = 0.2126

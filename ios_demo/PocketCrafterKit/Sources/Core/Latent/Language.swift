@@ -55,9 +55,6 @@ struct Read {
 final class TextReader {
     /// The function that reads a chunk of positions; the component's default one reads a single one.
     static let prefill = "prefill"
-    /// Nothing remains of a score so much lower, and 16-bit integers still have fine steps for the others.
-    private static let masked: Float = -256
-
     private let step: any Runner
     private let chunk: any Runner
     private let size: Int
@@ -142,7 +139,7 @@ final class TextReader {
 
     // The inputs are gone when the caches change: nothing is copied for them.
     private func answer(_ given: [String: [Float]], _ positions: Int, _ rows: Int) throws -> [String: [Float]] {
-        var mask = [Float](repeating: Self.masked, count: rows * (cache.length + rows))
+        var mask = [Float](repeating: Float(Constants.masked), count: rows * (cache.length + rows))
         for row in 0..<rows {
             let start = row * (cache.length + rows)
             for n in 0..<count { mask[start + n] = 0 }

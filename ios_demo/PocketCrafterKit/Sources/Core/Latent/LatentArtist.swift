@@ -56,7 +56,7 @@ struct LatentArtist {
     /// - Throws: ``PocketCrafterError/bundle(_:)`` if `encode` has no such contract.
     func factor() throws -> Int { try encode.shape("image", axes: 4)[3] / encode.shape("latents", axes: 4)[3] }
 
-    /// Edits a picture; the same picture and hidden states give the same edit.
+    /// Edits a picture, and decodes its own latents too; the same picture and hidden states give the same edit.
     ///
     /// A picture larger than the artist's own goes through each network in tiles, which are blended after every step: all
     /// of them work on one picture.
@@ -65,19 +65,15 @@ struct LatentArtist {
     ///   - picture: sRGB in [0, 1], three planes; neither side below the artist's, both whole latents.
     ///   - hidden: the critic's, shape `(positions, width)`; an artist whose conditions are fixed reads none.
     ///   - progress: told how many runs of `denoise` of how many are done; what it throws ends the work between two.
-    /// - Returns: as the picture.
-    /// - Throws: ``PocketCrafterError/runner(_:)`` if a network fails or the picture is not finite,
+    /// - Returns: both pictures, of the same size.
+    /// - Throws: ``PocketCrafterError/runner(_:)`` if a network fails or a picture is not finite,
     ///   ``PocketCrafterError/bundle(_:)`` if the artist reads hidden states, and there are none.
-    func edit(
-        _ picture: Planes, hidden: [Float]?, progress: (_ done: Int, _ all: Int) throws -> Void = { _, _ in }
-    ) throws -> Planes {
-        try decoded(latents(picture, encoded(picture), hidden, progress), picture)
-    }
-
-    /// Edits a picture, and decodes its own latents too: one run of `decode` more than ``edit(_:hidden:progress:)``.
     func change(
         _ picture: Planes, hidden: [Float]?, progress: (_ done: Int, _ all: Int) throws -> Void = { _, _ in }
     ) throws -> Change {
+        guard hidden != nil || !readsCritic else {
+            throw PocketCrafterError.bundle("The artist reads a critic's hidden states, and the bundle has no critic.")
+        }
         let encoded = try encoded(picture)
         let after = try decoded(latents(picture, encoded, hidden, progress), picture)
         return Change(before: try decoded(encoded, picture), after: after)
@@ -129,10 +125,7 @@ struct LatentArtist {
 
     /// What `denoise` reads of hidden states: padded to its length, and which positions are none.
     private func conditions(_ hidden: [Float]?) throws -> [String: [Float]] {
-        guard readsCritic else { return [:] }
-        guard let hidden else {
-            throw PocketCrafterError.bundle("The artist reads a critic's hidden states, and the bundle has no critic.")
-        }
+        guard readsCritic, let hidden else { return [:] }
         let length = try denoise.shape("text", axes: 3)[1]
         let wide = try (bridge.map { try $0.shape("hidden", axes: 3) } ?? denoise.shape("text", axes: 3))[2]
         guard wide > 0, hidden.count.isMultiple(of: wide) else {

@@ -3,11 +3,6 @@ import Foundation
 /// Critiques and enhances photos with the networks of one `latent` bundle: a vision-language critic, and a few-step artist
 /// that reads its hidden states.
 public final class LatentPair: Pair {
-    /// Below this, colors leave out what people see: new content, removed noise.
-    private static let carriedDb = 30.0
-    /// The most characters of an answer.
-    private static let maxCharacters = 20_000
-
     private let runners: any RunnerSource
     private let bundle: PocketBundle
     private let settings: LatentSettings
@@ -33,7 +28,7 @@ public final class LatentPair: Pair {
             _ = try self.critic().begin(LatentPicture.critics(gray, critic.picture))
         } else {
             let artist = try artist()
-            _ = try artist.edit(LatentPicture.artists(gray, side: artist.settings.side), hidden: nil)
+            _ = try artist.change(LatentPicture.artists(gray, side: artist.settings.side), hidden: nil)
         }
     }
 
@@ -50,10 +45,7 @@ public final class LatentPair: Pair {
         let words = try words ?? bundle.latentWords()
         self.words = words
         let answer = try conversation(pixels, progress).finish(progress: progress)
-        let ended = answer.ids.last.map(critic.stops.contains) ?? false
-        let whole = words.text(ended ? answer.ids.dropLast() : answer.ids)
-        let text = String(String.UnicodeScalarView(whole.unicodeScalars.prefix(Self.maxCharacters)))
-        return Told(text: text, prose: try? Prose(text), critique: nil, ids: answer.ids, ended: ended)
+        return Told(answer: answer.ids, stops: critic.stops, words)
     }
 
     /// Lets the artist edit the photo as it understands the critic, and carries what that changed to the photo's own
@@ -63,9 +55,13 @@ public final class LatentPair: Pair {
     /// gets what a grid of color transforms can carry over. Where that misses much, the artist edits the photo's own pixels
     /// in tiles, if the bundle allows as many; otherwise a note says what is missing.
     public func enhance(
-        _ pixels: Pixels, strength: Double = 1, progress: (_ done: Int, _ all: Int) throws -> Void = { _, _ in }
+        _ pixels: Pixels, strength: Double = 1, geometry: Geometry = .kept,
+        progress: (_ done: Int, _ all: Int) throws -> Void = { _, _ in }
     ) throws -> Enhanced {
         try Self.check(strength)
+        guard geometry == .kept else {
+            throw PocketCrafterError.config("The artist of this bundle does not level or crop.")
+        }
         let artist = try artist()
         var (words, hidden) = (0, [Float]?.none)
         if artist.readsCritic {
@@ -76,7 +72,7 @@ public final class LatentPair: Pair {
             hidden = try conversation.states(artist.settings.bridgeTokens) { done, _ in try progress(done, all) }
         }
         let (made, notes) = try edited(pixels, artist, hidden, strength) { try progress(words + $0, words + $1) }
-        return Enhanced(pixels: made, plan: nil, critique: nil, restored: made, grid: nil, notes: notes)
+        return Enhanced(pixels: made, plan: nil, critique: nil, restored: made, grid: nil, framing: nil, notes: notes)
     }
 
     private func edited(
@@ -87,7 +83,7 @@ public final class LatentPair: Pair {
         let small = LatentPicture.artists(photo, side: settings.side)
         let change = try artist.change(small, hidden: hidden, progress: progress)
         let carried = try Carried(photo, change, strength: strength)
-        if carried.errorDb >= Self.carriedDb { return (carried.pixels, carried.notes) }
+        if carried.errorDb >= Constants.carriedDb { return (carried.pixels, carried.notes) }
         let count = try tiles(photo, artist)
         guard (1...max(1, settings.tiles)).contains(count), settings.tiles > 0 else {
             return (carried.pixels, carried.notes + [Self.missing(count, settings.tiles)])
@@ -156,6 +152,21 @@ public final class LatentPair: Pair {
             throw PocketCrafterError.config("This bundle has an artist alone, with one look: enhance runs it.")
         }
         return critic
+    }
+}
+
+extension Told {
+    /// What a latent critic's answer is.
+    ///
+    /// - Parameters:
+    ///   - ids: words of the answer, the one that ended it too.
+    ///   - stops: words that end answers.
+    ///   - words: the critic's vocabulary.
+    init(answer ids: [Int], stops: [Int], _ words: LatentWords) {
+        let ended = ids.last.map(stops.contains) ?? false
+        let whole = words.text(ended ? ids.dropLast() : ids)
+        let text = String(String.UnicodeScalarView(whole.unicodeScalars.prefix(Prose.maxCharacters)))
+        self.init(text: text, prose: try? Prose(text), critique: nil, ids: ids, ended: ended)
     }
 }
 

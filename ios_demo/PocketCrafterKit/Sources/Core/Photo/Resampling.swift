@@ -49,7 +49,7 @@ public enum Resampling: String, Sendable {
         }
     }
 
-    /// Resizes a part of a picture at 8 bits, first along its rows.
+    /// Resizes a part of a picture at 8 bits.
     ///
     /// - Parameters:
     ///   - pixels: the picture.
@@ -59,44 +59,67 @@ public enum Resampling: String, Sendable {
     func resized(_ pixels: Pixels, width: Int, height: Int, box: CropBox? = nil) -> Pixels {
         let box = box ?? CropBox(left: 0, top: 0, right: pixels.width, bottom: pixels.height)
         if self == .nearest { return nearest(pixels, width, height, box) }
-        let rows = taps(pixels.height, from: Double(box.top), to: Double(box.bottom), count: height)
-        let first = rows.first?.first ?? 0
-        let last = rows.map { $0.first + $0.weights.count }.max() ?? 0
-        var across = pixels.rgb
-        var stride = pixels.width
-        if width != pixels.width || box.left != 0 || box.right != width {
-            let columns = taps(pixels.width, from: Double(box.left), to: Double(box.right), count: width)
-                .map { (first: $0.first, weights: $0.weights.map(Self.fixed)) }
-            across = [UInt8](repeating: 0, count: 3 * width * pixels.height)
-            stride = width
-            pixels.rgb.withUnsafeBufferPointer { source in
-                for y in first..<last {
-                    for (x, tap) in columns.enumerated() {
-                        for channel in 0..<3 {
-                            var sum = Self.half
-                            for (n, weight) in tap.weights.enumerated() {
-                                sum += weight * Int(source[3 * (y * pixels.width + tap.first + n) + channel])
-                            }
-                            across[3 * (y * width + x) + channel] = Self.level(sum)
+        let columns = Double(box.left)...Double(box.right)
+        return resized(pixels, width, height, columns, Double(box.top)...Double(box.bottom))
+    }
+
+    /// Makes a picture smaller in two passes where it is very large: means of whole blocks first, so that each sample of the
+    /// result still has `gap` samples of the blocks along each side.
+    func reduced(_ pixels: Pixels, width: Int, height: Int, gap: Double) -> Pixels {
+        let across = max(1, Int(Double(pixels.width) / Double(width) / gap))
+        let down = max(1, Int(Double(pixels.height) / Double(height) / gap))
+        if across == 1, down == 1 { return resized(pixels, width: width, height: height) }
+        let columns = 0...Double(pixels.width) / Double(across)
+        return resized(Self.means(pixels, across, down), width, height, columns, 0...Double(pixels.height) / Double(down))
+    }
+
+    private func resized(
+        _ pixels: Pixels, _ width: Int, _ height: Int, _ columns: ClosedRange<Double>, _ rows: ClosedRange<Double>
+    ) -> Pixels {
+        // Pillow's order; it matters, as each pass is rounded.
+        if pixels.height - height > 2 * max(0, pixels.width - width) {
+            return across(down(pixels, height, rows), width, columns)
+        }
+        return down(across(pixels, width, columns), height, rows)
+    }
+
+    private func across(_ pixels: Pixels, _ width: Int, _ part: ClosedRange<Double>) -> Pixels {
+        if width == pixels.width, part == 0...Double(width) { return pixels }
+        let columns = taps(pixels.width, from: part.lowerBound, to: part.upperBound, count: width)
+            .map { (first: $0.first, weights: $0.weights.map(Self.fixed)) }
+        var out = [UInt8](repeating: 0, count: 3 * width * pixels.height)
+        pixels.rgb.withUnsafeBufferPointer { source in
+            for y in 0..<pixels.height {
+                for (x, tap) in columns.enumerated() {
+                    for channel in 0..<3 {
+                        var sum = Self.half
+                        for (n, weight) in tap.weights.enumerated() {
+                            sum += weight * Int(source[3 * (y * pixels.width + tap.first + n) + channel])
                         }
+                        out[3 * (y * width + x) + channel] = Self.level(sum)
                     }
                 }
             }
         }
-        if height == pixels.height, box.top == 0, box.bottom == height { return Pixels(unchecked: across, width, height) }
-        var out = [UInt8](repeating: 0, count: 3 * width * height)
-        across.withUnsafeBufferPointer { source in
-            var sums = [Int](repeating: 0, count: 3 * width)
-            for (y, tap) in rows.enumerated() {
-                for n in sums.indices { sums[n] = Self.half }
+        return Pixels(unchecked: out, width, pixels.height)
+    }
+
+    private func down(_ pixels: Pixels, _ height: Int, _ part: ClosedRange<Double>) -> Pixels {
+        if height == pixels.height, part == 0...Double(height) { return pixels }
+        let samples = 3 * pixels.width
+        var out = [UInt8](repeating: 0, count: samples * height)
+        var sums = [Int](repeating: 0, count: samples)
+        pixels.rgb.withUnsafeBufferPointer { source in
+            for (y, tap) in taps(pixels.height, from: part.lowerBound, to: part.upperBound, count: height).enumerated() {
+                for n in 0..<samples { sums[n] = Self.half }
                 for (row, weight) in tap.weights.map(Self.fixed).enumerated() {
-                    let start = 3 * (tap.first + row) * stride
-                    for n in sums.indices { sums[n] += weight * Int(source[start + n]) }
+                    let start = samples * (tap.first + row)
+                    for n in 0..<samples { sums[n] += weight * Int(source[start + n]) }
                 }
-                for n in sums.indices { out[3 * y * width + n] = Self.level(sums[n]) }
+                for n in 0..<samples { out[samples * y + n] = Self.level(sums[n]) }
             }
         }
-        return Pixels(unchecked: out, width, height)
+        return Pixels(unchecked: out, pixels.width, height)
     }
 
     /// Resizes planes of floats, first along their rows; not for ``nearest``.
@@ -130,6 +153,27 @@ public enum Resampling: String, Sendable {
             }
         }
         return out
+    }
+
+    /// The means of blocks, which are smaller at the right and at the bottom where the sides are no multiples.
+    private static func means(_ pixels: Pixels, _ across: Int, _ down: Int) -> Pixels {
+        let (width, height) = ((pixels.width + across - 1) / across, (pixels.height + down - 1) / down)
+        var out: [UInt8] = []
+        out.reserveCapacity(3 * width * height)
+        for y in 0..<height {
+            let rows = y * down..<min((y + 1) * down, pixels.height)
+            for x in 0..<width {
+                let columns = x * across..<min((x + 1) * across, pixels.width)
+                let count = rows.count * columns.count
+                let factor = Int(Float(1 << 24) / Float(count))
+                for channel in 0..<3 {
+                    var sum = count / 2
+                    for row in rows { for column in columns { sum += Int(pixels.rgb[3 * (row * pixels.width + column) + channel]) } }
+                    out.append(UInt8((sum * factor) >> 24))
+                }
+            }
+        }
+        return Pixels(unchecked: out, width, height)
     }
 
     private func nearest(_ pixels: Pixels, _ width: Int, _ height: Int, _ box: CropBox) -> Pixels {

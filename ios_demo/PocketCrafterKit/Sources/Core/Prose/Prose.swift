@@ -24,7 +24,9 @@ public struct Prose: Equatable, Sendable {
     /// 0 to 100.
     public let score: Int
 
-    private static let maxCharacters = 20_000
+    /// The most characters that are read.
+    static let maxCharacters = 20_000
+
     private static let maxInstructions = 64
     private static let parts = 5
 

@@ -24,6 +24,15 @@ object Constants {
     /** Side of a proposal's preview. */
     const val PREVIEW_PX: Int = 32
 
+    /** Longer side of the copy that crops are judged on. */
+    const val WORKING_PX: Int = 768
+
+    /** Photos with a shorter side are neither levelled nor cropped. */
+    const val LEAST_PHOTO_PX: Int = 64
+
+    /** Least side of a crop on that copy. */
+    const val LEAST_CROP_PX: Int = 32
+
     /** The critic's plan tokens. */
     const val TOKENS: Int = 4
 
@@ -65,6 +74,21 @@ object Constants {
 
     /** How well colors must carry an artist's edit; else it edits tiles. */
     const val CARRIED_DB: Double = 30.0
+
+    /** What the composition network sees where the photo is not. */
+    const val LETTERBOX: Double = 0.5
+
+    /** Least confidence at which a photo is turned. */
+    const val SURE_OF_TILT: Double = 0.7
+
+    /** Smaller tilts are left. */
+    const val LEAST_TURN_DEGREES: Double = 2.0
+
+    /** Least lead of a crop over its centered rival, in log-odds. */
+    const val CROP_MARGIN: Double = 2.0
+
+    /** Log-odds that a crop has to make up for if it kept nothing. */
+    const val COST_OF_AREA: Double = 2.0
 
     /** Rec. 709 luma weight (ITU-R BT.709). */
     const val LUMA_RED: Double = 0.2126
