@@ -1,18 +1,21 @@
 """Training the latent studio's artist: flow matching from noise to the clean frame's latents, beside the photo's."""
 
+import importlib
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from pocketcrafter.export.models.latent_studio import SHIFT, STEPS
 from pocketcrafter.export.models.layout import channels_last
 from pocketcrafter.export.train.fit import FitSettings
 from pocketcrafter.export.train.latent.frames import LatentFrames
 
-_PURE_SHARE: Final = 0.4
-"""Of the noisy latents that are noise alone: the first step decides most of the picture."""
+_CLEAN_SHARE: Final = 0.3
+"""Of the frames that are undegraded, where the answer is the photo itself; of the stored ones they are a sixth."""
 _TRUE_SHARE: Final = 0.3
 """Of the texts that are those of the true plan; the others are what the critic wrote, as it will be on photos."""
 _TIMES: Final = 1000.0
@@ -56,6 +59,12 @@ class ArtistTask:
     def __init__(self, model: Artist, frames: LatentFrames, settings: FitSettings, device: torch.device) -> None:
         self.frames, self.settings, self.device = frames, settings, device
         self.model: nn.Module = channels_last(model, device)
+        self._levels, self._moves = noise_levels()
+        same = np.array(
+            [np.array_equal(photo, clean) for photo, clean in zip(frames.photos, frames.cleans, strict=True)]
+        )
+        kinds = (np.flatnonzero(~same), np.flatnonzero(same))
+        self._kinds = kinds if all(map(len, kinds)) else (np.arange(len(frames)),) * 2
 
     def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:
         """Train everything alike."""
@@ -64,10 +73,11 @@ class ArtistTask:
     def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
         """Return the mean square error of the velocity, and beside it that of the photo itself as the answer."""
         rng = np.random.default_rng([self.settings.seed, step])
-        rows = rng.integers(0, len(self.frames), self.settings.batch)
+        clean_ones = rng.random(self.settings.batch) < _CLEAN_SHARE
+        rows = np.array([rng.choice(self._kinds[int(one)]) for one in clean_ones])
         told = rng.random(len(rows)) < _TRUE_SHARE
-        sigma = np.where(rng.random(len(rows)) < _PURE_SHARE, 1.0, rng.random(len(rows)))
-        photo, clean = (self._latents(a, rows) for a in (self.frames.photos, self.frames.cleans))
+        sigma = rng.choice(self._levels, len(rows), p=self._moves)
+        photo, clean = (self._stored(a, rows) for a in (self.frames.photos, self.frames.cleans))
         states = [(self.frames.true if t else self.frames.own)[row] for row, t in zip(rows, told, strict=True)]
         counts = np.where(told, self.frames.true_counts[rows], self.frames.own_counts[rows])
         noise = torch.randn_like(clean)
@@ -82,5 +92,18 @@ class ArtistTask:
         loss = (velocity.float() - (noise - clean)).square().mean()
         return loss, {"loss": float(loss.detach()), "photo": float((photo - clean).square().mean())}
 
-    def _latents(self, stored: Any, rows: Any) -> Tensor:  # noqa: ANN401 - arrays
+    def _stored(self, stored: Any, rows: Any) -> Tensor:  # noqa: ANN401 - arrays
         return torch.from_numpy(stored[rows]).float().to(self.device)
+
+
+def noise_levels() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the noise levels at which the bundle runs the network, and each step's share of the way to the picture.
+
+    The errors of the steps add up in these shares. At other levels the network is never asked; low ones, where noise
+    cannot be told from picture, would drown what the steps need.
+    """
+    scheduler: Any = importlib.import_module("diffusers").FlowMatchEulerDiscreteScheduler(shift=SHIFT)
+    scheduler.set_timesteps(STEPS)
+    levels = scheduler.sigmas.double().numpy()
+    moves = levels[:-1] - levels[1:]
+    return levels[:-1], moves / moves.sum()

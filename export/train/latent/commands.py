@@ -1,5 +1,6 @@
 """``pocketcrafter train latent-vae``, ``latent-critic`` and ``latent-artist``: the latent studio, part by part."""
 
+from pathlib import Path
 from typing import Final
 
 import click
@@ -57,13 +58,24 @@ def latent_critic(options: TrainOptions) -> None:
     "latent-artist",
     epilog="Example: pocketcrafter train latent-artist --data data --run runs/latent --weights runs/latent",
 )
+@click.option(
+    "--start",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Pair whose artist the training goes on from.  [default: an untrained one]",
+)
 @with_options
-def latent_artist(options: TrainOptions) -> None:
+def latent_artist(options: TrainOptions, start: Path | None) -> None:
     """Train the latent studio's artist, with the trained autoencoder and critic."""
     from torch import nn
 
     from pocketcrafter.export.data.manifest import Split
-    from pocketcrafter.export.models.latent_studio import CONDITION_WIDTH, WIDTH, new_unet, save_artist
+    from pocketcrafter.export.models.latent_studio import (
+        CONDITION_WIDTH,
+        WIDTH,
+        load_artist,
+        new_unet,
+        save_artist,
+    )
     from pocketcrafter.export.train.latent.artist import Artist, ArtistTask
     from pocketcrafter.export.train.latent.frames import Networks, build_latent_frames
 
@@ -73,7 +85,8 @@ def latent_artist(options: TrainOptions) -> None:
     frames = min(_ARTIST_FRAMES, len(store))
     with tqdm(total=frames, desc="latent frames", unit="frame") as bar:
         made = build_latent_frames(options.run / "latent-frames", store, networks, frames, bar.update)
-    artist = Artist(new_unet(), nn.Linear(WIDTH, CONDITION_WIDTH))
+    begun = load_artist(start) if start else (new_unet(), nn.Linear(WIDTH, CONDITION_WIDTH))
+    artist = Artist(*begun).requires_grad_()
     task = ArtistTask(artist, made, settings, device)
     _, losses = train_network("latent-artist", task, settings, options.run / "latent-artist")
     save_artist(artist.unet.cpu(), artist.bridge.cpu(), pair)

@@ -1,11 +1,13 @@
 """The latent studio's parts: where they start, what they learn from, and that they learn."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
@@ -15,6 +17,8 @@ from pocketcrafter.export.models.latent_studio import (
     LATENT_CHANNELS,
     LATENT_SIDE,
     PICTURE_TOKENS,
+    SHIFT,
+    STEPS,
     WIDTH,
     new_autoencoder,
     new_critic,
@@ -142,3 +146,24 @@ def test_an_artist_learns_an_edit(frames: LatentFrames, tmp_path: Path) -> None:
     task = ArtistTask(Artist(new_unet(), nn.Linear(WIDTH, CONDITION_WIDTH)), frames, settings, CPU)
     first, last = learned(task, settings, tmp_path, "loss")
     assert last < 0.9 * first
+
+
+def test_an_artist_is_trained_where_its_steps_run_and_on_undegraded_frames_too(frames: LatentFrames) -> None:
+    seen: list[float] = []
+
+    class Watched(Artist):
+        def forward(self, noisy: Tensor, photo: Tensor, sigma: Tensor, hidden: Tensor, counts: Tensor) -> Tensor:
+            del hidden, counts
+            seen.extend(sigma.tolist())
+            return noisy - photo
+
+    cleans = np.array(frames.photos)
+    cleans[1:] += 1
+    one_undegraded = dataclasses.replace(frames, cleans=cleans)
+    settings = FitSettings(steps=1, batch=1, learning_rate=1e-3)
+    task = ArtistTask(Watched(nn.Identity(), nn.Linear(1, 1)), one_undegraded, settings, CPU)
+    unchanged = [task.loss(step)[1]["photo"] == 0 for step in range(120)]
+    assert 0.2 < np.mean(unchanged) < 0.4, "one frame of eight is undegraded, and is drawn more often"
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=SHIFT)
+    scheduler.set_timesteps(STEPS)
+    assert {round(1000 * level) for level in seen} <= {round(time) for time in scheduler.timesteps.tolist()}
