@@ -1,4 +1,4 @@
-"""Integer weights in groups along the input axis: levels of few bits, and one symmetric scale for each group."""
+"""Integer weights in groups along the input axis: levels of few bits, and for each group a scale, or an offset too."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -15,6 +15,9 @@ GROUP_SIZE: Final = 32
 
 _SHRINKS: Final = torch.linspace(1.0, 0.6, 21, dtype=torch.float64)
 """Shares of a group's largest magnitude that a scale may cover: clipping an outlier can cost less than coarse steps."""
+
+_ON_GRID: Final = 0.02
+"""How far weights that lie on a grid may be from it, as a share of its step: the grid's own numbers were rounded."""
 
 _FLOOR_IMPORTANCE: Final = 0.5
 """Share of the mean importance added to that of every input."""
@@ -60,11 +63,14 @@ class Blocks:
         ``(N, K / group size)``, float32, of either sign.
     bits
         2, 4 or 8.
+    offsets
+        What is added to all weights of a group, ``(N, K / group size)``, float16 numbers in float32; `None` for none.
     """
 
     levels: Tensor
     scales: Tensor
     bits: int
+    offsets: Tensor | None = None
 
     @property
     def group_size(self) -> int:
@@ -73,7 +79,8 @@ class Blocks:
 
     def weight(self) -> Tensor:
         """Return the dequantized matrix, ``(N, K)``, float32."""
-        return self.levels.float() * self.scales.repeat_interleave(self.group_size, 1)
+        weight = self.levels.float() * self.scales.repeat_interleave(self.group_size, 1)
+        return weight if self.offsets is None else weight + self.offsets.repeat_interleave(self.group_size, 1)
 
     @property
     def has_float16_scales(self) -> bool:
@@ -83,7 +90,38 @@ class Blocks:
     @property
     def size(self) -> int:
         """Bytes of levels and scales as they are stored."""
-        return self.levels.numel() * self.bits // 8 + (2 if self.has_float16_scales else 4) * self.scales.numel()
+        steps = (2 if self.has_float16_scales else 4) + (0 if self.offsets is None else 2)
+        return self.levels.numel() * self.bits // 8 + steps * self.scales.numel()
+
+
+def as_stored(weight: Tensor, integers: IntegerFormat) -> Blocks | None:
+    """Return the levels of weights that lie on a grid of so many levels between each group's least and largest already.
+
+    Such are those of a GGUF file in Q4_1. Without their offsets they would be rounded a second time.
+
+    Parameters
+    ----------
+    weight
+        ``(N, K)``, floating; K a multiple of the group size.
+    integers
+        Levels and groups.
+
+    Returns
+    -------
+    Blocks or None
+        With offsets, all numbers in float16; `None` where a weight lies between two levels.
+    """
+    lowest, highest = integers.limits
+    groups = weight.double().reshape(weight.shape[0], -1, integers.group_size)
+    least = groups.amin(2)
+    steps = ((groups.amax(2) - least) / (highest - lowest)).half().double()
+    scales = steps.where(steps > 0, torch.ones_like(steps))
+    levels = ((groups - least[..., None]) / scales[..., None]).round_()
+    missed = (levels * scales[..., None]).add_(least[..., None]).sub_(groups).abs_() / scales[..., None]
+    if not steps.any() or float(missed.max()) > _ON_GRID or float(levels.max()) > highest - lowest:
+        return None
+    offsets = (least - lowest * scales).half().float()
+    return Blocks((levels + lowest).to(torch.int8).reshape(weight.shape), scales.float(), integers.bits, offsets)
 
 
 def round_to_nearest(weight: Tensor, integers: IntegerFormat, importance: Tensor | None = None) -> Blocks:

@@ -1,4 +1,8 @@
-"""Weight-only quantization of ONNX models as ONNX Runtime's ``MatMulNBits``: 2, 4 or 8 bits, one scale per group."""
+"""Weight-only quantization of ONNX models as ONNX Runtime's ``MatMulNBits``: 2, 4 or 8 bits, one scale per group.
+
+Weights of 2 or 4 bits that lie on a grid with offsets already, as those of a GGUF file in Q4_1, keep it: the products
+of offsets and sums of each group's inputs are added.
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -9,8 +13,9 @@ import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor
 
-from pocketcrafter.quantize.algorithms.blocks import GROUP_SIZE, Blocks, IntegerFormat, packed, unpacked
+from pocketcrafter.quantize.algorithms.blocks import GROUP_SIZE, Blocks, IntegerFormat, as_stored, packed, unpacked
 from pocketcrafter.quantize.algorithms.hessians import Hessians
 from pocketcrafter.quantize.algorithms.rounding import NO_HESSIANS, bits_for, round_weight
 from pocketcrafter.quantize.config import WeightOnly
@@ -24,6 +29,8 @@ JOINED: Final = "+"
 _OPERATOR: Final = "MatMulNBits"
 _DOMAIN: Final = "com.microsoft"
 _CAST: Final = "Cast"
+_FINE: Final = 8
+"""Bits that are enough for weights off their grid."""
 _INT8_ACTIVATIONS: Final = 4
 """ONNX Runtime's accuracy level for integer products: activations are rounded to INT8 at run time, group by group.
 
@@ -54,7 +61,7 @@ def quantize_matmul_nbits(
     onnx.ModelProto
         With ``MatMulNBits`` in place of every linear layer without bias whose number of inputs is a multiple of the
         group size. Layers with one input and equal bits become one product, named after all of them with `JOINED`
-        between: starting a product takes half as long as computing it.
+        between: starting a product takes half as long as computing it. `matrices_of` has no offsets in it.
 
     Raises
     ------
@@ -78,8 +85,10 @@ def quantize_matmul_nbits(
         name, weight = module_of(node), torch.tensor(numpy_helper.to_array(weights[node.input[1]], base))
         bits = bits_for(name, scheme.bits, scheme.module_bits)
         integers = IntegerFormat(bits, scheme.group_size, bfloat16_scales=True)
-        blocks = round_weight(weight, integers, scheme.rounding, hessians.get(name))
-        alike[node.input[0], bits, blocks.has_float16_scales, node.name == outlier_layer].append((node, blocks))
+        blocks = as_stored(weight, integers) if bits < _FINE else None
+        blocks = blocks or round_weight(weight, integers, scheme.rounding, hessians.get(name))
+        kind = (node.input[0], bits, blocks.has_float16_scales, blocks.offsets is None, node.name == outlier_layer)
+        alike[kind].append((node, blocks))
     nodes: dict[str, list[onnx.NodeProto]] = {node.name: [] for node in chosen}
     casts: list[onnx.NodeProto] = []
     for layers in alike.values():
@@ -122,11 +131,44 @@ def _product(
         splits = [helper.make_node("Split", [whole, f"{name}.parts"], outputs, name=f"{name}.split", axis=-1)]
         outputs = [whole]
     facts = {"K": columns, "N": rows, "bits": blocks.bits, "block_size": size, "accuracy_level": accuracy}
-    product = helper.make_node(
-        _OPERATOR, [all_of[0].input[0], levels, scales], outputs, name=name, domain=_DOMAIN, **facts
-    )
+    read, (result, *others) = all_of[0].input[0], outputs
+    added: list[onnx.NodeProto] = []
+    if made[0].offsets is not None:
+        offsets = torch.cat([one.offsets for one in made if one.offsets is not None])
+        cast, added = _offsets(graph, name, read, result, offsets, size)
+        casts, result = [*casts, cast], f"{name}.levels_alone"
+    product = helper.make_node(_OPERATOR, [read, levels, scales], [result, *others], name=name, domain=_DOMAIN, **facts)
     product.metadata_props.extend(all_of[0].metadata_props)
-    return casts, [product, *splits]
+    return casts, [product, *added, *splits]
+
+
+def _offsets(
+    graph: onnx.GraphProto, product: str, read: str, output: str, offsets: Tensor, size: int
+) -> tuple[onnx.NodeProto, list[onnx.NodeProto]]:
+    """Return the cast of offsets ``(N, groups)``, and the nodes that add their products with sums of inputs."""
+
+    def own(name: str) -> str:
+        return f"{product}.{name}"
+
+    shape = np.array([-1, offsets.shape[1], size], np.int64)
+    for name, value in (
+        ("offsets.short", offsets.T.contiguous().numpy().astype(np.float16)),
+        ("groups", shape),
+        ("within", np.array([2], np.int64)),
+    ):
+        graph.initializer.append(numpy_helper.from_array(value, own(name)))
+    cast = helper.make_node(
+        _CAST, [own("offsets.short")], [own("offsets")], name=own("offsets.cast"), to=TensorProto.FLOAT
+    )
+    steps: tuple[tuple[str, list[str], str, dict[str, int]], ...] = (
+        ("Reshape", [read, own("groups")], own("grouped_inputs"), {}),
+        ("ReduceSum", [own("grouped_inputs"), own("within")], own("sums"), {"keepdims": 0}),
+        ("MatMul", [own("sums"), own("offsets")], own("offset_products"), {}),
+        ("Add", [f"{product}.levels_alone", own("offset_products")], output, {}),
+    )
+    return cast, [
+        helper.make_node(kind, inputs, [made], name=f"{made}.node", **facts) for kind, inputs, made, facts in steps
+    ]
 
 
 def _reads_product(

@@ -56,6 +56,24 @@ def test_blocks_compute_what_they_decode_to(weight: np.ndarray, bits: int, least
     assert stored < size * weight.nbytes
 
 
+def test_weights_of_four_bits_with_offsets_keep_them() -> None:
+    """As a GGUF file in Q4_1 stores them: rounded to symmetric levels, they would be rounded a second time."""
+    rng = np.random.default_rng(2)
+    levels = rng.integers(0, 16, (ROWS, COLUMNS // 32, 32))
+    levels[..., 0], levels[..., 1] = 0, 15
+    steps, least = (rng.normal(size=(ROWS, COLUMNS // 32, 1)).astype(np.float16).astype(np.float32) for _ in range(2))
+    weight = (levels * np.abs(steps) + least).reshape(ROWS, COLUMNS).astype(np.float32)
+    x = rng.normal(size=(1, COLUMNS)).astype(np.float32)
+    model = linear(weight)
+    quantized = quantize_matmul_nbits(model, WeightOnly(bits=4))
+    assert sqnr_db(run(decoded(quantized), x), run(quantized, x)) > 100
+    # What is left are the activations' 8 bits; the other rounding has 18 dB.
+    assert sqnr_db(run(model, x), run(quantized, x)) > 40
+    assert [n.op_type for n in quantized.graph.node if n.op_type == "ReduceSum"] == ["ReduceSum"]
+    between = linear(weight + np.float32(0.3) * rng.normal(size=weight.shape).astype(np.float32))
+    assert not [n for n in quantize_matmul_nbits(between, WeightOnly(bits=4)).graph.node if n.op_type == "ReduceSum"]
+
+
 def test_a_product_of_activations_stays_in_floating_point(weight: np.ndarray) -> None:
     """Behind a gate few values are large: one INT8 step for a whole block would lose the others."""
     gated = linear(weight)
