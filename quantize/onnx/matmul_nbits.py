@@ -26,6 +26,9 @@ from pocketcrafter.runtime.errors import ConfigError
 JOINED: Final = "+"
 """Joins the names of layers that became one product."""
 
+OFFSETS: Final = ".offset_products"
+"""Ends the names of nodes that multiply offsets, which belong to the layer before it."""
+
 _OPERATOR: Final = "MatMulNBits"
 _DOMAIN: Final = "com.microsoft"
 _CAST: Final = "Cast"
@@ -163,12 +166,10 @@ def _offsets(
     steps: tuple[tuple[str, list[str], str, dict[str, int]], ...] = (
         ("Reshape", [read, own("groups")], own("grouped_inputs"), {}),
         ("ReduceSum", [own("grouped_inputs"), own("within")], own("sums"), {"keepdims": 0}),
-        ("MatMul", [own("sums"), own("offsets")], own("offset_products"), {}),
-        ("Add", [f"{product}.levels_alone", own("offset_products")], output, {}),
+        ("MatMul", [own("sums"), own("offsets")], f"{product}{OFFSETS}", {}),
+        ("Add", [f"{product}.levels_alone", f"{product}{OFFSETS}"], output, {}),
     )
-    return cast, [
-        helper.make_node(kind, inputs, [made], name=f"{made}.node", **facts) for kind, inputs, made, facts in steps
-    ]
+    return cast, [helper.make_node(kind, inputs, [made], name=made, **facts) for kind, inputs, made, facts in steps]
 
 
 def _reads_product(

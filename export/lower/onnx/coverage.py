@@ -9,6 +9,7 @@ import onnx
 
 from pocketcrafter.quantize.onnx.dynamic import TRANSPOSED_SUFFIX
 from pocketcrafter.quantize.onnx.graph import WEIGHTED, module_of
+from pocketcrafter.quantize.onnx.matmul_nbits import OFFSETS
 from pocketcrafter.runtime.bundle.results import Coverage, Fallback
 from pocketcrafter.runtime.errors import ConfigError
 
@@ -42,7 +43,7 @@ def onnx_coverage(exported: onnx.ModelProto, optimized: onnx.ModelProto) -> Cove
     kept: dict[str, list[onnx.NodeProto]] = defaultdict(list)
     products: dict[str, list[onnx.NodeProto]] = defaultdict(list)
     for node in nodes:
-        if node.op_type in _FLOAT_KERNELS:
+        if node.op_type in _FLOAT_KERNELS and not node.name.endswith(OFFSETS):
             # Fusions put words in front of the name of the layer that they fuse, and their own names behind it.
             layer = layers[node.name.split(" ")[-1].split("/")[0].removesuffix(TRANSPOSED_SUFFIX)]
             of_weights = not constants.isdisjoint(layer.input[:2])
