@@ -10,6 +10,8 @@ from typing import Final
 _EXPORT: Final = Path(__file__).parent
 WEIGHTS: Final = _EXPORT / "weights"
 """Trained weights, their model cards, the decoder's vocabulary and the critic's gate."""
+SHIPPED_PAIRS: Final = ("latent-studio",)
+"""Folders of latent pairs among the weights, which `build` knows by name."""
 CALIBRATION_PHOTOS: Final = _EXPORT / "calibration" / "photos"
 """Ten CC0 photos of the training set, reduced; see the attribution beside them."""
 

@@ -53,7 +53,7 @@ MEANINGS = {
     "--samples": "how many calibration samples",
     "--seed": "what is drawn from",
     "--sheet": "file of a contact sheet",
-    "--start": "file of weights that training starts from",
+    "--start": "weights that training starts from",
     "--steps": "how many optimizer steps",
     "--store": "whether results go into the bundle",
     "--studio": "train the studio's network",

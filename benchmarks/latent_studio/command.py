@@ -52,7 +52,7 @@ def latent_studio(
 
     \b
     Example:
-      pocketcrafter build export/weights/latent-studio --target onnx --out build/studio.pcbundle
+      pocketcrafter build latent-studio --target onnx --out build/studio.pcbundle
       pocketcrafter bench latent-studio build/studio.pcbundle --data data --run runs --sheet build/studio.png
     """
     from tokenizers import Tokenizer

@@ -107,9 +107,7 @@ def measure_studio(
         If the bundle is of another family.
     """
     if not isinstance(pipeline, LatentPipeline):
-        raise ConfigError(
-            "bench latent-studio measures bundles of the latent family: build export/weights/latent-studio."
-        )
+        raise ConfigError("bench latent-studio measures bundles of the latent family: build latent-studio.")
     figures: dict[bool, dict[str, list[tuple[float, float]]]] = {True: {}, False: {}}
     readable, right = [], []
     for row in range(min(frames, len(store))):

@@ -4,11 +4,11 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from pocketcrafter.export.shipped import DEFAULT_RECIPE
+from pocketcrafter.export.shipped import DEFAULT_RECIPE, SHIPPED_PAIRS, WEIGHTS, not_installed
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.cli.options import OutputFolder, json_option
@@ -39,8 +39,20 @@ def _read_precisions(
     return found.get("") or found or None
 
 
+class _Folder(click.Path):
+    """A folder that exists, or the name of a shipped pair where none is called so."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 - as click has it
+        """See `click.Path.convert`."""
+        if value in SHIPPED_PAIRS and not Path(value).exists():
+            value = str(WEIGHTS / value)
+            if (absent := not_installed(Path(value))) is not None:
+                self.fail(absent, param, ctx)
+        return super().convert(value, param, ctx)
+
+
 @click.command("build")
-@click.argument("folder", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", required=False, type=_Folder(exists=True, file_okay=False, path_type=Path))
 @click.option(
     "--recipe",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -111,7 +123,8 @@ def build_command(
     A FOLDER is a checkpoint in Hugging Face's layout with safetensors (UNet2DConditionModel, AutoencoderTiny,
     AutoencoderKL; Llama; SmolVLM, Idefics3, Qwen2.5-VL; VisionEncoderDecoder, for onnx): its recipe is inferred,
     --dry-run shows it, and its networks are built into a bundle of their own. A FOLDER with critic/ (SmolVLM, Idefics3,
-    Qwen2.5-VL, Qwen3-VL) and artist/ (a pipeline of diffusers) is a pair, which `enhance` and `critique` run.
+    Qwen2.5-VL, Qwen3-VL) and artist/ (a pipeline of diffusers) is a pair, which `enhance` and `critique` run; the
+    shipped one is found by its name, latent-studio.
     Exit code 0: built. 1: a gate was missed, and nothing was written. 2: bad input, or something is missing.
 
     \b
@@ -120,6 +133,7 @@ def build_command(
       pocketcrafter build --target onnx --out build/onnx.pcbundle --dry-run
       pocketcrafter build --target qnn-context:sm8750 --out build/sm8750.pcbundle
       pocketcrafter build --all-targets --out build/all.pcbundle
+      pocketcrafter build latent-studio --target onnx
       pocketcrafter build checkpoints/taesd --target onnx --target coreml:ios18
       pocketcrafter build checkpoints/smolvlm --precision vision=int8 --precision language=w4 --dry-run
     """

@@ -14,11 +14,9 @@ from safetensors.torch import load_file, save
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.files import write_bytes, write_text
 
-LATENT_STUDIO: Final = WEIGHTS / "latent-studio"
 CRITIC: Final = "critic"
 UNET: Final = "artist/unet"
 AUTOENCODER: Final = "artist/vae"
