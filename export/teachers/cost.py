@@ -14,7 +14,7 @@ from pydantic import Field
 
 from pocketcrafter.export.teachers.layout import Found, Layout
 from pocketcrafter.export.teachers.systems import Part, Sampling
-from pocketcrafter.export.teachers.tensors import Shapes, layers
+from pocketcrafter.export.teachers.tensors import QWEN_IMAGE, Shapes, layers
 from pocketcrafter.runtime.config import Config
 
 _COMPUTE: Final = 0.4
@@ -125,7 +125,7 @@ def _picture_words(config: Mapping[str, Any], side: int) -> int:
 
 def _artist(found: Found, layout: Layout, sampling: Sampling) -> float:
     """Return the multiply-accumulates of all steps."""
-    if found.kind == "QwenImageTransformer2DModel":
+    if found.kind == QWEN_IMAGE:
         return _transformer(found, sampling, _conditions(layout, sampling))
     if found.kind.endswith("Transformer2DModel"):
         return float(_parameters(found.shapes)) * (sampling.side // 16) ** 2 * sampling.steps * sampling.passes
@@ -174,7 +174,7 @@ def _by_level(shapes: Shapes, side: int) -> float:
 
 def _activations(found: Found, layout: Layout, sampling: Sampling) -> float:
     """Return the bytes of what a network holds of a photo at once, beside caches."""
-    if found.kind == "QwenImageTransformer2DModel":
+    if found.kind == QWEN_IMAGE:
         width = int(found.config["num_attention_heads"]) * int(found.config["attention_head_dim"])
         tokens = 2 * (sampling.side // 16) ** 2 + _conditions(layout, sampling)
         return float(tokens) * width * _TOKEN_MAPS * sampling.value_bytes

@@ -17,7 +17,7 @@ from pocketcrafter.export.licenses import UNKNOWN, forbids_commerce, stated_lice
 from pocketcrafter.export.teachers.cost import Cost, cost_of
 from pocketcrafter.export.teachers.layout import Found, Layout, foreign_files, read_layout
 from pocketcrafter.export.teachers.systems import PROMPT_FILE, RELEASED, Part, SystemName
-from pocketcrafter.export.teachers.tensors import differences, fingerprint, gaps, qwen_image_shapes, short
+from pocketcrafter.export.teachers.tensors import QWEN_IMAGE, differences, fingerprint, gaps, qwen_image_shapes, short
 from pocketcrafter.runtime.config import Config
 
 _SLOW_WORDS: Final = ("vocab.json", "added_tokens.json")
@@ -96,6 +96,15 @@ def inspect(folder: Path, name: SystemName | None = None) -> TeacherFacts:
         If it is no teacher that is known, or a file in it is damaged.
     """
     layout = read_layout(folder, name)
+    try:
+        return _facts(layout)
+    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError, IndexError) as error:
+        raise CheckpointError(
+            f"{folder}: a config.json in it is not one of the class that it names ({error!r}); download it again."
+        ) from error
+
+
+def _facts(layout: Layout) -> TeacherFacts:
     license_ = license_of(layout)
     missing = [*layout.missing]
     foreign: list[str] = []
@@ -113,7 +122,7 @@ def inspect(folder: Path, name: SystemName | None = None) -> TeacherFacts:
     foreign += [f"{path} (nothing reads it)" for path in foreign_files(layout)]
     prompt = layout.folder / PROMPT_FILE
     return TeacherFacts(
-        folder=str(folder),
+        folder=str(layout.folder),
         system=layout.name,
         title=layout.system.title,
         license=license_,
@@ -182,9 +191,8 @@ def _unplaced(found: Found, adapter: Adapter) -> tuple[str, ...]:
 
 def _tensors(found: Found) -> tuple[list[str], list[str]]:
     """Return what tensors are missing, and which are foreign."""
-    if found.kind == "QwenImageTransformer2DModel":
-        said = {"patch_size": 2, "out_channels": 16, **{k: v for k, v in found.config.items() if v is not None}}
-        return differences(qwen_image_shapes(said), found.shapes)
+    if found.kind == QWEN_IMAGE:
+        return differences(qwen_image_shapes(found.config), found.shapes)
     return gaps(found.shapes), []
 
 

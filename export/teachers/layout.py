@@ -15,7 +15,7 @@ from pocketcrafter.export.families.networks.checkpoint import (
 )
 from pocketcrafter.export.families.networks.lora import Adapter, Change, adapters_in, placed
 from pocketcrafter.export.teachers.systems import PROMPT_FILE, SYSTEMS, Part, Place, System, SystemName
-from pocketcrafter.export.teachers.tensors import Shapes, qwen_image_config
+from pocketcrafter.export.teachers.tensors import QWEN_IMAGE, Shapes, qwen_image_config
 
 _INDEX: Final = "model_index.json"
 _PICKLES: Final = (".pth", ".pt", ".bin", ".ckpt")
@@ -250,20 +250,25 @@ def _absent(folder: Path, place: Place) -> str:
 
 def _found(path: Path, place: Place) -> Found:
     if path.is_file():
-        tensors = read_header(path)
-        shapes = {name: tensor.shape for name, tensor in tensors.items()}
-        config = qwen_image_config(shapes) if place.part is Part.ARTIST else {}
-        if config is None:
-            raise CheckpointError(
-                f"{path}: is no {place.classes[0]}: img_in, txt_in, proj_out or the first block is missing."
-            )
-        return Found(place, path, place.classes[0], config, Checkpoint(tensors, (path,), None))
+        stored = Checkpoint(read_header(path), (path,), None)
+        return Found(place, path, place.classes[0], _told_by_shapes(path, place.classes[0], stored), stored)
     config = read_config(path)
     kind = class_of(config)
     if kind not in place.classes:
         raise CheckpointError(f"{path / CONFIG}: is {kind or 'no class'}; {' or '.join(place.classes)} belongs there.")
     stem = "diffusion_pytorch_model" if "_class_name" in config else "model"
-    return Found(place, path, kind, config, read_checkpoint(path, stem))
+    stored = read_checkpoint(path, stem)
+    return Found(place, path, kind, {**_told_by_shapes(path, kind, stored), **config}, stored)
+
+
+def _told_by_shapes(path: Path, kind: str, stored: Checkpoint) -> dict[str, Any]:
+    """Return what the shapes of a class's tensors tell of its configuration."""
+    if kind != QWEN_IMAGE:
+        return {}
+    config = qwen_image_config({name: tensor.shape for name, tensor in stored.tensors.items()})
+    if config is None:
+        raise CheckpointError(f"{path}: is no {kind}: img_in, txt_in, proj_out or the first block is missing.")
+    return config
 
 
 def _with_adapters(folder: Path, found: Found) -> Found:

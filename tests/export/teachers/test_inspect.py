@@ -26,6 +26,7 @@ from pocketcrafter.runtime import cli  # noqa: E402
 sys.path.insert(0, str(Path(__file__).parent))
 twins = importlib.import_module("twins")
 
+QWEN = "Qwen2_5_VLForConditionalGeneration"
 QWEN_7B = {
     "vision": {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16, "out_hidden_size": 3584},
     "text": {
@@ -158,6 +159,24 @@ def test_more_words_than_rows_are_told(folder: Path) -> None:
     assert any(text.startswith("WORDS: vlm: the tokenizer has 901 words") for text in inspect(folder).warnings)
 
 
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        (
+            {"text_config": {"architectures": [QWEN], "num_attention_heads": "many"}},
+            "not one of the class that it names",
+        ),
+        ({"architectures": ["BertModel"]}, f"is BertModel; {QWEN} belongs there"),
+        ({"vision_config": 7}, "not one of the class that it names"),
+    ],
+)
+def test_a_strange_configuration_is_refused(folder: Path, changed: dict[str, Any], told: str) -> None:
+    path = folder / "vlm/config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+    with pytest.raises(CheckpointError, match=told):
+        inspect(folder)
+
+
 def test_a_damaged_file_is_refused(folder: Path) -> None:
     path = folder / "dit.safetensors"
     path.write_bytes(path.read_bytes()[:-8])
@@ -219,3 +238,18 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path, monkeypatch: py
 )  # fmt: skip
 def test_which_licences_forbid_commerce(spdx: str, forbidden: bool) -> None:
     assert forbids_commerce(spdx) is forbidden
+
+
+@pytest.mark.parametrize(
+    ("make", "system"), [("dreamlite", SystemName.DREAMLITE), ("instruct_pix2pix", SystemName.GENERIC)]
+)
+def test_pipelines_are_known_by_their_class(make: str, system: SystemName, tmp_path: Path) -> None:
+    folder = getattr(twins, make)(tmp_path / "pipeline")
+    facts = inspect(folder)
+    assert (facts.system, facts.missing, facts.foreign) == (system, (), ())
+    assert {found.name for found in facts.networks} == {"unet", "vae", "text_encoder"}
+    assert facts.commercial is None
+    assert facts.cost.tera_macs > 0
+    (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n# Card\n")
+    facts = inspect(folder)
+    assert (facts.license, facts.commercial) == ("Apache-2.0", True)
