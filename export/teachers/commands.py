@@ -30,7 +30,7 @@ def inspect(folder: Path, layout: str | None, *, as_json: bool) -> None:
     r"""Show what a teacher's folder holds, from headers alone.
 
     Nothing is loaded: system, fingerprints, adapters and the factor they are applied with, words, licence, memory and
-    seconds to expect, and what is missing or foreign, by name. Exit code 1: something is missing.
+    seconds to expect, and what is missing or foreign, by name. Exit code 1: something is missing or foreign.
 
     \b
     Example:
@@ -115,7 +115,7 @@ def _told(facts: "TeacherFacts") -> "Iterator[str]":
     if cost.too_small:
         yield f"too small    {', '.join(cost.too_small)}"
     yield f"             ({cost.tera_macs:.1f}·10¹² multiply-accumulates. {cost.how})"
-    for title, lines in (("missing", facts.missing), ("foreign", facts.foreign)):
+    for title, lines in (("missing", facts.missing), ("foreign", facts.foreign), ("not read", facts.unread)):
         yield from (f"{title if number == 0 else '':<13}{line}" for number, line in enumerate(lines))
     yield from (f"WARNING      {line}" for line in facts.warnings)
 

@@ -15,7 +15,7 @@ from pocketcrafter.export.families.networks.checkpoint import CheckpointError
 from pocketcrafter.export.families.networks.lora import Adapter, Dialect
 from pocketcrafter.export.licenses import UNKNOWN, forbids_commerce, stated_license
 from pocketcrafter.export.teachers.cost import Cost, cost_of
-from pocketcrafter.export.teachers.layout import Found, Layout, foreign_files, read_layout
+from pocketcrafter.export.teachers.layout import Found, Layout, read_layout, unread_files
 from pocketcrafter.export.teachers.systems import PROMPT_FILE, RELEASED, Part, SystemName
 from pocketcrafter.export.teachers.tensors import QWEN_IMAGE, differences, fingerprint, gaps, qwen_image_shapes, short
 from pocketcrafter.runtime.config import Config
@@ -71,13 +71,14 @@ class TeacherFacts(Config):
     networks: tuple[NetworkFacts, ...]
     cost: Cost
     missing: tuple[str, ...] = Field(description="What is not there, by name.")
-    foreign: tuple[str, ...] = Field(description="What is there and has no place, by name.")
+    foreign: tuple[str, ...] = Field(description="Tensors, and layers of adapters, that have no place, by name.")
+    unread: tuple[str, ...] = Field(description="Files and folders that nothing reads.")
     warnings: tuple[str, ...]
 
     @property
     def usable(self) -> bool:
-        """Whether all networks are whole."""
-        return not self.missing
+        """Whether all networks are whole, and their adapters theirs."""
+        return not self.missing and not self.foreign
 
 
 def inspect(folder: Path, name: SystemName | None = None) -> TeacherFacts:
@@ -119,7 +120,6 @@ def _facts(layout: Layout) -> TeacherFacts:
         foreign += [f"{a.file}: {text}" for a in facts.adapters for text in a.unplaced]
         warnings += _warnings(found, facts)
         missing += _absent_words(found)
-    foreign += [f"{path} (nothing reads it)" for path in foreign_files(layout)]
     prompt = layout.folder / PROMPT_FILE
     return TeacherFacts(
         folder=str(layout.folder),
@@ -132,6 +132,7 @@ def _facts(layout: Layout) -> TeacherFacts:
         cost=cost_of(layout),
         missing=tuple(missing),
         foreign=tuple(foreign),
+        unread=tuple(unread_files(layout)),
         warnings=tuple(warnings),
     )
 

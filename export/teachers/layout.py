@@ -193,7 +193,7 @@ def read_layout(folder: Path, name: SystemName | None = None) -> Layout:
     return Layout(folder, name, system, tuple(networks), tuple(missing), _pipeline(folder))
 
 
-def foreign_files(layout: Layout) -> list[str]:
+def unread_files(layout: Layout) -> list[str]:
     """Return what lies in a teacher's folder and nothing of it is read.
 
     Parameters

@@ -56,7 +56,7 @@ def shapes_of(model: nn.Module) -> dict[str, tuple[int, ...]]:
 
 def test_a_whole_teacher_is_usable_and_its_licence_is_told(twin: Path) -> None:
     facts = inspect(twin)
-    assert (facts.system, facts.missing, facts.foreign) == (SystemName.SMART_PHOTO_CRAFTER, (), ())
+    assert (facts.system, facts.missing, facts.foreign, facts.unread) == (SystemName.SMART_PHOTO_CRAFTER, (), (), ())
     assert (facts.license, facts.commercial) == ("CC-BY-NC-SA-4.0", False)
     assert network(facts, "vlm").vocabulary.words == network(facts, "vlm").vocabulary.rows
     assert [network(facts, name).kind for name in ("dit", "vae")] == [
@@ -121,6 +121,8 @@ def test_a_teacher_of_real_size_is_read_without_its_values(folder: Path) -> None
     assert facts.cost.seconds["H200"] < facts.cost.seconds["A100 80 GB"]
     # The tiny adapter is none of this network, and says so by layer.
     assert any("0.attn." in text and "for [3072, 3072]" in text for text in facts.foreign)
+    assert not facts.missing
+    assert not facts.usable
 
 
 def test_what_is_missing_or_foreign_is_told_by_name(folder: Path) -> None:
@@ -136,7 +138,7 @@ def test_what_is_missing_or_foreign_is_told_by_name(folder: Path) -> None:
     assert "dit: transformer_blocks.1.attn.to_q.bias" in missing
     assert "vae: vae or Qwen-Image-Edit-2509/vae" in missing
     assert "prompt.txt: the fixed prompt" in missing
-    assert facts.foreign == ("dit: surprise.weight", "train.log (nothing reads it)")
+    assert (facts.foreign, facts.unread) == (("dit: surprise.weight",), ("train.log",))
     assert not facts.usable
 
 
@@ -246,7 +248,7 @@ def test_which_licences_forbid_commerce(spdx: str, forbidden: bool) -> None:
 def test_pipelines_are_known_by_their_class(make: str, system: SystemName, tmp_path: Path) -> None:
     folder = getattr(twins, make)(tmp_path / "pipeline")
     facts = inspect(folder)
-    assert (facts.system, facts.missing, facts.foreign) == (system, (), ())
+    assert (facts.system, facts.missing, facts.foreign, facts.unread) == (system, (), (), ())
     assert {found.name for found in facts.networks} == {"unet", "vae", "text_encoder"}
     assert facts.commercial is None
     assert facts.cost.tera_macs > 0
