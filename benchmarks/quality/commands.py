@@ -24,7 +24,7 @@ from pocketcrafter.benchmarks.common.options import (
     split_option,
 )
 from pocketcrafter.runtime.cli.options import OutputFolder, backend_option, json_option
-from pocketcrafter.runtime.errors import GateError
+from pocketcrafter.runtime.errors import ConfigError, GateError
 
 
 @click.command("quality")
@@ -40,7 +40,15 @@ from pocketcrafter.runtime.errors import GateError
     type=click.Path(file_okay=False, path_type=Path),
     help="Measure MAXIM too: unpacked npm package @upscalerjs/maxim-retouching; needs TensorFlow, a minute a frame.",
 )
-@click.option("--gallery", type=OutputFolder(), help="Folder for a sheet of the worst frames.")
+@click.option("--gallery", type=OutputFolder(), help="Folder for a sheet of frames.")
+@click.option(
+    "--gallery-shows",
+    "shows",
+    type=click.Choice(["worst", "spread"]),
+    default="worst",
+    show_default=True,
+    help="The worst frames, or degraded ones at even ranks from the best to the worst.",
+)
 @click.option(
     "--journal",
     "resume",
@@ -62,6 +70,7 @@ def quality(
     kinds: Sequence[str],
     maxim: Path | None,
     gallery: Path | None,
+    shows: str,
     resume: Path | None,
     run: Path,
     backend: str,
@@ -83,7 +92,7 @@ def quality(
     """
     from pocketcrafter.benchmarks.common.frames import FrameKey, frame_keys, measured_frames
     from pocketcrafter.benchmarks.common.machine import this_machine
-    from pocketcrafter.benchmarks.quality.gallery import SHEET_NAME, worst_frames, write_gallery
+    from pocketcrafter.benchmarks.quality.gallery import SHEET_NAME, spread_frames, worst_frames, write_gallery
     from pocketcrafter.benchmarks.quality.gates import missed_gates
     from pocketcrafter.benchmarks.quality.peers import MAXIM, installed_peers, load_maxim
     from pocketcrafter.benchmarks.quality.pictures import Outcome, Peer, PipelineSubject, measure
@@ -97,6 +106,8 @@ def quality(
 
     manifest, photos = photos_of(data, split, most_photos)
     chosen = [FrameKind(kind) for kind in kinds] or list(FrameKind)
+    if shows == "spread" and FrameKind.DEGRADED not in chosen:
+        raise ConfigError("--gallery-shows spread: it shows degraded frames; measure them too with --kind degraded.")
     opened = Bundle.open(bundle)
     contestants: dict[str, Peer] = {**(installed_peers() if peers else {})}
     if maxim is not None:
@@ -138,11 +149,12 @@ def quality(
         frames=tuple(measured[key] for key in keys),
     )
     if gallery is not None:
-        worst = [frame.key for frame in worst_frames(report.frames)]
-        shown = {outcome.quality.key: outcome for outcome in outcomes(set(worst), "gallery", {})}
+        choose = {"worst": worst_frames, "spread": spread_frames}[shows]
+        order = [frame.key for frame in choose(report.frames)]
+        shown = {outcome.quality.key: outcome for outcome in outcomes(set(order), "gallery", {})}
         records = {PurePosixPath(record.file).name: record for record in manifest.photos(split)}
-        write_gallery([shown[key] for key in worst], records, gallery)
-        click.echo(f"worst frames: {gallery / SHEET_NAME}", err=True)
+        write_gallery([shown[key] for key in order], records, gallery)
+        click.echo(f"{shows} frames: {gallery / SHEET_NAME}", err=True)
     summary = report.summary
     click.echo(report.model_dump_json() if as_json else quality_text(summary))
     if missed := missed_gates(summary):

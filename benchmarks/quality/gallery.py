@@ -21,6 +21,7 @@ from pocketcrafter.runtime.files import write_bytes, write_text
 from pocketcrafter.runtime.validation import check_json
 
 WORST: Final = 10
+SPREAD: Final = 6
 SHEET_NAME: Final = "worst.jpg"
 RESULT_NAME: Final = "worst.json"
 
@@ -60,12 +61,23 @@ class Gallery(Config):
     schema_version: Literal[1] = 1
     sheet: Literal["worst.jpg"] = SHEET_NAME
     picture_px: int = Field(_PICTURE_PX, ge=1, le=4096, description="Side of each picture on the sheet.")
-    entries: tuple[GalleryEntry, ...] = Field(min_length=1, max_length=1000, description="The worst first.")
+    entries: tuple[GalleryEntry, ...] = Field(
+        min_length=1, max_length=1000, description="In the order that was asked for."
+    )
 
 
 def worst_frames(qualities: Sequence[FrameQuality], most: int = WORST) -> list[FrameQuality]:
     """Return the frames whose mean CIEDE2000 rose most, the worst first; earlier ones first among equals."""
     return sorted(qualities, key=lambda q: q.before.delta_e - q.after.delta_e)[:most]
+
+
+def spread_frames(qualities: Sequence[FrameQuality], most: int = SPREAD) -> list[FrameQuality]:
+    """Return degraded frames at even ranks of what they gained, from the best to the worst: nobody chose them."""
+    ranked = sorted(
+        (q for q in qualities if q.kind is FrameKind.DEGRADED), key=lambda q: q.after.delta_e - q.before.delta_e
+    )
+    places = np.linspace(0, len(ranked) - 1, min(most, len(ranked))).round().astype(int)
+    return [ranked[place] for place in places]
 
 
 def write_gallery(outcomes: Sequence[Outcome], records: Mapping[str, PhotoRecord], folder: Path) -> Gallery:
@@ -74,7 +86,7 @@ def write_gallery(outcomes: Sequence[Outcome], records: Mapping[str, PhotoRecord
     Parameters
     ----------
     outcomes
-        What to show, the worst first; at least one.
+        What to show, in order; at least one.
     records
         The manifest's records by the prepared file's name, for credit.
     folder

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from pocketcrafter.benchmarks.common.frames import MeasuredFrame
+from pocketcrafter.benchmarks.common.names import FrameKind
 from pocketcrafter.benchmarks.quality.gallery import (
     RESULT_NAME,
     SHEET_NAME,
     read_gallery,
+    spread_frames,
     worst_frames,
     write_gallery,
 )
@@ -46,6 +48,14 @@ def test_the_worst_come_first_and_earlier_ones_among_equals(frame_quality: Calla
     measured = [frame_quality(photo=name, delta_e=(10, 10 + change)) for name, change in changes.items()]
     assert [quality.photo for quality in worst_frames(measured, most=3)] == ["b", "d", "c"]
     assert len(worst_frames(measured)) == 5
+
+
+def test_a_spread_goes_from_the_best_to_the_worst_of_the_degraded(frame_quality: Callable[..., FrameQuality]) -> None:
+    changes = {"a": -5.0, "b": 3.0, "c": 1.0, "d": -2.0, "e": 0.0}
+    measured = [frame_quality(photo=name, delta_e=(10, 10 + change)) for name, change in changes.items()]
+    measured.append(frame_quality(photo="clean", kind=FrameKind.CLEAN, delta_e=(0, 9)))
+    assert [quality.photo for quality in spread_frames(measured, most=3)] == ["a", "e", "b"]
+    assert [quality.photo for quality in spread_frames(measured)] == ["a", "d", "e", "c", "b"]
 
 
 def test_the_sheet_shows_each_frame_where_its_entry_says(gallery: Path, outcomes: list[Outcome]) -> None:
