@@ -37,6 +37,7 @@ def main() -> int:
     arguments.add_argument("what", choices=("test", "apk"))
     arguments.add_argument("--out", type=Path, default=ROOT / "build/android", help="folder of everything that is made")
     arguments.add_argument("--bundle", type=Path, help="bundle whose pair is run, or packed; without it, none is")
+    arguments.add_argument("--latent", type=Path, help="bundle of the latent family whose pair is run too")
     arguments.add_argument("--photos", type=Path, default=ROOT / "tests/photos", help="photos for the pair")
     asked = arguments.parse_args()
     out = asked.out.resolve()
@@ -45,13 +46,15 @@ def main() -> int:
         require({"javac": "openjdk-17-jdk-headless", "npm": "npm"})
         with (out / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            return test(out, asked.bundle, asked.photos) if asked.what == "test" else apk(out, asked.bundle)
+            if asked.what == "apk":
+                return apk(out, asked.bundle)
+            return test(out, asked.bundle, asked.latent, asked.photos)
     except MissingToolError as error:
         click.echo(f"android {asked.what}: not compiled and not run: {error}")
         return SKIPPED
 
 
-def test(out: Path, bundle: Path | None, photos: Path) -> int:
+def test(out: Path, bundle: Path | None, latent: Path | None, photos: Path) -> int:
     """Compile core, SDK and their tests, export vectors, run the tests."""
     if absent := [str(jar) for jar in JUNIT if not jar.is_file()]:
         raise MissingToolError(f"{', '.join(absent)} not there: apt-get install junit4")
@@ -59,6 +62,7 @@ def test(out: Path, bundle: Path | None, photos: Path) -> int:
     java = Path(shutil.which("javac") or "").resolve().parents[1]
     libraries = [compilers.library(name) for name in ("kotlin-stdlib", "kotlin-test", "kotlin-test-junit")] + JUNIT
     core = compilers.kotlin("core", [CORE / "main/kotlin"], [])
+    friends = [core]
     reports = out / "reports"
     reports.mkdir(exist_ok=True)
     sources, properties = [CORE / "test/kotlin"], {"vectors": out / "vectors", "reports": reports}
@@ -69,18 +73,22 @@ def test(out: Path, bundle: Path | None, photos: Path) -> int:
         # What of the app is no screen is tested here too.
         sdk = compilers.kotlin("sdk", [SDK / "main/kotlin", APP / "main/kotlin/org/pocketcrafter/app/Editor.kt"], path)
         libraries += [sdk, coroutines]
+        friends.append(sdk)
         sources += [HOST / "main/kotlin", HOST / "test/kotlin"]
         headers = ["-isystem", compilers.onnx_headers]
         shim = compilers.shim("ort_shim", HOST / "main/cpp/ort_shim.cpp", java, headers)
         properties |= {"bundle": bundle, "shim": shim, **onnx_runtime()}
+        if latent is not None:
+            properties["latent"] = latent
         if (wheel := importlib.util.find_spec("executorch")) is not None:
             folder = Path(next(iter(wheel.submodule_search_locations or ())))
             source = HOST / "main/cpp/executorch_shim.cpp"
             properties["executorch"] = compilers.shim("executorch_shim", source, java, executorch_options(folder))
     name = "pair" if bundle is not None else "tests"
-    tests = compilers.kotlin(name, sources, [core, *libraries], friend=core)
-    pair = [varied(photos, out / "photos"), "--bundle", bundle] if bundle is not None else []
-    run([*PYTHON, "export-vectors", *pair, "--out", out / "vectors", "--threads", "2"])
+    tests = compilers.kotlin(name, sources, [core, *libraries], friends=friends)
+    pairs = [word for path in (bundle, latent) if bundle and path for word in ("--bundle", path)]
+    taken = [varied(photos, out / "photos"), *pairs] if pairs else []
+    run([*PYTHON, "export-vectors", *taken, "--out", out / "vectors", "--threads", "2"])
     classes = [
         ".".join(path.relative_to(source).with_suffix("").parts)
         for source in sources

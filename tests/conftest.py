@@ -1,5 +1,6 @@
 """What tests of several packages share: a few real photos, and measurements of a camera and a lens."""
 
+import importlib
 import json
 import platform
 import shutil
@@ -12,6 +13,8 @@ import pytest
 import skimage.data
 from hypothesis import HealthCheck, settings
 from PIL import Image
+
+from pocketcrafter.runtime import cli
 
 # Wall-clock deadlines fail on a busy machine, and say nothing of the code.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -26,6 +29,23 @@ def avx2_python() -> tuple[str, ...]:
     if (emulator := shutil.which("qemu-x86_64-static")) is None:
         pytest.skip("qemu-x86_64-static is missing: apt-get install qemu-user-static")
     return emulator, "-cpu", "Haswell", sys.executable
+
+
+@pytest.fixture(scope="session")
+def latent_twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny random pair of the latent family, of its libraries' own classes."""
+    pytest.importorskip("torch")
+    sys.path.insert(0, str(Path(__file__).parent / "export/families/latent"))
+    return Path(importlib.import_module("twin").save_pair(tmp_path_factory.mktemp("twin") / "pair"))
+
+
+@pytest.fixture(scope="session")
+def latent_bundle(latent_twin: Path) -> Path:
+    """Its bundle, for two targets."""
+    out = latent_twin.parent / "pair.pcbundle"
+    asked = [option for target in ("onnx", "executorch-xnnpack") for option in ("--target", target)]
+    assert cli.run(["build", str(latent_twin), *asked, "--out", str(out), "--stages", str(out.parent / "stages")]) == 0
+    return out
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ plugins {
 
 android {
     namespace = "org.pocketcrafter.sdk"
-    compileSdk = 35
+    compileSdk = 36
     defaultConfig {
         minSdk = 26
         consumerProguardFiles("consumer-rules.pro")
@@ -23,7 +23,6 @@ android {
 kotlin {
     compilerOptions {
         jvmTarget.set(org.jetbrains.kotlin.gradle.dsl.JvmTarget.JVM_11)
-        allWarningsAsErrors.set(true)
     }
 }
 

@@ -11,11 +11,14 @@ from typing import Final
 import click
 
 from toolchain.compilers import Compilers, run
-from toolchain.packages import API_LEVEL, MissingToolError, r8, require
+from toolchain.packages import MissingToolError, r8, require
 
 PACKAGE: Final = "org.pocketcrafter.app"
 ABI: Final = "arm64-v8a"
 MINIMUM_API: Final = 26
+TARGET_API: Final = 36
+"""What stores ask of updates. Newer than the API that is compiled against: what it changes of old calls is heeded
+(explicit `exported`, no legacy storage, windows from edge to edge)."""
 PERMISSIONS: Final = frozenset(
     f"android.permission.{name}" for name in ("CAMERA", "ACCESS_MEDIA_LOCATION", "WRITE_EXTERNAL_STORAGE")
 )
@@ -48,7 +51,7 @@ def linked(compilers: Compilers, app: Path) -> tuple[Path, Path]:
         run(["aapt2", "compile", "--dir", resources, "-o", flat])
         # Gradle names the package in its own files, and refuses a manifest that does.
         named.write_text(manifest.read_text().replace("<manifest ", f'<manifest package="{PACKAGE}" '))
-        versions = ["--min-sdk-version", MINIMUM_API, "--target-sdk-version", API_LEVEL]
+        versions = ["--min-sdk-version", MINIMUM_API, "--target-sdk-version", TARGET_API]
         versions += ["--version-code", 1, "--version-name", "1.0"]
         run(["aapt2", "link", "-I", FRAMEWORK, "--manifest", named, *versions, "--java", generated, "-o", apk, flat])
 

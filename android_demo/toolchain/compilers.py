@@ -40,7 +40,7 @@ class Compilers:
         sources: Sequence[Path],
         path: Sequence[Path],
         *,
-        friend: Path | None = None,
+        friends: Sequence[Path] = (),
         android: bool = False,
     ) -> Path:
         """Compile folders of Kotlin into a jar, warnings as errors.
@@ -53,8 +53,8 @@ class Compilers:
             Folders and files.
         path
             Jars that the sources see.
-        friend
-            A jar whose internal members they see too.
+        friends
+            Jars whose internal members they see too.
         android
             Whether ``path`` has all classes, `java.lang` too, and this machine's JDK is not looked at.
         """
@@ -62,9 +62,9 @@ class Compilers:
 
         def make(jar: Path) -> None:
             seen = ["-cp", os.pathsep.join(map(str, path))] if path else []
-            friends = [f"-Xfriend-paths={friend}"] if friend is not None else []
+            inner = [f"-Xfriend-paths={','.join(map(str, friends))}"] if friends else []
             jdk = ["-no-jdk"] if android else []
-            options = ["-Werror", "-no-reflect", "-jvm-target", "11", *jdk, *friends, *seen, "-d", jar]
+            options = ["-Werror", "-no-reflect", "-jvm-target", "11", *jdk, *inner, *seen, "-d", jar]
             compiler = ["java", "-Xmx1200m", "-XX:+UseSerialGC", "-cp", self.library("kotlin-compiler")]
             main = "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler"
             run([*compiler, main, "-kotlin-home", self._kotlin, *options, *files])

@@ -8,17 +8,21 @@ from PIL import ExifTags, Image
 _SHAPES: Final = ((1.0, 1.0), (1.0, 0.3), (0.3, 1.0), (0.77, 0.77), (1.0, 0.06), (0.51, 0.93))
 """Shares of width and height that are cut out of the middle."""
 _COUNT: Final = 12
+_SMALL: Final = ((64, 64), (100, 76), (40, 150))
+"""Widths and heights of photos that a tiny artist sees as they are, or edits in a few tiles."""
 
 
 def varied(photos: Path, out: Path) -> Path:
     """Write twelve photos into a folder, each cut and turned otherwise, with the orientation in its EXIF block.
+
+    Three small ones are written beside them, as PNG.
 
     Parameters
     ----------
     photos
         A folder of JPEG files.
     out
-        Receives ``<name>-<n>.jpg``.
+        Receives ``<name>-<n>.jpg`` and ``small-<n>.png``.
 
     Returns
     -------
@@ -44,4 +48,7 @@ def varied(photos: Path, out: Path) -> Path:
             exif = Image.Exif()
             exif[ExifTags.Base.Orientation] = n % 8 + 1
             cut.save(out / f"{file.stem}-{n + 1}.jpg", quality=93, exif=exif)
+    for n, size in enumerate(_SMALL):
+        with Image.open(files[n % len(files)]) as photo:
+            photo.convert("RGB").resize(size).save(out / f"small-{n + 1}.png")
     return out

@@ -88,7 +88,11 @@ def store_app_report(path: Path, file: Path) -> DeviceReport:
     judged, rungs = [], dict[tuple[str, str], tuple[Rung, ...]]()
     for entry in bundle.manifest.components:
         golden = ran.get(entry.spec.name)
-        expected = sorted(t.name for g in entry.goldens for t in entry.spec.of(g.function).outputs)
+        expected = sorted(
+            t.name if g.function is None else f"{g.function}.{t.name}"
+            for g in entry.goldens
+            for t in entry.spec.of(g.function).outputs
+        )
         if golden is None or sorted(f.output for f in golden.against_golden) != expected:
             raise DeviceError(f"{file}: not every output of `{entry.spec.name}` was compared; run the self-test again.")
         # What the app says of having passed is not taken: its figures are held against the gate again.

@@ -12,6 +12,7 @@ from pocketcrafter.runtime.names import Mode
 from pocketcrafter.runtime.photo.color import handling_of
 from pocketcrafter.runtime.photo.load import load
 from pocketcrafter.runtime.photo.model import Photo
+from pocketcrafter.runtime.pocket import Pocket
 from pocketcrafter.runtime.progress import Progress
 from pocketcrafter.runtime.vectors.recording import Case, Recording
 
@@ -48,9 +49,13 @@ def record_pair(recording: Recording, bundle: Bundle, photos: Sequence[Path], th
         photo = load(path)
         if photo.pixels.itemsize != 1 or (photo.icc is not None and handling_of(photo.icc) != "srgb"):
             raise ConfigError(f"{path}: vectors are of sRGB photos with 8 bits a channel; leave this one out.")
-        enhanced = pipeline.enhance(photo)
+        # At twice its strength an edit may be more than colors carry, and is made in tiles.
+        strength = 1.0 + n % 2 if isinstance(pipeline, LatentPipeline) else 1.0
+        enhanced = pipeline.enhance(photo, strength)
         pixels = {"pixels": recording.tensor(photo.pixels), "enhanced": recording.tensor(enhanced.photo.pixels)}
-        cases.append({"photo": path.name, **pixels, "notes": enhanced.notes, **told(recording, pipeline, photo)})
+        framing = _framing(pipeline, photo) if bundle.has(Pocket.COMPOSITION) else None
+        about = {"photo": path.name, "strength": strength, "notes": enhanced.notes, "framing": framing}
+        cases.append({**about, **pixels, **told(recording, pipeline, photo)})
         progress(n + 1, len(photos))
     recording.add(name, cases)
 
@@ -64,6 +69,15 @@ def _told(recording: Recording, pipeline: Pipeline, photo: Photo) -> Case:
         "ids": told.written.ids,
         "text": told.written.prose.text,
     }
+
+
+def _framing(pipeline: Pipeline, photo: Photo) -> Case | None:
+    """Return how a photo is levelled and cropped; `None` where it is too small to tell."""
+    # At no strength nothing else is done.
+    composed = pipeline.enhance(photo, 0.0, geometry=True, crop=True).composed
+    if composed is None:
+        return None
+    return {"turn_degrees": composed.turn_degrees, "box": composed.box and composed.box.model_dump()}
 
 
 def _answered(recording: Recording, pipeline: Pipeline, photo: Photo) -> Case:

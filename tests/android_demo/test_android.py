@@ -1,6 +1,7 @@
 """The Kotlin core agrees with Python: the same constants, the same answers."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from PIL import ExifTags, Image
 
 from pocketcrafter.benchmarks.device.results import DeviceReport
 from pocketcrafter.benchmarks.latency.results import read_latency
+from pocketcrafter.runtime.bundle.manifest import Manifest
+from pocketcrafter.runtime.bundle.writer import amend
 from pocketcrafter.runtime.shippable.report import look_through
 from pocketcrafter.runtime.shippable.rules import Rule
 from pocketcrafter.runtime.vectors.kotlin import FOLDER, kotlin_sources
@@ -20,7 +23,7 @@ OUT = ROOT / "build/android"
 BUNDLE = ROOT / "build/default.pcbundle"
 sys.path.insert(0, str(DEMO))
 
-from toolchain.apk import MINIMUM_API  # noqa: E402
+from toolchain.apk import MINIMUM_API, TARGET_API  # noqa: E402
 from toolchain.packages import GRADLE_DEPENDENCIES, KOTLIN  # noqa: E402
 
 SKIPPED = 77
@@ -41,8 +44,12 @@ def test_the_core_imports_nothing_of_android() -> None:
     assert not [name for name in packages if not name.startswith(("org.pocketcrafter.core.", "java.", "kotlin."))]
 
 
-def test_the_kotlin_tests_pass_on_this_machine() -> None:
-    printed = built("test", *(["--bundle", str(BUNDLE)] if BUNDLE.is_dir() else []))
+def test_the_kotlin_tests_pass_on_this_machine(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    pairs = []
+    if BUNDLE.is_dir():
+        latent = tiled(request.getfixturevalue("latent_bundle"), tmp_path / "tiled.pcbundle")
+        pairs = ["--bundle", str(BUNDLE), "--latent", str(latent)]
+    printed = built("test", *pairs)
     assert "\nOK (" in printed
     for path in (OUT / "reports/exif-0.jpg", OUT / "reports/exif-1.jpg"):
         with Image.open(path) as saved:
@@ -74,6 +81,7 @@ def test_gradle_depends_on_what_is_compiled_here() -> None:
     assert named == GRADLE_DEPENDENCIES
     assert re.findall(r'kotlin\("android"\) version "([^"]+)"', gradle) == [KOTLIN.version]
     assert re.findall(r"minSdk = (\d+)", gradle) == [str(MINIMUM_API)] * 2
+    assert re.findall(r"targetSdk = (\d+)", gradle) == [str(TARGET_API)]
 
 
 def test_both_languages_have_every_string() -> None:
@@ -84,6 +92,18 @@ def test_both_languages_have_every_string() -> None:
     assert len(gaps[0]) > 40
     used = "".join(path.read_text() for path in (DEMO / "app/src/main").rglob("*") if path.suffix in {".kt", ".xml"})
     assert [name for name in gaps[0] if f"R.string.{name}" not in used and f"@string/{name}" not in used] == []
+
+
+def tiled(bundle: Path, out: Path) -> Path:
+    """Copy a latent bundle, and let its artist edit a photo's own pixels in a few tiles."""
+
+    def allowed(manifest: Manifest) -> Manifest:
+        settings = manifest.settings | {"artist": {**manifest.settings["artist"], "tiles": 4}}
+        return manifest.model_copy(update={"settings": settings})
+
+    shutil.copytree(bundle, out)
+    amend(out, allowed, {})
+    return out
 
 
 def built(*words: str) -> str:

@@ -28,11 +28,12 @@ def report_of(part: Path, sqnr_db: float, *, passed: bool = True) -> dict[str, A
     target = next(iter(opened.manifest.targets))
     goldens = []
     for entry in opened.manifest.components:
-        figures = [
-            {"output": tensor.name, "sqnr_db": sqnr_db, "cosine": 1.0, "max_abs_error": 0.1}
+        names = [
+            tensor.name if golden.function is None else f"{golden.function}.{tensor.name}"
             for golden in entry.goldens
             for tensor in entry.spec.of(golden.function).outputs
         ]
+        figures = [{"output": name, "sqnr_db": sqnr_db, "cosine": 1.0, "max_abs_error": 0.1} for name in names]
         rung = {"rung": 4, "passed": passed, "how": "the goldens, on a Testphone", "gates": [], "fidelity": figures}
         goldens.append({"component": entry.spec.name, "against_host": [], "against_golden": figures, "rung": rung})
     return {

@@ -1,6 +1,5 @@
 """The tiny pair and its bundle, which several files of tests look at."""
 
-import importlib
 import sys
 from pathlib import Path
 
@@ -8,26 +7,19 @@ import numpy as np
 import pytest
 
 from pocketcrafter.benchmarks.reference.cli import reference
-from pocketcrafter.runtime import cli
 from pocketcrafter.runtime.photo import Photo, encode
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-TARGETS = ("onnx", "executorch-xnnpack")
+
+@pytest.fixture(scope="session")
+def pair(latent_twin: Path) -> Path:
+    return latent_twin
 
 
 @pytest.fixture(scope="session")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    twin = importlib.import_module("twin")
-    return Path(twin.save_pair(tmp_path_factory.mktemp("twin") / "pair"))
-
-
-@pytest.fixture(scope="session")
-def bundle(pair: Path) -> Path:
-    out = pair.parent / "pair.pcbundle"
-    asked = [option for target in TARGETS for option in ("--target", target)]
-    assert cli.run(["build", str(pair), *asked, "--out", str(out), "--stages", str(pair.parent / "stages")]) == 0
-    return out
+def bundle(latent_bundle: Path) -> Path:
+    return latent_bundle
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,13 @@ void check(Error error, const char* what) {
     if (error != Error::Ok) throw std::runtime_error(std::string(what) + ": ExecuTorch's error " + std::to_string(static_cast<int>(error)));
 }
 
+std::string text(JNIEnv* env, jstring value) {
+    const char* chars = env->GetStringUTFChars(value, nullptr);
+    std::string copy(chars);
+    env->ReleaseStringUTFChars(value, chars);
+    return copy;
+}
+
 template <typename Work>
 auto guarded(JNIEnv* env, Work work) -> decltype(work()) {
     try {
@@ -43,9 +50,7 @@ extern "C" {
 
 JNIEXPORT jlong JNICALL Java_org_pocketcrafter_host_ExecuTorch_open(JNIEnv* env, jobject, jstring model, jint threads) {
     return guarded(env, [&]() -> jlong {
-        const char* chars = env->GetStringUTFChars(model, nullptr);
-        const std::string path(chars);
-        env->ReleaseStringUTFChars(model, chars);
+        const std::string path = text(env, model);
         if (auto* pool = executorch::extension::threadpool::get_threadpool()) {
             pool->_unsafe_reset_threadpool(static_cast<uint32_t>(threads));
         }
@@ -56,11 +61,13 @@ JNIEXPORT jlong JNICALL Java_org_pocketcrafter_host_ExecuTorch_open(JNIEnv* env,
 }
 
 // Inputs and outputs are float32 in the program's own order and shapes.
-JNIEXPORT jobjectArray JNICALL Java_org_pocketcrafter_host_ExecuTorch_run(JNIEnv* env, jobject, jlong session, jobjectArray inputs) {
+JNIEXPORT jobjectArray JNICALL Java_org_pocketcrafter_host_ExecuTorch_run(
+    JNIEnv* env, jobject, jlong session, jstring method, jobjectArray inputs) {
     return guarded(env, [&]() -> jobjectArray {
         auto* module = reinterpret_cast<Module*>(session);
-        const auto meta = module->method_meta("forward");
-        check(meta.error(), "reading the method `forward`");
+        const std::string name = text(env, method);
+        const auto meta = module->method_meta(name);
+        check(meta.error(), "reading a method");
         const auto count = static_cast<size_t>(env->GetArrayLength(inputs));
         if (meta->num_inputs() != count) throw std::runtime_error("it takes " + std::to_string(meta->num_inputs()) + " inputs");
         std::vector<std::vector<float>> data(count);
@@ -80,7 +87,7 @@ JNIEXPORT jobjectArray JNICALL Java_org_pocketcrafter_host_ExecuTorch_run(JNIEnv
             tensors.push_back(executorch::extension::from_blob(data[n].data(), sizes));
             values.emplace_back(*tensors.back());
         }
-        const auto outputs = module->forward(values);
+        const auto outputs = module->execute(name, values);
         check(outputs.error(), "running");
         auto found = env->NewObjectArray(static_cast<jsize>(outputs->size()), env->FindClass("[F"), nullptr);
         for (size_t n = 0; n < outputs->size(); n++) {

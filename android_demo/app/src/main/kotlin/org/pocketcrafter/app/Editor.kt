@@ -145,7 +145,7 @@ class Editor(private val scope: CoroutineScope, private val crafter: suspend () 
         val photo = shown.photo ?: return@start
         crafter().enhance(photo.full, Options(shown.strength, shown.plan)).collect { progress ->
             when (progress) {
-                is Progress.Tiles -> working(Work.Restoring(progress.done, progress.all))
+                is Progress.Part -> working(Work.Restoring(progress.done, progress.all))
                 is Progress.Done -> {
                     working(Work.Saving)
                     save(progress.enhanced.pixels, photo.exif)
@@ -194,7 +194,7 @@ class Editor(private val scope: CoroutineScope, private val crafter: suspend () 
             if (asked.restores) {
                 crafter().enhance(photo.preview, Options(plan = asked)).collect { progress ->
                     when (progress) {
-                        is Progress.Tiles -> working(Work.Restoring(progress.done, progress.all))
+                        is Progress.Part -> working(Work.Restoring(progress.done, progress.all))
                         is Progress.Done -> pixels = progress.enhanced.pixels
                     }
                 }

@@ -7,7 +7,7 @@ import java.math.RoundingMode
 /**
  * What to do to a photo, in physical units; `0` always means "no change".
  *
- * Turns and crops are no part of it: this core does not carry them out.
+ * Turns and crops are no part of it: a composition network decides on them, where [Framing] asks for it.
  *
  * @param amounts the amount of each attribute in its own unit; what is absent is 0.
  */

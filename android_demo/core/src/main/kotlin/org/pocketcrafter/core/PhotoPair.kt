@@ -2,6 +2,8 @@ package org.pocketcrafter.core
 
 import org.pocketcrafter.core.generated.Attribute
 import org.pocketcrafter.core.generated.Constants.TILE_PX
+import org.pocketcrafter.core.geometry.Composed
+import org.pocketcrafter.core.geometry.Composer
 import org.pocketcrafter.core.photo.Developer
 import org.pocketcrafter.core.photo.Pixels
 import org.pocketcrafter.core.photo.Renderer
@@ -20,26 +22,25 @@ import org.pocketcrafter.core.prose.Written
  */
 class Look(val critique: Critique, val grid: ToneGrid)
 
-/** What became of a photo: [pixels] are the very input where there was nothing to do. */
-data class Enhanced(val pixels: Pixels, val plan: EditPlan, val critique: Critique)
-
 /** A photo's diagnosis in numbers and in words. */
 data class Told(val critique: Critique, val written: Written)
 
 /**
  * Critiques and enhances photos with the networks of one `pocket` bundle; opens each network when it is first needed.
  *
- * Not to be shared between threads. Levelling and cropping are not carried out.
+ * Not to be shared between threads.
  *
  * @param runners where the networks come from.
  * @param gate the gate that they were tuned with.
  * @param vocabulary the decoder's; `null` where there is no prose.
+ * @param composes whether the bundle has a composition network, which levels and crops.
  */
 class PhotoPair(
     private val runners: RunnerSource,
     private val gate: GateSettings,
     private val vocabulary: Vocabulary?,
-) : AutoCloseable {
+    private val composes: Boolean = false,
+) : Enhancer {
     private val opened = mutableMapOf<String, Runner>()
 
     /**
@@ -71,27 +72,21 @@ class PhotoPair(
         return Writer(runner(DECODER), words).write(seen.tokens, stated, mode, cancelled)?.let { Told(seen.critique, it) }
     }
 
-    /**
-     * Enhances a photo at its own resolution.
-     *
-     * @param strength factor on the plan and on the tone grid's departure from identity, in [0, 2].
-     * @param asked the plan to carry out in place of the critic's.
-     * @param progress called with tiles done and tiles in all during restoration; it may throw to stop.
-     * @throws ConfigException if the strength is out of range.
-     * @throws RunnerException if a network fails.
-     */
-    fun enhance(
-        pixels: Pixels,
-        strength: Double = 1.0,
-        asked: EditPlan? = null,
-        progress: (Int, Int) -> Unit = { _, _ -> },
+    override fun warm() {
+        critique(Enhancer.GRAY)
+    }
+
+    override fun enhance(
+        pixels: Pixels, strength: Double, asked: EditPlan?, framing: Framing, progress: (Stage, Int, Int) -> Unit,
     ): Enhanced {
-        if (strength !in 0.0..MAX_STRENGTH) throw ConfigException("The strength is from 0 to $MAX_STRENGTH, not $strength.")
+        Enhancer.checkStrength(strength)
+        if (framing != Framing.AS_IS && !composes) throw ConfigException("This bundle has no composition network, which levelling needs.")
         val seen = seen(pixels)
         val plan = (asked ?: seen.critique.plan).scaled(strength)
         val restored = if (plan.restores) restored(pixels, plan, progress) else pixels
         val toned = if (plan.changesTones) Developer.develop(restored, plan, grid(seen).blended(strength)) else restored
-        return Enhanced(toned, plan, seen.critique)
+        val composed = if (framing == Framing.AS_IS) null else composed(pixels, framing, progress)
+        return Enhanced(composed?.framed(toned) ?: toned, plan, seen.critique, composed = composed)
     }
 
     override fun close() {
@@ -114,13 +109,16 @@ class PhotoPair(
         return Seen(critique, tokens, view)
     }
 
-    private fun restored(pixels: Pixels, plan: EditPlan, progress: (Int, Int) -> Unit): Pixels {
+    private fun restored(pixels: Pixels, plan: EditPlan, progress: (Stage, Int, Int) -> Unit): Pixels {
         val amounts = Attribute.entries.filter { it.restores }.map { plan[it].toFloat() }.toFloatArray()
         val network = runner(RESTORE)
-        return Tiles(TILE_PX).map(pixels, progress) { tile ->
+        return Tiles(TILE_PX).map(pixels, { done, all -> progress(Stage.TILES, done, all) }) { tile ->
             network.run(mapOf("tile" to tile, "amounts" to amounts)).getValue("restored")
         }
     }
+
+    private fun composed(pixels: Pixels, framing: Framing, progress: (Stage, Int, Int) -> Unit): Composed? =
+        Composer(runner(COMPOSITION)).compose(pixels, framing == Framing.LEVEL_AND_CROP) { done, all -> progress(Stage.BOXES, done, all) }
 
     private fun grid(seen: Seen): ToneGrid {
         // The critic's full plan goes in, as in training; strength then scales what comes out.
@@ -137,9 +135,9 @@ class PhotoPair(
     private fun runner(component: String): Runner = opened.getOrPut(component) { runners.open(component) }
 
     private companion object {
-        const val MAX_STRENGTH = 2.0
         const val CRITIC = "critic"
         const val JUDGE = "judge"
+        const val COMPOSITION = "composition"
         const val TONE = "tone"
         const val RESTORE = "restore"
         const val DECODER = "decoder"

@@ -5,11 +5,12 @@ interface Runner : AutoCloseable {
     /**
      * Runs the network once.
      *
-     * @param inputs values of each input by name, C order, of the size that the component's contract has.
+     * @param inputs values of each input by name, C order, of the size that the function's contract has.
+     * @param function a further function on the same weights, by its name; `null` runs the default one.
      * @return values of each output by name, likewise.
      * @throws RunnerException if it fails.
      */
-    fun run(inputs: Map<String, FloatArray>): Map<String, FloatArray>
+    fun run(inputs: Map<String, FloatArray>, function: String? = null): Map<String, FloatArray>
 }
 
 /** Opens the networks of a bundle; says which engine runs them, and never falls back to another one silently. */

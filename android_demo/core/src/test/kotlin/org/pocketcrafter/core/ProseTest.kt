@@ -109,7 +109,7 @@ class ProseTest {
     private class ScriptedDecoder(private val seed: Int) : Runner {
         var runs = 0
 
-        override fun run(inputs: Map<String, FloatArray>): Map<String, FloatArray> {
+        override fun run(inputs: Map<String, FloatArray>, function: String?): Map<String, FloatArray> {
             runs++
             val place = index(inputs.getValue("position")) * PROSE_WORDS.toLong() + index(inputs.getValue("word"))
             val logits = FloatArray(PROSE_WORDS) { word ->

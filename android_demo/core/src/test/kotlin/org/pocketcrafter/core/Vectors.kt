@@ -10,6 +10,7 @@ import java.io.RandomAccessFile
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
 import kotlin.math.abs
+import kotlin.math.log10
 import kotlin.test.assertEquals
 import kotlin.test.assertTrue
 
@@ -51,6 +52,8 @@ object Vectors {
 
     val vocabulary: ByteArray = File(folder, "tokenizer.json").readBytes()
 
+    val answers: ByteArray = File(folder, "answers.json").readBytes()
+
     fun has(name: String): Boolean = name in cases
 
     fun of(name: String): List<Case> = asList(cases.getValue(name)).map { Case(asObject(it)) }.also { assertTrue(it.isNotEmpty()) }
@@ -88,4 +91,14 @@ fun assertNear(expected: EditPlan, actual: EditPlan) = assertNear(expected.vecto
 fun levelsApart(one: Pixels, other: Pixels): Int {
     assertEquals(one.width to one.height, other.width to other.height)
     return one.rgb.indices.maxOf { abs((one.rgb[it].toInt() and 0xFF) - (other.rgb[it].toInt() and 0xFF)) }
+}
+
+/** The peak signal-to-noise ratio of two pictures of one size, in decibels; infinite where they are the same. */
+fun psnr(reference: Pixels, actual: Pixels): Double {
+    assertEquals(reference.width to reference.height, actual.width to actual.height)
+    val squared = reference.rgb.indices.sumOf {
+        val difference = (reference.rgb[it].toInt() and 0xFF) - (actual.rgb[it].toInt() and 0xFF)
+        (difference * difference).toLong()
+    }
+    return if (squared == 0L) Double.POSITIVE_INFINITY else 10 * log10(255.0 * 255.0 * reference.rgb.size / squared)
 }

@@ -24,11 +24,15 @@ class ExecuTorchRunners(private val bundle: Bundle, override val threads: Int) :
     }
 }
 
+/** What a program calls its default function. */
+private const val DEFAULT = "forward"
+
 private class ExecuTorchRunner(private var session: Long, private val component: Component) : Runner {
-    override fun run(inputs: Map<String, FloatArray>): Map<String, FloatArray> {
+    override fun run(inputs: Map<String, FloatArray>, function: String?): Map<String, FloatArray> {
         if (session == 0L) throw RunnerException("`${component.name}` is closed.")
-        val values = component.inOrder(inputs).toTypedArray()
-        return component.outputs.map { it.name }.zip(calling { ExecuTorch.run(session, values) }).toMap()
+        val contract = component.of(function)
+        val values = contract.inOrder(inputs).toTypedArray()
+        return contract.outputs.map { it.name }.zip(calling { ExecuTorch.run(session, function ?: DEFAULT, values) }).toMap()
     }
 
     override fun close() {
@@ -51,7 +55,7 @@ private object ExecuTorch {
 
     external fun open(model: String, threads: Int): Long
 
-    external fun run(session: Long, inputs: Array<FloatArray>): Array<FloatArray>
+    external fun run(session: Long, method: String, inputs: Array<FloatArray>): Array<FloatArray>
 
     external fun close(session: Long)
 }

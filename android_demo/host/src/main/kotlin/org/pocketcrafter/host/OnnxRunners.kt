@@ -34,13 +34,15 @@ class OnnxRunners(
 }
 
 private class OnnxRunner(private var session: Long, private val component: Component) : Runner {
-    override fun run(inputs: Map<String, FloatArray>): Map<String, FloatArray> {
+    override fun run(inputs: Map<String, FloatArray>, function: String?): Map<String, FloatArray> {
         if (session == 0L) throw RunnerException("`${component.name}` is closed.")
-        val values = component.inOrder(inputs)
-        val shapes = component.inputs.map { spec -> spec.shape.map { it.toLong() }.toLongArray() }
-        val names = component.outputs.map { it.name }
+        // One graph is every function: its free axes take the shapes of each.
+        val contract = component.of(function)
+        val values = contract.inOrder(inputs)
+        val shapes = contract.inputs.map { spec -> spec.shape.map { it.toLong() }.toLongArray() }
+        val names = contract.outputs.map { it.name }
         val found = calling {
-            Ort.run(session, names(component.inputs), values.toTypedArray(), shapes.toTypedArray(), names.toTypedArray())
+            Ort.run(session, names(contract.inputs), values.toTypedArray(), shapes.toTypedArray(), names.toTypedArray())
         }
         return names.zip(found).toMap()
     }

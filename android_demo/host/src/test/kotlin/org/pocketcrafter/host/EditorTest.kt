@@ -63,7 +63,7 @@ class EditorTest {
         val brighter = settled { it.plan[Attribute.EXPOSURE] == 1.0 && it.after !== before.after }
         assertTrue(brighter.after!!.rgb.sumOf { it.toInt() and 0xFF } > before.after!!.rgb.sumOf { it.toInt() and 0xFF })
         editor.strengthen(0.0)
-        settled { it.strength == 0.0 && it.after != null && levelsApart(it.after!!, photo()) == 0 }
+        settled { it.strength == 0.0 && it.after != null && levelsApart(it.after, photo()) == 0 }
         editor.reset()
         assertEquals(before.plan, settled { it.strength == 1.0 }.plan)
     }

@@ -1,5 +1,6 @@
 package org.pocketcrafter.host
 
+import org.pocketcrafter.core.Framing
 import org.pocketcrafter.core.PhotoPair
 import org.pocketcrafter.core.RunnerException
 import org.pocketcrafter.core.ShapeException
@@ -10,10 +11,11 @@ import org.pocketcrafter.core.generated.Constants.CROPS
 import org.pocketcrafter.core.generated.Constants.CROP_PX
 import org.pocketcrafter.core.generated.Constants.VIEW_PX
 import org.pocketcrafter.core.photo.Pixels
+import org.pocketcrafter.core.psnr
 import org.junit.After
 import org.junit.Test
 import java.io.File
-import kotlin.math.log10
+import kotlin.math.abs
 import kotlin.test.assertEquals
 import kotlin.test.assertFailsWith
 import kotlin.test.assertSame
@@ -23,7 +25,7 @@ import kotlin.test.assertTrue
 class PhotoPairTest {
     private val bundle = Bundle.open(File(System.getProperty("bundle")))
     private val runners = OnnxRunners(bundle, File(System.getProperty("onnxruntime")), 2, System.getProperty("exact") == "true")
-    private val pair = PhotoPair(runners, bundle.manifest.gate!!, bundle.vocabulary())
+    private val pair = PhotoPair(runners, bundle.manifest.gate!!, bundle.vocabulary(), bundle.has("composition"))
 
     @After
     fun close() = pair.close()
@@ -36,8 +38,8 @@ class PhotoPairTest {
             val enhanced = pair.enhance(photo)
             val seconds = (System.nanoTime() - started) / 1e9
             val decibels = psnr(case.pixels("enhanced"), enhanced.pixels)
-            println("${case.text("photo")}: PSNR ${"%.1f".format(decibels)} dB to Python's, ${"%.2f".format(seconds)} s: ${enhanced.plan.words()}")
-            assertNear(case.plan("plan"), enhanced.critique.plan)
+            println("${case.text("photo")}: PSNR ${"%.1f".format(decibels)} dB to Python's, ${"%.2f".format(seconds)} s: ${enhanced.plan!!.words()}")
+            assertNear(case.plan("plan"), enhanced.critique!!.plan)
             assertTrue(decibels >= 50, "${case.text("photo")} is at $decibels dB")
         }
         println(File("/proc/self/status").readLines().first { it.startsWith("VmHWM") } + ", with a heap of at most 1 GiB")
@@ -50,6 +52,29 @@ class PhotoPairTest {
             assertEquals(case.text("text"), told.written.prose.text)
             assertEquals(case.ints("ids"), told.written.ids)
             assertEquals(case.double("score"), told.critique.score, 0.1)
+        }
+    }
+
+    @Test
+    fun `photos are levelled and cropped as by Python`() {
+        for (case in Vectors.of("pair").filter { it["framing"] != null }) {
+            val expected = case.of("framing")
+            val photo = case.pixels("pixels")
+            val made = pair.enhance(photo, strength = 0.0, framing = Framing.LEVEL_AND_CROP)
+            val composed = made.composed!!
+            assertEquals(expected.double("turn_degrees"), composed.turnDegrees, 0.05)
+            val box = expected["box"]?.let { expected.of("box") }
+            println("${case.text("photo")}: turned by ${"%.1f".format(composed.turnDegrees)}°, ${composed.box}")
+            assertEquals(box == null, composed.box == null)
+            if (box == null) {
+                assertSame(photo, made.pixels)
+                continue
+            }
+            val found = composed.box!!
+            for ((name, side) in mapOf("left" to found.left, "top" to found.top, "right" to found.right, "bottom" to found.bottom)) {
+                assertTrue(abs(box.int(name) - side) <= 1, "$name of ${case.text("photo")} is $side, not ${box.int(name)}")
+            }
+            assertEquals(found.width to found.height, made.pixels.width to made.pixels.height)
         }
     }
 
@@ -76,14 +101,5 @@ class PhotoPairTest {
         runner.close()
         runner.close()
         assertFailsWith<RunnerException> { runner.run(inputs) }
-    }
-
-    private fun psnr(reference: Pixels, actual: Pixels): Double {
-        assertEquals(reference.rgb.size, actual.rgb.size)
-        val squared = reference.rgb.indices.sumOf {
-            val difference = (reference.rgb[it].toInt() and 0xFF) - (actual.rgb[it].toInt() and 0xFF)
-            (difference * difference).toLong()
-        }
-        return if (squared == 0L) Double.POSITIVE_INFINITY else 10 * log10(255.0 * 255.0 * reference.rgb.size / squared)
     }
 }

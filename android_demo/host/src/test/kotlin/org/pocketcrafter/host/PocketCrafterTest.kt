@@ -55,7 +55,7 @@ class PocketCrafterTest {
         val case = noisy()
         val crafter = PocketCrafter(folder, runners = ::runners).also { it.open() }
         val told = crafter.enhance(case.pixels("pixels")).toList()
-        val tiles = told.dropLast(1).map { assertIs<Progress.Tiles>(it) }
+        val tiles = told.dropLast(1).map { assertIs<Progress.Part>(it) }
         assertEquals(tiles.last().all, tiles.last().done)
         assertContentEquals(case.pixels("enhanced").rgb, assertIs<Progress.Done>(told.last()).enhanced.pixels.rgb)
         assertEquals(case.text("text"), crafter.prose(case.pixels("pixels")).written.prose.text)
@@ -69,7 +69,7 @@ class PocketCrafterTest {
         val noisy = noisy().pixels("pixels")
         val seen = mutableListOf<Progress>()
         crafter.enhance(noisy).onEach { seen += it }.takeWhile { false }.toList()
-        assertIs<Progress.Tiles>(seen.single())
+        assertIs<Progress.Part>(seen.single())
         ran.clear()
         crafter.critique(photo())
         assertEquals(CRITIQUE, ran)
@@ -160,9 +160,9 @@ class PocketCrafterTest {
         override fun open(component: String): Runner {
             val runner = source.open(component)
             return object : Runner by runner {
-                override fun run(inputs: Map<String, FloatArray>): Map<String, FloatArray> {
+                override fun run(inputs: Map<String, FloatArray>, function: String?): Map<String, FloatArray> {
                     before(component)
-                    return runner.run(inputs)
+                    return runner.run(inputs, function)
                 }
             }
         }

@@ -13,8 +13,10 @@ import kotlinx.coroutines.withContext
 import org.pocketcrafter.core.BundleException
 import org.pocketcrafter.core.Critique
 import org.pocketcrafter.core.EditPlan
+import org.pocketcrafter.core.Stage
 import org.pocketcrafter.core.Told
 import org.pocketcrafter.core.bundle.Bundle
+import org.pocketcrafter.core.latent.LatentCritique
 import org.pocketcrafter.core.prose.Mode
 import java.io.File
 import java.io.IOException
@@ -23,20 +25,26 @@ import java.util.zip.ZipInputStream
 
 /** What [enhance] of a bitmap tells of. */
 sealed interface BitmapProgress {
-    /** Restoration has done some of its tiles. */
-    data class Tiles(val done: Int, val all: Int) : BitmapProgress
+    /** So many of a stage are done: words of the answer, steps of the artist, tiles of the restoration; [all] at most. */
+    data class Part(val stage: Stage, val done: Int, val all: Int) : BitmapProgress
 
-    /** The photo is finished; always the last. */
-    data class Done(val bitmap: Bitmap, val plan: EditPlan, val critique: Critique) : BitmapProgress
+    /**
+     * The photo is finished; always the last.
+     *
+     * @property plan what was carried out; `null` for an artist that takes no plan.
+     * @property critique the numbers behind the plan; `null` where the critic answers in words.
+     * @property notes what to say of it.
+     */
+    data class Done(val bitmap: Bitmap, val plan: EditPlan?, val critique: Critique?, val notes: List<String>) : BitmapProgress
 }
 
 /**
- * Opens the bundle that the app brings as an asset: unpacks it once, hashes all of it, and runs the critic.
+ * Opens the bundle that the app brings as an asset: unpacks it once, hashes all of it, and runs its first networks.
  *
  * The first call takes some seconds. What it opens listens to the system's heat and memory until [PocketCrafter.close].
  *
  * @param context any context of the app; its application's is kept.
- * @param bundle the asset: a bundle's zip with the target `onnx`, such as `pocketcrafter split` writes.
+ * @param bundle the asset: a bundle's zip with a target that the accelerator runs, such as `pocketcrafter split` writes.
  * @param accelerator what computes; nothing falls back to the CPU by itself.
  * @param opening told of each state until it is ready, on no thread in particular.
  * @throws BundleException if the bundle is missing or damaged.
@@ -45,7 +53,7 @@ sealed interface BitmapProgress {
 suspend fun PocketCrafter.Companion.open(
     context: Context,
     bundle: String = "default.pcbundle",
-    accelerator: Accelerator = Accelerator.CPU,
+    accelerator: Accelerator = Accelerator.Cpu,
     opening: (State) -> Unit = {},
 ): PocketCrafter = withContext(Dispatchers.IO) {
     val application = context.applicationContext
@@ -72,21 +80,32 @@ suspend fun PocketCrafter.critique(bitmap: Bitmap): Critique = critique(pixels(b
 /** Diagnoses a photo and puts it into words; [PocketCrafter.prose] for bitmaps. */
 suspend fun PocketCrafter.prose(bitmap: Bitmap, mode: Mode = Mode.FULL): Told = prose(pixels(bitmap), mode)
 
+/** Lets the critic of a latent bundle answer; [PocketCrafter.answer] for bitmaps. */
+suspend fun PocketCrafter.answer(bitmap: Bitmap, progress: (Int, Int) -> Unit = { _, _ -> }): LatentCritique =
+    answer(pixels(bitmap), progress)
+
 /**
- * Enhances a photo at its own resolution, off the caller's thread; cancelling the collector ends it at the next tile.
+ * Enhances a photo at its own resolution, off the caller's thread; cancelling the collector ends it at the next tile, word or step.
  *
  * @param bitmap not changed; any configuration that Android can draw from.
  */
 fun PocketCrafter.enhance(bitmap: Bitmap, options: Options = Options()): Flow<BitmapProgress> =
     enhance({ Bitmaps.toPixels(bitmap) }, options).map { progress ->
         when (progress) {
-            is Progress.Tiles -> BitmapProgress.Tiles(progress.done, progress.all)
+            is Progress.Part -> BitmapProgress.Part(progress.stage, progress.done, progress.all)
             is Progress.Done -> {
                 val enhanced = progress.enhanced
-                BitmapProgress.Done(Bitmaps.toBitmap(enhanced.pixels), enhanced.plan, enhanced.critique)
+                BitmapProgress.Done(Bitmaps.toBitmap(enhanced.pixels), enhanced.plan, enhanced.critique, enhanced.notes)
             }
         }
     }.flowOn(Dispatchers.Default)
+
+/** What the HTP of this phone is opened with: its chip, where Android names it (12 and later). */
+fun qnn(performance: HtpPerformance = HtpPerformance.BURST): Accelerator.Qnn {
+    // `Build.SOC_MODEL` is newer than the API that this is compiled against.
+    val field = if (Build.VERSION.SDK_INT >= SOC_MODEL_SINCE) Build::class.java.getField("SOC_MODEL") else null
+    return Accelerator.Qnn(field?.get(null) as String?, performance)
+}
 
 /** What this device is, for reports. */
 fun deviceFacts(): DeviceFacts = DeviceFacts(
@@ -97,6 +116,8 @@ fun deviceFacts(): DeviceFacts = DeviceFacts(
 )
 
 private suspend fun pixels(bitmap: Bitmap) = withContext(Dispatchers.Default) { Bitmaps.toPixels(bitmap) }
+
+private const val SOC_MODEL_SINCE = 31
 
 /** Unpacks an asset into files that no backup copies; a folder of this asset that is whole and of this build is used again. */
 private fun unpacked(context: Context, asset: String): File {

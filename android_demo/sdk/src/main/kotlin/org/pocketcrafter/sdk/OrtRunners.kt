@@ -4,38 +4,29 @@ import ai.onnxruntime.OnnxTensor
 import ai.onnxruntime.OrtEnvironment
 import ai.onnxruntime.OrtException
 import ai.onnxruntime.OrtSession
+import org.pocketcrafter.core.BundleException
 import org.pocketcrafter.core.Runner
 import org.pocketcrafter.core.RunnerException
 import org.pocketcrafter.core.RunnerSource
 import org.pocketcrafter.core.bundle.Bundle
 import org.pocketcrafter.core.bundle.Component
+import java.io.File
 import java.nio.FloatBuffer
 
-/** What of a phone computes. */
-enum class Accelerator {
-    /** ONNX Runtime's own kernels. */
-    CPU,
-
-    /** Android's neural networks API; deprecated since Android 15, and left to the driver. */
-    NNAPI,
-
-    /** Qualcomm's HTP, where the app brings an ONNX Runtime with QNN and Qualcomm's libraries. */
-    QNN,
-}
-
 /**
- * Runs a bundle's `onnx` target with Microsoft's `ai.onnxruntime`.
+ * Runs a bundle's `onnx` target, or its `qnn-context` target for the phone's chip, with Microsoft's `ai.onnxruntime`.
  *
  * Nothing falls back silently: with another [Accelerator] than the CPU, a network that it does not take whole does not
- * open.
+ * open. What runs is in [engine].
  *
  * @param bundle where the artifacts come from, each hashed before it is opened.
  * @param accelerator what computes.
  * @param threads threads of one operator on the CPU, ≥ 1.
+ * @throws BundleException if the bundle has no target for it.
  */
 class OrtRunners(
     private val bundle: Bundle,
-    private val accelerator: Accelerator = Accelerator.CPU,
+    private val accelerator: Accelerator = Accelerator.Cpu,
     override val threads: Int = 2,
 ) : RunnerSource {
     private val environment: OrtEnvironment = OrtEnvironment.getEnvironment()
@@ -44,43 +35,58 @@ class OrtRunners(
         calling { environment.setTelemetry(false) }
     }
 
-    override val kind: String = "onnx"
+    override val kind: String = targetFor(bundle.manifest, accelerator).kind
 
-    override val engine: String get() = "ONNX Runtime ${environment.version}, $accelerator"
+    override val engine: String get() = "ONNX Runtime ${environment.version}, $kind on $accelerator"
 
     override fun open(component: String): Runner {
         val model = bundle.artifact(component, kind)
-        val session = calling {
-            OrtSession.SessionOptions().use { options ->
-                options.setIntraOpNumThreads(threads)
-                when (accelerator) {
-                    Accelerator.CPU -> Unit
-                    Accelerator.NNAPI -> options.addNnapi()
-                    Accelerator.QNN -> options.addQnn(mapOf("backend_path" to "libQnnHtp.so"))
-                }
-                if (accelerator != Accelerator.CPU) options.addConfigEntry("session.disable_cpu_ep_fallback", "1")
-                environment.createSession(model.path, options)
-            }
+        val functions = bundle.functions(component, kind)
+        val sessions = mutableMapOf<String?, OrtSession>()
+        try {
+            sessions[null] = session(model, functions.isNotEmpty())
+            for ((name, file) in functions) sessions[name] = session(file, shared = true)
+        } catch (error: RunnerException) {
+            calling { sessions.values.forEach { it.close() } }
+            throw error
         }
-        return OrtRunner(environment, session, bundle.manifest.component(component))
+        return OrtRunner(environment, sessions, bundle.manifest.component(component))
+    }
+
+    private fun session(model: File, shared: Boolean): OrtSession = calling {
+        OrtSession.SessionOptions().use { options ->
+            options.setIntraOpNumThreads(threads)
+            when (accelerator) {
+                Accelerator.Cpu -> Unit
+                Accelerator.Nnapi -> options.addNnapi()
+                is Accelerator.Qnn -> options.addQnn(accelerator.options)
+            }
+            if (accelerator != Accelerator.Cpu) options.addConfigEntry("session.disable_cpu_ep_fallback", "1")
+            // Functions of one network lie in one binary, which is then loaded once.
+            if (shared) options.addConfigEntry("ep.share_ep_contexts", "1")
+            environment.createSession(model.path, options)
+        }
     }
 }
 
 private class OrtRunner(
     private val environment: OrtEnvironment,
-    private val session: OrtSession,
+    private val sessions: Map<String?, OrtSession>,
     private val component: Component,
 ) : Runner {
-    override fun run(inputs: Map<String, FloatArray>): Map<String, FloatArray> {
-        val values = component.inOrder(inputs)
+    override fun run(inputs: Map<String, FloatArray>, function: String?): Map<String, FloatArray> {
+        // Without a file of its own a function is the same graph, whose free axes take its shapes.
+        val session = sessions[function] ?: sessions.getValue(null)
+        val contract = component.of(function)
+        val values = contract.inOrder(inputs)
         return calling {
             val tensors = mutableMapOf<String, OnnxTensor>()
             try {
-                for ((spec, value) in component.inputs.zip(values)) {
+                for ((spec, value) in contract.inputs.zip(values)) {
                     val shape = spec.shape.map { it.toLong() }.toLongArray()
                     tensors[spec.name] = OnnxTensor.createTensor(environment, FloatBuffer.wrap(value), shape)
                 }
-                val wanted = component.outputs.map { it.name }.toSet()
+                val wanted = contract.outputs.map { it.name }.toSet()
                 session.run(tensors, wanted).use { result -> wanted.associateWith { floats(result, it) } }
             } finally {
                 tensors.values.forEach { it.close() }
@@ -88,7 +94,7 @@ private class OrtRunner(
         }
     }
 
-    override fun close() = calling { session.close() }
+    override fun close() = calling { sessions.values.forEach { it.close() } }
 
     private fun floats(result: OrtSession.Result, name: String): FloatArray {
         val tensor = result[name].orElse(null) as? OnnxTensor

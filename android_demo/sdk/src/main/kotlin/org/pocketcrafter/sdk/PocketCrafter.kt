@@ -18,15 +18,20 @@ import org.pocketcrafter.core.ConfigException
 import org.pocketcrafter.core.Critique
 import org.pocketcrafter.core.EditPlan
 import org.pocketcrafter.core.Enhanced
+import org.pocketcrafter.core.Enhancer
+import org.pocketcrafter.core.Framing
 import org.pocketcrafter.core.Look
 import org.pocketcrafter.core.PhotoPair
 import org.pocketcrafter.core.PocketCrafterException
 import org.pocketcrafter.core.RunnerException
 import org.pocketcrafter.core.RunnerSource
+import org.pocketcrafter.core.Stage
 import org.pocketcrafter.core.Told
 import org.pocketcrafter.core.bundle.Bundle
 import org.pocketcrafter.core.bundle.Goldens
 import org.pocketcrafter.core.generated.Targets
+import org.pocketcrafter.core.latent.LatentCritique
+import org.pocketcrafter.core.latent.LatentPair
 import org.pocketcrafter.core.photo.Pixels
 import org.pocketcrafter.core.prose.Mode
 import java.io.File
@@ -39,7 +44,7 @@ sealed interface State {
     /** Files are hashed: bytes done, and bytes in all. */
     data class Verifying(val done: Long, val all: Long) : State
 
-    /** The critic is opened and runs for the first time. */
+    /** The first networks are opened and run for the first time. */
     data object Warming : State
 
     /** A real inference has run, on this engine. */
@@ -56,14 +61,15 @@ sealed interface State {
  * How [PocketCrafter.enhance] treats a photo.
  *
  * @property strength factor on the plan, in [0, 2].
- * @property plan what is carried out in place of the critic's own plan.
+ * @property plan what is carried out in place of the critic's own plan; an artist of the latent family takes none.
+ * @property framing what may be done to its frame; needs a bundle with a composition network.
  */
-data class Options(val strength: Double = 1.0, val plan: EditPlan? = null)
+data class Options(val strength: Double = 1.0, val plan: EditPlan? = null, val framing: Framing = Framing.AS_IS)
 
 /**
- * How warm the device is, and so how long work rests after each tile.
+ * How warm the device is, and so how long work rests.
  *
- * @property rest pause in times of the tile's own duration.
+ * @property rest pause after each tile, word or step, in times of its own duration.
  */
 enum class Heat(internal val rest: Int) {
     /** Full speed. */
@@ -78,8 +84,8 @@ enum class Heat(internal val rest: Int) {
 
 /** What [PocketCrafter.enhance] tells of. */
 sealed interface Progress {
-    /** Restoration has done some of its tiles. */
-    data class Tiles(val done: Int, val all: Int) : Progress
+    /** So many of a stage are done: words of the answer, steps of the artist, tiles of the restoration; [all] at most. */
+    data class Part(val stage: Stage, val done: Int, val all: Int) : Progress
 
     /** The photo is finished; always the last. */
     data class Done(val enhanced: Enhanced) : Progress
@@ -110,7 +116,7 @@ class PocketCrafter(
     val state: StateFlow<State> = current.asStateFlow()
 
     /**
-     * Opens the bundle, hashes all of it, and runs the critic once. Does nothing where that was done already.
+     * Opens the bundle, hashes all of it, and runs its first networks once. Does nothing where that was done already.
      *
      * @throws BundleException if the bundle is damaged.
      * @throws RunnerException if a network does not run here.
@@ -123,14 +129,11 @@ class PocketCrafter(
             context.ensureActive()
             current.value = State.Verifying(done, all)
         }
-        val gate = bundle.manifest.gate
-            ?: throw BundleException("The bundle is of the family `${bundle.manifest.family}`; this app runs pocket bundles.")
         current.value = State.Warming
-        val words = if (bundle.manifest.files.any { it.path == Targets.TOKENIZER }) bundle.vocabulary() else null
         val source = runners(bundle)
-        val made = PhotoPair(source, gate, words)
+        val made = pair(bundle, source)
         try {
-            made.critique(Pixels(WARM_PX, WARM_PX, ByteArray(3 * WARM_PX * WARM_PX) { GRAY }))
+            made.warm()
         } catch (error: PocketCrafterException) {
             made.close()
             throw error
@@ -138,22 +141,40 @@ class PocketCrafter(
         opened = Opened(bundle, source, made)
     }
 
-    /** Diagnoses a photo; throws as [PhotoPair.critique], and [ConfigException] where it is not open. */
-    suspend fun critique(pixels: Pixels): Critique = running { it.pair.critique(pixels) }
+    /**
+     * Diagnoses a photo with a `pocket` bundle; throws as [PhotoPair.critique].
+     *
+     * @throws ConfigException if it is not open, or its critic answers in words: [answer] has those.
+     */
+    suspend fun critique(pixels: Pixels): Critique = running { it.pocket().critique(pixels) }
 
-    /** Diagnoses a photo and finds its tone grid: what sliders need to show a change at once. */
-    suspend fun look(pixels: Pixels): Look = running { it.pair.look(pixels) }
+    /** Diagnoses a photo and finds its tone grid: what sliders need to show a change at once; throws as [critique]. */
+    suspend fun look(pixels: Pixels): Look = running { it.pocket().look(pixels) }
 
-    /** Diagnoses a photo and puts it into words; cancelling the coroutine ends it at the next word. */
+    /** Diagnoses a photo and puts it into words; cancelling the coroutine ends it at the next word; throws as [critique]. */
     suspend fun prose(pixels: Pixels, mode: Mode = Mode.FULL): Told = running { opened ->
         val context = currentCoroutineContext()
-        opened.pair.prose(pixels, mode) {
+        opened.pocket().prose(pixels, mode) {
             context.ensureActive()
             false
         } ?: throw CancellationException("cancelled")
     }
 
-    /** Enhances a photo; cancelling the collector ends it at the next tile. */
+    /**
+     * Lets the critic of a `latent` bundle answer; cancelling the coroutine ends it at the next word.
+     *
+     * @param progress told how many words of at most how many are written.
+     * @throws ConfigException if it is not open, there is no critic, or its critic gives numbers: [critique] has those.
+     */
+    suspend fun answer(pixels: Pixels, progress: (Int, Int) -> Unit = { _, _ -> }): LatentCritique = running { opened ->
+        val context = currentCoroutineContext()
+        opened.latent().critique(pixels) { done, all ->
+            context.ensureActive()
+            progress(done, all)
+        }
+    }
+
+    /** Enhances a photo with a bundle of either family; cancelling the collector ends it at the next tile, word or step. */
     fun enhance(pixels: Pixels, options: Options = Options()): Flow<Progress> = enhance({ pixels }, options)
 
     /** Enhances a photo whose pixels are made when it is its turn, where the work is done. */
@@ -161,10 +182,10 @@ class PocketCrafter(
         val enhanced = running { opened ->
             val context = currentCoroutineContext()
             var started = System.nanoTime()
-            opened.pair.enhance(pixels(), options.strength, options.plan) { done, all ->
+            opened.pair.enhance(pixels(), options.strength, options.plan, options.framing) { stage, done, all ->
                 context.ensureActive()
                 // A collector that is slow misses some; it never misses the end.
-                trySend(Progress.Tiles(done, all))
+                trySend(Progress.Part(stage, done, all))
                 Thread.sleep(heat.rest * (System.nanoTime() - started) / NANOS_A_MILLI)
                 started = System.nanoTime()
             }
@@ -249,12 +270,26 @@ class PocketCrafter(
 
     private fun rest(): State = opened?.let { State.Ready(it.runners.engine) } ?: State.Cold
 
-    private class Opened(val bundle: Bundle, val runners: RunnerSource, val pair: PhotoPair)
+    private class Opened(val bundle: Bundle, val runners: RunnerSource, val pair: Enhancer) {
+        fun pocket(): PhotoPair = pair as? PhotoPair
+            ?: throw ConfigException("This bundle is of the family `${bundle.manifest.family}`: answer() and enhance() run it.")
+
+        fun latent(): LatentPair = pair as? LatentPair
+            ?: throw ConfigException("This bundle is of the family `${bundle.manifest.family}`: critique(), prose() and enhance() run it.")
+    }
+
+    /** What runs a bundle's family. */
+    private fun pair(bundle: Bundle, source: RunnerSource): Enhancer {
+        val (gate, latent) = bundle.manifest.run { gate to latent }
+        if (latent != null) return LatentPair(source, bundle)
+        if (gate == null) throw BundleException("The bundle is of the family `${bundle.manifest.family}`, of which no photo is enhanced.")
+        val words = if (bundle.manifest.files.any { it.path == Targets.TOKENIZER }) bundle.vocabulary() else null
+        return PhotoPair(source, gate, words, composes = bundle.has(COMPOSITION))
+    }
 
     /** What extensions open it with. */
     companion object {
-        private const val WARM_PX = 64
-        private const val GRAY: Byte = 0x70
+        private const val COMPOSITION = "composition"
         private const val NANOS_A_MILLI = 1_000_000L
     }
 }

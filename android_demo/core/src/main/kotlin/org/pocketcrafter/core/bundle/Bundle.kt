@@ -2,6 +2,8 @@ package org.pocketcrafter.core.bundle
 
 import org.pocketcrafter.core.BundleException
 import org.pocketcrafter.core.generated.Targets
+import org.pocketcrafter.core.latent.AnswerWords
+import org.pocketcrafter.core.latent.WordTable
 import org.pocketcrafter.core.prose.Vocabulary
 import java.io.File
 import java.io.IOException
@@ -39,13 +41,28 @@ class Bundle private constructor(private val root: File, val manifest: Manifest)
     /**
      * Returns a component's artifact for the first target of a kind, once it is known to be the manifest's.
      *
+     * A model may keep its weights in a file of any name beside it: what lies there and is no other artifact's is hashed
+     * too.
+     *
      * @throws BundleException if there is none, or it was changed.
      */
-    fun artifact(component: String, kind: String): File {
+    fun artifact(component: String, kind: String): File = file(intact(component, kind).path)
+
+    /**
+     * Returns the files of those functions of an artifact that have one of their own, by name; otherwise as [artifact].
+     */
+    fun functions(component: String, kind: String): Map<String, File> = intact(component, kind).functionPaths.mapValues { file(it.value) }
+
+    private fun intact(component: String, kind: String): Artifact {
         val entry = manifest.component(component)
         val target = manifest.targets.find { it.kind == kind }
             ?: throw BundleException("The bundle has no target `$kind`; it has ${manifest.targets.joinToString { it.kind }}.")
-        return file(entry.artifacts.getValue(target.name).path)
+        val artifact = entry.artifacts.getValue(target.name)
+        val others = manifest.components.flatMap { it.artifacts.values }.map { it.path } - artifact.path
+        val folder = artifact.path.substringBeforeLast('/') + "/"
+        manifest.files.map { it.path }.filter { it.startsWith(folder) && it != artifact.path }
+            .filterNot { path -> others.any { path == it || path.startsWith("$it/") } }.forEach(::file)
+        return artifact
     }
 
     /**
@@ -54,6 +71,20 @@ class Bundle private constructor(private val root: File, val manifest: Manifest)
      * @throws BundleException if there is none, or it is damaged.
      */
     fun vocabulary(): Vocabulary = Vocabulary.read(file(Targets.TOKENIZER).readBytes())
+
+    /**
+     * Returns the vocabulary of a latent critic.
+     *
+     * @throws BundleException if there is none, or it is damaged.
+     */
+    fun answerWords(): AnswerWords = AnswerWords.read(file(Targets.TOKENIZER).readBytes())
+
+    /**
+     * Returns the word vectors of a latent critic.
+     *
+     * @throws BundleException if there are none, or they are damaged.
+     */
+    fun wordTable(): WordTable = WordTable.open(file(Targets.WORD_TABLE))
 
     /**
      * Hashes every file.

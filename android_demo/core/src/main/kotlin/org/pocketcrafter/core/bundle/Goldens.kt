@@ -18,6 +18,7 @@ import kotlin.math.sqrt
 /**
  * How close one output is to its reference.
  *
+ * @property output its name; `<function>.<name>` of a further function.
  * @property sqnrDb signal-to-quantization-noise ratio; `null` where the two are identical.
  * @property maxAbsError the largest difference, in the output's unit.
  */
@@ -91,9 +92,9 @@ object Goldens {
         }
     }
 
-    /** Reads the inputs of a component's first golden. */
+    /** Reads the inputs of the first golden of a component's default function. */
     fun inputs(bundle: Bundle, component: Component): Map<String, FloatArray> {
-        val golden = component.goldens.firstOrNull() ?: throw BundleException("`${component.name}` has no golden.")
+        val golden = component.goldens.firstOrNull { it.function == null } ?: throw BundleException("`${component.name}` has no golden.")
         return read(bundle.file(golden.inputs), component.inputs)
     }
 
@@ -116,9 +117,10 @@ object Goldens {
     }
 
     private fun compared(bundle: Bundle, component: Component, golden: Golden, runner: Runner): List<Fidelity> {
-        val found = runner.run(read(bundle.file(golden.inputs), component.inputs))
-        return read(bundle.file(golden.outputs), component.outputs)
-            .map { (name, expected) -> Fidelity.between(name, expected, found.getValue(name)) }
+        val contract = component.of(golden.function)
+        val found = runner.run(read(bundle.file(golden.inputs), contract.inputs), golden.function)
+        return read(bundle.file(golden.outputs), contract.outputs)
+            .map { (name, expected) -> Fidelity.between(golden.function?.let { "$it.$name" } ?: name, expected, found.getValue(name)) }
     }
 
     private fun array(stream: DataInputStream, spec: TensorSpec, file: String): FloatArray {

@@ -4,6 +4,7 @@ import org.pocketcrafter.core.BundleException
 import org.pocketcrafter.core.GateSettings
 import org.pocketcrafter.core.ShapeException
 import org.pocketcrafter.core.generated.Targets
+import org.pocketcrafter.core.latent.LatentSettings
 
 /** One file of a bundle: its path within it, its SHA-256 in lowercase hex, its size in bytes. */
 data class FileEntry(val path: String, val sha256: String, val size: Long)
@@ -14,8 +15,15 @@ data class TensorSpec(val name: String, val shape: List<Int>) {
     val size: Int get() = shape.fold(1) { count, side -> count * side }
 }
 
-/** Recorded inputs of a component and what full precision makes of them: paths of two files of the bundle. */
-data class Golden(val inputs: String, val outputs: String)
+/** What goes into a further function of a component and comes out of it: other tensors over the same weights. */
+data class FunctionSpec(val name: String, val inputs: List<TensorSpec>, val outputs: List<TensorSpec>)
+
+/**
+ * Recorded inputs of a component and what full precision makes of them: paths of two files of the bundle.
+ *
+ * @property function which further function it is of; `null` for the default one.
+ */
+data class Golden(val inputs: String, val outputs: String, val function: String?)
 
 /**
  * A component for one target.
@@ -23,8 +31,9 @@ data class Golden(val inputs: String, val outputs: String)
  * @property path its file in the bundle.
  * @property precision how its numbers are stored, such as `int8`.
  * @property minimumSqnr what its outputs must reach against the goldens, in dB; `null` where another figure is asked for.
+ * @property functionPaths the files of those further functions that have one of their own, by name.
  */
-data class Artifact(val path: String, val precision: String, val minimumSqnr: Double?)
+data class Artifact(val path: String, val precision: String, val minimumSqnr: Double?, val functionPaths: Map<String, String>)
 
 /**
  * A network of the bundle.
@@ -32,7 +41,8 @@ data class Artifact(val path: String, val precision: String, val minimumSqnr: Do
  * @property inputs its inputs in calling order.
  * @property outputs its outputs in calling order.
  * @property artifacts its artifact by target name.
- * @property goldens its goldens, of its default function.
+ * @property goldens its goldens.
+ * @property functions its further functions.
  */
 data class Component(
     val name: String,
@@ -40,7 +50,27 @@ data class Component(
     val outputs: List<TensorSpec>,
     val artifacts: Map<String, Artifact>,
     val goldens: List<Golden>,
+    val functions: List<FunctionSpec>,
 ) {
+    /**
+     * Returns the component with the contract of one of its functions; the default one's where it is `null`.
+     *
+     * @throws BundleException if it has no such function.
+     */
+    fun of(function: String?): Component {
+        if (function == null) return this
+        val spec = functions.find { it.name == function } ?: throw BundleException("`$name` has no function `$function`.")
+        return copy(inputs = spec.inputs, outputs = spec.outputs)
+    }
+
+    /**
+     * Returns an input's contract.
+     *
+     * @throws BundleException if it has no such input.
+     */
+    fun input(name: String): TensorSpec =
+        inputs.find { it.name == name } ?: throw BundleException("`${this.name}` has no input `$name`.")
+
     /**
      * Returns the values of the inputs in calling order, each of its contract's size.
      *
@@ -60,7 +90,9 @@ data class Target(val name: String, val kind: String, val backend: String, val s
  * refused, and then for what no schema says: safe paths, no file twice, nothing used that is not listed.
  *
  * @property sha256 of the manifest itself, in lowercase hex: it names one state of one bundle.
- * @property family which pair of critic and artist it is; [gate] is there for `pocket` alone.
+ * @property family which pair of critic and artist it is.
+ * @property gate what a `pocket` bundle's critic is tuned with.
+ * @property latent how a `latent` bundle's critic and artist work.
  */
 class Manifest private constructor(
     val name: String,
@@ -70,6 +102,7 @@ class Manifest private constructor(
     val targets: List<Target>,
     val files: List<FileEntry>,
     val gate: GateSettings?,
+    val latent: LatentSettings?,
 ) {
     /**
      * Returns a component by its name.
@@ -85,6 +118,7 @@ class Manifest private constructor(
         private const val RESOURCE = "/org/pocketcrafter/manifest.schema.json"
         private const val VERSION = 2L
         private const val POCKET = "pocket"
+        private const val LATENT = "latent"
         private const val JUDGE = "judge"
         private val RESERVED = setOf("manifest.json", "manifest.sha256")
         private val FORBIDDEN = Regex("[\\\\:*?\"<>|\\u0000-\\u001F\\u007F]")
@@ -135,6 +169,7 @@ class Manifest private constructor(
                 targets = asObject(raw["targets"]).map { (name, it) -> target(name, asObject(it)) },
                 files = asList(raw["files"]).map { file(asObject(it)) },
                 gate = if (components.any { it.name == JUDGE }) gate else gate?.unjudged(),
+                latent = settings.takeIf { raw["family"] == LATENT }?.let(LatentSettings::read),
             )
         }
 
@@ -145,15 +180,21 @@ class Manifest private constructor(
                 tensors(spec["inputs"]),
                 tensors(spec["outputs"]),
                 asObject(raw["artifacts"]).mapValues { artifact(asObject(it.value)) },
-                asList(raw["goldens"]).map(::asObject).filter { it["function"] == null }
-                    .map { Golden(it["inputs"] as String, it["outputs"] as String) },
+                asList(raw["goldens"]).map(::asObject)
+                    .map { Golden(it["inputs"] as String, it["outputs"] as String, it["function"] as String?) },
+                asList(spec["functions"]).map(::asObject)
+                    .map { FunctionSpec(it["name"] as String, tensors(it["inputs"]), tensors(it["outputs"])) },
             )
         }
 
         private fun artifact(raw: Map<String, Any?>): Artifact {
             val gate = asObject(raw["golden_gate"])
             val minimum = (gate["minimum"] as Number?)?.toDouble().takeIf { gate["metric"] == "sqnr-db" }
-            return Artifact(raw["path"] as String, raw["precision"] as String, minimum)
+            val path = raw["path"] as String
+            val own = asList(raw["functions"]).map(::asObject).mapNotNull { function ->
+                (function["file"] as String?)?.let { function["name"] as String to path.substringBeforeLast('/') + "/" + it }
+            }
+            return Artifact(path, raw["precision"] as String, minimum, own.toMap())
         }
 
         private fun tensors(raw: Any?): List<TensorSpec> = asList(raw).map(::asObject).map {
@@ -200,7 +241,15 @@ class Manifest private constructor(
                 }
                 if (manifest.components.any { it.name == "decoder" } && Targets.TOKENIZER !in listed) add("the decoder needs ${Targets.TOKENIZER}")
             }
+            manifest.latent?.let { addAll(latentFaults(it, manifest.components.map { it.name }, listed)) }
             asList(raw["components"]).map(::asObject).forEach { addAll(functionFaults(it)) }
+        }
+
+        private fun latentFaults(settings: LatentSettings, names: List<String>, files: Set<String>): List<String> = buildList {
+            (names - Targets.LATENT_COMPONENTS.toSet()).forEach { add("a latent bundle has no component `$it`") }
+            val wanted = Targets.LATENT_CRITIC.takeIf { settings.critic != null }.orEmpty() + Targets.LATENT_ARTIST.takeIf { settings.artist != null }.orEmpty()
+            (wanted - names.toSet()).forEach { add("the pair lacks `$it`") }
+            if (settings.critic != null) (setOf(Targets.WORD_TABLE, Targets.TOKENIZER) - files).forEach { add("the critic needs $it") }
         }
 
         private fun functionFaults(component: Map<String, Any?>): List<String> = buildList {

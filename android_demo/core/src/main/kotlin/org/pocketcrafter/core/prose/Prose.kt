@@ -32,7 +32,8 @@ data class Prose(
     val score: Int,
 ) {
     companion object {
-        private const val MAX_CHARACTERS = 20_000
+        /** The longest text that is read, in code points. */
+        const val MAX_CHARACTERS = 20_000
         private const val MAX_INSTRUCTIONS = 64
         private const val PARTS = 5
         private const val AMOUNT = "([0-9]{1,3}(?:\\.[0-9]{1,2})?)"

@@ -95,8 +95,11 @@ class Vocabulary private constructor(val texts: List<String>, private val ids: M
             text.isNotEmpty() && text.all { it in ' '..'~' && it !in "<>0123456789" }
 
         private fun decoded(symbols: String): String =
-            ByteArray(symbols.length) { (BYTES[symbols[it]] ?: refuse("`$symbols` is not spelled in bytes")).toByte() }
-                .decodeToString()
+            if (symbols.all { it in BYTES }) bytes(symbols).decodeToString() else refuse("`$symbols` is not spelled in bytes")
+
+        /** The bytes that a word of byte-level BPE stands for; a word with other symbols stands for itself. */
+        internal fun bytes(word: String): ByteArray =
+            if (word.all { it in BYTES }) ByteArray(word.length) { BYTES.getValue(word[it]).toByte() } else word.encodeToByteArray()
 
         /** The printable symbols of byte-level BPE (Radford et al., 2019) and the bytes that they stand for. */
         private val BYTES: Map<Char, Int> = run {
