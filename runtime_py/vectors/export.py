@@ -68,7 +68,6 @@ def export_vectors(
     record_judging(recording)
     record_framing(recording)
     record_manifests(recording)
-    record_framing(recording)
     record_latent(recording)
     record_latent_pictures(recording)
     record_answers(recording, out)
