@@ -2,7 +2,14 @@ package org.pocketcrafter.core.geometry
 
 import org.pocketcrafter.core.Runner
 import org.pocketcrafter.core.RunnerException
+import org.pocketcrafter.core.generated.Constants.COST_OF_AREA
+import org.pocketcrafter.core.generated.Constants.CROP_MARGIN
+import org.pocketcrafter.core.generated.Constants.LEAST_PHOTO_PX
+import org.pocketcrafter.core.generated.Constants.LEAST_TURN_DEGREES
+import org.pocketcrafter.core.generated.Constants.LETTERBOX
+import org.pocketcrafter.core.generated.Constants.SURE_OF_TILT
 import org.pocketcrafter.core.generated.Constants.VIEW_PX
+import org.pocketcrafter.core.generated.Constants.WORKING_PX
 import org.pocketcrafter.core.photo.Pixels
 import org.pocketcrafter.core.photo.Resampler
 import org.pocketcrafter.core.photo.Resampling
@@ -45,7 +52,7 @@ class Composer(private val network: Runner) {
     private fun turn(working: Pixels): Double {
         val said = run(working, null)
         val (degrees, confidence) = listOf("tilt", "confidence").map { said.getValue(it)[0].toDouble() }
-        val sure = degrees.isFinite() && confidence.isFinite() && confidence >= SURE
+        val sure = degrees.isFinite() && confidence.isFinite() && confidence >= SURE_OF_TILT
         return if (sure && abs(degrees) >= LEAST_TURN_DEGREES) degrees else 0.0
     }
 
@@ -60,7 +67,7 @@ class Composer(private val network: Runner) {
             scores.getValue(candidate.box) - scores.getValue(candidate.reference) - COST_OF_AREA * lost
         }
         val first = worth.indices.maxBy { worth[it] }
-        return candidates[first].box.takeIf { worth[first] >= MARGIN }
+        return candidates[first].box.takeIf { worth[first] >= CROP_MARGIN }
     }
 
     private fun run(pixels: Pixels, box: CropBox?): Map<String, FloatArray> {
@@ -77,16 +84,9 @@ class Composer(private val network: Runner) {
     }
 
     companion object {
-        private const val LEAST_PHOTO_PX = 64
-        private const val WORKING_PX = 768
-        private const val LETTERBOX = 0.5f
         private const val REDUCING_GAP = 3.0
-        private const val SURE = 0.7
-        private const val LEAST_TURN_DEGREES = 2.0
-        private const val MARGIN = 2.0
-        private const val COST_OF_AREA = 2.0
 
-        /** Reduces a photo to 768 px on its longer side, never enlarged. */
+        /** Reduces a photo to [WORKING_PX] on its longer side, never enlarged. */
         fun working(pixels: Pixels): Pixels {
             val share = min(1.0, WORKING_PX / max(pixels.width, pixels.height).toDouble())
             val (width, height) = listOf(pixels.width, pixels.height).map { max(1, rounded(it * share)) }
@@ -108,7 +108,7 @@ class Composer(private val network: Runner) {
             )
             val (left, top) = (VIEW_PX - width) / 2 to (VIEW_PX - height) / 2
             val size = VIEW_PX * VIEW_PX
-            val view = FloatArray(3 * size) { LETTERBOX }
+            val view = FloatArray(3 * size) { LETTERBOX.toFloat() }
             val inside = FloatArray(size)
             for (y in 0 until height) {
                 for (x in 0 until width) {

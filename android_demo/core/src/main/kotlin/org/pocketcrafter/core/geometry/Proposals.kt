@@ -1,5 +1,6 @@
 package org.pocketcrafter.core.geometry
 
+import org.pocketcrafter.core.generated.Constants.LEAST_CROP_PX
 import kotlin.math.abs
 import kotlin.math.min
 
@@ -12,7 +13,6 @@ data class CropProposal(val box: CropBox, val reference: CropBox) {
         )
         private val PLACES = listOf(0.0, 0.5, 1.0)
         private const val SAME_ASPECT = 0.03
-        private const val LEAST_SIDE_PX = 32
 
         /** Returns the boxes of a photo, the whole of it first; no box twice, and no small one. */
         fun of(width: Int, height: Int): List<CropProposal> {
@@ -21,7 +21,7 @@ data class CropProposal(val box: CropBox, val reference: CropBox) {
             for ((aspect, scales) in SCALES) {
                 for (scale in scales) {
                     val (across, down) = size(width, height, aspect, scale) ?: continue
-                    if (min(across, down) < LEAST_SIDE_PX) continue
+                    if (min(across, down) < LEAST_CROP_PX) continue
                     val boxes = PLACES.flatMap { top -> PLACES.map { left -> placed(width, height, across, down, left, top) } }
                     val reference = placed(width, height, across, down, 0.5, 0.5)
                     for (box in boxes) found.getOrPut(box) { CropProposal(box, reference) }
