@@ -9,10 +9,11 @@ from pydantic import Field
 
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.attribute_gate import GateSettings, apply_gate
-from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.geometry.decide import TiltOpinion
 from pocketcrafter.runtime.plan import VECTOR_UNITS, Amount, Attribute, EditPlan
 from pocketcrafter.runtime.plan_judge import Chosen
+from pocketcrafter.runtime.validation import Checked
 
 
 class Group(StrEnum):
@@ -69,12 +70,13 @@ MEASURED_BY: Final[Mapping[Item, tuple[Attribute, ...]]] = {
     Item.DYNAMIC_RANGE: (Attribute.HIGHLIGHTS,),
     Item.SHADOW_QUALITY: (Attribute.SHADOWS,),
 }
-"""The attributes that are evidence for an item. Of the other items only the horizon is assessed, by the tilt."""
+"""The attributes that are evidence for an item, the one that it is called after first. Of the other items only the
+horizon is assessed, by the tilt."""
 
 Finding = Amount | Literal["fine", "not_assessed"]
 
 
-class AttributeOpinion(Config):
+class AttributeOpinion(Checked):
     """What the critic thinks of one attribute, before the gate."""
 
     amount: float = Field(description="Predicted change in the attribute's own unit.")
@@ -82,7 +84,7 @@ class AttributeOpinion(Config):
     confidence: Amount = Field(description="P(predicted amount is near the truth).")
 
 
-class Critique(Config):
+class Critique(Checked):
     """The diagnosis of one photo."""
 
     score: float = Field(ge=0, le=100, description="Photo score; higher is better.")
@@ -106,11 +108,19 @@ class Critique(Config):
         for group, items in GROUPS.items():
             told = [(item, self.findings[item]) for item in items if self.findings[item] != "not_assessed"]
             if told:
-                parts = (f"{item} {finding if finding == 'fine' else f'{finding:.2f}'}" for item, finding in told)
+                parts = (f"{item} {f if isinstance(f, str) else self._severity(item, f)}" for item, f in told)
                 lines.append(f"  {group:<16} {', '.join(parts)}")
             else:
                 lines.append(f"  {group:<16} not assessed")
         return lines
+
+    def _severity(self, item: Item, severity: float) -> str:
+        """Return how bad an item is, and by which attribute where it is not called after that."""
+        causes = MEASURED_BY.get(item, ())
+        cause = max(causes, key=lambda a: abs(getattr(self.plan, a)) / VECTOR_UNITS[a], default=None)
+        return (
+            f"{severity:.2f}" if cause in causes[:1] or cause is None else f"{severity:.2f} ({cause.partition('_')[0]})"
+        )
 
 
 def critique_from(
@@ -180,7 +190,15 @@ _WORDS: Final[Mapping[Attribute, tuple[str, str]]] = {
 
 
 def describe(plan: EditPlan) -> str:
-    """Say a plan in words, as in "+0.8 EV, 25 mired warmer, denoise 0.4"; "left as it is" where it changes nothing."""
+    """Say a plan in words, as in "+0.8 EV, 25 mired warmer, denoise 0.4"; "left as it is" where it changes nothing.
+
+    Raises
+    ------
+    ConfigError
+        If it is no plan.
+    """
+    if not isinstance(plan, EditPlan):
+        raise ConfigError(f"`describe` says an EditPlan in words; this is of {type(plan).__name__}.")
     parts = []
     for attribute in Attribute:
         value = getattr(plan, attribute)

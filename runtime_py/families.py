@@ -23,7 +23,7 @@ from pocketcrafter.runtime.errors import BundleError, ConfigError, NoPipelineErr
 from pocketcrafter.runtime.latent import settings as latent
 from pocketcrafter.runtime.latent.settings import LatentSettings
 from pocketcrafter.runtime.pocket import LADDER, TOKENIZER, Pocket, PocketSettings
-from pocketcrafter.runtime.validation import check_json
+from pocketcrafter.runtime.validation import check_json, number_in
 
 if TYPE_CHECKING:
     from pocketcrafter.runtime.names import Mode
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from pocketcrafter.runtime.pipeline import Enhanced, Told
     from pocketcrafter.runtime.plan import PlanLike
     from pocketcrafter.runtime.progress import Progress
+
+_MOST_THREADS: Final = 1024
 
 
 class Diagnosis(Protocol):
@@ -68,14 +70,15 @@ class Pipeline(ABC):
         BundleError
             If the bundle is missing or damaged.
         ConfigError
-            If there is no backend of that name.
+            If there is no backend of that name, or an argument is of another kind.
         NoPipelineError
             If the bundle holds networks alone.
         """
+        threads = int(number_in(threads, 1, _MOST_THREADS, "The number of threads"))
         if backend != "auto" and backend not in set(BackendName):
             raise ConfigError(f"No backend is called '{backend}'; use auto, {', '.join(BackendName)}.")
         name = None if backend == "auto" else BackendName(backend)
-        return pipeline_of(BundleSource(Bundle.open(Path(bundle)), name, threads), threads)
+        return pipeline_of(BundleSource(Bundle.open(bundle), name, threads), threads)
 
     @abstractmethod
     def critique(self, photo: "PhotoLike") -> Diagnosis:
@@ -146,6 +149,10 @@ class Family:
     pipeline
         ``module:function`` that makes a :class:`Pipeline` of a :class:`PairSource` and a number of threads; imported
         when it is first needed. None where the family has no pipeline.
+    stepwise
+        Whether its pairs are other people's and edit in steps: whole photos are timed by phase, shown step by step, and
+        held against a record of what the pair's own libraries made. Those of other families go through the networks
+        in torch beside a target's.
     """
 
     settings: type[Config]
@@ -153,6 +160,7 @@ class Family:
     faults: Callable[[Manifest], Iterator[str]]
     describe: Callable[[Any], Iterator[str]]
     pipeline: str | None
+    stepwise: bool = False
 
 
 class NoSettings(Config):
@@ -210,9 +218,15 @@ FAMILIES: Final[dict[str, Family]] = {
         faults=latent.faults,
         describe=latent.describe,
         pipeline="pocketcrafter.runtime.latent.pipeline:latent_pipeline",
+        stepwise=True,
     ),
 }
 """Every family by the name that manifests and recipes have."""
+
+
+def is_stepwise(family: str) -> bool:
+    """Return `Family.stepwise` of a family by its name, `False` of one that this version does not know."""
+    return family in FAMILIES and FAMILIES[family].stepwise
 
 
 def family_settings(manifest: Manifest) -> Config | None:

@@ -34,6 +34,23 @@ _EXCHANGE: Final = 2
 _LEFTOVER: Final = re.compile(rf"\..*\.{_HOST}-(\d+)\.tmp(\..*)?", re.DOTALL)
 
 
+def identities(path: Path) -> set[object]:
+    """Return what a file is known by: its real path and, where it exists, its device and number.
+
+    Files are told apart by what they are, not by what they are called: links and foldings of case included.
+    """
+    found: set[object] = {os.path.realpath(path)}
+    with suppress(OSError):
+        about = path.stat()
+        found.add((about.st_dev, about.st_ino))
+    return found
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file; neither need exist."""
+    return not identities(one).isdisjoint(identities(other))
+
+
 def storage_error(path: Path | str, error: OSError, needed: int | None = None) -> StorageError:
     """Say why something cannot be written there, and how many bytes it needs where that is known.
 

@@ -18,6 +18,7 @@ from pocketcrafter.runtime.critique import Critique, critique_from, describe, wi
 from pocketcrafter.runtime.develop import develop
 from pocketcrafter.runtime.errors import BundleError, ConfigError, PhotoError
 from pocketcrafter.runtime.families import POCKET, PairSource, Pipeline, family_settings
+from pocketcrafter.runtime.files import same_file
 from pocketcrafter.runtime.geometry.composer import Composed, compose, framed, tilt_of
 from pocketcrafter.runtime.geometry.turn import corners_in_source, inscribed_box
 from pocketcrafter.runtime.grid import blended
@@ -35,6 +36,7 @@ from pocketcrafter.runtime.prose.tokenizer import Words
 from pocketcrafter.runtime.prose.writer import Writer, Written
 from pocketcrafter.runtime.render import render
 from pocketcrafter.runtime.tiles import map_tiles
+from pocketcrafter.runtime.validation import nearest, number_in, path_of
 from pocketcrafter.runtime.views import global_view, native_crops
 
 
@@ -74,6 +76,8 @@ class Enhanced:
         What was done, in words, where there is no plan.
     notes
         What of the edit is not in the photo, one short sentence each.
+    source
+        The file that was enhanced; none where the input was no file.
     """
 
     photo: Photo
@@ -83,14 +87,24 @@ class Enhanced:
     composed: Composed | None = None
     said: str = ""
     notes: tuple[str, ...] = ()
+    source: Path | None = None
 
     @property
     def words(self) -> str:
         """What was done, in words."""
         return self.said if self.plan is None else describe(self.plan)
 
-    def save(self, path: Path | str, *, threads: int = 2) -> tuple[str, ...]:
+    def save(self, path: Path | str, *, threads: int = 2, overwrite: bool = False) -> tuple[str, ...]:
         """Write the result, in the format that the suffix asks for; see `pocketcrafter.runtime.photo.encode.save`.
+
+        Parameters
+        ----------
+        path
+            Where to; an existing file is replaced, but not the photo that was enhanced.
+        threads
+            Threads to encode with, ≥ 1.
+        overwrite
+            Replace the photo that was enhanced, too.
 
         Returns
         -------
@@ -100,10 +114,18 @@ class Enhanced:
         Raises
         ------
         PhotoError
-            If the suffix is unknown, or the photo is too large for the format or for memory.
+            If the suffix is unknown, the photo is too large for the format or for memory, or the file is the input.
+        ConfigError
+            If ``path`` is no path.
         StorageError
             If the file cannot be written.
         """
+        path = path_of(path, "Where to save")
+        if self.source is not None and not overwrite and same_file(self.source, path):
+            raise PhotoError(
+                f"{path}: this is the photo that was enhanced, which is not overwritten; choose another name, or give "
+                "overwrite=True."
+            )
         return save(self.photo, path, threads=threads)
 
 
@@ -170,12 +192,14 @@ class PhotoPipeline(Pipeline):
         PhotoError
             If the photo cannot be read.
         ConfigError
-            If the bundle has no decoder.
+            If the bundle has no decoder, or there is no such mode.
         BundleError
             If the decoder's vocabulary is damaged.
         BackendError
             If a network fails.
         """
+        if mode not in set(Mode):
+            raise ConfigError(f"No prose is called {mode!r}; {nearest(str(mode), list(Mode), 'modes')}")
         if self._tokenizer is None or not self._source.has(Pocket.DECODER):
             raise ConfigError(
                 "This bundle has no decoder, which writes the prose. Build one with a recipe that has the component "
@@ -230,8 +254,7 @@ class PhotoPipeline(Pipeline):
         BackendError
             If a network fails.
         """
-        if not 0 <= strength <= MAX_STRENGTH:
-            raise ConfigError(f"The strength is from 0 to {MAX_STRENGTH:g}, not {strength:g}.")
+        strength = number_in(strength, 0, MAX_STRENGTH, "The strength")
         if geometry and not self._source.has(Pocket.COMPOSITION):
             raise ConfigError(
                 "This bundle has no composition network, which levelling needs. Build one from a recipe with the "
@@ -264,7 +287,14 @@ class PhotoPipeline(Pipeline):
         if done.has_geometry:
             with clock.stage("geometry"):
                 result = framed(result, done.tilt_degrees, done.crop)
-        return Enhanced(photo=result, plan=done, critique=critique, timings=clock.seconds, composed=composed)
+        return Enhanced(
+            photo=result,
+            plan=done,
+            critique=critique,
+            timings=clock.seconds,
+            composed=composed,
+            source=photo.path,
+        )
 
     def _diagnosed(self, photo: Photo, critique: Critique) -> Critique:
         """Add what the composition network finds, where there is one."""
@@ -326,8 +356,11 @@ def _asked(plan: PlanLike | None, seen: "_Seen | None") -> EditPlan:
         made = critics if plan is None else plan(critics) if callable(plan) else plan
     if isinstance(made, EditPlan):
         return made
+    hint = "give its `plan`" if isinstance(made, Critique) else "pc.EditPlan(exposure_ev=0.5) makes one"
     kind = type(made).__name__
-    raise ConfigError(f"A plan is an EditPlan, or a function that makes one of the critic's; this is of {kind}.")
+    raise ConfigError(
+        f"A plan is an EditPlan, or a function that makes one of the critic's; this is of {kind}: {hint}."
+    )
 
 
 def _keeps_tones(plan: EditPlan, critics: EditPlan) -> bool:

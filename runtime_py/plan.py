@@ -9,9 +9,8 @@ import numpy.typing as npt
 from pydantic import Field
 
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError, ShapeMismatchError
-from pocketcrafter.runtime.validation import check, nearest
+from pocketcrafter.runtime.validation import Checked, check, nearest, number_in
 
 
 class Attribute(StrEnum):
@@ -38,11 +37,14 @@ VECTOR_UNITS: Final[Mapping[Attribute, float]] = {
 }
 """One unit of the plan vector in the attribute's own unit, so that vector entries lie about in [-1, 1]."""
 
+_MOST_STRENGTH: Final = 1000.0
+"""Any plan is at its limits long before."""
+
 Signed = Annotated[float, Field(ge=-1, le=1)]
 Amount = Annotated[float, Field(ge=0, le=1)]
 
 
-class CropBox(Config):
+class CropBox(Checked):
     """A crop rectangle in source pixels after EXIF orientation; ``right`` and ``bottom`` are exclusive."""
 
     left: int = Field(ge=0)
@@ -51,7 +53,7 @@ class CropBox(Config):
     bottom: int = Field(gt=0)
 
 
-class EditPlan(Config):
+class EditPlan(Checked):
     """What to do to a photo, in physical units; ``0`` always means "no change".
 
     Positive values mean: brighter, warmer, more magenta, more contrast, brighter highlights, brighter shadows, more
@@ -93,7 +95,11 @@ class EditPlan(Config):
         ------
         ShapeMismatchError
             If the shape differs.
+        ConfigError
+            If it is no array of finite numbers.
         """
+        if not isinstance(vector, np.ndarray) or vector.dtype.kind not in "fiu" or not np.isfinite(vector).all():
+            raise ConfigError("A plan vector is a numpy array of finite numbers.")
         if vector.shape != (len(Attribute),):
             raise ShapeMismatchError(f"A plan vector has shape ({len(Attribute)},), not {vector.shape}.")
         low, high = attribute_limits()
@@ -129,8 +135,20 @@ class EditPlan(Config):
         return type(self)(**{name: getattr(self, name) for name in names})
 
     def scaled(self, strength: float) -> Self:
-        """Return the plan with every attribute times ``strength`` (≥ 0), clipped to its range; geometry is kept."""
-        attributes = type(self).from_vector(self.vector() * np.float32(strength))
+        """Return the plan with every attribute times ``strength``, clipped to its range; geometry is kept.
+
+        Parameters
+        ----------
+        strength
+            From 0 to 1000.
+
+        Raises
+        ------
+        ConfigError
+            If it is no such number.
+        """
+        factor = number_in(strength, 0, _MOST_STRENGTH, "The strength")
+        attributes = type(self).from_vector(self.vector() * np.float32(factor))
         return attributes.model_copy(update={"tilt_degrees": self.tilt_degrees, "crop": self.crop})
 
     @property

@@ -1,13 +1,17 @@
 """Configurations and results checked against their models; what is wrong is told in plain sentences, with its place."""
 
 import difflib
+import os
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar, get_args
+from numbers import Real
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError, PocketCrafterError
 
 M = TypeVar("M", bound=BaseModel)
@@ -62,10 +66,10 @@ def check(model: type[M], raw: object, where: str, fails: type[PocketCrafterErro
         raise fails(explain(error, model, where)) from error
 
 
-def check_json(
-    model: type[M], data: str | bytes, where: str, fails: type[PocketCrafterError] = ConfigError, *, strict: bool = True
-) -> M:
+def check_json(model: type[M], data: str | bytes, where: str, fails: type[PocketCrafterError] = ConfigError) -> M:
     """Return JSON as a model; parameters and errors as in :func:`check`.
+
+    JSON's types are kept: `true` is no number and `"3"` no whole number, for readers in any language.
 
     Parameters
     ----------
@@ -77,10 +81,6 @@ def check_json(
         What the text is, for the message: a file's name, mostly.
     fails
         The error to raise.
-    strict
-        Whether JSON's types are kept: `true` is no number and `"3"` no whole number, for readers of a bundle in any
-        language. A model whose validators see the data before it is validated cannot be: pydantic would then ask for
-        Python's types.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def check_json(
         ``fails``, if the text is no JSON or not the model's.
     """
     try:
-        return model.model_validate_json(data, strict=strict)
+        return model.model_validate_json(data, strict=True)
     except ValidationError as error:
         raise fails(explain(error, model, where)) from error
 
@@ -110,6 +110,59 @@ def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
     if (left := len(details) - len(faults)) > 0:
         faults.append(f"and {left} more")
     return f"{where}: {faults[0]}" if len(faults) == 1 else "\n  ".join([f"{where}:", *faults])
+
+
+class Checked(Config):
+    """A configuration that programs make themselves; values that are not valid raise `ConfigError`, as `check` does."""
+
+    if not TYPE_CHECKING:  # type checkers derive the arguments from the fields
+
+        def __init__(self, **values: Any) -> None:  # noqa: ANN401 - pydantic checks them
+            try:
+                super().__init__(**values)
+            except ValidationError as error:
+                raise ConfigError(explain(error, type(self), type(self).__name__)) from error
+
+        # Inside other models pydantic makes instances itself, and tells the place of a fault.
+        __init__.__pydantic_base_init__ = True
+
+
+def number_in(value: object, low: float, high: float, what: str) -> float:
+    """Return a number that was given.
+
+    Parameters
+    ----------
+    value
+        Whatever was given.
+    low, high
+        Its range, both ends included.
+    what
+        What it is, as the message begins.
+
+    Raises
+    ------
+    ConfigError
+        If it is no number, or outside the range.
+    """
+    # Numpy's numbers are registered as real ones; true and false are integers to Python alone.
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise ConfigError(f"{what} is a number from {low:g} to {high:g}, not of {type(value).__name__}.")
+    if not low <= float(value) <= high:
+        raise ConfigError(f"{what} is from {low:g} to {high:g}, not {float(value):g}.")
+    return float(value)
+
+
+def path_of(value: object, what: str) -> Path:
+    """Return a path that was given as text or as a path; ``what`` begins the message.
+
+    Raises
+    ------
+    ConfigError
+        If it is neither.
+    """
+    if not isinstance(value, str | os.PathLike):
+        raise ConfigError(f"{what} is a path (str or Path), not of {type(value).__name__}.")
+    return Path(value)
 
 
 def nearest(name: str, known: Mapping[str, object] | list[str], what: str) -> str:

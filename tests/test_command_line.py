@@ -260,6 +260,22 @@ def test_options_that_messages_name_are_some_commands() -> None:
     assert told == []
 
 
+def test_what_is_written_has_a_short_name_too() -> None:
+    shorts = {path: find(path).params for path in COMMANDS if "--out" in options(path)}
+    for path, params in shorts.items():
+        assert any({"-o", "--out"} <= set(parameter.opts) for parameter in params), path
+
+
+def test_a_bundle_is_an_argument_but_where_photos_are() -> None:
+    """`inspect BUNDLE`, and `enhance PHOTO --bundle BUNDLE`: one way each."""
+    arguments = {path: [p.name for p in find(path).params if isinstance(p, click.Argument)] for path in COMMANDS}
+    by_option = {path for path in COMMANDS if "--bundle" in options(path)}
+    assert by_option == {path for path in by_option if "bundle" not in arguments[path]}
+    assert {("enhance",), ("critique",)} <= by_option
+    for path in by_option - {("export-vectors",)}:
+        assert arguments[path] == ["photos"], path
+
+
 def test_every_option_is_explained() -> None:
     silent = [(path, name) for path in COMMANDS for name, option in options(path).items() if not option.help]
     assert silent == []

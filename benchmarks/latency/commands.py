@@ -12,6 +12,7 @@ from pocketcrafter.benchmarks.common.options import weights_option
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.cli.options import OutputFile, json_option
 from pocketcrafter.runtime.errors import GateError
+from pocketcrafter.runtime.words import counted
 
 _DURATION: Final = re.compile(r"(\d{1,6})(s|m|h)")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
@@ -147,7 +148,7 @@ def compare_command(earlier: Path, later: Path | None, baseline: Path | None, *,
         report = compare(read_latency(earlier), read_latency(later), relative=relative)
     click.echo(report.model_dump_json(indent=1) if as_json else "\n".join(comparison_lines(report)))
     if report.regressions:
-        click.echo(f"{len(report.regressions)} regression(s)", err=True)
+        click.echo(f"{counted(len(report.regressions), 'regression')}", err=True)
         sys.exit(GateError.exit_code)
 
 

@@ -10,10 +10,11 @@ from pydantic import Field
 from pocketcrafter.benchmarks.common.names import REFERENCE
 from pocketcrafter.benchmarks.common.timing import Interval, ratio_of_medians
 from pocketcrafter.benchmarks.latency.baseline import Baseline, RelativeCase, baseline_of
-from pocketcrafter.benchmarks.latency.results import CaseResult, LatencyReport, in_threads
+from pocketcrafter.benchmarks.latency.results import CaseResult, LatencyReport
 from pocketcrafter.runtime.components import ComponentName
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.words import counted
 
 LIMIT: Final = 0.05
 """Slower by less than this is never a regression."""
@@ -132,7 +133,7 @@ def compare_with_baseline(baseline: Baseline, later: LatencyReport) -> Compariso
         basis=Basis.BASELINE,
         comparisons=tuple(_compared_relative(old, new) for old, new in pairs),
         only_earlier=tuple(
-            f"{old.component} on {old.runner}, {in_threads(old.threads)}"
+            f"{old.component} on {old.runner}, {counted(old.threads, 'thread')}"
             for old in baseline.cases
             if old.key not in after
         ),
@@ -145,7 +146,7 @@ def comparison_lines(report: ComparisonReport) -> Iterator[str]:
     yield f"{'case':<52} {'ratio':>7} {'95 % interval':>17} {'margin':>7} {'memory':>7}  verdict"
     for c in report.comparisons:
         ends = f"{c.interval.low:.3f} – {c.interval.high:.3f}" if c.interval else "too few samples"
-        what = f"{c.component} on {c.runner}, {in_threads(c.threads)}"
+        what = f"{c.component} on {c.runner}, {counted(c.threads, 'thread')}"
         noisy = " (noisy: measure again)" if c.noisy else ""
         yield (
             f"{what:<52} {c.ratio:>7.3f} {ends:>17} {c.margin:>7.0%} {c.memory_ratio:>7.2f}  "

@@ -10,7 +10,6 @@ from typing import Final, Protocol
 import numpy as np
 
 from pocketcrafter.benchmarks.latency.engines import EngineName, opener
-from pocketcrafter.benchmarks.latency.results import in_threads
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.attribute_gate import GateSettings
 from pocketcrafter.runtime.backends.base import Session
@@ -27,6 +26,7 @@ from pocketcrafter.runtime.pipeline import PhotoPipeline
 from pocketcrafter.runtime.plan import TONAL, EditPlan
 from pocketcrafter.runtime.plan_judge import PROPOSALS, JudgeSettings, Proposal
 from pocketcrafter.runtime.pocket import Pocket
+from pocketcrafter.runtime.words import counted
 
 Run = Callable[[], Mapping[str, float]]
 """Does the work once; returns seconds by stage, or nothing where there are no stages."""
@@ -103,7 +103,7 @@ class NetworkJob:
     @property
     def name(self) -> str:
         """What it is, in words."""
-        return f"{self.component} on {self.runner}, {in_threads(self.threads)}"
+        return f"{self.component} on {self.runner}, {counted(self.threads, 'thread')}"
 
     @property
     def in_a_row(self) -> int:
@@ -149,9 +149,8 @@ class PhotoJob:
     def name(self) -> str:
         """What it is, in words."""
         restoration = "on" if self.restoration else "off"
-        return (
-            f"photo of {self.megapixels:g} MP on {self.target}, restoration {restoration}, {in_threads(self.threads)}"
-        )
+        threads = counted(self.threads, "thread")
+        return f"photo of {self.megapixels:g} MP on {self.target}, restoration {restoration}, {threads}"
 
     @property
     def in_a_row(self) -> int:

@@ -28,7 +28,6 @@ from pocketcrafter.benchmarks.latency.results import (
     Ratio,
     SustainedCurve,
     TargetSize,
-    in_threads,
 )
 from pocketcrafter.benchmarks.latency.rounds import Measured, measure_in_turn, measure_photos, sustained_curves
 from pocketcrafter.export.content import FolderFiles
@@ -41,8 +40,9 @@ from pocketcrafter.runtime.bundle.manifest import ComponentEntry
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.errors import BackendError, ConfigError, PocketCrafterError
-from pocketcrafter.runtime.families import LATENT
+from pocketcrafter.runtime.families import is_stepwise
 from pocketcrafter.runtime.progress import NamedProgress
+from pocketcrafter.runtime.words import counted
 
 _FLOAT_BYTES = 4
 
@@ -140,8 +140,8 @@ def measure_latency(path: Path, options: LatencyOptions, progress: NamedProgress
     machine, started = this_machine(), datetime.now(UTC).isoformat(timespec="seconds")
     if max(options.threads) > machine.usable_cores:
         raise ConfigError(
-            f"{in_threads(max(options.threads))} on {machine.usable_cores} usable cores would measure how they wait "
-            "for each other; ask for fewer with --threads."
+            f"{counted(max(options.threads), 'thread')} on {machine.usable_cores} usable cores would measure how "
+            "they wait for each other; ask for fewer with --threads."
         )
     cases: list[CaseResult] = []
     skipped: list[Skipped] = []
@@ -157,7 +157,7 @@ def measure_latency(path: Path, options: LatencyOptions, progress: NamedProgress
         photos, pairs = list[PhotoResult](), list[PairResult]()
         if options.photos_mp:
             asked = (options.photos_mp, options.threads, options.repeats, Path(folder), skipped, progress)
-            if bundle.manifest.family == LATENT:
+            if is_stepwise(bundle.manifest.family):
                 pairs += measure_pair_photos(bundle, targets, *asked)
             else:
                 photos += measure_photos(bundle, targets, *asked)

@@ -12,7 +12,7 @@ import numpy as np
 
 from pocketcrafter.benchmarks.common.timing import Skipped, Timing
 from pocketcrafter.benchmarks.latency.jobs import ENGINES, Run
-from pocketcrafter.benchmarks.latency.results import PairPhase, PairResult, in_threads
+from pocketcrafter.benchmarks.latency.results import PairPhase, PairResult
 from pocketcrafter.benchmarks.latency.rounds import MOST_REPEATS, Measured, measure_in_turn, write_mirrored
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
@@ -23,6 +23,7 @@ from pocketcrafter.runtime.latent.settings import Latent
 from pocketcrafter.runtime.memory import resident_mib
 from pocketcrafter.runtime.photo import decode, encode
 from pocketcrafter.runtime.progress import NamedProgress
+from pocketcrafter.runtime.words import counted
 
 _IMAGE: Final = "image"
 _MIB: Final = "MiB after "
@@ -100,7 +101,7 @@ class PairJob:
     @property
     def name(self) -> str:
         """What it is, in words."""
-        return f"photo of {self.megapixels:g} MP on {self.target}, {in_threads(self.threads)}"
+        return f"photo of {self.megapixels:g} MP on {self.target}, {counted(self.threads, 'thread')}"
 
     @property
     def in_a_row(self) -> int:

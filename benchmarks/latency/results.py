@@ -13,16 +13,12 @@ from pocketcrafter.benchmarks.common.timing import Interval, Milliseconds, Sampl
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import ComponentName
 from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.words import counted
 
 NOISE_LIMIT: Final = 0.2
 """A run whose (p90 − p10) / median is above this is noisy."""
 
 MAX_RESULT_BYTES: Final = 64 << 20
-
-
-def in_threads(count: int) -> str:
-    """Say a number of threads, as in "2 threads"."""
-    return f"{count} thread{'s' * (count > 1)}"
 
 
 class CaseResult(Config):
@@ -47,7 +43,7 @@ class CaseResult(Config):
     @property
     def key(self) -> str:
         """What it is, in words."""
-        return f"{self.component} on {self.runner}, {in_threads(self.threads)}"
+        return f"{self.component} on {self.runner}, {counted(self.threads, 'thread')}"
 
     @property
     def tokens_per_s(self) -> float | None:
@@ -241,7 +237,7 @@ def latency_lines(report: LatencyReport) -> Iterator[str]:
     )
     for off, on in restoration_pairs(report):
         cost = (on.warm.median_ms - off.warm.median_ms) / on.megapixels
-        where = f"{on.megapixels:g} MP on {on.target}, {in_threads(on.threads)}"
+        where = f"{on.megapixels:g} MP on {on.target}, {counted(on.threads, 'thread')}"
         yield f"restoration at {where}: {cost / 1e3:.2f} s per megapixel"
     for case in report.cases:
         if case.tokens_per_s is not None:
@@ -252,7 +248,8 @@ def latency_lines(report: LatencyReport) -> Iterator[str]:
             f"({size.float32_bytes / 1e6:.2f} MB)"
         )
     for curve in report.sustained:
-        yield f"sustained {curve.component} on {curve.runner}, {in_threads(curve.threads)}: keeps {curve.kept:.0%}"
+        where = f"{curve.component} on {curve.runner}, {counted(curve.threads, 'thread')}"
+        yield f"sustained {where}: keeps {curve.kept:.0%}"
     for skipped in report.skipped:
         yield f"not measured: {skipped.what}: {skipped.reason}"
     if report.noisy:

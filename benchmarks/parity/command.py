@@ -18,6 +18,7 @@ from pocketcrafter.benchmarks.common.options import (
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.cli.options import json_option, threads_option
 from pocketcrafter.runtime.errors import GateError
+from pocketcrafter.runtime.words import counted
 
 _PHOTOS: Final = "tests/photos"
 
@@ -127,5 +128,5 @@ def parity(
     manifest = store_report(bundle, report) if store else opened.manifest
     click.echo(report.model_dump_json(indent=1) if as_json else "\n".join(parity_lines(report, manifest)))
     if report.failures:
-        click.echo(f"{len(report.failures)} gate(s) missed", err=True)
+        click.echo(f"{counted(len(report.failures), 'gate')} missed", err=True)
         sys.exit(GateError.exit_code)

@@ -29,7 +29,7 @@ from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Fidelity, Rung
 from pocketcrafter.runtime.bundle.verify import golden_fidelity
 from pocketcrafter.runtime.errors import NotRunHereError
-from pocketcrafter.runtime.families import FAMILIES, LATENT
+from pocketcrafter.runtime.families import FAMILIES, is_stepwise
 from pocketcrafter.runtime.progress import NamedProgress
 from pocketcrafter.runtime.targets import ONNX, TargetKind
 
@@ -202,11 +202,6 @@ def climb(
     )
 
 
-_BY_RECORD: Final = frozenset({LATENT})
-"""Families of others' making: their photos are held against a record of the pair's own libraries. Those of every other
-family go through its networks in torch beside a target's."""
-
-
 def _target(
     bundle: Bundle,
     reference: NetworkSource,
@@ -237,9 +232,9 @@ def _target(
 
 def _why_not_whole(bundle: Bundle, photos: Sequence[Path], record: Record | None, target: str) -> str | None:
     family = bundle.manifest.family
-    if family in _BY_RECORD and record is None:
+    if is_stepwise(family) and record is None:
         return "no --reference was given: pocketcrafter reference record PAIR --photos DIR --out X.pcref"
-    if not (family in _BY_RECORD or _in_full_precision(family)):
+    if not (is_stepwise(family) or _in_full_precision(family)):
         return f"the family {family} has no full-precision pipeline that makes pictures of photos"
     if not photos and record is None:
         return "no photos were given"
@@ -248,7 +243,7 @@ def _why_not_whole(bundle: Bundle, photos: Sequence[Path], record: Record | None
 
 def _in_full_precision(family: str) -> bool:
     known = FAMILIES.get(family)
-    return family not in _BY_RECORD and known is not None and known.pipeline is not None and family in BUILDABLE
+    return not is_stepwise(family) and known is not None and known.pipeline is not None and family in BUILDABLE
 
 
 def _not_run(gates: tuple[Gate, ...], reason: str) -> Rung:

@@ -28,6 +28,7 @@ from pocketcrafter.runtime.latent.picture import artists_picture
 from pocketcrafter.runtime.latent.pipeline import LatentPipeline
 from pocketcrafter.runtime.latent.settings import Latent, LatentSettings
 from pocketcrafter.runtime.photo.model import Photo, PhotoFormat
+from pocketcrafter.runtime.words import counted
 
 GREEDY_TOKENS: Final = 64
 """Choices of an answer that are compared."""
@@ -314,7 +315,7 @@ def reference_rung(photos: Sequence[ReferencePhoto], gates: Sequence[Gate], targ
         f"{name} {about.tools[name]}" for name in ("transformers", "diffusers") if name in about.tools
     )
     how = (
-        f"{len(photos)} photos through {target} on this host against the pair's own pipeline in float32 "
+        f"{counted(len(photos), 'photo')} through {target} on this host against the pair's own pipeline in float32 "
         f"({libraries}; {about.device})"
     )
     return Rung.judged(3, how, gates, figures=figures)

@@ -10,6 +10,7 @@ from pocketcrafter.benchmarks.common.machine import Machine
 from pocketcrafter.benchmarks.common.markdown import markdown
 from pocketcrafter.export.builder.parity_report import parity_report
 from pocketcrafter.runtime.bundle.gates import Figure, Gate, Metric, judge
+from pocketcrafter.runtime.bundle.goldens import GOLDENS_ARE_ROUNDED
 from pocketcrafter.runtime.bundle.manifest import Artifact, ComponentEntry, Manifest
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Fidelity, Precision, Rung, figures_of
@@ -166,7 +167,8 @@ def parity_lines(report: ParityReport, manifest: Manifest) -> Iterator[str]:
     yield ""
     yield markdown(_HEAD, [_row(network, report, manifest) for network in report.networks])
     yield ""
-    yield "Rungs 1 and 2 as the build measured them; in brackets what they came to on the goldens here."
+    again = "; in brackets what they came to on the goldens here" if any(n.again for n in report.networks) else ""
+    yield f"Rungs 1 and 2 as the build measured them{again}. {GOLDENS_ARE_ROUNDED}"
     for target in report.targets:
         yield f"{target.target}: rung 3 {_STATE[target.rung.passed]}: " + (
             target.not_run or f"{_figures(target.rung)}; {target.rung.how}"

@@ -25,6 +25,7 @@ from pocketcrafter.export.lower.coreml.lint import computing, types_of
 from pocketcrafter.export.lower.mil_interpreter import read_package
 from pocketcrafter.quantize.onnx.matmul_nbits import JOINED
 from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.backends.executorch_program import native_log
 from pocketcrafter.runtime.backends.ort_sessions import open_session, run_options
 from pocketcrafter.runtime.backends.qnn import run_qnn
 from pocketcrafter.runtime.bundle.results import Precision
@@ -250,9 +251,11 @@ def profile_executorch(subject: Subject) -> Profiled:
     from executorch.extension.pybindings import portable_lib  # noqa: PLC0415
     from executorch.runtime import Runtime, Verification  # noqa: PLC0415
 
-    portable_lib._unsafe_reset_threadpool(subject.threads)
+    with native_log():
+        portable_lib._unsafe_reset_threadpool(subject.threads)
     tensors = [torch.tensor(array) for array in subject.inputs.values()]
-    with tempfile.TemporaryDirectory(prefix="pocketcrafter-profile-") as folder, warnings.catch_warnings():
+    scratch = tempfile.TemporaryDirectory(prefix="pocketcrafter-profile-")
+    with scratch as folder, warnings.catch_warnings(), native_log():
         warnings.simplefilter("ignore")  # tensors are not recorded, on purpose: it would take their size in memory
         trace = Path(folder) / "trace.etdp"
         try:

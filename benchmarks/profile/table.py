@@ -12,6 +12,7 @@ from pocketcrafter.benchmarks.common.markdown import NOT_MEASURED, markdown
 from pocketcrafter.benchmarks.profile.layers import LayerKind
 from pocketcrafter.benchmarks.profile.results import NetworkProfile, OpProfile, Peaks, ProfileReport
 from pocketcrafter.benchmarks.profile.roofline import roof_of, where_time_goes
+from pocketcrafter.runtime.words import counted
 
 _CSV_HEAD: Final = (
     "component", "target", "precision", "order", "op", "layer", "layer_is_exact", "kind", "ms", "cycles", "macs",
@@ -107,12 +108,14 @@ def as_trace(report: ProfileReport) -> str:
 
 
 def _summary(network: NetworkProfile) -> str:
-    crossed = f"{network.boundaries} boundaries, {sum(not op.inside for op in network.ops)} operators outside"
+    crossed = (
+        f"{network.boundaries} boundaries, {counted(sum(not op.inside for op in network.ops), 'operator')} outside"
+    )
     if network.total_ms is None:
-        return f"{len(network.ops)} operators, {crossed} ({network.engine})"
+        return f"{counted(len(network.ops), 'operator')}, {crossed} ({network.engine})"
     return (
-        f"{network.total_ms:.2f} ms, {network.timed_ms or 0:.2f} of them in {len(network.ops)} operators; {crossed} "
-        f"({network.engine}, median of {network.runs})"
+        f"{network.total_ms:.2f} ms, {network.timed_ms or 0:.2f} of them in "
+        f"{counted(len(network.ops), 'operator')}; {crossed} ({network.engine}, median of {network.runs})"
     )
 
 

@@ -191,12 +191,6 @@ class QualityReport(Config):
     seed: int
     frames: tuple[FrameQuality, ...] = Field(min_length=1, max_length=100_000)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _summary_is_computed_anew(cls, data: object) -> object:
-        """Leave out what was written as a summary: the frames say it."""
-        return {k: v for k, v in data.items() if k != "summary"} if isinstance(data, dict) else data
-
     @model_validator(mode="after")
     def _same_peers_everywhere(self) -> "QualityReport":
         if any(set(f.peers) != set(self.frames[0].peers) for f in self.frames):

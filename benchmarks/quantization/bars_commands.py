@@ -12,6 +12,7 @@ from pocketcrafter.export.shipped import DEFAULT_RECIPE, WEIGHTS
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.cli.options import json_option
 from pocketcrafter.runtime.errors import GateError
+from pocketcrafter.runtime.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +75,7 @@ def quantization(
         report = measure_bars(settings, gate, recipes or _SHIPPED, lambda done, total: bars.update("pair", done, total))
     click.echo(report.model_dump_json(indent=1) if as_json else bars_table(report))
     if report.missed:
-        click.echo(f"{len(report.missed)} bar(s) missed", err=True)
+        click.echo(f"{counted(len(report.missed), 'bar')} missed", err=True)
         sys.exit(GateError.exit_code)
 
 

@@ -8,6 +8,7 @@ import click
 
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.cli.options import OutputFile, json_option
+from pocketcrafter.runtime.words import counted
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -56,7 +57,8 @@ def record(pair: Path, photos: tuple[str, ...], device: str, out: Path, side: in
         click.echo(json.dumps({"out": str(out), **about.model_dump(mode="json")}, indent=1))
     else:
         words = sum(photo.critic.ids.size for _, photo in made)
-        click.echo(f"{out}: {len(made)} photos, {words} words, {about.steps} steps each, on {about.device}")
+        runs = f"{counted(len(made), 'photo')}, {counted(words, 'word')}, {counted(about.steps, 'step')} each"
+        click.echo(f"{out}: {runs}, on {about.device}")
 
 
 def _shown(path: Path, side: int) -> "Image.Image":

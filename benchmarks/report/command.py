@@ -71,7 +71,7 @@ def report_command(
     from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
     from pocketcrafter.runtime.bundle.reader import Bundle
     from pocketcrafter.runtime.cli.inputs import find_photos
-    from pocketcrafter.runtime.families import LATENT, BundleSource, Pipeline
+    from pocketcrafter.runtime.families import BundleSource, Pipeline, is_stepwise
     from pocketcrafter.runtime.files import write_text
 
     opened = Bundle.open(bundle)
@@ -80,7 +80,7 @@ def report_command(
         raise errors[0]
     with Bars() as bars:
         pairs = []
-        if found and opened.manifest.family == LATENT:
+        if found and is_stepwise(opened.manifest.family):
             pairs = stepped_pairs(BundleSource(opened, None, threads), threads, found, bars.update)
         elif found:
             pairs = photo_pairs(Pipeline.open(bundle, threads=threads), found, bars.update)

@@ -11,7 +11,7 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pocketcrafter.benchmarks.latency.results import LatencyReport, in_threads, restoration_pairs
+from pocketcrafter.benchmarks.latency.results import LatencyReport, restoration_pairs
 from pocketcrafter.benchmarks.quality.gates import missed_gates
 from pocketcrafter.benchmarks.quality.pictures import OURS
 from pocketcrafter.benchmarks.quality.results import QualityReport
@@ -22,6 +22,7 @@ from pocketcrafter.benchmarks.report.photos import Failure, PhotoPair
 from pocketcrafter.benchmarks.report.plots import latency_bars, sustained_lines
 from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
 from pocketcrafter.runtime.bundle.reader import Bundle
+from pocketcrafter.runtime.words import counted
 
 _HERE: Final = Path(__file__).parent
 _TEMPLATE: Final = "template.html.j2"
@@ -111,6 +112,6 @@ def style_text() -> str:
 def _bars(latency: LatencyReport) -> list[tuple[str, Markup]]:
     plots = []
     for (component, threads), group in itertools.groupby(latency.cases, key=lambda c: (c.component, c.threads)):
-        title = f"{component}, {in_threads(threads)}"
+        title = f"{component}, {counted(threads, 'thread')}"
         plots.append((title, latency_bars(list(group), f"Latency of {title}")))
     return plots

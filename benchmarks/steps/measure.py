@@ -142,12 +142,6 @@ class StepsReport(Config):
     networks: tuple[NetworkFacts, ...] = Field(min_length=1)
     frames: tuple[StepsFrame, ...] = Field(min_length=1)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _rows_are_computed_anew(cls, data: object) -> object:
-        """Leave out what was written as rows: the frames say it."""
-        return {k: v for k, v in data.items() if k != "rows"} if isinstance(data, dict) else data
-
     @model_validator(mode="after")
     def _same_tiles_everywhere(self) -> "StepsReport":
         cases = [(t.network, t.steps) for t in self.frames[0].tiles]

@@ -240,12 +240,6 @@ class BridgeReport(Config):
     measured: int = Field(ge=1, description="Frames looked at with each kind of plan.")
     frames: tuple[BridgeFrame, ...] = Field(description="Those on which the tone network ran.")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _effects_are_computed_anew(cls, data: object) -> object:
-        """Leave out what was written as effects: the frames say it."""
-        return {k: v for k, v in data.items() if k != "effects"} if isinstance(data, dict) else data
-
     @model_validator(mode="after")
     def _every_arm_everywhere(self) -> "BridgeReport":
         if any(set(frame.arms) != set(TokenArm) for frame in self.frames):

@@ -13,11 +13,12 @@ from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.cli.options import OutputFolder, json_option
 from pocketcrafter.runtime.targets import TARGETS, TargetKind
-from pocketcrafter.runtime.validation import nearest
+from pocketcrafter.runtime.words import counted
 
 if TYPE_CHECKING:
     from pocketcrafter.export.builder.stage import Stage
     from pocketcrafter.export.builder.store import Store
+    from pocketcrafter.export.recipe import Recipe
 
 _BUNDLE: Final = Path("build/default.pcbundle")
 
@@ -30,7 +31,7 @@ def _read_precisions(
     for value in values:
         name, _, precision = value.rpartition("=")
         if precision not in set(Precision):
-            raise click.BadParameter(nearest(precision, list(Precision), f"{value!r}: precisions"), ctx, param)
+            raise click.BadParameter(f"{value!r}: precisions are {', '.join(Precision)}.", ctx, param)
         if name in found:
             raise click.BadParameter(f"{value!r}: given twice.", ctx, param)
         found[name] = Precision(precision)
@@ -92,15 +93,19 @@ class _Folder(click.Path):
     metavar="[COMPONENT=]PRECISION",
     multiple=True,
     callback=_read_precisions,
-    help="For a FOLDER: precision of all its components, or of one component or role; may be given again. "
-    "Without: floating point.",
+    help="For a FOLDER: precision of all its components, or of one component or role; may be given again. A target "
+    "that lacks it takes its nearest with as many bits a weight and says so, or refuses. Without: floating point.",
 )
 @click.option(
     "--save-recipe",
     type=click.Path(dir_okay=False, path_type=Path),
     help="For a FOLDER: write its recipe to this file too, for --recipe; with --dry-run nothing but it.",
 )
-@click.option("--dry-run", is_flag=True, help="Show what would be done and what it would take; do nothing.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Show what would be done and what it would take; do nothing but look into the weights.",
+)
 @json_option
 def build_command(
     folder: Path | None,
@@ -138,37 +143,31 @@ def build_command(
       pocketcrafter build checkpoints/smolvlm --precision vision=int8 --precision language=w4 --dry-run
     """
     from pocketcrafter.export.builder.graph import bundle_stage
-    from pocketcrafter.export.builder.preflight import check_packages, check_room, check_targets
+    from pocketcrafter.export.builder.preflight import check_packages, check_room, check_weights
     from pocketcrafter.export.builder.runner import Budget, in_order, missing_stages, run
     from pocketcrafter.export.builder.steps.names import BUNDLE
     from pocketcrafter.export.builder.store import Store, check_free, install
-    from pocketcrafter.export.families.inference import able_targets, infer_recipe, recipe_text, write_recipe
+    from pocketcrafter.export.families.inference import recipe_text, write_recipe
     from pocketcrafter.export.recipe import load_recipe
-    from pocketcrafter.runtime.capabilities import with_sdk
     from pocketcrafter.runtime.lock import only_writer
 
     check_packages()
     if all_targets and targets:
         raise click.UsageError("--all-targets and --target exclude each other.")
     asked = tuple(TargetKind(t) for t in dict.fromkeys(targets))
-    if folder is None:
-        if precisions is not None or save_recipe is not None:
-            raise click.UsageError("--precision and --save-recipe are for a FOLDER; a recipe names its precisions.")
-        loaded, where = load_recipe(recipe), recipe
-        chosen = with_sdk(loaded.buildable) if all_targets else asked
-    else:
-        base = load_recipe(recipe)
-        wanted = with_sdk(able_targets(folder, _note)) if all_targets else asked or base.targets
-        loaded, where, chosen = infer_recipe(folder, wanted, precisions, base.gates, _note), folder, ()
+    if folder is None and (precisions is not None or save_recipe is not None):
+        raise click.UsageError("--precision and --save-recipe are for a FOLDER; a recipe names its precisions.")
+    loaded, chosen = _requested(load_recipe(recipe), folder, asked, precisions, all_targets=all_targets)
+    where = folder or recipe
     out = out or (_BUNDLE if folder is None else _BUNDLE.with_name(f"{loaded.name}.pcbundle"))
     if save_recipe is not None:
         write_recipe(loaded, save_recipe)
     check_free(out)
     last = bundle_stage(loaded, where, chosen)
-    check_targets(chosen or loaded.targets)
     store = Store(stages)
     needed = missing_stages(last, store)
     if dry_run:
+        check_weights(needed)
         plan = _plan(last, needed, store)
         inferred = {"recipe": loaded.model_dump(mode="json", exclude_defaults=True), "stages": plan}
         text = "" if folder is None else f"{recipe_text(loaded)}\n"
@@ -191,8 +190,33 @@ def build_command(
         "seconds": round(seconds, 1),
         "costs": [_cost(stage, store) for stage in in_order(last)],
     }
-    text = f"{out}: {len(needed)} stages run in {seconds:.0f} s" if needed or written else f"{out}: up to date"
+    text = (
+        f"{out}: {counted(len(needed), 'stage')} run in {seconds:.0f} s" if needed or written else f"{out}: up to date"
+    )
     click.echo(json.dumps(result, indent=1) if as_json else text)
+
+
+def _requested(
+    recipe: "Recipe",
+    folder: Path | None,
+    targets: tuple[TargetKind, ...],
+    precisions: Mapping[str, Precision] | Precision | None,
+    *,
+    all_targets: bool,
+) -> "tuple[Recipe, tuple[TargetKind, ...]]":
+    """Return what is to be built: a recipe, or the one of a folder, and its targets where not all of them are meant."""
+    from pocketcrafter.export.builder.preflight import check_targets
+    from pocketcrafter.export.families.inference import able_targets, infer_recipe, tell_of_pair
+    from pocketcrafter.runtime.capabilities import with_sdk
+
+    if folder is None:
+        chosen = with_sdk(recipe.buildable) if all_targets else targets
+        check_targets(chosen or recipe.targets)
+        return recipe, chosen
+    tell_of_pair(folder, _note)
+    wanted = with_sdk(able_targets(folder, _note)) if all_targets else targets or recipe.targets
+    check_targets(wanted)  # what is missing here is told before what a target could not do anyway
+    return infer_recipe(folder, wanted, precisions, recipe.gates, _note), ()
 
 
 def _note(sentence: str) -> None:
@@ -244,7 +268,7 @@ def _plan_text(plan: list[dict[str, str | float | int]], out: Path) -> str:
         [
             *lines,
             "",
-            f"{len(needed)} stages to run for {out}: about {seconds:.0f} s of work, {ram} MiB RAM for the largest, "
-            f"{disk:.0f} MiB disk.",
+            f"{counted(len(needed), 'stage')} to run for {out}: about {seconds:.0f} s of work, {ram} MiB RAM for the "
+            f"largest, {disk:.0f} MiB disk.",
         ]
     )

@@ -15,7 +15,7 @@ from pocketcrafter.export.builder.settings import (
     ProveSettings,
 )
 from pocketcrafter.export.builder.stage import Estimate, Input, Stage
-from pocketcrafter.export.builder.steps.names import COMPILED, MADE
+from pocketcrafter.export.builder.steps.names import COMPILED, EXAMPLES, MADE
 from pocketcrafter.export.content import content_hash
 from pocketcrafter.export.families.family import WEIGHTS, ComponentPlan, Family, Made, Plan, referenced
 from pocketcrafter.export.families.registry import family_of
@@ -150,7 +150,7 @@ class _Graph:
         plan, drawn = self._plan_of(component), self._recipe.calibration
         return Stage(
             name=f"examples of {component}",
-            run=f"{_STEPS}.examples:run",
+            run=EXAMPLES,
             inputs={**plan.examples, **plan.network},
             settings=ExamplesSettings(
                 component=component,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from pocketcrafter.runtime.bundle.manifest import ComponentEntry
 from pocketcrafter.runtime.bundle.results import Fidelity
+from pocketcrafter.runtime.words import counted
 
 _STATE = {True: "passed", False: "**failed**", None: "not run"}
 
@@ -29,7 +30,7 @@ def parity_report(name: str, components: Sequence[ComponentEntry]) -> str:
             lines += [
                 "",
                 f"Delegated: {coverage.share:.1%} of {coverage.macs_total / 1e6:.1f} million MACs, "
-                f"{coverage.delegated_ops} operators in {coverage.subgraphs} subgraphs.",
+                f"{counted(coverage.delegated_ops, 'operator')} in {counted(coverage.subgraphs, 'subgraph')}.",
             ]
             lines += [f"- left outside: {f.op} ×{f.count}: {f.reason}" for f in coverage.fallbacks]
             lines.append("")

@@ -1,10 +1,14 @@
 """Checks before any work is done: missing packages, and too little memory or disk space."""
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from pocketcrafter.export.builder.stage import Estimate
+from pocketcrafter.export.builder.child import Child
+from pocketcrafter.export.builder.stage import Estimate, Stage
+from pocketcrafter.export.builder.steps.names import AUDIT, EXAMPLES
+from pocketcrafter.export.content import FolderFiles
 from pocketcrafter.export.families.family import Family, Plan, modules_of, network_source
 from pocketcrafter.export.lower.profiles import no_functions
 from pocketcrafter.export.recipe import Recipe
@@ -123,6 +127,37 @@ def check_settings(family: str, files: Mapping[str, Path]) -> None:
             raise ConfigError(f"{path}: not JSON, as a setting of the family {family} is: {error}") from error
     named = ", ".join(f"{name}: {path}" for name, path in files.items()) or "none"
     check(FAMILIES[family].settings, raw, f"Settings of the family {family} ({named}) are not valid")
+
+
+def check_weights(stages: Sequence[Stage]) -> None:
+    """Load the networks of the stages that draw samples, each in a process of its own, and write nothing.
+
+    Loading holds every weight against its file: missing layers, other shapes and values that are not finite are told.
+
+    Parameters
+    ----------
+    stages
+        Those that a build would run.
+
+    Raises
+    ------
+    PocketCrafterError
+        As the stage would raise it.
+    """
+    for stage in stages:
+        if stage.run != EXAMPLES:
+            continue
+        files = {name: _place(source) for name, source in stage.inputs.items() if not isinstance(source, Stage)}
+        with tempfile.TemporaryDirectory(prefix="pocketcrafter-audit-") as name:
+            child = Child(AUDIT, files, stage.settings, Path(name), Path(name) / "log.txt")
+            try:
+                child.receive()
+            finally:
+                child.stop()
+
+
+def _place(source: Path | FolderFiles) -> Path:
+    return source if isinstance(source, Path) else source.folder
 
 
 def check_room(estimates: Sequence[Estimate], folder: Path) -> None:

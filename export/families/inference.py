@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from pocketcrafter.export.families.latent import plan as latent
-from pocketcrafter.export.families.latent.pair import is_pair, read_pair
+from pocketcrafter.export.families.latent.pair import ARTIST_FOLDER, CRITIC_FOLDER, is_pair, read_pair
 from pocketcrafter.export.families.networks import plan as networks
 from pocketcrafter.export.families.networks.architecture import read_folder
 from pocketcrafter.export.recipe import Gates, Recipe
@@ -20,6 +20,15 @@ def able_targets(folder: Path, tell: Callable[[str], object]) -> tuple[TargetKin
     """Return the targets that a folder can be built for, and tell of the others; raises as :func:`infer_recipe`."""
     functions = read_pair(folder).functions if is_pair(folder) else read_folder(folder)[0].functions
     return networks.able_targets(functions, tell)
+
+
+def tell_of_pair(folder: Path, tell: Callable[[str], object]) -> None:
+    """Tell of the pair whose critic or artist a folder lies in, where there is one."""
+    resolved = folder.resolve()
+    for above in resolved.parents:
+        if resolved.relative_to(above).parts[0] in {CRITIC_FOLDER, ARTIST_FOLDER} and is_pair(above):
+            tell(f"{above} is a pair: `pocketcrafter build {above}` builds critic and artist into one bundle.")
+            return
 
 
 def infer_recipe(

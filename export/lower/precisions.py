@@ -1,6 +1,6 @@
 """Which precision a target computes in: why it lacks one, what is nearest, and whose artifact it then runs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pydantic import ValidationError
@@ -34,7 +34,7 @@ NO_BITS: Final[Mapping[str, BitWidth]] = {}
 _NEAREST: Final[Mapping[Precision, tuple[Precision, ...]]] = {
     Precision.FP32: (Precision.FP16,),
     Precision.FP16: (Precision.FP32, Precision.A16W8),
-    Precision.INT8: (Precision.W8A8_DYNAMIC, Precision.A16W8, *FLOATS),
+    Precision.INT8: (Precision.W8A8_DYNAMIC, Precision.A16W8, Precision.W8, *FLOATS),
     Precision.A16W8: (Precision.INT8, Precision.W8, *FLOATS),
     Precision.A16W4: (Precision.A8W4_DYNAMIC, Precision.W4, Precision.PALETTE4, Precision.A16W8, Precision.INT8),
     Precision.W8: (Precision.W8A8_DYNAMIC, Precision.INT8, Precision.A16W8, *FLOATS),
@@ -47,9 +47,23 @@ _NEAREST: Final[Mapping[Precision, tuple[Precision, ...]]] = {
 """What to take in a precision's place: first what costs the same bytes, then what computes alike."""
 
 
-def nearest_precision(target: TargetKind, precision: Precision) -> Precision:
-    """Return what a target has that is nearest to a precision: itself, where the target has it."""
-    has = profile_of(target).precisions
+def precisions_of(target: TargetKind, functions: Sequence[str] = ()) -> tuple[Precision, ...]:
+    """Return the precisions that a target has for a component, of those in which it can have the further functions."""
+    profile = profile_of(target)
+    return (profile.functions or profile.precisions) if functions else profile.precisions
+
+
+def nearest_precision(target: TargetKind, precision: Precision, functions: Sequence[str] = ()) -> Precision:
+    """Return what a target has that is nearest to a precision: itself, where the target has it.
+
+    Parameters
+    ----------
+    target, precision
+        What is asked of which target.
+    functions
+        Further functions of the component; precisions in which the target cannot have them do not count.
+    """
+    has = precisions_of(target, functions)
     return next((p for p in (precision, *_NEAREST[precision]) if p in has), has[-1])
 
 
@@ -60,20 +74,37 @@ _OF_EQUAL_BITS: Final = (
 """Precisions whose weights have as many bits as each other's: 8, and 4."""
 
 
-def with_equal_bits(target: TargetKind, precision: Precision) -> Precision:
-    """Return the nearest precision of a target whose weights have as many bits; what was asked where it has none."""
-    nearest = nearest_precision(target, precision)
-    return nearest if any({nearest, precision} <= group for group in _OF_EQUAL_BITS) else precision
+def with_equal_bits(target: TargetKind, precision: Precision, functions: Sequence[str] = ()) -> Precision | None:
+    """Return the nearest precision of a target whose weights have as many bits, `None` where it has none.
+
+    Parameters
+    ----------
+    target, precision, functions
+        As for :func:`nearest_precision`.
+    """
+    nearest = nearest_precision(target, precision, functions)
+    equal = nearest is precision or any({nearest, precision} <= group for group in _OF_EQUAL_BITS)
+    return nearest if equal else None
 
 
-def refusal(target: TargetKind, precision: Precision) -> str | None:
-    """Return why a target lacks a precision and what it has nearest, or `None` where it has it."""
-    profile = profile_of(target)
-    if precision in profile.precisions:
+def refusal(target: TargetKind, precision: Precision, functions: Sequence[str] = ()) -> str | None:
+    """Return why a target lacks a precision and what it has nearest, or `None` where it has it.
+
+    Parameters
+    ----------
+    target, precision, functions
+        As for :func:`nearest_precision`.
+    """
+    has = precisions_of(target, functions)
+    if precision in has:
         return None
+    names = ", ".join(f"`{name}`" for name in functions)
+    reason = profile_of(target).refusals.get(
+        precision, f"activations have other ranges in each of its functions ({names} beside the default one)"
+    )
     return (
-        f"{target} has no {precision}: {profile.refusals[precision]}. The nearest is "
-        f"{nearest_precision(target, precision)}; it has {', '.join(profile.precisions)}."
+        f"{target} has no {precision}: {reason}. The nearest is {nearest_precision(target, precision, functions)}; it "
+        f"has {', '.join(has)}."
     )
 
 

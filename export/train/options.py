@@ -13,6 +13,7 @@ from tqdm import tqdm
 from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.runtime.cli.options import json_option
 from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.words import counted
 
 if TYPE_CHECKING:
     import torch
@@ -242,4 +243,4 @@ def tell(path: Path, steps: int, losses: Mapping[str, float], *, as_json: bool) 
         click.echo(json.dumps({"weights": str(path), "steps": steps, "last_loss": dict(losses)}))
     else:
         said = ", ".join(f"{name} {value:.4f}" for name, value in losses.items())
-        click.echo(f"{path}: {steps} steps" + (f"; last loss: {said}" if said else ""))
+        click.echo(f"{path}: {counted(steps, 'step')}" + (f"; last loss: {said}" if said else ""))

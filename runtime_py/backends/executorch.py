@@ -15,6 +15,7 @@ from pocketcrafter.runtime.backends.executorch_program import (
     Shapes,
     bindings,
     load_method,
+    native_log,
     shapes,
 )
 from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
@@ -74,7 +75,9 @@ class ExecutorchBackend:
         """
         if reason := self.missing():
             raise BackendError(f"The executorch backend cannot run: {reason}")
-        bindings()._unsafe_reset_threadpool(threads)
+        native = bindings()
+        with native_log():
+            native._unsafe_reset_threadpool(threads)
         try:
             owner, method = load_method(artifact, function)
         except Exception as error:  # ExecuTorch raises plain RuntimeError and ValueError
@@ -95,7 +98,8 @@ class _ExecutorchSession:
         # A read-only array makes torch warn; numpy copies it, as torch would do so in threads of its own.
         tensors = [self._torch.from_numpy(a if a.flags.writeable else a.copy()) for a in feeds.values()]
         try:
-            outputs = self._method(tensors)
+            with native_log():
+                outputs = self._method(tensors)
         except Exception as error:  # as above
             raise BackendError(f"ExecuTorch failed in `{self._spec.name}`: {error}") from error
         # An output may alias the program's memory.

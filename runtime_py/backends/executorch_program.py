@@ -1,6 +1,9 @@
 """Opens ExecuTorch programs through its native module: `executorch.runtime` would import the compiler with it."""
 
 import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -22,13 +25,24 @@ class Method(Protocol):
         """Return what it takes and gives."""
 
 
+@contextmanager
+def native_log() -> Iterator[None]:
+    """Send what ExecuTorch logs to the file descriptors 1 and 2, as other libraries' native code does.
+
+    Its module writes to whatever is Python's standard error: among what a command says, not where libraries are sent.
+    """
+    with redirect_stdout(sys.__stdout__), redirect_stderr(sys.__stderr__):
+        yield
+
+
 def bindings() -> Any:  # noqa: ANN401 - untyped package
     """Return ExecuTorch's native module; by name, because the runtime's static imports must stay free of torch.
 
     Where `executorch.runtime` takes 12 s to import, torch included, this takes 4.
     """
-    importlib.import_module(TORCH)  # whose libraries the module is linked to
-    return importlib.import_module(BINDINGS)
+    with native_log():
+        importlib.import_module(TORCH)  # whose libraries the module is linked to
+        return importlib.import_module(BINDINGS)
 
 
 def load_method(path: Path, name: str = METHOD) -> tuple[object, Method]:
@@ -52,8 +66,9 @@ def load_method(path: Path, name: str = METHOD) -> tuple[object, Method]:
         ExecuTorch's own, if this is no program, or it has no such method or one that does not run here.
     """
     native = bindings()
-    program = native._load_program(str(path), program_verification=native.Verification.Minimal)
-    return program, program.load_method(name)
+    with native_log():
+        program = native._load_program(str(path), program_verification=native.Verification.Minimal)
+        return program, program.load_method(name)
 
 
 def shapes(method: Method) -> tuple[Shapes, Shapes]:

@@ -33,6 +33,7 @@ from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError, BundleError, ConfigError
 from pocketcrafter.runtime.files import user_cache
 from pocketcrafter.runtime.targets import AUTO_ORDER, TARGETS
+from pocketcrafter.runtime.validation import path_of
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,17 @@ class Bundle:
     _unpacked: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: Path | str) -> Self:
         """Open a bundle directory or a zip of one and check all that is cheap: manifest, paths, presence and sizes.
 
         Raises
         ------
         BundleError
             If it is not a bundle, damaged, or written by a newer version; or if there is no room to unpack it.
+        ConfigError
+            If ``path`` is no path.
         """
+        path = path_of(path, "A bundle")
         if path.is_dir():
             return cls._open_directory(path, path, None)
         if not path.is_file():

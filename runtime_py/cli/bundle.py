@@ -10,6 +10,7 @@ import click
 from pocketcrafter.runtime.cli.bars import Bars
 from pocketcrafter.runtime.cli.options import OutputFolder, json_option
 from pocketcrafter.runtime.errors import GateError, PocketCrafterError
+from pocketcrafter.runtime.words import counted
 
 if TYPE_CHECKING:
     from pocketcrafter.runtime.bundle.divergence import DivergenceReport
@@ -119,10 +120,15 @@ def doctor_command(as_json: bool) -> None:
 
 
 def _contents(manifest: "Manifest") -> list[str]:
+    from pocketcrafter.runtime.bundle.goldens import GOLDENS_ARE_ROUNDED
     from pocketcrafter.runtime.families import FAMILIES, family_settings
 
     whole = sum(f.size for f in manifest.files)
-    lines = [f"{manifest.name} ({manifest.family}): {len(manifest.files)} files, {_mib(whole)}", "", "targets"]
+    lines = [
+        f"{manifest.name} ({manifest.family}): {counted(len(manifest.files), 'file')}, {_mib(whole)}",
+        "",
+        "targets",
+    ]
     for name, target in manifest.targets.items():
         needs = ", ".join(x for x in (target.soc, target.minimum_os) if x) or "no minimum"
         size = sum(manifest.artifact_bytes(entry.artifacts[name]) for entry in manifest.components)
@@ -135,6 +141,7 @@ def _contents(manifest: "Manifest") -> list[str]:
                 f"{_mib(manifest.artifact_bytes(artifact)):>9} {artifact.coverage.share:>9.1%}  "
                 + ", ".join(_rung(r) for r in artifact.rungs)
             )
+    lines += ["", f"Ratios are the build's, on samples of its own in float32. {GOLDENS_ARE_ROUNDED}"]
     if settings := family_settings(manifest):
         lines += ["", *FAMILIES[manifest.family].describe(settings)]
     lines += ["", "weights"]
@@ -157,16 +164,20 @@ def _rung(rung: "Rung") -> str:
 
 
 def _findings(report: "VerifyReport") -> list[str]:
+    from pocketcrafter.runtime.bundle.goldens import GOLDENS_ARE_ROUNDED
     from pocketcrafter.runtime.bundle.verify import Outcome
 
     if report.problems:
         return [f"{report.bundle}: the bundle is damaged; nothing was run:", *(f"  {p}" for p in report.problems)]
-    lines = [f"{report.bundle}: {report.files} files, {_mib(report.bytes)}, every hash as in the manifest", ""]
+    lines = [
+        f"{report.bundle}: {counted(report.files, 'file')}, {_mib(report.bytes)}, every hash as in the manifest",
+        "",
+    ]
     lines += [_golden(run) for run in report.goldens]
     verdicts = {run.outcome for run in report.goldens}
     if report.ok:
         some = " on every target that runs here" if Outcome.NOT_RUN in verdicts else ""
-        return [*lines, "", f"The bundle is whole and its goldens pass{some}."]
+        return [*lines, "", f"The bundle is whole and its goldens pass{some}.", GOLDENS_ARE_ROUNDED]
     return [*lines, "", "A golden failed." if Outcome.FAILED in verdicts else "No target of this bundle can run here."]
 
 
@@ -182,7 +193,7 @@ def _golden(run: "GoldenRun") -> str:
 def _health(diagnosis: "Diagnosis") -> list[str]:
     lines = [
         f"pocketcrafter {diagnosis.version}, Python {diagnosis.python}",
-        f"{diagnosis.system}, {diagnosis.cores} cores, "
+        f"{diagnosis.system}, {counted(diagnosis.cores, 'core')}, "
         f"{diagnosis.ram_mib} MiB RAM ({diagnosis.free_ram_mib} free), {diagnosis.free_disk_mib} MiB disk free here",
         f"{diagnosis.instruction_set}: "
         + (

@@ -158,7 +158,10 @@ def _loaded(ctx: click.Context, entry: EntryPoint) -> click.Command:
 
 
 def _prepared(command: click.Command) -> click.Command:
-    """Give a command what all have: ``--verbose``, suggestions for choices, and help with its own line breaks."""
+    """Give a command what all have: ``--verbose``, ``-o`` where there is ``--out``, suggestions for choices, and help.
+
+    Help keeps its own line breaks.
+    """
     # Raw docstrings have click's mark for unwrapped paragraphs written out.
     command.help = (command.help or "").replace("\\b\n", "\b\n")
     if isinstance(command, click.Group):
@@ -169,9 +172,15 @@ def _prepared(command: click.Command) -> click.Command:
     for parameter in command.params:
         if type(parameter.type) is click.Choice:
             parameter.type = _Choice(parameter.type.choices, parameter.type.case_sensitive)
+        if parameter.opts == [OUT]:
+            parameter.opts = [SHORT_OUT, OUT]
     if all(parameter.name != "verbose" for parameter in command.params):
         command.params.append(_verbose())
     return command
+
+
+OUT: Final = "--out"
+SHORT_OUT: Final = "-o"
 
 
 class _Choice(click.Choice[Any]):

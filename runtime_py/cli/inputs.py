@@ -10,6 +10,7 @@ import click
 
 from pocketcrafter.runtime.cli.options import wrong_suffix
 from pocketcrafter.runtime.errors import ConfigError, PhotoError
+from pocketcrafter.runtime.files import identities
 from pocketcrafter.runtime.photo.model import SUFFIXES, Photo
 
 DEFAULT_BUNDLE: Final = Path("build/default.pcbundle")
@@ -75,8 +76,8 @@ class Names:
 
     def __init__(self, inputs: Iterable[Path]) -> None:
         inputs = list(inputs)
-        self._inputs = {os.path.realpath(path) for path in inputs} | set(filter(None, map(_identity, inputs)))
-        self._results: set[_Identity | str] = set()
+        self._inputs = {known for path in inputs for known in identities(path)}
+        self._results: set[object] = set()
         self._claimed: list[Path] = []
 
     def claim(self, result: Path) -> None:
@@ -88,27 +89,15 @@ class Names:
             If it is that of an input or of another result.
         """
         # A file that was claimed by name alone may be there by now, and be found under other names.
-        self._results |= set(filter(None, map(_identity, self._claimed)))
+        self._results |= {known for path in self._claimed for known in identities(path)}
         self._claimed.clear()
-        keys = {os.path.realpath(result), _identity(result)} - {None}
+        keys = identities(result)
         if not keys.isdisjoint(self._inputs):
             raise PhotoError(f"{result}: this is one of the inputs, which are never overwritten; use another -o.")
         if not keys.isdisjoint(self._results):
             raise PhotoError(f"{result}: another photo's result of this call already has this name; enhance it apart.")
         self._results.add(os.path.realpath(result))
         self._claimed.append(result)
-
-
-_Identity = tuple[int, int]
-
-
-def _identity(path: Path) -> _Identity | None:
-    """Return a file's device and number, or `None` where there is no file."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def is_folder(out: Path | None, photos: int, option: str = "-o") -> bool:

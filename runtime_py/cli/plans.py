@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import click
 
 from pocketcrafter.runtime.errors import ConfigError, PhotoError
+from pocketcrafter.runtime.words import counted
 
 if TYPE_CHECKING:
     from pocketcrafter.runtime.plan import EditPlan, PlanLike
@@ -109,7 +110,9 @@ class Plans:
         if isinstance(self.given, EditPlan):
             return self._edited(self.given)
         if (found := self.given.get(os.path.realpath(photo))) is None:
-            raise PhotoError(f"{photo}: the --plan file has plans for {len(self.given)} photos, and none for this one.")
+            raise PhotoError(
+                f"{photo}: the --plan file has plans for {counted(len(self.given), 'photo')}, and none for this one."
+            )
         return self._edited(found)
 
     def _edited(self, plan: "EditPlan") -> "EditPlan":

@@ -8,6 +8,7 @@ from pydantic import Field
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import BundleError, ConfigError
 from pocketcrafter.runtime.prose.parse import MAX_CHARACTERS, Prose, ProseError, parse_prose
+from pocketcrafter.runtime.words import counted
 
 _FIRST: Final = 72
 
@@ -30,7 +31,7 @@ class LatentCritique(Config):
 
     def lines(self) -> list[str]:
         """Return what people read: the score where there is one, the answer, and what is missing."""
-        head = f"{len(self.ids)} words in {self.seconds:.1f} s"
+        head = f"{counted(len(self.ids), 'word')} in {self.seconds:.1f} s"
         if self.prose is not None:
             head = f"score {self.prose.score}, {head}"
         notes = [] if self.ended else ["note: the answer was cut off at its longest."]

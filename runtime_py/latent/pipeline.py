@@ -29,6 +29,8 @@ from pocketcrafter.runtime.photo.model import Photo
 from pocketcrafter.runtime.pipeline import Clock, Enhanced, Told
 from pocketcrafter.runtime.plan import PlanLike
 from pocketcrafter.runtime.progress import Progress
+from pocketcrafter.runtime.validation import number_in
+from pocketcrafter.runtime.words import counted
 
 if TYPE_CHECKING:
     from pocketcrafter.runtime.arrays import FloatArray, PixelArray
@@ -116,8 +118,7 @@ class LatentPipeline(Pipeline):
         BackendError
             If a network fails.
         """
-        if not 0 <= strength <= MAX_STRENGTH:
-            raise ConfigError(f"The strength is from 0 to {MAX_STRENGTH:g}, not {strength:g}.")
+        strength = number_in(strength, 0, MAX_STRENGTH, "The strength")
         if plan is not None or geometry or crop:
             raise ConfigError(
                 "The artist of this bundle takes no plan and does not level or crop: leave --plan, --set, --only, "
@@ -135,11 +136,12 @@ class LatentPipeline(Pipeline):
                 hidden = self._conversation(photo).states(artist.bridge_tokens, told.words)
         pixels, notes = self.edited(photo, hidden, strength, told.steps, clock)
         return Enhanced(
+            source=photo.path,
             photo=photo.with_pixels(pixels),
             plan=None,
             critique=None,
             timings=clock.seconds,
-            said=f"edited in {len(artist.steps)} steps",
+            said=f"edited in {counted(len(artist.steps), 'step')}",
             notes=notes,
         )
 
@@ -214,7 +216,9 @@ class LatentPipeline(Pipeline):
             pixels = edited_in_tiles(
                 photo, artist, change, hidden, strength, lambda done, of: progress(runs + done, runs + of)
             )
-        return pixels, (f"edited in {count} tiles at the photo's own size: colors alone would not carry the edit.",)
+        return pixels, (
+            f"edited in {counted(count, 'tile')} at the photo's own size: colors alone would not carry the edit.",
+        )
 
     @cached_property
     def critic(self) -> LatentCritic:
@@ -273,7 +277,7 @@ def _missing(count: int, allowed: int) -> str:
     lost = "new content and removed noise are not carried over"
     if not count:
         return f"{lost}: the photo has no more pixels than the artist's picture, but another shape."
-    return f"{lost}: they would take {count} tiles at the photo's own size, and the bundle allows {allowed}."
+    return f"{lost}: they would take {counted(count, 'tile')} at the photo's own size, and the bundle allows {allowed}."
 
 
 class _Steps:

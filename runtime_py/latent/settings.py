@@ -10,6 +10,7 @@ from pocketcrafter.runtime.bundle.gates import Gate, Metric
 from pocketcrafter.runtime.bundle.manifest import Manifest
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.embedding import TABLE
+from pocketcrafter.runtime.words import counted
 
 TOKENIZER: Final = "tokenizer/tokenizer.json"
 """The critic's vocabulary; every bundle with a critic has it."""
@@ -189,4 +190,4 @@ def describe(settings: LatentSettings) -> Iterator[str]:
             f"ids of the prompt; answers of at most {critic.longest_answer} ids"
         )
     if artist is not None:
-        yield f"artist: {artist.side}×{artist.side} px, {len(artist.steps)} steps, seed {artist.seed}"
+        yield f"artist: {artist.side}×{artist.side} px, {counted(len(artist.steps), 'step')}, seed {artist.seed}"

@@ -83,6 +83,9 @@ class Photo:
         PhotoError
             If they are not of the documented shapes and types.
         """
+        if not isinstance(self.pixels, np.ndarray):
+            kind = type(self.pixels).__name__
+            raise PhotoError(f"A photo's pixels are a numpy array, not of {kind}; `load` takes files and pictures.")
         if self.pixels.ndim != 3 or self.pixels.shape[2] != 3 or 0 in self.pixels.shape:
             raise PhotoError(f"A photo's pixels have the shape (H, W, 3), not {self.pixels.shape}.")
         if self.pixels.dtype not in {np.dtype(np.uint8), np.dtype(np.uint16)}:

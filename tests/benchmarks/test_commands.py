@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pocketcrafter.benchmarks.cli import bench
+from pocketcrafter.benchmarks.common.result_files import result_of
 from pocketcrafter.benchmarks.quality.gallery import SHEET_NAME, read_gallery
 from pocketcrafter.benchmarks.quality.results import QualityReport, read_quality
 from pocketcrafter.benchmarks.token_ablation.measure import BridgeReport
@@ -22,7 +23,7 @@ def test_quality_writes_what_the_report_reads_and_fails_on_missed_gates(
     assert run([*map(str, words)]) == 1  # a critic that always asks for everything changes every clean photo
     captured = capfd.readouterr()
     assert run([*map(str, words)]) == 1
-    again = QualityReport.model_validate_json(capfd.readouterr().out)
+    again = result_of(capfd.readouterr().out, QualityReport)
     assert "clean frames: left as they are: at least 92.0% asked, measured 0.0%" in captured.err
     assert "Traceback" not in captured.err
     (tmp_path / "quality.json").write_text(captured.out)
@@ -41,7 +42,7 @@ def test_a_bridge_that_nobody_crosses_is_no_bridge(bundle: Path, data: Path, cap
     assert run([*map(str, words)]) == 1
     captured = capfd.readouterr()
     assert "The bridge is not proved. With predicted plans the tokens do not measurably matter." in captured.err
-    assert all(e.delta_e_change.mean == 0 for e in BridgeReport.model_validate_json(captured.out).effects)
+    assert all(e.delta_e_change.mean == 0 for e in result_of(captured.out, BridgeReport).effects)
 
 
 @pytest.mark.parametrize("words", [["quality", "BUNDLE"], ["bridge", "BUNDLE"], ["steps"], ["looks"]])

@@ -1,16 +1,17 @@
 """The table of precisions: every pair is possible or has a reason, and what is impossible leads to what is not."""
 
+import itertools
 from pathlib import Path
 
 import pytest
 import yaml
 
-from pocketcrafter.export.lower.precisions import nearest_precision, refusal
-from pocketcrafter.export.lower.profiles import profile_of
+from pocketcrafter.export.lower.precisions import nearest_precision, refusal, with_equal_bits
+from pocketcrafter.export.lower.profiles import no_functions, profile_of
 from pocketcrafter.export.recipe import load_recipe
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.errors import ConfigError
-from pocketcrafter.runtime.targets import TARGETS, TargetKind
+from pocketcrafter.runtime.targets import ONNX, TARGETS, TargetKind
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -32,6 +33,26 @@ def test_what_is_nearest_has_as_few_bits() -> None:
     assert len(able) >= 11
     for target in able:
         assert {nearest_precision(target, precision) for precision in four} <= four
+
+
+@pytest.mark.parametrize("functions", [(), ("prefill",)])
+def test_what_is_taken_in_a_precisions_place_is_never_refused(functions: tuple[str, ...]) -> None:
+    """Neither by the target's profile nor for the further functions of a language model."""
+    for target, precision in itertools.product(TARGETS, Precision):
+        if functions and not profile_of(target).functions:
+            continue
+        taken = with_equal_bits(target, precision, functions)
+        assert taken is None or refusal(target, taken, functions) is None
+        assert taken is None or no_functions(target, "language", functions, taken) is None
+        assert (taken is precision) is (refusal(target, precision, functions) is None)
+
+
+def test_eight_bits_of_a_language_model_are_its_weights_alone_where_activations_cannot_be() -> None:
+    assert with_equal_bits(ONNX, Precision.INT8, ("prefill",)) is Precision.W8
+    assert with_equal_bits(ONNX, Precision.INT8) is Precision.INT8
+    told = refusal(TargetKind("qnn-context:sm8750"), Precision.W4, ("prefill",))
+    assert told is not None
+    assert told.endswith("The nearest is fp16; it has fp32, fp16.")
 
 
 def test_a_recipe_is_told_the_nearest(tmp_path: Path) -> None:

@@ -18,6 +18,18 @@ from pocketcrafter.runtime.progress import Progress
 _GOLDEN_SEED_OFFSET: Final = 1_000_003
 
 
+def audit(inputs: Mapping[str, Path], settings: ExamplesSettings, out: Path, progress: Progress) -> None:
+    """Load a component as :func:`run` does, and write nothing: what is wrong with its weights is told.
+
+    Parameters
+    ----------
+    inputs, settings, out, progress
+        As for :func:`run`.
+    """
+    del out, progress
+    network_source(settings.networks).load(settings.component, inputs, settings.options)
+
+
 def run(inputs: Mapping[str, Path], settings: ExamplesSettings, out: Path, progress: Progress) -> None:
     """Write the contract, the calibration samples and the goldens.
 

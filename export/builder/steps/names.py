@@ -23,6 +23,11 @@ BUNDLE: Final = "bundle"
 MADE: Final = "made"
 """Input of the bundle: what the family's own stage made beside the networks."""
 
+EXAMPLES: Final = "pocketcrafter.export.builder.steps.examples:run"
+"""The step that draws a component's samples: the first that loads its network."""
+AUDIT: Final = "pocketcrafter.export.builder.steps.examples:audit"
+"""What loads the network as that step does, and writes nothing."""
+
 
 def lowered_to(result: Path, target: TargetKind, precision: Precision) -> Path:
     """Return the directory, in a lowering's result, of what a target has in a precision.

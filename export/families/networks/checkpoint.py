@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from pocketcrafter.runtime.config import parse_json
 from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.words import counted
 
 SUFFIX: Final = ".safetensors"
 _INDEX: Final = f"{SUFFIX}.index"
@@ -171,7 +172,7 @@ def _sharded(folder: Path, index: Path, variant: str | None) -> Checkpoint:
     shards = sorted(set(files.values()))
     if absent := [shard.name for shard in shards if not shard.is_file()]:
         raise CheckpointError(
-            f"{index}: names {len(shards)} files, of which {', '.join(absent)} "
+            f"{index}: names {counted(len(shards), 'file')}, of which {', '.join(absent)} "
             f"{'is' if len(absent) == 1 else 'are'} not there; download what is missing."
         )
     tensors: dict[str, StoredTensor] = {}

@@ -48,6 +48,10 @@ class LanguagePart(Part):
         """
         return replace(self, spec=language_spec(self.model, *positions.sizes(self.longest)))
 
+    def with_embedding(self, bits: int) -> "LanguagePart":
+        """Return the same model with a table of word vectors whose levels have other bits: 8 or 4."""
+        return replace(self, files={TABLE: partial(quantize_embedding, self.table, bits=bits)})
+
 
 def language_part(text: nn.Module, head: nn.Linear, deep: int = 0) -> LanguagePart:
     """Return the one part of a transformers language model and its head.

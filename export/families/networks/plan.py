@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from pydantic import Field
 
 from pocketcrafter.export.families.family import WEIGHTS, ComponentPlan, Plan
 from pocketcrafter.export.families.networks.architecture import read_folder
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError
-from pocketcrafter.export.families.networks.positions import Positions
+from pocketcrafter.export.families.networks.positions import LanguageSizes, Positions
 from pocketcrafter.export.licenses import stated_license
 from pocketcrafter.export.lower.precisions import refusal, with_equal_bits
 from pocketcrafter.export.lower.profiles import no_functions, profile_of
@@ -75,6 +75,7 @@ class NetworkRecipe(ComponentRecipe):
     """How one network of a checkpoint is made."""
 
     positions: Positions = Field(Positions(), description="Sizes of a language model's functions.")
+    embedding_bits: Literal[4, 8] = Field(8, description="Bits of a value in a language model's table of word vectors.")
 
 
 class NetworksRecipe(Recipe):
@@ -99,12 +100,16 @@ def plan(recipe: NetworksRecipe, path: Path) -> Plan:
             hint = nearest(component, architecture.components, "networks")
             raise CheckpointError(f"{path}: components.{component}: {folder} has no such network; {hint}")
         functions = architecture.functions.get(component, ())
-        if not functions and made.positions != Positions():
-            raise ConfigError(f"{path}: components.{component}.positions: only a language model in one part has them.")
+        own = LanguageSizes(positions=made.positions, embedding_bits=made.embedding_bits)
+        if not functions and own != LanguageSizes():
+            raise ConfigError(
+                f"{path}: components.{component}: only a language model in one part has `positions` and "
+                "`embedding_bits`."
+            )
         mib = _FLOAT_BYTES * sum(math.prod(t.shape) for t in stored.tensors.values()) / _MIB
         components[component] = ComponentPlan(
             network={WEIGHTS: files},
-            options=made.positions.model_dump(exclude_none=True),
+            options=own.model_dump(exclude_none=True, exclude_defaults=True) if functions else {},
             functions=functions,
             modules=partial(frozenset, {HEAD} if functions else ()),
             weights_mib=mib,
@@ -177,7 +182,10 @@ def recipe_of(
     name = re.sub(r"[^a-z0-9._-]+", "-", folder.name.lower()).strip("._-")[:64]
     components: dict[str, dict[str, Any]] = {}
     for component in roles:
-        chosen = {target: _precision(component, target, asked.get(component), tell) for target in targets}
+        chosen = {
+            target: _precision(component, target, asked.get(component), what.functions.get(component, ()), tell)
+            for target in targets
+        }
         components[component] = {
             "weights": str(folder),
             "license": spdx,
@@ -189,6 +197,8 @@ def recipe_of(
             # ExecuTorch for Core ML compresses all of a network alike.
             if all(profile_of(target).schemes[chosen[target]].mixed for target in narrow):
                 components[component] |= {"weight_bits": {HEAD: 8}}
+            if narrow == set(targets) and family == NETWORKS:
+                components[component] |= {"embedding_bits": 4}
         if roles[component] is Role.VISION and Precision.W8A8_DYNAMIC in chosen.values():
             components[component] |= _DYNAMIC_GATES
     raw = {
@@ -211,12 +221,27 @@ def able_targets(functions: Mapping[str, tuple[str, ...]], tell: Callable[[str],
     return tuple(target for target in TARGETS if target not in unable)
 
 
-def _precision(component: str, target: TargetKind, asked: Precision | None, tell: Callable[[str], object]) -> Precision:
+def _precision(
+    component: str,
+    target: TargetKind,
+    asked: Precision | None,
+    functions: Sequence[str],
+    tell: Callable[[str], object],
+) -> Precision:
+    """Return what a target has of a precision: itself, or the nearest whose weights have as many bits, and tell of it.
+
+    Raises
+    ------
+    ConfigError
+        If the target has none whose weights have as many bits.
+    """
     if asked is None:
         return profile_of(target).native_float
-    taken = with_equal_bits(target, asked)
+    taken = with_equal_bits(target, asked, functions)
+    if taken is None:
+        raise ConfigError(f"{component}: {refusal(target, asked, functions)} Ask for it by --precision {component}=…")
     if taken is not asked:
-        tell(f"{component} for {target}: {taken}, whose weights have as many bits. {refusal(target, asked)}")
+        tell(f"{component} for {target}: {taken}, whose weights have as many bits. {refusal(target, asked, functions)}")
     return taken
 
 

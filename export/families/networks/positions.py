@@ -1,6 +1,6 @@
 """How many positions the functions of a language model have: what a recipe may choose, and what the model allows."""
 
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import Field
 
@@ -41,3 +41,10 @@ class Positions(Config):
                 f"make `chunk` {(cache - 1) // _CHUNKS} or less."
             )
         return cache, chunk
+
+
+class LanguageSizes(Config):
+    """What a recipe chooses of a language model beside its precision."""
+
+    positions: Positions = Positions()
+    embedding_bits: Literal[4, 8] = 8

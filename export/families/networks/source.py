@@ -14,7 +14,7 @@ from pocketcrafter.export.families.networks.checkpoint import CheckpointError
 from pocketcrafter.export.families.networks.folder import load_folder
 from pocketcrafter.export.families.networks.language import LanguagePart
 from pocketcrafter.export.families.networks.parts import draw_samples
-from pocketcrafter.export.families.networks.positions import Positions
+from pocketcrafter.export.families.networks.positions import LanguageSizes
 from pocketcrafter.quantize.algorithms.hessians import HessianCollector
 
 
@@ -30,7 +30,10 @@ class _Checkpoints:
         if found is None:
             has = ", ".join(part.spec.name for part in parts)
             raise CheckpointError(f"{inputs[WEIGHTS]}: has no network `{component}`; it has {has}.")
-        return found.with_positions(Positions(**options)) if isinstance(found, LanguagePart) else found
+        if not isinstance(found, LanguagePart):
+            return found
+        sizes = LanguageSizes.model_validate(options)
+        return found.with_positions(sizes.positions).with_embedding(sizes.embedding_bits)
 
     def draw(
         self,

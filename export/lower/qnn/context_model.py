@@ -12,6 +12,7 @@ import onnx
 from pocketcrafter.export.lower.qnn.soc import SOC_ID_AT, check_socs
 from pocketcrafter.runtime.errors import BackendError, GateError
 from pocketcrafter.runtime.targets import Soc
+from pocketcrafter.runtime.words import counted
 
 _ZIP: Final = b"PK"
 _PART: Final = "backend.metadata"
@@ -109,7 +110,8 @@ def check_context(facts: ContextFacts, socs: Sequence[Soc], model: Path) -> None
     if facts.outside:
         names = ", ".join(socs)
         raise CpuFallbackError(
-            f"{model.name}: {len(facts.outside)} operators would run on the CPU instead of the HTP of {names}, "
-            f"and would cut the network into {facts.subgraphs} parts: {', '.join(facts.outside)}. Write them otherwise."
+            f"{model.name}: {counted(len(facts.outside), 'operator')} would run on the CPU instead of the HTP of "
+            f"{names}, and would cut the network into {facts.subgraphs} parts: {', '.join(facts.outside)}. "
+            "Write them otherwise."
         )
     check_socs(facts.soc_ids, socs, model)

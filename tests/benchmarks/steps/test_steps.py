@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from pocketcrafter.benchmarks.common.frames import MeasuredFrame, measured_frames
 from pocketcrafter.benchmarks.common.machine import this_machine
 from pocketcrafter.benchmarks.common.names import AS_IT_IS, STEPS_KINDS, FrameKind
+from pocketcrafter.benchmarks.common.result_files import result_of
 from pocketcrafter.benchmarks.steps.command import steps as steps_command
 from pocketcrafter.benchmarks.steps.measure import (
     NetworkFacts,
@@ -87,7 +88,7 @@ def test_a_network_is_measured_in_its_own_number_of_steps_too(brightening: Resto
 
 def test_a_report_survives_json_and_uneven_frames_are_refused(frames: list[MeasuredFrame]) -> None:
     report = report_of(frames, {"fresh": Restore(SMALL).eval()}, (1,))
-    again = StepsReport.model_validate_json(report.model_dump_json())
+    again = result_of(report.model_dump_json(), StepsReport)
     assert again == report
     assert again.rows == report.rows
     for table in (steps_table(report), networks_table(report)):
@@ -119,7 +120,7 @@ def test_networks_of_different_sizes_stand_in_one_table(data: Path, tmp_path: Pa
     named = [f"--network={name}={tmp_path / name}.safetensors" for name in "ab"]
     result = run("--data", data, *named, "--euler-steps", 3, "--json")
     assert result.exit_code == 0, result.output
-    report = StepsReport.model_validate_json(result.stdout)
+    report = result_of(result.stdout, StepsReport)
     assert [(r.network, r.steps) for r in report.rows] == [
         (AS_IT_IS, 0),
         ("a", 3),

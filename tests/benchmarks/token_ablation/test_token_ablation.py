@@ -9,6 +9,7 @@ import pytest
 
 from pocketcrafter.benchmarks.common.frames import MeasuredFrame, measured_frames
 from pocketcrafter.benchmarks.common.names import FrameKind
+from pocketcrafter.benchmarks.common.result_files import result_of
 from pocketcrafter.benchmarks.token_ablation.measure import (
     ArmFigures,
     BridgeFrame,
@@ -140,7 +141,7 @@ def test_shuffled_tokens_are_those_of_another_photo(frames: list[MeasuredFrame])
 
 def test_a_report_survives_json_and_incomplete_frames_are_refused(frames: list[MeasuredFrame]) -> None:
     report = report_of(frames, Networks(weight=1.0))
-    again = BridgeReport.model_validate_json(report.model_dump_json())
+    again = result_of(report.model_dump_json(), BridgeReport)
     assert again == report
     assert again.effects == report.effects
     lines = bridge_table(report).splitlines()

@@ -1,4 +1,4 @@
-"""Tables of word vectors in 8 bits, written by quantization and gathered from by the runtime."""
+"""Tables of word vectors in 8 and 4 bits, written by quantization and gathered from by the runtime."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import torch
 from pocketcrafter.quantize.torch.embedding import quantize_embedding
 from pocketcrafter.runtime.embedding import EmbeddingTable
 from pocketcrafter.runtime.errors import BundleError, ConfigError
+from pocketcrafter.runtime.fidelity import sqnr_db
 
 
 @pytest.fixture
@@ -27,6 +28,24 @@ def test_every_word_is_within_half_a_step_of_its_own(table: torch.Tensor, tmp_pa
     error = np.abs(opened.rows(words) - wanted)
     assert (error <= np.abs(wanted).max(1, keepdims=True) / 127 * 0.501).all()
     assert not opened.rows([7]).any()
+
+
+def test_four_bits_have_a_scale_for_each_group_and_half_the_bytes(tmp_path: Path) -> None:
+    table = torch.randn(5000, 64, generator=torch.Generator().manual_seed(0))
+    table[:, 32:] *= 100
+    table[7] = 0
+    path = tmp_path / "table.safetensors"
+    quantize_embedding(table, path, bits=4)
+    opened = EmbeddingTable.open(path)
+    assert opened.shape == (5000, 64)
+    rows, wanted = opened.rows(range(5000)), table.numpy()
+    for group in (slice(0, 32), slice(32, 64)):
+        assert sqnr_db(wanted[:, group], rows[:, group]) > 19
+    np.testing.assert_array_equal(opened.rows([4999, 7]), rows[[4999, 7]])
+    assert not opened.rows([7]).any()
+    assert path.stat().st_size < 5000 * (64 / 2 + 2 * 2) + 500
+    with pytest.raises(ConfigError, match="groups of 32"):
+        quantize_embedding(table[:, :40], path, bits=4)
 
 
 def test_words_that_there_are_not_are_refused(table: torch.Tensor, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -72,3 +73,48 @@ def test_the_guides_examples_run(
     assert "EV" in told
     assert "missing.jpg: there is no such file" in told
     assert {"enhanced.jpg", "enhanced.png", "mirrored.jpg", "plan.json"} <= {path.name for path in tmp_path.iterdir()}
+
+
+WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
+    "a value out of range": (lambda _: pc.EditPlan(exposure_ev=9), "EditPlan: exposure_ev: 9 is out of range"),
+    "a value of text": (lambda _: pc.EditPlan(contrast="much"), "contrast: `much` is not a number"),
+    "an unknown value": (lambda _: pc.EditPlan(exposre=1), "did you mean `exposure_ev`"),
+    "a crop without sides": (lambda _: pc.CropBox(left=0), "CropBox:\n  top: missing"),
+    "a strength for a plan": (lambda _: pc.EditPlan().scaled("a"), "strength is a number from 0 to 1000, not of str"),
+    "a vector of text": (lambda _: pc.EditPlan.from_vector("a"), "numpy array of finite numbers"),
+    "no plan to describe": (lambda _: pc.describe(5), "says an EditPlan in words; this is of int"),
+    "no critique": (lambda _: pc.Critique(score=101), "score: 101 is out of range"),
+    "a bundle of number": (lambda _: pc.Pipeline.open(5), "A bundle is a path"),
+    "no bundle": (lambda _: pc.Bundle.open(5), "A bundle is a path"),
+    "threads of text": (lambda _: pc.Pipeline.open("x", threads="2"), "number of threads is a number"),
+    "pixels in a list": (lambda _: pc.Photo(pixels=[[1]]), "pixels are a numpy array, not of list"),
+    "nothing to load": (lambda _: pc.load(5), "No photo can be made of int"),
+    "strength of text": (lambda p: p.enhance(PHOTO, strength="a"), "strength is a number from 0 to 2, not of str"),
+    "too much strength": (lambda p: p.enhance(PHOTO, strength=3), "strength is from 0 to 2, not 3"),
+    "a critique for a plan": (lambda p: p.enhance(PHOTO, plan=p.critique(PHOTO)), "of Critique: give its `plan`"),
+    "a mapping for a plan": (lambda p: p.enhance(PHOTO, plan={}), "this is of dict: pc.EditPlan"),
+    "prose of no mode": (lambda p: p.prose(PHOTO, mode="long"), "No prose is called 'long'"),
+    "no place to save": (lambda p: p.enhance(PHOTO, strength=0).save(5), "Where to save is a path"),
+}
+
+
+@pytest.mark.parametrize("call", WRONG)
+def test_what_is_given_wrongly_is_told_by_an_error_of_our_own(call: str, whole_bundle: Path) -> None:
+    run, told = WRONG[call]
+    with pytest.raises(pc.errors.PocketCrafterError, match=re.escape(told)):
+        run(pc.Pipeline.open(whole_bundle))
+
+
+def test_a_result_does_not_replace_its_photo_unless_that_is_said(whole_bundle: Path, tmp_path: Path) -> None:
+    photo, link = tmp_path / "photo.jpg", tmp_path / "link.jpg"
+    shutil.copy(PHOTO, photo)
+    link.symlink_to(photo)
+    before = photo.read_bytes()
+    made = pc.Pipeline.open(whole_bundle).enhance(photo, plan=pc.EditPlan(exposure_ev=0.5))
+    for path in (photo, link):
+        with pytest.raises(pc.errors.PhotoError, match="overwrite=True"):
+            made.save(path)
+    assert photo.read_bytes() == before
+    made.save(tmp_path / "other.jpg")
+    made.save(photo, overwrite=True)
+    assert photo.read_bytes() == (tmp_path / "other.jpg").read_bytes() != before

@@ -83,3 +83,31 @@ def test_a_log_that_has_grown_large_is_begun_anew(tmp_path: Path, log: Path) -> 
     log.write_bytes(bytes(5 << 20))
     assert call(tmp_path, "noisy").returncode == 0
     assert log.stat().st_size < 10_000
+
+
+EXECUTORCH = """
+from pathlib import Path
+from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
+from pocketcrafter.runtime.cli.libraries import divert
+from pocketcrafter.runtime.cli.streams import open_streams
+from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
+from pocketcrafter.runtime.errors import BackendError
+
+open_streams()
+divert()
+tensor = TensorSpec(name="x", shape=(1,), semantics="anything")
+spec = ComponentSpec(name="x", role=Role.EDIT, inputs=(tensor,), outputs=(tensor,))
+try:
+    ExecutorchBackend().open(Path("none.pte"), spec, threads=1)
+except BackendError:
+    print("refused")
+"""
+
+
+def test_what_executorch_logs_into_pythons_own_streams_goes_into_the_log_too(tmp_path: Path, log: Path) -> None:
+    pytest.importorskip("executorch")
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
+    command = [sys.executable, "-c", EXECUTORCH]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+    assert (done.returncode, done.stdout, done.stderr) == (0, "refused\n", "")
+    assert "threadpool.cpp" in log.read_text()

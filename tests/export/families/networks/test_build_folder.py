@@ -2,6 +2,8 @@
 
 import importlib
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,13 @@ import pytest
 import torch
 import yaml
 from click.testing import CliRunner, Result
+from safetensors.torch import load_file, save_file
 
 import pocketcrafter
 from pocketcrafter.benchmarks.parity.measure import climb
 from pocketcrafter.export.builder.cli import build_command
 from pocketcrafter.export.builder.graph import bundle_stage
+from pocketcrafter.export.builder.preflight import PreflightError
 from pocketcrafter.export.builder.runner import in_order
 from pocketcrafter.export.builder.settings import LowerSettings
 from pocketcrafter.export.families.inference import infer_recipe, write_recipe
@@ -22,7 +26,7 @@ from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.bundle.verify import verify
 from pocketcrafter.runtime.cli import run
-from pocketcrafter.runtime.errors import ConfigError, NoPipelineError
+from pocketcrafter.runtime.errors import ConfigError, NoPipelineError, PocketCrafterError
 from pocketcrafter.runtime.targets import ONNX, XNNPACK, TargetKind
 
 
@@ -79,8 +83,35 @@ def test_precisions_are_given_for_all_or_by_component_or_role(folder: Path) -> N
     assert [sentence.split(", whose")[0] for sentence in told] == ["decode for executorch-xnnpack: 8da4w"]
     with pytest.raises(ConfigError, match="no component `decoder`; did you mean `decode`"):
         infer_recipe(folder, [ONNX], {"decoder": Precision.INT8})
-    with pytest.raises(ConfigError, match=r"onnx has no fp16.*The nearest is fp32"):
+    with pytest.raises(ConfigError, match=r"encode: onnx has no fp16.*The nearest is fp32"):
         infer_recipe(folder, [ONNX], Precision.FP16)
+
+
+def test_a_precision_that_a_target_lacks_is_refused_with_the_nearest(folder: Path, tmp_path: Path) -> None:
+    for precision in ("w4", "int8"):
+        done = _build(tmp_path, str(folder), "--target", "executorch-vulkan", "--precision", precision, "--dry-run")
+        assert isinstance(done.exception, ConfigError)
+        assert f"executorch-vulkan has no {precision}: " in str(done.exception)
+        assert "; it has fp32, fp16." in str(done.exception)
+    done = _build(tmp_path, str(folder), "--precision", "int3", "--dry-run")
+    assert done.exit_code == 2
+    assert all(precision in done.output for precision in Precision)
+
+
+def test_a_missing_sdk_is_told_before_what_the_target_cannot_do(folder: Path, tmp_path: Path) -> None:
+    done = _build(tmp_path, str(folder), "--target", "executorch-samsung", "--precision", "w4", "--dry-run")
+    assert isinstance(done.exception, PreflightError)
+    assert "executorch-samsung: " in str(done.exception)
+
+
+def test_a_part_of_a_pair_is_told_of_the_pair(folder: Path, tmp_path: Path) -> None:
+    vae = tmp_path / "pair" / "artist" / "vae"
+    shutil.copytree(folder, vae)
+    (tmp_path / "pair/critic").mkdir()
+    done = _build(tmp_path, str(vae), "--target", "onnx", "--dry-run")
+    assert done.exit_code == 0
+    assert f"note: {tmp_path / 'pair'} is a pair: `pocketcrafter build" in done.stderr
+    assert "is a pair" not in _build(tmp_path, str(folder), "--target", "onnx", "--dry-run").stderr
 
 
 def test_a_saved_recipe_gives_the_same_stages(folder: Path, tmp_path: Path) -> None:
@@ -169,3 +200,37 @@ def test_every_refusal_is_named_and_nothing_is_written(folder: Path, tmp_path: P
     )
     assert code == 1
     assert not out.exists()
+
+
+def _nan(tensors: dict[str, Any]) -> None:
+    tensors["decoder.conv_out.weight"].view(-1)[3] = float("nan")
+
+
+def _misfit(tensors: dict[str, Any]) -> None:
+    tensors["encoder.conv_in.weight"] = torch.zeros(8, 3, 5, 5)
+
+
+def _without_layer(tensors: dict[str, Any]) -> None:
+    del tensors["decoder.conv_in.weight"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (_nan, "decoder.conv_out.weight"),
+        (_misfit, "encoder.conv_in.weight"),
+        (_without_layer, "decoder.conv_in.weight"),
+    ],
+)
+def test_a_dry_run_looks_into_the_weights_as_a_build_does(
+    damage: Callable[[dict[str, Any]], None], told: str, folder: Path, tmp_path: Path
+) -> None:
+    spoiled = tmp_path / "spoiled"
+    shutil.copytree(folder, spoiled)
+    tensors = load_file(spoiled / "diffusion_pytorch_model.safetensors")
+    damage(tensors)
+    save_file(tensors, spoiled / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
+    done = _build(tmp_path, str(spoiled), "--target", "onnx", "--dry-run")
+    assert isinstance(done.exception, PocketCrafterError)
+    assert told in str(done.exception)
+    assert not (tmp_path / "stages").exists() or not any((tmp_path / "stages").glob("*/*"))

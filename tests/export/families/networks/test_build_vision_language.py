@@ -164,6 +164,7 @@ def test_four_bits_leave_the_output_layer_eight_and_gates_that_such_weights_reac
     assert made.precision == {ONNX: Precision.W4, XNNPACK: Precision.A8W4_DYNAMIC}
     assert made.weight_bits == {"head": 8}
     assert (made.rung1_sqnr_db, made.rung2_sqnr_db) == (10, 30)
+    assert made.embedding_bits == 4
     floating = infer_recipe(checkpoints["smolvlm"], [ONNX]).components["language"]
     assert (floating.weight_bits, floating.rung1_sqnr_db) == ({}, None)
 
@@ -182,7 +183,7 @@ def test_a_recipe_chooses_how_long_caches_and_chunks_are(checkpoints: dict[str, 
     assert shapes[None]["keys"] == shapes[PREFILL]["keys"] == (2, 1, 48, 16)
     raw["components"]["vision"]["positions"] = raw["components"]["language"].pop("positions")
     own.write_text(yaml.safe_dump(raw))
-    with pytest.raises(ConfigError, match=r"components\.vision\.positions: only a language model"):
+    with pytest.raises(ConfigError, match=r"components\.vision: only a language model"):
         bundle_stage(load_recipe(own), own)
 
 
