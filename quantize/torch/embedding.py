@@ -41,6 +41,11 @@ def quantize_embedding(table: Tensor, out: Path, bits: int = 8) -> None:
     if not torch.isfinite(values).all():
         raise ConfigError("A table of vectors that is not finite cannot be quantized: train the network again.")
     if bits == GROUPED_BITS:
+        if table.shape[1] % GROUP:
+            raise ConfigError(
+                f"Word vectors of {table.shape[1]} values are not divided evenly into groups of {GROUP}: set "
+                "`embedding_bits` to 8."
+            )
         integers = IntegerFormat(bits, GROUP, bfloat16_scales=True)
         blocks = [round_to_nearest(rows, integers) for rows in torch.split(values, _ROWS)]
         packs = torch.cat([torch.from_numpy(packed(made)) for made in blocks])

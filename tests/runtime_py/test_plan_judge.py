@@ -8,7 +8,7 @@ import skimage.data
 
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.attribute_gate import GateSettings, apply_gate
-from pocketcrafter.runtime.critique import Critique, Item, critique_from
+from pocketcrafter.runtime.critique import AttributeOpinion, Critique, Item, critique_from
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.plan import RESTORATION, TONAL, Attribute, EditPlan
 from pocketcrafter.runtime.plan_judge import (
@@ -28,6 +28,7 @@ from pocketcrafter.runtime.prose.prompt import stated_plan
 from pocketcrafter.runtime.render import render
 from pocketcrafter.runtime.validation import check
 from pocketcrafter.runtime.views import global_view
+from pocketcrafter.runtime.words import counted
 
 INDEX = {a: i for i, a in enumerate(Attribute)}
 TONES = (Attribute.EXPOSURE, Attribute.TINT)
@@ -161,3 +162,21 @@ def test_a_critique_tells_of_what_the_judge_can_choose() -> None:
 def test_settings_that_no_judge_can_have_are_refused(change: dict[str, object], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         check(JudgeSettings, SETTINGS.model_dump() | change, "judge")
+
+
+def test_what_an_item_is_found_by_is_told_where_it_is_not_called_after_it() -> None:
+    """Haze is lost contrast: "contrast 0.58" beside a plan that leaves contrast alone would be a riddle."""
+    opinion = AttributeOpinion(amount=0, presence=0, confidence=0)
+    hazy = Critique(
+        score=20,
+        findings=dict.fromkeys(Item, "not_assessed") | {Item.CONTRAST: 0.58, Item.SATURATION: 0.25},
+        plan=EditPlan(dehaze=0.58, contrast=-0.01, saturation=-0.25),
+        opinions=dict.fromkeys(Attribute, opinion),
+    )
+    told = "\n".join(hazy.lines())
+    assert "saturation 0.25, contrast 0.58 (dehaze)" in told
+
+
+@pytest.mark.parametrize(("count", "told"), [(0, "0 steps"), (1, "1 step"), (2, "2 steps")])
+def test_one_of_a_thing_is_not_several(count: int, told: str) -> None:
+    assert counted(count, "step") == told

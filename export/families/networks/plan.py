@@ -21,6 +21,7 @@ from pocketcrafter.export.names import HEAD
 from pocketcrafter.export.recipe import ComponentRecipe, Gates, Recipe, resolve
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import ComponentName, Role
+from pocketcrafter.runtime.embedding import GROUP
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.families import NETWORKS
 from pocketcrafter.runtime.targets import TARGETS, TargetKind
@@ -35,6 +36,8 @@ _SECONDS_A_MIB: Final = 0.03
 _SAMPLES: Final = 4
 _CALIBRATED_SAMPLES: Final = 8
 """Samples where activations have ranges."""
+_WORDS: Final = "embed_tokens.weight"
+"""What transformers calls tables of word vectors."""
 _RANGED: Final = frozenset({Precision.INT8, Precision.A16W8, Precision.A16W4})
 INT4: Final = frozenset({Precision.W4, Precision.A8W4_DYNAMIC})
 """Precisions of a language model whose weights have 4 bits."""
@@ -64,11 +67,14 @@ class FolderComponents:
         Role of each component, by name.
     functions
         Further functions of components that have some.
+    grouped_words
+        Whether word vectors can have 4 bits: groups of values that share a scale divide them.
     """
 
     family: str
     roles: Mapping[str, Role]
     functions: Mapping[str, tuple[str, ...]]
+    grouped_words: bool = False
 
 
 class NetworkRecipe(ComponentRecipe):
@@ -148,8 +154,10 @@ def infer_recipe(
     ConfigError
         If a precision is for no component, or a target lacks one, with the nearest that it has.
     """
-    found = read_folder(folder)[0]
-    what = FolderComponents(NETWORKS, found.components, found.functions)
+    found, _, stored = read_folder(folder)
+    words = [t.shape[-1] for name, t in stored.tensors.items() if name.endswith(_WORDS)]
+    grouped = bool(words) and all(width % GROUP == 0 for width in words)
+    what = FolderComponents(NETWORKS, found.components, found.functions, grouped)
     return recipe_of(folder, NetworksRecipe, what, targets, precisions, gates, tell)
 
 
@@ -197,7 +205,7 @@ def recipe_of(
             # ExecuTorch for Core ML compresses all of a network alike.
             if all(profile_of(target).schemes[chosen[target]].mixed for target in narrow):
                 components[component] |= {"weight_bits": {HEAD: 8}}
-            if narrow == set(targets) and family == NETWORKS:
+            if narrow == set(targets) and what.grouped_words:
                 components[component] |= {"embedding_bits": 4}
         if roles[component] is Role.VISION and Precision.W8A8_DYNAMIC in chosen.values():
             components[component] |= _DYNAMIC_GATES
