@@ -3,8 +3,7 @@
 import random
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -14,8 +13,11 @@ from onnx import numpy_helper
 from pydantic import Field
 from torch import Tensor
 
-from pocketcrafter.benchmarks.bisect.observers import OBSERVERS, by_torch_names, observe_onnx, torch_name
+from pocketcrafter.benchmarks.bisect.faults import NARROWED, SCALED, TURNS, Fault, Planted, differs
+from pocketcrafter.benchmarks.bisect.litert import plant_litert
+from pocketcrafter.benchmarks.bisect.observers import by_torch_names, observe_onnx, torch_name
 from pocketcrafter.benchmarks.bisect.reference import Reference, Values
+from pocketcrafter.benchmarks.bisect.xnnpack import plant_xnnpack
 from pocketcrafter.benchmarks.common.markdown import markdown
 from pocketcrafter.benchmarks.common.network_source import student_weights
 from pocketcrafter.export.families.registry import student_network
@@ -23,18 +25,15 @@ from pocketcrafter.export.lower.coreml.session import program_values
 from pocketcrafter.export.lower.measure import as_tensors
 from pocketcrafter.export.lower.mil_interpreter import read_package
 from pocketcrafter.export.lower.mil_interpreter.divergence import plain_name
-from pocketcrafter.export.lower.mil_interpreter.program import Name, Op, Program
+from pocketcrafter.export.lower.mil_interpreter.program import Name, Op
 from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.bundle.goldens import read_tensors
-from pocketcrafter.runtime.bundle.manifest import ComponentEntry
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.components import ComponentName, ComponentSpec
 from pocketcrafter.runtime.config import Config
-from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.errors import BackendError, ConfigError
 from pocketcrafter.runtime.progress import NamedProgress
-from pocketcrafter.runtime.targets import TARGETS
 
 LEAST_NAMED: Final = 0.95
 """Share of the faults whose layer must stand first."""
@@ -42,34 +41,12 @@ _QUANTIZED: Final = "_QuantizeLinear_Output"
 _PRODUCTS: Final = frozenset({"Conv", "QLinearConv", "Gemm", "QGemm", "MatMul"})
 
 
-class Fault(StrEnum):
-    """What is changed."""
-
-    WEIGHT = "weight"
-    """The weights of one output channel, negated."""
-    SCALE = "scale"
-    """The scales of a layer's integer weights, half as large again."""
-    AXIS = "axis"
-    """A layer's weights along one axis, reversed."""
-    RANGE = "range"
-    """The range of a layer's output, an eighth as wide."""
-
-
 _IN_MIL: Final = (("val", Fault.WEIGHT), ("val", Fault.AXIS), ("data", Fault.AXIS), ("scale", Fault.SCALE))
 """Parameters of operators that hold weights, and what can be done to them."""
 
 
-_SCALES: Final = {"QLinearConv": ((4, Fault.SCALE, 1.5), (6, Fault.RANGE, 0.125))}
+_SCALES: Final = {"QLinearConv": ((4, Fault.SCALE, SCALED), (6, Fault.RANGE, NARROWED))}
 """Where operators have the scales of weights and of their output, and what these are multiplied by."""
-
-
-@dataclass(frozen=True)
-class Planted:
-    """A changed artifact, and the operators that its fault belongs to."""
-
-    fault: Fault
-    nodes: tuple[str, ...]
-    observe: Callable[[], Values]
 
 
 class MutationResult(Config):
@@ -89,6 +66,10 @@ class MutationReport(Config):
     bundle: str
     seed: int
     faults: tuple[MutationResult, ...]
+    refused: int = Field(
+        0,
+        description="Faults that a runtime refused to load, and that others were planted in place of.",
+    )
 
     @property
     def share(self) -> float:
@@ -103,12 +84,12 @@ def mutate(
     weights: Path | None = None,
     progress: NamedProgress = lambda *_: None,
 ) -> MutationReport:
-    """Plant faults in a bundle's artifacts for ONNX Runtime and Core ML, round by round.
+    """Plant faults in a bundle's artifacts, round by round.
 
     Parameters
     ----------
     bundle
-        With artifacts of one of the two at least.
+        With a target of `PLANTS` at least.
     count
         Faults in all.
     seed
@@ -123,18 +104,19 @@ def mutate(
     ConfigError
         If no artifact has a layer to change.
     BackendError
-        If the weights are not here, or a runtime fails.
+        If the weights are not here.
     """
     chosen = random.Random(seed)  # noqa: S311 - which layers, no secret
     subjects = [
         (entry, target)
         for target, row in bundle.manifest.targets.items()
-        if TARGETS[row.kind].suffix in {".onnx", ".mlpackage"} and row.backend in OBSERVERS
+        if row.kind.family in PLANTS
         for entry in bundle.manifest.components
     ]
     chosen.shuffle(subjects)
     references: dict[str, Reference] = {}
     results: list[MutationResult] = []
+    refused = 0
     each = -(-count // max(len(subjects), 1))
     for entry, target in subjects:
         name = f"{entry.spec.name} on {target}"
@@ -144,22 +126,29 @@ def mutate(
             references[entry.spec.name] = Reference(frozen(network, ()), entry.spec)
         reference = references[entry.spec.name]
         inputs = read_tensors(bundle.file(entry.goldens_of(None)[0].inputs), entry.spec.inputs)
-        planted = list(_planted(bundle, entry, target, reference, inputs))
-        for one in _spread(planted, min(each, count - len(results)), chosen):
+        plant = PLANTS[bundle.manifest.targets[target].kind.family]
+        planted = list(plant(bundle.artifact(entry, target), entry.spec, reference, inputs))
+        enough = len(results) + min(each, count - len(results))
+        for one in _spread(planted, chosen):
+            if len(results) == enough:
+                break
             progress(name, len(results), count)
-            results.append(_result(one, entry.spec, target, reference, inputs))
+            try:
+                results.append(_result(one, entry.spec, target, reference, inputs))
+            except BackendError:
+                refused += 1
     progress("faults", count, count)
     if not results:
-        raise ConfigError(f"{bundle.path}: no artifact for ONNX Runtime or Core ML with layers to change.")
-    return MutationReport(bundle=bundle.manifest.name, seed=seed, faults=tuple(results))
+        raise ConfigError(f"{bundle.path}: no target whose layers can be changed; those of {', '.join(PLANTS)} can.")
+    return MutationReport(bundle=bundle.manifest.name, seed=seed, faults=tuple(results), refused=refused)
 
 
-def _spread(planted: list[Planted], count: int, chosen: random.Random) -> list[Planted]:
-    """Choose faults, of each kind as many as of the others where there are so many."""
+def _spread(planted: list[Planted], chosen: random.Random) -> list[Planted]:
+    """Order faults at random, those of each kind in turn."""
     chosen.shuffle(planted)
     kinds = [[one for one in planted if one.fault is kind] for kind in Fault]
     rounds = max(map(len, kinds), default=0)
-    return [kind[number] for number in range(rounds) for kind in kinds if number < len(kind)][:count]
+    return [kind[number] for number in range(rounds) for kind in kinds if number < len(kind)]
 
 
 def _result(
@@ -173,16 +162,6 @@ def _result(
     return MutationResult(
         component=spec.name, target=target, fault=one.fault, planted=one.nodes, named=named, first=named in expected
     )
-
-
-def _planted(
-    bundle: Bundle, entry: ComponentEntry, target: str, reference: Reference, inputs: Mapping[str, FloatArray]
-) -> Iterator[Planted]:
-    artifact = bundle.artifact(entry, target)
-    if bundle.manifest.targets[target].backend is BackendName.ONNXRUNTIME:
-        yield from plant_onnx(artifact, entry.spec, reference, inputs)
-    else:
-        yield from plant_mil(read_package(artifact), entry.spec, reference, inputs)
 
 
 def plant_onnx(
@@ -211,7 +190,7 @@ def plant_onnx(
             with tempfile.TemporaryDirectory(prefix="pocketcrafter-bisect-") as folder:
                 path = Path(folder) / "changed.onnx"
                 onnx.save(changed, path)
-                return observe_onnx(path, spec, inputs, names)
+                return observe_onnx(path, spec, inputs, reference)
 
         return run
 
@@ -224,9 +203,9 @@ def plant_onnx(
             continue
         weight = numpy_helper.to_array(held[stored])
         axis = 0 if node.op_type in {"Conv", "QLinearConv"} else weight.ndim - 1
-        yield Planted(Fault.WEIGHT, nodes, observe(stored, _negated(weight, axis)))
-        if weight.shape[axis] > 1:
-            yield Planted(Fault.AXIS, nodes, observe(stored, np.ascontiguousarray(np.flip(weight, axis))))
+        for fault, turn in TURNS.items():
+            if differs(weight, changed := turn(weight, axis)):
+                yield Planted(fault, nodes, observe(stored, changed))
         for place, fault, factor in _SCALES.get(node.op_type, ()):
             if (scale := _held_behind(node.input[place], held, made_of)) is not None:
                 content = numpy_helper.to_array(scale)
@@ -252,20 +231,11 @@ def _stored(
     return name if name in held and len(held[name].dims) > 1 else None
 
 
-def _negated(weight: np.ndarray, axis: int) -> np.ndarray:
-    """Return a weight with the largest of its output channels negated."""
-    moved = np.moveaxis(weight.astype(np.float64), axis, 0).copy()
-    largest = np.abs(moved.reshape(len(moved), -1)).sum(1).argmax()
-    moved[largest] *= -1
-    info = np.iinfo(weight.dtype) if weight.dtype.kind in "iu" else None
-    back = np.moveaxis(moved, 0, axis)
-    return (np.clip(back, info.min, info.max) if info else back).astype(weight.dtype)
-
-
 def plant_mil(
-    program: Program, spec: ComponentSpec, reference: Reference, inputs: Mapping[str, FloatArray]
+    artifact: Path, spec: ComponentSpec, reference: Reference, inputs: Mapping[str, FloatArray]
 ) -> Iterator[Planted]:
-    """Yield every fault that can be planted in a program; parameters as of `plant_onnx`."""
+    """Yield every fault that can be planted in a Core ML package; parameters as of `plant_onnx`."""
+    program = read_package(artifact)
     function = program.function()
     known = {op.layer: op for op in function.ops}
     names = reference.wanted
@@ -290,11 +260,23 @@ def plant_mil(
             value = stored.inputs.get(parameter, (None,))[0]
             if not isinstance(value, Tensor) or not value.ndim or (fault is Fault.AXIS and value.shape[0] < 2):
                 continue
-            content = value.flip(0) if fault is Fault.AXIS else value * 1.5
+            content = value.flip(0) if fault is Fault.AXIS else value * SCALED
             if fault is Fault.WEIGHT:
                 content = value.clone()
                 content[value.abs().flatten(1).sum(1).argmax()] *= -1
             yield Planted(fault, (node,), observe(replace(stored, inputs={**stored.inputs, parameter: (content,)})))
+
+
+Plant = Callable[[Path, ComponentSpec, Reference, Mapping[str, FloatArray]], Iterator[Planted]]
+"""Yields the faults that can be planted in an artifact."""
+
+PLANTS: Final[Mapping[str, Plant]] = {
+    "onnx": plant_onnx,
+    "coreml": plant_mil,
+    "executorch-xnnpack": plant_xnnpack,
+    "litert": plant_litert,
+}
+"""By family of targets. A package inside an ExecuTorch program is one of `coreml`'s."""
 
 
 def mutation_lines(report: MutationReport) -> str:
@@ -310,5 +292,6 @@ def mutation_lines(report: MutationReport) -> str:
         for f in report.faults
         if not f.first
     ]
-    whole = f"{report.share:.0%} of {len(report.faults)} faults are named first (seed {report.seed})"
+    refused = f"; {report.refused} more were refused by their runtime" if report.refused else ""
+    whole = f"{report.share:.0%} of {len(report.faults)} faults are named first (seed {report.seed}){refused}"
     return "\n".join([*lines, whole])

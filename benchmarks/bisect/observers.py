@@ -1,5 +1,6 @@
 """What each operator of an artifact computes, by runtime: every value that has the name of a torch operator."""
 
+import re
 from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 from typing import Final
@@ -7,7 +8,9 @@ from typing import Final
 import onnx
 from onnx import NodeProto, helper
 
-from pocketcrafter.benchmarks.bisect.reference import Values
+from pocketcrafter.benchmarks.bisect.litert import observe_litert
+from pocketcrafter.benchmarks.bisect.reference import Reference, Values
+from pocketcrafter.benchmarks.bisect.xnnpack import observe_xnnpack
 from pocketcrafter.export.lower.coreml.session import layer_values
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.names import BackendName
@@ -15,12 +18,17 @@ from pocketcrafter.runtime.backends.ort_sessions import open_session
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError
 
-Observe = Callable[[Path, ComponentSpec, Mapping[str, FloatArray], frozenset[str]], Values]
-"""Takes an artifact, its contract, inputs by name, and the names that are looked for."""
+Observe = Callable[[Path, ComponentSpec, Mapping[str, FloatArray], Reference], Values]
+"""Takes an artifact, its contract, inputs by name, and the network that it was made of."""
 
 _QUANTIZED: Final = "_QuantizeLinear_Output"
 _DEQUANTIZED: Final = "_DequantizeLinear_Output"
 _SEEN: Final = "/seen"
+_SHUFFLED: Final = "node_pixel_shuffle"
+"""In names of what our lowering makes of a shuffle: whole blocks are moved."""
+_NUMBER: Final = re.compile(r"_\d+$")
+_LAYERS: Final = frozenset({"conv2d", "linear"})
+"""What the exporter adds none of."""
 _SCALES_AT: Final[Mapping[str, int]] = {
     "QuantizeLinear": 1,
     "QLinearConv": 6,
@@ -34,9 +42,7 @@ _SCALES_AT: Final[Mapping[str, int]] = {
 """Where operators with an integer output have its scale among their inputs, and the zero point behind it."""
 
 
-def observe_onnx(
-    artifact: Path, spec: ComponentSpec, inputs: Mapping[str, FloatArray], names: frozenset[str]
-) -> Values:
+def observe_onnx(artifact: Path, spec: ComponentSpec, inputs: Mapping[str, FloatArray], reference: Reference) -> Values:
     """Run a model in ONNX Runtime with its inner values as outputs; integers come dequantized.
 
     Where a value is quantized, what its readers get is taken: a range that clips belongs to the layer that it follows.
@@ -47,10 +53,11 @@ def observe_onnx(
         If ONNX Runtime cannot run it.
     """
     model = onnx.load(artifact)
+    names = _kept(model, reference.wanted)
     shown: dict[str, str] = {}
     for node in list(model.graph.node):
         for value in node.output:
-            base = value.removesuffix(_QUANTIZED).removesuffix(_DEQUANTIZED)
+            base = _plain(value)
             if base not in names:
                 continue
             if value.endswith(_QUANTIZED):
@@ -72,15 +79,31 @@ def observe_onnx(
     return {name: value for name, value in zip(wanted, values, strict=True) if value.dtype.kind == "f"}
 
 
+def _kept(model: onnx.ModelProto, names: frozenset[str]) -> frozenset[str]:
+    """Return the names but those that the exporter gives anew: it writes ``rsub`` as ``sub``, and numbers all of them.
+
+    Such a kind has a number that torch does not have.
+    """
+    values = {_plain(value) for node in model.graph.node for value in node.output}
+    renumbered = {_NUMBER.sub("", value) for value in values - names} - _LAYERS
+    return frozenset(name for name in names if _NUMBER.sub("", name) not in renumbered)
+
+
+def _plain(value: str) -> str:
+    return value.removesuffix(_QUANTIZED).removesuffix(_DEQUANTIZED)
+
+
 def _in_another_order(model: onnx.ModelProto) -> set[str]:
     """Return values whose channels lie in another order than torch's: a shuffle was made cheaper by turning weights."""
     found = set()
     for node in model.graph.node:
         modes = {attribute.s for attribute in node.attribute if attribute.name == "mode"}
         if node.op_type == "DepthToSpace" and b"CRD" not in modes:
-            found.add(node.input[0].removesuffix(_QUANTIZED).removesuffix(_DEQUANTIZED))
+            found.add(_plain(node.input[0]))
+        if node.op_type == "Transpose" and _SHUFFLED in node.output[0]:
+            found.add(_plain(node.input[0]))
         if node.op_type == "SpaceToDepth":
-            found.add(node.output[0].removesuffix(_QUANTIZED).removesuffix(_DEQUANTIZED))
+            found.add(_plain(node.output[0]))
     return found
 
 
@@ -94,7 +117,7 @@ def _dequantized(model: onnx.ModelProto, node: NodeProto, value: str) -> str | N
     return seen
 
 
-def observe_mil(artifact: Path, spec: ComponentSpec, inputs: Mapping[str, FloatArray], names: frozenset[str]) -> Values:
+def observe_mil(artifact: Path, spec: ComponentSpec, inputs: Mapping[str, FloatArray], reference: Reference) -> Values:
     """Interpret a Core ML package, each layer rounded to its declared type.
 
     Raises
@@ -102,7 +125,7 @@ def observe_mil(artifact: Path, spec: ComponentSpec, inputs: Mapping[str, FloatA
     BackendError
         If it cannot be read or does not keep the spec.
     """
-    return by_torch_names(layer_values(artifact, spec, inputs), names)
+    return by_torch_names(layer_values(artifact, spec, inputs), reference.wanted)
 
 
 def by_torch_names(made: Values, names: Set[str]) -> Values:
@@ -121,5 +144,7 @@ def torch_name(layer: str, names: Set[str]) -> str | None:
 OBSERVERS: Final[Mapping[BackendName, Observe]] = {
     BackendName.ONNXRUNTIME: observe_onnx,
     BackendName.MIL_INTERPRETER: observe_mil,
+    BackendName.EXECUTORCH: observe_xnnpack,
+    BackendName.LITERT: observe_litert,
 }
-"""Runtimes whose layers can be seen. ExecuTorch's delegates and QNN's contexts are compiled whole."""
+"""Runtimes whose layers can be seen. QNN's contexts and Core AI's assets are compiled whole."""

@@ -81,7 +81,7 @@ class Reference:
     @property
     def names(self) -> list[str]:
         """Names of its operators, in running order."""
-        return [node.name for node in self._operators()]
+        return [node.name for node in self.operators()]
 
     @property
     def wanted(self) -> frozenset[str]:
@@ -98,7 +98,7 @@ class Reference:
         shown
             Names of those that the artifact shows.
         """
-        by_name = {found.name: found for found in self._operators()}
+        by_name = {found.name: found for found in self.operators()}
         waiting, reached = [by_name[node]], set()
         while waiting:
             here = waiting.pop()
@@ -108,8 +108,21 @@ class Reference:
                 waiting += [user for user in here.users if user.op == "call_function"]
         return reached
 
-    def _operators(self) -> Iterator[Node]:
+    def operators(self) -> Iterator[Node]:
+        """Yield its operators in running order."""
         return (node for node in self._graph.nodes if node.op == "call_function")
+
+    def weight(self, node: Node) -> FloatArray | None:
+        """Return the stored weight that a layer multiplies by; `None` where it multiplies by something computed."""
+        read = node.args[1] if len(node.args) > 1 else None
+        if not isinstance(read, Node) or read.name not in self._constants:
+            return None
+        made: FloatArray = self._constants[read.name].detach().numpy()
+        return made
+
+    def is_constant(self, node: Node) -> bool:
+        """Whether a node is a weight or another stored tensor."""
+        return node.name in self._constants
 
     @torch.no_grad()
     def errors(self, inputs: Mapping[str, FloatArray], made: Values) -> list[LayerError]:

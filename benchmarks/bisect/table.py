@@ -88,7 +88,7 @@ def bisect(bundle: Bundle, component: str, target: str, weights: Path | None = N
     model = frozen(student_network(bundle.manifest.family, component, student_weights(bundle, entry, weights)), ())
     reference = Reference(model, entry.spec)
     inputs = read_tensors(bundle.file(entry.goldens_of(None)[0].inputs), entry.spec.inputs)
-    made = OBSERVERS[runner](bundle.artifact(entry, target), entry.spec, inputs, reference.wanted)
+    made = OBSERVERS[runner](bundle.artifact(entry, target), entry.spec, inputs, reference)
     return BisectReport(
         bundle=bundle.manifest.name,
         component=entry.spec.name,
