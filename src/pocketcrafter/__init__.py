@@ -1,4 +1,4 @@
-"""PocketCrafter: from critic and artist checkpoints to a phone bundle whose every target is proved.
+"""PocketCrafter: from critic and artist checkpoints to a phone bundle that says of every target how it was proved.
 
 The names that a program needs to run a bundle are here; each is imported when it is first asked for::
 

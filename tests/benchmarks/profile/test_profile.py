@@ -147,7 +147,7 @@ def test_the_dearest_operators_come_first_and_those_outside_are_marked(report: P
     ranked = [line for line in table if line.endswith(("outside |", "|  |")) and line[2].isdigit()]
     assert [line.split(" | ")[1] for line in ranked] == ["Resize", "Conv"]
     assert ranked[0].endswith("outside |")
-    assert "2 boundaries, 1 operators outside" in "\n".join(table)
+    assert "2 boundaries, 1 operator outside" in "\n".join(table)
     assert "| 2.000 | 33.3% | 4.00 | 2.0 |" in ranked[1]
 
 

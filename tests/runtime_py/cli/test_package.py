@@ -87,7 +87,7 @@ def test_the_wheel_holds_every_module_and_no_weights(wheel: Path) -> None:
 def test_weights_and_calibration_photos_are_a_wheel_of_their_own(checkout: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel_of(checkout / "export/weights", tmp_path)) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
-    shipped = {path for folder in SHIPPED_APART for path in (SOURCE / folder).iterdir() if path.is_file()}
+    shipped = {path for folder in SHIPPED_APART for path in (SOURCE / folder).rglob("*") if path.is_file()}
     expected = {f"pocketcrafter/{path.relative_to(SOURCE).as_posix()}" for path in shipped if path.suffix != ".toml"}
     assert names == expected
     assert "pocketcrafter/export/weights/critic.safetensors" in names
