@@ -8,18 +8,22 @@ import kotlinx.coroutines.channels.Channel
 import kotlinx.coroutines.flow.MutableStateFlow
 import kotlinx.coroutines.flow.StateFlow
 import kotlinx.coroutines.flow.asStateFlow
+import kotlinx.coroutines.flow.filterIsInstance
+import kotlinx.coroutines.flow.onEach
+import kotlinx.coroutines.flow.single
 import kotlinx.coroutines.flow.update
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.withContext
 import org.pocketcrafter.core.Critique
 import org.pocketcrafter.core.EditPlan
+import org.pocketcrafter.core.Enhanced
 import org.pocketcrafter.core.Look
 import org.pocketcrafter.core.PocketCrafterException
+import org.pocketcrafter.core.Stage
 import org.pocketcrafter.core.generated.Attribute
 import org.pocketcrafter.core.photo.Developer
 import org.pocketcrafter.core.photo.Exif
 import org.pocketcrafter.core.photo.Pixels
-import org.pocketcrafter.core.prose.Prose
 import org.pocketcrafter.sdk.Options
 import org.pocketcrafter.sdk.PocketCrafter
 import org.pocketcrafter.sdk.Progress
@@ -32,8 +36,8 @@ sealed interface Work {
     /** The photo is read, or the critic runs. */
     data object Looking : Work
 
-    /** Tiles are restored. */
-    data class Restoring(val done: Int, val all: Int) : Work
+    /** The photo is enhanced: so many tiles, words or steps are done. */
+    data class Enhancing(val stage: Stage, val done: Int, val all: Int) : Work
 
     /** The critique is put into words. */
     data object Writing : Work
@@ -56,6 +60,8 @@ class Opened(val full: Pixels, val preview: Pixels, val exif: Exif?, val reduced
  * @property plan what the sliders say; before strength.
  * @property strength in [0, 2].
  * @property after the preview with all of that.
+ * @property notes what is to be said of the edit of an artist that takes no plan; `null` where none was made.
+ * @property words the critique, paragraph by paragraph.
  * @property message what was done last, or why it was not.
  */
 data class Screen(
@@ -65,9 +71,13 @@ data class Screen(
     val plan: EditPlan = EditPlan(),
     val strength: Double = 1.0,
     val after: Pixels? = null,
-    val prose: Prose? = null,
+    val notes: List<String>? = null,
+    val words: List<String> = emptyList(),
     val message: String? = null,
-)
+) {
+    /** Whether there is something to save. */
+    val isEdited: Boolean get() = critique != null || notes != null
+}
 
 /**
  * Edits one photo after the other; knows nothing of screens, so that it lives on when one is turned.
@@ -101,7 +111,9 @@ class Editor(private val scope: CoroutineScope, private val crafter: suspend () 
         current.value = Screen(Work.Looking)
         val photo = load()
         current.value = Screen(Work.Looking, photo, after = photo.preview)
-        val seen = crafter().look(photo.preview)
+        val crafter = crafter()
+        if (!crafter.givesNumbers()) return@start edit(photo)
+        val seen = crafter.look(photo.preview)
         look = seen
         val (plan, strength) = kept ?: (seen.critique.plan to 1.0)
         current.update { it.copy(critique = seen.critique, plan = plan, strength = strength) }
@@ -122,7 +134,7 @@ class Editor(private val scope: CoroutineScope, private val crafter: suspend () 
 
     /** A slider was let go: restores the preview anew where its amounts of restoration have changed. */
     fun rest() {
-        if (current.value.work == Work.Idle && restored?.plan != restoration()) start(Work.Looking) { restore() }
+        if (current.value.work == Work.Idle && look != null && restored?.plan != restoration()) start(Work.Looking) { restore() }
     }
 
     /** Goes back to the critic's plan. */
@@ -135,23 +147,22 @@ class Editor(private val scope: CoroutineScope, private val crafter: suspend () 
     /** Puts the critique into words. */
     fun describe() = start(Work.Writing) {
         val photo = current.value.photo ?: return@start
-        val told = crafter().prose(photo.preview)
-        current.update { it.copy(prose = told.written.prose) }
+        val crafter = crafter()
+        val words = if (crafter.givesNumbers()) {
+            crafter.prose(photo.preview).written.prose.thoughts
+        } else {
+            crafter.answer(photo.preview).run { prose?.thoughts ?: listOf(text) }
+        }
+        current.update { it.copy(words = words) }
     }
 
     /** Enhances all of the photo as the sliders say, and hands it on to be saved. */
     fun finish(save: suspend (Pixels, Exif?) -> Unit) = start(Work.Looking) {
         val shown = current.value
         val photo = shown.photo ?: return@start
-        crafter().enhance(photo.full, Options(shown.strength, shown.plan)).collect { progress ->
-            when (progress) {
-                is Progress.Part -> working(Work.Restoring(progress.done, progress.all))
-                is Progress.Done -> {
-                    working(Work.Saving)
-                    save(progress.enhanced.pixels, photo.exif)
-                }
-            }
-        }
+        val made = enhanced(photo.full, Options(shown.strength, shown.plan.takeIf { shown.critique != null }))
+        working(Work.Saving)
+        save(made.pixels, photo.exif)
     }
 
     /** Shows a message until the next thing is done. */
@@ -186,20 +197,21 @@ class Editor(private val scope: CoroutineScope, private val crafter: suspend () 
         EditPlan(Attribute.entries.filter { it.restores }.associateWith { scaled[it] })
     }
 
+    /** Has an artist that takes no plan edit the preview; no slider changes that. */
+    private suspend fun edit(photo: Opened) {
+        val made = enhanced(photo.preview, Options())
+        current.update { it.copy(after = made.pixels, notes = made.notes) }
+    }
+
+    private suspend fun enhanced(pixels: Pixels, options: Options): Enhanced = crafter().enhance(pixels, options)
+        .onEach { if (it is Progress.Part) working(Work.Enhancing(it.stage, it.done, it.all)) }
+        .filterIsInstance<Progress.Done>().single().enhanced
+
     private suspend fun restore() {
         val photo = current.value.photo ?: return
         val asked = restoration()
         if (restored?.plan != asked) {
-            var pixels = photo.preview
-            if (asked.restores) {
-                crafter().enhance(photo.preview, Options(plan = asked)).collect { progress ->
-                    when (progress) {
-                        is Progress.Part -> working(Work.Restoring(progress.done, progress.all))
-                        is Progress.Done -> pixels = progress.enhanced.pixels
-                    }
-                }
-            }
-            restored = Restored(asked, pixels)
+            restored = Restored(asked, if (asked.restores) enhanced(photo.preview, Options(plan = asked)).pixels else photo.preview)
         }
         redraws.trySend(Unit)
     }

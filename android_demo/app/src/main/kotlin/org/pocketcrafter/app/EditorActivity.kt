@@ -24,6 +24,7 @@ import kotlinx.coroutines.cancel
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.withContext
 import org.pocketcrafter.core.EditPlan
+import org.pocketcrafter.core.Stage
 import org.pocketcrafter.core.generated.Attribute
 import org.pocketcrafter.core.photo.Pixels
 import org.pocketcrafter.sdk.Bitmaps
@@ -221,20 +222,27 @@ class EditorActivity : Activity() {
         drawn.show(photo?.preview, screen.after)
         photoView.show(drawn.before, drawn.after)
         sliders.show(screen.plan, screen.strength, enabled = screen.critique != null)
-        listOf(R.id.save, R.id.share).forEach { findViewById<View>(it).isEnabled = idle && screen.critique != null }
+        listOf(R.id.save, R.id.share).forEach { findViewById<View>(it).isEnabled = idle && screen.isEdited }
         progress.visibility = if (idle) View.INVISIBLE else View.VISIBLE
-        progress.isIndeterminate = screen.work !is Work.Restoring
-        (screen.work as? Work.Restoring)?.let {
+        progress.isIndeterminate = screen.work !is Work.Enhancing
+        (screen.work as? Work.Enhancing)?.let {
             progress.max = it.all
             progress.progress = it.done
         }
         status.text = screen.message ?: statusOf(screen)
-        words.text = screen.prose?.let { (it.thoughts + getString(R.string.english_only)).joinToString("\n\n") }.orEmpty()
+        words.text = if (screen.words.isEmpty()) "" else (screen.words + getString(R.string.english_only)).joinToString("\n\n")
     }
 
     private fun statusOf(screen: Screen): String = when (val work = screen.work) {
         is Work.Looking -> getString(R.string.looking)
-        is Work.Restoring -> getString(R.string.tiles, work.done, work.all)
+        is Work.Enhancing -> {
+            val text = when (work.stage) {
+                Stage.TILES -> R.string.tiles
+                Stage.WORDS -> R.string.spoken
+                Stage.STEPS, Stage.BOXES -> R.string.steps
+            }
+            getString(text, work.done, work.all)
+        }
         is Work.Writing -> getString(R.string.writing)
         is Work.Saving -> getString(R.string.saving)
         is Work.Idle -> {
@@ -242,8 +250,9 @@ class EditorActivity : Activity() {
             val critique = screen.critique
             val plan = critique?.plan?.words()?.takeIf { critique.plan != EditPlan() } ?: getString(R.string.good)
             val reduced = photo?.takeIf { it.reduced > 1 }?.let { getString(R.string.reduced, it.full.width, it.full.height) }
-            if (critique == null) getString(R.string.no_photo)
-            else listOfNotNull(getString(R.string.score, critique.score, plan), reduced).joinToString("\n")
+            val done = critique?.let { listOf(getString(R.string.score, it.score, plan)) }
+                ?: screen.notes?.let { listOf(getString(R.string.edited)) + it }
+            if (done == null) getString(R.string.no_photo) else (done + listOfNotNull(reduced)).joinToString("\n")
         }
     }
 

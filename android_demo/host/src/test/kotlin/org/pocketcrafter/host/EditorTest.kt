@@ -7,8 +7,10 @@ import kotlinx.coroutines.asCoroutineDispatcher
 import kotlinx.coroutines.cancel
 import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.runBlocking
+import kotlinx.coroutines.withContext
 import kotlinx.coroutines.withTimeout
 import org.junit.After
+import org.junit.Assume.assumeTrue
 import org.junit.Test
 import org.pocketcrafter.app.Editor
 import org.pocketcrafter.app.Opened
@@ -24,6 +26,7 @@ import org.pocketcrafter.core.levelsApart
 import org.pocketcrafter.core.photo.Developer
 import org.pocketcrafter.core.photo.Pixels
 import org.pocketcrafter.core.photo.ToneGrid
+import org.pocketcrafter.core.psnr
 import org.pocketcrafter.sdk.PocketCrafter
 import java.io.File
 import java.lang.management.ManagementFactory
@@ -97,7 +100,32 @@ class EditorTest {
         editor.open { opened(photo()) }
         settled { it.critique != null }
         editor.describe()
-        assertTrue(settled { it.prose != null }.prose!!.thoughts.isNotEmpty())
+        assertTrue(settled { it.words.isNotEmpty() }.words.all { it.isNotBlank() })
+    }
+
+    @Test
+    fun `an artist that takes no plan edits, answers and saves, and sliders do nothing`() {
+        assumeTrue(System.getProperty("latent") != null)
+        val latent = PocketCrafter(File(System.getProperty("latent"))) { bundle -> runners(bundle) }
+        val editor = Editor(scope) { latent.also { it.open() } }
+        val case = Vectors.of("latent_pair").first { it.texts("notes").isEmpty() && it.double("strength") == 1.0 }
+        runBlocking {
+            editor.open { opened(case.pixels("pixels")) }
+            val shown = settled(editor) { it.isEdited }
+            assertNull(shown.critique)
+            assertTrue(psnr(case.pixels("enhanced"), shown.after!!) >= 40)
+            editor.rest()
+            editor.reset()
+            withContext(main) {}
+            assertNull(settled(editor) { true }.message)
+            editor.describe()
+            assertTrue(settled(editor) { it.words.isNotEmpty() }.words.joinToString("").isNotEmpty())
+            var saved: Pixels? = null
+            editor.finish { pixels, _ -> saved = pixels }
+            settled(editor) { saved != null && it.message == null }
+            assertEquals(0, levelsApart(shown.after, saved!!))
+            latent.close()
+        }
     }
 
     @Test
@@ -116,7 +144,7 @@ class EditorTest {
         assertTrue(millis / 2 <= FRAMES_MS, "a preview takes $millis ms of CPU time")
     }
 
-    private suspend fun settled(shown: (Screen) -> Boolean): Screen =
+    private suspend fun settled(editor: Editor = this.editor, shown: (Screen) -> Boolean): Screen =
         withTimeout(60_000) { editor.screen.first { it.work == Work.Idle && shown(it) } }
 
     private fun opened(pixels: Pixels) = Opened(pixels, pixels, null, 1)

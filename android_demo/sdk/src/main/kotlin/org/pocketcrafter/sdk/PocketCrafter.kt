@@ -142,6 +142,13 @@ class PocketCrafter(
     }
 
     /**
+     * Whether the critic gives numbers, as [critique], [look] and [prose] need; else [answer] has its words.
+     *
+     * @throws ConfigException if it is not open.
+     */
+    suspend fun givesNumbers(): Boolean = running { it.pair is PhotoPair }
+
+    /**
      * Diagnoses a photo with a `pocket` bundle; throws as [PhotoPair.critique].
      *
      * @throws ConfigException if it is not open, or its critic answers in words: [answer] has those.
