@@ -31,6 +31,7 @@ from pocketcrafter.runtime.backends.ort_sessions import saturates
 from pocketcrafter.runtime.bundle.archive import pack
 from pocketcrafter.runtime.files import user_cache
 from pocketcrafter.runtime.photo.load import load
+from pocketcrafter.runtime.vectors.pictures import tilted_sea
 
 HERE: Final = Path(__file__).resolve().parent
 ROOT: Final = HERE.parent
@@ -56,6 +57,7 @@ MINIMUM_DB: Final = {"pair": 50.0, "latent_pair": 40.0}
 """PSNR to Python's pictures that each family's must reach, by the name of its vectors."""
 THREADS: Final = 2
 _POLL_SECONDS: Final = 0.02
+_TILT_DEGREES: Final = -6.0
 
 
 class MissingToolError(Exception):
@@ -285,7 +287,7 @@ def onnx_runtime() -> Path:
 
 
 def photos_of(folder: Path, out: Path) -> list[Path]:
-    """Return the photos of a folder, and of each one more: turned, and cut to an odd size."""
+    """Return the photos of a folder, of each one more, turned and cut to an odd size, and one with a tilted horizon."""
     out.mkdir(exist_ok=True)
     photos = sorted(path for path in folder.iterdir() if path.suffix == ".jpg")
     turned = []
@@ -293,7 +295,9 @@ def photos_of(folder: Path, out: Path) -> list[Path]:
         pixels = np.rot90(load(photo).pixels, n % 4)[n : -1 - 2 * n, 2 * n : -1 - n]
         turned.append(out / f"{photo.stem}_turned.png")
         Image.fromarray(np.ascontiguousarray(pixels)).save(turned[-1])
-    return [*photos, *turned]
+    tilted = out / "tilted.png"
+    Image.fromarray(tilted_sea(_TILT_DEGREES)).save(tilted)
+    return [*photos, *turned, tilted]
 
 
 def compare(toolchain: Toolchain, tool: Path, out: Path, bundle: Path, photos: Sequence[Path]) -> None:
@@ -309,7 +313,7 @@ def compare(toolchain: Toolchain, tool: Path, out: Path, bundle: Path, photos: S
         words = measured(toolchain.command([tool, "critique", source, *options], folders, variables))
         theirs = measured([*python("enhance"), photo, "--out", out / "python", *with_bundle(bundle)])
         decibels = psnr_db(case["enhanced"], read_ppm(enhanced))
-        same = words.output == f"{case['text']}\n"
+        same = words.output == "".join(f"{line}\n" for line in (*case.get("lines", ()), case["text"]))
         if decibels < MINIMUM_DB[name] or not same:
             faults.append(photo.name)
         height, width = case["pixels"].shape[:2]

@@ -5,24 +5,27 @@ from typing import Final
 
 from PIL import ExifTags, Image
 
+from pocketcrafter.runtime.vectors.pictures import tilted_sea
+
 _SHAPES: Final = ((1.0, 1.0), (1.0, 0.3), (0.3, 1.0), (0.77, 0.77), (1.0, 0.06), (0.51, 0.93))
 """Shares of width and height that are cut out of the middle."""
 _COUNT: Final = 12
 _SMALL: Final = ((64, 64), (100, 76), (40, 150))
 """Widths and heights of photos that a tiny artist sees as they are, or edits in a few tiles."""
+_TILT_DEGREES: Final = -6.0
 
 
 def varied(photos: Path, out: Path) -> Path:
     """Write twelve photos into a folder, each cut and turned otherwise, with the orientation in its EXIF block.
 
-    Three small ones are written beside them, as PNG.
+    Three small ones and one whose horizon is tilted are written beside them, as PNG.
 
     Parameters
     ----------
     photos
         A folder of JPEG files.
     out
-        Receives ``<name>-<n>.jpg`` and ``small-<n>.png``.
+        Receives ``<name>-<n>.jpg``, ``small-<n>.png`` and ``tilted.png``.
 
     Returns
     -------
@@ -51,4 +54,5 @@ def varied(photos: Path, out: Path) -> Path:
     for n, size in enumerate(_SMALL):
         with Image.open(files[n % len(files)]) as photo:
             photo.convert("RGB").resize(size).save(out / f"small-{n + 1}.png")
+    Image.fromarray(tilted_sea(_TILT_DEGREES)).save(out / "tilted.png")
     return out

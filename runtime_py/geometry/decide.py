@@ -19,7 +19,12 @@ MARGIN: Final = 2.0
 """Least lead, in log-odds, of a box over its centered rival, after the cost of what it leaves out."""
 COST_OF_AREA: Final = 2.0
 """Log-odds that a box has to make up for if it kept nothing of the area."""
-_FULL_SEVERITY_DEGREES: Final = 8.0
+FULL_SEVERITY_DEGREES: Final = 8.0
+"""The least tilt that is as bad as any."""
+LEAST_NEARER: Final = 0.03
+"""Least way, in sides of the frame, by which what stands out must come nearer to be a reason."""
+LEAST_FREED: Final = 0.01
+"""Least share of what stands out that the border must no longer cut to be a reason."""
 
 
 class TiltOpinion(Config):
@@ -41,7 +46,7 @@ class TiltOpinion(Config):
     @property
     def severity(self) -> float:
         """How bad the tilt is, in [0, 1]; 0 is level."""
-        return min(1.0, abs(self.turn) / _FULL_SEVERITY_DEGREES)
+        return min(1.0, abs(self.turn) / FULL_SEVERITY_DEGREES)
 
 
 class RankedBox(Config):
@@ -109,11 +114,11 @@ def choose(ranked: Sequence[RankedBox]) -> RankedBox | None:
 def reasons(before: FrameFacts, after: FrameFacts) -> tuple[Reason, ...]:
     """Say which of the measured facts a crop betters, the plainest first; nothing that was not measured is said."""
     found = []
-    if before.to_third - after.to_third >= 0.03:
+    if before.to_third - after.to_third >= LEAST_NEARER:
         found.append(_reason(ReasonKind.THIRDS, before.to_third, after.to_third, "nearer to a crossing of the thirds"))
-    if before.to_middle - after.to_middle >= 0.03:
+    if before.to_middle - after.to_middle >= LEAST_NEARER:
         found.append(_reason(ReasonKind.CENTER, before.to_middle, after.to_middle, "nearer to the middle"))
-    if before.at_border - after.at_border >= 0.01:
+    if before.at_border - after.at_border >= LEAST_FREED:
         words = f"the border cuts {after.at_border:.0%} of what stands out instead of {before.at_border:.0%}"
         found.append(Reason(kind=ReasonKind.BORDER, before=before.at_border, after=after.at_border, words=words))
     return tuple(found)

@@ -10,10 +10,14 @@ from pocketcrafter.runtime.arrays import FloatArray, PixelArray
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.plan import Amount, CropBox
 
-_MAP_PX: Final = 96
-_BLUR_PX: Final = 2.0
-_EDGE_SHARE: Final = 0.04
-_BACKGROUND_QUANTILE: Final = 0.7
+MAP_PX: Final = 96
+"""Longer side of a salience map."""
+BLUR_PX: Final = 2.0
+"""Standard deviation of the blur before colors are compared."""
+EDGE_SHARE: Final = 0.04
+"""Share of a frame's side that counts as its border."""
+BACKGROUND_QUANTILE: Final = 0.7
+"""Share of places that stand out from nothing."""
 _POWER_POINTS: Final = tuple((x, y) for x in (1 / 3, 2 / 3) for y in (1 / 3, 2 / 3))
 
 
@@ -41,14 +45,14 @@ def salience(pixels: PixelArray) -> FloatArray:
         Shape ``(h, w)``, the longer side at most 96, in [0, 1]; the lower 70 % of places are 0.
     """
     image = Image.fromarray(pixels)
-    share = min(1.0, _MAP_PX / max(image.size))
+    share = min(1.0, MAP_PX / max(image.size))
     size = (max(1, round(image.width * share)), max(1, round(image.height * share)))
-    small = image.resize(size, Image.Resampling.BILINEAR).filter(ImageFilter.GaussianBlur(_BLUR_PX))
+    small = image.resize(size, Image.Resampling.BILINEAR).filter(ImageFilter.GaussianBlur(BLUR_PX))
     # Opponent colors: Lab without its cube roots, which tell nothing more here.
     r, g, b = (np.asarray(small, dtype=np.float32)[..., c] / 255 for c in range(3))
     planes = np.stack([(r + g + b) / 3, (r - g) / 2, (r + g) / 4 - b / 2], axis=-1)
     distance = np.linalg.norm(planes - planes.mean((0, 1)), axis=-1)
-    above = np.clip(distance - np.quantile(distance, _BACKGROUND_QUANTILE), 0, None)
+    above = np.clip(distance - np.quantile(distance, BACKGROUND_QUANTILE), 0, None)
     top = float(above.max())
     standing_out: FloatArray = (above / top if top > 0 else above).astype(np.float32)
     return standing_out
@@ -70,7 +74,7 @@ def frame_facts(salient: FloatArray, width: int, height: int, box: CropBox) -> F
     y = ((np.arange(rows) + 0.5) / rows * height - box.top) / (box.bottom - box.top)
     x = ((np.arange(columns) + 0.5) / columns * width - box.left) / (box.right - box.left)
     inside = ((y >= 0) & (y <= 1))[:, None] & ((x >= 0) & (x <= 1))[None]
-    deep = ((y > _EDGE_SHARE) & (y < 1 - _EDGE_SHARE))[:, None] & ((x > _EDGE_SHARE) & (x < 1 - _EDGE_SHARE))[None]
+    deep = ((y > EDGE_SHARE) & (y < 1 - EDGE_SHARE))[:, None] & ((x > EDGE_SHARE) & (x < 1 - EDGE_SHARE))[None]
     mass = np.where(inside, salient, 0)
     total = float(mass.sum())
     if total <= 0:

@@ -5,8 +5,17 @@ from typing import Final
 
 from pocketcrafter.runtime import tone_math as tm
 from pocketcrafter.runtime.geometry.composer import LEAST_PHOTO_PX
-from pocketcrafter.runtime.geometry.decide import COST_OF_AREA, LEAST_TURN_DEGREES, MARGIN, SURE
+from pocketcrafter.runtime.geometry.decide import (
+    COST_OF_AREA,
+    FULL_SEVERITY_DEGREES,
+    LEAST_FREED,
+    LEAST_NEARER,
+    LEAST_TURN_DEGREES,
+    MARGIN,
+    SURE,
+)
 from pocketcrafter.runtime.geometry.proposals import LEAST_SIDE_PX
+from pocketcrafter.runtime.geometry.salience import BACKGROUND_QUANTILE, BLUR_PX, EDGE_SHARE, MAP_PX
 from pocketcrafter.runtime.geometry.view import LETTERBOX, WORKING_PX
 from pocketcrafter.runtime.language import MASKED
 from pocketcrafter.runtime.latent.native import CARRIED_DB
@@ -67,6 +76,13 @@ CONSTANTS: Final = (
     Constant("LEAST_TURN_DEGREES", LEAST_TURN_DEGREES, "Smaller tilts are left."),
     Constant("CROP_MARGIN", MARGIN, "Least lead of a crop over its centered rival, in log-odds."),
     Constant("COST_OF_AREA", COST_OF_AREA, "Log-odds that a crop has to make up for if it kept nothing."),
+    Constant("FULL_SEVERITY_DEGREES", FULL_SEVERITY_DEGREES, "The least tilt that is as bad as any."),
+    Constant("MAP_PX", MAP_PX, "Longer side of a salience map."),
+    Constant("SALIENCE_BLUR_PX", BLUR_PX, "Standard deviation of the blur before its colors are compared."),
+    Constant("BACKGROUND_QUANTILE", BACKGROUND_QUANTILE, "Share of its places that stand out from nothing."),
+    Constant("EDGE_SHARE", EDGE_SHARE, "Share of a frame's side that counts as its border."),
+    Constant("LEAST_NEARER", LEAST_NEARER, "Least approach, in sides of the frame, that is a reason to crop."),
+    Constant("LEAST_FREED", LEAST_FREED, "Least share of what stands out, no longer cut, that is a reason."),
     Constant("LUMA_RED", tm.LUMA[0], "Rec. 709 luma weight (ITU-R BT.709)."),
     Constant("LUMA_GREEN", tm.LUMA[1], "Rec. 709 luma weight (ITU-R BT.709)."),
     Constant("LUMA_BLUE", tm.LUMA[2], "Rec. 709 luma weight (ITU-R BT.709)."),

@@ -7,17 +7,25 @@ import numpy as np
 
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.geometry.composer import compose
+from pocketcrafter.runtime.geometry.decide import reasons
 from pocketcrafter.runtime.geometry.proposals import proposals
+from pocketcrafter.runtime.geometry.salience import FrameFacts, frame_facts, salience
 from pocketcrafter.runtime.geometry.turn import cut, inscribed_box
 from pocketcrafter.runtime.geometry.view import letterboxed, working_copy
 from pocketcrafter.runtime.photo.model import Photo
 from pocketcrafter.runtime.plan import CropBox
-from pocketcrafter.runtime.vectors.pictures import picture
+from pocketcrafter.runtime.vectors.pictures import Pixels, picture
 from pocketcrafter.runtime.vectors.recording import Recording
 
 _SIDES: Final = ((1, 1), (300, 200), (201, 300), (100, 100), (640, 33), (125, 100))
 _TURNS: Final = (0.0, 3.5, -7.25)
 _BOXES: Final = (CropBox(left=0, top=0, right=61, bottom=45), CropBox(left=7, top=3, right=40, bottom=44))
+_FRAMES: Final = (
+    CropBox(left=0, top=0, right=360, bottom=240),
+    CropBox(left=30, top=20, right=300, bottom=220),
+    CropBox(left=0, top=40, right=120, bottom=240),
+    CropBox(left=200, top=0, right=360, bottom=90),
+)
 _SAID: Final = (
     (4.0, 0.9, 5, "crop"),
     (4.0, 0.6, 0, "crop"),
@@ -73,9 +81,38 @@ def record_framing(recording: Recording) -> None:
     recording.add("working_copy", [{"pixels": tensor(p), "working": tensor(working_copy(Photo(p)))} for p in large])
     recording.add("letterboxed", [_letterboxed(recording, box) for box in (None, _BOXES[1])])
     recording.add("crop_proposals", [_proposed(w, h) for w, h in _SIDES])
+    _record_reasons(recording)
     photo = picture(180, 260, 6)
     held = tensor(photo)
     recording.add("compose", [{"pixels": held, **_composed(recording, Photo(photo), *said)} for said in _SAID])
+
+
+def _record_reasons(recording: Recording) -> None:
+    """Add the cases of what stands out in a photo, and of why a crop of it is better."""
+    photos = [_spotted(), picture(30, 20, 4), np.full((200, 120, 3), 90, np.uint8)]
+    seen = [{"pixels": recording.tensor(p), "salience": recording.tensor(salience(p))} for p in photos]
+    recording.add("salience", seen)
+    salient = salience(photos[0])
+    height, width = photos[0].shape[:2]
+    facts = [frame_facts(salient, width, height, box) for box in _FRAMES]
+    held = recording.tensor(salient)
+    about = {"salience": held, "width": width, "height": height}
+    recording.add(
+        "frame_facts", [about | {"box": _box(b), "facts": f.model_dump()} for b, f in zip(_FRAMES, facts, strict=True)]
+    )
+    recording.add("crop_reasons", [_reasoned(before, after) for before in facts for after in facts])
+
+
+def _spotted() -> Pixels:
+    """Return a picture with a spot that stands out, near the left border."""
+    pixels = picture(240, 360, 9) // 4 + np.uint8(60)
+    pixels[110:180, 8:70] = (220, 60, 40)
+    return pixels
+
+
+def _reasoned(before: FrameFacts, after: FrameFacts) -> dict[str, Any]:
+    given = {"before": before.model_dump(), "after": after.model_dump()}
+    return given | {"reasons": [reason.model_dump(mode="json") for reason in reasons(before, after)]}
 
 
 def _composed(
@@ -96,6 +133,8 @@ def _composed(
         "turn_degrees": composed.turn_degrees,
         "box": None if composed.box is None else _box(composed.box),
         "cropped": composed.cropped,
+        "severity": composed.tilt.severity,
+        "reasons": [reason.model_dump(mode="json") for reason in composed.reasons],
     }
 
 

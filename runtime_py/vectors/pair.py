@@ -68,6 +68,7 @@ def _told(recording: Recording, pipeline: Pipeline, photo: Photo) -> Case:
         "plan": told.critique.plan.model_dump(mode="json"),
         "ids": told.written.ids,
         "text": told.written.prose.text,
+        "lines": told.critique.lines(),
     }
 
 
@@ -77,7 +78,11 @@ def _framing(pipeline: Pipeline, photo: Photo) -> Case | None:
     composed = pipeline.enhance(photo, 0.0, geometry=True, crop=True).composed
     if composed is None:
         return None
-    return {"turn_degrees": composed.turn_degrees, "box": composed.box and composed.box.model_dump()}
+    return {
+        "turn_degrees": composed.turn_degrees,
+        "box": composed.box and composed.box.model_dump(),
+        "reasons": [reason.words for reason in composed.reasons],
+    }
 
 
 def _answered(recording: Recording, pipeline: Pipeline, photo: Photo) -> Case:

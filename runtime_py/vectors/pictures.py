@@ -9,6 +9,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.develop import develop
+from pocketcrafter.runtime.geometry.turn import cut, inscribed_box
 from pocketcrafter.runtime.grid import IDENTITY, blended, slice_exact
 from pocketcrafter.runtime.plan import EditPlan
 from pocketcrafter.runtime.pocket import GRID
@@ -48,6 +49,20 @@ def picture(height: int, width: int, seed: int) -> Pixels:
     ramps = np.stack([x * 255 // max(1, width - 1), y * 255 // max(1, height - 1), (x + y) * 7 % 256], axis=-1)
     noisy = ramps + rng.integers(-12, 13, (height, width, 3))
     return np.clip(noisy, 0, 255).astype(np.uint8)
+
+
+def tilted_sea(degrees: float) -> Pixels:
+    """Return a sea under the sky whose horizon a clockwise turn levels: uint8, ``(height, width, 3)``.
+
+    Parameters
+    ----------
+    degrees
+        The turn that levels it, under 15 in size.
+    """
+    level = np.full((600, 900, 3), (120, 160, 220), np.uint8)
+    level[380:] = (40, 60, 90)
+    noise = np.random.default_rng(0).integers(-6, 7, level.shape)
+    return cut((level + noise).astype(np.uint8), inscribed_box(900, 600, degrees), -degrees)
 
 
 def steep_grid(seed: int) -> FloatArray:

@@ -5,7 +5,8 @@ from typing import Final
 import numpy as np
 
 from pocketcrafter.runtime.attribute_gate import AttributeGate, GateSettings, apply_gate
-from pocketcrafter.runtime.critique import critique_from, describe
+from pocketcrafter.runtime.critique import Item, critique_from, describe, with_tilt
+from pocketcrafter.runtime.geometry.decide import TiltOpinion
 from pocketcrafter.runtime.plan import Attribute, EditPlan
 from pocketcrafter.runtime.vectors.pictures import PLANS
 from pocketcrafter.runtime.vectors.recording import Recording
@@ -19,6 +20,8 @@ GATE: Final = GateSettings(
     }
 )
 """A gate whose every third attribute never opens."""
+_TILTS: Final = (None, (0.3, 0.9), (-1.99, 0.9), (-2.0, 0.7), (5.0, 0.69), (4.4, 0.95), (-12.0, 0.8))
+"""Tilts in degrees, with their confidence."""
 _SPOILED: Final = (float("nan"), float("inf"), float("-inf"))
 
 
@@ -54,6 +57,9 @@ def record_plans(recording: Recording) -> None:
             plan[round_ - 9 :: 4] = _SPOILED[round_ - 9]
         score = float(np.float32(rng.uniform(-0.1, 1.1)))
         critique = critique_from(plan, presence, confidence, score, GATE)
+        seen = _TILTS[round_ % len(_TILTS)]
+        tilt = None if seen is None else TiltOpinion(degrees=seen[0], confidence=seen[1])
+        levelled = with_tilt(critique, tilt)
         judged.append(
             {
                 "plan": tensor(plan),
@@ -63,6 +69,9 @@ def record_plans(recording: Recording) -> None:
                 "gate": GATE.model_dump(mode="json"),
                 "gated": apply_gate(plan, presence, confidence, GATE).model_dump(mode="json"),
                 "critique": critique.model_dump(mode="json"),
+                "tilt": tilt and tilt.model_dump(),
+                "horizon": levelled.findings[Item.VIEWPOINT],
+                "lines": levelled.lines(),
             }
         )
     recording.add("critique", judged)

@@ -11,6 +11,7 @@ import pytest
 from pocketcrafter.runtime.arrays import AnyFloatArray
 from pocketcrafter.runtime.cli import run
 from pocketcrafter.runtime.errors import BundleError, ConfigError
+from pocketcrafter.runtime.geometry.decide import ReasonKind
 from pocketcrafter.runtime.plan import Attribute, EditPlan
 from pocketcrafter.runtime.render import render
 from pocketcrafter.runtime.vectors.export import export_vectors
@@ -86,6 +87,13 @@ def test_the_cases_hold_both_answers_of_every_judgement(vectors: Path) -> None:
     assert 5 < sum(parsed) < len(parsed) - 20
     gated = [case["gated"][attribute] for case in cases(vectors, "critique") for attribute in Attribute]
     assert 0 < sum(amount != 0 for amount in gated) < len(gated)
+    horizons = {case["horizon"] for case in cases(vectors, "critique")}
+    # Unknown or unsure, level, tilted by 2° and 4.4°, and by more than counts.
+    assert horizons == {"not_assessed", "fine", 0.25, 4.4 / 8, 1.0}
+    kinds = [{reason["kind"] for reason in case["reasons"]} for case in cases(vectors, "crop_reasons")]
+    assert set() in kinds
+    assert set(ReasonKind) in kinds
+    assert [bool(case["reasons"]) for case in cases(vectors, "compose")].count(True) == 1
 
 
 def test_photos_without_a_bundle_are_refused(tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+import Foundation
+
 /// What a critique says of one item.
 public enum Finding: Equatable, Sendable {
     /// Nothing stands behind an opinion.
@@ -14,8 +16,8 @@ public struct Critique: Equatable, Sendable {
     public let score: Double
     /// What is worth changing: the plan after the gate.
     public let plan: EditPlan
-    /// One for every item; the horizon is not assessed by this core.
-    public let findings: [Item: Finding]
+    /// One for every item; the horizon's is known where a composition network looked.
+    public private(set) var findings: [Item: Finding]
 
     /// Reads a critique off the critic's outputs.
     ///
@@ -36,11 +38,50 @@ public struct Critique: Equatable, Sendable {
         findings = Dictionary(uniqueKeysWithValues: Item.allCases.map { ($0, Self.finding($0, gated, gate)) })
     }
 
+    /// Returns the critique with the horizon assessed: not where the tilt is unknown or not sure.
+    func with(_ tilt: TiltOpinion?) -> Critique {
+        var told = self
+        if let tilt, tilt.isSure {
+            told.findings[.viewpoint] = tilt.severity > 0 ? .fault(severity: tilt.severity) : .fine
+        } else {
+            told.findings[.viewpoint] = .notAssessed
+        }
+        return told
+    }
+
+    /// What people read: score and plan, then what was found in each group.
+    public var lines: [String] {
+        var groups: [String] = []
+        for item in Item.allCases where !groups.contains(item.group) { groups.append(item.group) }
+        let found = groups.map { group in
+            let told = Item.allCases.filter { $0.group == group }.compactMap { item in words(item).map { "\(item.label) \($0)" } }
+            let name = group.padding(toLength: Self.groupWidth, withPad: " ", startingAt: 0)
+            return "  \(name) \(told.isEmpty ? "not assessed" : told.joined(separator: ", "))"
+        }
+        return ["score \(fixed(score, 0)), \(plan.words)"] + found
+    }
+
+    /// What was found of an item: how bad it is, and by which attribute where it is not called after that.
+    private func words(_ item: Item) -> String? {
+        switch findings[item] {
+        case nil, .notAssessed: return nil
+        case .fine: return "fine"
+        case .fault(let severity):
+            // The first of two that are as strong, as in Python.
+            let causes = item.measuredBy.map { (attribute: $0, size: abs(plan[$0]) / $0.unit) }
+            let cause = causes.first { one in causes.allSatisfy { $0.size <= one.size } }?.attribute
+            guard let cause, cause != item.measuredBy.first else { return fixed(severity, 2) }
+            return "\(fixed(severity, 2)) (\(cause.key.prefix { $0 != "_" }))"
+        }
+    }
+
     private static func finding(_ item: Item, _ plan: EditPlan, _ gate: GateSettings) -> Finding {
         let severities = item.measuredBy.filter(gate.assesses).map { abs(plan[$0]) / $0.unit }
         guard let severity = severities.max() else { return .notAssessed }
         return severity > 0 ? .fault(severity: unit(severity)) : .fine
     }
+
+    private static let groupWidth = 16
 
     private static func unit(_ value: Double) -> Double { value.isNaN ? 0 : value.clamped(to: 0...1) }
 }

@@ -80,22 +80,20 @@ public struct EditPlan: Equatable, Sendable {
     private static func words(_ attribute: Attribute, _ amount: Double) -> String {
         switch attribute {
         case .exposure: "\(signed(amount, 1)) EV"
-        case .temperature: "\(rounded(amount, 0)) mired \(amount > 0 ? "warmer" : "cooler")"
-        case .tint: "\(rounded(amount, 0)) mired \(amount > 0 ? "more magenta" : "greener")"
+        case .temperature: "\(fixed(amount, 0)) mired \(amount > 0 ? "warmer" : "cooler")"
+        case .tint: "\(fixed(amount, 0)) mired \(amount > 0 ? "more magenta" : "greener")"
         case .contrast, .highlights, .shadows, .saturation: "\(attribute.key) \(signed(amount, 2))"
-        case .dehaze, .denoise, .deblur, .dejpeg: "\(attribute.key) \(rounded(amount, 1))"
+        case .dehaze, .denoise, .deblur, .dejpeg: "\(attribute.key) \(fixed(amount, 1))"
         }
     }
 
     private static func signed(_ amount: Double, _ digits: Int) -> String {
-        (amount < 0 ? "-" : "+") + rounded(amount, digits)
-    }
-
-    // C's printf rounds the exact binary value half to even, as Python does.
-    private static func rounded(_ amount: Double, _ digits: Int) -> String {
-        String(format: "%.\(digits)f", abs(amount))
+        (amount < 0 ? "-" : "+") + fixed(amount, digits)
     }
 }
+
+/// The magnitude with so many digits behind the point; C's printf rounds the exact binary value half to even, as Python does.
+func fixed(_ amount: Double, _ digits: Int) -> String { String(format: "%.\(digits)f", abs(amount)) }
 
 extension Comparable {
     func clamped(to range: ClosedRange<Self>) -> Self {

@@ -4,14 +4,15 @@ public struct Enhanced: Sendable {
     public let pixels: Pixels
     /// What was done; `nil` where the artist takes no plan, as in the `latent` family.
     public let plan: EditPlan?
-    /// `nil` where the critic gives no numbers, as in the `latent` family.
+    /// The horizon is in it where the photo was levelled; `nil` where the critic gives no numbers, as in the `latent` family.
     public let critique: Critique?
     /// The photo before its tones were changed by the plan; with ``grid``, ``Developer`` shows other plans.
     public let restored: Pixels
     /// What changed tones beside the plan, `nil` where none were changed.
     public let grid: ToneGrid?
-    /// How the photo was levelled and cropped, `nil` where it was not; ``restored`` is not.
-    public let framing: Framing?
+    /// How the photo was levelled and cropped, and why; `nil` where that was not asked for, or the photo is too small.
+    /// ``restored`` is neither.
+    public let composed: Composed?
     /// What of the edit is not in the photo, one short sentence each.
     public let notes: [String]
 }
@@ -105,9 +106,10 @@ public final class PhotoPair: Pair {
         self.composes = composes
     }
 
-    public func warm() throws { _ = try critique(Self.gray()) }
+    public func warm() throws { _ = try look(Self.gray()) }
 
-    public func critique(_ pixels: Pixels) throws -> Critique { try look(pixels).critique }
+    /// Diagnoses a photo in numbers; its horizon too, where the bundle has the composition network.
+    public func critique(_ pixels: Pixels) throws -> Critique { try diagnosed(pixels, look(pixels)) }
 
     /// Diagnoses a photo and puts it into words, which agree with the gated plan; as ``Pair``.
     public func prose(
@@ -126,7 +128,7 @@ public final class PhotoPair: Pair {
             steps += 1
         }
         return Told(
-            text: written.prose.text, prose: written.prose, critique: seen.critique, ids: written.ids, ended: true)
+            text: written.prose.text, prose: written.prose, critique: try diagnosed(pixels, seen), ids: written.ids, ended: true)
     }
 
     public func enhance(
@@ -142,11 +144,11 @@ public final class PhotoPair: Pair {
         let restored = plan.restores ? try restored(pixels, plan, progress) : pixels
         let grid = plan.changesTones ? try grid(seen).blended(strength) : nil
         let toned = plan.changesTones ? Developer.develop(restored, plan: plan, grid: grid) : restored
-        let framing = geometry == .kept ? nil : try Composer(network: runner(Composer.component))
-            .framing(pixels, crops: geometry == .levelledAndCropped)
+        let composed = geometry == .kept ? nil : try composer().compose(pixels, crops: geometry == .levelledAndCropped)
         return Enhanced(
-            pixels: try framing?.cut(toned) ?? toned, plan: plan, critique: seen.critique, restored: restored, grid: grid,
-            framing: framing, notes: [])
+            pixels: try composed?.framing?.cut(toned) ?? toned, plan: plan,
+            critique: geometry == .kept ? seen.critique : seen.critique.with(composed?.tilt), restored: restored, grid: grid,
+            composed: composed, notes: [])
     }
 
     /// What the critic made of a photo.
@@ -171,6 +173,13 @@ public final class PhotoPair: Pair {
             score: output("score", 1)[0], gate: gate, tones: chosen?.tones)
         return Seen(critique: critique, tokens: tokens, view: view)
     }
+
+    /// The critique with what the composition network makes of the horizon, where there is one.
+    private func diagnosed(_ pixels: Pixels, _ seen: Seen) throws -> Critique {
+        composes ? seen.critique.with(try composer().tilt(pixels)) : seen.critique
+    }
+
+    private func composer() throws -> Composer { Composer(network: try runner(Composer.component)) }
 
     private func restored(
         _ pixels: Pixels, _ plan: EditPlan, _ progress: (Int, Int) throws -> Void

@@ -7,7 +7,8 @@ let usage = """
                                        [--unsigned-weights]
            pocketcrafter-swift critique IN.ppm --bundle FOLDER [--threads N] [--unsigned-weights]
 
-    enhance writes the enhanced photo, critique writes the critique to standard output.
+    enhance writes the enhanced photo, critique writes the critique to standard output: what was found of
+    each item, where the critic gives numbers, then the words.
 
       --bundle FOLDER     a bundle with the target onnx
       --geometry          level the photo too, where the network is sure of its tilt
@@ -66,7 +67,9 @@ func answer(_ request: Request) async throws {
     case ("critique", 2):
         let photo = try Ppm.read(request.words[1])
         try await crafter.open()
-        print(try await crafter.prose(photo).text)
+        let told = try await crafter.prose(photo)
+        for line in told.critique?.lines ?? [] { print(line) }
+        print(told.text)
     default:
         throw PocketCrafterError.config(usage)
     }

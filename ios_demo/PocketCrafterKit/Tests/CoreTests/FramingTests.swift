@@ -50,9 +50,52 @@ final class FramingTests: XCTestCase {
             let network = Scripted(try one.floats("scores"), [
                 "tilt": Float(try one.double("tilt")), "confidence": Float(try one.double("confidence")),
             ])
-            let framing = try Composer(network: network).framing(one.pixels("pixels"), crops: one["crop"] == .bool(true))
-            XCTAssertEqual(try one["box"] == .null ? nil : box(one["box"]), framing?.box)
-            XCTAssertEqual(try one.double("turn_degrees"), framing?.degrees ?? 0, accuracy: 1e-6)
+            let photo = try one.pixels("pixels")
+            let composer = Composer(network: network)
+            let composed = try XCTUnwrap(composer.compose(photo, crops: one["crop"] == .bool(true)))
+            XCTAssertEqual(try one["box"] == .null ? nil : box(one["box"]), composed.framing?.box)
+            XCTAssertEqual(try one.double("turn_degrees"), composed.framing?.degrees ?? 0, accuracy: 1e-6)
+            XCTAssertEqual(one["cropped"], .bool(composed.isCropped))
+            XCTAssertEqual(try one.double("severity"), composed.tilt.severity, accuracy: 1e-6)
+            try assertReasons(one, composed.reasons)
+            XCTAssertEqual(composed.tilt, try composer.tilt(photo))
+            let small = try Pixels(width: 63, height: 200, rgb: [UInt8](repeating: 0, count: 3 * 63 * 200))
+            XCTAssertNil(try composer.tilt(small))
+            XCTAssertNil(try composer.compose(small, crops: true))
+        }
+    }
+
+    func testWhatStandsOutAndWhyACropIsBetterIsPythons() throws {
+        for one in try Vectors.of("salience") {
+            assertNear(try one.floats("salience"), Salience(try one.pixels("pixels")).values, within: 1e-4)
+        }
+        for one in try Vectors.of("frame_facts") {
+            let shape = try one.of("salience").ints("shape")
+            let salience = Salience(width: shape[1], height: shape[0], values: try one.floats("salience"))
+            let (across, down) = (try one.int("width"), try one.int("height"))
+            let found = salience.facts(try box(one["box"]), across: across, down: down)
+            let expected = try facts(one.of("facts"))
+            XCTAssertEqual(expected.toThird, found.toThird, accuracy: 1e-5)
+            XCTAssertEqual(expected.toMiddle, found.toMiddle, accuracy: 1e-5)
+            XCTAssertEqual(expected.atBorder, found.atBorder, accuracy: 1e-5)
+        }
+        for one in try Vectors.of("crop_reasons") {
+            try assertReasons(one, Reason.of(facts(one.of("before")), facts(one.of("after"))))
+        }
+    }
+
+    private func facts(_ one: Case) throws -> FrameFacts {
+        FrameFacts(
+            toThird: try one.double("to_third"), toMiddle: try one.double("to_middle"), atBorder: try one.double("at_border"))
+    }
+
+    private func assertReasons(_ one: Case, _ reasons: [Reason]) throws {
+        let expected = try one.cases("reasons")
+        XCTAssertEqual(try expected.map { try $0.text("kind") }, reasons.map(\.kind.rawValue))
+        XCTAssertEqual(try expected.map { try $0.text("words") }, reasons.map(\.words))
+        for (told, reason) in zip(expected, reasons) {
+            XCTAssertEqual(try told.double("before"), reason.before, accuracy: 1e-4)
+            XCTAssertEqual(try told.double("after"), reason.after, accuracy: 1e-4)
         }
     }
 

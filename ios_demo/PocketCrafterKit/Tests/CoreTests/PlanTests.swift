@@ -32,6 +32,11 @@ final class PlanTests: XCTestCase {
                 Attribute.allCases.filter { gated[$0] != 0 }, Attribute.allCases.filter { critique.plan[$0] != 0 })
             XCTAssertEqual(try one.of("critique").double("score"), critique.score, accuracy: 1e-3)
             try assertFindings(one, critique)
+            let tilt = try one["tilt"] == .null ? nil : one.of("tilt")
+            let levelled = critique.with(
+                try tilt.map { TiltOpinion(degrees: try $0.double("degrees"), confidence: try $0.double("confidence")) })
+            try assertFinding(one, "horizon", XCTUnwrap(levelled.findings[.viewpoint]))
+            XCTAssertEqual(try one.texts("lines"), levelled.lines)
         }
     }
 
@@ -65,11 +70,15 @@ final class PlanTests: XCTestCase {
     private func assertFindings(_ one: Case, _ critique: Critique) throws {
         let findings = try one.of("critique").of("findings")
         for item in Item.allCases {
-            switch try XCTUnwrap(critique.findings[item]) {
-            case .fine: XCTAssertEqual(findings[item.label].string, "fine")
-            case .notAssessed: XCTAssertEqual(findings[item.label].string, "not_assessed")
-            case .fault(let severity): XCTAssertEqual(try findings.double(item.label), severity, accuracy: 1e-3)
-            }
+            try assertFinding(findings, item.label, XCTUnwrap(critique.findings[item]))
+        }
+    }
+
+    private func assertFinding(_ expected: Case, _ name: String, _ finding: Finding) throws {
+        switch finding {
+        case .fine: XCTAssertEqual(expected[name].string, "fine")
+        case .notAssessed: XCTAssertEqual(expected[name].string, "not_assessed")
+        case .fault(let severity): XCTAssertEqual(try expected.double(name), severity, accuracy: 1e-3)
         }
     }
 

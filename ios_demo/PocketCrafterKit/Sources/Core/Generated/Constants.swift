@@ -89,6 +89,27 @@ public enum Constants {
     /// Log-odds that a crop has to make up for if it kept nothing.
     public static let costOfArea: Double = 2.0
 
+    /// The least tilt that is as bad as any.
+    public static let fullSeverityDegrees: Double = 8.0
+
+    /// Longer side of a salience map.
+    public static let mapPx: Int = 96
+
+    /// Standard deviation of the blur before its colors are compared.
+    public static let salienceBlurPx: Double = 2.0
+
+    /// Share of its places that stand out from nothing.
+    public static let backgroundQuantile: Double = 0.7
+
+    /// Share of a frame's side that counts as its border.
+    public static let edgeShare: Double = 0.04
+
+    /// Least approach, in sides of the frame, that is a reason to crop.
+    public static let leastNearer: Double = 0.03
+
+    /// Least share of what stands out, no longer cut, that is a reason.
+    public static let leastFreed: Double = 0.01
+
     /// Rec. 709 luma weight (ITU-R BT.709).
     public static let lumaRed: Double = 0.2126
 

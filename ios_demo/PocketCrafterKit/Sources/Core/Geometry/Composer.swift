@@ -10,6 +10,18 @@ public enum Geometry: Sendable {
     case levelledAndCropped
 }
 
+/// What was found out about a photo's composition, and what follows from it.
+public struct Composed: Equatable, Sendable {
+    /// What the network makes of the horizon.
+    public let tilt: TiltOpinion
+    /// How the photo is levelled and cropped; `nil` where it stays as it is.
+    public let framing: Framing?
+    /// Whether it is cropped by choice, not only by what a turn leaves.
+    public let isCropped: Bool
+    /// Why it is cropped; empty where it is not, or nothing that was measured speaks for it.
+    public let reasons: [Reason]
+}
+
 /// Looks at a photo's composition: tilt, crops worth judging, one decision.
 package struct Composer {
     /// The component that it asks.
@@ -19,18 +31,27 @@ package struct Composer {
     /// The composition network.
     let network: any Runner
 
-    /// Decides how a photo is levelled and cropped; `nil` where it stays as it is.
+    /// Asks the network for a photo's tilt; `nil` where the photo is too small to tell.
+    ///
+    /// - Throws: ``PocketCrafterError/runner(_:)`` if the network fails.
+    func tilt(_ photo: Pixels) throws -> TiltOpinion? {
+        Self.isLargeEnough(photo) ? try tilt(ofWorking: Self.workingCopy(photo)) : nil
+    }
+
+    /// Decides how a photo is levelled and cropped; `nil` where it is too small to tell.
     ///
     /// - Parameters:
     ///   - photo: the photo.
     ///   - crops: whether crops are judged too, a run of the network each; else the photo is only levelled.
     /// - Throws: ``PocketCrafterError/runner(_:)`` if the network fails.
-    func framing(_ photo: Pixels, crops: Bool) throws -> Framing? {
-        guard min(photo.width, photo.height) >= Constants.leastPhotoPx else { return nil }
+    func compose(_ photo: Pixels, crops: Bool) throws -> Composed? {
+        guard Self.isLargeEnough(photo) else { return nil }
         let working = Self.workingCopy(photo)
-        let degrees = try turn(working)
+        let tilt = try tilt(ofWorking: working)
+        let degrees = tilt.turn
         let canvas = Framing.inscribed(width: photo.width, height: photo.height, degrees: degrees)
-        let levelled = degrees == 0 ? nil : Framing(degrees: degrees, box: canvas)
+        let turned = degrees == 0 ? nil : Framing(degrees: degrees, box: canvas)
+        let levelled = Composed(tilt: tilt, framing: turned, isCropped: false, reasons: [])
         if !crops { return levelled }
         let level = try Framing(
             degrees: degrees, box: Framing.inscribed(width: working.width, height: working.height, degrees: degrees)
@@ -38,7 +59,13 @@ package struct Composer {
         let proposals = Crop.proposals(width: level.width, height: level.height)
         let scores = try proposals.map { try score(level, $0.box) }
         guard let best = Crop.chosen(proposals, scores, area: level.width * level.height) else { return levelled }
-        return Framing(degrees: degrees, box: best.placed(level.width, level.height, canvas))
+        let salience = Salience(level)
+        let facts = [CropBox(left: 0, top: 0, right: level.width, bottom: level.height), best].map {
+            salience.facts($0, across: level.width, down: level.height)
+        }
+        return Composed(
+            tilt: tilt, framing: Framing(degrees: degrees, box: best.placed(level.width, level.height, canvas)),
+            isCropped: true, reasons: Reason.of(facts[0], facts[1]))
     }
 
     /// Reduces a photo on its longer side, never enlarging it.
@@ -73,13 +100,14 @@ package struct Composer {
         max(1, Int((Double(length) * share).rounded(.toNearestOrEven)))
     }
 
-    /// The clockwise turn that is carried out, in degrees; 0 where the network is not sure, or the photo is level.
-    private func turn(_ working: Pixels) throws -> Double {
+    private static func isLargeEnough(_ photo: Pixels) -> Bool { min(photo.width, photo.height) >= Constants.leastPhotoPx }
+
+    private func tilt(ofWorking working: Pixels) throws -> TiltOpinion {
         let said = try run(working, CropBox(left: 0, top: 0, right: working.width, bottom: working.height))
         let (degrees, confidence) = (Double(try said.output("tilt", count: 1, of: Self.component)[0]),
             Double(try said.output("confidence", count: 1, of: Self.component)[0]))
-        let isSure = degrees.isFinite && confidence.isFinite && confidence.clamped(to: 0...1) >= Constants.sureOfTilt
-        return isSure && abs(degrees) >= Constants.leastTurnDegrees ? degrees : 0
+        guard degrees.isFinite, confidence.isFinite else { return TiltOpinion(degrees: 0, confidence: 0) }
+        return TiltOpinion(degrees: degrees, confidence: confidence.clamped(to: 0...1))
     }
 
     private func score(_ pixels: Pixels, _ box: CropBox) throws -> Double {
@@ -169,4 +197,4 @@ private extension CropBox {
 }
 
 /// The nearest whole number; of two as near, the even one, as Python has it.
-private func rounded(_ value: Double) -> Int { Int(value.rounded(.toNearestOrEven)) }
+func rounded(_ value: Double) -> Int { Int(value.rounded(.toNearestOrEven)) }

@@ -72,7 +72,7 @@ public final class LatentPair: Pair {
             hidden = try conversation.states(artist.settings.bridgeTokens) { done, _ in try progress(done, all) }
         }
         let (made, notes) = try edited(pixels, artist, hidden, strength) { try progress(words + $0, words + $1) }
-        return Enhanced(pixels: made, plan: nil, critique: nil, restored: made, grid: nil, framing: nil, notes: notes)
+        return Enhanced(pixels: made, plan: nil, critique: nil, restored: made, grid: nil, composed: nil, notes: notes)
     }
 
     private func edited(

@@ -2,6 +2,7 @@ package org.pocketcrafter.core
 
 import org.pocketcrafter.core.generated.Attribute
 import org.pocketcrafter.core.generated.Item
+import org.pocketcrafter.core.geometry.TiltOpinion
 import kotlin.math.abs
 
 /** What a critique says of one item. */
@@ -21,10 +22,40 @@ sealed interface Finding {
  *
  * @property score from 0 to 100; higher is better.
  * @property plan what is worth changing: the plan after the gate.
- * @property findings one for every item; the horizon is not assessed by this core.
+ * @property findings one for every item; the horizon's is [withTilt]'s.
  */
 data class Critique(val score: Double, val plan: EditPlan, val findings: Map<Item, Finding>) {
+    /** Returns the critique with the horizon assessed: not where the tilt is unknown or not sure. */
+    fun withTilt(tilt: TiltOpinion?): Critique {
+        val finding = when {
+            tilt == null || !tilt.isSure -> Finding.NotAssessed
+            tilt.severity > 0 -> Finding.Fault(tilt.severity)
+            else -> Finding.Fine
+        }
+        return copy(findings = findings + (Item.VIEWPOINT to finding))
+    }
+
+    /** What people read: score and plan, then what was found in each group. */
+    fun lines(): List<String> = listOf("score ${fixed(score, 0)}, ${plan.words()}") +
+        Item.entries.groupBy { it.group }.map { (group, items) ->
+            val told = items.mapNotNull { item -> words(item)?.let { "${item.label} $it" } }
+            "  ${group.padEnd(GROUP_WIDTH)} ${told.joinToString().ifEmpty { "not assessed" }}"
+        }
+
+    /** What was found of an item: how bad it is, and by which attribute where it is not called after that. */
+    private fun words(item: Item): String? = when (val finding = findings.getValue(item)) {
+        Finding.NotAssessed -> null
+        Finding.Fine -> "fine"
+        is Finding.Fault -> {
+            val cause = item.measuredBy.maxByOrNull { abs(plan[it]) / it.unit }
+            val named = cause?.takeIf { it != item.measuredBy.first() }?.let { " (${it.key.substringBefore('_')})" }
+            fixed(finding.severity, 2) + named.orEmpty()
+        }
+    }
+
     companion object {
+        private const val GROUP_WIDTH = 16
+
         /**
          * Reads a critique off the critic's outputs.
          *

@@ -69,17 +69,17 @@ data class EditPlan(private val amounts: Map<Attribute, Double> = emptyMap()) {
 
         private fun words(attribute: Attribute, amount: Double): String = when (attribute) {
             Attribute.EXPOSURE -> "${signed(amount, 1)} EV"
-            Attribute.TEMPERATURE -> "${rounded(amount, 0)} mired ${if (amount > 0) "warmer" else "cooler"}"
-            Attribute.TINT -> "${rounded(amount, 0)} mired ${if (amount > 0) "more magenta" else "greener"}"
+            Attribute.TEMPERATURE -> "${fixed(amount, 0)} mired ${if (amount > 0) "warmer" else "cooler"}"
+            Attribute.TINT -> "${fixed(amount, 0)} mired ${if (amount > 0) "more magenta" else "greener"}"
             Attribute.CONTRAST, Attribute.HIGHLIGHTS, Attribute.SHADOWS, Attribute.SATURATION ->
                 "${attribute.key} ${signed(amount, 2)}"
-            else -> "${attribute.key} ${rounded(amount, 1)}"
+            else -> "${attribute.key} ${fixed(amount, 1)}"
         }
 
-        private fun signed(amount: Double, digits: Int) = (if (amount < 0) "-" else "+") + rounded(amount, digits)
-
-        /** The magnitude, rounded half to even from the exact binary value, as Python rounds. */
-        private fun rounded(amount: Double, digits: Int): String =
-            BigDecimal(amount).abs().setScale(digits, RoundingMode.HALF_EVEN).toPlainString()
+        private fun signed(amount: Double, digits: Int) = (if (amount < 0) "-" else "+") + fixed(amount, digits)
     }
 }
+
+/** The magnitude, rounded half to even from the exact binary value, as Python rounds. */
+internal fun fixed(amount: Double, digits: Int): String =
+    BigDecimal(amount).abs().setScale(digits, RoundingMode.HALF_EVEN).toPlainString()

@@ -35,7 +35,7 @@ enum class Framing {
  *
  * @property pixels the very input where a pocket pair had nothing to do.
  * @property plan what was carried out; `null` for an artist that takes no plan.
- * @property critique the numbers behind the plan; `null` where the critic answers in words.
+ * @property critique the numbers behind the plan, the horizon's where the photo was levelled; `null` where the critic answers in words.
  * @property notes what to say of it, such as how much of an edit was carried to the photo's own size.
  * @property composed how it was turned and cropped; `null` where that was not asked for, or the photo is too small.
  */

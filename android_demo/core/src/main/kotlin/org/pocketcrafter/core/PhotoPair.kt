@@ -44,18 +44,18 @@ class PhotoPair(
     private val opened = mutableMapOf<String, Runner>()
 
     /**
-     * Diagnoses a photo.
+     * Diagnoses a photo; its horizon too, where the bundle has the composition network.
      *
      * @throws RunnerException if a network fails.
      */
-    fun critique(pixels: Pixels): Critique = seen(pixels).critique
+    fun critique(pixels: Pixels): Critique = diagnosed(pixels, seen(pixels))
 
     /**
-     * Diagnoses a photo and finds its tone grid.
+     * Diagnoses a photo as [critique] does, and finds its tone grid.
      *
      * @throws RunnerException if a network fails.
      */
-    fun look(pixels: Pixels): Look = seen(pixels).let { Look(it.critique, grid(it)) }
+    fun look(pixels: Pixels): Look = seen(pixels).let { Look(diagnosed(pixels, it), grid(it)) }
 
     /**
      * Diagnoses a photo and puts it into words, which agree with the gated plan.
@@ -69,11 +69,11 @@ class PhotoPair(
         val words = vocabulary ?: throw ConfigException("This bundle has no decoder, which writes the prose.")
         val seen = seen(pixels)
         val stated = Stated.of(seen.critique.plan, gate, seen.critique.score)
-        return Writer(runner(DECODER), words).write(seen.tokens, stated, mode, cancelled)?.let { Told(seen.critique, it) }
+        return Writer(runner(DECODER), words).write(seen.tokens, stated, mode, cancelled)?.let { Told(diagnosed(pixels, seen), it) }
     }
 
     override fun warm() {
-        critique(Enhancer.GRAY)
+        seen(Enhancer.GRAY)
     }
 
     override fun enhance(
@@ -85,8 +85,9 @@ class PhotoPair(
         val plan = (asked ?: seen.critique.plan).scaled(strength)
         val restored = if (plan.restores) restored(pixels, plan, progress) else pixels
         val toned = if (plan.changesTones) Developer.develop(restored, plan, grid(seen).blended(strength)) else restored
-        val composed = if (framing == Framing.AS_IS) null else composed(pixels, framing, progress)
-        return Enhanced(composed?.framed(toned) ?: toned, plan, seen.critique, composed = composed)
+        if (framing == Framing.AS_IS) return Enhanced(toned, plan, seen.critique)
+        val composed = composed(pixels, framing, progress)
+        return Enhanced(composed?.framed(toned) ?: toned, plan, seen.critique.withTilt(composed?.tilt), composed = composed)
     }
 
     override fun close() {
@@ -108,6 +109,10 @@ class PhotoPair(
         )
         return Seen(critique, tokens, view)
     }
+
+    /** The critique with what the composition network makes of the horizon, where there is one. */
+    private fun diagnosed(pixels: Pixels, seen: Seen): Critique =
+        if (composes) seen.critique.withTilt(Composer(runner(COMPOSITION)).tilt(pixels)) else seen.critique
 
     private fun restored(pixels: Pixels, plan: EditPlan, progress: (Stage, Int, Int) -> Unit): Pixels {
         val amounts = Attribute.entries.filter { it.restores }.map { plan[it].toFloat() }.toFloatArray()

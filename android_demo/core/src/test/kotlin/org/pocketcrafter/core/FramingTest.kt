@@ -6,6 +6,9 @@ import org.pocketcrafter.core.bundle.asObject
 import org.pocketcrafter.core.geometry.Composer
 import org.pocketcrafter.core.geometry.CropBox
 import org.pocketcrafter.core.geometry.CropProposal
+import org.pocketcrafter.core.geometry.FrameFacts
+import org.pocketcrafter.core.geometry.Reason
+import org.pocketcrafter.core.geometry.Salience
 import org.pocketcrafter.core.geometry.Turn
 import org.pocketcrafter.core.photo.Pixels
 import kotlin.math.abs
@@ -70,7 +73,41 @@ class FramingTest {
             assertEquals(case.double("turn_degrees"), composed.turnDegrees, 1e-6)
             assertEquals(case["box"]?.let { case.box("box") }, composed.box)
             assertEquals(case["cropped"], composed.cropped)
+            assertEquals(case.double("severity"), composed.tilt.severity, 1e-6)
+            assertReasons(case, composed.reasons)
+            runs = 0
+            assertEquals(composed.tilt, Composer(network).tilt(case.pixels("pixels")))
             assertNull(Composer(network).compose(Pixels(63, 200, ByteArray(3 * 63 * 200)), crop = true))
+            assertNull(Composer(network).tilt(Pixels(63, 200, ByteArray(3 * 63 * 200))))
+        }
+    }
+
+    @Test
+    fun `what stands out, and why a crop is better, is Python's`() {
+        for (case in Vectors.of("salience")) {
+            val salience = Salience.of(case.pixels("pixels"))
+            assertNear(case.floats("salience"), salience.values, 1e-4f)
+        }
+        for (case in Vectors.of("frame_facts")) {
+            val (height, width) = case.of("salience").ints("shape")
+            val salience = Salience(width, height, case.floats("salience"))
+            val expected = facts(case.of("facts"))
+            val found = salience.facts(case.int("width"), case.int("height"), case.box("box"))
+            assertEquals(expected.toThird, found.toThird, 1e-5)
+            assertEquals(expected.toMiddle, found.toMiddle, 1e-5)
+            assertEquals(expected.atBorder, found.atBorder, 1e-5)
+        }
+        for (case in Vectors.of("crop_reasons")) assertReasons(case, Reason.of(facts(case.of("before")), facts(case.of("after"))))
+    }
+
+    private fun facts(case: Case) = FrameFacts(case.double("to_third"), case.double("to_middle"), case.double("at_border"))
+
+    private fun assertReasons(case: Case, reasons: List<Reason>) {
+        val expected = case.cases("reasons")
+        assertEquals(expected.map { it.text("kind") to it.text("words") }, reasons.map { it.kind.name.lowercase() to it.words })
+        for ((one, found) in expected zip reasons) {
+            assertEquals(one.double("before"), found.before, 1e-4)
+            assertEquals(one.double("after"), found.after, 1e-4)
         }
     }
 

@@ -3,6 +3,7 @@ package org.pocketcrafter.core
 import org.pocketcrafter.core.bundle.asObject
 import org.pocketcrafter.core.generated.Attribute
 import org.pocketcrafter.core.generated.Item
+import org.pocketcrafter.core.geometry.TiltOpinion
 import org.junit.Test
 import kotlin.math.abs
 import kotlin.test.assertEquals
@@ -38,6 +39,10 @@ class PlanTest {
             assertEquals(case.of("critique").double("score"), critique.score, 1e-3)
             val findings = asObject(case.of("critique")["findings"])
             for (item in Item.entries) assertFinding(findings[item.label], critique.findings.getValue(item))
+            val tilt = case["tilt"]?.let { case.of("tilt") }?.let { TiltOpinion(it.double("degrees"), it.double("confidence")) }
+            val levelled = critique.withTilt(tilt)
+            assertFinding(case["horizon"], levelled.findings.getValue(Item.VIEWPOINT))
+            assertEquals(case.texts("lines"), levelled.lines())
         }
     }
 

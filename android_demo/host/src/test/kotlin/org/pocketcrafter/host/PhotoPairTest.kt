@@ -52,6 +52,7 @@ class PhotoPairTest {
             assertEquals(case.text("text"), told.written.prose.text)
             assertEquals(case.ints("ids"), told.written.ids)
             assertEquals(case.double("score"), told.critique.score, 0.1)
+            assertEquals(case.texts("lines"), told.critique.lines())
         }
     }
 
@@ -63,6 +64,8 @@ class PhotoPairTest {
             val made = pair.enhance(photo, strength = 0.0, framing = Framing.LEVEL_AND_CROP)
             val composed = made.composed!!
             assertEquals(expected.double("turn_degrees"), composed.turnDegrees, 0.05)
+            assertEquals(expected.texts("reasons"), composed.reasons.map { it.words })
+            assertEquals(pair.critique(photo).findings, made.critique!!.findings)
             val box = expected["box"]?.let { expected.of("box") }
             println("${case.text("photo")}: turned by ${"%.1f".format(composed.turnDegrees)}°, ${composed.box}")
             assertEquals(box == null, composed.box == null)

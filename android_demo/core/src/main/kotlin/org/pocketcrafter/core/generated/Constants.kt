@@ -90,6 +90,27 @@ object Constants {
     /** Log-odds that a crop has to make up for if it kept nothing. */
     const val COST_OF_AREA: Double = 2.0
 
+    /** The least tilt that is as bad as any. */
+    const val FULL_SEVERITY_DEGREES: Double = 8.0
+
+    /** Longer side of a salience map. */
+    const val MAP_PX: Int = 96
+
+    /** Standard deviation of the blur before its colors are compared. */
+    const val SALIENCE_BLUR_PX: Double = 2.0
+
+    /** Share of its places that stand out from nothing. */
+    const val BACKGROUND_QUANTILE: Double = 0.7
+
+    /** Share of a frame's side that counts as its border. */
+    const val EDGE_SHARE: Double = 0.04
+
+    /** Least approach, in sides of the frame, that is a reason to crop. */
+    const val LEAST_NEARER: Double = 0.03
+
+    /** Least share of what stands out, no longer cut, that is a reason. */
+    const val LEAST_FREED: Double = 0.01
+
     /** Rec. 709 luma weight (ITU-R BT.709). */
     const val LUMA_RED: Double = 0.2126
 

@@ -5,32 +5,44 @@ import org.pocketcrafter.core.RunnerException
 import org.pocketcrafter.core.generated.Constants.COST_OF_AREA
 import org.pocketcrafter.core.generated.Constants.CROP_MARGIN
 import org.pocketcrafter.core.generated.Constants.LEAST_PHOTO_PX
-import org.pocketcrafter.core.generated.Constants.LEAST_TURN_DEGREES
 import org.pocketcrafter.core.generated.Constants.LETTERBOX
-import org.pocketcrafter.core.generated.Constants.SURE_OF_TILT
 import org.pocketcrafter.core.generated.Constants.VIEW_PX
 import org.pocketcrafter.core.generated.Constants.WORKING_PX
 import org.pocketcrafter.core.photo.Pixels
 import org.pocketcrafter.core.photo.Resampler
 import org.pocketcrafter.core.photo.Resampling
-import kotlin.math.abs
 import kotlin.math.max
 import kotlin.math.min
 
 /**
  * What was found out about a photo's composition, and what follows from it.
  *
+ * @property tilt what the network makes of the horizon.
  * @property turnDegrees the clockwise turn that is carried out.
  * @property box what is kept of the levelled canvas; `null` keeps the whole photo.
  * @property cropped whether the box is a crop by choice, not only what a turn leaves.
+ * @property reasons why it is cropped; empty where it is not, or nothing that was measured speaks for it.
  */
-data class Composed(val turnDegrees: Double, val box: CropBox?, val cropped: Boolean) {
+data class Composed(
+    val tilt: TiltOpinion,
+    val turnDegrees: Double,
+    val box: CropBox?,
+    val cropped: Boolean,
+    val reasons: List<Reason> = emptyList(),
+) {
     /** Carries it out, at the photo's own resolution. */
     fun framed(pixels: Pixels): Pixels = if (box == null) pixels else Turn.cut(pixels, box, turnDegrees)
 }
 
 /** Decides how photos are levelled and cropped, with one composition network. */
 class Composer(private val network: Runner) {
+    /**
+     * Asks the network for a photo's tilt; `null` where the photo is too small to tell.
+     *
+     * @throws RunnerException if the network fails.
+     */
+    fun tilt(pixels: Pixels): TiltOpinion? = if (isLargeEnough(pixels)) tiltOf(working(pixels)) else null
+
     /**
      * Looks at a photo; `null` where it is too small to tell.
      *
@@ -39,21 +51,27 @@ class Composer(private val network: Runner) {
      * @throws RunnerException if the network fails.
      */
     fun compose(pixels: Pixels, crop: Boolean, progress: (Int, Int) -> Unit = { _, _ -> }): Composed? {
-        if (min(pixels.width, pixels.height) < LEAST_PHOTO_PX) return null
+        if (!isLargeEnough(pixels)) return null
         val working = working(pixels)
-        val turn = turn(working)
+        val tilt = tiltOf(working)
+        val turn = tilt.turn
         val canvas = Turn.inscribedBox(pixels.width, pixels.height, turn)
-        val levelled = Composed(turn, canvas.takeIf { turn != 0.0 }, cropped = false)
+        val levelled = Composed(tilt, turn, canvas.takeIf { turn != 0.0 }, cropped = false)
         if (!crop) return levelled
         val level = Turn.cut(working, Turn.inscribedBox(working.width, working.height, turn), turn)
-        return best(level, progress)?.let { Composed(turn, placed(it, level, canvas), cropped = true) } ?: levelled
+        val best = best(level, progress) ?: return levelled
+        val salience = Salience.of(level)
+        val (before, after) = listOf(CropBox(0, 0, level.width, level.height), best).map { salience.facts(level.width, level.height, it) }
+        return levelled.copy(box = placed(best, level, canvas), cropped = true, reasons = Reason.of(before, after))
     }
 
-    private fun turn(working: Pixels): Double {
+    private fun isLargeEnough(pixels: Pixels) = min(pixels.width, pixels.height) >= LEAST_PHOTO_PX
+
+    private fun tiltOf(working: Pixels): TiltOpinion {
         val said = run(working, null)
         val (degrees, confidence) = listOf("tilt", "confidence").map { said.getValue(it)[0].toDouble() }
-        val sure = degrees.isFinite() && confidence.isFinite() && confidence >= SURE_OF_TILT
-        return if (sure && abs(degrees) >= LEAST_TURN_DEGREES) degrees else 0.0
+        if (!degrees.isFinite() || !confidence.isFinite()) return TiltOpinion(0.0, 0.0)
+        return TiltOpinion(degrees, confidence.coerceIn(0.0, 1.0))
     }
 
     /** The crop that is worth it, in pixels of the levelled working copy; `null` where the original stays. */
