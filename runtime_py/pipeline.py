@@ -249,17 +249,13 @@ class PhotoPipeline(Pipeline):
         PhotoError
             If the photo cannot be read, or the plan's crop does not lie in it.
         ConfigError
-            If the strength is not in [0, 2], the plan is none, it turns or crops and ``geometry`` is asked for too, or
-            the bundle lacks the composition network that ``geometry`` needs.
+            If the strength is not in [0, 2], the plan is none, it turns or crops and ``geometry`` is asked for too,
+            ``crop`` is asked for without it, or the bundle lacks the composition network that ``geometry`` needs.
         BackendError
             If a network fails.
         """
         strength = number_in(strength, 0, MAX_STRENGTH, "The strength")
-        if geometry and not self._source.has(Pocket.COMPOSITION):
-            raise ConfigError(
-                "This bundle has no composition network, which levelling needs. Build one from a recipe with the "
-                "component `composition`, as the default recipe is, or leave --geometry out."
-            )
+        _check_geometry(geometry, crop, has_composition=self._source.has(Pocket.COMPOSITION))
         photo = load(photo)
         clock, seen = Clock(), None
         if not isinstance(plan, EditPlan) or plan.scaled(strength).is_active(*TONAL):
@@ -368,6 +364,18 @@ def _keeps_tones(plan: EditPlan, critics: EditPlan) -> bool:
     active = [critics.is_active(a) and a in TONAL for a in Attribute]
     # As far as float32 goes, in which strength scales them.
     return any(active) and bool(np.allclose(plan.vector()[active], critics.vector()[active], rtol=1e-5, atol=0))
+
+
+def _check_geometry(geometry: bool, crop: bool, *, has_composition: bool) -> None:
+    if not isinstance(geometry, bool) or not isinstance(crop, bool):
+        raise ConfigError(f"geometry and crop are True or False, not {geometry!r} and {crop!r}.")
+    if crop and not geometry:
+        raise ConfigError("crop is for what geometry does: give geometry=True too.")
+    if geometry and not has_composition:
+        raise ConfigError(
+            "This bundle has no composition network, which levelling needs. Build one from a recipe with the component "
+            "`composition`, as the default recipe is, or leave --geometry out."
+        )
 
 
 def _check_frame(plan: EditPlan, photo: Photo, *, geometry: bool) -> None:

@@ -13,6 +13,8 @@ from pocketcrafter.runtime.errors import ConfigError
 _LOCAL_HEADER: Final = 30
 _MOST_ENTRIES: Final = 200_000
 _MOST_BYTES: Final = 4 << 30
+_MOST_READ: Final = 1 << 30
+"""Of one file, which is read whole."""
 
 
 class PackageKind(StrEnum):
@@ -63,18 +65,29 @@ class Package:
         except (OSError, zipfile.BadZipFile, struct.error) as error:
             raise ConfigError(f"{path}: not a whole {self.kind}: {error}") from error
 
-    def read(self, entry: Entry) -> bytes:
+    def read(self, entry: Entry, limit: int | None = None) -> bytes:
         """Return a file's content.
+
+        Parameters
+        ----------
+        entry
+            One of `entries`.
+        limit
+            Bytes to read, from the first on; all of them when not given.
 
         Raises
         ------
         ConfigError
-            If it is damaged or cannot be read.
+            If it is damaged, cannot be read, or is too large to be read whole.
         """
+        if limit is None and entry.size > _MOST_READ:
+            raise ConfigError(f"{self.path}: {entry.name} has {entry.size} bytes; no file of an app is so large.")
         try:
             if self._archive is None:
-                return (self.path / entry.name).read_bytes()
-            return self._archive.read(entry.name)
+                with (self.path / entry.name).open("rb") as stream:
+                    return stream.read(-1 if limit is None else limit)
+            with self._archive.open(entry.name) as stream:
+                return stream.read(-1 if limit is None else limit)
         except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
             raise ConfigError(f"{self.path}: {entry.name} cannot be read: {error}") from error
         except Exception as error:  # zlib's error shares no base class with the others
@@ -105,6 +118,10 @@ def _of_archive(archive: zipfile.ZipFile, path: Path) -> Mapping[str, Entry]:
     infos = [info for info in archive.infolist() if not info.is_dir()]
     if len(infos) > _MOST_ENTRIES or sum(info.file_size for info in infos) > _MOST_BYTES:
         raise ConfigError(f"{path}: it unpacks to more than {_MOST_BYTES >> 30} GiB or {_MOST_ENTRIES} files.")
+    if unsafe := [
+        name for info in infos if (name := info.filename).startswith("/") or ".." in PurePosixPath(name).parts
+    ]:
+        raise ConfigError(f"{path}: {unsafe[0]} would be unpacked outside of it; no build tool writes that.")
     found = {}
     with path.open("rb") as stream:
         for info in infos:

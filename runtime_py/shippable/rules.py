@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from mmap import ACCESS_READ, mmap
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -25,6 +26,8 @@ _LOW_RAM_LIMIT: Final = 512 << 20
 _NORMAL_RAM: Final = "android.hardware.ram.normal"
 _BASE_LIMIT: Final = 200 << 20
 """What Google Play lets the base of an app weigh, compressed; the rest comes in packs."""
+_HEADER_BYTES: Final = 1 << 20
+"""Of a library; linkers write the table of segments behind the first header."""
 _OLDEST_API: Final = {"onnx": 24, "executorch": 23}
 """The oldest Android that an engine's published archive for phones asks for, by how the names of its targets start."""
 
@@ -38,6 +41,8 @@ class Rule(StrEnum):
     """Every ABI has every library, for its own processor."""
     LIBRARY_STORAGE = "library-storage"
     """Libraries are packed as the manifest says that they are loaded."""
+    MANIFEST = "manifest"
+    """The app says what it is: system, libraries and memory are held against it."""
     QNN_VERSION = "qnn-version"
     """Qualcomm's libraries are of one build, and contexts of none that is newer."""
     QNN_LIBRARIES = "qnn-libraries"
@@ -118,7 +123,7 @@ class Subject:
 
     def library(self, entry: Entry) -> Library:
         """Read a library's headers."""
-        return read_library(self.package.read(entry), entry.name)
+        return read_library(self.package.read(entry, _HEADER_BYTES), entry.name)
 
     @property
     def contexts(self) -> Iterator[tuple[str, tuple[Soc, ...], bytes]]:
@@ -175,6 +180,11 @@ def _library_storage(subject: Subject) -> Iterator[tuple[str, str]]:
                     "the DSP loads a skel from a file: set extractNativeLibs (useLegacyPackaging in Gradle), and "
                     "ADSP_LIBRARY_PATH to the app's nativeLibraryDir",
                 )
+
+
+def _manifest(subject: Subject) -> Iterator[tuple[str, str]]:
+    if subject.package.kind is not PackageKind.FOLDER and subject.manifest is None:
+        yield subject.package.path.name, "it has no AndroidManifest.xml, so nothing installs it: build it again"
 
 
 def _qnn_version(subject: Subject) -> Iterator[tuple[str, str]]:
@@ -289,8 +299,10 @@ def _size(subject: Subject) -> Iterator[tuple[str, str]]:
 def _signature(subject: Subject) -> Iterator[tuple[str, str]]:
     if subject.package.kind is PackageKind.FOLDER:
         return
-    content = subject.package.path.read_bytes()
-    block = content[max(0, content.rfind(_SIGNING_BLOCK) - (1 << 20)) :] if _SIGNING_BLOCK in content else b""
+    with subject.package.path.open("rb") as stream, mmap(stream.fileno(), 0, access=ACCESS_READ) as content:
+        # The certificates lie before the block's name, which ends it.
+        end = content.rfind(_SIGNING_BLOCK)
+        block = content[max(0, end - (1 << 20)) : end] if end >= 0 else b""
     jar = [e for e in subject.package.ending(".RSA") + subject.package.ending(".EC") if e.name.startswith("META-INF/")]
     certificates = block + b"".join(subject.package.read(entry) for entry in jar)
     name = subject.package.path.name
@@ -313,6 +325,7 @@ RULES: Final[Mapping[Rule, Callable[[Subject], Iterator[tuple[str, str]]]]] = {
     Rule.PAGE_SIZE: _page_size,
     Rule.ABI_SET: _abi_set,
     Rule.LIBRARY_STORAGE: _library_storage,
+    Rule.MANIFEST: _manifest,
     Rule.QNN_VERSION: _qnn_version,
     Rule.QNN_LIBRARIES: _qnn_libraries,
     Rule.SOC: _soc,

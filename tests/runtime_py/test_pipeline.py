@@ -1,6 +1,7 @@
 """The flow of a photo through the pipeline, with networks that are plain arithmetic."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -241,6 +242,12 @@ def test_opening_what_is_not_there_is_a_typed_error(tmp_path: object) -> None:
         Pipeline.open(f"{tmp_path}/none.pcbundle")
     with pytest.raises(ConfigError, match="tensorflow"):
         Pipeline.open(f"{tmp_path}/none.pcbundle", backend="tensorflow")
+
+
+@pytest.mark.parametrize("asked", [{"crop": True}, {"geometry": "no"}, {"geometry": True, "crop": 1}])
+def test_geometry_that_makes_no_sense_is_refused(asked: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="geometry"):
+        PhotoPipeline(Networks(EditPlan())).enhance(ASTRONAUT, **asked)
 
 
 def test_geometry_without_its_network_says_what_to_do() -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 import struct
+import tracemalloc
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -156,6 +157,7 @@ def test_a_sound_apk_raises_no_alarm(apk: Callable[..., Path]) -> None:
         ({"AndroidManifest.xml": manifest(minimum=None)}, "minimum-os", "no minSdkVersion"),
         ({"AndroidManifest.xml": manifest(debuggable="true")}, "debuggable", "debuggable is true"),
         ({"AndroidManifest.xml": b"\x03\x00\x08\x00broken"}, "library-storage", "not an Android manifest"),
+        ({"AndroidManifest.xml": None}, "manifest", "has no AndroidManifest.xml"),
         ({"assets/default.pcbundle": None}, "bundle", "no bundle"),
         ({"assets/default.pcbundle": b"PK nothing"}, "bundle", "neither a bundle"),
     ],
@@ -256,6 +258,25 @@ def test_what_is_no_package_is_refused(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ConfigError, match=name):
             look_through(tmp_path / name)
+
+
+def test_a_package_that_unpacks_outside_of_itself_is_refused(apk: Callable[..., Path]) -> None:
+    with pytest.raises(ConfigError, match=r"\.\./\.\./evil\.so would be unpacked outside"):
+        look_through(apk({"../../evil.so": library()}))
+
+
+def test_only_the_head_of_a_library_is_read(apk: Callable[..., Path]) -> None:
+    large = library() + bytes(64 << 20)
+    tracemalloc.start()
+    report = look_through(apk({"lib/arm64-v8a/libonnxruntime.so": library()}))
+    small = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    path = apk({"lib/arm64-v8a/libonnxruntime.so": large})
+    tracemalloc.start()
+    assert look_through(path).findings == report.findings == ()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak - small < 8 << 20
 
 
 def test_spoiled_manifests_are_refused_and_never_crash() -> None:
