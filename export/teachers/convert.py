@@ -10,6 +10,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError
+from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.files import write_bytes
 
 _WRAPPERS: Final = ("state_dict", "module", "model_state")
@@ -35,19 +36,27 @@ def convert_pickle(source: Path, out: Path) -> dict[str, tuple[int, ...]]:
     ------
     CheckpointError
         If the file holds anything but tensors by name, or is damaged.
+    ConfigError
+        If there is a file where it would be written.
     """
+    if out.exists():
+        raise ConfigError(f"{out}: is there already; name a new file, or move it away.")
     try:
         found = torch.load(source, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+    except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{source}: torch's restricted loader refuses it ({str(error).splitlines()[0]}). It may hold code: convert "
-            "it where it was made, with model.save_pretrained(OUT, safe_serialization=True)."
+            f"{source}: torch's restricted loader refuses it: it is no pickle, or holds more than tensors and may run "
+            "code. Convert it where it was made, with model.save_pretrained(OUT, safe_serialization=True)."
+        ) from error
+    except Exception as error:  # of damaged files, torch's readers raise whatever they meet
+        raise CheckpointError(
+            f"{source}: damaged, or no pickle of torch ({type(error).__name__}); download it again."
         ) from error
     for name in _WRAPPERS:
         if isinstance(found, Mapping) and set(found) == {name}:
             found = found[name]
     if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()) or not found:
-        raise CheckpointError(f"{source}: holds more than tensors by name; write its state_dict() alone.")
+        raise CheckpointError(f"{source}: holds something else than tensors by name; write its state_dict() alone.")
     # Tensors that share memory are written each for itself.
     tensors = {str(name): value.detach().clone().contiguous() for name, value in found.items()}
     write_bytes(out, save(tensors))

@@ -95,7 +95,7 @@ def read_checkpoint(folder: Path, stem: str) -> Checkpoint:
     for tensors in (found.tensors, *map(read_header, others)):
         for tensor in tensors.values():
             if _ADAPTER_TENSOR.search(tensor.name):
-                raise CheckpointError(_adapter_beside(tensor.file, f"`{tensor.name}`"))
+                raise CheckpointError(adapter_beside(tensor.file, f"`{tensor.name}`"))
     return found
 
 
@@ -108,10 +108,19 @@ def refuse_adapters(folder: Path) -> None:
         If there is such a file; the message says how to merge it.
     """
     if here := sorted(name for name in _ADAPTERS if (folder / name).exists()):
-        raise CheckpointError(_adapter_beside(folder / here[0], here[0]))
+        raise CheckpointError(adapter_beside(folder / here[0], here[0]))
 
 
-def _adapter_beside(file: Path, what: str) -> str:
+def adapter_beside(file: Path, what: str) -> str:
+    """Return why a network is not built beside an adapter, and what to do.
+
+    Parameters
+    ----------
+    file
+        Where the adapter is.
+    what
+        What of it was seen.
+    """
     return (
         f"{file}: {what} belongs to an adapter (LoRA), which changes a base network; a build of the base would leave "
         "it out. Merge it and build what comes out: with PEFT `PeftModel.from_pretrained(base, "

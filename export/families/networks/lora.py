@@ -39,6 +39,7 @@ class _PeftConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
+    peft_type: str = "LORA"
     r: int | None = Field(None, ge=1)
     lora_alpha: float | None = None
     use_rslora: bool = False
@@ -210,8 +211,16 @@ def _adapter(file: Path, config: Path) -> Adapter:
     tensors = read_header(file)
     beside = config.is_file()
     said = _config(file, config)
-    if said.use_dora or said.fan_in_fan_out:
-        raise CheckpointError(f"{config}: use_dora or fan_in_fan_out is on; merge such an adapter with PEFT itself.")
+    if said.peft_type != "LORA" or said.use_dora or said.fan_in_fan_out:
+        raise CheckpointError(
+            f"{config}: is of type {said.peft_type}, or use_dora or fan_in_fan_out is on; merge such an adapter with "
+            "PEFT itself."
+        )
+    if said.lora_alpha is None and any(name.startswith(_PEFT_PREFIX) for name in tensors):
+        raise CheckpointError(
+            f"{file}: PEFT wrote it, and no {_CONFIG} beside it tells lora_alpha, which decides on the scale; download "
+            "that file too."
+        )
     parts: dict[str, dict[str, StoredTensor]] = {}
     for name, tensor in tensors.items():
         kind, module = _split(name)

@@ -12,7 +12,8 @@ from pydantic import Field
 
 from pocketcrafter.export.families.family import WEIGHTS, ComponentPlan, Plan
 from pocketcrafter.export.families.networks.architecture import read_folder
-from pocketcrafter.export.families.networks.checkpoint import CheckpointError
+from pocketcrafter.export.families.networks.checkpoint import CheckpointError, adapter_beside
+from pocketcrafter.export.families.networks.lora import FOLDER as ADAPTERS
 from pocketcrafter.export.families.networks.positions import LanguageSizes, Positions
 from pocketcrafter.export.licenses import stated_license
 from pocketcrafter.export.lower.precisions import refusal, with_equal_bits
@@ -155,6 +156,8 @@ def infer_recipe(
         If a precision is for no component, or a target lacks one, with the nearest that it has.
     """
     found, _, stored = read_folder(folder)
+    if (folder / ADAPTERS).is_dir():
+        raise CheckpointError(adapter_beside(folder / ADAPTERS, "what is in it"))
     words = [t.shape[-1] for name, t in stored.tensors.items() if name.endswith(_WORDS)]
     grouped = bool(words) and all(width % GROUP == 0 for width in words)
     what = FolderComponents(NETWORKS, found.components, found.functions, grouped)

@@ -22,6 +22,7 @@ from pocketcrafter.export.teachers.inspect import TeacherFacts, inspect  # noqa:
 from pocketcrafter.export.teachers.systems import SystemName  # noqa: E402
 from pocketcrafter.export.teachers.tensors import fingerprint, qwen_image_config, qwen_image_shapes  # noqa: E402
 from pocketcrafter.runtime import cli  # noqa: E402
+from pocketcrafter.runtime.errors import ConfigError  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent))
 twins = importlib.import_module("twins")
@@ -229,6 +230,21 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path, monkeypatch: py
     with pytest.raises(CheckpointError, match=r"evil\.pth: torch's restricted loader refuses it"):
         convert_pickle(tmp_path / "evil.pth", tmp_path / "out.safetensors")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.pth"]
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04 cut off"])
+def test_what_is_no_pickle_of_torch_is_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "some.pth").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"some\.pth: "):
+        convert_pickle(tmp_path / "some.pth", tmp_path / "out.safetensors")
+
+
+def test_converting_overwrites_nothing(tmp_path: Path) -> None:
+    torch.save({"weight": torch.ones(2)}, tmp_path / "some.pth")
+    (tmp_path / "out.safetensors").write_bytes(b"mine")
+    with pytest.raises(ConfigError, match="is there already"):
+        convert_pickle(tmp_path / "some.pth", tmp_path / "out.safetensors")
+    assert (tmp_path / "out.safetensors").read_bytes() == b"mine"
 
 
 @pytest.mark.parametrize(

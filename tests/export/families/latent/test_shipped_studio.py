@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+from pocketcrafter.export.licenses import stated_license
 from pocketcrafter.export.shipped import SHIPPED_PAIRS, WEIGHTS
 from pocketcrafter.runtime import cli
 from pocketcrafter.runtime.families import Pipeline
@@ -31,6 +32,7 @@ def test_it_is_small_enough_to_be_kept_with_the_code() -> None:
         files = [path for path in (WEIGHTS / name).rglob("*") if path.is_file()]
         assert sum(path.stat().st_size for path in files) < 25e6
         assert (WEIGHTS / f"{name}.md").is_file()
+        assert stated_license(WEIGHTS / name) == ("Apache-2.0", str(WEIGHTS / name / "LICENSE"))
 
 
 def test_it_brightens_a_dark_photo_and_says_so(studio: Path, photos: list[Path]) -> None:

@@ -71,6 +71,14 @@ def test_what_a_checkpoint_says_of_its_licence_goes_into_the_recipe(folder: Path
     assert recipe.licenses[0].path == str(beside / "LICENSE")
 
 
+def test_an_adapter_in_a_folder_beside_the_weights_is_not_left_out_without_a_word(folder: Path, tmp_path: Path) -> None:
+    beside = tmp_path / "kl"
+    shutil.copytree(folder, beside)
+    (beside / "lora").mkdir()
+    with pytest.raises(ConfigError, match="lora: what is in it belongs to an adapter"):
+        infer_recipe(beside, [ONNX])
+
+
 def test_precisions_are_given_for_all_or_by_component_or_role(folder: Path) -> None:
     def precisions(asked: Any) -> list[Precision]:
         return [made.precision[ONNX] for made in infer_recipe(folder, [ONNX], asked).components.values()]

@@ -115,6 +115,25 @@ def test_what_is_no_adapter_of_the_network_is_refused_by_name(change: Any, told:
         _broken(tmp_path, change)
 
 
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        (None, "no adapter_config.json beside it tells lora_alpha"),
+        ({"lora_alpha": None}, "no adapter_config.json beside it tells lora_alpha"),
+        ({"peft_type": "IA3"}, "is of type IA3"),
+    ],
+)
+def test_an_adapter_of_peft_whose_scale_is_not_known_is_refused(
+    config: dict[str, Any] | None, told: str, tmp_path: Path
+) -> None:
+    (tmp_path / "lora").mkdir()
+    _peft(tmp_path / "lora", **(config or {}))
+    if config is None:
+        (tmp_path / "lora/adapter_config.json").unlink()
+    with pytest.raises(CheckpointError, match=told):
+        read_adapters(tmp_path)
+
+
 def test_pickles_are_refused(tmp_path: Path) -> None:
     (tmp_path / "lora").mkdir()
     (tmp_path / "lora/adapter_model.bin").write_bytes(b"\x80")
