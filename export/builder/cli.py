@@ -29,7 +29,9 @@ def _read_precisions(
     """Read one ``PRECISION``, or ``COMPONENT=PRECISION`` pairs."""
     found: dict[str, Precision] = {}
     for value in values:
-        name, _, precision = value.rpartition("=")
+        name, named, precision = value.rpartition("=")
+        if named and not name:
+            raise click.BadParameter(f"{value!r}: names no component before `=`.", ctx, param)
         if precision not in set(Precision):
             raise click.BadParameter(f"{value!r}: precisions are {', '.join(Precision)}.", ctx, param)
         if name in found:

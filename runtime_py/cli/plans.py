@@ -1,5 +1,6 @@
 """What the command line says of plans: ``--plan``, ``--set`` and ``--only``."""
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -124,7 +125,7 @@ def _read(path: Path) -> "EditPlan | Mapping[str, EditPlan]":
     """Read a plan, or what ``critique --json`` or ``enhance --json`` printed, by the photos' real paths."""
     from pocketcrafter.runtime.config import parse_json
     from pocketcrafter.runtime.plan import EditPlan
-    from pocketcrafter.runtime.validation import check
+    from pocketcrafter.runtime.validation import check_json
 
     try:
         if path.stat().st_size > _MOST_BYTES:
@@ -135,12 +136,12 @@ def _read(path: Path) -> "EditPlan | Mapping[str, EditPlan]":
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not JSON: {error}") from error
     if not isinstance(raw, dict) or not isinstance(raw.get("photos"), list):
-        return check(EditPlan, _plan_in(raw), f"{path}: not a plan")
+        return check_json(EditPlan, json.dumps(_plan_in(raw)), f"{path}: not a plan")
     found = {}
     for number, entry in enumerate(raw["photos"]):
         # Of a photo that could not be read there is no plan.
         if isinstance(entry, dict) and isinstance(entry.get("photo"), str) and "error" not in entry:
-            plan = check(EditPlan, _plan_in(entry), f"{path}: photos.{number}: not a plan")
+            plan = check_json(EditPlan, json.dumps(_plan_in(entry)), f"{path}: photos.{number}: not a plan")
             found[os.path.realpath(entry["photo"])] = plan
     return found
 

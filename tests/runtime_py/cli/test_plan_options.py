@@ -89,6 +89,7 @@ def test_each_photo_finds_its_own_plan_in_what_critique_printed(
         (["--plan", "text.json"], "text.json: not JSON"),
         (["--plan", "list.json"], "list.json: not a plan"),
         (["--plan", "wrong.json"], "wrong.json: not a plan: exposure: unknown key; did you mean `exposure_ev`?"),
+        (["--plan", "yes.json"], "yes.json: not a plan: exposure_ev"),
         (["--plan", "turn.json", "--geometry"], "leave --geometry out"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -98,6 +99,7 @@ def test_what_is_no_plan_is_refused_before_anything_is_written(
 ) -> None:
     for name, content in {
         "text": "bright",
+        "yes": '{"exposure_ev": true}',
         "list": "[1]",
         "wrong": '{"photos": [{"photo": "dark.png", "plan": {"exposure": 1}}]}',
         "turn": '{"tilt_degrees": 3}',

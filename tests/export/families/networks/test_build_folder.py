@@ -104,6 +104,9 @@ def test_a_precision_that_a_target_lacks_is_refused_with_the_nearest(folder: Pat
     done = _build(tmp_path, str(folder), "--precision", "int3", "--dry-run")
     assert done.exit_code == 2
     assert all(precision in done.output for precision in Precision)
+    done = _build(tmp_path, str(folder), "--precision", "=int8", "--dry-run")
+    assert done.exit_code == 2
+    assert "'=int8': names no component" in done.output
 
 
 def test_a_missing_sdk_is_told_before_what_the_target_cannot_do(folder: Path, tmp_path: Path) -> None:
