@@ -58,7 +58,8 @@ def merge_to(
     """Write a network with its adapters merged.
 
     Weights are added to in float32 and rounded once to the type that they are stored in. Each shard is written under a
-    temporary name; then its header is held against what it must be, and samples of its rows are computed again.
+    temporary name; then its header is held against what it must be, and samples of its rows are computed again, as are
+    those of shards that an earlier run finished.
 
     Parameters
     ----------
@@ -94,6 +95,7 @@ def merge_to(
     total, done, kept = sum(t.size for t in found.stored.tensors.values()), 0, 0
     for shard, file in zip(shards, files, strict=True):
         if file.is_file() and _same_header(file, shard):
+            _verify(file, shard, changes)
             kept += 1
         else:
             with replacing(file) as temporary:

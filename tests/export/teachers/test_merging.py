@@ -79,6 +79,16 @@ def test_a_row_that_was_written_wrong_is_found(folder: Path, tmp_path: Path, mon
     assert list((tmp_path / "out").glob("*.safetensors")) == []
 
 
+def test_a_finished_shard_that_was_damaged_since_is_found(folder: Path, tmp_path: Path) -> None:
+    found, out = read_layout(folder).network("dit"), tmp_path / "out"
+    (file,) = merge_to(found, out).files
+    content = file.read_bytes()
+    first = 8 + int.from_bytes(content[:8], "little")
+    file.write_bytes(content[:first] + bytes(byte ^ 0x55 for byte in content[first:]))
+    with pytest.raises(CheckpointError, match="is not what was written"):
+        merge_to(found, out)
+
+
 def test_a_folder_of_anything_else_is_not_written_into(folder: Path, tmp_path: Path) -> None:
     found = read_layout(folder).network("dit")
     (tmp_path / "mine.txt").touch()
