@@ -12,6 +12,7 @@ import importlib.util
 import json
 import math
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -36,12 +37,15 @@ from pocketcrafter.runtime.vectors.pictures import tilted_sea
 HERE: Final = Path(__file__).resolve().parent
 ROOT: Final = HERE.parent
 PACKAGE: Final = HERE / "PocketCrafterKit"
+README: Final = HERE / "README.md"
 STUBS: Final = ROOT / "tests/ios_demo/stubs"
 FRAMEWORKS: Final = (
-    "CoreGraphics", "ImageIO", "UniformTypeIdentifiers", "CoreML", "CoreAI", "UIKit", "MetalKit", "Photos", "SwiftUI",
-    "PhotosUI", "System", "BackgroundAssets", "ExtensionFoundation", "StoreKit",
+    "Compression", "CoreGraphics", "ImageIO", "UniformTypeIdentifiers", "CoreML", "CoreAI", "UIKit", "MetalKit",
+    "Photos", "SwiftUI", "PhotosUI", "System", "BackgroundAssets", "ExtensionFoundation", "StoreKit",
 )  # fmt: skip
 """In the order in which they import each other."""
+COMPRESSED: Final = ("Core/Bundle/Inflate.swift", "Core/Errors.swift")
+"""What of the core is written for Apple's Compression, and what that takes."""
 APPLE_TARGETS: Final = ("CoreMLRunner", "CoreAIRunner", "PocketCrafterImages")
 SYSTEM_LIBRARIES: Final = ("COpenSSL", "CZlib", "COnnxRuntime")
 SKIPPED: Final = 77
@@ -229,10 +233,13 @@ def digest(files: Iterable[Path]) -> str:
 
 
 def check_app(toolchain: Toolchain, out: Path, folders: Sequence[Path]) -> None:
-    """Type-check the app and Apple's runners against stubs of Apple's frameworks, which is no proof that they build."""
+    """Type-check what is Apple's alone against stubs of its frameworks, which is no proof that it builds.
+
+    That is the app, Apple's runners, the core's use of Compression, and the README's snippets.
+    """
     made, sources = out / "stubs", PACKAGE / "Sources"
     made.mkdir(exist_ok=True)
-    checked = [*sources.rglob("*.swift"), *(HERE / "App").rglob("*.swift"), *STUBS.glob("*.swift")]
+    checked = [*sources.rglob("*.swift"), *(HERE / "App").rglob("*.swift"), *STUBS.glob("*.swift"), README]
     stamp, key = made / "sources.key", digest(checked)
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == key:
         return
@@ -245,15 +252,29 @@ def check_app(toolchain: Toolchain, out: Path, folders: Sequence[Path]) -> None:
         sorted(folder.glob("*.swift"))
         for folder in (*(sources / name for name in APPLE_TARGETS), HERE / "App/Sources", HERE / "App/Downloader")
     )
+    compressed = [sources / name for name in COMPRESSED]
     script += [
         words([*seen, "-emit-module", "-module-name", "CoreMLRunner", *core_ml], made, "CoreMLRunner"),
         words([*seen, "-emit-module", "-module-name", "PocketCrafterImages", *images], made, "PocketCrafterImages"),
         words([*seen, "-typecheck", "-module-name", "CoreAIRunner", *core_ai]),
         words([*seen, "-typecheck", "-module-name", "PocketCrafterApp", *app, STUBS / "OnDemandResources.swift"]),
         words([*seen, "-typecheck", "-module-name", "Downloader", *extension]),
+        words([*stubbed, "-typecheck", "-module-name", "PocketCrafterCore", *compressed]),
+        *(words([*seen, "-typecheck", "-module-name", path.stem, path]) for path in swift_of(README, out / "snippets")),
     ]
     run(toolchain.command(["sh", "-c", " && ".join(script)], folders, {}))
     stamp.write_text(key, encoding="utf-8")
+
+
+def swift_of(text: Path, out: Path) -> list[Path]:
+    """Write each Swift snippet of a text into a file of its own, and return the files."""
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
+    files = []
+    for n, snippet in enumerate(re.findall(r"```swift\n(.*?)```", text.read_text(encoding="utf-8"), re.DOTALL)):
+        files.append(out / f"Snippet{n}.swift")
+        files[-1].write_text(snippet, encoding="utf-8")
+    return files
 
 
 def check_api(toolchain: Toolchain, out: Path, folders: Sequence[Path], *, record: bool) -> None:

@@ -2,13 +2,15 @@ import BackgroundAssets
 import Foundation
 import System
 
-/// Where the bundle lies on this phone: in the app, or fetched from the App Store: as an asset pack from iOS 26 on, as an
-/// on-demand resource before.
+/// Where the bundle lies on this phone: in the app, or fetched from the App Store: as an asset pack (from iOS 26 on), or as
+/// an on-demand resource.
 enum BundleStore {
     private static let name = "default"
     private static let suffix = "pcbundle"
     /// Of the asset pack, and of the on-demand resource.
     private static let tag = "bundle"
+    /// iOS may delete an on-demand resource that no request holds: these are held for the app's life.
+    @MainActor private static var held: [NSBundleResourceRequest] = []
 
     /// Returns the bundle's folder; fetches it the first time.
     ///
@@ -17,8 +19,14 @@ enum BundleStore {
     @MainActor
     static func folder(progress: @escaping @MainActor (Double) -> Void) async throws -> URL {
         if let inside { return inside }
-        if #available(iOS 26, *) { return try await assetPack(progress) }
-        return try await onDemandResource(progress)
+        guard #available(iOS 26, *) else { return try await onDemandResource(progress) }
+        do {
+            return try await assetPack(progress)
+        } catch {
+            // An app that was built with the on-demand resource has no asset pack.
+            if let folder = try? await onDemandResource(progress) { return folder }
+            throw error
+        }
     }
 
     private static var inside: URL? { Bundle.main.url(forResource: name, withExtension: suffix) }
@@ -50,6 +58,7 @@ enum BundleStore {
         }
         defer { watching.cancel() }
         try await request.beginAccessingResources()
+        held.append(request)
         guard let inside else { throw CocoaError(.fileNoSuchFile) }
         return inside
     }

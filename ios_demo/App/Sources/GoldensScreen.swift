@@ -1,23 +1,21 @@
 import CoreMLRunner
 import Foundation
+import Observation
 import PocketCrafterKit
 import SwiftUI
 
-/// Runs the bundle's goldens on this phone: rung 4 of the parity ladder. It does so by itself on the first launch.
+/// What the bundle's goldens gave on this phone: rung 4 of the parity ladder.
 struct GoldensScreen: View {
-    @AppStorage("goldensHaveRun") private var haveRun = false
-    @State private var report: RungReport?
-    @State private var failure: String?
-    @State private var isRunning = false
+    let session: GoldensSession
 
     var body: some View {
         NavigationStack {
             List {
-                if isRunning { ProgressView { Text("Running the goldens") } }
-                if let failure { Label(failure, systemImage: "exclamationmark.triangle") }
-                ForEach(report?.networks ?? [], id: \.component) { run in
+                if session.isRunning { ProgressView { Text("Running the goldens") } }
+                if let failure = session.failure { Label(failure, systemImage: "exclamationmark.triangle") }
+                ForEach(session.report?.networks ?? [], id: \.component) { run in
                     VStack(alignment: .leading) {
-                        Label(run.component, systemImage: run.passed == true ? "checkmark.circle" : "xmark.circle")
+                        Label(run.component, systemImage: run.symbol)
                         ForEach(run.fidelity, id: \.output) { Text($0.words).font(.caption) }
                     }
                     .accessibilityElement(children: .combine)
@@ -25,20 +23,36 @@ struct GoldensScreen: View {
             }
             .navigationTitle("Goldens")
             .toolbar {
-                if let text = report?.json { ShareLink(item: text) }
-                Button { Task { await run() } } label: { Text("Run") }.disabled(isRunning)
+                if let text = session.report?.json { ShareLink(item: text) }
+                Button { Task { await session.run() } } label: { Text("Run") }.disabled(session.isRunning)
             }
-            .task { if !haveRun { await run() } }
         }
     }
+}
 
-    private func run() async {
-        isRunning = true
+/// Runs the goldens: on the first launch, and when asked.
+@MainActor
+@Observable
+final class GoldensSession {
+    private static let haveRun = "goldensHaveRun"
+
+    private(set) var report: RungReport?
+    private(set) var failure: String?
+    private(set) var isRunning = false
+
+    /// Runs them unless they have run on this phone.
+    func runOnce() async {
+        if !UserDefaults.standard.bool(forKey: Self.haveRun) { await run() }
+    }
+
+    func run() async {
+        guard !isRunning else { return }
+        (isRunning, failure) = (true, nil)
         defer { isRunning = false }
         do {
             let folder = try await BundleStore.folder { _ in }
             report = try await Task.detached(priority: .userInitiated) { try RungReport(folder) }.value
-            haveRun = true
+            UserDefaults.standard.set(true, forKey: Self.haveRun)
         } catch {
             failure = error.localizedDescription
         }
@@ -67,6 +81,11 @@ struct RungReport: Encodable, Sendable {
 
     /// The report as JSON, keys in snake case as Python's.
     var json: String? { Report.json(self) }
+}
+
+private extension GoldenRun {
+    /// A network whose gate asks for another figure has neither passed nor failed.
+    var symbol: String { passed.map { $0 ? "checkmark.circle" : "xmark.circle" } ?? "minus.circle" }
 }
 
 private extension Fidelity {

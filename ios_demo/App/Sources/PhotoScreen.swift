@@ -20,9 +20,12 @@ struct PhotoScreen: View {
                                 CGFloat(enhanced.restored.width) / CGFloat(enhanced.restored.height), contentMode: .fit
                             )
                             .accessibilityLabel(Text("Enhanced photo"))
-                        Slider(value: $before, in: 0...1) { Text("Before and after") }
-                            .accessibilityValue(Text("\(Int(before * 100)) percent before"))
-                        PlanSliders(session: session)
+                        if enhanced.plan != nil {
+                            Slider(value: $before, in: 0...1) { Text("Before and after") }
+                                .accessibilityValue(Text("\(Int(before * 100)) percent before"))
+                            PlanSliders(session: session)
+                        }
+                        ForEach(enhanced.notes, id: \.self) { Text($0).font(.caption) }
                     }
                     if let critique = session.critique {
                         Text(critique)
@@ -44,15 +47,13 @@ struct PhotoScreen: View {
                 }
             }
             .onChange(of: chosen) { _, item in
-                Task {
-                    guard let content = try? await item?.loadTransferable(type: Data.self) else { return }
-                    session.show(content)
-                }
+                guard let item else { return }
+                session.show { try await item.loadTransferable(type: Data.self) }
             }
             .sheet(isPresented: $takesPhoto) {
                 CameraView { content in
                     takesPhoto = false
-                    if let content { session.show(content) }
+                    if let content { session.show { content } }
                 }
             }
         }
@@ -69,7 +70,7 @@ private struct StateLine: View {
                 ProgressView(value: fetched) { Text("Fetching the networks") }
             }
             switch session.state {
-            case .cold: EmptyView()
+            case .cold: if session.openingFailed { TryAgain(session: session) }
             case .verifying(let done, let all):
                 ProgressView(value: Double(done), total: Double(max(all, 1))) { Text("Checking the networks") }
             case .warming: ProgressView { Text("Preparing the networks for this phone; this takes a while the first time") }
@@ -81,13 +82,19 @@ private struct StateLine: View {
                     ProgressView { Text("Working") }
                 }
                 Button(role: .cancel) { session.cancel() } label: { Text("Cancel") }
-            case .failed: Button { Task { await session.open() } } label: { Text("Try again") }
+            case .failed: TryAgain(session: session)
             }
             if let failure = session.failure {
                 Label(failure, systemImage: "exclamationmark.triangle").foregroundStyle(.red)
             }
         }
     }
+}
+
+private struct TryAgain: View {
+    let session: PhotoSession
+
+    var body: some View { Button { Task { await session.open() } } label: { Text("Try again") } }
 }
 
 /// A slider for the strength of the whole, and one for each tone within its legal range.

@@ -21,8 +21,8 @@ public struct CoreMLRunners: RunnerSource {
     ///   - units: what may compute.
     ///   - caches: where compiled models are kept, the app's own caches where `nil`; the bundle's identity names their
     ///     folder.
-    /// - Throws: ``PocketCrafterError/bundle(_:)`` if the bundle has no target for this system, and what `FileManager`
-    ///   throws where the app has no caches.
+    /// - Throws: ``PocketCrafterError/bundle(_:)`` if the bundle has no target for this system,
+    ///   ``PocketCrafterError/runner(_:)`` where the app has no caches.
     public init(
         _ bundle: PocketBundle, units: MLComputeUnits = .cpuAndNeuralEngine, caches: URL? = nil
     ) throws {
@@ -32,9 +32,7 @@ public struct CoreMLRunners: RunnerSource {
         self.bundle = bundle
         self.kind = kind
         self.units = units
-        let caches = try caches ?? FileManager.default.url(
-            for: .cachesDirectory, in: .userDomainMask, appropriateFor: nil, create: true)
-        folder = caches.appendingPathComponent("pocketcrafter/\(try bundle.identity())/\(kind)")
+        folder = try (caches ?? Self.caches()).appendingPathComponent("pocketcrafter/\(try bundle.identity())/\(kind)")
         engine = "Core ML (\(kind)), \(units.words)"
     }
 
@@ -57,6 +55,14 @@ public struct CoreMLRunners: RunnerSource {
             return CachingDecoder(try open("decoder"))
         }
         return try CoreMLDecoder(decode: load("decoder", function("decode")), prefill: load("decoder", function("prefill")))
+    }
+
+    private static func caches() throws -> URL {
+        do {
+            return try FileManager.default.url(for: .cachesDirectory, in: .userDomainMask, appropriateFor: nil, create: true)
+        } catch {
+            throw PocketCrafterError.runner("The app has no folder for caches: \(error.localizedDescription)")
+        }
     }
 
     private static let stateless = "coreml:ios17"
@@ -93,7 +99,13 @@ public struct CoreMLRunners: RunnerSource {
         let package = try bundle.artifact(component, kind: kind)
         let made = try blocking { try await MLModel.compileModel(at: package) }
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        try FileManager.default.moveItem(at: made, to: place)
+        do {
+            try FileManager.default.moveItem(at: made, to: place)
+        } catch {
+            // Another task may have compiled the same meanwhile.
+            guard FileManager.default.fileExists(atPath: place.path) else { throw error }
+            try? FileManager.default.removeItem(at: made)
+        }
         return place
     }
 }

@@ -37,6 +37,34 @@ final class UnpackingTests: XCTestCase {
         XCTAssertEqual(try contents(), ["unpacked"])
     }
 
+    func testWhatKilledUnpackingsLeftIsRemoved() throws {
+        let dayAgo = Date().addingTimeInterval(-86_400)
+        let (old, young) = (".unpacked.\(UUID().uuidString)", ".unpacked.\(UUID().uuidString)")
+        for (name, changed) in [(old, dayAgo), (young, Date()), (".unpacked.mine", dayAgo)] {
+            let made = folder.appendingPathComponent(name)
+            try FileManager.default.createDirectory(at: made, withIntermediateDirectories: true)
+            try FileManager.default.setAttributes([.modificationDate: changed], ofItemAtPath: made.path)
+        }
+        try PocketBundle.unpack(archive, to: folder.appendingPathComponent("unpacked"))
+        XCTAssertEqual(Set(try contents()), [young, ".unpacked.mine", "unpacked"])
+    }
+
+    func testAnArchiveThatIsNotThereAndAPlaceThatCannotBeMadeAreErrorsOfThisPackage() throws {
+        let (none, place) = (folder.appendingPathComponent("none"), folder.appendingPathComponent("unpacked"))
+        assertThrows { try PocketBundle.unpack(none, to: place) }
+        let file = folder.appendingPathComponent("file")
+        try Data().write(to: file)
+        assertThrows { try PocketBundle.unpack(self.archive, to: file.appendingPathComponent("unpacked")) }
+    }
+
+    func testNoMoreIsInflatedThanTheArchiveSays() throws {
+        let letters = Data(repeating: UInt8(ascii: "a"), count: 100)
+        let deflated = Data([0x4b, 0x4c, 0xa4, 0x3d, 0x00, 0x00])
+        XCTAssertEqual(try inflated(deflated, count: 100), letters)
+        for count in [0, 99, 101] { assertThrows { try inflated(deflated, count: count) } }
+        assertThrows { try inflated(deflated.dropLast(), count: 100) }
+    }
+
     func testPathsThatLeaveTheBundleAndRepeatedNamesAreRefused() throws {
         for name in ["../ifest.json", "/anifest.json", "manifest.jso.", "manifest.JSON"] {
             try refused { Self.replaced($0, "manifest.json", with: name) }

@@ -5,6 +5,8 @@ extension PocketBundle {
     /// Small archives may compress as well as they like.
     private static let freeBytes = 1 << 20
     private static let maxRatio = 100
+    /// No unpacking that is still running has left its folder alone for so long.
+    private static let abandonedSeconds = 3600.0
 
     /// Unpacks a zipped bundle, as `pocketcrafter split` writes it, whole or not at all.
     ///
@@ -16,7 +18,8 @@ extension PocketBundle {
     ///   - progress: told the bytes that were unpacked, and those of all files; what it throws ends the work.
     /// - Returns: the bundle, whose manifest agrees with its digest; contents are hashed when they are used.
     /// - Throws: ``PocketCrafterError/bundle(_:)`` if the archive is damaged, holds links, repeated names or paths that leave
-    ///   the bundle, unpacks to far more than a bundle's size, or something is at the place already.
+    ///   the bundle, unpacks to far more than a bundle's size, cannot be read or written, or something is at the place
+    ///   already; what `progress` throws.
     @discardableResult
     public static func unpack(
         _ archive: URL, to folder: URL, progress: (_ done: Int, _ all: Int) throws -> Void = { _, _ in }
@@ -25,27 +28,53 @@ extension PocketBundle {
         guard !files.fileExists(atPath: folder.path) else {
             throw PocketCrafterError.bundle("There is something at `\(folder.path)` already.")
         }
-        let parts = folder.deletingLastPathComponent().appendingPathComponent(".\(folder.lastPathComponent).\(UUID().uuidString)")
+        let (beside, prefix) = (folder.deletingLastPathComponent(), ".\(folder.lastPathComponent).")
+        removeAbandoned(in: beside, prefix)
+        let parts = beside.appendingPathComponent("\(prefix)\(UUID().uuidString)")
         defer { try? files.removeItem(at: parts) }
-        do {
+        let (zip, members) = try unpacking(archive) {
             let content = try Data(contentsOf: archive, options: .alwaysMapped)
             let zip = try ZipFile(content)
-            let members = try checked(zip, archiveBytes: content.count)
-            let all = members.reduce(0) { $0 + $1.member.size }
-            var done = 0
-            for (path, member) in members {
+            return (zip, try checked(zip, archiveBytes: content.count))
+        }
+        let all = members.reduce(0) { $0 + $1.member.size }
+        var done = 0
+        for (path, member) in members {
+            try unpacking(archive) {
                 let file = parts.appendingPathComponent(path)
                 try files.createDirectory(at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
                 try zip.content(of: member).write(to: file)
-                done += member.size
-                try progress(done, all)
             }
+            done += member.size
+            try progress(done, all)
+        }
+        try unpacking(archive) {
             _ = try PocketBundle(parts)
             try files.moveItem(at: parts, to: folder)
-        } catch let error as CocoaError {
-            throw PocketCrafterError.bundle("`\(archive.path)` cannot be unpacked: \(error.localizedDescription)")
         }
         return try PocketBundle(folder)
+    }
+
+    /// Does a part of the work; what the file system throws becomes an error of this package.
+    private static func unpacking<T>(_ archive: URL, _ work: () throws -> T) throws -> T {
+        do {
+            return try work()
+        } catch let error as PocketCrafterError {
+            throw error
+        } catch {
+            throw PocketCrafterError.bundle("`\(archive.path)` cannot be unpacked: \(error.localizedDescription)")
+        }
+    }
+
+    /// Removes what is left where the process was killed while it unpacked.
+    private static func removeAbandoned(in folder: URL, _ prefix: String) {
+        let files = FileManager.default
+        for name in (try? files.contentsOfDirectory(atPath: folder.path)) ?? [] {
+            guard name.hasPrefix(prefix), UUID(uuidString: String(name.dropFirst(prefix.count))) != nil else { continue }
+            let parts = folder.appendingPathComponent(name)
+            let changed = (try? files.attributesOfItem(atPath: parts.path))?[.modificationDate] as? Date
+            if let changed, Date().timeIntervalSince(changed) > abandonedSeconds { try? files.removeItem(at: parts) }
+        }
     }
 
     /// The files of an archive by their paths in the bundle.
