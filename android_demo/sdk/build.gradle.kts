@@ -27,6 +27,7 @@ kotlin {
 }
 
 dependencies {
-    implementation("org.jetbrains.kotlinx:kotlinx-coroutines-core:1.8.0")
+    // Flows and dispatchers are in what an app calls.
+    api("org.jetbrains.kotlinx:kotlinx-coroutines-core:1.8.0")
     implementation("com.microsoft.onnxruntime:onnxruntime-android:1.29.0")
 }

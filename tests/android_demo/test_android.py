@@ -77,7 +77,7 @@ def test_the_demo_is_packed_and_asks_for_nothing_but_camera_and_media() -> None:
 
 def test_gradle_depends_on_what_is_compiled_here() -> None:
     gradle = "".join(path.read_text() for path in sorted(DEMO.rglob("*.gradle.kts")))
-    named = set(re.findall(r'implementation\("([^"]+)"\)', gradle))
+    named = set(re.findall(r'(?:api|implementation)\("([^"]+)"\)', gradle))
     assert named == GRADLE_DEPENDENCIES
     assert re.findall(r'kotlin\("android"\) version "([^"]+)"', gradle) == [KOTLIN.version]
     assert re.findall(r"minSdk = (\d+)", gradle) == [str(MINIMUM_API)] * 2

@@ -1,8 +1,12 @@
 package org.pocketcrafter.host
 
+import kotlinx.coroutines.CoroutineStart
+import kotlinx.coroutines.awaitCancellation
+import kotlinx.coroutines.cancelAndJoin
 import kotlinx.coroutines.flow.onEach
 import kotlinx.coroutines.flow.takeWhile
 import kotlinx.coroutines.flow.toList
+import kotlinx.coroutines.launch
 import kotlinx.coroutines.runBlocking
 import org.junit.Rule
 import org.junit.Test
@@ -102,6 +106,37 @@ class PocketCrafterTest {
         broken = true
         assertFailsWith<RunnerException> { crafter.critique(photo()) }
         assertEquals("driver lost", assertIs<State.Failed>(crafter.state.value).error.message)
+    }
+
+    @Test
+    fun `a listener's own error leaves it ready, and native code that does not load is told until it is opened again`() = runBlocking {
+        var thrown: Throwable? = null
+        val crafter = PocketCrafter(folder) { bundle -> Watched(runners(bundle)) { thrown?.let { throw it } } }
+        thrown = UnsatisfiedLinkError("libQnnHtp.so")
+        assertFailsWith<RunnerException> { crafter.open() }
+        assertTrue("libQnnHtp.so" in assertIs<State.Failed>(crafter.state.value).error.message.orEmpty())
+        assertFailsWith<ConfigException> { crafter.critique(photo()) }
+        assertIs<State.Failed>(crafter.state.value)
+        thrown = null
+        crafter.open()
+        thrown = IllegalStateException("a listener's own")
+        assertFailsWith<IllegalStateException> { crafter.critique(photo()) }
+        assertIs<State.Ready>(crafter.state.value)
+        crafter.close()
+    }
+
+    @Test
+    fun `it closes in a coroutine that was cancelled`() = runBlocking {
+        val crafter = PocketCrafter(folder, runners = ::runners).also { it.open() }
+        val screen = launch(start = CoroutineStart.UNDISPATCHED) {
+            try {
+                awaitCancellation()
+            } finally {
+                crafter.close()
+            }
+        }
+        screen.cancelAndJoin()
+        assertEquals(State.Cold, crafter.state.value)
     }
 
     @Test

@@ -5,6 +5,7 @@ import android.graphics.Bitmap
 import android.os.Build
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.NonCancellable
+import kotlinx.coroutines.cancelAndJoin
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.flowOn
 import kotlinx.coroutines.flow.map
@@ -15,13 +16,11 @@ import org.pocketcrafter.core.Critique
 import org.pocketcrafter.core.EditPlan
 import org.pocketcrafter.core.Stage
 import org.pocketcrafter.core.Told
-import org.pocketcrafter.core.bundle.Bundle
+import org.pocketcrafter.core.geometry.Composed
 import org.pocketcrafter.core.latent.LatentCritique
 import org.pocketcrafter.core.prose.Mode
 import java.io.File
-import java.io.IOException
 import java.net.URLEncoder
-import java.util.zip.ZipInputStream
 
 /** What [enhance] of a bitmap tells of. */
 sealed interface BitmapProgress {
@@ -34,19 +33,27 @@ sealed interface BitmapProgress {
      * @property plan what was carried out; `null` for an artist that takes no plan.
      * @property critique the numbers behind the plan; `null` where the critic answers in words.
      * @property notes what to say of it.
+     * @property composed how it was turned and cropped; `null` where that was not asked for, or the photo is too small.
      */
-    data class Done(val bitmap: Bitmap, val plan: EditPlan?, val critique: Critique?, val notes: List<String>) : BitmapProgress
+    data class Done(
+        val bitmap: Bitmap,
+        val plan: EditPlan?,
+        val critique: Critique?,
+        val notes: List<String>,
+        val composed: Composed?,
+    ) : BitmapProgress
 }
 
 /**
  * Opens the bundle that the app brings as an asset: unpacks it once, hashes all of it, and runs its first networks.
  *
- * The first call takes some seconds. What it opens listens to the system's heat and memory until [PocketCrafter.close].
+ * The first call takes some seconds. Files that were damaged since they were unpacked are unpacked once more. What it
+ * opens follows the system's heat and memory until [PocketCrafter.close]; where it throws, nothing stays open.
  *
  * @param context any context of the app; its application's is kept.
  * @param bundle the asset: a bundle's zip with a target that the accelerator runs, such as `pocketcrafter split` writes.
  * @param accelerator what computes; nothing falls back to the CPU by itself.
- * @param opening told of each state until it is ready, on no thread in particular.
+ * @param opening told of each state until it is ready or failed, on no thread in particular.
  * @throws BundleException if the bundle is missing or damaged.
  * @throws org.pocketcrafter.core.RunnerException if a network does not run here.
  */
@@ -56,20 +63,37 @@ suspend fun PocketCrafter.Companion.open(
     accelerator: Accelerator = Accelerator.Cpu,
     opening: (State) -> Unit = {},
 ): PocketCrafter = withContext(Dispatchers.IO) {
-    val application = context.applicationContext
-    val crafter = PocketCrafter(unpacked(application, bundle)) { OrtRunners(it, accelerator) }
-    val signals = SystemSignals(application, crafter)
-    crafter.onClose(signals::stop)
-    val telling = launch { crafter.state.collect(opening) }
+    val files = asset(context.applicationContext, bundle)
     try {
-        crafter.open()
-        opening(crafter.state.value)
-    } catch (error: Exception) {
-        opening(crafter.state.value)
-        withContext(NonCancellable) { crafter.close() }
+        files.unpack()
+    } catch (error: BundleException) {
+        opening(State.Failed(error))
         throw error
-    } finally {
-        telling.cancel()
+    }
+    val crafter = PocketCrafter(files.folder) { OrtRunners(it, accelerator) }
+    var told: State? = null
+    val tell = { state: State ->
+        if (state != told) {
+            told = state
+            opening(state)
+        }
+    }
+    val telling = launch { crafter.state.collect(tell) }
+    try {
+        try {
+            crafter.open()
+        } catch (error: BundleException) {
+            if (!files.mend()) throw error
+            crafter.open()
+        } finally {
+            // From here on this coroutine alone tells: nothing is told after the last state.
+            withContext(NonCancellable) { telling.cancelAndJoin() }
+            tell(crafter.state.value)
+        }
+        crafter.followSystem(context)
+    } catch (error: Throwable) {
+        crafter.close()
+        throw error
     }
     crafter
 }
@@ -93,10 +117,7 @@ fun PocketCrafter.enhance(bitmap: Bitmap, options: Options = Options()): Flow<Bi
     enhance({ Bitmaps.toPixels(bitmap) }, options).map { progress ->
         when (progress) {
             is Progress.Part -> BitmapProgress.Part(progress.stage, progress.done, progress.all)
-            is Progress.Done -> {
-                val enhanced = progress.enhanced
-                BitmapProgress.Done(Bitmaps.toBitmap(enhanced.pixels), enhanced.plan, enhanced.critique, enhanced.notes)
-            }
+            is Progress.Done -> progress.enhanced.run { BitmapProgress.Done(Bitmaps.toBitmap(pixels), plan, critique, notes, composed) }
         }
     }.flowOn(Dispatchers.Default)
 
@@ -119,30 +140,9 @@ private suspend fun pixels(bitmap: Bitmap) = withContext(Dispatchers.Default) { 
 
 private const val SOC_MODEL_SINCE = 31
 
-/** Unpacks an asset into files that no backup copies; a folder of this asset that is whole and of this build is used again. */
-private fun unpacked(context: Context, asset: String): File {
-    val folder = File(context.noBackupFilesDir, "pocketcrafter/asset-" + URLEncoder.encode(asset, "UTF-8"))
+/** An asset of the app, unpacked into files that no backup copies. */
+private fun asset(context: Context, name: String): UnpackedAsset {
+    val place = File(context.noBackupFilesDir, "pocketcrafter/asset-" + URLEncoder.encode(name, "UTF-8"))
     val installed = context.packageManager.getPackageInfo(context.packageName, 0).lastUpdateTime
-    val whole = File(folder, installed.toString())
-    if (whole.isDirectory) return whole
-    folder.deleteRecursively()
-    val staged = File(folder, "part")
-    try {
-        context.assets.open(asset).use { stream -> unzip(ZipInputStream(stream.buffered()), staged) }
-    } catch (error: IOException) {
-        throw BundleException("The asset `$asset` cannot be unpacked: ${error.message}", error)
-    }
-    Bundle.open(staged)
-    if (!staged.renameTo(whole)) throw BundleException("$staged cannot be renamed: is the storage full?")
-    return whole
-}
-
-private fun unzip(archive: ZipInputStream, folder: File) {
-    val root = folder.canonicalPath + File.separator
-    generateSequence { archive.nextEntry }.filterNot { it.isDirectory }.forEach { entry ->
-        val file = File(folder, entry.name)
-        if (!file.canonicalPath.startsWith(root)) throw BundleException("The archive's `${entry.name}` does not stay inside it.")
-        file.parentFile?.mkdirs()
-        file.outputStream().use(archive::copyTo)
-    }
+    return UnpackedAsset(place, installed.toString()) { context.assets.open(name) }
 }

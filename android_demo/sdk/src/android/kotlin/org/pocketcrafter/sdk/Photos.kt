@@ -75,20 +75,25 @@ object Photos {
                 put(MediaStore.Images.Media.IS_PENDING, 1)
             }
         }
+        // First, since it is what memory may be short for.
+        val content = jpeg(pixels, exif)
         val uri = try {
             resolver.insert(MediaStore.Images.Media.EXTERNAL_CONTENT_URI, values)
         } catch (error: SecurityException) {
             throw ConfigException("The gallery may not be written to.")
         } ?: throw ConfigException("The gallery takes no photo now.")
+        var isWritten = false
         try {
             val stream = resolver.openOutputStream(uri) ?: throw IOException("the gallery gave no stream")
-            stream.use { it.write(jpeg(pixels, exif)) }
+            stream.use { it.write(content) }
+            if (Build.VERSION.SDK_INT >= Build.VERSION_CODES.Q) {
+                resolver.update(uri, ContentValues().apply { put(MediaStore.Images.Media.IS_PENDING, 0) }, null, null)
+            }
+            isWritten = true
         } catch (error: IOException) {
-            resolver.delete(uri, null, null)
             throw ConfigException("The photo cannot be written: ${error.message}")
-        }
-        if (Build.VERSION.SDK_INT >= Build.VERSION_CODES.Q) {
-            resolver.update(uri, ContentValues().apply { put(MediaStore.Images.Media.IS_PENDING, 0) }, null, null)
+        } finally {
+            if (!isWritten) resolver.delete(uri, null, null)
         }
         return uri
     }
@@ -96,8 +101,9 @@ object Photos {
     private fun jpeg(pixels: Pixels, exif: Exif?): ByteArray {
         val bitmap = Bitmaps.toBitmap(pixels)
         val stream = ByteArrayOutputStream()
-        bitmap.compress(Bitmap.CompressFormat.JPEG, QUALITY, stream)
+        val isEncoded = bitmap.compress(Bitmap.CompressFormat.JPEG, QUALITY, stream)
         bitmap.recycle()
+        if (!isEncoded) throw ConfigException("Android cannot encode this photo as a JPEG.")
         return exif?.into(stream.toByteArray()) ?: stream.toByteArray()
     }
 

@@ -10,6 +10,14 @@ import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.SupervisorJob
 import kotlinx.coroutines.cancel
 import kotlinx.coroutines.launch
+import org.pocketcrafter.core.PocketCrafterException
+
+/**
+ * Follows the system's heat and memory until [PocketCrafter.close]; what [open] returns does so already.
+ *
+ * @param context any context of the app; its application's is kept.
+ */
+fun PocketCrafter.followSystem(context: Context) = onClose(SystemSignals(context.applicationContext, this)::stop)
 
 /** Passes the system's word of heat and of memory on to what works, until it is stopped. */
 internal class SystemSignals(private val context: Context, private val crafter: PocketCrafter) : ComponentCallbacks2 {
@@ -28,13 +36,20 @@ internal class SystemSignals(private val context: Context, private val crafter: 
     }
 
     override fun onTrimMemory(level: Int) {
-        // In the background an app with less memory lives longer; in the foreground only what is urgent counts.
+        // In the background an app with less memory lives longer; in the foreground only what is urgent counts,
+        // and Android 14 and later do not tell of that any more.
         val urgent = level >= ComponentCallbacks2.TRIM_MEMORY_UI_HIDDEN || level == ComponentCallbacks2.TRIM_MEMORY_RUNNING_CRITICAL
         if (urgent) onLowMemory()
     }
 
     override fun onLowMemory() {
-        scope.launch { crafter.release() }
+        scope.launch {
+            try {
+                crafter.release()
+            } catch (_: PocketCrafterException) {
+                // The state says it, and nobody called whom it could be thrown to.
+            }
+        }
     }
 
     override fun onConfigurationChanged(newConfig: Configuration) = Unit

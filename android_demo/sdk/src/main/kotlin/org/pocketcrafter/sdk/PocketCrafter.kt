@@ -3,6 +3,7 @@ package org.pocketcrafter.sdk
 import kotlinx.coroutines.CancellationException
 import kotlinx.coroutines.CoroutineDispatcher
 import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.NonCancellable
 import kotlinx.coroutines.currentCoroutineContext
 import kotlinx.coroutines.ensureActive
 import kotlinx.coroutines.flow.Flow
@@ -134,8 +135,8 @@ class PocketCrafter(
         val made = pair(bundle, source)
         try {
             made.warm()
-        } catch (error: PocketCrafterException) {
-            made.close()
+        } catch (error: Throwable) {
+            made.closeAfter(error)
             throw error
         }
         opened = Opened(bundle, source, made)
@@ -233,19 +234,27 @@ class PocketCrafter(
         }
 
     /** Closes the networks to give their memory back, once the present photo is done; the next one opens them again. */
-    suspend fun release() = mutex.withLock { withContext(dispatcher) { opened?.pair?.close() } }
-
-    /** Closes every network, once the photo that is being worked on is done. */
-    suspend fun close() = mutex.withLock {
-        withContext(dispatcher) { opened?.pair?.close() }
-        opened = null
-        whenClosed()
-        whenClosed = {}
-        current.value = State.Cold
+    suspend fun release() = working {
+        opened?.pair?.close()
+        Unit
     }
 
-    /** Notes what [close] ends. */
+    /** Closes every network, once the photo that is being worked on is done; in a coroutine that was cancelled too. */
+    suspend fun close() = withContext(NonCancellable) {
+        mutex.withLock {
+            val pair = opened?.pair
+            opened = null
+            whenClosed()
+            whenClosed = {}
+            current.value = State.Cold
+            withContext(dispatcher) { pair?.close() }
+            Unit
+        }
+    }
+
+    /** Notes what [close] ends; what was noted before ends now. */
     internal fun onClose(action: () -> Unit) {
+        whenClosed()
         whenClosed = action
     }
 
@@ -258,24 +267,34 @@ class PocketCrafter(
     /** Does one thing at a time, and leaves the state that fits its end. */
     private suspend fun <T> working(work: suspend () -> T): T = mutex.withLock {
         withContext(dispatcher) {
+            var failure = current.value as? State.Failed
             try {
-                work().also { current.value = rest() }
+                work()
             } catch (error: PocketCrafterException) {
-                val broken = error is BundleException || error is RunnerException
-                if (broken) {
-                    opened?.pair?.close()
-                    opened = null
-                }
-                current.value = if (broken) State.Failed(error) else rest()
+                if (error is BundleException || error is RunnerException) failure = failed(error)
                 throw error
-            } catch (error: CancellationException) {
-                current.value = rest()
-                throw error
+            } catch (error: LinkageError) {
+                val typed = RunnerException("The engine's native code does not load on this device: ${error.message}", error)
+                failure = failed(typed)
+                throw typed
+            } finally {
+                current.value = opened?.let { State.Ready(it.runners.engine) } ?: failure ?: State.Cold
             }
         }
     }
 
-    private fun rest(): State = opened?.let { State.Ready(it.runners.engine) } ?: State.Cold
+    private fun failed(error: PocketCrafterException): State.Failed {
+        opened?.pair?.closeAfter(error)
+        opened = null
+        return State.Failed(error)
+    }
+
+    /** Closes what failed; a failure to close it is noted in the error that is thrown. */
+    private fun Enhancer.closeAfter(error: Throwable) = try {
+        close()
+    } catch (second: PocketCrafterException) {
+        error.addSuppressed(second)
+    }
 
     private class Opened(val bundle: Bundle, val runners: RunnerSource, val pair: Enhancer) {
         fun pocket(): PhotoPair = pair as? PhotoPair

@@ -287,7 +287,7 @@ class Manifest private constructor(
         private fun packagesOf(path: String): List<String> =
             path.indices.filter { path[it] == '/' }.map { path.take(it) }.filter { it.endsWith(".mlpackage") }
 
-        private fun isSafe(path: String): Boolean =
+        internal fun isSafe(path: String): Boolean =
             !FORBIDDEN.containsMatchIn(path) &&
                 path.split('/').all { it !in setOf("", ".", "..") && !it.endsWith('.') && !it.endsWith(' ') }
 
