@@ -9,6 +9,7 @@ import kotlinx.coroutines.launch
 import kotlinx.coroutines.sync.Mutex
 import kotlinx.coroutines.sync.withLock
 import kotlinx.coroutines.withContext
+import org.pocketcrafter.core.PocketCrafterException
 import org.pocketcrafter.sdk.GoldenReport
 import org.pocketcrafter.sdk.MainThread
 import org.pocketcrafter.sdk.PocketCrafter
@@ -16,6 +17,7 @@ import org.pocketcrafter.sdk.State
 import org.pocketcrafter.sdk.deviceFacts
 import org.pocketcrafter.sdk.open
 import java.io.File
+import java.io.IOException
 
 /** Holds the one [PocketCrafter] of the process, which all screens share. */
 class DemoApplication : Application() {
@@ -26,9 +28,12 @@ class DemoApplication : Application() {
     /** Where opening stands. */
     val state = MutableStateFlow<State>(State.Cold)
 
-    /** Returns the crafter; opened the first time, and then its goldens run once for each version of the app. */
+    /** Why the goldens did not run, or could not be written; `null` once it was shown. */
+    val unproved = MutableStateFlow<String?>(null)
+
+    /** Returns the crafter, open; the first time its goldens run then, once for each version of the app. */
     suspend fun crafter(): PocketCrafter = mutex.withLock {
-        crafter ?: PocketCrafter.open(this) { state.value = it }.also {
+        crafter?.also { it.open() } ?: PocketCrafter.open(this) { state.value = it }.also {
             crafter = it
             scope.launch { proveOnce(it) }
         }
@@ -38,7 +43,13 @@ class DemoApplication : Application() {
         val installed = packageManager.getPackageInfo(packageName, 0).lastUpdateTime
         val file = goldensFile(installed)
         if (withContext(Dispatchers.IO) { file.exists() }) return
-        store(crafter.goldens(deviceFacts()))
+        try {
+            store(crafter.goldens(deviceFacts()))
+        } catch (error: PocketCrafterException) {
+            unproved.value = error.message
+        } catch (error: IOException) {
+            unproved.value = error.message
+        }
     }
 
     /** Writes rung 4 where `adb pull` finds it. */

@@ -3,13 +3,16 @@ package org.pocketcrafter.app
 import android.Manifest
 import android.app.Activity
 import android.content.ActivityNotFoundException
+import android.content.ContentResolver
 import android.content.ContentValues
 import android.content.Intent
 import android.content.pm.PackageManager
 import android.graphics.Bitmap
 import android.net.Uri
+import android.os.BadParcelableException
 import android.os.Build
 import android.os.Bundle
+import android.os.Parcelable
 import android.provider.MediaStore
 import android.view.Menu
 import android.view.MenuItem
@@ -21,6 +24,7 @@ import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.SupervisorJob
 import kotlinx.coroutines.cancel
+import kotlinx.coroutines.flow.filterNotNull
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.withContext
 import org.pocketcrafter.core.EditPlan
@@ -47,8 +51,11 @@ class EditorActivity : Activity() {
     private class Session(val scope: CoroutineScope, val editor: Editor) {
         var uri: Uri? = null
         var taken: Uri? = null
-        var afterLeave: (() -> Unit)? = null
+        var afterLeave: Writing? = null
     }
+
+    /** What is done once the gallery may be written to; no lambda, which would hold on to an activity that was turned away. */
+    private enum class Writing { TAKE, SAVE, SHARE }
 
     override fun onCreate(savedInstanceState: Bundle?) {
         super.onCreate(savedInstanceState)
@@ -58,21 +65,47 @@ class EditorActivity : Activity() {
         sliders = Sliders(findViewById(R.id.sliders), session.editor)
         findViewById<Button>(R.id.pick).setOnClickListener { pick() }
         findViewById<Button>(R.id.take).setOnClickListener { take() }
-        findViewById<Button>(R.id.save).setOnClickListener { withLeaveToWrite { finish(share = false) } }
-        findViewById<Button>(R.id.share).setOnClickListener { withLeaveToWrite { finish(share = true) } }
+        findViewById<Button>(R.id.save).setOnClickListener { withLeave(Writing.SAVE) }
+        findViewById<Button>(R.id.share).setOnClickListener { withLeave(Writing.SHARE) }
         if (kept == null) begin(savedInstanceState)
         scope.launch { session.editor.screen.collect(::show) }
         scope.launch { demo.state.collect(::showOpening) }
+        scope.launch {
+            demo.unproved.filterNotNull().collect {
+                session.editor.tell(getString(R.string.unproved, it))
+                demo.unproved.value = null
+            }
+        }
     }
 
     /** Starts with the photo of before a process death, or with one that another app sends. */
     private fun begin(saved: Bundle?) {
         session.taken = saved?.getParcelable(TAKEN)
         val old: Uri? = saved?.getParcelable(PHOTO)
-        val sent: Uri? = intent.takeIf { it.action == Intent.ACTION_SEND }?.getParcelableExtra(Intent.EXTRA_STREAM)
         val amounts = saved?.getDoubleArray(AMOUNTS)?.takeIf { it.size == Attribute.entries.size }
         val plan = amounts?.let { EditPlan(Attribute.entries.associateWith { each -> it[each.ordinal] }) }
-        (old ?: sent)?.let { uri -> load(uri, plan?.let { it to saved.getDouble(STRENGTH, 1.0) }) }
+        when {
+            old != null -> load(old, plan?.let { it to saved.getDouble(STRENGTH, 1.0) })
+            saved == null && intent.action == Intent.ACTION_SEND -> receive(sent())
+        }
+    }
+
+    /** What another app sends, where that is a content address: any app may send anything, also a path of this app's files. */
+    private fun sent(): Uri? = try {
+        val extra = intent.getParcelableExtra<Parcelable>(Intent.EXTRA_STREAM)
+        (extra as? Uri)?.takeIf { it.scheme == ContentResolver.SCHEME_CONTENT }
+    } catch (_: BadParcelableException) {
+        null
+    }
+
+    private fun receive(uri: Uri?) {
+        if (uri == null) return session.editor.tell(getString(R.string.not_sent))
+        // A refusal costs the photo's place alone, so that it is asked once.
+        val asked = getPreferences(MODE_PRIVATE)
+        if (!isOfMediaStore(uri) || mayLocate() || asked.getBoolean(LOCATION, false)) return load(uri)
+        asked.edit().putBoolean(LOCATION, true).apply()
+        session.uri = uri
+        requestPermissions(arrayOf(Manifest.permission.ACCESS_MEDIA_LOCATION), ASK_LOCATION)
     }
 
     override fun onSaveInstanceState(outState: Bundle) {
@@ -110,19 +143,6 @@ class EditorActivity : Activity() {
     }
 
     private fun pick() {
-        if (Build.VERSION.SDK_INT >= Build.VERSION_CODES.Q) {
-            // A refusal costs the photo's place alone; it is asked once and not waited for.
-            val asked = getPreferences(MODE_PRIVATE)
-            if (!asked.getBoolean(LOCATION, false)) {
-                asked.edit().putBoolean(LOCATION, true).apply()
-                requestPermissions(arrayOf(Manifest.permission.ACCESS_MEDIA_LOCATION), ASK_LOCATION)
-                return
-            }
-        }
-        choose()
-    }
-
-    private fun choose() {
         val wanted = Intent(Intent.ACTION_OPEN_DOCUMENT).addCategory(Intent.CATEGORY_OPENABLE).setType("image/*")
         startActivityForResult(wanted, PICK)
     }
@@ -131,36 +151,47 @@ class EditorActivity : Activity() {
         if (checkSelfPermission(Manifest.permission.CAMERA) != PackageManager.PERMISSION_GRANTED) {
             return requestPermissions(arrayOf(Manifest.permission.CAMERA), ASK_CAMERA)
         }
-        withLeaveToWrite {
-            val values = ContentValues().apply { put(MediaStore.Images.Media.MIME_TYPE, "image/jpeg") }
-            session.taken = contentResolver.insert(MediaStore.Images.Media.EXTERNAL_CONTENT_URI, values)
-            val camera = Intent(MediaStore.ACTION_IMAGE_CAPTURE).putExtra(MediaStore.EXTRA_OUTPUT, session.taken)
-            try {
-                startActivityForResult(camera, TAKE)
-            } catch (_: ActivityNotFoundException) {
-                session.editor.tell(getString(R.string.no_camera))
-            }
+        withLeave(Writing.TAKE)
+    }
+
+    /** Has the camera write a photo into an entry of the gallery's, which goes again where none comes of it. */
+    private fun startCamera() {
+        val values = ContentValues().apply { put(MediaStore.Images.Media.MIME_TYPE, "image/jpeg") }
+        val entry = contentResolver.insert(MediaStore.Images.Media.EXTERNAL_CONTENT_URI, values)
+            ?: return session.editor.tell(getString(R.string.no_gallery))
+        try {
+            startActivityForResult(Intent(MediaStore.ACTION_IMAGE_CAPTURE).putExtra(MediaStore.EXTRA_OUTPUT, entry), TAKE)
+            session.taken = entry
+        } catch (_: ActivityNotFoundException) {
+            contentResolver.delete(entry, null, null)
+            session.editor.tell(getString(R.string.no_camera))
         }
     }
 
-    /** Runs an action once the gallery may be written to; on Android 10 and later that needs nobody's leave. */
-    private fun withLeaveToWrite(action: () -> Unit) {
+    /** Writes once the gallery may be written to; on Android 10 and later that needs nobody's leave. */
+    private fun withLeave(writing: Writing) {
         val needed = Manifest.permission.WRITE_EXTERNAL_STORAGE
         val free = Build.VERSION.SDK_INT >= Build.VERSION_CODES.Q
-        if (free || checkSelfPermission(needed) == PackageManager.PERMISSION_GRANTED) return action()
-        session.afterLeave = action
+        if (free || checkSelfPermission(needed) == PackageManager.PERMISSION_GRANTED) return write(writing)
+        session.afterLeave = writing
         requestPermissions(arrayOf(needed), ASK_STORAGE)
+    }
+
+    private fun write(writing: Writing) = when (writing) {
+        Writing.TAKE -> startCamera()
+        Writing.SAVE -> finish(share = false)
+        Writing.SHARE -> finish(share = true)
     }
 
     override fun onRequestPermissionsResult(requestCode: Int, permissions: Array<String>, grantResults: IntArray) {
         val granted = grantResults.firstOrNull() == PackageManager.PERMISSION_GRANTED
         when (requestCode) {
-            ASK_LOCATION -> choose()
+            ASK_LOCATION -> session.uri?.let(::load)
             ASK_CAMERA -> if (granted) take() else session.editor.tell(getString(R.string.camera_denied))
             ASK_STORAGE -> {
-                val action = session.afterLeave
+                val writing = session.afterLeave
                 session.afterLeave = null
-                if (granted) action?.invoke() else session.editor.tell(getString(R.string.storage_denied))
+                if (granted) writing?.let(::write) else session.editor.tell(getString(R.string.storage_denied))
             }
         }
     }
@@ -198,11 +229,13 @@ class EditorActivity : Activity() {
     }
 
     /** The photo with the place where it was taken, where that may be read. */
-    private fun original(uri: Uri): Uri {
-        val mayLocate = Build.VERSION.SDK_INT >= Build.VERSION_CODES.Q && uri.authority == MediaStore.AUTHORITY &&
-            checkSelfPermission(Manifest.permission.ACCESS_MEDIA_LOCATION) == PackageManager.PERMISSION_GRANTED
-        return if (mayLocate) MediaStore.setRequireOriginal(uri) else uri
-    }
+    private fun original(uri: Uri): Uri = if (isOfMediaStore(uri) && mayLocate()) MediaStore.setRequireOriginal(uri) else uri
+
+    /** Whether Android leaves the place out of a photo; what a document provider hands out of a picked one is its own affair. */
+    private fun isOfMediaStore(uri: Uri) = Build.VERSION.SDK_INT >= Build.VERSION_CODES.Q && uri.authority == MediaStore.AUTHORITY
+
+    private fun mayLocate() =
+        checkSelfPermission(Manifest.permission.ACCESS_MEDIA_LOCATION) == PackageManager.PERMISSION_GRANTED
 
     private fun finish(share: Boolean) {
         // The screen may be turned before the photo is done: nothing of this activity is held on to.

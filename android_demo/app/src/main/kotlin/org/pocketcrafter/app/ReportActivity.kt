@@ -69,7 +69,11 @@ class ReportActivity : Activity() {
     private suspend fun goldens(): String {
         val report = demo.crafter().goldens(deviceFacts()) { done, all -> told(getString(R.string.measuring, "$done / $all")) }
         lines.text = report.runs.joinToString("\n") { line(it) }
-        demo.store(report)
+        try {
+            demo.store(report)
+        } catch (error: IOException) {
+            lines.append("\n" + getString(R.string.failed, error.message))
+        }
         return report.json()
     }
 
