@@ -198,11 +198,16 @@ def own_recipe(tmp_path: Path) -> Path:
     path.write_text(yaml.safe_dump(recipe, sort_keys=False))
     (tmp_path / "weights").mkdir()
     for name in ("critic", "tone", "restore"):
-        (tmp_path / "weights" / f"{name}.safetensors").write_bytes(b"weights")
+        train_again(tmp_path, name, seed=0)
         (tmp_path / "weights" / f"{name}.md").write_text("card")
     gate = GateSettings.uniform(presence=0.5, confidence=0.5, dead_zone=0.1)
     (tmp_path / "weights" / "gate.json").write_text(gate.model_dump_json())
     return path
+
+
+def train_again(tmp_path: Path, name: str, seed: int) -> None:
+    torch.manual_seed(seed)
+    save_component(MODELS[Pocket(name)](), tmp_path / "weights" / f"{name}.safetensors")
 
 
 def test_a_dry_run_lists_every_stage_with_its_cost_and_writes_nothing(
@@ -241,11 +246,11 @@ def test_the_key_of_a_stage_follows_only_what_it_reads(tmp_path: Path, monkeypat
         return {name for name in before if before[name] != after[name]}
 
     first = keys()
-    (tmp_path / "weights/restore.safetensors").write_bytes(b"trained again")
+    train_again(tmp_path, "restore", seed=1)
     second = keys()
     assert changed(first, second) == {name for name in first if "restore" in name} | {"bundle"}
     recipe.write_text(recipe.read_text().replace("rung2_sqnr_db: 40", "rung2_sqnr_db: 41"))
     third = keys()
     assert changed(second, third) == {name for name in first if name.startswith("verify")} | {"bundle"}
-    (tmp_path / "weights/critic.safetensors").write_bytes(b"trained again")
+    train_again(tmp_path, "critic", seed=1)
     assert "examples of tone" in changed(third, keys())

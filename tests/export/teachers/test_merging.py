@@ -121,11 +121,12 @@ def test_a_checkpoint_larger_than_the_memory_that_is_used(tmp_path: Path) -> Non
     layer = "transformer_blocks.1.attn.to_q"
     twins.save_lora(folder / "dit_lora", {layer: (3072, 3072)}, lora_alpha=16.0)
     script = (
-        "import resource, sys; from pathlib import Path\n"
+        "import sys; from pathlib import Path\n"
         "from pocketcrafter.export.teachers.layout import read_layout\n"
         "from pocketcrafter.export.teachers.merging import merge_to\n"
         "merge_to(read_layout(Path(sys.argv[1])).network('dit'), Path(sys.argv[2]), shard_bytes=1 << 30)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)\n"
+        "from pocketcrafter.runtime.memory import resident_mib\n"
+        "print(int(resident_mib()[1]))\n"
     )
     out = tmp_path / "out"
     done = subprocess.run(  # noqa: S603 - our own words
