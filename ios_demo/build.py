@@ -330,9 +330,12 @@ def compare(toolchain: Toolchain, tool: Path, out: Path, bundle: Path, photos: S
     for photo, case in zip(photos, cases, strict=True):
         write_ppm(case["pixels"], source)
         variables = {"LD_LIBRARY_PATH": out / "lib"}
-        swift = measured(toolchain.command([tool, "enhance", source, enhanced, *options], folders, variables))
+        strength = ["--strength", case["strength"]]
+        swift = measured(
+            toolchain.command([tool, "enhance", source, enhanced, *strength, *options], folders, variables)
+        )
         words = measured(toolchain.command([tool, "critique", source, *options], folders, variables))
-        theirs = measured([*python("enhance"), photo, "--out", out / "python", *with_bundle(bundle)])
+        theirs = measured([*python("enhance"), photo, *strength, "--out", out / "python", *with_bundle(bundle)])
         decibels = psnr_db(case["enhanced"], read_ppm(enhanced))
         same = words.output == "".join(f"{line}\n" for line in (*case.get("lines", ()), case["text"]))
         if decibels < MINIMUM_DB[name] or not same:
@@ -351,7 +354,7 @@ def compare(toolchain: Toolchain, tool: Path, out: Path, bundle: Path, photos: S
 def pair_cases(vectors: Path) -> tuple[str, list[dict[str, Any]]]:
     """Return the name of a pair's vectors, and what Python made of each photo.
 
-    A case has the photo's pixels, ``(height, width, 3)``, the enhanced pixels, and the critique.
+    A case has the photo's pixels, ``(height, width, 3)``, the strength, the enhanced pixels, and the critique.
     """
     tensors = np.memmap(vectors / "tensors.bin", np.uint8, "r")
     recorded = json.loads((vectors / "vectors.json").read_text(encoding="utf-8"))["cases"]

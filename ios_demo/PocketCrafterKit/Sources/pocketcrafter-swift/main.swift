@@ -3,14 +3,15 @@ import OnnxRunner
 import PocketCrafterKit
 
 let usage = """
-    Usage: pocketcrafter-swift enhance IN.ppm OUT.ppm --bundle FOLDER [--geometry [--crop]] [--threads N]
-                                       [--unsigned-weights]
+    Usage: pocketcrafter-swift enhance IN.ppm OUT.ppm --bundle FOLDER [--strength X] [--geometry [--crop]]
+                                       [--threads N] [--unsigned-weights]
            pocketcrafter-swift critique IN.ppm --bundle FOLDER [--threads N] [--unsigned-weights]
 
     enhance writes the enhanced photo, critique writes the critique to standard output: what was found of
     each item, where the critic gives numbers, then the words.
 
       --bundle FOLDER     a bundle with the target onnx
+      --strength X        how much of the edit is done, in [0, 2] (default: 1)
       --geometry          level the photo too, where the network is sure of its tilt
       --crop              with --geometry: crop too
       --threads N         threads of one operator (default: 2)
@@ -23,6 +24,7 @@ struct Request {
     var words: [String] = []
     var bundle: String?
     var threads = 2
+    var strength = 1.0
     var storesWeightsUnsigned = false
     var levels = false
     var crops = false
@@ -37,6 +39,11 @@ struct Request {
             case "--unsigned-weights": storesWeightsUnsigned = true
             case "--geometry": levels = true
             case "--crop": crops = true
+            case "--strength":
+                guard let factor = rest.popFirst().flatMap({ Double($0) }) else {
+                    throw PocketCrafterError.config("--strength takes a number in [0, 2].")
+                }
+                strength = factor
             case "--threads":
                 guard let count = rest.popFirst().flatMap({ Int($0) }), count >= 1 else {
                     throw PocketCrafterError.config("--threads takes a number ≥ 1.")
@@ -61,7 +68,9 @@ func answer(_ request: Request) async throws {
     case ("enhance", 3):
         let photo = try Ppm.read(request.words[1])
         try await crafter.open()
-        for try await progress in crafter.enhance(photo, geometry: request.geometry) {
+        for try await progress in crafter.enhance(
+            photo, strength: request.strength, geometry: request.geometry)
+        {
             if case .done(let enhanced) = progress { try Ppm.write(enhanced.pixels, to: request.words[2]) }
         }
     case ("critique", 2):
