@@ -199,6 +199,7 @@ def save_critic(model: Any, tokenizer: Tokenizer, folder: Path) -> None:  # noqa
 
 def save_artist(unet: Any, bridge: nn.Linear, pair: Path) -> None:  # noqa: ANN401 - diffusers is untyped
     """Write U-Net, bridge, scheduler and ``pair.yaml`` into the folder of a pair, which has an autoencoder already."""
+    unet.register_to_config(_name_or_path="")  # the folder that training began at
     unet.half().save_pretrained(pair / UNET)
     projection = {
         f"projection.{name}": value.detach().half().contiguous() for name, value in bridge.state_dict().items()

@@ -1,5 +1,6 @@
 """The latent studio as it ships: found by its name, built, and shown a photo and the same one underexposed."""
 
+import json
 from pathlib import Path
 
 import cv2
@@ -32,6 +33,8 @@ def test_it_is_small_enough_to_be_kept_with_the_code() -> None:
         files = [path for path in (WEIGHTS / name).rglob("*") if path.is_file()]
         assert sum(path.stat().st_size for path in files) < 25e6
         assert (WEIGHTS / f"{name}.md").is_file()
+        configs = [json.loads(path.read_text()) for path in files if path.name == "config.json"]
+        assert not any(config.get("_name_or_path") for config in configs), "a folder of the machine that trained it"
         assert stated_license(WEIGHTS / name) == ("Apache-2.0", str(WEIGHTS / name / "LICENSE"))
 
 
