@@ -1,15 +1,17 @@
 """Finds the torch operators behind an artifact's operators that lost their names: by their kinds, sizes and order."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from torch.fx import Node
 
 from pocketcrafter.benchmarks.bisect.reference import Reference, Values
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.fidelity import sqnr_db
+
+T = TypeVar("T")
 
 CLAMP: Final = "clamp"
 _SAME: Final[Mapping[str, str]] = {
@@ -148,17 +150,7 @@ def _paired(left: Sequence[tuple[str, int]], right: Sequence[tuple[str, int]]) -
 
 def _sources(node: Node, taken: set[Node]) -> set[Node]:
     """Return the nearest operators before one that have a pair."""
-    waiting, seen, found = list(node.all_input_nodes), set(), set()
-    while waiting:
-        here = waiting.pop()
-        if here in seen:
-            continue
-        seen.add(here)
-        if here in taken:
-            found.add(here)
-        else:
-            waiting += here.all_input_nodes
-    return found
+    return _nearest(node.all_input_nodes, taken, lambda here: here.all_input_nodes)
 
 
 def fed_by(made_by: Mapping[int, int], reads: Sequence[Sequence[int]], start: int, shown: Set[int]) -> set[int]:
@@ -175,16 +167,21 @@ def fed_by(made_by: Mapping[int, int], reads: Sequence[Sequence[int]], start: in
     shown
         The values that are shown.
     """
-    waiting, seen, found = list(reads[start]), set(), set()
+    return _nearest(reads[start], shown, lambda value: reads[made_by[value]] if value in made_by else ())
+
+
+def _nearest(start: Iterable[T], wanted: Set[T], before: Callable[[T], Iterable[T]]) -> set[T]:
+    """Return the first of what is wanted on each way back from a start."""
+    waiting, seen, found = list(start), set[T](), set[T]()
     while waiting:
-        value = waiting.pop()
-        if value in seen:
+        here = waiting.pop()
+        if here in seen:
             continue
-        seen.add(value)
-        if value in shown:
-            found.add(value)
-        elif value in made_by:
-            waiting += reads[made_by[value]]
+        seen.add(here)
+        if here in wanted:
+            found.add(here)
+        else:
+            waiting += before(here)
     return found
 
 
