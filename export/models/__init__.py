@@ -1,4 +1,4 @@
-"""The default pair's networks in torch, and their weights."""
+"""The networks in torch: the default pair's, the latent studio's, and the layout that language models are lowered from."""
 
 from collections.abc import Mapping
 from pathlib import Path

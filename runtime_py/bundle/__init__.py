@@ -1,1 +1,1 @@
-"""Bundle v1: a directory (or a zip of it) that holds every target's artifacts, their proofs and their hashes."""
+"""A bundle: a directory (or a zip of it) that holds every target's artifacts, their proofs and their hashes."""
