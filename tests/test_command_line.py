@@ -1,6 +1,7 @@
 """The whole tree of commands: cheap help, whole summaries, examples, JSON, and one meaning for each option."""
 
 import ast
+import json
 import re
 import resource
 import subprocess
@@ -8,6 +9,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import ANY
 
 import click
 import pytest
@@ -18,6 +20,7 @@ from pocketcrafter.export.names import QAT_COMPONENTS
 from pocketcrafter.runtime.cli import run
 from pocketcrafter.runtime.cli.group import root
 from pocketcrafter.runtime.cli.options import OutputFile, OutputFolder
+from pocketcrafter.runtime.errors import GateError
 from pocketcrafter.runtime.pocket import Pocket
 
 HEAVY = ("torch", "torchao", "onnx", "onnxruntime", "executorch", "coremltools", "transformers", "diffusers", "cv2")
@@ -296,3 +299,56 @@ def test_what_is_misspelt_is_guessed(words: list[str], near: str, capsys: pytest
     assert run(words) == 2
     suggested = capsys.readouterr().err.partition("Did you mean")[2]
     assert f"'{near}'" in suggested
+
+
+@pytest.mark.parametrize("words", ["inspect", "bench budget"])
+def test_an_option_that_is_an_argument_elsewhere_leads_to_it(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Commands on photos take `--bundle`; those on bundles take the bundle."""
+    assert run([*words.split(), "--bundle", "x.pcbundle"]) == 2
+    assert f"give the path alone, pocketcrafter {words} BUNDLE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_a_misused_command_answers_in_json_where_that_is_asked_for(
+    path: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*path, "--json", "--no-such-option"]) == 2
+    told = capsys.readouterr()
+    assert json.loads(told.out) == {"error": ANY, "kind": "NoSuchOption"}
+    assert json.loads(told.out)["error"] in told.err
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("inspect {}", "BundleError"),
+        ("split {} --out {}/parts", "BundleError"),
+        ("critique photo.jpg --bundle {}", "BundleError"),
+        ("shippable {}/none", "BadParameter"),
+        ("build {} --target onnx --dry-run", "CheckpointError"),
+        ("teacher inspect {}", "CheckpointError"),
+        ("bench budget {}", "BundleError"),
+        ("bench proofs {}", "BundleError"),
+        ("report {} --out {}/report.html", "BundleError"),
+    ],
+)
+def test_a_failed_command_answers_in_json_where_that_is_asked_for(
+    words: str, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*words.format(tmp_path, tmp_path).split(), "--json"]) == 2
+    told = capsys.readouterr()
+    assert json.loads(told.out) == {"error": ANY, "kind": kind}
+    assert json.loads(told.out)["error"] in told.err
+
+
+def test_a_missed_gate_adds_nothing_to_the_document_that_was_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def miss(*, as_json: bool) -> None:
+        click.echo(json.dumps({"measured": as_json}))
+        raise GateError("too little")
+
+    monkeypatch.setattr(find(("doctor",)), "callback", miss)
+    assert run(["doctor", "--json"]) == 1
+    told = capsys.readouterr()
+    assert (json.loads(told.out), told.err) == ({"measured": True}, "error: too little\n")

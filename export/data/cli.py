@@ -12,7 +12,7 @@ from tqdm import tqdm
 from pocketcrafter.export.data.sources import SOURCE_NAMES
 from pocketcrafter.runtime.cli.group import LazyGroup
 from pocketcrafter.runtime.cli.options import OutputFolder, json_option
-from pocketcrafter.runtime.errors import PocketCrafterError
+from pocketcrafter.runtime.errors import StorageError
 
 if TYPE_CHECKING:
     from pocketcrafter.export.data.manifest import Manifest
@@ -74,12 +74,9 @@ def prepare_command(out: Path, photos: tuple[Path, ...], only: tuple[str, ...], 
     try:
         with _Bar() as bar:
             manifest = prepare(out, photos=photos, only=chosen, workers=workers, progress=bar.update)
-    except PocketCrafterError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
     except OSError as error:
-        click.echo(f"error: {error.filename or out}: {error.strerror}; what is done is kept, run this again", err=True)
-        sys.exit(PocketCrafterError.exit_code)
+        where = error.filename or out
+        raise StorageError(f"{where}: {error.strerror}; what is done is kept, run this again") from error
     click.echo(json.dumps(_summary(manifest, out), indent=1) if as_json else _report(manifest, out))
 
 

@@ -95,11 +95,16 @@ class LazyGroup(click.Group):
 
         Raises
         ------
+        click.NoSuchOption
+            If an option is not known; one that other commands have for what is an argument here gets a hint.
         click.UsageError
             If a package is missing that the command needs.
         """
         try:
             return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            _lead_to_argument(error)
+            raise
         except ModuleNotFoundError as error:
             if (error.name or "pocketcrafter").startswith("pocketcrafter"):
                 raise
@@ -217,6 +222,17 @@ def _summary(command: click.Command) -> str:
 def _did_you_mean(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean '{near[0]}'?" if near else ""
+
+
+def _lead_to_argument(error: click.NoSuchOption) -> None:
+    """Tell whoever gives an option that the command has an argument of that name; commands that take photos differ."""
+    if (context := error.ctx) is None:
+        return
+    for parameter in context.command.params:
+        if isinstance(parameter, click.Argument) and f"--{parameter.name}" == error.option_name:
+            argument = parameter.make_metavar(context)
+            error.message = f"No such option '{error.option_name}': give the path alone, {context.command_path} {argument}"
+            error.possibilities = None
 
 
 def _not_installed(path: str, entry: EntryPoint | None, error: ImportError) -> click.UsageError:

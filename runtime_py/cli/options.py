@@ -70,4 +70,5 @@ threads_option = click.option(
     default=lambda: min(8, os.cpu_count() or 1),
     help="Threads to compute with [default: the cores of this machine, 8 at most].",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+JSON: Final = "--json"
+json_option = click.option(JSON, "as_json", is_flag=True, help="Print the result as JSON.")

@@ -6,9 +6,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
+import click
 from tqdm import tqdm
 
 from pocketcrafter.runtime.errors import PhotoError, PocketCrafterError
+
+
+def error_document(error: BaseException) -> dict[str, str]:
+    """Return what programs read of an error: its words, and the name of its type, as in `errors` or of click."""
+    text = error.format_message() if isinstance(error, click.ClickException) else str(error)
+    return {"error": text or type(error).__name__, "kind": type(error).__name__}
 
 
 class PhotoReport:
@@ -30,7 +37,7 @@ class PhotoReport:
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if self._as_json:
-            ended = {} if error is None else {"error": str(error) or type(error).__name__}
+            ended = {} if error is None else error_document(error)
             tqdm.write(json.dumps({"photos": self._photos, **self._more, **ended}, indent=1), file=sys.stdout)
         if error is None and self._failed:
             sys.exit(PhotoError.exit_code)
@@ -52,5 +59,5 @@ class PhotoReport:
     def fail(self, error: PocketCrafterError, photo: Path | None = None) -> None:
         """Record that a photo could not be handled; the others go on, and the exit code will be 2."""
         self._failed = True
-        self._photos.append(({"photo": str(photo)} if photo else {}) | {"error": str(error)})
+        self._photos.append(({"photo": str(photo)} if photo else {}) | error_document(error))
         tqdm.write(f"error: {error}", file=sys.stderr)

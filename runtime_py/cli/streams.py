@@ -1,9 +1,11 @@
 """Standard output and error as they are: in any encoding, full, or left by their reader."""
 
 import codecs
+import contextlib
 import io
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any, Final, TextIO
 
 from pocketcrafter.runtime.errors import StorageError
@@ -37,6 +39,31 @@ def silence() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
+
+
+class Watched:
+    """Standard output, and whether anything was written to it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.written = False
+
+    def write(self, text: str, /) -> int:
+        """Write text to the stream."""
+        # A failure is noticed only when the stream is flushed: what was tried counts.
+        self.written |= bool(text)
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the stream has
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def watched_output() -> Iterator[Watched]:
+    """Watch standard output while the context lasts."""
+    watched = Watched(sys.stdout)
+    with contextlib.redirect_stdout(watched):
+        yield watched
 
 
 class _Output(io.FileIO):
