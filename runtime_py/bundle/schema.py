@@ -1,4 +1,4 @@
-"""The manifest's JSON Schema for other languages; `python -m pocketcrafter.runtime.bundle.schema` writes it."""
+"""The manifest's JSON Schema for other languages; `python -m pocketcrafter.runtime.vectors` writes it."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,6 @@ from typing import Final
 
 from pocketcrafter.runtime.bundle.manifest import Manifest
 from pocketcrafter.runtime.families import FAMILIES
-from pocketcrafter.runtime.files import write_text
 
 SCHEMA_FILE: Final = Path(__file__).with_name("manifest.schema.json")
 
@@ -24,7 +23,3 @@ def schema_text() -> str:
     schema["allOf"] = rules
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     return json.dumps(schema, indent=1, sort_keys=True) + "\n"
-
-
-if __name__ == "__main__":
-    write_text(SCHEMA_FILE, schema_text())

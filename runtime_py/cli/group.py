@@ -103,8 +103,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except click.NoSuchOption as error:
-            _lead_to_argument(error)
-            raise
+            raise _led_to_argument(error) from error
         except ModuleNotFoundError as error:
             if (error.name or "pocketcrafter").startswith("pocketcrafter"):
                 raise
@@ -224,15 +223,15 @@ def _did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" Did you mean '{near[0]}'?" if near else ""
 
 
-def _lead_to_argument(error: click.NoSuchOption) -> None:
-    """Tell whoever gives an option that the command has an argument of that name; commands that take photos differ."""
-    if (context := error.ctx) is None:
-        return
-    for parameter in context.command.params:
-        if isinstance(parameter, click.Argument) and f"--{parameter.name}" == error.option_name:
-            argument = parameter.make_metavar(context)
-            error.message = f"No such option '{error.option_name}': give the path alone, {context.command_path} {argument}"
-            error.possibilities = None
+def _led_to_argument(error: click.NoSuchOption) -> click.NoSuchOption:
+    """Return the error that leads from an option to the argument of that name, where the command has one."""
+    if (context := error.ctx) is not None:
+        for parameter in context.command.params:
+            if isinstance(parameter, click.Argument) and f"--{parameter.name}" == error.option_name:
+                usage = f"{context.command_path} {parameter.make_metavar(context)}"
+                told = f"No such option '{error.option_name}': give the path alone, {usage}"
+                return click.NoSuchOption(error.option_name, told, ctx=context)
+    return error
 
 
 def _not_installed(path: str, entry: EntryPoint | None, error: ImportError) -> click.UsageError:

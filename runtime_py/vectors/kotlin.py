@@ -1,4 +1,4 @@
-"""The runtime's constants as Kotlin; `python -m pocketcrafter.runtime.vectors.kotlin` writes them into android_demo.
+"""The runtime's constants as Kotlin; `python -m pocketcrafter.runtime.vectors` writes them into android_demo.
 
 Apps hold no constant of their own: what Python changes is changed there by the same command, and a test compares.
 """
@@ -11,7 +11,6 @@ from typing import Final
 from pocketcrafter.runtime.bundle.schema import schema_text
 from pocketcrafter.runtime.critique import GROUPS, MEASURED_BY, Item
 from pocketcrafter.runtime.embedding import TABLE
-from pocketcrafter.runtime.files import write_text
 from pocketcrafter.runtime.latent.settings import ARTIST, CRITIC, Latent
 from pocketcrafter.runtime.plan import RESTORATION, VECTOR_UNITS, Attribute, attribute_limits
 from pocketcrafter.runtime.pocket import TOKENIZER, Pocket
@@ -24,7 +23,7 @@ from pocketcrafter.runtime.vectors.constants import CONSTANTS
 FOLDER: Final = Path("android_demo/core/src/main")
 _PACKAGE: Final = "kotlin/org/pocketcrafter/core/generated"
 _HEAD: Final = """\
-// Written by `python -m pocketcrafter.runtime.vectors.kotlin`; change the Python source, and run it again.
+// Written by `python -m pocketcrafter.runtime.vectors`; change the Python source, and run it again.
 package org.pocketcrafter.core.generated
 """
 
@@ -219,8 +218,3 @@ def _listed(values: Iterable[str]) -> str:
 
 def _text(value: str) -> str:
     return json.dumps(value).replace("$", "\\$")
-
-
-if __name__ == "__main__":
-    for file_name, text in kotlin_sources().items():
-        write_text(FOLDER / file_name, text)

@@ -1,4 +1,4 @@
-"""The runtime's constants as Swift and Metal; `python -m pocketcrafter.runtime.vectors.swift` writes them.
+"""The runtime's constants as Swift and Metal; `python -m pocketcrafter.runtime.vectors` writes them.
 
 Apps hold no constant of their own: what Python changes is changed there by the same command, and a test compares.
 """
@@ -13,7 +13,6 @@ from pocketcrafter.runtime.bundle.schema import schema_text
 from pocketcrafter.runtime.critique import GROUPS, MEASURED_BY, Item
 from pocketcrafter.runtime.embedding import TABLE
 from pocketcrafter.runtime.families import LATENT, POCKET
-from pocketcrafter.runtime.files import write_text
 from pocketcrafter.runtime.latent.settings import ARTIST, CRITIC, Latent
 from pocketcrafter.runtime.latent.settings import TOKENIZER as LATENT_TOKENIZER
 from pocketcrafter.runtime.plan import RESTORATION, VECTOR_UNITS, Attribute, attribute_limits
@@ -27,9 +26,7 @@ from pocketcrafter.runtime.vectors.constants import CONSTANTS
 FOLDER: Final = Path("ios_demo")
 _CORE: Final = "PocketCrafterKit/Sources/Core/Generated"
 _SHADERS: Final = "App/Shaders/Generated"
-_HEAD: Final = (
-    "// Written by `python -m pocketcrafter.runtime.vectors.swift`; change the Python source, and run it again."
-)
+_HEAD: Final = "// Written by `python -m pocketcrafter.runtime.vectors`; change the Python source, and run it again."
 
 
 def swift_sources() -> dict[str, str]:
@@ -292,8 +289,3 @@ def _listed(values: Iterable[str]) -> str:
 
 def _text(value: str) -> str:
     return json.dumps(value, ensure_ascii=False)
-
-
-if __name__ == "__main__":
-    for file_name, text in swift_sources().items():
-        write_text(FOLDER / file_name, text)

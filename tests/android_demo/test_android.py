@@ -31,7 +31,7 @@ SKIPPED = 77
 
 def test_the_constants_in_kotlin_are_pythons() -> None:
     written = {name: (ROOT / FOLDER / name).read_text(encoding="utf-8") for name in kotlin_sources()}
-    assert written == kotlin_sources(), "run: python -m pocketcrafter.runtime.vectors.kotlin"
+    assert written == kotlin_sources(), "run: python -m pocketcrafter.runtime.vectors"
     assert {path.name for path in (ROOT / FOLDER).rglob("generated/*")} == {
         Path(name).name for name in kotlin_sources() if "/generated/" in name
     }

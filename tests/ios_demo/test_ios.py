@@ -17,7 +17,7 @@ SKIPPED = 77
 
 def test_the_constants_in_swift_and_metal_are_pythons() -> None:
     written = {name: (ROOT / FOLDER / name).read_text(encoding="utf-8") for name in swift_sources()}
-    assert written == swift_sources(), "run: python -m pocketcrafter.runtime.vectors.swift"
+    assert written == swift_sources(), "run: python -m pocketcrafter.runtime.vectors"
     generated = {str(path.relative_to(ROOT / FOLDER)) for path in (ROOT / FOLDER).rglob("Generated/*")}
     assert generated == set(swift_sources())
 

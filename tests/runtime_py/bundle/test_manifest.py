@@ -17,9 +17,7 @@ Change = Callable[[dict[str, Any]], object]
 
 
 def test_the_checked_in_schema_is_current() -> None:
-    assert SCHEMA_FILE.read_text(encoding="utf-8") == schema_text(), (
-        "run: python -m pocketcrafter.runtime.bundle.schema"
-    )
+    assert SCHEMA_FILE.read_text(encoding="utf-8") == schema_text(), "run: python -m pocketcrafter.runtime.vectors"
 
 
 def test_a_manifest_survives_a_round_trip_byte_for_byte(bundle_dir: Path) -> None:

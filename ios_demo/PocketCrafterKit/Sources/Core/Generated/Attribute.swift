@@ -1,4 +1,4 @@
-// Written by `python -m pocketcrafter.runtime.vectors.swift`; change the Python source, and run it again.
+// Written by `python -m pocketcrafter.runtime.vectors`; change the Python source, and run it again.
 
 /// What a plan can change; its raw value is its place in the critic's and artist's vectors.
 public enum Attribute: Int, CaseIterable, Sendable {

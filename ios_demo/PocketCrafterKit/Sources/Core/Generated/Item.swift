@@ -1,4 +1,4 @@
-// Written by `python -m pocketcrafter.runtime.vectors.swift`; change the Python source, and run it again.
+// Written by `python -m pocketcrafter.runtime.vectors`; change the Python source, and run it again.
 
 /// What a critique speaks about.
 public enum Item: Int, CaseIterable, Sendable {

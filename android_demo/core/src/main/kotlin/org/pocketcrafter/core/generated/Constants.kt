@@ -1,4 +1,4 @@
-// Written by `python -m pocketcrafter.runtime.vectors.kotlin`; change the Python source, and run it again.
+// Written by `python -m pocketcrafter.runtime.vectors`; change the Python source, and run it again.
 package org.pocketcrafter.core.generated
 
 /** Sizes of tensors, and constants of the analytic renderer. */
