@@ -1,4 +1,4 @@
-"""The networks in torch: those of the default pair and of the latent studio, and the layout of language models."""
+"""The networks in torch: the default pair's, the latent studio's, and the layout of language models to lower."""
 
 from collections.abc import Mapping
 from pathlib import Path
