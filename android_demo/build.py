@@ -20,7 +20,7 @@ from toolchain.compilers import Compilers, run
 from toolchain.packages import MissingToolError, require
 from toolchain.photos import varied
 
-from pocketcrafter.runtime.backends.ort_sessions import saturates
+from pocketcrafter.runtime.backends.onnxruntime import saturates
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent

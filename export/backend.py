@@ -11,9 +11,8 @@ from pocketcrafter.export.families.family import Part
 from pocketcrafter.export.families.registry import student_network, student_part
 from pocketcrafter.export.shipped import WEIGHTS, not_installed
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.backends.base import Session
-from pocketcrafter.runtime.backends.ort_sessions import open_session
-from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
+from pocketcrafter.runtime.backends.base import Session, checked_inputs, named_outputs
+from pocketcrafter.runtime.backends.onnxruntime import open_session
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError
 from pocketcrafter.runtime.families import POCKET

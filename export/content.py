@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from pocketcrafter.runtime.bundle.known_hashes import HASHES, KnownHashes
+from pocketcrafter.runtime.bundle.integrity import HASHES, KnownHashes
 from pocketcrafter.runtime.files import user_cache
 
 

@@ -28,7 +28,7 @@ import click
 import numpy as np
 from PIL import Image
 
-from pocketcrafter.runtime.backends.ort_sessions import saturates
+from pocketcrafter.runtime.backends.onnxruntime import saturates
 from pocketcrafter.runtime.bundle.archive import pack
 from pocketcrafter.runtime.files import user_cache
 from pocketcrafter.runtime.photo.load import load

@@ -19,7 +19,7 @@ import numpy as np
 from pocketcrafter.benchmarks.arm64 import onnx_guest
 from pocketcrafter.benchmarks.device import stage
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
+from pocketcrafter.runtime.backends.base import checked_inputs, named_outputs
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError
 from pocketcrafter.runtime.progress import NamedProgress

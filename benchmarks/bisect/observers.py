@@ -14,7 +14,7 @@ from pocketcrafter.benchmarks.bisect.xnnpack import observe_xnnpack
 from pocketcrafter.export.lower.coreml.session import layer_values
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.names import BackendName
-from pocketcrafter.runtime.backends.ort_sessions import open_session
+from pocketcrafter.runtime.backends.onnxruntime import open_session
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError
 

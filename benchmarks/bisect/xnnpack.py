@@ -23,7 +23,7 @@ from pocketcrafter.benchmarks.bisect.faults import NARROWED, SCALED, TURNS, Faul
 from pocketcrafter.benchmarks.bisect.order import CLAMP, Shown, by_order, by_weights, fed_by
 from pocketcrafter.benchmarks.bisect.reference import Reference, Values
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.backends.executorch_program import load_method
+from pocketcrafter.runtime.backends.executorch import load_method
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError
 from pocketcrafter.runtime.fidelity import sqnr_db

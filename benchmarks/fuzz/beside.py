@@ -23,9 +23,9 @@ from pocketcrafter.benchmarks.fuzz.containers import (
     short,
 )
 from pocketcrafter.benchmarks.fuzz.target import Target, hold, with_sound_checksums
-from pocketcrafter.runtime.photo.code_points import CodePoints
 from pocketcrafter.runtime.photo.color import grey_to_srgb, handling_of, is_usable, name_of, pixels_to_srgb
 from pocketcrafter.runtime.photo.hdr import tone_mapped
+from pocketcrafter.runtime.photo.icc import CodePoints
 from pocketcrafter.runtime.photo.metadata import Metadata
 from pocketcrafter.runtime.photo.metadata import exif as exif_blocks
 from pocketcrafter.runtime.photo.metadata.containers import exif_and_xmp, read_webp

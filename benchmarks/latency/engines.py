@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.backends.base import Backend, Session
+from pocketcrafter.runtime.backends.base import Backend, Session, checked_inputs, named_outputs
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.backends.registry import usable_backend
-from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError
 

@@ -13,7 +13,7 @@ from pocketcrafter.benchmarks.latency.engines import EngineName, opener
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.attribute_gate import GateSettings
 from pocketcrafter.runtime.backends.base import Session
-from pocketcrafter.runtime.backends.executorch_program import BINDINGS, TORCH
+from pocketcrafter.runtime.backends.executorch import BINDINGS, TORCH
 from pocketcrafter.runtime.backends.litert import LITERT
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.bundle.gates import Gate

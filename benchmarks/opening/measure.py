@@ -15,7 +15,7 @@ from pydantic import Field
 
 from pocketcrafter.benchmarks.common.machine import Machine, this_machine
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
-from pocketcrafter.runtime.bundle.known_hashes import HASHES, SETTLED_NS, KnownHashes
+from pocketcrafter.runtime.bundle.integrity import HASHES, SETTLED_NS, KnownHashes
 from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.pocket import Pocket

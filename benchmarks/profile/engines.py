@@ -25,8 +25,8 @@ from pocketcrafter.export.lower.coreml.lint import computing, types_of
 from pocketcrafter.export.lower.mil_interpreter import read_package
 from pocketcrafter.quantize.onnx.matmul_nbits import JOINED
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.backends.executorch_program import native_log
-from pocketcrafter.runtime.backends.ort_sessions import open_session, run_options
+from pocketcrafter.runtime.backends.executorch import native_log
+from pocketcrafter.runtime.backends.onnxruntime import open_session, run_options
 from pocketcrafter.runtime.backends.qnn import run_qnn
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.errors import BackendError

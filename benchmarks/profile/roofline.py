@@ -12,7 +12,7 @@ from pydantic import Field
 
 from pocketcrafter.benchmarks.profile.layers import LayerKind
 from pocketcrafter.benchmarks.profile.results import NetworkProfile, Peaks
-from pocketcrafter.runtime.backends.ort_sessions import open_session, run_options
+from pocketcrafter.runtime.backends.onnxruntime import open_session, run_options
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.config import Config
 

@@ -32,7 +32,7 @@ from pocketcrafter.quantize.config import ActivationRange, MinMax, Mse, Percenti
 from pocketcrafter.quantize.modules import is_within
 from pocketcrafter.quantize.torch.fake_quant_switches import FakeQuantSwitches
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
+from pocketcrafter.runtime.backends.base import checked_inputs, named_outputs
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError, GateError

@@ -23,8 +23,7 @@ from pocketcrafter.export.models.llama import ProseLlama, as_llama
 from pocketcrafter.quantize.modules import outputs_of
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.attribute_gate import GateSettings
-from pocketcrafter.runtime.backends.base import Session
-from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
+from pocketcrafter.runtime.backends.base import Session, checked_inputs, named_outputs
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.fidelity import sqnr_db
 from pocketcrafter.runtime.photo.model import Photo, PhotoFormat

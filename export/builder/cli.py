@@ -151,7 +151,7 @@ def build_command(
     from pocketcrafter.export.builder.store import Store, check_free, install
     from pocketcrafter.export.families.inference import recipe_text, write_recipe
     from pocketcrafter.export.recipe import load_recipe
-    from pocketcrafter.runtime.lock import only_writer
+    from pocketcrafter.runtime.files import only_writer
 
     check_packages()
     if all_targets and targets:

@@ -12,9 +12,8 @@ from pocketcrafter.export.content import FolderFiles
 from pocketcrafter.export.families.family import Family, Plan, modules_of, network_source
 from pocketcrafter.export.lower.profiles import no_functions
 from pocketcrafter.export.recipe import Recipe
-from pocketcrafter.runtime.capabilities import extra_state, why_not_buildable
+from pocketcrafter.runtime.capabilities import extra_state, free_disk_mib, why_not_buildable
 from pocketcrafter.runtime.config import parse_json
-from pocketcrafter.runtime.doctor import free_disk_mib
 from pocketcrafter.runtime.errors import BackendError, ConfigError, PocketCrafterError
 from pocketcrafter.runtime.families import FAMILIES
 from pocketcrafter.runtime.memory import memory_mib

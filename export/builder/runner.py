@@ -14,7 +14,7 @@ from pocketcrafter.export.builder.child import Child, Ended, warm_up
 from pocketcrafter.export.builder.stage import Input, Stage
 from pocketcrafter.export.builder.store import Store
 from pocketcrafter.runtime.errors import GateError
-from pocketcrafter.runtime.lock import only_writer
+from pocketcrafter.runtime.files import only_writer
 from pocketcrafter.runtime.memory import memory_mib
 
 _SHARE_OF_FREE: Final = 0.8

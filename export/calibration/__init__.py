@@ -27,7 +27,7 @@ from pocketcrafter.quantize.algorithms.hessians import HessianCollector
 from pocketcrafter.quantize.calibration import held_back
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.errors import ConfigError
-from pocketcrafter.runtime.geometry.view import letterboxed
+from pocketcrafter.runtime.geometry.turn import letterboxed
 from pocketcrafter.runtime.plan import RESTORATION, Attribute, CropBox, EditPlan
 from pocketcrafter.runtime.plan_judge import judge_inputs, preview, propose
 from pocketcrafter.runtime.pocket import Pocket

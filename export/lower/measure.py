@@ -14,8 +14,7 @@ from pocketcrafter.export.lower.request import LoweredArtifact, Sample
 from pocketcrafter.quantize.calibration import held_back
 from pocketcrafter.quantize.modules import outputs_of
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.backends.base import Backend, FunctionBackend
-from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
+from pocketcrafter.runtime.backends.base import Backend, FunctionBackend, checked_inputs, named_outputs
 from pocketcrafter.runtime.bundle.manifest import ArtifactFunction
 from pocketcrafter.runtime.bundle.results import Coverage, Fidelity
 from pocketcrafter.runtime.components import ComponentSpec

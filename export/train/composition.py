@@ -25,8 +25,7 @@ from pocketcrafter.export.models.orientation import ANGLES, CELLS
 from pocketcrafter.export.train.fit import FitSettings
 from pocketcrafter.export.train.memmap_store import Layout, StoredArrays, open_progress, weights_digest
 from pocketcrafter.runtime.config import Config
-from pocketcrafter.runtime.geometry.turn import cut, inscribed_box
-from pocketcrafter.runtime.geometry.view import letterboxed, working_copy
+from pocketcrafter.runtime.geometry.turn import cut, inscribed_box, letterboxed, working_copy
 from pocketcrafter.runtime.photo.model import Photo
 from pocketcrafter.runtime.plan import CropBox
 

@@ -18,7 +18,7 @@ from pocketcrafter.quantize.algorithms.blocks import GROUP_SIZE
 from pocketcrafter.quantize.onnx.graph import WEIGHTED, constants_of, inside, module_of, save_stripped
 from pocketcrafter.quantize.onnx.matmul_nbits import linear_nodes, matrices_of
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.backends.ort_sessions import open_session
+from pocketcrafter.runtime.backends.onnxruntime import open_session
 from pocketcrafter.runtime.errors import BackendError, ConfigError
 from pocketcrafter.runtime.fidelity import sqnr_db
 

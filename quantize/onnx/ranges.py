@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from pocketcrafter.quantize.algorithms.ranges import SAMPLED_VALUES, activation_range, sampled_indices
 from pocketcrafter.quantize.config import ActivationRange
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.backends.ort_sessions import open_session, unoptimized_options
+from pocketcrafter.runtime.backends.onnxruntime import open_session, unoptimized_options
 
 _SAMPLED: Final = ".sampled"
 

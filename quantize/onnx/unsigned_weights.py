@@ -4,7 +4,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto, numpy_helper
 
 from pocketcrafter.quantize.onnx.graph import constants_of, drop_unused
-from pocketcrafter.runtime.backends.ort_sessions import SIGNED_WEIGHTS
+from pocketcrafter.runtime.backends.onnxruntime import SIGNED_WEIGHTS
 
 _HALF = 128
 

@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Final
 
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.backends.base import Session
-from pocketcrafter.runtime.backends.executorch import ExecutorchBackend, check_contract
-from pocketcrafter.runtime.backends.executorch_program import METHOD
+from pocketcrafter.runtime.backends.base import Session, checked_inputs, named_outputs
+from pocketcrafter.runtime.backends.executorch import METHOD, ExecutorchBackend, check_contract
 from pocketcrafter.runtime.backends.executorch_qnn_child import DELEGATE, PROGRAM, ProgramFacts, QnnProgramJob
 from pocketcrafter.runtime.backends.processes import JOB, StandingProcess
 from pocketcrafter.runtime.backends.qnn import ROOM, why_no_qnn
 from pocketcrafter.runtime.backends.qnn_child import inputs_file, outputs_file, read_values, write_values
 from pocketcrafter.runtime.backends.qnn_sdk import qnn_environment
-from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError
 

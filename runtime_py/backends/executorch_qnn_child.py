@@ -7,7 +7,7 @@ from typing import Final
 
 from pydantic import Field
 
-from pocketcrafter.runtime.backends.executorch_program import METHOD, TORCH, Shapes, load_method, shapes
+from pocketcrafter.runtime.backends.executorch import METHOD, TORCH, Shapes, load_method, shapes
 from pocketcrafter.runtime.backends.processes import JOB, Told, run_job
 from pocketcrafter.runtime.backends.qnn_child import inputs_file, numbers, outputs_file, read_values, write_values
 from pocketcrafter.runtime.config import Config

@@ -9,8 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.backends.base import Session
-from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
+from pocketcrafter.runtime.backends.base import Session, checked_inputs, named_outputs
 from pocketcrafter.runtime.components import ComponentSpec, TensorSpec
 from pocketcrafter.runtime.errors import BackendError
 

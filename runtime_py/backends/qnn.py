@@ -17,11 +17,10 @@ from typing import Final
 import numpy as np
 
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.backends.base import Session
+from pocketcrafter.runtime.backends.base import Session, checked_inputs, named_outputs
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.backends.processes import JOB, StandingProcess, call_process
 from pocketcrafter.runtime.backends.qnn_child import INTERFACE, Interface, QnnJob, inputs_file, outputs_file
-from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
 from pocketcrafter.runtime.components import ComponentSpec, TensorSpec
 from pocketcrafter.runtime.errors import BackendError, NotRunHereError
 

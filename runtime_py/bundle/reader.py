@@ -12,7 +12,10 @@ from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.backends.registry import WeightsBackend, usable_backend
 from pocketcrafter.runtime.bundle.archive import unpack
 from pocketcrafter.runtime.bundle.integrity import (
+    HASHES,
     DamagedBundleError,
+    KnownHashes,
+    Stamp,
     changed_file,
     content_problems,
     extra_files,
@@ -20,7 +23,6 @@ from pocketcrafter.runtime.bundle.integrity import (
     sha256_of,
     structure_problems,
 )
-from pocketcrafter.runtime.bundle.known_hashes import HASHES, KnownHashes, Stamp
 from pocketcrafter.runtime.bundle.manifest import (
     MANIFEST,
     ArtifactFunction,

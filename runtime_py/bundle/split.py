@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import onnxruntime as ort
 
 from pocketcrafter.runtime.backends.names import BackendName
-from pocketcrafter.runtime.backends.ort_sessions import open_session, write_options
+from pocketcrafter.runtime.backends.onnxruntime import open_session, write_options
 from pocketcrafter.runtime.bundle.archive import pack
 from pocketcrafter.runtime.bundle.manifest import Artifact, Manifest
 from pocketcrafter.runtime.bundle.reader import Bundle

@@ -24,8 +24,7 @@ from pocketcrafter.runtime.bundle.manifest import (
 )
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.families import family_settings
-from pocketcrafter.runtime.files import replacing, write_bytes, writing
-from pocketcrafter.runtime.lock import only_writer
+from pocketcrafter.runtime.files import only_writer, replacing, write_bytes, writing
 
 
 def seal(

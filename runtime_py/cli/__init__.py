@@ -7,10 +7,16 @@ from collections.abc import Callable
 import click
 
 from pocketcrafter.runtime.cli.group import root
-from pocketcrafter.runtime.cli.libraries import divert
 from pocketcrafter.runtime.cli.options import JSON
 from pocketcrafter.runtime.cli.report import error_document
-from pocketcrafter.runtime.cli.streams import OutputError, ReaderLeftError, open_streams, silence, watched_output
+from pocketcrafter.runtime.cli.streams import (
+    OutputError,
+    ReaderLeftError,
+    divert,
+    open_streams,
+    silence,
+    watched_output,
+)
 from pocketcrafter.runtime.errors import PocketCrafterError, StorageError
 from pocketcrafter.runtime.files import FAILURES, storage_error
 

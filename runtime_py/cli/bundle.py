@@ -13,11 +13,10 @@ from pocketcrafter.runtime.errors import GateError, PocketCrafterError
 from pocketcrafter.runtime.words import counted
 
 if TYPE_CHECKING:
-    from pocketcrafter.runtime.bundle.divergence import DivergenceReport
     from pocketcrafter.runtime.bundle.manifest import Manifest
     from pocketcrafter.runtime.bundle.results import Rung
-    from pocketcrafter.runtime.bundle.verify import GoldenRun, VerifyReport
-    from pocketcrafter.runtime.doctor import Diagnosis
+    from pocketcrafter.runtime.bundle.verify import DivergenceReport, GoldenRun, VerifyReport
+    from pocketcrafter.runtime.capabilities import Diagnosis
 
 _BUNDLE = click.argument("bundle", type=click.Path(exists=True, path_type=Path))
 
@@ -38,8 +37,8 @@ def inspect_command(bundle: Path, *, first_divergence: bool, as_json: bool) -> N
       pocketcrafter inspect build/default.pcbundle
       pocketcrafter inspect build/ios18.pcbundle --first-divergence
     """
-    from pocketcrafter.runtime.bundle.divergence import first_divergences
     from pocketcrafter.runtime.bundle.reader import Bundle
+    from pocketcrafter.runtime.bundle.verify import first_divergences
 
     if first_divergence:
         with Bars() as bar:
@@ -108,8 +107,8 @@ def doctor_command(as_json: bool) -> None:
     Example:
       pocketcrafter doctor
     """
-    from pocketcrafter.runtime.cli.libraries import log_path
-    from pocketcrafter.runtime.doctor import diagnose
+    from pocketcrafter.runtime.capabilities import diagnose
+    from pocketcrafter.runtime.cli.streams import log_path
 
     diagnosis = diagnose()
     result = diagnosis.model_dump(mode="json") | {"ok": diagnosis.ok, "libraries_log": str(log_path())}

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final
 
 import click
 
-from pocketcrafter.runtime.cli.libraries import show
+from pocketcrafter.runtime.cli.streams import show
 
 ENTRY_POINTS: Final = "pocketcrafter.commands"
 """Entry-point group through which upper layers add commands; an entry's extras name what must be installed for it."""
@@ -22,8 +22,8 @@ _BUILT_IN: Final[Mapping[str, str]] = {
     "critique": "pocketcrafter.runtime.cli.critique:critique_command",
     "inspect": "pocketcrafter.runtime.cli.bundle:inspect_command",
     "split": "pocketcrafter.runtime.cli.bundle:split_command",
-    "export-vectors": "pocketcrafter.runtime.cli.vectors:vectors_command",
-    "shippable": "pocketcrafter.runtime.cli.shippable:shippable_command",
+    "export-vectors": "pocketcrafter.runtime.cli.apps:vectors_command",
+    "shippable": "pocketcrafter.runtime.cli.apps:shippable_command",
     "verify": "pocketcrafter.runtime.cli.bundle:verify_command",
     "doctor": "pocketcrafter.runtime.cli.bundle:doctor_command",
 }

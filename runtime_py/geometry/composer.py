@@ -9,11 +9,19 @@ from pydantic import Field
 from pocketcrafter.runtime.arrays import PixelArray
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.config import Config
-from pocketcrafter.runtime.geometry.decide import RankedBox, Reason, TiltOpinion, choose, rank, reasons
+from pocketcrafter.runtime.geometry.decide import (
+    FrameFacts,
+    RankedBox,
+    Reason,
+    TiltOpinion,
+    choose,
+    frame_facts,
+    rank,
+    reasons,
+    salience,
+)
 from pocketcrafter.runtime.geometry.proposals import proposals
-from pocketcrafter.runtime.geometry.salience import FrameFacts, frame_facts, salience
-from pocketcrafter.runtime.geometry.turn import cut, inscribed_box
-from pocketcrafter.runtime.geometry.view import letterboxed, working_copy
+from pocketcrafter.runtime.geometry.turn import cut, inscribed_box, letterboxed, working_copy
 from pocketcrafter.runtime.photo.model import Photo
 from pocketcrafter.runtime.plan import CropBox
 from pocketcrafter.runtime.progress import Progress

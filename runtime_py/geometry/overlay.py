@@ -8,8 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from pocketcrafter.runtime.geometry.composer import Composed
-from pocketcrafter.runtime.geometry.turn import Point, corners_in_source, to_source
-from pocketcrafter.runtime.geometry.view import working_copy
+from pocketcrafter.runtime.geometry.turn import Point, corners_in_source, to_source, working_copy
 from pocketcrafter.runtime.photo.encode import encode
 from pocketcrafter.runtime.photo.model import Photo
 from pocketcrafter.runtime.plan import CropBox

@@ -8,8 +8,7 @@ from PIL import Image, ImageCms
 
 from pocketcrafter.runtime.arrays import AnyFloatArray, FloatArray, PixelArray
 from pocketcrafter.runtime.errors import PhotoError
-from pocketcrafter.runtime.photo.code_points import BT709, SRGB_CURVE
-from pocketcrafter.runtime.photo.icc import Curve, colorants_of, curve_tag, grey_profile, tags_of
+from pocketcrafter.runtime.photo.icc import BT709, SRGB_CURVE, Curve, colorants_of, curve_tag, grey_profile, tags_of
 from pocketcrafter.runtime.render import linear_to_srgb, srgb_to_linear
 
 Handling = Literal["srgb", "native", "convert"]

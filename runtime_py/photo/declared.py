@@ -8,9 +8,16 @@ from typing import Final
 
 from PIL import ExifTags, Image
 
-from pocketcrafter.runtime.photo.code_points import BT709, SRGB_CURVE, UNSPECIFIED, CodePoints
 from pocketcrafter.runtime.photo.color import Channels, color_space_of, is_usable
-from pocketcrafter.runtime.photo.icc import Chromaticities, Curve, matrix_profile
+from pocketcrafter.runtime.photo.icc import (
+    BT709,
+    SRGB_CURVE,
+    UNSPECIFIED,
+    Chromaticities,
+    CodePoints,
+    Curve,
+    matrix_profile,
+)
 
 ADOBE_RGB: Final = Chromaticities((0.64, 0.33), (0.21, 0.71), (0.15, 0.06))
 _ADOBE_RGB_GAMMA: Final = 563 / 256

@@ -11,7 +11,7 @@ from typing import Final, cast
 import numpy as np
 
 from pocketcrafter.runtime.arrays import AnyFloatArray, PixelArray
-from pocketcrafter.runtime.photo.code_points import HLG, PRIMARIES, CodePoints
+from pocketcrafter.runtime.photo.icc import HLG, PRIMARIES, CodePoints
 from pocketcrafter.runtime.render import linear_to_srgb
 
 WHITE_NITS: Final = 203.0

@@ -6,17 +6,20 @@ from typing import Final
 from pocketcrafter.runtime import tone_math as tm
 from pocketcrafter.runtime.geometry.composer import LEAST_PHOTO_PX
 from pocketcrafter.runtime.geometry.decide import (
+    BACKGROUND_QUANTILE,
+    BLUR_PX,
     COST_OF_AREA,
+    EDGE_SHARE,
     FULL_SEVERITY_DEGREES,
     LEAST_FREED,
     LEAST_NEARER,
     LEAST_TURN_DEGREES,
+    MAP_PX,
     MARGIN,
     SURE,
 )
 from pocketcrafter.runtime.geometry.proposals import LEAST_SIDE_PX
-from pocketcrafter.runtime.geometry.salience import BACKGROUND_QUANTILE, BLUR_PX, EDGE_SHARE, MAP_PX
-from pocketcrafter.runtime.geometry.view import LETTERBOX, WORKING_PX
+from pocketcrafter.runtime.geometry.turn import LETTERBOX, WORKING_PX
 from pocketcrafter.runtime.language import MASKED
 from pocketcrafter.runtime.latent.native import CARRIED_DB
 from pocketcrafter.runtime.plan_judge import PREVIEW_PX, PROPOSALS

@@ -7,11 +7,9 @@ import numpy as np
 
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.geometry.composer import compose
-from pocketcrafter.runtime.geometry.decide import reasons
+from pocketcrafter.runtime.geometry.decide import FrameFacts, frame_facts, reasons, salience
 from pocketcrafter.runtime.geometry.proposals import proposals
-from pocketcrafter.runtime.geometry.salience import FrameFacts, frame_facts, salience
-from pocketcrafter.runtime.geometry.turn import cut, inscribed_box
-from pocketcrafter.runtime.geometry.view import letterboxed, working_copy
+from pocketcrafter.runtime.geometry.turn import cut, inscribed_box, letterboxed, working_copy
 from pocketcrafter.runtime.photo.model import Photo
 from pocketcrafter.runtime.plan import CropBox
 from pocketcrafter.runtime.vectors.pictures import Pixels, picture

@@ -20,7 +20,7 @@ from pocketcrafter.quantize.config import (
     WeightGrid,
     WeightOnly,
 )
-from pocketcrafter.runtime.backends.ort_sessions import open_session
+from pocketcrafter.runtime.backends.onnxruntime import open_session
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.fidelity import sqnr_db
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pocketcrafter.runtime import instruction_set as module
-from pocketcrafter.runtime.backends.ort_sessions import saturates
+from pocketcrafter.runtime.backends.onnxruntime import saturates
 from pocketcrafter.runtime.instruction_set import InstructionSet, instruction_set
 
 _LINUX = {

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from pocketcrafter.runtime.errors import StorageError
-from pocketcrafter.runtime.lock import BusyError, only_writer
+from pocketcrafter.runtime.files import BusyError, only_writer
 
 pytest.importorskip("fcntl")
 
 _HOLD = (
     "import sys, pathlib\n"
-    "from pocketcrafter.runtime.lock import only_writer\n"
+    "from pocketcrafter.runtime.files import only_writer\n"
     "with only_writer(pathlib.Path(sys.argv[1])):\n"
     "    print('held', flush=True)\n"
     "    sys.stdin.read()\n"

@@ -14,9 +14,8 @@ from PIL import Image
 
 from pocketcrafter.runtime.errors import PhotoError
 from pocketcrafter.runtime.photo import Photo, decode, encode
-from pocketcrafter.runtime.photo.code_points import BT2020, CURVES, CodePoints
 from pocketcrafter.runtime.photo.color import handling_of, pixels_to_srgb
-from pocketcrafter.runtime.photo.icc import Curve, curve_tag, grey_profile, matrix_profile
+from pocketcrafter.runtime.photo.icc import BT2020, CURVES, CodePoints, Curve, curve_tag, grey_profile, matrix_profile
 
 Profile = Callable[[str], bytes]
 

@@ -17,7 +17,7 @@ from pocketcrafter.export.families.family import Part
 from pocketcrafter.export.families.networks.language import MASKED, PROMPT
 from pocketcrafter.export.families.networks.parts import tensor
 from pocketcrafter.export.families.networks.vision_language import load_pretrained
-from pocketcrafter.runtime.backends.ort_sessions import open_session, write_options
+from pocketcrafter.runtime.backends.onnxruntime import open_session, write_options
 from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
 
 _TASK: Final = "image-to-text-with-past"

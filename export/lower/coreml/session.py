@@ -15,8 +15,7 @@ from pocketcrafter.export.lower.mil_interpreter import Interpreter, Mode, first_
 from pocketcrafter.export.lower.mil_interpreter.divergence import plain_name
 from pocketcrafter.export.lower.mil_interpreter.program import Op, Port, Program
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.backends.base import LayerDivergence, Session
-from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
+from pocketcrafter.runtime.backends.base import LayerDivergence, Session, checked_inputs, named_outputs
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError
 

@@ -26,9 +26,8 @@ from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest
 from pocketcrafter.quantize.api import quantize
 from pocketcrafter.quantize.calibration import Calibration
 from pocketcrafter.quantize.config import StaticInt8
-from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
-from pocketcrafter.runtime.backends.executorch_program import METHOD
-from pocketcrafter.runtime.backends.tensors import checked_inputs
+from pocketcrafter.runtime.backends.base import checked_inputs
+from pocketcrafter.runtime.backends.executorch import METHOD, ExecutorchBackend
 from pocketcrafter.runtime.bundle.results import Coverage
 from pocketcrafter.runtime.files import replacing
 from pocketcrafter.runtime.targets import XNNPACK, TargetKind

@@ -20,8 +20,8 @@ from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest
 from pocketcrafter.quantize.api import quantize
 from pocketcrafter.quantize.calibration import Calibration
+from pocketcrafter.runtime.backends.base import checked_inputs
 from pocketcrafter.runtime.backends.litert import LiteRtBackend
-from pocketcrafter.runtime.backends.tensors import checked_inputs
 from pocketcrafter.runtime.bundle.results import Fidelity, Precision
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import GateError

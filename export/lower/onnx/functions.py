@@ -32,8 +32,7 @@ from pocketcrafter.quantize.modules import check_modules
 from pocketcrafter.quantize.onnx.float16_storage import with_float16_storage
 from pocketcrafter.quantize.onnx.graph import strip_metadata
 from pocketcrafter.quantize.onnx.matmul_nbits import decoded, quantize_matmul_nbits
-from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
-from pocketcrafter.runtime.backends.ort_sessions import open_session, write_options
+from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend, open_session, write_options
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.files import move

@@ -36,8 +36,7 @@ from pocketcrafter.quantize.onnx.float16_storage import with_float16_storage
 from pocketcrafter.quantize.onnx.graph import strip_metadata
 from pocketcrafter.quantize.onnx.matmul_nbits import decoded
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
-from pocketcrafter.runtime.backends.ort_sessions import open_session, write_options
+from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend, open_session, write_options
 from pocketcrafter.runtime.components import ComponentSpec, Role
 from pocketcrafter.runtime.files import move
 from pocketcrafter.runtime.targets import ONNX, TargetKind

@@ -9,8 +9,8 @@ import onnx
 from pocketcrafter.export.lower.request import Sample
 from pocketcrafter.quantize.onnx.unsigned_weights import store_unsigned
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.backends.ort_sessions import open_session, unoptimized_options
-from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
+from pocketcrafter.runtime.backends.base import checked_inputs, named_outputs
+from pocketcrafter.runtime.backends.onnxruntime import open_session, unoptimized_options
 from pocketcrafter.runtime.components import ComponentSpec
 
 SIMULATED: Final = "the QDQ graph in float32 (ONNX Runtime without graph optimization)"

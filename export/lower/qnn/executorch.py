@@ -14,11 +14,11 @@ from pocketcrafter.export.lower.qnn.executorch_child import COMPILED, EXPORTED, 
 from pocketcrafter.export.lower.qnn.soc import check_socs, soc_of
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest, Sample
 from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.backends.base import checked_inputs, named_outputs
 from pocketcrafter.runtime.backends.executorch_qnn_child import QnnProgramJob
 from pocketcrafter.runtime.backends.processes import JOB, call_process
 from pocketcrafter.runtime.backends.qnn_child import inputs_file, outputs_file, read_values, write_values
 from pocketcrafter.runtime.backends.qnn_sdk import qnn_environment
-from pocketcrafter.runtime.backends.tensors import checked_inputs, named_outputs
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import ConfigError

@@ -23,9 +23,9 @@ from pocketcrafter.export.lower.qnn.context_model import check_context, read_con
 from pocketcrafter.export.lower.qnn.sharing_child import SharedGraph, SharingJob
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest, Sample
 from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.backends.base import named_outputs
 from pocketcrafter.runtime.backends.processes import JOB, call_process
 from pocketcrafter.runtime.backends.qnn_child import inputs_file, outputs_file
-from pocketcrafter.runtime.backends.tensors import named_outputs
 from pocketcrafter.runtime.bundle.results import Coverage
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError

@@ -18,7 +18,7 @@ from pocketcrafter.export.builder.source_hash import imported_modules
 from pocketcrafter.export.builder.stage import Estimate, Stage
 from pocketcrafter.export.builder.store import Store
 from pocketcrafter.runtime.errors import GateError, PocketCrafterError
-from pocketcrafter.runtime.lock import BusyError
+from pocketcrafter.runtime.files import BusyError
 
 MakeStage = Callable[..., Stage]
 

@@ -24,7 +24,7 @@ from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend  # noq
 from pocketcrafter.runtime.bundle.reader import Bundle  # noqa: E402
 from pocketcrafter.runtime.bundle.results import Coverage, Precision  # noqa: E402
 from pocketcrafter.runtime.bundle.verify import verify  # noqa: E402
-from pocketcrafter.runtime.doctor import diagnose  # noqa: E402
+from pocketcrafter.runtime.capabilities import diagnose  # noqa: E402
 from pocketcrafter.runtime.errors import ConfigError  # noqa: E402
 from pocketcrafter.runtime.files import replacing  # noqa: E402
 from pocketcrafter.runtime.pocket import Pocket  # noqa: E402

@@ -11,7 +11,7 @@ from pocketcrafter.export.lower.onnx.coverage import onnx_coverage
 from pocketcrafter.quantize.api import quantize
 from pocketcrafter.quantize.calibration import Calibration
 from pocketcrafter.quantize.config import StaticInt8
-from pocketcrafter.runtime.backends.ort_sessions import open_session, write_options
+from pocketcrafter.runtime.backends.onnxruntime import open_session, write_options
 
 _LEVEL = ort.GraphOptimizationLevel
 

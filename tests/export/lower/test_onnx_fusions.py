@@ -15,7 +15,7 @@ from pocketcrafter.export.models import decoder_network
 from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.quantize.config import WeightOnly
 from pocketcrafter.quantize.onnx.matmul_nbits import quantize_matmul_nbits
-from pocketcrafter.runtime.backends.ort_sessions import open_session
+from pocketcrafter.runtime.backends.onnxruntime import open_session
 from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
 from pocketcrafter.runtime.fidelity import sqnr_db
 from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket

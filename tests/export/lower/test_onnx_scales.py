@@ -15,7 +15,7 @@ from pocketcrafter.export.models.blocks import ScaledBlock
 from pocketcrafter.quantize.api import quantize
 from pocketcrafter.quantize.calibration import Calibration
 from pocketcrafter.quantize.config import StaticInt8
-from pocketcrafter.runtime.backends.ort_sessions import open_session
+from pocketcrafter.runtime.backends.onnxruntime import open_session
 from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
 from pocketcrafter.runtime.fidelity import sqnr_db
 from pocketcrafter.runtime.pocket import Pocket

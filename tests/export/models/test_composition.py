@@ -9,8 +9,7 @@ import torch
 from pocketcrafter.export.models import load_component
 from pocketcrafter.export.models.composition import LIMIT_DEGREES, PROFILES, Composition, TiltHead
 from pocketcrafter.export.models.orientation import ANGLES, REACH_DEGREES
-from pocketcrafter.runtime.geometry.turn import cut, inscribed_box
-from pocketcrafter.runtime.geometry.view import letterboxed
+from pocketcrafter.runtime.geometry.turn import cut, inscribed_box, letterboxed
 from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
 
 SPEC = POCKET_SPECS[Pocket.COMPOSITION]

@@ -6,8 +6,7 @@ import torch
 from PIL import Image
 
 from pocketcrafter.export.models.orientation import ANGLES, CELLS, FAMILIES, MAPS, Orientation, angles
-from pocketcrafter.runtime.geometry.turn import cut, inscribed_box
-from pocketcrafter.runtime.geometry.view import letterboxed
+from pocketcrafter.runtime.geometry.turn import cut, inscribed_box, letterboxed
 
 NETWORK = Orientation()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from pocketcrafter.runtime.backends.ort_sessions import (
+from pocketcrafter.runtime.backends.onnxruntime import (
     open_session,
     run_options,
     saturates,

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from pocketcrafter.quantize.onnx.float16_storage import with_float16_storage
-from pocketcrafter.runtime.backends.ort_sessions import open_session, unoptimized_options
+from pocketcrafter.runtime.backends.onnxruntime import open_session, unoptimized_options
 
 
 @pytest.fixture

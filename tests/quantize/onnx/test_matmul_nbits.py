@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pocketcrafter.quantize.config import Nearest, WeightOnly
 from pocketcrafter.quantize.onnx.matmul_nbits import decoded, matrices_of, quantize_matmul_nbits
-from pocketcrafter.runtime.backends.ort_sessions import open_session
+from pocketcrafter.runtime.backends.onnxruntime import open_session
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.fidelity import sqnr_db
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from pocketcrafter.quantize.onnx.nncf import compress_nncf, quantize_nncf, quantize_nncf_controlled
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.backends.ort_sessions import open_session
+from pocketcrafter.runtime.backends.onnxruntime import open_session
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.fidelity import sqnr_db
 

@@ -13,7 +13,7 @@ from pocketcrafter.quantize.calibration import Calibration
 from pocketcrafter.quantize.config import StaticInt16
 from pocketcrafter.quantize.onnx.qdq_int16 import quantize_qdq_int16
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.backends.ort_sessions import open_session, unoptimized_options
+from pocketcrafter.runtime.backends.onnxruntime import open_session, unoptimized_options
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.fidelity import sqnr_db
 

@@ -11,8 +11,7 @@ import pytest
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
 from pocketcrafter.runtime.backends.names import BackendName
-from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
-from pocketcrafter.runtime.backends.ort_sessions import saturates
+from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend, saturates
 from pocketcrafter.runtime.backends.registry import usable_backend, why_unusable
 from pocketcrafter.runtime.bundle.split import to_ort_format
 from pocketcrafter.runtime.components import ComponentSpec

@@ -10,9 +10,8 @@ import pytest
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
-from pocketcrafter.runtime.bundle import known_hashes
-from pocketcrafter.runtime.bundle.integrity import DamagedBundleError, sha256_of
-from pocketcrafter.runtime.bundle.known_hashes import HASHES, KnownHashes
+from pocketcrafter.runtime.bundle import integrity
+from pocketcrafter.runtime.bundle.integrity import HASHES, DamagedBundleError, KnownHashes, sha256_of
 from pocketcrafter.runtime.bundle.manifest import TargetEntry
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.writer import reseal
@@ -123,8 +122,8 @@ def test_a_file_that_changes_while_it_is_opened_is_not_run(
 
 @pytest.fixture
 def every_file_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(known_hashes, "LARGE_BYTES", 0)
-    monkeypatch.setattr(known_hashes, "SETTLED_NS", -1)
+    monkeypatch.setattr(integrity, "LARGE_BYTES", 0)
+    monkeypatch.setattr(integrity, "SETTLED_NS", -1)
 
 
 @pytest.mark.usefixtures("every_file_is_large")

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from onnx import numpy_helper
 
-from pocketcrafter.runtime.backends.ort_sessions import saturates
+from pocketcrafter.runtime.backends.onnxruntime import saturates
 from pocketcrafter.runtime.bundle.goldens import read_tensors, write_tensors
 from pocketcrafter.runtime.bundle.integrity import digest_text, sha256_of
 from pocketcrafter.runtime.bundle.manifest import DIGEST, MANIFEST

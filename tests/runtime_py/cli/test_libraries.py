@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pocketcrafter.runtime.cli.libraries import LOG_NAME
+from pocketcrafter.runtime.cli.streams import LOG_NAME
 
 NOISY = """
 import logging, os, subprocess, sys, warnings
@@ -88,7 +88,7 @@ def test_a_log_that_has_grown_large_is_begun_anew(tmp_path: Path, log: Path) -> 
 EXECUTORCH = """
 from pathlib import Path
 from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
-from pocketcrafter.runtime.cli.libraries import divert
+from pocketcrafter.runtime.cli.streams import divert
 from pocketcrafter.runtime.cli.streams import open_streams
 from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
 from pocketcrafter.runtime.errors import BackendError

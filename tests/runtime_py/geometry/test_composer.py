@@ -9,7 +9,7 @@ from PIL import Image
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.geometry.composer import compose, framed, score_of, tilt_of
 from pocketcrafter.runtime.geometry.overlay import captions, draw_overlay
-from pocketcrafter.runtime.geometry.view import LETTERBOX, letterboxed, working_copy
+from pocketcrafter.runtime.geometry.turn import LETTERBOX, letterboxed, working_copy
 from pocketcrafter.runtime.photo.model import Photo
 from pocketcrafter.runtime.plan import CropBox
 from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket

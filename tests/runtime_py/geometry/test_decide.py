@@ -7,6 +7,7 @@ from pocketcrafter.runtime.geometry.decide import (
     LEAST_TURN_DEGREES,
     MARGIN,
     SURE,
+    FrameFacts,
     ReasonKind,
     TiltOpinion,
     choose,
@@ -14,7 +15,6 @@ from pocketcrafter.runtime.geometry.decide import (
     reasons,
 )
 from pocketcrafter.runtime.geometry.proposals import proposals
-from pocketcrafter.runtime.geometry.salience import FrameFacts
 
 WIDTH, HEIGHT = 600, 400
 CANDIDATES = proposals(WIDTH, HEIGHT)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pocketcrafter.runtime.geometry.salience import frame_facts, salience
+from pocketcrafter.runtime.geometry.decide import frame_facts, salience
 from pocketcrafter.runtime.plan import CropBox
 
 WHOLE = CropBox(left=0, top=0, right=600, bottom=400)

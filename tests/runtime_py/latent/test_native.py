@@ -15,8 +15,8 @@ from pocketcrafter.runtime.latent.picture import artists_picture, resized
 from pocketcrafter.runtime.latent.settings import AffineSettings, ArtistSettings, StepSettings, TimeSettings
 from pocketcrafter.runtime.latent.tiling import Tiles
 from pocketcrafter.runtime.photo import Photo
-from pocketcrafter.runtime.photo.code_points import CodePoints
 from pocketcrafter.runtime.photo.color import pixels_to_srgb, srgb_to_profile
+from pocketcrafter.runtime.photo.icc import CodePoints
 
 SIDE, FACTOR = 32, 4
 DISPLAY_P3_ICC = CodePoints(12, 13).profile() or b""

@@ -24,7 +24,7 @@ from pocketcrafter.export.families.networks.checkpoint import CheckpointError, r
 from pocketcrafter.export.families.networks.folder import load_folder
 from pocketcrafter.export.families.networks.language import PROMPT, LanguagePart
 from pocketcrafter.export.families.networks.parts import draw_samples
-from pocketcrafter.runtime.backends.ort_sessions import open_session
+from pocketcrafter.runtime.backends.onnxruntime import open_session
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.cli import run
 from pocketcrafter.runtime.language import PREFILL, Text
