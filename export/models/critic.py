@@ -128,15 +128,19 @@ class Judge(nn.Module):
         x = self.dropout(F.hardswish(self.vector(measured)))
         x = self.dropout(F.hardswish(self.hidden(x)))
         tokens = F.hardswish(self.tokens(x))
-        scene = self.scene(tokens)
         return Judgement(
             plan=self.plan(tokens) * self.foreseeable,
             presence=torch.sigmoid(self.presence(tokens)) * self.foreseeable,
             confidence=torch.sigmoid(self.confidence(tokens)),
             score=torch.sigmoid(self.score(tokens)),
             tokens=tokens.reshape(-1, TOKENS, TOKEN_DIM),
-            scene=scene / (_mean_square(scene) * SCENE_DIM + 1e-6).sqrt(),
+            scene=self.embed(tokens),
         )
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Return the scene embedding of flat tokens: ``(B, TOKENS·TOKEN_DIM)`` to ``(B, SCENE_DIM)``, unit length."""
+        scene: Tensor = self.scene(tokens)
+        return scene / (_mean_square(scene) * SCENE_DIM + 1e-6).sqrt()
 
 
 class Ensemble(nn.Module):

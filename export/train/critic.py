@@ -21,7 +21,7 @@ from pocketcrafter.export.train.fit import FitSettings, fit, picture_loss
 from pocketcrafter.runtime.errors import ConfigError
 
 _PICTURE_WEIGHT: Final = 0.5
-_PICTURES: Final = 64
+_PICTURES: Final = 16
 _NEAR: Final = 0.2
 """An amount this close to the truth, in plan-vector units, counts as right for `confidence`."""
 _SCENE_TEMPERATURE: Final = 0.1
@@ -92,7 +92,8 @@ class CriticTask:
         score = torch.from_numpy(self.store.scores[rows]).to(self.device)
         present = (plan != 0).float()
         near = ((said.plan - plan).abs() < _NEAR).float().detach()
-        scene = _same_scene_loss(said, torch.from_numpy(self.store.photos[rows]).to(self.device))
+        # Tokens that learn to tell photos apart know the faults of unseen photos less well (R² 0.566 for 0.594).
+        scene = self.model.embed(said.tokens.detach().flatten(1))
         losses = {
             "plan": ((said.plan - plan).square() * self.foreseeable).mean(),
             "picture": _PICTURE_WEIGHT * self._picture_loss(said.plan, rows),
@@ -100,8 +101,7 @@ class CriticTask:
             * (F.binary_cross_entropy(said.presence.float(), present, reduction="none") * self.foreseeable).mean(),
             "confidence": 0.02 * F.binary_cross_entropy(said.confidence.float(), near),
             "score": 0.2 * (said.score[:, 0] - score).abs().mean(),
-            # Small: with a larger weight the tokens overfit to the training photos.
-            "scene": 0.005 * scene,
+            "scene": 0.005 * _same_scene_loss(scene, torch.from_numpy(self.store.photos[rows]).to(self.device)),
         }
         if self.kept is not None:
             apart = (said.tokens - self.kept[rows].to(self.device)).square().mean()
@@ -142,9 +142,9 @@ def standardize(model: Judge, store: EvidenceStore) -> None:
     model.spread.copy_(torch.from_numpy(sample.std(0) + 1e-3))
 
 
-def _same_scene_loss(said: Judgement, photos: Tensor) -> Tensor:
+def _same_scene_loss(scene: Tensor, photos: Tensor) -> Tensor:
     """InfoNCE over frames of one photo in the batch (van den Oord et al., 2018); zero where no photo occurs twice."""
-    similarity = said.scene.float() @ said.scene.float().T / _SCENE_TEMPERATURE
+    similarity = scene.float() @ scene.float().T / _SCENE_TEMPERATURE
     itself = torch.eye(len(photos), dtype=torch.bool, device=photos.device)
     same = (photos[:, None] == photos[None]) & ~itself
     log_probability = similarity.masked_fill(itself, -1e4).log_softmax(1)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 STUDIO_CRITIC: Final = "studio-critic.safetensors"
 STUDIO_RESTORE: Final = "studio-restore.safetensors"
 """Where the studio's networks lie in the folder of runs; they do not ship."""
-CRITIC_STEPS: Final = 1600
+CRITIC_STEPS: Final = 3200
 CRITIC_BATCH: Final = 128
 TRAIN_FRAMES: Final = 30_000
 _VALIDATION_FRAMES: Final = 2560

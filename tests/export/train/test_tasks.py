@@ -72,6 +72,15 @@ def test_the_critic_learns_a_few_frames_by_heart(store: EvidenceStore, tmp_path:
     assert seen[-1]["presence"] < 0.7 * seen[0]["presence"]
 
 
+def test_the_scene_embedding_is_read_off_the_tokens_and_does_not_shape_them(store: EvidenceStore) -> None:
+    torch.manual_seed(0)
+    task = CriticTask(Judge(), store, FitSettings(steps=1, batch=4, learning_rate=3e-3), CPU)
+    rows = np.array([0, 1, 2, 3])
+    task.losses(task.model(task.vectors(rows)), rows)["scene"].backward()  # type: ignore[no-untyped-call]
+    assert task.model.scene.weight.grad is not None
+    assert task.model.tokens.weight.grad is None
+
+
 def test_a_critic_is_trained_on_the_rows_it_is_given(store: EvidenceStore) -> None:
     settings = FitSettings(steps=1, batch=3, learning_rate=3e-3)
     rows = np.array([1, 5, 8, 9])
