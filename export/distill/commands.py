@@ -2,12 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 from tqdm import tqdm
 
-from pocketcrafter.export.names import QAT_COMPONENTS
+from pocketcrafter.export.names import ARTIST_METHODS, QAT_COMPONENTS
 from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.export.train.options import (
     CRITIC_BATCH,
@@ -22,12 +22,19 @@ from pocketcrafter.runtime.cli.options import OutputFile, json_option
 from pocketcrafter.runtime.errors import ConfigError, GateError
 
 _file = click.Path(dir_okay=False, path_type=Path)
+_folder = click.Path(file_okay=False, path_type=Path)
+_PAIR_STEPS: Final = 8
 _SEED: Final = 20
 """The shipped recipe's."""
 _COMPARED: Final = 4
 _SAME_DB: Final = 60.0
 """Float16, in which weights are stored, rounds other numbers otherwise; more than that is a mistake."""
-_teacher = click.option("--teacher", type=_file, required=True, help="The teacher's weights.")
+_teacher = click.option(
+    "--teacher",
+    type=click.Path(exists=True, path_type=Path),
+    required=True,
+    help="The teacher: a file of weights, or the folder of a latent pair.",
+)
 _student = click.option(
     "--start", "student", type=_file, help="Weights that the student starts from; new ones when not given."
 )
@@ -53,6 +60,8 @@ def critic(options: TrainOptions, *, teacher: Path, student: Path | None, keep_t
     from pocketcrafter.runtime.bundle.integrity import sha256_of
     from pocketcrafter.runtime.pocket import Pocket
 
+    if teacher.is_dir():
+        raise ConfigError(f"--teacher: {teacher} is a folder; a critic's teacher is a file of weights.")
     if keep_tokens and student is None:
         raise ConfigError("--keep-tokens: there are no tokens to keep; name the critic that has them with --start.")
     settings, device = options.fit_settings(CRITIC_STEPS, CRITIC_BATCH), options.torch_device()
@@ -78,20 +87,42 @@ def critic(options: TrainOptions, *, teacher: Path, student: Path | None, keep_t
     )
 
 
-@click.command(epilog="Example: pocketcrafter distill artist --teacher runs/studio-restore.safetensors --data data")
+@click.command()
 @_teacher
-@_student
 @click.option(
-    "--teacher-steps", type=click.IntRange(1, 64), help="Steps that the teacher takes; its own when not given."
+    "--start",
+    "student",
+    type=click.Path(exists=True, path_type=Path),
+    help="What the student starts from, of the teacher's kind.  [default: new weights; of a pair, the teacher's]",
+)
+@click.option(
+    "--teacher-steps",
+    type=click.IntRange(1, 64),
+    help="Steps that the teacher takes.  [default: its own; of a pair, 8]",
 )
 @click.option("--student-steps", type=click.IntRange(1, 64), default=1, show_default=True, help="Steps of the student.")
 @click.option(
     "--trajectories",
-    type=click.IntRange(16),
+    type=click.IntRange(8),
     default=4096,
     show_default=True,
-    help="The teacher's, stored once for students of any steps; about a megabyte each.",
+    help="Frames that teacher and student are shown, stored once for students of any steps.",
 )
+@click.option(
+    "--method",
+    type=click.Choice(ARTIST_METHODS),
+    help="Of a latent pair: along the teacher's trajectories, latent consistency, or matched distributions.  "
+    "[default: trajectory]",
+)
+@click.option(
+    "--guidance", type=click.FloatRange(0), help="Of a latent teacher, folded into the student.  [default: 1]"
+)
+@click.option(
+    "--truth",
+    type=click.FloatRange(0),
+    help="Of a latent pair's trajectories: weight of the clean frames beside the teacher.  [default: 0.5]",
+)
+@click.option("--out", type=_folder, help="Folder that a latent student is written to.")
 @with_options
 def artist(
     options: TrainOptions,
@@ -101,8 +132,43 @@ def artist(
     teacher_steps: int | None,
     student_steps: int,
     trajectories: int,
+    **latent: Any,  # noqa: ANN401 - of options, which click has checked
 ) -> None:
-    """Distil the restoration network: the teacher's many steps in a few."""
+    r"""Distil an artist: the teacher's many steps in a few.
+
+    The teacher is the restoration network's weights, or a latent pair: its student is a pair again, whose artist runs
+    in as few steps at evenly spaced noise levels.
+
+    \b
+    Example:
+      pocketcrafter distill artist --teacher runs/studio-restore.safetensors --data data
+      pocketcrafter distill artist --teacher my-pair --student-steps 2 --method lcm --data data --out my-phone-pair
+    """
+    if teacher.is_dir():
+        from pocketcrafter.export.distill.latent.run import PairLesson, distil_pair
+
+        lesson = PairLesson(
+            teacher=teacher,
+            start=student or teacher,
+            teacher_steps=teacher_steps or _PAIR_STEPS,
+            student_steps=student_steps,
+            frames=trajectories,
+            **{name: value for name, value in latent.items() if value is not None},
+        )
+        return distil_pair(options, lesson)
+    if given := [name for name, value in latent.items() if value is not None]:
+        raise ConfigError(f"--{given[0]} is for latent pairs, and {teacher} is a file: name a pair's folder.")
+    return _restoration(options, teacher, student, teacher_steps, student_steps, trajectories)
+
+
+def _restoration(
+    options: TrainOptions,
+    teacher: Path,
+    student: Path | None,
+    teacher_steps: int | None,
+    student_steps: int,
+    trajectories: int,
+) -> None:
     from pocketcrafter.export.data.manifest import Split
     from pocketcrafter.export.distill.artist import GROUP, DistillArtistTask, build_trajectories, check_divides
     from pocketcrafter.export.models import restore_network

@@ -59,6 +59,8 @@ def fit(
 ) -> nn.Module:
     """Train, or go on training, and return the model with its averaged weights, in evaluation mode.
 
+    A `KeyboardInterrupt` leaves a checkpoint of the last whole step behind.
+
     Parameters
     ----------
     task
@@ -90,23 +92,31 @@ def fit(
     path = folder / _CHECKPOINT
     start = _restore(path, settings, trained, average, optimizer) if path.exists() else 0
     task.model.train()
-    for step in range(start, settings.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * group["share"] * _schedule(step, settings)
-        # Dropout must not depend on where an interrupted training went on.
-        torch.manual_seed(settings.seed + step)
-        with _mixed_precision(next(iter(trained.values())).device):
-            loss, parts = task.loss(step)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(list(trained.values()), 1.0)
-        optimizer.step()
-        decay = min(settings.ema, (1 + step) / (10 + step))
-        for name, parameter in trained.items():
-            average[name].lerp_(parameter.detach(), 1 - decay)
-        on_step(step + 1, parts)
-        if (step + 1) % checkpoint_every == 0 or step + 1 == settings.steps:
-            _save(path, settings, step + 1, trained, average, optimizer)
+    whole = start  # steps after which weights, averages and moments belong together
+    try:
+        for step in range(start, settings.steps):
+            for group in optimizer.param_groups:
+                group["lr"] = settings.learning_rate * group["share"] * _schedule(step, settings)
+            # Dropout must not depend on where an interrupted training went on.
+            torch.manual_seed(settings.seed + step)
+            with _mixed_precision(next(iter(trained.values())).device):
+                loss, parts = task.loss(step)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(list(trained.values()), 1.0)
+            whole = -1
+            optimizer.step()
+            decay = min(settings.ema, (1 + step) / (10 + step))
+            for name, parameter in trained.items():
+                average[name].lerp_(parameter.detach(), 1 - decay)
+            whole = step + 1
+            on_step(step + 1, parts)
+            if (step + 1) % checkpoint_every == 0 or step + 1 == settings.steps:
+                _save(path, settings, step + 1, trained, average, optimizer)
+    except KeyboardInterrupt:
+        if whole > start:
+            _save(path, settings, whole, trained, average, optimizer)
+        raise
     with torch.no_grad():
         for name, parameter in trained.items():
             parameter.copy_(average[name])

@@ -143,6 +143,21 @@ class LatentArtist:
         after = self._decode(self._denoise(photo, encoded, hidden, progress), photo)
         return Change(self._decode(encoded, photo), after)
 
+    def latents(self, picture: FloatArray) -> FloatArray:
+        """Return the autoencoder's latents of a picture, ``(1, channels, side, side)``.
+
+        Parameters
+        ----------
+        picture
+            As for :meth:`edit`.
+
+        Raises
+        ------
+        BackendError
+            If the network fails.
+        """
+        return self._encode(_planes(picture))
+
     def _encode(self, photo: FloatArray) -> FloatArray:
         return self._tiles(self.encode, photo).map(
             lambda given: self.encode.run(given)["latents"], {"image": photo * 2 - 1}

@@ -84,6 +84,7 @@ def test_a_student_can_keep_the_plan_tokens_it_had(store: EvidenceStore, taught:
 
 
 def test_tokens_are_kept_of_a_critic_that_is_named(tmp_path: Path) -> None:
+    (tmp_path / "teacher.safetensors").touch()
     arguments = ["critic", "--teacher", str(tmp_path / "teacher.safetensors"), "--keep-tokens"]
     result = CliRunner().invoke(distill, arguments)
     assert isinstance(result.exception, ConfigError)

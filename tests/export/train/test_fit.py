@@ -59,6 +59,20 @@ def test_an_interrupted_training_gives_the_weights_of_an_uninterrupted_one(tmp_p
         assert torch.equal(tensor, resumed[name]), name
 
 
+def test_ctrl_c_loses_no_step(tmp_path: Path) -> None:
+    def interrupt(step: int, _parts: Mapping[str, float]) -> None:
+        if step == 7:
+            raise KeyboardInterrupt
+
+    whole = weights(fit(Waves(SETTINGS), SETTINGS, tmp_path / "whole"))
+    with pytest.raises(KeyboardInterrupt):
+        fit(Waves(SETTINGS), SETTINGS, tmp_path / "parts", interrupt)
+    steps: list[int] = []
+    resumed = weights(fit(Waves(SETTINGS), SETTINGS, tmp_path / "parts", lambda step, _: steps.append(step)))
+    assert steps[0] == 8
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
+
+
 def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
     first = weights(fit(Waves(SETTINGS), SETTINGS, tmp_path))
     steps: list[int] = []

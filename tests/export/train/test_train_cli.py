@@ -1,6 +1,5 @@
 """``train`` on the command line: weights come out, mistakes are explained."""
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -8,11 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pocketcrafter.export.data.manifest import MANIFEST_NAME, Manifest, PhotoRecord, Split
+from pocketcrafter.export.data.manifest import MANIFEST_NAME, Split
 from pocketcrafter.export.families.latent.pair import read_pair
 from pocketcrafter.export.models import load_component, restore_network, save_component
 from pocketcrafter.export.models.critic import Critic
@@ -29,35 +27,9 @@ from pocketcrafter.runtime.pocket import Pocket
 
 
 @pytest.fixture
-def data(photos: list[Path], camera_data: Path, tmp_path: Path) -> Path:
-    """A folder as ``data prepare`` leaves it."""
-    folder = tmp_path / "data"
-    shutil.copytree(camera_data, folder)
-    (folder / "train").mkdir()
-    records = []
-    for index, photo in enumerate(photos):
-        shutil.copy(photo, folder / "train")
-        digest = hashlib.sha256(photo.read_bytes()).hexdigest()
-        with Image.open(photo) as image:
-            width, height = image.size
-        records.append(
-            PhotoRecord(
-                file=f"train/{photo.name}",
-                source="scikit-image",
-                group=str(index),
-                licence="CC0-1.0",
-                author=f"Author {index}",
-                original=photo.name,
-                original_sha256=digest,
-                prepared_sha256=digest,
-                split=Split.TRAIN,
-                width=width,
-                height=height,
-                scale=1.0,
-            )
-        )
-    (folder / MANIFEST_NAME).write_text(Manifest(recipe_version=1, records=tuple(records)).model_dump_json())
-    return folder
+def data(prepared_photos: Path, tmp_path: Path) -> Path:
+    """A copy, as tests change it."""
+    return Path(shutil.copytree(prepared_photos, tmp_path / "data"))
 
 
 def run(*arguments: object) -> Result:

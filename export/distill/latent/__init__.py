@@ -1,0 +1,1 @@
+"""Distilling latent artists: the many steps of a full-precision pair in the few that a phone runs."""

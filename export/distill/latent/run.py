@@ -1,0 +1,113 @@
+"""Distils a latent pair: frames, trajectories, training and the student's folder, one after the other."""
+
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from pydantic import Field
+from tqdm import tqdm
+
+from pocketcrafter.export.content import content_hash
+from pocketcrafter.export.data.manifest import Split
+from pocketcrafter.export.distill.latent.flow import FlowArtist, Guided, levels_of
+from pocketcrafter.export.distill.latent.frames import (
+    FlowTrajectories,
+    build_frames,
+    build_trajectories,
+    frames_config,
+)
+from pocketcrafter.export.distill.latent.methods import Lesson, Method, make_task, student_of
+from pocketcrafter.export.distill.latent.student import copy_pair, lay_out, save_student
+from pocketcrafter.export.families.latent.pair import Pair, read_pair
+from pocketcrafter.export.families.latent.settings import settings_of
+from pocketcrafter.export.train.options import TrainOptions, photos_of, tell, train_network
+from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.latent.settings import ArtistSettings
+
+_STEPS: Final = 400
+_BATCH: Final = 8
+_RATE: Final = 2e-4
+"""What a network that has been trained already takes."""
+
+
+class PairLesson(Config):
+    """What a latent student is taught, and how."""
+
+    teacher: Path
+    start: Path
+    teacher_steps: int
+    student_steps: int
+    frames: int
+    method: Method = Method.TRAJECTORY
+    guidance: float = 1.0
+    truth: float = 0.5
+    out: Path | None = Field(None, description="Where the student is written.")
+
+
+def distil_pair(options: TrainOptions, lesson: PairLesson) -> None:
+    """Distil a latent pair's artist, and write the student's folder.
+
+    Parameters
+    ----------
+    options
+        The command line's.
+    lesson
+        What is taught.
+
+    Raises
+    ------
+    ConfigError
+        If nothing says where to, or the pair cannot be distilled.
+    """
+    if lesson.out is None:
+        raise ConfigError("--out: name the folder that the student is written to.")
+    if (out := lesson.out.resolve()) in {lesson.teacher.resolve(), lesson.start.resolve()}:
+        raise ConfigError(f"--out: {out} is what the student is made of; name another folder.")
+    settings = options.fit_settings(_STEPS, _BATCH).model_copy(update={"learning_rate": _RATE, "ema": 0.99})
+    device, teacher = options.torch_device(), read_pair(lesson.teacher)
+    photos = photos_of(options, Split.TRAIN)
+    config = frames_config(teacher, photos, lesson.frames, options.seed)
+    begun = content_hash(read_pair(lesson.start).files)
+    said = f"{config.model_dump_json()}{begun}{lesson.model_dump_json(exclude={'teacher', 'start', 'out'})}"
+    identity = sha256(said.encode()).hexdigest()[:12]
+    folder = options.run / f"distill-latent-{lesson.method}-{lesson.student_steps}-{identity}"
+    laid_out = folder / "pair"
+    lay_out(
+        read_pair(lesson.start), teacher, laid_out, lesson.student_steps, fresh=lesson.method is not Method.TRAJECTORY
+    )
+    pair = read_pair(laid_out)
+    levels = levels_of(_artist_of(pair), laid_out)
+    fine = levels.divided(lesson.teacher_steps)
+    seen = sha256(config.model_dump_json().encode()).hexdigest()[:12]
+    with tqdm(total=lesson.frames, desc="frames", unit="frame") as bar:
+        frames = build_frames(options.run / f"latent-frames-{seen}", teacher, photos, options.data, config, bar.update)
+    guided = Guided(
+        FlowArtist(teacher, _artist_of(teacher)).to(device).eval().requires_grad_(requires_grad=False), lesson.guidance
+    )
+
+    def trajectories() -> FlowTrajectories:
+        said = sha256(f"{seen}{asdict(fine)}{lesson.guidance}".encode()).hexdigest()[:12]
+        with tqdm(total=len(frames), desc="trajectories", unit="frame") as bar:
+            return build_trajectories(
+                options.run / f"latent-trajectories-{said}", guided, fine, frames, config, device, bar.update
+            )
+
+    task = make_task(
+        lesson.method,
+        lambda: FlowArtist(pair, _artist_of(pair)),
+        Lesson(guided, levels, fine, frames, lesson.truth, settings, device),
+        trajectories,
+    )
+    model, losses = train_network(f"{lesson.method} in {lesson.student_steps}", task, settings, folder)
+    save_student(pair, student_of(model))
+    copy_pair(laid_out, out)
+    tell(out, settings.steps, losses, as_json=options.as_json)
+
+
+def _artist_of(pair: Pair) -> ArtistSettings:
+    made = settings_of(pair, None).artist
+    if made is None:
+        raise ConfigError(f"{pair.folder}: has no artist to distil.")
+    return made
