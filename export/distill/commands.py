@@ -18,11 +18,10 @@ from pocketcrafter.export.train.options import (
     train_and_save,
     with_options,
 )
-from pocketcrafter.runtime.cli.options import OutputFile, json_option
+from pocketcrafter.runtime.cli.options import OutputFile, OutputFolder, json_option
 from pocketcrafter.runtime.errors import ConfigError, GateError
 
 _file = click.Path(dir_okay=False, path_type=Path)
-_folder = click.Path(file_okay=False, path_type=Path)
 _PAIR_STEPS: Final = 8
 _SEED: Final = 20
 """The shipped recipe's."""
@@ -122,7 +121,7 @@ def critic(options: TrainOptions, *, teacher: Path, student: Path | None, keep_t
     type=click.FloatRange(0),
     help="Of a latent pair's trajectories: weight of the clean frames beside the teacher.  [default: 0.5]",
 )
-@click.option("--out", type=_folder, help="Folder that a latent student is written to.")
+@click.option("--out", type=OutputFolder(), help="Folder that a latent student is written to.")
 @with_options
 def artist(
     options: TrainOptions,
