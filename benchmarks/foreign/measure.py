@@ -8,7 +8,7 @@ from torch import nn
 
 from pocketcrafter.export.families.family import Part
 from pocketcrafter.export.families.networks.source import CHECKPOINTS
-from pocketcrafter.export.lower.decompositions import checked_decomposition, with_plain_norms
+from pocketcrafter.export.lower.decompositions import written_for
 from pocketcrafter.export.lower.lowerings import lower
 from pocketcrafter.export.lower.profiles import profile_of
 from pocketcrafter.export.lower.request import LoweringRequest
@@ -60,11 +60,8 @@ def try_target(part: Part, target: TargetKind, out: Path, precision: Precision |
     further = {f.name: CHECKPOINTS.draw(part, {}, 1, _SEED + 1, function=f.name).samples for f in part.spec.functions}
     try:
         network = part.network
-        if isinstance(network, nn.Module) and not part.spec.functions:
-            if profile_of(target).rewrites(precision):
-                network = checked_decomposition(network, samples[0], part.spec)
-            elif profile_of(target).rewrites_norms(precision):
-                network = with_plain_norms(network)
+        if isinstance(network, nn.Module):
+            network = written_for(target, precision, network, samples[0], part.spec)
         made = lower(LoweringRequest(network, part.spec, samples, precision, {target: path}, functions=further))[target]
     except Exception as error:  # a toolchain raises whatever it meets
         reason = " ".join(f"{type(error).__name__}: {error}".split())

@@ -1,13 +1,18 @@
 """``pocketcrafter bench real-size``: a checkpoint of a published configuration, and what lowering its parts takes."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.cli.options import OutputFolder, json_option
 from pocketcrafter.runtime.targets import ONNX, TARGETS, TargetKind
+
+if TYPE_CHECKING:
+    from pocketcrafter.runtime.components import Role
 
 
 @click.group("real-size")
@@ -39,25 +44,35 @@ def make(out: Path, layers: int | None, *, as_json: bool) -> None:
     click.echo(json.dumps({"checkpoint": str(out), "parameters": parameters}) if as_json else text)
 
 
+def _lowering_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command what all networks of a checkpoint are lowered with."""
+    for decorate in (
+        json_option,
+        click.option("--out", type=OutputFolder(), required=True, help="Folder that the files go to."),
+        click.option(
+            "--layers",
+            type=click.IntRange(min=1),
+            multiple=True,
+            help="Layers of the network, where not all are wanted.",
+        ),
+        click.option(
+            "--precision",
+            type=click.Choice([p.value for p in Precision]),
+            required=True,
+            help="Of weights and activations; a language model's output layer has 8 bits where weights have 4.",
+        ),
+        click.option(
+            "--target", type=click.Choice(list(TARGETS)), default=ONNX, show_default=True, help="Lower for this one."
+        ),
+        click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path)),
+    ):
+        command = decorate(command)
+    return command
+
+
 @real_size.command("language")
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--target", type=click.Choice(list(TARGETS)), default=ONNX, show_default=True, help="Lower for this one.")
-@click.option(
-    "--precision",
-    type=click.Choice([p.value for p in Precision]),
-    default=Precision.W4,
-    show_default=True,
-    help="Of weights and activations; the output layer has 8 bits where it is quantized.",
-)
+@_lowering_options
 @click.option("--length", type=click.IntRange(min=2), default=1024, show_default=True, help="Positions of the caches.")
-@click.option(
-    "--layers",
-    type=click.IntRange(min=1),
-    multiple=True,
-    help="Layers of the language model, where not all are wanted.",
-)
-@click.option("--out", type=OutputFolder(), required=True, help="Folder that the files go to.")
-@json_option
 def language(
     folder: Path, target: str, precision: str, length: int, layers: tuple[int, ...], out: Path, *, as_json: bool
 ) -> None:
@@ -72,14 +87,26 @@ def language(
       pocketcrafter bench real-size language checkpoints/smolvlm-256m --target coreml:ios18 --precision fp16 \\
         --layers 2 --layers 8 --layers 30 --out made
     """
-    from pocketcrafter.benchmarks.real_size.measure import languages_table, lower_languages
-    from pocketcrafter.export.builder.preflight import check_packages, check_targets
+    from pocketcrafter.runtime.components import Role
 
-    kind = TargetKind(target)
-    check_packages()
-    check_targets((kind,))
-    rows = lower_languages(folder, kind, Precision(precision), length, layers or (None,), out)
-    click.echo(json.dumps([row.model_dump() for row in rows]) if as_json else languages_table(rows))
+    _lower(Role.LANGUAGE, folder, target, precision, layers, out, as_json=as_json, length=length)
+
+
+@real_size.command("vision")
+@_lowering_options
+def vision(folder: Path, target: str, precision: str, layers: tuple[int, ...], out: Path, *, as_json: bool) -> None:
+    r"""Lower a checkpoint's vision encoder with its connector.
+
+    Tells what `language` tells of the language model.
+
+    \b
+    Example:
+      pocketcrafter bench real-size vision checkpoints/smolvlm-256m --target qnn-context:sm8750 --precision fp16 \\
+        --layers 2 --layers 4 --layers 12 --out made
+    """
+    from pocketcrafter.runtime.components import Role
+
+    _lower(Role.VISION, folder, target, precision, layers, out, as_json=as_json)
 
 
 @real_size.command("stability")
@@ -102,3 +129,24 @@ def stability(bundle: Path, targets: tuple[str, ...], threads: int, *, as_json: 
 
     rows = measure_stability(Bundle.open(bundle), targets, threads)
     click.echo(json.dumps([row.model_dump() for row in rows]) if as_json else stability_table(rows))
+
+
+def _lower(
+    role: "Literal[Role.VISION, Role.LANGUAGE]",
+    folder: Path,
+    target: str,
+    precision: str,
+    layers: tuple[int, ...],
+    out: Path,
+    *,
+    as_json: bool,
+    **settings: int,
+) -> None:
+    from pocketcrafter.benchmarks.real_size.measure import Lowering, layers_table, lower_layers
+    from pocketcrafter.export.builder.preflight import check_packages, check_targets
+
+    kind = TargetKind(target)
+    check_packages()
+    check_targets((kind,))
+    rows = lower_layers(Lowering(folder, role, kind, Precision(precision), out, **settings), layers or (None,))
+    click.echo(json.dumps([row.model_dump() for row in rows]) if as_json else layers_table(rows))

@@ -1,13 +1,14 @@
-"""Checkpoints of a published configuration with random weights, and what lowering their language model takes."""
+"""Checkpoints of a published configuration with random weights, and what lowering their networks takes."""
 
 import importlib
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, cast
 
 import torch
 from pydantic import Field
@@ -15,7 +16,10 @@ from torch import nn
 
 from pocketcrafter.benchmarks.common.markdown import NOT_MEASURED, markdown, percent, plain
 from pocketcrafter.export.calibration.language import language_samples
+from pocketcrafter.export.families.networks.parts import draw_samples
 from pocketcrafter.export.families.networks.positions import CHUNK
+from pocketcrafter.export.families.networks.vision_language import load_pretrained, parts
+from pocketcrafter.export.lower.decompositions import written_for
 from pocketcrafter.export.lower.fx_patches import patch_fx
 from pocketcrafter.export.lower.lowerings import lower
 from pocketcrafter.export.lower.request import LoweringRequest
@@ -23,6 +27,7 @@ from pocketcrafter.export.models.language import Language, language_spec
 from pocketcrafter.export.names import HEAD
 from pocketcrafter.quantize.torch.embedding import quantize_embedding
 from pocketcrafter.runtime.bundle.results import Fidelity, Precision
+from pocketcrafter.runtime.components import Role
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import PocketCrafterError
 from pocketcrafter.runtime.language import PREFILL
@@ -31,6 +36,7 @@ from pocketcrafter.runtime.targets import TARGETS, TargetKind
 
 _SAMPLES: Final = 4
 _SEED: Final = 0
+_TABLE: Final = "embedding.safetensors"
 _MOST_TOLD: Final = 400
 """Characters of what a toolchain says of a refusal."""
 _MIXED: Final = frozenset({Precision.W4, Precision.A8W4_DYNAMIC})
@@ -93,15 +99,15 @@ def write_checkpoint(out: Path, layers: int | None = None) -> int:
     return sum(p.numel() for p in network.parameters())
 
 
-class LanguageRow(Config):
-    """What lowering a language model of some layers took."""
+class ComponentRow(Config):
+    """What lowering a network of some layers took."""
 
     target: TargetKind
     precision: Precision
     layers: int
-    parameters: int = Field(description="Of layers, last normalization and output layer.")
+    parameters: int = Field(description="Of all that is lowered.")
     bytes: int | None = Field(None, description="Of the artifact and all files beside it.")
-    embedding_bytes: int | None = Field(None, description="Of the table of word vectors.")
+    embedding_bytes: int | None = Field(None, description="Of a language model's table of word vectors.")
     wall_s: float | None = None
     cpu_s: float | None = Field(None, description="Of the process and those that it started.")
     peak_mib: float | None = Field(None, description="Highest resident memory of the process, or of one it started.")
@@ -112,46 +118,65 @@ class LanguageRow(Config):
     refusal: str = Field("", description="What the toolchain said where it made nothing.")
 
 
-def lower_languages(
-    folder: Path, target: TargetKind, precision: Precision, length: int, layers: Sequence[int | None], out: Path
-) -> list[LanguageRow]:
-    """Lower a checkpoint's language model with each of some numbers of layers, in a process of its own.
+@dataclass(frozen=True)
+class Lowering:
+    """What is lowered, for what and how.
 
-    Parameters
+    Attributes
     ----------
     folder
         The checkpoint.
+    role
+        Its vision encoder with the connector, or its language model with both functions.
     target, precision
-        What it is lowered for, and to; the output layer has 8 bits where the weights have 4.
+        What it is lowered for, and to; a language model's output layer has 8 bits where the weights have 4.
     length
-        Positions of the caches.
-    layers
-        How many of the first layers are taken; all for `None`.
+        Positions of a language model's caches.
     out
         The folder that the files go to.
     """
-    out.mkdir(parents=True, exist_ok=True)
+
+    folder: Path
+    role: Literal[Role.VISION, Role.LANGUAGE]
+    target: TargetKind
+    precision: Precision
+    out: Path
+    length: int = 1024
+
+
+def lower_layers(lowering: Lowering, layers: Sequence[int | None]) -> list[ComponentRow]:
+    """Lower a network with each of some numbers of layers, in a process of its own.
+
+    Parameters
+    ----------
+    lowering
+        What is lowered.
+    layers
+        How many of the first layers are taken; all for `None`.
+    """
+    lowering.out.mkdir(parents=True, exist_ok=True)
     made = []
     for count in layers:
         ours, theirs = get_context("spawn").Pipe()
-        given = (folder, target, precision, length, count, out, theirs)
-        process = get_context("spawn").Process(target=_measure, args=given)
+        process = get_context("spawn").Process(target=_measure, args=(lowering, count, theirs))
         process.start()
         theirs.close()
         try:
-            row: LanguageRow = ours.recv()
+            row: ComponentRow = ours.recv()
         except EOFError:
             process.join()
             why = f"the process ended with exit code {process.exitcode}; what it printed stands above"
             if process.exitcode == -9:
                 why = "the process was killed, most likely for want of memory"
-            row = LanguageRow(target=target, precision=precision, layers=count or 0, parameters=0, refusal=why)
+            row = ComponentRow(
+                target=lowering.target, precision=lowering.precision, layers=count or 0, parameters=0, refusal=why
+            )
         process.join()
         made.append(row)
     return made
 
 
-def languages_table(rows: Sequence[LanguageRow]) -> str:
+def layers_table(rows: Sequence[ComponentRow]) -> str:
     """Return the rows as a Markdown table, each rung by its worst output."""
     head = ("layers", "parameters", "MB", "wall s", "CPU s", "peak MiB", "rung 1 dB", "rung 2 dB", "MACs", "refusal")
     cells = [
@@ -173,57 +198,37 @@ def _worst(ratios: Mapping[str, float | None]) -> float | None:
     return min((ratio for ratio in ratios.values() if ratio is not None), default=None)
 
 
-def _measure(
-    folder: Path,
-    target: TargetKind,
-    precision: Precision,
-    length: int,
-    layers: int | None,
-    out: Path,
-    answer: Connection,
-) -> None:
+def _measure(lowering: Lowering, layers: int | None, answer: Connection) -> None:
     patch_fx()
     started = time.perf_counter()
-    text, head, table = _load(folder)
-    if layers is not None:
-        text.layers = nn.ModuleList(list(text.get_submodule("layers").children())[:layers])
-    model = Language(text, head)
-    spec = language_spec(model, length, CHUNK)
-    row = LanguageRow(
+    target, precision = lowering.target, lowering.precision
+    room = lowering.out / f"{target.replace(':', '-')}-{precision}-{layers or 'all'}"
+    room.mkdir(exist_ok=True)
+    request = _REQUESTS[lowering.role](lowering, layers, room)
+    module = request.module()
+    row = ComponentRow(
         target=target,
         precision=precision,
-        layers=len(model.layers),
-        parameters=sum(p.numel() for p in model.parameters()),
-    )
-    embedding = out / "embedding.safetensors"
-    quantize_embedding(table, embedding)
-    samples = language_samples(model, table, spec, _SAMPLES, _SEED)
-    room = out / f"{target.replace(':', '-')}-{precision}-{row.layers}"
-    room.mkdir(exist_ok=True)
-    request = LoweringRequest(
-        model,
-        spec,
-        samples[None],
-        precision,
-        {target: room / f"language{TARGETS[target].suffix}"},
-        weight_bits={HEAD: 8} if precision in _MIXED else {},
-        functions={PREFILL: samples[PREFILL][-1:]},
+        layers=layers or _layers_of(module),
+        parameters=sum(p.numel() for p in module.parameters()),
     )
     try:
-        made = lower(request)[target]
+        network = written_for(target, precision, module, request.calibration[0], request.spec)
+        made = lower(replace(request, network=network))[target]
     except PocketCrafterError as error:
         found: dict[str, Any] = {"refusal": " ".join(str(error).split())[:_MOST_TOLD]}
     else:
         found = {
             "bytes": sum(file.stat().st_size for file in room.rglob("*") if file.is_file()),
-            "embedding_bytes": embedding.stat().st_size,
             "rung1_db": _ratios(made.rung1),
             "rung2_db": _ratios(made.rung2),
             "coverage": made.coverage.share,
             "left_outside": tuple(f"{f.op} ×{f.count}" for f in made.coverage.fallbacks if not f.allowed),
         }
+    table = lowering.out / _TABLE
     times = os.times()
     found |= {
+        "embedding_bytes": table.stat().st_size if lowering.role is Role.LANGUAGE else None,
         "wall_s": round(time.perf_counter() - started, 1),
         "cpu_s": round(sum(times[:4]), 1),
         "peak_mib": round(max(resident_mib()[1], largest_child_mib())),
@@ -231,14 +236,58 @@ def _measure(
     answer.send(row.model_copy(update=found))
 
 
-def _load(folder: Path) -> tuple[nn.Module, nn.Linear, torch.Tensor]:
-    """Return a checkpoint's text model, output layer and table of words; the rest is freed."""
-    load: Callable[..., Any] = importlib.import_module("transformers").AutoModelForImageTextToText.from_pretrained
-    network = load(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32).eval()
+def _language(lowering: Lowering, layers: int | None, room: Path) -> LoweringRequest:
+    network = _load(lowering.folder)
     inner = network.get_submodule("model")
-    name = "text_model" if hasattr(inner, "text_model") else "language_model"
-    text = inner.get_submodule(name)
-    return text, network.get_submodule("lm_head"), text.get_submodule("embed_tokens").weight
+    text = inner.get_submodule("text_model" if hasattr(inner, "text_model") else "language_model")
+    table = cast("nn.Embedding", text.get_submodule("embed_tokens")).weight
+    _keep(text, layers)
+    model = Language(text, cast("nn.Linear", network.get_submodule("lm_head")))
+    spec = language_spec(model, lowering.length, CHUNK)
+    quantize_embedding(table, lowering.out / _TABLE)
+    samples = language_samples(model, table, spec, _SAMPLES, _SEED)
+    return LoweringRequest(
+        model,
+        spec,
+        samples[None],
+        lowering.precision,
+        {lowering.target: room / f"language{TARGETS[lowering.target].suffix}"},
+        weight_bits={HEAD: 8} if lowering.precision in _MIXED else {},
+        functions={PREFILL: samples[PREFILL][-1:]},
+    )
+
+
+def _vision(lowering: Lowering, layers: int | None, room: Path) -> LoweringRequest:
+    network = _load(lowering.folder)
+    _keep(network.get_submodule("model").get_submodule("vision_model").get_submodule("encoder"), layers)
+    part = next(part for part in parts(network, {}) if part.spec.role is Role.VISION)
+    return LoweringRequest(
+        part.network,
+        part.spec,
+        draw_samples(part.spec, _SAMPLES, _SEED),
+        lowering.precision,
+        {lowering.target: room / f"vision{TARGETS[lowering.target].suffix}"},
+    )
+
+
+_REQUESTS: Final[Mapping[Role, Callable[[Lowering, int | None, Path], LoweringRequest]]] = {
+    Role.LANGUAGE: _language,
+    Role.VISION: _vision,
+}
+
+
+def _load(folder: Path) -> nn.Module:
+    return load_pretrained("AutoModelForImageTextToText", folder, None).eval()
+
+
+def _keep(stack: nn.Module, layers: int | None) -> None:
+    """Drop all but the first layers of a stack of them."""
+    stack.layers = nn.ModuleList(list(stack.get_submodule("layers").children())[:layers])
+
+
+def _layers_of(module: nn.Module) -> int:
+    """Return how many layers the longest stack of a network has."""
+    return max((len(m) for m in module.modules() if isinstance(m, nn.ModuleList)), default=0)
 
 
 def _ratios(fidelity: tuple[Fidelity, ...]) -> dict[str, float | None]:

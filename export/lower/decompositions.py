@@ -12,10 +12,13 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
 from pocketcrafter.export.lower.measure import as_tensors, compare, run_torch
+from pocketcrafter.export.lower.profiles import profile_of
 from pocketcrafter.export.lower.programs import written_buffers
 from pocketcrafter.export.lower.request import Sample
+from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import GateError
+from pocketcrafter.runtime.targets import TargetKind
 
 _ATEN: Final = torch.ops.aten
 _REWRITTEN_DB: Final = 90.0
@@ -84,6 +87,32 @@ def checked_decomposition(model: nn.Module, sample: Sample, spec: ComponentSpec)
                 f"network (needed: {_REWRITTEN_DB:.0f} dB)."
             )
     return plain
+
+
+def written_for(
+    target: TargetKind, precision: Precision, model: nn.Module, sample: Sample, spec: ComponentSpec
+) -> nn.Module:
+    """Return a foreign network as a target's toolchain takes it: in plain operators, or as it is.
+
+    Parameters
+    ----------
+    target, precision
+        What it is lowered for, and to.
+    model, sample, spec
+        As for :func:`checked_decomposition`.
+
+    Raises
+    ------
+    GateError
+        As for :func:`checked_decomposition`.
+    """
+    profile = profile_of(target)
+    # Networks of several functions are written in plain operators; a rewritten graph has one function.
+    if spec.functions:
+        return model
+    if profile.rewrites(precision):
+        return checked_decomposition(model, sample, spec)
+    return with_plain_norms(model) if profile.rewrites_norms(precision) else model
 
 
 def with_plain_norms(model: nn.Module) -> nn.Module:
