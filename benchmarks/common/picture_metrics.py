@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pocketcrafter.export.data.degrade import ByteImage
 from pocketcrafter.export.models.backbone import MobileNetV2
-from pocketcrafter.export.models.layout import channels_last
+from pocketcrafter.export.models.blocks import channels_last
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import BackendError
 

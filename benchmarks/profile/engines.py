@@ -20,8 +20,7 @@ import torch
 
 from pocketcrafter.benchmarks.profile.layers import Layer, LayerKind
 from pocketcrafter.benchmarks.profile.results import OpProfile
-from pocketcrafter.export.lower.coreml.coverage import macs_of_op
-from pocketcrafter.export.lower.coreml.lint import computing, types_of
+from pocketcrafter.export.lower.coreml.coverage import computing, macs_of_op, types_of
 from pocketcrafter.export.lower.mil_interpreter import read_package
 from pocketcrafter.quantize.onnx.matmul_nbits import JOINED
 from pocketcrafter.runtime.arrays import FloatArray

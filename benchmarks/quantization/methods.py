@@ -31,8 +31,8 @@ from pocketcrafter.export.lower.onnx.lowering import export_onnx
 from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.export.models import decoder_network, load_component
 from pocketcrafter.export.models.decoder import Decoder
+from pocketcrafter.quantize.algorithms.equalization import smoothed
 from pocketcrafter.quantize.algorithms.rounding import round_linears
-from pocketcrafter.quantize.algorithms.smoothing import smoothed
 from pocketcrafter.quantize.api import quantize
 from pocketcrafter.quantize.calibration import Calibration
 from pocketcrafter.quantize.config import (

@@ -25,8 +25,8 @@ from pocketcrafter.export.families.latent.parts import load_part
 from pocketcrafter.export.families.latent.plan import infer_recipe
 from pocketcrafter.export.lower.measure import as_tensors, run_torch
 from pocketcrafter.export.lower.programs import frozen
+from pocketcrafter.quantize.algorithms.equalization import smoothed
 from pocketcrafter.quantize.algorithms.hessians import HessianCollector
-from pocketcrafter.quantize.algorithms.smoothing import smoothed
 from pocketcrafter.quantize.calibration import held_back
 from pocketcrafter.quantize.config import ActivationRange, MinMax, Mse, Percentile, StaticInt8
 from pocketcrafter.quantize.modules import is_within

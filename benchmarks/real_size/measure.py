@@ -16,8 +16,8 @@ from torch import nn
 
 from pocketcrafter.benchmarks.common.markdown import NOT_MEASURED, markdown, percent, plain
 from pocketcrafter.export.calibration.language import language_samples
+from pocketcrafter.export.families.networks.language import CHUNK
 from pocketcrafter.export.families.networks.parts import draw_samples
-from pocketcrafter.export.families.networks.positions import CHUNK
 from pocketcrafter.export.families.networks.vision_language import load_pretrained, parts
 from pocketcrafter.export.lower.decompositions import written_for
 from pocketcrafter.export.lower.fx_patches import patch_fx

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from pocketcrafter.export.models.layout import channels_last
+from pocketcrafter.export.models.blocks import channels_last
 from pocketcrafter.export.models.restore import Restore
 from pocketcrafter.export.train.fit import FitSettings, picture_loss
 from pocketcrafter.export.train.memmap_store import Layout, StoredArrays, open_progress, weights_digest

@@ -1,10 +1,25 @@
 """The blocks of the artist's networks: norm-free inverted residuals that a condition steers."""
 
-from typing import Final
+from typing import Final, TypeVar
 
+import torch
 from torch import Tensor, nn
 
+_Network = TypeVar("_Network", bound=nn.Module)
 _EXPANSION: Final = 2
+
+
+def channels_last(network: _Network, device: torch.device | None = None) -> _Network:
+    """Move a network to a device with its convolutions' weights channels last, the faster order everywhere.
+
+    Parameters
+    ----------
+    network
+        Changed in place, as `torch.nn.Module.to` does.
+    device
+        Where to; it stays where it is when not given.
+    """
+    return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return] # torch's stubs lack the keyword
 
 
 class _InvertedResidual(nn.Module):

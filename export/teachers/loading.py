@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from pocketcrafter.export.families.networks.audit import check_loaded
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError
-from pocketcrafter.export.families.networks.merge import merge
+from pocketcrafter.export.families.networks.folder import check_loaded
+from pocketcrafter.export.families.networks.lora import merge
 from pocketcrafter.export.teachers.layout import Found
 from pocketcrafter.export.teachers.tensors import differences, short
 

@@ -19,9 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pocketcrafter.export.data.degrade import ByteImage
-from pocketcrafter.export.models.composition import FEATURES, PROFILES, Composition
-from pocketcrafter.export.models.layout import channels_last
-from pocketcrafter.export.models.orientation import ANGLES, CELLS
+from pocketcrafter.export.models.blocks import channels_last
+from pocketcrafter.export.models.composition import ANGLES, CELLS, FEATURES, PROFILES, Composition
 from pocketcrafter.export.train.fit import FitSettings
 from pocketcrafter.export.train.memmap_store import Layout, StoredArrays, open_progress, weights_digest
 from pocketcrafter.runtime.config import Config

@@ -20,8 +20,8 @@ from pocketcrafter.export.data.noise import load_noise_models
 from pocketcrafter.export.data.realism import load_realism
 from pocketcrafter.export.data.sampling import draw_frame
 from pocketcrafter.export.data.sources import NOISE_FILE
+from pocketcrafter.export.models.blocks import channels_last
 from pocketcrafter.export.models.critic import VECTOR_DIM, Evidence
-from pocketcrafter.export.models.layout import channels_last
 from pocketcrafter.export.train.memmap_store import Layout, StoredArrays, open_progress, weights_digest
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.plan import Attribute

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pocketcrafter.export.models.layout import channels_last
+from pocketcrafter.export.models.blocks import channels_last
 from pocketcrafter.export.models.plan_judge import QUANTILES, PlanJudge
 from pocketcrafter.export.models.renderer import render
 from pocketcrafter.export.train.fit import FitSettings

@@ -14,7 +14,7 @@ from pocketcrafter.export.data.noise import load_noise_models
 from pocketcrafter.export.data.realism import load_realism
 from pocketcrafter.export.data.sampling import Focus, draw_frame
 from pocketcrafter.export.data.sources import NOISE_FILE
-from pocketcrafter.export.models.layout import channels_last
+from pocketcrafter.export.models.blocks import channels_last
 from pocketcrafter.export.models.restore import Restore
 from pocketcrafter.export.train.evidence import to_batch
 from pocketcrafter.export.train.fit import FitSettings, picture_loss

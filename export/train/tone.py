@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pocketcrafter.export.models.blocks import channels_last
 from pocketcrafter.export.models.critic import Judgement
-from pocketcrafter.export.models.layout import channels_last
 from pocketcrafter.export.models.renderer import render
 from pocketcrafter.export.models.tone import slice_grid
 from pocketcrafter.export.train.evidence import EvidenceStore, to_batch

@@ -1,8 +1,9 @@
-"""Cross-layer equalization: gives the channels between layers equal ranges, so that one INT8 scale serves them all.
+"""Moves scale between channels of neighboring layers, which changes nothing in floating point and much in integers.
 
-Each channel is divided by a factor in the layer that produces it, and the weights of the layer that reads it are
-multiplied by the factor. ReLU commutes with positive factors, so that the float network computes the same (Nagel
-et al., ICCV 2019).
+Cross-layer equalization (Nagel et al., ICCV 2019) gives the channels between two layers equal ranges, so that one INT8
+scale serves them all: each is divided by a factor in the layer that produces it, and the weights of the layer that
+reads it are multiplied by the factor; ReLU commutes with positive factors. SmoothQuant (Xiao et al., ICML 2023) divides
+a layer's input channels in the same way, to move outliers from activations into weights.
 """
 
 import copy
@@ -13,10 +14,13 @@ from typing import Final, TypeVar
 import torch
 from torch import Tensor, nn
 
+from pocketcrafter.quantize.algorithms.hessians import Hessians
 from pocketcrafter.runtime.errors import ConfigError
 
 _MAX_RATIO: Final = 64.0
 """The largest ratio of two channels' factors: the weights of a channel that is almost always 0 must not explode."""
+_MAX_FACTOR: Final = 16.0
+"""Factors lie between this and its inverse: beyond that, the weights of the producing layer get outliers instead."""
 _Network = TypeVar("_Network", bound=nn.Module)
 
 
@@ -80,3 +84,49 @@ def _observed(network: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, T
     finally:
         for handle in handles:
             handle.remove()
+
+
+def smoothed(
+    model: _Network, pairs: Mapping[str, Sequence[str]], hessians: Hessians, strength: float
+) -> tuple[_Network, dict[str, Tensor]]:
+    """Return an equivalent model whose most active input channels have larger weights.
+
+    Parameters
+    ----------
+    model
+        Not modified.
+    pairs
+        For each producing module the linear layers that read its output. The producer has a ``weight`` whose first axis
+        is its output channels (a norm, or a linear layer without bias), and nothing else reads its output.
+    hessians
+        Of the linear layers.
+    strength
+        From 0 (no change) to 1 (weights scale with the root mean square of their inputs).
+
+    Returns
+    -------
+    torch.nn.Module
+        A copy of the model.
+    dict
+        The Hessians of the copy.
+
+    Raises
+    ------
+    ConfigError
+        If a linear layer has no Hessian.
+    """
+    made, changed = copy.deepcopy(model), dict(hessians)
+    for maker, readers in pairs.items():
+        if lacking := [name for name in readers if name not in hessians]:
+            raise ConfigError(
+                f"Smoothing needs the Hessians of {', '.join(lacking)}: run the model while they are collected."
+            )
+        spread = hessians[readers[0]].diagonal().sqrt().float().clamp(min=1e-8)
+        factor = (spread / spread.log().mean().exp()).pow(strength).clamp(1 / _MAX_FACTOR, _MAX_FACTOR)
+        with torch.no_grad():
+            weight: Tensor = made.get_submodule(maker).get_parameter("weight")
+            weight.div_(factor if weight.ndim == 1 else factor[:, None])
+            for name in readers:
+                made.get_submodule(name).get_parameter("weight").mul_(factor)
+                changed[name] = hessians[name] / (factor[:, None] * factor).double()
+    return made, changed

@@ -16,8 +16,7 @@ from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
 from pocketcrafter.quantize.calibration import check_samples
 from pocketcrafter.quantize.config import StaticInt8
 from pocketcrafter.quantize.modules import check_modules, is_within, outputs_of
-from pocketcrafter.quantize.torch.observers import SwitchableFakeQuantize
-from pocketcrafter.quantize.torch.xnnpack import XnnpackQuantizer, annotated_module
+from pocketcrafter.quantize.torch.xnnpack import SwitchableFakeQuantize, XnnpackQuantizer, annotated_module
 
 _DEFAULT: Final = StaticInt8()
 

@@ -19,10 +19,9 @@ from pocketcrafter.export.families.networks import qwen, qwen3, vision_language
 from pocketcrafter.export.families.networks.architecture import architecture_of
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError
 from pocketcrafter.export.families.networks.folder import load_checked
-from pocketcrafter.export.families.networks.language import LanguagePart
-from pocketcrafter.export.families.networks.merge import merge
+from pocketcrafter.export.families.networks.language import LanguagePart, Positions
+from pocketcrafter.export.families.networks.lora import merge
 from pocketcrafter.export.families.networks.parts import make_part, tensor
-from pocketcrafter.export.families.networks.positions import Positions
 from pocketcrafter.runtime.components import Role
 from pocketcrafter.runtime.latent.settings import Latent
 

@@ -10,8 +10,7 @@ from pocketcrafter.export.families.latent.critic_folder import PREPROCESSOR_FILE
 from pocketcrafter.export.families.latent.pair import Pair, read_pair
 from pocketcrafter.export.families.latent.parts import CriticParts, load_critic
 from pocketcrafter.export.families.latent.prompt import critic_of, picture_word, stop_words, tokenizer_of
-from pocketcrafter.export.families.latent.schedule import Schedule
-from pocketcrafter.export.families.latent.time import time_settings
+from pocketcrafter.export.families.latent.schedule import Schedule, time_settings
 from pocketcrafter.export.families.networks.architecture import read_json
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.latent.settings import (

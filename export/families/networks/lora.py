@@ -1,7 +1,8 @@
 """Adapters of low rank (LoRA), of PEFT, diffusers and kohya's scripts: read by their headers, merged tensor by tensor.
 
 A layer's weight becomes ``W + scale·up·down``. The scale is the adapter's alpha divided by its rank (by its root, for
-rank-stabilized ones); readers that leave the alpha out merge another network.
+rank-stabilized ones); readers that leave the alpha out merge another network. :func:`merge` changes
+a loaded network one weight after the other: there is no second copy of it.
 """
 
 import json
@@ -13,7 +14,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import torch
 from pydantic import BaseModel, ConfigDict, Field
+from safetensors import safe_open
+from torch import Tensor, nn
 
 from pocketcrafter.export.families.networks.architecture import read_json
 from pocketcrafter.export.families.networks.checkpoint import SUFFIX, CheckpointError, StoredTensor, read_header
@@ -289,3 +293,42 @@ def _header_metadata(file: Path) -> dict[str, Any]:
     with file.open("rb") as opened:
         header = parse_json(opened.read(int.from_bytes(opened.read(8), "little")))
     return dict(header.get("__metadata__") or {})
+
+
+def merge(network: nn.Module, adapters: Sequence[Adapter]) -> None:
+    """Add to a network's weights what adapters change, in place.
+
+    Parameters
+    ----------
+    network
+        In float32.
+    adapters
+        In the order in which they are merged.
+
+    Raises
+    ------
+    CheckpointError
+        If an adapter changes layers that the network has not, or has values that are not finite.
+    """
+    state = network.state_dict()  # the very tensors, not copies
+    for adapter in adapters:
+        changes = placed(adapter, {name: tensor.shape for name, tensor in state.items()})
+        with safe_open(adapter.file, "pt") as opened:
+            for name, change in changes.items():
+                state[name].add_(_delta(change, opened).reshape(state[name].shape))
+
+
+def _delta(change: Change, opened: Any) -> Tensor:  # noqa: ANN401 - safetensors is untyped
+    down, up = (_finite(opened, tensor) for tensor in (change.down, change.up))
+    alpha = change.alpha
+    number = float(_finite(opened, alpha)) if isinstance(alpha, StoredTensor) else alpha
+    # Of a convolution, the way up is one of single pixels: the product is that of matrices, too.
+    product: Tensor = torch.mm(up.flatten(1), down.flatten(1))
+    return product * change.scale(number)
+
+
+def _finite(opened: Any, stored: StoredTensor) -> Tensor:  # noqa: ANN401 - likewise
+    value: Tensor = opened.get_tensor(stored.name).float()
+    if not torch.isfinite(value).all():
+        raise CheckpointError(f"{stored.file}: `{stored.name}` has values that are not finite; download it again.")
+    return value

@@ -13,8 +13,8 @@ from pydantic import Field
 from pocketcrafter.export.families.family import WEIGHTS, ComponentPlan, Plan
 from pocketcrafter.export.families.networks.architecture import read_folder
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError, adapter_beside
+from pocketcrafter.export.families.networks.language import LanguageSizes, Positions
 from pocketcrafter.export.families.networks.lora import FOLDER as ADAPTERS
-from pocketcrafter.export.families.networks.positions import LanguageSizes, Positions
 from pocketcrafter.export.licenses import stated_license
 from pocketcrafter.export.lower.precisions import refusal, with_equal_bits
 from pocketcrafter.export.lower.profiles import no_functions, profile_of

@@ -12,9 +12,8 @@ from pocketcrafter.export.families.family import NO_OPTIONS, WEIGHTS, Drawn, Par
 from pocketcrafter.export.families.networks.architecture import read_folder
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError
 from pocketcrafter.export.families.networks.folder import load_folder
-from pocketcrafter.export.families.networks.language import LanguagePart
+from pocketcrafter.export.families.networks.language import LanguagePart, LanguageSizes
 from pocketcrafter.export.families.networks.parts import draw_samples
-from pocketcrafter.export.families.networks.positions import LanguageSizes
 from pocketcrafter.quantize.algorithms.hessians import HessianCollector
 
 

@@ -10,12 +10,22 @@ import torch
 from torch import Tensor
 
 from pocketcrafter.export.lower.mil_interpreter import ops as _ops  # noqa: F401 - registers the operators
-from pocketcrafter.export.lower.mil_interpreter.errors import DeclaredTypeError, MilError
 from pocketcrafter.export.lower.mil_interpreter.ops.values import State
 from pocketcrafter.export.lower.mil_interpreter.package import read_package
-from pocketcrafter.export.lower.mil_interpreter.program import Constant, Function, Name, Op, Port, Program
+from pocketcrafter.export.lower.mil_interpreter.program import (
+    Constant,
+    DeclaredTypeError,
+    Function,
+    Kind,
+    MilError,
+    Name,
+    Op,
+    Port,
+    Program,
+    TensorType,
+    kind_of,
+)
 from pocketcrafter.export.lower.mil_interpreter.registry import call
-from pocketcrafter.export.lower.mil_interpreter.types import Kind, TensorType, kind_of
 
 Watch = Callable[[Op, tuple[Tensor, ...]], None]
 """Called with each computed operator and its outputs."""

@@ -1,15 +1,23 @@
-"""Operator name to function: an operator is a function whose parameters are the operator's own, by name."""
+"""Operator name to function: an operator is a function whose parameters are the operator's own, by name.
+
+Parameters that steer an operator arrive as tensors too; the readers below make numbers of them.
+"""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from pocketcrafter.export.lower.mil_interpreter.errors import MilError, UnknownOpError
+import torch
+from torch import Tensor
+
+from pocketcrafter.export.lower.mil_interpreter.program import MilError, UnknownOpError
 
 Implementation = Callable[..., Any]
 _Any = TypeVar("_Any", bound=Implementation)
 
 _OPS: Final[dict[str, Implementation]] = {}
+Arg = Tensor | float | bool
+"""A scalar parameter: a tensor of one element, or the operator's default."""
 
 
 def op(*names: str) -> Callable[[_Any], _Any]:
@@ -66,3 +74,50 @@ def call(kind: str, layer: str, arguments: Mapping[str, Any]) -> Any:  # noqa: A
         raise type(error)(f"Layer `{layer}` ({kind}): {error}") from error
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
         raise MilError(f"Layer `{layer}` ({kind}) cannot be computed: {error}") from error
+
+
+def number(value: Arg) -> float:
+    """Return a scalar parameter as a float."""
+    return float(value)
+
+
+def integer(value: Arg) -> int:
+    """Return a scalar parameter as an integer."""
+    return int(value)
+
+
+def flag(value: Arg) -> bool:
+    """Return a scalar parameter as a truth value."""
+    return bool(value)
+
+
+def integers(values: Tensor | Sequence[int]) -> list[int]:
+    """Return a parameter that is a list of integers."""
+    return [int(v) for v in (values.flatten().tolist() if isinstance(values, Tensor) else values)]
+
+
+def flags(values: Tensor | None, count: int) -> list[bool]:
+    """Return a mask parameter, all false where it is absent."""
+    return [False] * count if values is None else [bool(v) for v in values.flatten().tolist()]
+
+
+def maybe(values: Tensor | None, default: Sequence[int]) -> list[int]:
+    """Return a list parameter, or its default where it is absent."""
+    return integers(default if values is None else values)
+
+
+def axis_shape(tensor: Tensor, rank: int, axis: int) -> Tensor:
+    """Return a vector laid along one axis of a tensor of some rank, ready to broadcast.
+
+    Parameters
+    ----------
+    tensor
+        A vector.
+    rank
+        Rank of the tensor that it is broadcast against.
+    axis
+        The axis that it lies along.
+    """
+    shape = [1] * rank
+    shape[axis] = tensor.numel()
+    return torch.reshape(tensor, shape)

@@ -24,14 +24,14 @@ from pocketcrafter.export.lower.measure import (
     with_functions,
 )
 from pocketcrafter.export.lower.onnx.coverage import onnx_coverage
-from pocketcrafter.export.lower.onnx.fusions import fused
+from pocketcrafter.export.lower.onnx.passes import fused
 from pocketcrafter.export.lower.onnx.simulation import DECODED, simulate
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest
 from pocketcrafter.quantize.config import WeightOnly
 from pocketcrafter.quantize.modules import check_modules
-from pocketcrafter.quantize.onnx.float16_storage import with_float16_storage
 from pocketcrafter.quantize.onnx.graph import strip_metadata
 from pocketcrafter.quantize.onnx.matmul_nbits import decoded, quantize_matmul_nbits
+from pocketcrafter.quantize.onnx.storage import with_float16_storage
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend, open_session, write_options
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import ConfigError

@@ -22,9 +22,7 @@ from pocketcrafter.export.lower.measure import (
 )
 from pocketcrafter.export.lower.onnx.coverage import onnx_coverage
 from pocketcrafter.export.lower.onnx.functions import lower_functions
-from pocketcrafter.export.lower.onnx.fusions import fused
-from pocketcrafter.export.lower.onnx.scales import scales_in_convolutions
-from pocketcrafter.export.lower.onnx.shuffles import shuffled_whole
+from pocketcrafter.export.lower.onnx.passes import fused, scales_in_convolutions, shuffled_whole
 from pocketcrafter.export.lower.onnx.simulation import DECODED, SIMULATED, simulate
 from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest, Sample
@@ -32,9 +30,9 @@ from pocketcrafter.quantize.api import quantize
 from pocketcrafter.quantize.calibration import Calibration
 from pocketcrafter.quantize.config import DynamicInt8, StaticInt8, StaticInt16
 from pocketcrafter.quantize.modules import check_modules
-from pocketcrafter.quantize.onnx.float16_storage import with_float16_storage
 from pocketcrafter.quantize.onnx.graph import strip_metadata
 from pocketcrafter.quantize.onnx.matmul_nbits import decoded
+from pocketcrafter.quantize.onnx.storage import with_float16_storage
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend, open_session, write_options
 from pocketcrafter.runtime.components import ComponentSpec, Role

@@ -7,7 +7,7 @@ from typing import Final
 import onnx
 
 from pocketcrafter.export.lower.request import Sample
-from pocketcrafter.quantize.onnx.unsigned_weights import store_unsigned
+from pocketcrafter.quantize.onnx.storage import store_unsigned
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import checked_inputs, named_outputs
 from pocketcrafter.runtime.backends.onnxruntime import open_session, unoptimized_options

@@ -13,9 +13,8 @@ import onnx
 from pocketcrafter.export.lower.measure import SLOWLY, Simulation, hold_back, measured, run_torch
 from pocketcrafter.export.lower.onnx.simulation import SIMULATED, simulate
 from pocketcrafter.export.lower.programs import frozen
-from pocketcrafter.export.lower.qnn.context_model import ContextFacts, check_context, read_context
+from pocketcrafter.export.lower.qnn.context_model import ContextFacts, check_context, read_context, soc_of
 from pocketcrafter.export.lower.qnn.functions import lower_functions
-from pocketcrafter.export.lower.qnn.soc import soc_of
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest
 from pocketcrafter.runtime.backends.qnn import run_qnn
 from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, Precision

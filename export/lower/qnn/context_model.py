@@ -1,4 +1,4 @@
-"""What ONNX Runtime context models (EPContext) say of themselves, and which are refused."""
+"""What ONNX Runtime context models (EPContext) say of themselves, and which are refused: those of another chip."""
 
 import io
 import zipfile
@@ -9,17 +9,61 @@ from typing import Final
 
 import onnx
 
-from pocketcrafter.export.lower.qnn.soc import SOC_ID_AT, check_socs
 from pocketcrafter.runtime.errors import BackendError, GateError
-from pocketcrafter.runtime.targets import Soc
+from pocketcrafter.runtime.targets import SOC_IDS, TARGETS, Soc, TargetKind
 from pocketcrafter.runtime.words import counted
 
+SOC_ID_AT: Final = slice(188, 192)
+"""Where a context binary of QNN 2.49 to 2.51 keeps the system-on-chip's number, a little-endian u32."""
 _ZIP: Final = b"PK"
 _PART: Final = "backend.metadata"
 """What the parts of a binary for several systems-on-chip are called, one for each."""
 _CONTEXT: Final = "EPContext"
 _BINARY: Final = "ep_cache_context"
 _INSIDE: Final = "embed_mode"
+
+
+class WrongSocError(GateError):
+    """A context binary was compiled for another system-on-chip than was asked for."""
+
+
+def soc_of(target: TargetKind) -> Soc:
+    """Return the system-on-chip of a target that is compiled for one.
+
+    Raises
+    ------
+    TypeError
+        If the target is not compiled for a single one.
+    """
+    socs = TARGETS[target].socs
+    if len(socs) != 1:
+        raise TypeError(f"the row of {target} names {len(socs)} systems-on-chip")
+    return socs[0]
+
+
+def check_socs(soc_ids: Sequence[int], socs: Sequence[Soc], model: Path) -> None:
+    """Refuse context binaries for other systems-on-chip than were asked for.
+
+    Parameters
+    ----------
+    soc_ids
+        QNN's numbers, one a context binary.
+    socs
+        The systems-on-chip that were asked for.
+    model
+        Named in the message.
+
+    Raises
+    ------
+    WrongSocError
+        If a number is that of another one, or one is missing.
+    """
+    wanted = {SOC_IDS[soc]: soc for soc in socs}
+    if set(soc_ids) != wanted.keys():
+        names = {number: name for name, number in SOC_IDS.items()}
+        found = ", ".join(names.get(number, f"QNN's number {number}") for number in sorted(set(soc_ids))) or "none"
+        asked = ", ".join(f"{soc} (QNN's number {number})" for number, soc in wanted.items())
+        raise WrongSocError(f"{model.name} was compiled for {found}, not for {asked}; nothing was kept.")
 
 
 class CpuFallbackError(GateError):

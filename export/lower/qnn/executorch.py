@@ -10,8 +10,8 @@ from torch import nn
 
 from pocketcrafter.export.lower.measure import SLOWLY, Simulation, as_tensors, hold_back, measured, run_torch
 from pocketcrafter.export.lower.programs import export_stateless, frozen, spell_out_pools
+from pocketcrafter.export.lower.qnn.context_model import check_socs, soc_of
 from pocketcrafter.export.lower.qnn.executorch_child import COMPILED, EXPORTED, LOWERED, Compiled, LowerJob
-from pocketcrafter.export.lower.qnn.soc import check_socs, soc_of
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest, Sample
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import checked_inputs, named_outputs

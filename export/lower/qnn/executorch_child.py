@@ -27,7 +27,7 @@ from torch.export import ExportedProgram
 
 from pocketcrafter.export.lower.executorch.coverage import torch_coverage
 from pocketcrafter.export.lower.fx_patches import patch_fx
-from pocketcrafter.export.lower.qnn.soc import SOC_ID_AT
+from pocketcrafter.export.lower.qnn.context_model import SOC_ID_AT
 from pocketcrafter.quantize.modules import outputs_of
 from pocketcrafter.quantize.torch.qnn import QnnScheme, quantize_qnn
 from pocketcrafter.runtime.backends import executorch_qnn_child as emulator

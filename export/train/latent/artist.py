@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from pocketcrafter.export.models.blocks import channels_last
 from pocketcrafter.export.models.latent_studio import SHIFT, STEPS
-from pocketcrafter.export.models.layout import channels_last
 from pocketcrafter.export.train.fit import FitSettings
 from pocketcrafter.export.train.latent.frames import LatentFrames
 

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from pocketcrafter.export.models.blocks import channels_last
 from pocketcrafter.export.models.latent_studio import SIDE_PX
-from pocketcrafter.export.models.layout import channels_last
 from pocketcrafter.export.train.evidence import EvidenceStore, to_batch
 from pocketcrafter.export.train.fit import FitSettings, picture_loss
 from pocketcrafter.runtime.pocket import VIEW_PX

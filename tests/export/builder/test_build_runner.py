@@ -14,8 +14,7 @@ import pytest
 
 from pocketcrafter.export.builder.child import StageError
 from pocketcrafter.export.builder.runner import in_order, missing_stages, run
-from pocketcrafter.export.builder.source_hash import imported_modules
-from pocketcrafter.export.builder.stage import Estimate, Stage
+from pocketcrafter.export.builder.stage import Estimate, Stage, imported_modules
 from pocketcrafter.export.builder.store import Store
 from pocketcrafter.runtime.errors import GateError, PocketCrafterError
 from pocketcrafter.runtime.files import BusyError
@@ -190,7 +189,7 @@ import sys; sys.path.insert(0, {str(tmp_path / "modules")!r})
 from pathlib import Path
 import stage_functions
 from pocketcrafter.export.builder.runner import run
-from pocketcrafter.export.builder.source_hash import imported_modules
+from pocketcrafter.export.builder.stage import imported_modules
 from pocketcrafter.export.builder.stage import Estimate, Stage
 from pocketcrafter.export.builder.store import Store
 def make(name, inputs, function):
@@ -257,7 +256,7 @@ def test_what_is_imported_for_type_checkers_alone_is_not_run() -> None:
 
 KEY_OF_LOWER = """
 import sys
-from pocketcrafter.export.builder.source_hash import imported_modules, source_hash
+from pocketcrafter.export.builder.stage import imported_modules, source_hash
 module = "pocketcrafter.export.builder.steps.prove"
 sys.stdout.write(source_hash(module) + " " + " ".join(sorted(imported_modules(module))))
 """

@@ -14,7 +14,7 @@ from torch.fx import Node
 
 from pocketcrafter.export.builder.preflight import PreflightError, check_targets
 from pocketcrafter.export.lower.coreai import convert as converting
-from pocketcrafter.export.lower.coreai.program import read_asset
+from pocketcrafter.export.lower.coreai.lowering import read_asset
 from pocketcrafter.export.lower.lowerings import lower
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest, Sample
 from pocketcrafter.runtime.backends.coreai import PROGRAM, why_no_coreai

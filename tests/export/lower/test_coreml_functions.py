@@ -8,9 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pocketcrafter.export.lower.coreml.functions import PREFILL_STEPS, convert_functions, stateful_form
+from pocketcrafter.export.lower.coreml.functions import (
+    PREFILL_STEPS,
+    StatefulDecoder,
+    convert_functions,
+    rehearse,
+    stateful_form,
+)
 from pocketcrafter.export.lower.coreml.session import open_package
-from pocketcrafter.export.lower.coreml.stateful_decoder import StatefulDecoder, rehearse
 from pocketcrafter.export.lower.mil_interpreter import Interpreter, MilError, Mode, first_divergence, read_package
 from pocketcrafter.export.models import load_component
 from pocketcrafter.export.models.decoder import Decoder

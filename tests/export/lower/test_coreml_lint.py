@@ -4,10 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from pocketcrafter.export.lower.coreml.coverage import coreml_coverage
-from pocketcrafter.export.lower.coreml.lint import lint
-from pocketcrafter.export.lower.mil_interpreter.program import Function, Name, Op, Port
-from pocketcrafter.export.lower.mil_interpreter.types import TensorType, named_dtype
+from pocketcrafter.export.lower.coreml.coverage import coreml_coverage, lint
+from pocketcrafter.export.lower.mil_interpreter.program import Function, Name, Op, Port, TensorType, named_dtype
 
 
 def _function(*ops: Op) -> Function:

@@ -8,7 +8,7 @@ import pytest
 from torch import nn
 
 from pocketcrafter.export.lower.lowerings import lower
-from pocketcrafter.export.lower.qnn.soc import WrongSocError, check_socs
+from pocketcrafter.export.lower.qnn.context_model import WrongSocError, check_socs
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest, Sample
 from pocketcrafter.runtime.backends.executorch_qnn import ExecutorchQnnBackend, why_no_executorch_qnn
 from pocketcrafter.runtime.bundle.results import Precision

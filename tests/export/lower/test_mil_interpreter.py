@@ -21,8 +21,7 @@ from pocketcrafter.export.lower.mil_interpreter import (
     first_divergence,
     read_package,
 )
-from pocketcrafter.export.lower.mil_interpreter.program import Function, Name, Op, Port
-from pocketcrafter.export.lower.mil_interpreter.types import TensorType, named_dtype
+from pocketcrafter.export.lower.mil_interpreter.program import Function, Name, Op, Port, TensorType, named_dtype
 
 ct = pytest.importorskip("coremltools")
 cto = importlib.import_module("coremltools.optimize.coreml")

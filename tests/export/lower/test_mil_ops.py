@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pocketcrafter.export.lower.mil_interpreter import MilError, UnknownOpError, known_ops
-from pocketcrafter.export.lower.mil_interpreter.blobs import decode
 from pocketcrafter.export.lower.mil_interpreter.ops import values as _registers  # noqa: F401
+from pocketcrafter.export.lower.mil_interpreter.package import decode
+from pocketcrafter.export.lower.mil_interpreter.program import named_dtype
 from pocketcrafter.export.lower.mil_interpreter.registry import call
-from pocketcrafter.export.lower.mil_interpreter.types import named_dtype
 
 _X = torch.randn(2, 6, 9, 10, generator=torch.Generator().manual_seed(0))
 

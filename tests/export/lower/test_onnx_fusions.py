@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pocketcrafter.export.lower.onnx.fusions import fused
 from pocketcrafter.export.lower.onnx.lowering import export_onnx
+from pocketcrafter.export.lower.onnx.passes import fused
 from pocketcrafter.export.models import decoder_network
 from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.quantize.config import WeightOnly

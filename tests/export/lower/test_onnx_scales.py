@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pocketcrafter.export.lower.onnx.lowering import export_onnx
-from pocketcrafter.export.lower.onnx.scales import scales_in_convolutions
+from pocketcrafter.export.lower.onnx.passes import scales_in_convolutions
 from pocketcrafter.export.models.blocks import ScaledBlock
 from pocketcrafter.quantize.api import quantize
 from pocketcrafter.quantize.calibration import Calibration

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pocketcrafter.export.lower.onnx.lowering import export_onnx
-from pocketcrafter.export.lower.onnx.shuffles import shuffled_whole
+from pocketcrafter.export.lower.onnx.passes import shuffled_whole
 from pocketcrafter.runtime.backends.onnxruntime import open_session
 from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
 from pocketcrafter.runtime.pocket import Pocket

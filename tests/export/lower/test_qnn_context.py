@@ -13,8 +13,7 @@ from torch import nn
 
 from pocketcrafter.export.lower.lowerings import lower
 from pocketcrafter.export.lower.qnn.context import compile_context
-from pocketcrafter.export.lower.qnn.context_model import CpuFallbackError, check_context, read_context
-from pocketcrafter.export.lower.qnn.soc import WrongSocError
+from pocketcrafter.export.lower.qnn.context_model import CpuFallbackError, WrongSocError, check_context, read_context
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest, Sample
 from pocketcrafter.runtime.backends.qnn import QnnEmulatorBackend, run_qnn, why_no_qnn
 from pocketcrafter.runtime.backends.registry import usable_backend

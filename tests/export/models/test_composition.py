@@ -7,8 +7,14 @@ import pytest
 import torch
 
 from pocketcrafter.export.models import load_component
-from pocketcrafter.export.models.composition import LIMIT_DEGREES, PROFILES, Composition, TiltHead
-from pocketcrafter.export.models.orientation import ANGLES, REACH_DEGREES
+from pocketcrafter.export.models.composition import (
+    ANGLES,
+    LIMIT_DEGREES,
+    PROFILES,
+    REACH_DEGREES,
+    Composition,
+    TiltHead,
+)
 from pocketcrafter.runtime.geometry.turn import cut, inscribed_box, letterboxed
 from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pocketcrafter.export.models.orientation import ANGLES, CELLS, FAMILIES, MAPS, Orientation, angles
+from pocketcrafter.export.models.composition import ANGLES, CELLS, FAMILIES, MAPS, Orientation, angles
 from pocketcrafter.runtime.geometry.turn import cut, inscribed_box, letterboxed
 
 NETWORK = Orientation()

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from pocketcrafter.export.data.degrade import Faults, degrade
 from pocketcrafter.export.data.noise import NoiseModel
-from pocketcrafter.export.models.statistics import CropStatistics, SoftHistogram, ViewStatistics
+from pocketcrafter.export.models.critic import CropStatistics, SoftHistogram, ViewStatistics
 from pocketcrafter.runtime.plan import EditPlan
 
 SENSOR = NoiseModel((4.5e-3, 2.2e-3, 3.2e-3), (2.6e-5, 2.1e-5, 2.7e-5))

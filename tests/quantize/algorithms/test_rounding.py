@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from pocketcrafter.quantize.algorithms.blocks import GROUP_SIZE, IntegerFormat, round_to_nearest
-from pocketcrafter.quantize.algorithms.gptq import round_gptq
 from pocketcrafter.quantize.algorithms.hessians import HessianCollector, read_hessians, write_hessians
-from pocketcrafter.quantize.algorithms.rounding import round_linears
+from pocketcrafter.quantize.algorithms.rounding import round_gptq, round_linears
 from pocketcrafter.quantize.config import Nearest, WeightOnly
 from pocketcrafter.runtime.errors import ConfigError
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from pocketcrafter.quantize.algorithms.equalization import smoothed
 from pocketcrafter.quantize.algorithms.hessians import HessianCollector
-from pocketcrafter.quantize.algorithms.smoothing import smoothed
 from pocketcrafter.runtime.errors import ConfigError
 
 

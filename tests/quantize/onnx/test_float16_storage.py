@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from pocketcrafter.quantize.onnx.float16_storage import with_float16_storage
+from pocketcrafter.quantize.onnx.storage import with_float16_storage
 from pocketcrafter.runtime.backends.onnxruntime import open_session, unoptimized_options
 
 

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from pocketcrafter.quantize.onnx.unsigned_weights import store_unsigned
+from pocketcrafter.quantize.onnx.storage import store_unsigned
 
 _DEPTH, _WIDTH = 64, 32
 Arrays = Mapping[str, np.ndarray]

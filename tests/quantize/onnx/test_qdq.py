@@ -14,8 +14,7 @@ from torch.nn import functional as F
 from pocketcrafter.quantize.calibration import Calibration
 from pocketcrafter.quantize.config import MinMax, Percentile, StaticInt8
 from pocketcrafter.quantize.onnx.graph import module_of
-from pocketcrafter.quantize.onnx.qdq import int8_nodes, quantize_qdq
-from pocketcrafter.quantize.onnx.ranges import activation_ranges
+from pocketcrafter.quantize.onnx.qdq import activation_ranges, int8_nodes, quantize_qdq
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.errors import ConfigError
 
@@ -177,7 +176,7 @@ import numpy as np, onnx
 from pathlib import Path
 from onnx import TensorProto, helper
 from pocketcrafter.quantize.config import MinMax
-from pocketcrafter.quantize.onnx.ranges import activation_ranges
+from pocketcrafter.quantize.onnx.qdq import activation_ranges
 from pocketcrafter.runtime.memory import resident_mib
 
 shape, names = [1, 2_000_000], [f"a{i}" for i in range(40)]

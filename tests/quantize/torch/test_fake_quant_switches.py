@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from pocketcrafter.quantize.algorithms.ranges import SAMPLED_VALUES, clipped_range, sampled_indices
 from pocketcrafter.quantize.config import ActivationRange, Entropy, MinMax, Mse, Percentile, StaticInt8
 from pocketcrafter.quantize.torch.fake_quant_switches import FakeQuantSwitches
-from pocketcrafter.quantize.torch.observers import RangeObserver
 from pocketcrafter.quantize.torch.pt2e import quantize_static
+from pocketcrafter.quantize.torch.xnnpack import RangeObserver
 from pocketcrafter.runtime.errors import CalibrationError, ConfigError
 from pocketcrafter.runtime.fidelity import sqnr_db
 

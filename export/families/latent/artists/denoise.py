@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from pocketcrafter.export.families.family import Part, referenced
 from pocketcrafter.export.families.latent.artist_folder import POOLED, PROMPT, Artist, FixedConditions
 from pocketcrafter.export.families.latent.artists.load import load_artist_network
-from pocketcrafter.export.families.latent.time import take_out_sinusoids, time_settings
+from pocketcrafter.export.families.latent.schedule import take_out_sinusoids, time_settings
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError
 from pocketcrafter.export.families.networks.parts import make_part, tensor
 from pocketcrafter.runtime.components import Role

@@ -9,8 +9,7 @@ from pocketcrafter.export.families.latent.artists.kinds import CLASSES
 from pocketcrafter.export.families.networks import diffusion
 from pocketcrafter.export.families.networks.architecture import architecture_of
 from pocketcrafter.export.families.networks.folder import load_checked
-from pocketcrafter.export.families.networks.lora import Adapter
-from pocketcrafter.export.families.networks.merge import merge
+from pocketcrafter.export.families.networks.lora import Adapter, merge
 
 
 def load_artist_network(folder: Path, adapters: Sequence[Adapter] = ()) -> nn.Module:

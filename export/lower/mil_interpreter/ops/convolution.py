@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pocketcrafter.export.lower.mil_interpreter.errors import MilError
-from pocketcrafter.export.lower.mil_interpreter.ops.arguments import Arg, flag, integer, integers, maybe, number
-from pocketcrafter.export.lower.mil_interpreter.registry import op
+from pocketcrafter.export.lower.mil_interpreter.program import MilError
+from pocketcrafter.export.lower.mil_interpreter.registry import Arg, flag, integer, integers, maybe, number, op
 
 _CONVOLVE: Final = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _TRANSPOSED: Final = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}

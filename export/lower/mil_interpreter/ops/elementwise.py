@@ -7,10 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pocketcrafter.export.lower.mil_interpreter.errors import MilError
-from pocketcrafter.export.lower.mil_interpreter.ops.arguments import Arg, axis_shape, integer, number
-from pocketcrafter.export.lower.mil_interpreter.registry import op
-from pocketcrafter.export.lower.mil_interpreter.types import Kind, named_dtype
+from pocketcrafter.export.lower.mil_interpreter.program import Kind, MilError, named_dtype
+from pocketcrafter.export.lower.mil_interpreter.registry import Arg, axis_shape, integer, number, op
 
 _BINARY: Final[dict[str, Callable[[Tensor, Tensor], Tensor]]] = {
     "add": torch.add,

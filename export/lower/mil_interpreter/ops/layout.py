@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pocketcrafter.export.lower.mil_interpreter.errors import MilError
-from pocketcrafter.export.lower.mil_interpreter.ops.arguments import Arg, flag, flags, integer, integers, maybe, number
-from pocketcrafter.export.lower.mil_interpreter.registry import op
+from pocketcrafter.export.lower.mil_interpreter.program import MilError
+from pocketcrafter.export.lower.mil_interpreter.registry import Arg, flag, flags, integer, integers, maybe, number, op
 
 
 @op("reshape")

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pocketcrafter.export.lower.mil_interpreter.ops.arguments import Arg, axis_shape, flag, integer, integers, number
-from pocketcrafter.export.lower.mil_interpreter.registry import op
+from pocketcrafter.export.lower.mil_interpreter.registry import Arg, axis_shape, flag, integer, integers, number, op
 
 
 def _product(x: Tensor, axes: list[int], keep: bool) -> Tensor:

@@ -12,11 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pocketcrafter.export.lower.mil_interpreter.blobs import decode
-from pocketcrafter.export.lower.mil_interpreter.errors import DeclaredTypeError, MilError
-from pocketcrafter.export.lower.mil_interpreter.ops.arguments import Arg, axis_shape, flag, integer, integers
-from pocketcrafter.export.lower.mil_interpreter.registry import op
-from pocketcrafter.export.lower.mil_interpreter.types import DType, Kind
+from pocketcrafter.export.lower.mil_interpreter.package import decode
+from pocketcrafter.export.lower.mil_interpreter.program import DeclaredTypeError, DType, Kind, MilError
+from pocketcrafter.export.lower.mil_interpreter.registry import Arg, axis_shape, flag, integer, integers, op
 
 
 @op("const")

@@ -17,7 +17,7 @@ from pocketcrafter.benchmarks.profile.measure import profile_bundle
 from pocketcrafter.export.builder.cli import build_command
 from pocketcrafter.export.builder.graph import bundle_stage
 from pocketcrafter.export.families.inference import infer_recipe, write_recipe
-from pocketcrafter.export.families.networks.positions import Positions
+from pocketcrafter.export.families.networks.language import Positions
 from pocketcrafter.export.recipe import load_recipe
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Precision

@@ -12,8 +12,7 @@ from safetensors.torch import save_file  # noqa: E402
 from torch import nn  # noqa: E402
 
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError  # noqa: E402
-from pocketcrafter.export.families.networks.lora import read_adapters  # noqa: E402
-from pocketcrafter.export.families.networks.merge import merge  # noqa: E402
+from pocketcrafter.export.families.networks.lora import merge, read_adapters  # noqa: E402
 
 RANK, ALPHA = 2, 5.0
 

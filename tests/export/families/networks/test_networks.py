@@ -19,9 +19,8 @@ from pocketcrafter.benchmarks.foreign.command import foreign
 from pocketcrafter.benchmarks.foreign.measure import try_target
 from pocketcrafter.export.calibration.language import TorchFunction, rotary_of
 from pocketcrafter.export.families.family import Part
-from pocketcrafter.export.families.networks.audit import check_loaded
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError, read_checkpoint
-from pocketcrafter.export.families.networks.folder import load_folder
+from pocketcrafter.export.families.networks.folder import check_loaded, load_folder
 from pocketcrafter.export.families.networks.language import PROMPT, LanguagePart
 from pocketcrafter.export.families.networks.parts import draw_samples
 from pocketcrafter.runtime.backends.onnxruntime import open_session
