@@ -12,7 +12,7 @@ import numpy as np
 
 from pocketcrafter.benchmarks.bisect.faults import NARROWED, SCALED, TURNS, Fault, Planted, differs
 from pocketcrafter.benchmarks.bisect.order import CLAMP, Shown, by_order, by_weights, fed_by
-from pocketcrafter.benchmarks.bisect.reference import Reference, Values
+from pocketcrafter.benchmarks.bisect.reference import Reference, Seen, Values
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.litert import LiteRtSession, open_interpreter, to_floats
 from pocketcrafter.runtime.components import ComponentSpec
@@ -80,10 +80,13 @@ def _observed(content: bytes, spec: ComponentSpec, inputs: Mapping[str, FloatArr
         output = int(op["outputs"][0])
         seen = tensors[quantized.get(output, output)]
         kind = _KINDS[op["op_name"]]
-        value = to_floats(interpreter.get_tensor(seen["index"]), seen).astype(np.float32) if kind in _SEEN else None
+        value = None
+        if kind in _SEEN:
+            floats = to_floats(interpreter.get_tensor(seen["index"]), seen).astype(np.float32)
+            value = Seen(floats, float(seen["quantization"][0]))
         feeds = fed_by(made_by, reads, made_by[output], places.keys())
         shown.append(Shown(kind, math.prod(map(int, seen["shape"])), value, frozenset(places[feed] for feed in feeds)))
-    return {**outputs, **by_order(shown, reference)}
+    return {**{name: Seen(value) for name, value in outputs.items()}, **by_order(shown, reference)}
 
 
 def plant_litert(

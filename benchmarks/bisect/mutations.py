@@ -1,33 +1,20 @@
 """Plants one fault at a time in an artifact, and asks whether its layer is named first."""
 
 import random
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-import onnx
-from onnx import numpy_helper
 from pydantic import Field
-from torch import Tensor
 
-from pocketcrafter.benchmarks.bisect.faults import NARROWED, SCALED, TURNS, Fault, Planted, differs
-from pocketcrafter.benchmarks.bisect.litert import plant_litert
-from pocketcrafter.benchmarks.bisect.observers import by_torch_names, observe_onnx, torch_name
-from pocketcrafter.benchmarks.bisect.reference import Reference, Values
-from pocketcrafter.benchmarks.bisect.xnnpack import plant_xnnpack
+from pocketcrafter.benchmarks.bisect.faults import Fault, Planted
+from pocketcrafter.benchmarks.bisect.reference import LayerError, Reference, ranked
+from pocketcrafter.benchmarks.bisect.rounding import rounding_of
+from pocketcrafter.benchmarks.bisect.runtimes import PLANTS, observer_of
 from pocketcrafter.benchmarks.common.markdown import markdown
 from pocketcrafter.benchmarks.common.network_source import student_weights
 from pocketcrafter.export.families.registry import student_network
-from pocketcrafter.export.lower.coreml.session import program_values
-from pocketcrafter.export.lower.measure import as_tensors
-from pocketcrafter.export.lower.mil_interpreter import read_package
-from pocketcrafter.export.lower.mil_interpreter.divergence import plain_name
-from pocketcrafter.export.lower.mil_interpreter.program import Name, Op
 from pocketcrafter.export.lower.programs import frozen
-from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.bundle.goldens import read_tensors
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.components import ComponentName, ComponentSpec
@@ -37,16 +24,8 @@ from pocketcrafter.runtime.progress import NamedProgress
 
 LEAST_NAMED: Final = 0.95
 """Share of the faults whose layer must stand first."""
-_QUANTIZED: Final = "_QuantizeLinear_Output"
-_PRODUCTS: Final = frozenset({"Conv", "QLinearConv", "Gemm", "QGemm", "MatMul"})
-
-
-_IN_MIL: Final = (("val", Fault.WEIGHT), ("val", Fault.AXIS), ("data", Fault.AXIS), ("scale", Fault.SCALE))
-"""Parameters of operators that hold weights, and what can be done to them."""
-
-
-_SCALES: Final = {"QLinearConv": ((4, Fault.SCALE, SCALED), (6, Fault.RANGE, NARROWED))}
-"""Where operators have the scales of weights and of their output, and what these are multiplied by."""
+_SAME_DB: Final = 60.0
+"""Outputs that are nearer to each other are the same: a filter of a channel that is zero can be negated."""
 
 
 class MutationResult(Config):
@@ -66,10 +45,8 @@ class MutationReport(Config):
     bundle: str
     seed: int
     faults: tuple[MutationResult, ...]
-    refused: int = Field(
-        0,
-        description="Faults that a runtime refused to load, and that others were planted in place of.",
-    )
+    refused: int = Field(0, description="Faults that a runtime refused to load; others were planted in their place.")
+    silent: int = Field(0, description="Changes that leave every output as it was, and are none; likewise.")
 
     @property
     def share(self) -> float:
@@ -116,7 +93,7 @@ def mutate(
     chosen.shuffle(subjects)
     references: dict[str, Reference] = {}
     results: list[MutationResult] = []
-    refused = 0
+    refused = silent = 0
     each = -(-count // max(len(subjects), 1))
     for entry, target in subjects:
         name = f"{entry.spec.name} on {target}"
@@ -127,20 +104,27 @@ def mutate(
         reference = references[entry.spec.name]
         inputs = read_tensors(bundle.file(entry.goldens_of(None)[0].inputs), entry.spec.inputs)
         plant = PLANTS[bundle.manifest.targets[target].kind.family]
-        planted = list(plant(bundle.artifact(entry, target), entry.spec, reference, inputs))
+        rounding, artifact = rounding_of(entry.artifacts[target].precision), bundle.artifact(entry, target)
+        planted = list(plant(artifact, entry.spec, reference, inputs))
+        before = observer_of(bundle, entry, target)(artifact, entry.spec, inputs, reference)
         enough = len(results) + min(each, count - len(results))
         for one in _spread(planted, chosen):
             if len(results) == enough:
                 break
             progress(name, len(results), count)
             try:
-                results.append(_result(one, entry.spec, target, reference, inputs))
+                made = one.observe()
             except BackendError:
                 refused += 1
+                continue
+            if reference.alike(before, made, _SAME_DB):
+                silent += 1
+                continue
+            results.append(_result(one, entry.spec, target, reference, reference.errors(inputs, made, rounding)))
     progress("faults", count, count)
     if not results:
         raise ConfigError(f"{bundle.path}: no target whose layers can be changed; those of {', '.join(PLANTS)} can.")
-    return MutationReport(bundle=bundle.manifest.name, seed=seed, faults=tuple(results), refused=refused)
+    return MutationReport(bundle=bundle.manifest.name, seed=seed, faults=tuple(results), refused=refused, silent=silent)
 
 
 def _spread(planted: list[Planted], chosen: random.Random) -> list[Planted]:
@@ -152,131 +136,14 @@ def _spread(planted: list[Planted], chosen: random.Random) -> list[Planted]:
 
 
 def _result(
-    one: Planted, spec: ComponentSpec, target: str, reference: Reference, inputs: Mapping[str, FloatArray]
+    one: Planted, spec: ComponentSpec, target: str, reference: Reference, errors: Sequence[LayerError]
 ) -> MutationResult:
-    made = one.observe()
-    errors = reference.errors(inputs, made)
     shown = {error.node for error in errors}
-    named = min(errors, key=lambda error: error.local_db).node
+    named = ranked(errors)[0].node
     expected = {seen for node in one.nodes for seen in reference.shown_for(node, shown)}
     return MutationResult(
         component=spec.name, target=target, fault=one.fault, planted=one.nodes, named=named, first=named in expected
     )
-
-
-def plant_onnx(
-    artifact: Path, spec: ComponentSpec, reference: Reference, inputs: Mapping[str, FloatArray]
-) -> Iterator[Planted]:
-    """Yield every fault that can be planted in a model.
-
-    Parameters
-    ----------
-    artifact
-        An ONNX model.
-    spec, reference, inputs
-        Its contract, the network that it was made of, and what it is run on.
-    """
-    names = reference.wanted
-    model = onnx.load(artifact)
-    held = {tensor.name: tensor for tensor in model.graph.initializer}
-    made_of = {output: node for node in model.graph.node for output in node.output}
-
-    def observe(name: str, content: np.ndarray) -> Callable[[], Values]:
-        def run() -> Values:
-            changed = onnx.ModelProto()
-            changed.CopyFrom(model)
-            tensor = next(t for t in changed.graph.initializer if t.name == name)
-            tensor.CopyFrom(numpy_helper.from_array(content, name))
-            with tempfile.TemporaryDirectory(prefix="pocketcrafter-bisect-") as folder:
-                path = Path(folder) / "changed.onnx"
-                onnx.save(changed, path)
-                return observe_onnx(path, spec, inputs, reference)
-
-        return run
-
-    for node in model.graph.node:
-        if node.op_type not in _PRODUCTS:
-            continue
-        nodes = tuple(base for output in node.output if (base := output.removesuffix(_QUANTIZED)) in names)
-        stored = _stored(node, held, made_of)
-        if not nodes or stored is None:
-            continue
-        weight = numpy_helper.to_array(held[stored])
-        axis = 0 if node.op_type in {"Conv", "QLinearConv"} else weight.ndim - 1
-        for fault, turn in TURNS.items():
-            if differs(weight, changed := turn(weight, axis)):
-                yield Planted(fault, nodes, observe(stored, changed))
-        for place, fault, factor in _SCALES.get(node.op_type, ()):
-            if (scale := _held_behind(node.input[place], held, made_of)) is not None:
-                content = numpy_helper.to_array(scale)
-                yield Planted(fault, nodes, observe(scale.name, (content * np.float32(factor)).astype(content.dtype)))
-
-
-def _held_behind(
-    name: str, held: Mapping[str, onnx.TensorProto], made_of: Mapping[str, onnx.NodeProto]
-) -> onnx.TensorProto | None:
-    """Return the initializer that a scale is, or that it is computed from."""
-    while name not in held and name in made_of:
-        name = made_of[name].input[0]
-    return held.get(name)
-
-
-def _stored(
-    node: onnx.NodeProto, held: Mapping[str, onnx.TensorProto], made_of: Mapping[str, onnx.NodeProto]
-) -> str | None:
-    """Return the initializer that a product's weight comes from, behind casts and dequantization."""
-    name = node.input[3] if node.op_type == "QLinearConv" else node.input[1]
-    while name not in held and name in made_of and made_of[name].op_type in {"Cast", "DequantizeLinear"}:
-        name = made_of[name].input[0]
-    return name if name in held and len(held[name].dims) > 1 else None
-
-
-def plant_mil(
-    artifact: Path, spec: ComponentSpec, reference: Reference, inputs: Mapping[str, FloatArray]
-) -> Iterator[Planted]:
-    """Yield every fault that can be planted in a Core ML package; parameters as of `plant_onnx`."""
-    program = read_package(artifact)
-    function = program.function()
-    known = {op.layer: op for op in function.ops}
-    names = reference.wanted
-    given = dict(zip((t.name for t in spec.inputs), as_tensors(inputs, spec), strict=True))
-    states = {port.name: given.pop(port.name) for port in function.states}
-
-    def observe(changed: Op) -> Callable[[], Values]:
-        def run() -> Values:
-            ops = tuple(changed if op.layer == changed.layer else op for op in function.ops)
-            own = replace(program, functions={**program.functions, function.name: replace(function, ops=ops)})
-            return by_torch_names(program_values(own, given, states), names)
-
-        return run
-
-    for op in function.ops:
-        node = torch_name(plain_name(op.layer), names)
-        bound = op.inputs.get("weight", ())
-        if op.kind not in {"conv", "linear"} or node is None or not bound or not isinstance(bound[0], Name):
-            continue
-        stored = known[bound[0].name]
-        for parameter, fault in _IN_MIL:
-            value = stored.inputs.get(parameter, (None,))[0]
-            if not isinstance(value, Tensor) or not value.ndim or (fault is Fault.AXIS and value.shape[0] < 2):
-                continue
-            content = value.flip(0) if fault is Fault.AXIS else value * SCALED
-            if fault is Fault.WEIGHT:
-                content = value.clone()
-                content[value.abs().flatten(1).sum(1).argmax()] *= -1
-            yield Planted(fault, (node,), observe(replace(stored, inputs={**stored.inputs, parameter: (content,)})))
-
-
-Plant = Callable[[Path, ComponentSpec, Reference, Mapping[str, FloatArray]], Iterator[Planted]]
-"""Yields the faults that can be planted in an artifact."""
-
-PLANTS: Final[Mapping[str, Plant]] = {
-    "onnx": plant_onnx,
-    "coreml": plant_mil,
-    "executorch-xnnpack": plant_xnnpack,
-    "litert": plant_litert,
-}
-"""By family of targets. A package inside an ExecuTorch program is one of `coreml`'s."""
 
 
 def mutation_lines(report: MutationReport) -> str:

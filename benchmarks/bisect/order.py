@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 from torch.fx import Node
 
-from pocketcrafter.benchmarks.bisect.reference import Reference, Values
+from pocketcrafter.benchmarks.bisect.reference import Reference, Seen, Values
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.fidelity import sqnr_db
 
@@ -46,14 +46,14 @@ class Shown:
     size
         Elements of its output.
     value
-        Its output in float32; pictures may have their channels first or last. `None` where it cannot be seen.
+        Its output; pictures may have their channels first or last. `None` where it cannot be seen.
     reads
         Places, in the artifact's list, of the operators that it is fed by.
     """
 
     kind: str
     size: int
-    value: FloatArray | None
+    value: Seen | None
     reads: frozenset[int]
 
 
@@ -82,7 +82,7 @@ def by_order(shown: Sequence[Shown], reference: Reference) -> Values:
     pairs = _paired([(one.kind, one.size) for one in shown], [_node_key(node) for node in nodes])
     partners = {place: nodes[node_place] for place, node_place in pairs}
     taken = set(partners.values())
-    values: dict[str, FloatArray] = {}
+    values: dict[str, Seen] = {}
     for place, node in partners.items():
         one, sources = shown[place], _sources(node, taken)
         paired = {partners[read] for read in one.reads if read in partners}
@@ -90,9 +90,9 @@ def by_order(shown: Sequence[Shown], reference: Reference) -> Values:
             continue
         if kind_of(node) in _LAYERS:
             node = _last_folded(node, taken, reference)  # noqa: PLW2901 - the same value, behind what is folded
-        value = None if one.value is None else _as_torch(one.value, _shape(node))
-        if value is not None:
-            values[node.name] = value
+        value = None if one.value is None else _as_torch(one.value.value, _shape(node))
+        if one.value is not None and value is not None:
+            values[node.name] = replace(one.value, value=value)
     return values
 
 

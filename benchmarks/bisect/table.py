@@ -7,21 +7,18 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from pocketcrafter.benchmarks.bisect.observers import OBSERVERS
-from pocketcrafter.benchmarks.bisect.reference import LayerError, Reference
+from pocketcrafter.benchmarks.bisect.reference import LayerError, Reference, ranked
+from pocketcrafter.benchmarks.bisect.rounding import rounding_of
+from pocketcrafter.benchmarks.bisect.runtimes import observer_of
 from pocketcrafter.benchmarks.common.markdown import markdown
 from pocketcrafter.benchmarks.common.network_source import student_weights
 from pocketcrafter.export.families.registry import student_network
-from pocketcrafter.export.lower.precisions import runs_as
 from pocketcrafter.export.lower.programs import frozen
-from pocketcrafter.runtime.backends.registry import usable_backend
 from pocketcrafter.runtime.bundle.goldens import read_tensors
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import ComponentName
 from pocketcrafter.runtime.config import Config
-from pocketcrafter.runtime.errors import BackendError
-from pocketcrafter.runtime.targets import TARGETS
 
 _STRANGE_DB: Final = 20.0
 """A layer whose own error is larger stands out in any precision."""
@@ -36,6 +33,8 @@ class LayerRow(Config):
     layer: str = Field(description="The torch module that it belongs to, or `forward: <node>`.")
     op: str
     local_db: float = Field(description="Output against torch's on the artifact's own inputs: this layer's own error.")
+    rounding_db: float = Field(description="What rounding to the precision's levels alone does to that output.")
+    fault_db: float = Field(description="Own error without what twice that rounding explains; layers are ranked by it.")
     drift_db: float = Field(description="Output against the full-precision network's own: what came together.")
 
 
@@ -51,8 +50,8 @@ class BisectReport(Config):
 
     @property
     def ranked(self) -> list[LayerRow]:
-        """The layers by their own error, the largest first."""
-        return sorted(self.layers, key=lambda row: row.local_db)
+        """The layers by what their precision does not explain, the worst first."""
+        return ranked(self.layers)
 
 
 def bisect(bundle: Bundle, component: str, target: str, weights: Path | None = None) -> BisectReport:
@@ -76,32 +75,24 @@ def bisect(bundle: Bundle, component: str, target: str, weights: Path | None = N
     """
     bundle.chosen_targets([target])
     entry = bundle.manifest.entry(component)
-    artifact = entry.artifacts[target]
-    runner = TARGETS[runs_as(bundle.manifest.targets[target].kind, artifact.precision)].backend
-    if runner not in OBSERVERS:
-        able = ", ".join(t for t, row in TARGETS.items() if row.backend in OBSERVERS)
-        raise BackendError(
-            f"{component} on {target}: {runner} runs it compiled whole, and shows no layers. Targets whose layers can "
-            f"be seen are {able}; qnn-context:* is compiled from the QDQ graph of onnx in the same precision."
-        )
-    usable_backend(runner)
+    artifact, observe = entry.artifacts[target], observer_of(bundle, entry, target)
     model = frozen(student_network(bundle.manifest.family, component, student_weights(bundle, entry, weights)), ())
     reference = Reference(model, entry.spec)
     inputs = read_tensors(bundle.file(entry.goldens_of(None)[0].inputs), entry.spec.inputs)
-    made = OBSERVERS[runner](bundle.artifact(entry, target), entry.spec, inputs, reference)
+    made = observe(bundle.artifact(entry, target), entry.spec, inputs, reference)
     return BisectReport(
         bundle=bundle.manifest.name,
         component=entry.spec.name,
         target=target,
         precision=artifact.precision,
         operators=len(reference.names),
-        layers=rows_of(reference.errors(inputs, made)),
+        layers=rows_of(reference.errors(inputs, made, rounding_of(artifact.precision))),
     )
 
 
 def rows_of(errors: Sequence[LayerError]) -> tuple[LayerRow, ...]:
     """Return errors as rows of a report."""
-    return tuple(LayerRow(**vars(error)) for error in errors)
+    return tuple(LayerRow(**vars(error), fault_db=error.fault_db) for error in errors)
 
 
 def bisect_lines(report: BisectReport, top: int) -> str:

@@ -21,7 +21,7 @@ from executorch.exir.schema import AllocationDetails, DelegateCall, EValue, Tens
 
 from pocketcrafter.benchmarks.bisect.faults import NARROWED, SCALED, TURNS, Fault, Planted, differs
 from pocketcrafter.benchmarks.bisect.order import CLAMP, Shown, by_order, by_weights, fed_by
-from pocketcrafter.benchmarks.bisect.reference import Reference, Values
+from pocketcrafter.benchmarks.bisect.reference import Reference, Seen, Values
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.executorch import load_method
 from pocketcrafter.runtime.components import ComponentSpec
@@ -230,12 +230,12 @@ def _observed(
     for op in known:
         source = sources.get(op.output)
         visible = source is not None and source in values and op.kind != _DIFFERENCE
-        value = _floats(values[source], program.value(source)) if visible and source is not None else None
+        value = _seen(values[source], program.value(source)) if visible and source is not None else None
         size = math.prod(tensor_of(program.value(op.output)).dims)
         feeds = fed_by(made_by, reads, made_by[op.output], places.keys())
         shown.append(Shown(_KINDS[op.kind], int(size), value, frozenset(places[feed] for feed in feeds)))
     outputs = dict(zip((tensor.name for tensor in spec.outputs), answer, strict=True))
-    return {**outputs, **by_order(shown, reference)}
+    return {**{name: Seen(value) for name, value in outputs.items()}, **by_order(shown, reference)}
 
 
 def _alike(expected: np.ndarray, actual: np.ndarray) -> bool:
@@ -255,11 +255,12 @@ def _sources(program: XnnpackProgram) -> dict[int, int]:
     return found
 
 
-def _floats(array: np.ndarray, value: Any) -> FloatArray:  # noqa: ANN401 - of a generated class
+def _seen(array: np.ndarray, value: Any) -> Seen:  # noqa: ANN401 - of a generated class
     scheme = getattr(value, "quantParams", None)
     if scheme is None:
-        return array
-    return (array.astype(np.float32) - np.float32(scheme.zeroPoint)) * np.float32(scheme.scale)
+        return Seen(array)
+    floats = (array.astype(np.float32) - np.float32(scheme.zeroPoint)) * np.float32(scheme.scale)
+    return Seen(floats, float(scheme.scale))
 
 
 def plant_xnnpack(

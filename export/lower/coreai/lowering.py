@@ -3,6 +3,7 @@
 An asset is read back as plain data, in the words of MIL, so that one lint and one census serve both formats.
 """
 
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -47,11 +48,14 @@ _DIALECT: Final = "coreai."
 _DECOMPOSABLE: Final = "decomposable.broadcasting_"
 _GRAPH: Final = "coreai.graph"
 _INVOKE: Final = "coreai.invoke"
+_CALLEE: Final = re.compile(r'@"?(\w+)_[a-z]{8}\b')
+"""The name of a composite operator, which has eight letters behind it."""
 _OUTPUT: Final = "output"
-_CONSTANT: Final = "constant"
 _CONSTEXPR: Final = "constexpr_"
 """What MIL calls operators on constants alone."""
-_KINDS: Final[Mapping[str, str]] = {"conv2d": "conv", "batch_matmul": "matmul", "constant": "const"}
+CONSTANT: Final = "const"
+"""What `kind_of` calls constants."""
+_KINDS: Final[Mapping[str, str]] = {"conv2d": "conv", "batch_matmul": "matmul", "constant": CONSTANT}
 """Operators that MIL calls otherwise."""
 _PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {"conv": ("x", "weight"), "matmul": ("x", "y")}
 """Parameters that the census and the lint read; the others have numbers."""
@@ -121,17 +125,44 @@ def read_asset(path: Path) -> Function:
     BackendError
         If Apple's packages are missing, or the asset cannot be read.
     """
+    program = open_program(path)  # held until the end: what it contains does not outlive it
     try:
-        # Held until the end: what it contains does not outlive it.
-        program = coreai("coreai.authoring").AIModelAsset.load(path.resolve()).program
-        body = program._module._mlir_module.body
-        graphs = [op for op in body.operations if op.operation.name == _GRAPH]
-        (graph,) = (op for op in graphs if op.attributes["sym_name"].value == MAIN)
-        return _function(graph)
+        return _function(main_graph(program, path))
     except BackendError:
         raise
     except Exception as error:  # Apple's packages raise whatever their readers raise
         raise BackendError(f"{path}: Core AI cannot read it: {type(error).__name__}: {error}") from error
+
+
+def open_program(path: Path) -> Any:  # noqa: ANN401 - untyped package
+    """Return an asset's program, for those who change it.
+
+    Raises
+    ------
+    BackendError
+        If Apple's packages are missing, or the asset cannot be read.
+    """
+    try:
+        return coreai("coreai.authoring").AIModelAsset.load(path.resolve()).program
+    except BackendError:
+        raise
+    except Exception as error:  # Apple's packages raise whatever their readers raise
+        raise BackendError(f"{path}: Core AI cannot read it: {type(error).__name__}: {error}") from error
+
+
+def main_graph(program: Any, path: Path) -> Any:  # noqa: ANN401 - untyped package
+    """Return the graph of a program's function `main`; the program must be held as long as the graph is.
+
+    Raises
+    ------
+    BackendError
+        If there is none.
+    """
+    graphs = [op for op in program._module._mlir_module.body.operations if op.operation.name == _GRAPH]
+    found = [op for op in graphs if op.attributes["sym_name"].value == MAIN]
+    if len(found) != 1:
+        raise BackendError(f"{path}: not a Core AI asset with one function `{MAIN}`; build it again.")
+    return found[0]
 
 
 def _function(graph: Any) -> Function:  # noqa: ANN401 - untyped package
@@ -143,17 +174,17 @@ def _function(graph: Any) -> Function:  # noqa: ANN401 - untyped package
     constants: set[str] = set()
     for number, op in enumerate(block.operations):
         read = [names[value.get_name()] for value in op.operands]
-        kind = _kind(op)
+        kind = kind_of(op)
         if kind == _OUTPUT:
             outputs = tuple(read)
             continue
-        if kind != "const" and read and constants.issuperset(read):
+        if kind != CONSTANT and read and constants.issuperset(read):
             kind = f"{_CONSTEXPR}{kind}"
         made = []
         for place, value in enumerate(op.results):
             names[value.get_name()] = name = f"{kind}_{number}" + (f"_{place}" if place else "")
             made.append(Port(name, _type(value)))
-        if kind == "const" or kind.startswith(_CONSTEXPR):
+        if kind == CONSTANT or kind.startswith(_CONSTEXPR):
             constants.update(port.name for port in made)
         known = _PARAMETERS.get(kind, ())
         parameters = [*known, *(f"{place}" for place in range(len(known), len(read)))]
@@ -162,10 +193,12 @@ def _function(graph: Any) -> Function:  # noqa: ANN401 - untyped package
     return Function(MAIN, inputs, (), tuple(ops), outputs)
 
 
-def _kind(op: Any) -> str:  # noqa: ANN401 - untyped package
+def kind_of(op: Any) -> str:  # noqa: ANN401 - untyped package
+    """Return what an operator is called here."""
     name = str(op.operation.name)
-    if name == _INVOKE:  # a composite operator, whose name has eight letters behind it
-        return str(op.attributes["callee"]).strip('@"').rpartition("_")[0]
+    if name == _INVOKE:
+        callee = _CALLEE.search(str(op.attributes["callee"]))
+        return callee[1] if callee else name
     name = name.removeprefix(_DIALECT).removeprefix(_DECOMPOSABLE)
     return _KINDS.get(name, name)
 

@@ -9,17 +9,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pocketcrafter.benchmarks.bisect.coreai import observe_coreai, plant_coreai
 from pocketcrafter.benchmarks.bisect.faults import Fault, Planted
 from pocketcrafter.benchmarks.bisect.litert import observe_litert, plant_litert
-from pocketcrafter.benchmarks.bisect.mutations import plant_mil, plant_onnx
-from pocketcrafter.benchmarks.bisect.observers import observe_mil, observe_onnx
+from pocketcrafter.benchmarks.bisect.mil import observe_mil, plant_mil
+from pocketcrafter.benchmarks.bisect.onnx_models import observe_onnx, plant_onnx
 from pocketcrafter.benchmarks.bisect.order import Shown, by_order
-from pocketcrafter.benchmarks.bisect.reference import Reference
+from pocketcrafter.benchmarks.bisect.reference import LayerError, Reference, Seen, ranked
+from pocketcrafter.benchmarks.bisect.rounding import EXACT, Rounding, rounding_of
 from pocketcrafter.benchmarks.bisect.table import BisectReport, as_node_data, as_trace, bisect, bisect_lines, rows_of
 from pocketcrafter.benchmarks.bisect.xnnpack import observe_xnnpack, plant_xnnpack
 from pocketcrafter.export.lower.lowerings import lower
 from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.export.lower.request import LoweringRequest, Sample
+from pocketcrafter.runtime.backends.coreai import why_no_coreai
+from pocketcrafter.runtime.backends.names import BackendName
+from pocketcrafter.runtime.backends.registry import usable_backend
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.capabilities import why_not_buildable
@@ -29,6 +34,7 @@ from pocketcrafter.runtime.pocket import Pocket
 from pocketcrafter.runtime.targets import LITERT, ONNX, XNNPACK, TargetKind
 
 _COREML = TargetKind("coreml:ios18")
+_COREAI = TargetKind("coreai:ios27")
 
 
 class Network(nn.Module):
@@ -69,17 +75,17 @@ def samples() -> list[Sample]:
     ]
 
 
-def _missed(faults: list[Planted], reference: Reference, sample: Sample) -> list[str]:
+def _missed(faults: list[Planted], reference: Reference, sample: Sample, rounding: Rounding = EXACT) -> list[str]:
     """Return the faults whose layer is not named first; an output an eighth as wide may be refused by XNNPACK."""
     found = []
     for one in faults:
         try:
-            errors = reference.errors(sample, one.observe())
+            errors = reference.errors(sample, one.observe(), rounding)
         except BackendError:
             assert one.fault is Fault.RANGE
             continue
         shown = {error.node for error in errors}
-        worst = min(errors, key=lambda error: error.local_db).node
+        worst = ranked(errors)[0].node
         if worst not in {seen for node in one.nodes for seen in reference.shown_for(node, shown)}:
             found.append(f"{one.fault} of {one.nodes}: {worst}")
     return found
@@ -97,14 +103,16 @@ def test_faults_in_a_model_of_onnx_are_named_first(
     out = tmp_path / "network.onnx"
     lower(LoweringRequest(network, spec, samples, precision, {ONNX: out}))
     reference = Reference(network, spec)
-    whole = reference.errors(samples[0], observe_onnx(out, spec, samples[0], reference))
+    rounding = rounding_of(precision)
+    whole = reference.errors(samples[0], observe_onnx(out, spec, samples[0], reference), rounding)
     assert len(whole) >= 5
     assert min(error.local_db for error in whole) > least_db
+    assert min(error.fault_db for error in whole) > 30, "the precision explains most of its errors"
     faults = list(plant_onnx(out, spec, reference, samples[0]))
     wanted = {Fault.WEIGHT, Fault.AXIS} | ({Fault.SCALE, Fault.RANGE} if precision is Precision.INT8 else set())
     assert {one.fault for one in faults} == wanted
     assert len(faults) >= 8
-    assert not _missed(faults, reference, samples[0])
+    assert not _missed(faults, reference, samples[0], rounding)
 
 
 def test_faults_in_a_core_ml_package_are_named_first(
@@ -134,13 +142,15 @@ def test_faults_in_a_program_for_xnnpack_are_named_first(
     out = tmp_path / "network.pte"
     lower(LoweringRequest(network, spec, samples, precision, {XNNPACK: out}))
     reference = Reference(network, spec)
-    whole = reference.errors(samples[0], observe_xnnpack(out, spec, samples[0], reference))
+    rounding = rounding_of(precision)
+    whole = reference.errors(samples[0], observe_xnnpack(out, spec, samples[0], reference), rounding)
     assert {error.layer for error in whole} >= {"body.0", "body.2", "gain"}
     assert min(error.local_db for error in whole) > least_db
+    assert min(error.fault_db for error in whole) > 30, "the precision explains most of its errors"
     faults = list(plant_xnnpack(out, spec, reference, samples[0]))
     wanted = {Fault.WEIGHT, Fault.AXIS} | ({Fault.SCALE, Fault.RANGE} if precision is Precision.INT8 else set())
     assert {one.fault for one in faults} == wanted
-    assert not _missed(faults, reference, samples[0])
+    assert not _missed(faults, reference, samples[0], rounding)
 
 
 @pytest.mark.skipif(
@@ -160,6 +170,26 @@ def test_faults_in_a_litert_model_are_named_first(
     assert not _missed(faults, reference, samples[0])
 
 
+@pytest.mark.skipif(why_no_coreai() is not None, reason=f"no extra `coreai`: {why_no_coreai()}")
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.INT8])
+def test_faults_in_a_core_ai_asset_are_named_first_by_apples_runtime(
+    precision: Precision, network: nn.Module, spec: ComponentSpec, samples: list[Sample], tmp_path: Path
+) -> None:
+    out = tmp_path / "network.aimodel"
+    lower(LoweringRequest(network, spec, samples, precision, {_COREAI: out}))
+    reference, rounding = Reference(network, spec), rounding_of(precision)
+    seen = observe_coreai(out, spec, samples[0], reference)
+    alone = usable_backend(BackendName.COREAI).open(out, spec, 1).run(samples[0])["restored"]
+    assert np.array_equal(seen["restored"].value, alone), "more outputs must not change what is computed"
+    whole = reference.errors(samples[0], seen, rounding)
+    assert {error.layer for error in whole} >= {"body.0", "body.2", "gain", "tail"}
+    assert min(error.local_db for error in whole) > 30
+    faults = list(plant_coreai(out, spec, reference, samples[0]))
+    assert {one.fault for one in faults} >= {Fault.WEIGHT, Fault.AXIS}
+    assert (Fault.SCALE in {one.fault for one in faults}) == (precision is Precision.INT8)
+    assert not _missed(faults, reference, samples[0], rounding)
+
+
 def test_operators_are_paired_by_order_layout_and_what_feeds_them(
     network: nn.Module, spec: ComponentSpec, samples: list[Sample]
 ) -> None:
@@ -169,14 +199,14 @@ def test_operators_are_paired_by_order_layout_and_what_feeds_them(
         first = network.get_submodule("body.0")(head)
     last = [tensor.numpy().transpose(0, 2, 3, 1) for tensor in (head, first)]
     shown = [
-        Shown("conv2d", last[0].size, last[0], frozenset()),
-        Shown("conv2d", last[1].size, last[1], frozenset({0})),
+        Shown("conv2d", last[0].size, Seen(last[0]), frozenset()),
+        Shown("conv2d", last[1].size, Seen(last[1]), frozenset({0})),
         Shown("hardswish", last[1].size, None, frozenset({1})),
     ]
     values = by_order(shown, reference)
     assert values.keys() == {"relu", "conv2d_1"}, "the activation that is fused goes by its own name"
-    assert np.array_equal(values["conv2d_1"], first.numpy())
-    apart = [shown[0], Shown("conv2d", last[1].size, last[1], frozenset()), shown[2]]
+    assert np.array_equal(values["conv2d_1"].value, first.numpy())
+    apart = [shown[0], Shown("conv2d", last[1].size, Seen(last[1]), frozenset()), shown[2]]
     assert by_order(apart, reference).keys() == {"relu", "conv2d_1"}
 
 
@@ -186,7 +216,7 @@ def test_drift_is_told_from_a_layers_own_error(network: nn.Module, spec: Compone
         right = torch.relu(network.get_submodule("head")(F.pixel_unshuffle(torch.tensor(samples[0]["tile"]), 2)))
         wrong = right * 1.5
         after = network.get_submodule("body.0")(wrong)
-    first, second = reference.errors(samples[0], {"relu": wrong.numpy(), "conv2d_1": after.numpy()})
+    first, second = reference.errors(samples[0], {"relu": Seen(wrong.numpy()), "conv2d_1": Seen(after.numpy())})
     assert (first.layer, second.layer) == ("forward: relu", "body.0")
     assert first.local_db == pytest.approx(6.0, abs=0.1)
     assert second.local_db > 100
@@ -203,7 +233,7 @@ def test_exports_hold_every_layer(network: nn.Module, spec: ComponentSpec, sampl
         target="onnx",
         precision=Precision.FP32,
         operators=len(reference.names),
-        layers=rows_of(reference.errors(samples[0], {"conv2d": head})),
+        layers=rows_of(reference.errors(samples[0], {"conv2d": Seen(head)})),
     )
     assert json.loads(as_node_data(report))["main"]["results"].keys() == {"conv2d"}
     trace = json.loads(as_trace(report))["traceEvents"]
@@ -215,3 +245,24 @@ def test_exports_hold_every_layer(network: nn.Module, spec: ComponentSpec, sampl
 def test_a_target_that_is_not_there_is_told(bundle: Path) -> None:
     with pytest.raises(ConfigError, match="coreml:ios18"):
         bisect(Bundle.open(bundle), Pocket.RESTORE, "coreml:ios18")
+
+
+def test_what_rounding_explains_is_no_fault() -> None:
+    rounded = LayerError("conv2d", "head", "conv2d", local_db=20.0, rounding_db=22.0, drift_db=10.0)
+    wrong = LayerError("conv2d_1", "body", "conv2d", local_db=25.0, rounding_db=33.0, drift_db=20.0)
+    exact = LayerError("linear", "gain", "linear", local_db=130.0, rounding_db=1000.0, drift_db=90.0)
+    assert [error.node for error in ranked([rounded, exact, wrong])] == ["conv2d_1", "linear", "conv2d"]
+
+
+def test_a_range_that_clips_more_than_calibration_does_is_a_fault(
+    network: nn.Module, spec: ComponentSpec, samples: list[Sample]
+) -> None:
+    reference = Reference(network, spec)
+    with torch.no_grad():
+        head = network.get_submodule("head")(F.pixel_unshuffle(torch.tensor(samples[0]["tile"]), 2)).numpy()
+    most = np.sort(np.abs(head).ravel())[-8]
+    for limit, explained in ((most, True), (most / 8, False)):
+        step = limit / 127
+        made = np.clip(np.round(head / step), -127, 127) * step
+        (error,) = reference.errors(samples[0], {"conv2d": Seen(made.astype(np.float32), float(step))})
+        assert (error.fault_db > 100) == explained
