@@ -21,6 +21,8 @@ from pocketcrafter.runtime.errors import GateError
 from pocketcrafter.runtime.targets import TargetKind
 
 _ATEN: Final = torch.ops.aten
+_CUBIC: Final = 0.044715
+"""The cubic term's factor in the tanh form of the GELU."""
 _REWRITTEN_DB: Final = 90.0
 """Rewritten, a network must be itself up to float rounding."""
 
@@ -260,6 +262,41 @@ def _expand(place: _Place) -> Node | None:
     return place.write(_ATEN.mul.Tensor, place.reshaped(source, given), place.constant(ones))
 
 
+def tanh_gelu(x: Tensor) -> Tensor:
+    """Return the GELU's tanh form, of any shape: XNNPACK and coremltools compute the exact one in its place."""
+    return (torch.tanh((x + x * x * x * _CUBIC) * math.sqrt(2 / math.pi)) + 1) * x * 0.5
+
+
+def _gelu(place: _Place) -> Node | None:
+    return place.write(tanh_gelu, place.arg(0)) if place.node.kwargs.get("approximate") == "tanh" else None
+
+
+def _einsum(place: _Place) -> Node | None:
+    equation, operands = place.arg(0).replace(" ", ""), place.arg(1)
+    given, _, made = equation.partition("->")
+    if sorted(given) != sorted(made) or len(set(given)) != len(given) or "." in given:
+        return None
+    return place.write(_ATEN.permute.default, operands[0], [given.index(axis) for axis in made])
+
+
+def _itself(place: _Place) -> Node:
+    source: Node = place.arg(0)
+    return source
+
+
+def _where(place: _Place) -> Node | None:
+    condition, one, other = place.node.args
+    chosen = _attribute(place.module, str(condition.target)) if condition.op == "get_attr" else None
+    if not isinstance(chosen, Tensor) or not place.node.meta["val"].is_floating_point():
+        return None
+    shares = chosen.float()
+    both = (
+        place.write(_ATEN.mul.Tensor, value, place.constant(share))
+        for value, share in ((one, shares), (other, 1 - shares))
+    )
+    return place.write(_ATEN.add.Tensor, *both)
+
+
 def _cat(place: _Place) -> Node | None:
     (*more, last) = place.arg(0)
     return None if more else last
@@ -363,7 +400,11 @@ _FORMS: Final[Mapping[Any, Callable[[_Place], Node | None]]] = {
     _ATEN.squeeze.dims: _only_shape,
     _ATEN.select.int: _select,
     _ATEN.expand.default: _expand,
+    _ATEN.alias.default: _itself,
     _ATEN.cat.default: _cat,
+    _ATEN.einsum.default: _einsum,
+    _ATEN.gelu.default: _gelu,
+    _ATEN.where.self: _where,
     _ATEN.mean.dim: _mean,
     _ATEN.layer_norm.default: _layer_norm,
     _ATEN.group_norm.default: _group_norm,

@@ -6,6 +6,7 @@ shapes. Prefill and step are therefore one network at two shapes, and an artifac
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
@@ -52,7 +53,8 @@ class Language(nn.Module):
         self.deep = deep
         config: Any = text.config
         _check(config, text)
-        self.layers = nn.ModuleList(_Layer(layer, config) for layer in text.get_submodule("layers").children())
+        layers = text.get_submodule("layers").children()
+        self.layers = nn.ModuleList(_Layer(layer, config, index) for index, layer in enumerate(layers))
         self.norm = _RmsNorm(text.get_submodule("norm"), config)
         self.head = head
         rotary: Any = text.get_submodule("rotary_emb")
@@ -99,17 +101,17 @@ class Language(nn.Module):
         tuple
             Logits ``(1, vocabulary)``, hidden states ``(N, width)``, and the keys and values of the new positions.
         """
-        parts = torch.split(embeddings, self.width, 1) if self.deep else (embeddings,)
+        # Slices, not a split, which XNNPACK leaves outside.
+        starts = range(0, self.width * (1 + self.deep), self.width)
+        parts = [embeddings[:, start : start + self.width] for start in starts] if self.deep else [embeddings]
         x, turn = parts[0], (cosines.reshape(-1, 1, self.head_width), sines.reshape(-1, 1, self.head_width))
         # Query heads that share a key head are rows of one product, and each needs the rows of the mask. A sum repeats
         # them: XNNPACK does not join a tensor with itself.
         seen = (mask.reshape(1, 1, -1, mask.shape[1]) + self.repeats).reshape(1, -1, mask.shape[1])
-        length = keys.shape[2]
+        context = Context(cosines, sines, mask, keys, values, turn, seen)
         new_keys, new_values = [], []
         for index, layer in enumerate(self.layers):
-            # Slices, not an index, which XNNPACK leaves outside.
-            cache = tuple(c[index : index + 1].reshape(self.heads, length, self.head_width) for c in (keys, values))
-            x, key, value = layer(x, cache, turn, seen)
+            x, key, value = layer(x, context)
             if index < self.deep:
                 x = x + parts[index + 1]
             new_keys.append(key.reshape(1, self.heads, -1, self.head_width))
@@ -179,10 +181,85 @@ def _tensor(
     return TensorSpec(name=name, shape=shape, minimum=low, maximum=high, semantics=semantics)
 
 
+@dataclass(frozen=True)
+class Context:
+    """What the attention of every layer reads beside its own queries, keys and values: the inputs of :class:`Language`.
+
+    Attributes
+    ----------
+    cosines, sines, mask, keys, values
+        As :meth:`Language.forward` takes them.
+    turn
+        The rotations as they are multiplied by heads, ``(N, 1, head width)`` each.
+    seen
+        The mask for the query heads of one key head, ``(1, query heads · N, cached + N)``.
+    """
+
+    cosines: Tensor
+    sines: Tensor
+    mask: Tensor
+    keys: Tensor
+    values: Tensor
+    turn: tuple[Tensor, Tensor]
+    seen: Tensor
+
+
+class CachedAttention(nn.Module):
+    """Rotates queries and keys of new positions, and attends over cached and new ones; it has no weights.
+
+    Parameters
+    ----------
+    layer
+        Which of the caches' layers is its own.
+    heads
+        Of keys and values.
+    groups
+        Query heads that share one of these.
+    width
+        Of a head.
+    scale
+        Factor on scores.
+    """
+
+    def __init__(self, layer: int, heads: int, groups: int, width: int, scale: float) -> None:
+        super().__init__()
+        self.layer, self.heads, self.groups, self.width, self.scale = layer, heads, groups, width, scale
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, context: Context) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what new positions see, ``(N, query heads · width)``, and their rotated keys and values.
+
+        Parameters
+        ----------
+        query
+            Of the new positions, ``(N, query heads · width)``.
+        key, value
+            Likewise, ``(N, heads · width)``; they are returned as ``(heads, N, width)``.
+        context
+            Caches, mask and rotations.
+        """
+        # Slices, not an index, which XNNPACK leaves outside.
+        keys, values = (
+            c[self.layer : self.layer + 1].reshape(self.heads, c.shape[2], self.width)
+            for c in (context.keys, context.values)
+        )
+        query = _rotated(query.reshape(-1, self.heads * self.groups, self.width), context.turn) * self.scale
+        query = query.reshape(-1, self.heads, self.groups, self.width).permute(1, 2, 0, 3)
+        query = query.reshape(self.heads, -1, self.width)
+        key = _rotated(key.reshape(-1, self.heads, self.width), context.turn).transpose(0, 1)
+        value = value.reshape(-1, self.heads, self.width).transpose(0, 1)
+        # Only scores are joined: joined caches would be copied in every layer.
+        scores = torch.cat([torch.bmm(query, k.transpose(1, 2)) for k in (keys, key)], 2)
+        shares = F.softmax(scores + context.seen, 2)
+        length = keys.shape[1]
+        mixed = torch.bmm(shares[:, :, :length], values) + torch.bmm(shares[:, :, length:], value)
+        mixed = mixed.reshape(self.heads, self.groups, -1, self.width).permute(2, 0, 1, 3)
+        return mixed.reshape(-1, self.heads * self.groups * self.width), key, value
+
+
 class _Layer(nn.Module):
     """One layer: attention over cached and new positions, and a gated feed-forward network."""
 
-    def __init__(self, layer: nn.Module, config: Any) -> None:  # noqa: ANN401 - transformers is untyped
+    def __init__(self, layer: nn.Module, config: Any, index: int) -> None:  # noqa: ANN401 - transformers is untyped
         super().__init__()
         attention: Any = layer.get_submodule("self_attn")
         self.norm_attention = _RmsNorm(layer.get_submodule("input_layernorm"), config)
@@ -197,28 +274,16 @@ class _Layer(nn.Module):
             _RmsNorm(attention.get_submodule(f"{name}_norm"), config) if hasattr(attention, f"{name}_norm") else None
             for name in "qk"
         )
-        self.heads = int(config.num_key_value_heads)
-        self.groups = int(config.num_attention_heads) // self.heads
-        self.width, self.scale = int(attention.head_dim), float(attention.scaling)
+        heads = int(config.num_key_value_heads)
+        groups = int(config.num_attention_heads) // heads
+        self.attention = CachedAttention(index, heads, groups, int(attention.head_dim), float(attention.scaling))
 
-    def forward(
-        self, x: Tensor, cache: tuple[Tensor, ...], turn: tuple[Tensor, Tensor], seen: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor, Tensor]:
         """Map ``(N, width)`` to itself; return the new keys and values, ``(heads, N, head width)``, beside it."""
         y = self.norm_attention(x)
-        query = _by_head(self.query(y), self.norm_query, self.heads * self.groups, self.width)
-        query = _rotated(query, turn) * self.scale
-        query = query.reshape(-1, self.heads, self.groups, self.width).permute(1, 2, 0, 3)
-        query = query.reshape(self.heads, -1, self.width)
-        key = _rotated(_by_head(self.key(y), self.norm_key, self.heads, self.width), turn).transpose(0, 1)
-        value = self.value(y).reshape(-1, self.heads, self.width).transpose(0, 1)
-        # Only scores are joined: joined caches would be copied in every layer.
-        scores = torch.cat([torch.bmm(query, k.transpose(1, 2)) for k in (cache[0], key)], 2)
-        shares = F.softmax(scores + seen, 2)
-        length = cache[0].shape[1]
-        mixed = torch.bmm(shares[:, :, :length], cache[1]) + torch.bmm(shares[:, :, length:], value)
-        mixed = mixed.reshape(self.heads, self.groups, -1, self.width).permute(2, 0, 1, 3)
-        x = x + self.output(mixed.reshape(-1, self.heads * self.groups * self.width))
+        query, key = _normed(self.query(y), self.norm_query), _normed(self.key(y), self.norm_key)
+        mixed, key, value = self.attention(query, key, self.value(y), context)
+        x = x + self.output(mixed)
         y = self.norm_hidden(x)
         return x + self.down(F.silu(self.gate(y)) * self.up(y)), key, value
 
@@ -255,11 +320,11 @@ class _RmsNorm(nn.Module):
         return x / torch.mm(x * x + self.epsilon, self.shares).sqrt() * self.weight
 
 
-def _by_head(x: Tensor, norm: _RmsNorm | None, heads: int, width: int) -> Tensor:
-    """Return ``(N, heads, width)``, each head normalized by itself where the model does."""
+def _normed(x: Tensor, norm: _RmsNorm | None) -> Tensor:
+    """Return heads side by side, ``(N, heads · width)``, each normalized by itself where the model does so."""
     if norm is None:
-        return x.reshape(-1, heads, width)
-    out: Tensor = norm(x.reshape(-1, width)).reshape(-1, heads, width)
+        return x
+    out: Tensor = norm(x.reshape(-1, norm.weight.shape[0])).reshape(-1, x.shape[1])
     return out
 
 

@@ -163,13 +163,12 @@ def _offsets(
     cast = helper.make_node(
         _CAST, [own("offsets.short")], [own("offsets")], name=own("offsets.cast"), to=TensorProto.FLOAT
     )
-    steps: tuple[tuple[str, list[str], str, dict[str, int]], ...] = (
-        ("Reshape", [read, own("groups")], own("grouped_inputs"), {}),
-        ("ReduceSum", [own("grouped_inputs"), own("within")], own("sums"), {"keepdims": 0}),
-        ("MatMul", [own("sums"), own("offsets")], f"{product}{OFFSETS}", {}),
-        ("Add", [f"{product}.levels_alone", f"{product}{OFFSETS}"], output, {}),
-    )
-    return cast, [helper.make_node(kind, inputs, [made], name=made, **facts) for kind, inputs, made, facts in steps]
+    grouped, sums = own("grouped_inputs"), own("sums")
+    return cast, [
+        helper.make_node("Reshape", [read, own("groups")], [grouped], name=grouped),
+        helper.make_node("ReduceSum", [grouped, own("within")], [sums], name=sums, keepdims=0),
+        helper.make_node("Gemm", [sums, own("offsets"), own("levels_alone")], [output], name=f"{product}{OFFSETS}"),
+    ]
 
 
 def _reads_product(

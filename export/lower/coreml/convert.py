@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from pocketcrafter.export.lower.decompositions import tanh_gelu
 from pocketcrafter.export.lower.programs import spell_out_pools
 from pocketcrafter.quantize.algorithms.palettes import PALETTE_GROUP
 from pocketcrafter.quantize.config import CompressedWeights, WeightGrid
@@ -57,9 +58,17 @@ def exported(model: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
     ``inputs`` is one float32 tensor for each of the component's inputs, in calling order; shapes are static.
     """
     with torch.no_grad():
-        program: ExportedProgram = torch.export.export(model, inputs, strict=False).run_decompositions({})
+        program: ExportedProgram = torch.export.export(model, inputs, strict=False).run_decompositions(_SPELLED)
     spell_out_pools(program.graph_module)
     return program
+
+
+def _gelu(x: Tensor, *, approximate: str = "none") -> Tensor:
+    return tanh_gelu(x) if approximate == "tanh" else NotImplemented
+
+
+_SPELLED: Final = {torch.ops.aten.gelu.default: _gelu, torch.ops.aten.alias.default: lambda x: x}
+"""What coremltools 9.0 does not convert, or converts wrongly: it takes the tanh form of the GELU for the exact one."""
 
 
 def convert(

@@ -7,6 +7,7 @@ from typing import Final
 
 import onnx
 
+from pocketcrafter.export.lower.onnx.attention import ATTENTION, POSITIONS
 from pocketcrafter.quantize.onnx.dynamic import TRANSPOSED_SUFFIX
 from pocketcrafter.quantize.onnx.graph import WEIGHTED, module_of
 from pocketcrafter.quantize.onnx.matmul_nbits import OFFSETS
@@ -72,9 +73,9 @@ def onnx_coverage(exported: onnx.ModelProto, optimized: onnx.ModelProto) -> Cove
 
 
 def total_macs(exported: onnx.ModelProto) -> int:
-    """Return the multiply-accumulates of all layers with weights."""
+    """Return the multiply-accumulates of all layers with weights, and of attention."""
     shapes = shapes_of(exported)
-    return sum(_macs(node, shapes) for node in exported.graph.node if node.op_type in WEIGHTED)
+    return sum(_macs(node, shapes) for node in exported.graph.node if node.op_type in WEIGHTED | {ATTENTION})
 
 
 _NO_KERNEL: Final = (
@@ -103,6 +104,10 @@ def _macs(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
     if absent := [name for name in (*node.input[:2], node.output[0]) if name not in shapes]:
         raise ConfigError(f"{node.name}: the exported model has no shape for {', '.join(absent)}.")
     data, weight, result = (shapes[name] for name in (*node.input[:2], node.output[0]))
+    if node.op_type == ATTENTION:
+        # Scores and their products with values, over full caches.
+        held = sum(int(entry.value) for entry in node.metadata_props if entry.key == POSITIONS)
+        return 2 * math.prod(result) * (held + result[1])
     if node.op_type == "Conv":
         return math.prod(result) * math.prod(weight[1:])
     if node.op_type == "ConvTranspose":

@@ -23,6 +23,7 @@ from pocketcrafter.export.lower.measure import (
     run_torch,
     with_functions,
 )
+from pocketcrafter.export.lower.onnx.attention import ATTENTION, expand_attention, with_marked_attention
 from pocketcrafter.export.lower.onnx.coverage import onnx_coverage
 from pocketcrafter.export.lower.onnx.passes import fused
 from pocketcrafter.export.lower.onnx.simulation import DECODED, simulate
@@ -68,9 +69,9 @@ def lower_functions(request: LoweringRequest) -> LoweredArtifact:
     reference = {name: run_torch(model, given, about) for name, (about, given) in samples.items()}
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
         folder, made = Path(name), Path(name) / "made.onnx"
-        exported = _export(
-            model, spec, {name: as_tensors(given[0], about) for name, (about, given) in samples.items()}, folder
-        )
+        given = {name: as_tensors(some[0], about) for name, (about, some) in samples.items()}
+        exported = _export(model if request.to_compile else with_marked_attention(model), spec, given, folder)
+        expand_attention(exported)
         graph, simulations = exported, dict[str | None, Simulation]()
         if scheme is not None:
             graph = quantize_matmul_nbits(exported, scheme, request.hessians, folder)
@@ -193,5 +194,10 @@ def _at(graph: onnx.ModelProto, spec: ComponentSpec) -> onnx.ModelProto:
     """Return a graph with the shapes of the default function, for what is counted of it."""
     made = onnx.ModelProto()
     made.CopyFrom(graph)
+    attended = {node.output[0] for node in made.graph.node if node.op_type == ATTENTION}
+    known = [value for value in made.graph.value_info if value.name in attended]
+    for value in known:
+        value.type.tensor_type.shape.dim[1].dim_value = spec.inputs[0].shape[0]
     fix_shapes(made, spec)
+    made.graph.value_info.extend(known)
     return onnx.shape_inference.infer_shapes(made, data_prop=True)

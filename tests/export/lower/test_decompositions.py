@@ -46,6 +46,11 @@ def _written(model: nn.Module, *inputs: Tensor) -> set[str]:
         (lambda _, x: x.unbind(1)[2], [(2, 3, 8)], {"slice", "reshape"}),
         (lambda _, x: F.interpolate(x, scale_factor=2, mode="nearest"), [(1, 3, 4, 5)], {"reshape", "mul"}),
         (lambda _, x: x.index_select(0, torch.tensor([2, 0, 1, 0])), [(3, 2, 4)], None),
+        (lambda _, x: F.gelu(x, approximate="tanh"), [(2, 8)], {"mul", "add", "tanh"}),
+        (lambda _, x: F.gelu(x), [(2, 8)], {"gelu"}),
+        (lambda kept, x, y: torch.where(kept > 0, x, y), [(2, 8), (2, 1)], {"mul", "add"}),
+        (lambda _, x: torch.einsum("nhwc->nchw", x) + 1, [(1, 2, 3, 4)], {"permute", "add"}),
+        (lambda _, x: torch.ops.aten.alias(x) * 2, [(2, 8)], {"mul"}),
         (lambda kept, x: x * torch.cos(kept * 2).unsqueeze(0)[:, :8], [(2, 8)], {"mul"}),
     ],
 )

@@ -1,11 +1,13 @@
 """Language models as one component of two functions: a whole sequence is what transformers itself makes of it."""
 
 import importlib
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -27,7 +29,7 @@ from pocketcrafter.runtime.targets import ONNX, XNNPACK, TargetKind
 
 CHUNK, LENGTH, PROMPT, WRITTEN = 8, 40, 19, 5
 _SIZES = {
-    "hidden_size": 96,
+    "hidden_size": 128,
     "intermediate_size": 256,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
@@ -52,8 +54,8 @@ def _smolvlm() -> Any:
 
 def _qwen() -> Any:
     transformers = importlib.import_module("transformers")
-    vision = {"depth": 1, "hidden_size": 32, "num_heads": 2, "intermediate_size": 64, "out_hidden_size": 96}
-    rope = {"type": "mrope", "mrope_section": [3, 4, 5]}
+    vision = {"depth": 1, "hidden_size": 32, "num_heads": 2, "intermediate_size": 64, "out_hidden_size": 128}
+    rope = {"type": "mrope", "mrope_section": [4, 6, 6]}
     text = {**_SIZES, "model_type": "qwen2_5_vl_text", "rope_scaling": rope}
     config = transformers.Qwen2_5_VLConfig(vision_config=vision, text_config=text)
     return transformers.Qwen2_5_VLForConditionalGeneration(config)
@@ -166,6 +168,28 @@ def test_onnx_serves_both_functions_with_one_graph(subject: Subject, tmp_path: P
     subject.compared(subject.opened(OnnxRuntimeBackend(), made.path), 100)
 
 
+def test_onnx_attends_to_what_was_read_alone(smolvlm: Subject, tmp_path: Path) -> None:
+    made = _lowered(smolvlm.request(ONNX, tmp_path / "language.onnx", Precision.FP32))
+    kinds = Counter(node.op_type for node in onnx.load(made.path).graph.node)
+    assert kinds["GroupQueryAttention"] == 2
+    assert kinds["Softmax"] == 0
+    rng = np.random.default_rng(0)
+    caches = {name: rng.standard_normal((2, 2, LENGTH, 32), np.float32) for name in ("keys", "values")}
+    session = OnnxRuntimeBackend().open_function(made.path, smolvlm.spec.of(PREFILL), 1, PREFILL)
+    text = smolvlm.text(session, session)
+    text.count = 5
+    shown = text.inputs(*(rng.standard_normal((CHUNK, width), np.float32) for width in (128, 32, 32)), CHUNK)
+    said = session.run({**shown, **caches})
+    rest = {
+        name: np.where(np.arange(LENGTH)[:, None] < 5, cache, 1e3).astype(np.float32) for name, cache in caches.items()
+    }
+    again = session.run({**shown, **rest})
+    for name, values in said.items():
+        np.testing.assert_array_equal(values, again[name])
+    moved = session.run({**shown, **caches, "values": caches["values"] + 1})
+    assert sqnr_db(said["hidden"], moved["hidden"]) < 40
+
+
 def test_xnnpack_serves_both_functions_with_one_program(subject: Subject, tmp_path: Path) -> None:
     made = _lowered(subject.request(XNNPACK, tmp_path / "language.pte", Precision.FP32))
     _reach(made.rung2, 100)
@@ -261,10 +285,10 @@ def test_what_cannot_be_lowered_is_refused(
 def test_a_text_longer_than_the_caches_is_refused(smolvlm: Subject) -> None:
     functions = (TorchFunction(smolvlm.model, smolvlm.spec.of(name)) for name in (None, PREFILL))
     text = smolvlm.text(*functions)
-    text.read(np.zeros((LENGTH - 1, 96), np.float32))
-    text.read(np.zeros((1, 96), np.float32))
+    text.read(np.zeros((LENGTH - 1, 128), np.float32))
+    text.read(np.zeros((1, 128), np.float32))
     with pytest.raises(ConfigError, match=f"has read {LENGTH} and holds {LENGTH}"):
-        text.read(np.zeros((1, 96), np.float32))
+        text.read(np.zeros((1, 128), np.float32))
 
 
 def test_models_of_other_kinds_are_refused() -> None:

@@ -102,4 +102,4 @@ def repeated(x: Tensor, times: int) -> Tensor:
     times
         Query heads for each.
     """
-    return x if times == 1 else torch.stack([x] * times, 2).reshape(x.shape[0], -1, x.shape[2])
+    return x if times == 1 else x[:, :, None].expand(-1, -1, times, -1).reshape(x.shape[0], -1, x.shape[2])
