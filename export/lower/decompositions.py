@@ -23,6 +23,8 @@ from pocketcrafter.runtime.targets import TargetKind
 _ATEN: Final = torch.ops.aten
 _CUBIC: Final = 0.044715
 """The cubic term's factor in the tanh form of the GELU."""
+_MOST_AXES: Final = 5
+"""That an operator of the HTP takes."""
 _REWRITTEN_DB: Final = 90.0
 """Rewritten, a network must be itself up to float rounding."""
 
@@ -276,7 +278,23 @@ def _einsum(place: _Place) -> Node | None:
     given, _, made = equation.partition("->")
     if sorted(given) != sorted(made) or len(set(given)) != len(given) or "." in given:
         return None
-    return place.write(_ATEN.permute.default, operands[0], [given.index(axis) for axis in made])
+    order = [given.index(axis) for axis in made]
+    return _reordered(place, operands[0], order) or place.write(_ATEN.permute.default, operands[0], order)
+
+
+def _permute(place: _Place) -> Node | None:
+    return _reordered(place, place.arg(0), place.arg(1))
+
+
+def _reordered(place: _Place, source: Node, order: Sequence[int]) -> Node | None:
+    """Reorder axes of a tensor that has more of them than the HTP takes, without those that have one place."""
+    shape = place.shape(source)
+    if len(shape) <= _MOST_AXES:
+        return None
+    kept = [axis for axis, size in enumerate(shape) if size != 1]
+    narrow = place.reshaped(source, [shape[axis] for axis in kept])
+    moved = [kept.index(axis % len(shape)) for axis in order if axis % len(shape) in kept]
+    return place.reshaped(place.write(_ATEN.permute.default, narrow, moved), place.shape())
 
 
 def _itself(place: _Place) -> Node:
@@ -404,6 +422,7 @@ _FORMS: Final[Mapping[Any, Callable[[_Place], Node | None]]] = {
     _ATEN.cat.default: _cat,
     _ATEN.einsum.default: _einsum,
     _ATEN.gelu.default: _gelu,
+    _ATEN.permute.default: _permute,
     _ATEN.where.self: _where,
     _ATEN.mean.dim: _mean,
     _ATEN.layer_norm.default: _layer_norm,

@@ -50,6 +50,7 @@ def _written(model: nn.Module, *inputs: Tensor) -> set[str]:
         (lambda _, x: F.gelu(x), [(2, 8)], {"gelu"}),
         (lambda kept, x, y: torch.where(kept > 0, x, y), [(2, 8), (2, 1)], {"mul", "add"}),
         (lambda _, x: torch.einsum("nhwc->nchw", x) + 1, [(1, 2, 3, 4)], {"permute", "add"}),
+        (lambda _, x: torch.einsum("nhwpqc->nchpwq", x) + 1, [(1, 2, 3, 2, 2, 4)], {"reshape", "permute", "add"}),
         (lambda _, x: torch.ops.aten.alias(x) * 2, [(2, 8)], {"mul"}),
         (lambda kept, x: x * torch.cos(kept * 2).unsqueeze(0)[:, :8], [(2, 8)], {"mul"}),
     ],
