@@ -41,6 +41,7 @@ MEANINGS = {
     "--jobs": "how many processes at a time",
     "--journal": "file of measurements to go on from",
     "--json": "print JSON",
+    "--layers": "how many layers of a network",
     "--kind": "only these frames",
     "--most-photos": "how many photos of the split",
     "--out": "where the result goes",

@@ -7,15 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pocketcrafter.benchmarks.device.errors import (
-    DeviceError,
-    DeviceFullError,
-    DisconnectedError,
-    NoDeviceError,
-    SeveralDevicesError,
-    UnauthorizedError,
-)
-from pocketcrafter.runtime.errors import BackendError
+from pocketcrafter.runtime.errors import BackendError, PocketCrafterError
 
 if TYPE_CHECKING:
     import adbutils
@@ -25,6 +17,42 @@ _UNAUTHORIZED: Final = "unauthorized"
 _UNTRUSTED: Final = frozenset({_UNAUTHORIZED, "authorizing"})
 _SHELL_SECONDS: Final = 30.0
 _TRUST: Final = "Unlock it, answer its question whether to trust this computer with yes, and try again."
+
+
+class DeviceError(PocketCrafterError):
+    """A device, or what talks to it, does not do what it should."""
+
+
+class NoDeviceError(DeviceError):
+    """No device is there, or none of the name that was given."""
+
+
+class SeveralDevicesError(DeviceError):
+    """More than one device is there, and none was named."""
+
+
+class UnauthorizedError(DeviceError):
+    """The device has not been told to trust this computer."""
+
+
+class DisconnectedError(DeviceError):
+    """The device went away, or does not answer."""
+
+
+class DeviceFullError(DeviceError):
+    """The device has no room for what is to be pushed."""
+
+
+class WrongAbiError(DeviceError):
+    """The runner was compiled for another processor."""
+
+
+class RunnerError(DeviceError):
+    """The runner ended with an error of its own."""
+
+
+class RunnerKilledError(RunnerError):
+    """The runner was killed."""
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from pocketcrafter.benchmarks.common.result_files import read_result
-from pocketcrafter.benchmarks.device.adb import AdbDevice
-from pocketcrafter.benchmarks.device.errors import DeviceError
+from pocketcrafter.benchmarks.device.adb import AdbDevice, DeviceError
 from pocketcrafter.benchmarks.device.results import DEVICE_REPORT, DeviceReport
 from pocketcrafter.benchmarks.parity.results import store_rungs
 from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes

@@ -7,8 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from pocketcrafter.benchmarks.device.adb import Listed
-from pocketcrafter.benchmarks.device.errors import DeviceError
+from pocketcrafter.benchmarks.device.adb import DeviceError, Listed
 
 _SECONDS: Final = 60
 

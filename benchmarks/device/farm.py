@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from pocketcrafter.benchmarks.common.timing import Timing
-from pocketcrafter.benchmarks.device.errors import DeviceError
+from pocketcrafter.benchmarks.device.adb import DeviceError
 from pocketcrafter.benchmarks.device.results import FarmCase
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.bundle.goldens import read_tensors

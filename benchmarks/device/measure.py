@@ -11,8 +11,7 @@ from typing import Final
 import numpy as np
 
 from pocketcrafter.benchmarks.common.timing import Timing
-from pocketcrafter.benchmarks.device.adb import AdbDevice
-from pocketcrafter.benchmarks.device.errors import RunnerError
+from pocketcrafter.benchmarks.device.adb import AdbDevice, RunnerError
 from pocketcrafter.benchmarks.device.results import (
     DeviceCase,
     DeviceFacts,
@@ -68,7 +67,7 @@ def run_goldens(
     Raises
     ------
     DeviceError
-        Of the type that `pocketcrafter.benchmarks.device.errors` has for it.
+        Of the type that `pocketcrafter.benchmarks.device.adb` has for it.
     ConfigError
         If the runner cannot run the target.
     BackendError

@@ -7,8 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from pocketcrafter.benchmarks.device.adb import AdbDevice
-from pocketcrafter.benchmarks.device.errors import DeviceError, RunnerError, RunnerKilledError, WrongAbiError
+from pocketcrafter.benchmarks.device.adb import AdbDevice, DeviceError, RunnerError, RunnerKilledError, WrongAbiError
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.files import write_bytes

@@ -1,5 +1,9 @@
-"""What a latency run writes: closed models with a checked-in schema, and their Markdown table."""
+"""What a latency run writes: closed models with a checked-in schema, and their Markdown table.
 
+The schema is written by ``python -m pocketcrafter.benchmarks.latency.results``.
+"""
+
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -13,12 +17,14 @@ from pocketcrafter.benchmarks.common.timing import Interval, Milliseconds, Sampl
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import ComponentName
 from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.files import write_text
 from pocketcrafter.runtime.words import counted
 
 NOISE_LIMIT: Final = 0.2
 """A run whose (p90 − p10) / median is above this is noisy."""
 
 MAX_RESULT_BYTES: Final = 64 << 20
+SCHEMA_FILE: Final = Path(__file__).with_name("latency.schema.json")
 
 
 class CaseResult(Config):
@@ -286,3 +292,14 @@ def _stages(photo: PhotoResult) -> str:
 
 def _ends(interval: Interval | None, unit: float = 1.0) -> str:
     return f" ({interval.low / unit:.2f}–{interval.high / unit:.2f})" if interval else ""
+
+
+def schema_text() -> str:
+    """Return the JSON Schema, as it is checked in."""
+    schema = LatencyReport.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    return json.dumps(schema, indent=1, sort_keys=True) + "\n"
+
+
+if __name__ == "__main__":
+    write_text(SCHEMA_FILE, schema_text())

@@ -63,9 +63,8 @@ def report_command(
     from pocketcrafter.benchmarks.quality.gallery import read_gallery
     from pocketcrafter.benchmarks.quality.results import read_quality
     from pocketcrafter.benchmarks.report.card import card_of
-    from pocketcrafter.benchmarks.report.evidence import Analysis, read_sensitivity
     from pocketcrafter.benchmarks.report.facts import target_facts
-    from pocketcrafter.benchmarks.report.page import report_page
+    from pocketcrafter.benchmarks.report.page import Analysis, read_sensitivity, report_page
     from pocketcrafter.benchmarks.report.photos import MOST_PHOTOS, failures_of, photo_pairs
     from pocketcrafter.benchmarks.report.steps import stepped_pairs
     from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
@@ -122,7 +121,7 @@ def leaderboard_command(cards: tuple[Path, ...], out: Path, *, as_json: bool) ->
       pocketcrafter bench leaderboard int8.json int4.json --out leaderboard.html
     """
     from pocketcrafter.benchmarks.report.card import read_card
-    from pocketcrafter.benchmarks.report.leaderboard import leaderboard_page, ranked
+    from pocketcrafter.benchmarks.report.page import leaderboard_page, ranked
     from pocketcrafter.runtime.files import write_text
 
     read = [read_card(path) for path in cards]

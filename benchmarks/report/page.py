@@ -1,31 +1,106 @@
-"""Puts the report together: one HTML file without a single reference to anything outside it."""
+"""Puts the report together: one HTML file without a single reference to anything outside it.
+
+What other commands wrote stands beside the bundle, where it was given; the leaderboard is several cards on one page.
+"""
 
 import base64
 import hashlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from pocketcrafter.benchmarks.common.result_files import read_result
 from pocketcrafter.benchmarks.latency.results import LatencyReport, restoration_pairs
+from pocketcrafter.benchmarks.profile.layers import LayerKind
+from pocketcrafter.benchmarks.profile.results import NetworkProfile, ProfileReport
+from pocketcrafter.benchmarks.profile.roofline import TimeShare, where_time_goes
 from pocketcrafter.benchmarks.quality.gates import missed_gates
 from pocketcrafter.benchmarks.quality.pictures import OURS
 from pocketcrafter.benchmarks.quality.results import QualityReport
-from pocketcrafter.benchmarks.report.card import rung3_errors
-from pocketcrafter.benchmarks.report.evidence import Analysis, analysis_context
-from pocketcrafter.benchmarks.report.facts import RUNGS, State, target_facts
+from pocketcrafter.benchmarks.quantization.sensitivity import SensitivityReport
+from pocketcrafter.benchmarks.report.card import BundleCard, TargetCard, rung3_errors
+from pocketcrafter.benchmarks.report.facts import RUNGS, State, TargetFacts, target_facts
 from pocketcrafter.benchmarks.report.photos import Failure, PhotoPair
-from pocketcrafter.benchmarks.report.plots import latency_bars, sustained_lines
+from pocketcrafter.benchmarks.report.plots import (
+    icicle,
+    latency_bars,
+    sensitivity_bars,
+    size_against_error,
+    sustained_lines,
+)
 from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.words import counted
 
+_MAX_BYTES = 64 << 20
 _HERE: Final = Path(__file__).parent
 _TEMPLATE: Final = "template.html.j2"
+_RANK: Final = (State.PASSED, State.PARTLY, State.NOT_NEEDED, State.NOT_RUN, State.FAILED)
+Row = tuple[BundleCard, str, TargetCard]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Where time and harm come from."""
+
+    profile: ProfileReport | None = None
+    sensitivities: Sequence[SensitivityReport] = field(default_factory=tuple)
+
+
+def analysis_context(
+    analysis: Analysis, targets: Sequence[TargetFacts], errors: Mapping[str, float], manifest_sha256: str
+) -> dict[str, Any]:
+    """Return what the template of the analysis sections needs.
+
+    Parameters
+    ----------
+    analysis
+        What was given.
+    targets, errors
+        The bundle's targets, and the mean ΔE2000 of rung 3 of those that have it.
+    manifest_sha256
+        Of the bundle.
+    """
+    points = [(t.name, t.mib, errors[t.name]) for t in targets if t.name in errors]
+    profile = analysis.profile
+    icicles = [
+        (n, icicle(n, f"Where the time of {n.component} on {n.target} goes"), _rest(n, profile))
+        for n in (profile.networks if profile else ())
+    ]
+    return {
+        "pareto": size_against_error(points, "Size of each target against its error") if points else "",
+        "profile": profile,
+        "other_profile": profile is not None and profile.manifest_sha256 != manifest_sha256,
+        "icicles": icicles,
+        "kinds": [kind.value for kind in LayerKind],
+        "sensitivities": [_sensitivity(report) for report in analysis.sensitivities],
+    }
+
+
+def _rest(network: NetworkProfile, profile: ProfileReport | None) -> list[TimeShare]:
+    return where_time_goes(network, profile.peaks) if profile and profile.peaks else []
+
+
+def read_sensitivity(path: Path) -> SensitivityReport:
+    """Read a result of `pocketcrafter quantize sensitivity --json`.
+
+    Raises
+    ------
+    ConfigError
+        If it is missing, too large or something else.
+    """
+    return read_result(path, SensitivityReport, "sensitivity", "quantize sensitivity --json", _MAX_BYTES)
+
+
+def _sensitivity(report: SensitivityReport) -> tuple[str, Markup]:
+    title = f"Sensitivity of {report.head.trial.component}"
+    return title, sensitivity_bars(report, title)
 
 
 def report_page(
@@ -115,3 +190,30 @@ def _bars(latency: LatencyReport) -> list[tuple[str, Markup]]:
         title = f"{component}, {counted(threads, 'thread')}"
         plots.append((title, latency_bars(list(group), f"Latency of {title}")))
     return plots
+
+
+def leaderboard_page(cards: Sequence[BundleCard]) -> str:
+    """Return the page of several bundles as HTML, without a reference to anything outside it."""
+    rows = ranked(cards)
+    measured = list(dict.fromkeys(network for _, _, target in rows for network in target.median_ms))
+    return (
+        html_environment()
+        .get_template("leaderboard.html.j2")
+        .render(
+            cards=cards,
+            rows=rows,
+            networks=measured,
+            machines=sorted({card.machine for card in cards if card.machine}),
+            style=Markup(style_text()),  # noqa: S704 - our own file
+        )
+    )
+
+
+def ranked(cards: Sequence[BundleCard]) -> list[Row]:
+    """Return all targets: the furthest proved first, then the nearest to full precision, then the smallest."""
+
+    def order(row: Row) -> tuple[int, float, float]:
+        target = row[2]
+        return _RANK.index(target.state), float("inf") if target.delta_e is None else target.delta_e, target.mib
+
+    return sorted(((card, name, target) for card in cards for name, target in card.targets.items()), key=order)

@@ -45,7 +45,7 @@ def risk_coverage(
     Example:
       pocketcrafter bench risk-coverage --data data --run runs --plot risk.svg
     """
-    from pocketcrafter.benchmarks.risk.curve import plot_risk, risk_curves, risk_text
+    from pocketcrafter.benchmarks.risk.measure import plot_risk, risk_curves, risk_text
     from pocketcrafter.export.data.manifest import Split
     from pocketcrafter.export.train.judge_inputs import load_judge, proposed_frames
     from pocketcrafter.export.train.options import TrainOptions
@@ -80,7 +80,7 @@ def proposals(*, data: Path, run: Path, weights: Path, seed: int, frames: int, c
     """
     from tqdm import tqdm
 
-    from pocketcrafter.benchmarks.risk.selection import select_proposals, selection_text
+    from pocketcrafter.benchmarks.risk.measure import select_proposals, selection_text
     from pocketcrafter.export.data.manifest import Split
     from pocketcrafter.export.train.judge_inputs import proposed_frames
     from pocketcrafter.export.train.options import TrainOptions

@@ -10,7 +10,7 @@ from pocketcrafter.benchmarks.cli import bench
 from pocketcrafter.benchmarks.common.result_files import result_of
 from pocketcrafter.benchmarks.quality.gallery import SHEET_NAME, read_gallery
 from pocketcrafter.benchmarks.quality.results import QualityReport, read_quality
-from pocketcrafter.benchmarks.token_ablation.measure import BridgeReport
+from pocketcrafter.benchmarks.token_ablation import BridgeReport
 from pocketcrafter.runtime.cli import run
 
 

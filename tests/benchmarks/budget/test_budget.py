@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from safetensors import safe_open
 
-from pocketcrafter.benchmarks.budget.measure import BudgetReport, Spent
+from pocketcrafter.benchmarks.budget import BudgetReport, Spent
 from pocketcrafter.benchmarks.cli import bench
 from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.runtime.bundle.integrity import sha256_of

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pocketcrafter.benchmarks.composition.measure import (
+from pocketcrafter.benchmarks.composition import (
     MAX_TILT_DEGREES,
     SCALE,
     Figures,

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from pocketcrafter.benchmarks.device.adb import DeviceError
 from pocketcrafter.benchmarks.device.app_report import store_app_report
 from pocketcrafter.benchmarks.device.command import device
-from pocketcrafter.benchmarks.device.errors import DeviceError
 from pocketcrafter.runtime.bundle.reader import Bundle
 
 

@@ -9,10 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from pocketcrafter.benchmarks.device.adb import list_devices, open_device
-from pocketcrafter.benchmarks.device.apple import list_apple_devices
-from pocketcrafter.benchmarks.device.command import device as device_command
-from pocketcrafter.benchmarks.device.errors import (
+from pocketcrafter.benchmarks.device.adb import (
     DeviceError,
     DeviceFullError,
     DisconnectedError,
@@ -21,7 +18,11 @@ from pocketcrafter.benchmarks.device.errors import (
     RunnerKilledError,
     UnauthorizedError,
     WrongAbiError,
+    list_devices,
+    open_device,
 )
+from pocketcrafter.benchmarks.device.apple import list_apple_devices
+from pocketcrafter.benchmarks.device.command import device as device_command
 from pocketcrafter.benchmarks.device.stage import RUNNER, check_runner, pull_results, run_runner, staged
 from pocketcrafter.runtime.errors import ConfigError
 

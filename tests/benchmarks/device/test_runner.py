@@ -17,9 +17,8 @@ from executorch.exir import to_edge_transform_and_lower
 from torch import nn
 
 from pocketcrafter.benchmarks.device import measure
-from pocketcrafter.benchmarks.device.adb import open_device
+from pocketcrafter.benchmarks.device.adb import RunnerError, open_device
 from pocketcrafter.benchmarks.device.command import device as device_command
-from pocketcrafter.benchmarks.device.errors import RunnerError
 from pocketcrafter.benchmarks.device.measure import run_latency
 from pocketcrafter.runtime.attribute_gate import GateSettings
 from pocketcrafter.runtime.backends.executorch import ExecutorchBackend

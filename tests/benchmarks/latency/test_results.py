@@ -10,14 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pocketcrafter.benchmarks.common.timing import Timing
-from pocketcrafter.benchmarks.latency.results import LatencyReport, read_latency
-from pocketcrafter.benchmarks.latency.schema import SCHEMA_FILE, schema_text
+from pocketcrafter.benchmarks.latency.results import SCHEMA_FILE, LatencyReport, read_latency, schema_text
 from pocketcrafter.runtime.errors import ConfigError
 
 
 def test_the_checked_in_schema_is_current() -> None:
     assert SCHEMA_FILE.read_text(encoding="utf-8") == schema_text(), (
-        "run: python -m pocketcrafter.benchmarks.latency.schema"
+        "run: python -m pocketcrafter.benchmarks.latency.results"
     )
 
 

@@ -11,8 +11,7 @@ from PIL import Image
 from tokenizers import Tokenizer
 from torch import nn
 
-from pocketcrafter.benchmarks.latent_studio.command import latent_studio
-from pocketcrafter.benchmarks.latent_studio.measure import (
+from pocketcrafter.benchmarks.latent_studio import (
     OWN,
     TRUE,
     UNTOUCHED,
@@ -21,6 +20,7 @@ from pocketcrafter.benchmarks.latent_studio.measure import (
     measure_studio,
     studio_text,
 )
+from pocketcrafter.benchmarks.pair_commands import latent_studio
 from pocketcrafter.export.models.backbone import MobileNetV2
 from pocketcrafter.export.models.latent_studio import (
     AUTOENCODER,

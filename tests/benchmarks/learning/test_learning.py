@@ -8,8 +8,8 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pocketcrafter.benchmarks.learning.command import learning_curve
-from pocketcrafter.benchmarks.learning.curve import doublings, means
+from pocketcrafter.benchmarks.learning import doublings, means
+from pocketcrafter.benchmarks.training_commands import learning_curve
 from pocketcrafter.export.train.learning import LearningPoint, read_points
 from pocketcrafter.runtime.errors import ConfigError
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pocketcrafter.benchmarks.opening.measure import OpeningReport
+from pocketcrafter.benchmarks.opening import OpeningReport
 from pocketcrafter.runtime.cli import run
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from pocketcrafter.benchmarks.cli import bench
-from pocketcrafter.benchmarks.proofs.table import Proof, proof_lines, proofs
+from pocketcrafter.benchmarks.proofs import Proof, proof_lines, proofs
 from pocketcrafter.runtime.bundle.manifest import Manifest, TargetEntry
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Precision, Rung, sqnr_gate

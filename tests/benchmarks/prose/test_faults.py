@@ -1,7 +1,7 @@
 """Faults that are worded wrongly are found, each by its attribute and direction."""
 
 from pocketcrafter.benchmarks.common.prose import PlanKind
-from pocketcrafter.benchmarks.prose.measure import CaseResult, FaultFigures, fault_figures, fault_table
+from pocketcrafter.benchmarks.prose import CaseResult, FaultFigures, fault_figures, fault_table
 from pocketcrafter.runtime.plan import Attribute
 from pocketcrafter.runtime.prose.wording import CLAUSES, Fault
 

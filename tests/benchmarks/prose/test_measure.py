@@ -7,7 +7,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from pocketcrafter.benchmarks.common.prose import Case, PlanKind
-from pocketcrafter.benchmarks.prose.measure import (
+from pocketcrafter.benchmarks.prose import (
     Figures,
     fact_errors,
     greedy_agreement,

@@ -21,7 +21,7 @@ from pocketcrafter.benchmarks.quantization.subjects import Damage
 from pocketcrafter.benchmarks.quantization.trials import TrialSettings
 from pocketcrafter.benchmarks.report.card import read_card
 from pocketcrafter.benchmarks.report.command import report_command
-from pocketcrafter.benchmarks.report.leaderboard import leaderboard_page, ranked
+from pocketcrafter.benchmarks.report.page import leaderboard_page, ranked
 from pocketcrafter.runtime.bundle.gates import Figure, Metric
 from pocketcrafter.runtime.bundle.results import Precision, Rung
 from pocketcrafter.runtime.errors import ConfigError

@@ -8,16 +8,19 @@ import torch
 from click.testing import CliRunner
 
 from pocketcrafter.benchmarks.risk.command import risk_coverage
-from pocketcrafter.benchmarks.risk.curve import (
+from pocketcrafter.benchmarks.risk.measure import (
     JUDGE,
     ORACLE,
     SHIPPED_GATE,
     UNIFORM_GATE,
+    forward_selection,
+    parts,
     plot_risk,
     risk_curves,
     risk_text,
+    select_proposals,
+    selection_text,
 )
-from pocketcrafter.benchmarks.risk.selection import forward_selection, parts, select_proposals, selection_text
 from pocketcrafter.export.models import save_component
 from pocketcrafter.export.models.backbone import MobileNetV2
 from pocketcrafter.export.models.critic import Judge

@@ -13,8 +13,7 @@ from pocketcrafter.benchmarks.common.frames import MeasuredFrame, measured_frame
 from pocketcrafter.benchmarks.common.machine import this_machine
 from pocketcrafter.benchmarks.common.names import AS_IT_IS, STEPS_KINDS, FrameKind
 from pocketcrafter.benchmarks.common.result_files import result_of
-from pocketcrafter.benchmarks.steps.command import steps as steps_command
-from pocketcrafter.benchmarks.steps.measure import (
+from pocketcrafter.benchmarks.steps import (
     NetworkFacts,
     StepsReport,
     measure_steps,
@@ -22,6 +21,7 @@ from pocketcrafter.benchmarks.steps.measure import (
     step_counts,
     steps_table,
 )
+from pocketcrafter.benchmarks.training_commands import steps as steps_command
 from pocketcrafter.export.data.degrade import Frame
 from pocketcrafter.export.models import save_component
 from pocketcrafter.export.models.restore import Restore, RestoreConfig

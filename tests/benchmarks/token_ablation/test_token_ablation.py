@@ -10,7 +10,7 @@ import pytest
 from pocketcrafter.benchmarks.common.frames import MeasuredFrame, measured_frames
 from pocketcrafter.benchmarks.common.names import FrameKind
 from pocketcrafter.benchmarks.common.result_files import result_of
-from pocketcrafter.benchmarks.token_ablation.measure import (
+from pocketcrafter.benchmarks.token_ablation import (
     ArmFigures,
     BridgeFrame,
     BridgeReport,

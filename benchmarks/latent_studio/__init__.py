@@ -1,1 +1,0 @@
-"""The latent studio on frames whose clean selves are known."""

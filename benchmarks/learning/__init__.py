@@ -1,1 +1,0 @@
-"""What more photos and more frames would bring: learning curves of the critic."""

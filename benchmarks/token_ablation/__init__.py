@@ -1,1 +1,0 @@
-"""Whether the artist uses the critic's plan tokens."""
