@@ -31,7 +31,7 @@ from pocketcrafter.runtime.plan import RESTORATION, TONAL, Attribute, EditPlan, 
 from pocketcrafter.runtime.plan_judge import choose
 from pocketcrafter.runtime.pocket import TOKENIZER, Pocket, PocketSettings
 from pocketcrafter.runtime.progress import Progress
-from pocketcrafter.runtime.prose.prompt import stated_plan
+from pocketcrafter.runtime.prose.prompt import as_stated, stated_plan
 from pocketcrafter.runtime.prose.tokenizer import Words
 from pocketcrafter.runtime.prose.writer import Writer, Written
 from pocketcrafter.runtime.render import render
@@ -135,6 +135,11 @@ class Told:
 
     critique: Critique
     written: Written
+
+    def lines(self) -> list[str]:
+        """Return what people read: the numbers, rounded as the words state them, then the words."""
+        stated = {"plan": as_stated(self.critique.plan), "score": float(self.written.prose.score)}
+        return [*self.critique.model_copy(update=stated).lines(), "", self.written.prose.text, ""]
 
 
 class PhotoPipeline(Pipeline):

@@ -1,13 +1,21 @@
 """From a network to the program that a toolchain takes: frozen, exported, without state, with arguments spelled out."""
 
+import math
+from typing import Final
+
 import torch
 from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
+from torch.fx.node import Argument
 
 from pocketcrafter.quantize.modules import check_modules
 from pocketcrafter.quantize.torch.folding import fold_batchnorm
 from pocketcrafter.runtime.errors import ConfigError
+
+_GELU_CUBIC: Final = 0.044715
+"""Of the approximation of GELU (Hendrycks & Gimpel, 2016)."""
 
 
 def frozen(model: nn.Module, keep_fp32: tuple[str, ...]) -> nn.Module:
@@ -67,3 +75,33 @@ def spell_out_pools(graph: GraphModule) -> None:
         if node.target in pools and len(node.args) == 2:
             node.args = (*node.args, node.args[1])
     graph.recompile()
+
+
+def spell_out_gelus(graph: GraphModule) -> None:
+    """Write GELU's approximation by a hyperbolic tangent in the arithmetic that it stands for.
+
+    coremltools 9.0 drops the argument and computes the exact GELU, without a word; the arithmetic it fuses into its own
+    operator of the right mode.
+    """
+    for node in list(graph.graph.nodes):
+        if node.target is torch.ops.aten.gelu.default and node.kwargs.get("approximate") == "tanh":
+            _spell_out_gelu(graph, node)
+    graph.recompile()
+
+
+def _spell_out_gelu(graph: GraphModule, node: Node) -> None:
+    (x,) = node.args
+
+    def call(operator: OpOverload, *given: Argument) -> Node:
+        made = graph.graph.call_function(operator, given)
+        made.meta = dict(node.meta)  # all of them have its shape
+        return made
+
+    aten = torch.ops.aten
+    with graph.graph.inserting_before(node):
+        cubic = call(aten.mul.Tensor, call(aten.pow.Tensor_Scalar, x, 3), _GELU_CUBIC)
+        inner = call(aten.mul.Tensor, call(aten.add.Tensor, x, cubic), math.sqrt(2 / math.pi))
+        outer = call(aten.add.Tensor, call(aten.tanh.default, inner), 1)
+        written = call(aten.mul.Tensor, call(aten.mul.Tensor, x, 0.5), outer)
+    node.replace_all_uses_with(written)
+    graph.graph.erase_node(node)

@@ -62,12 +62,10 @@ def critique_command(
                 "critique": critique.model_dump(mode="json"),
                 "notes": list(photo.notes),
             }
-            head, *lines = critique.lines()
-            lines = [f"{path}: {head}", *lines]
             if told:
                 result["prose"] = _prose_result(told.written)
-                lines += ["", told.written.prose.text, ""]
-            report.add(result, "\n".join(lines))
+            head, *lines = (told or critique).lines()
+            report.add(result, "\n".join([f"{path}: {head}", *lines]))
 
 
 def _prose_result(written: "Written") -> dict[str, Any]:

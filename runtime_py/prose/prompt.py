@@ -53,6 +53,11 @@ def stated_plan(plan: EditPlan, gate: GateSettings) -> StatedPlan:
     }
 
 
+def as_stated(plan: EditPlan) -> EditPlan:
+    """Return a plan with the amounts that prose states; a turn and a crop stay."""
+    return plan.replace(**{a.value: nearest_step(a, getattr(plan, a)) for a in Attribute})
+
+
 def nearest_step(attribute: Attribute, amount: float) -> float:
     """Return the nearest amount on an attribute's ladder; of two as near, the smaller."""
     ladder = LADDERS[attribute]

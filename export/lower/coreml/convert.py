@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from pocketcrafter.export.lower.decompositions import tanh_gelu
-from pocketcrafter.export.lower.programs import spell_out_pools
+from pocketcrafter.export.lower.programs import spell_out_gelus, spell_out_pools
 from pocketcrafter.quantize.algorithms.palettes import PALETTE_GROUP
 from pocketcrafter.quantize.config import CompressedWeights, WeightGrid
 from pocketcrafter.quantize.torch.compressed_weights import compressed_grids, has_groups
@@ -60,6 +60,7 @@ def exported(model: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
     with torch.no_grad():
         program: ExportedProgram = torch.export.export(model, inputs, strict=False).run_decompositions(_SPELLED)
     spell_out_pools(program.graph_module)
+    spell_out_gelus(program.graph_module)
     return program
 
 

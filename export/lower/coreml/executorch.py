@@ -25,7 +25,7 @@ from pocketcrafter.export.lower.measure import (
     run_torch,
 )
 from pocketcrafter.export.lower.mil_interpreter import Mode, read_package
-from pocketcrafter.export.lower.programs import export_stateless, frozen, spell_out_pools
+from pocketcrafter.export.lower.programs import export_stateless, frozen, spell_out_gelus, spell_out_pools
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest
 from pocketcrafter.quantize.api import quantize
 from pocketcrafter.quantize.config import CompressedWeights, QuantizationConfig, WeightGrid
@@ -88,6 +88,7 @@ def _write(
     exported = export_stateless(model, inputs)
     with torch.no_grad(), quiet(), rarely_validated():
         spell_out_pools(exported.graph_module)
+        spell_out_gelus(exported.graph_module)
         try:
             edge = to_edge_transform_and_lower(exported, partitioner=[_partitioner(scheme, half=half)])
             path.write_bytes(edge.to_executorch().buffer)

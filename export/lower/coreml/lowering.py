@@ -167,7 +167,7 @@ def check_conversion(found: Sequence[Fidelity], spec: ComponentSpec, target: Tar
             raise GateError(
                 f"{spec.name} for {target}: converted in float32, `{fidelity.output}` is "
                 f"{fidelity.sqnr_db:.1f} dB from the network (needed: {CONVERSION_GATE_DB:.0f} dB): coremltools "
-                "changed what it computes. Known causes: gelu(approximate='tanh'), integer constants, writes into "
+                "changed what it computes. Known causes: integer constants, writes into "
                 "a state by index; export/lower/mil_interpreter/README.md shows how to find the layer."
             )
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pocketcrafter.export.lower.coreml.convert import exported
 from pocketcrafter.export.lower.coreml.lowering import CONVERSION_GATE_DB
 from pocketcrafter.export.lower.mil_interpreter import Interpreter, Mode
 from pocketcrafter.runtime.fidelity import sqnr_db
@@ -55,6 +56,16 @@ def test_gelus_approximation_is_dropped(tmp_path: Path) -> None:
     read = _open(_convert(_exported(Gelu(), x)), tmp_path / "gelu.mlpackage")
     assert _ratio(F.gelu(x, approximate="tanh"), read, x) < CONVERSION_GATE_DB
     assert _ratio(F.gelu(x), read, x) >= CONVERSION_GATE_DB, "it is the exact one"
+
+
+def test_gelus_approximation_is_kept_where_it_is_spelt_out(tmp_path: Path) -> None:
+    class Gelu(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return F.gelu(x, approximate="tanh")
+
+    x = torch.linspace(-4, 4, 64)[None]
+    read = _open(_convert(exported(Gelu().eval(), (x,))), tmp_path / "gelu.mlpackage")
+    assert _ratio(F.gelu(x, approximate="tanh"), read, x) >= CONVERSION_GATE_DB
 
 
 class _Cache(nn.Module):

@@ -1,6 +1,7 @@
 """``critique --prose`` as a person and as a script meet it."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -14,8 +15,11 @@ from pocketcrafter.runtime.bundle.integrity import digest_text
 from pocketcrafter.runtime.bundle.manifest import DIGEST, MANIFEST
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.writer import reseal
+from pocketcrafter.runtime.critique import describe
+from pocketcrafter.runtime.plan import EditPlan
 from pocketcrafter.runtime.pocket import TOKENIZER
 from pocketcrafter.runtime.prose.parse import parse_prose
+from pocketcrafter.runtime.prose.prompt import as_stated
 
 
 @pytest.fixture
@@ -46,6 +50,15 @@ def test_people_read_the_text_below_the_numbers(
     told = capsys.readouterr().out
     assert told.index("score") < told.index("<think>") < told.index("</edit_end>") < told.index("</answer>")
     assert "<exposure_ev" not in told
+    (amount,) = re.findall(r"by ([\d.]+) EV", told)
+    assert f"+{float(amount):.1f} EV" in told.splitlines()[0], "the plan is rounded as the words state it"
+
+
+def test_a_plan_is_stated_on_the_ladders_of_the_prose() -> None:
+    exact = EditPlan(exposure_ev=2.2, temperature_mired=-23, contrast=0.12, denoise=0.02, tilt_degrees=2.34)
+    stated = as_stated(exact)
+    assert describe(stated) == "+2.0 EV, 25 mired cooler, contrast +0.10, turned +2.3°"
+    assert as_stated(stated) == stated
 
 
 def test_without_the_option_there_is_no_prose(
