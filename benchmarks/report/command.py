@@ -65,8 +65,7 @@ def report_command(
     from pocketcrafter.benchmarks.report.card import card_of
     from pocketcrafter.benchmarks.report.facts import target_facts
     from pocketcrafter.benchmarks.report.page import Analysis, read_sensitivity, report_page
-    from pocketcrafter.benchmarks.report.photos import MOST_PHOTOS, failures_of, photo_pairs
-    from pocketcrafter.benchmarks.report.steps import stepped_pairs
+    from pocketcrafter.benchmarks.report.photos import MOST_PHOTOS, failures_of, photo_pairs, stepped_pairs
     from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
     from pocketcrafter.runtime.bundle.reader import Bundle
     from pocketcrafter.runtime.cli.inputs import find_photos

@@ -147,7 +147,7 @@ def build_command(
     from pocketcrafter.export.builder.graph import bundle_stage
     from pocketcrafter.export.builder.preflight import check_packages, check_room, check_weights
     from pocketcrafter.export.builder.runner import Budget, in_order, missing_stages, run
-    from pocketcrafter.export.builder.steps.names import BUNDLE
+    from pocketcrafter.export.builder.settings import BUNDLE
     from pocketcrafter.export.builder.store import Store, check_free, install
     from pocketcrafter.export.families.inference import recipe_text, write_recipe
     from pocketcrafter.export.recipe import load_recipe

@@ -6,6 +6,9 @@ from typing import Final
 
 from pocketcrafter.export.builder.preflight import check_functions, check_named_modules, check_settings
 from pocketcrafter.export.builder.settings import (
+    COMPILED,
+    EXAMPLES,
+    MADE,
     BundleSettings,
     ComponentFacts,
     ExamplesSettings,
@@ -15,7 +18,6 @@ from pocketcrafter.export.builder.settings import (
     ProveSettings,
 )
 from pocketcrafter.export.builder.stage import Estimate, Input, Stage
-from pocketcrafter.export.builder.steps.names import COMPILED, EXAMPLES, MADE
 from pocketcrafter.export.content import content_hash
 from pocketcrafter.export.families.family import WEIGHTS, ComponentPlan, Family, Made, Plan, referenced
 from pocketcrafter.export.families.registry import family_of

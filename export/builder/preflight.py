@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from pocketcrafter.export.builder.child import Child
+from pocketcrafter.export.builder.settings import AUDIT, EXAMPLES
 from pocketcrafter.export.builder.stage import Estimate, Stage
-from pocketcrafter.export.builder.steps.names import AUDIT, EXAMPLES
 from pocketcrafter.export.content import FolderFiles
 from pocketcrafter.export.families.family import Family, Plan, modules_of, network_source
 from pocketcrafter.export.lower.profiles import no_functions

@@ -6,19 +6,20 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pocketcrafter.export.builder.parity_report import parity_report
-from pocketcrafter.export.builder.settings import BundleSettings, CalibrationRecord
-from pocketcrafter.export.builder.stage import tool_versions
-from pocketcrafter.export.builder.steps.names import (
+from pocketcrafter.export.builder.settings import (
     BUNDLE,
     CALIBRATED_WITH,
     FILES,
     MADE,
     PROOF,
     RECORD,
+    BundleSettings,
+    CalibrationRecord,
     golden_files,
     lowered_to,
     read_spec,
 )
+from pocketcrafter.export.builder.stage import tool_versions
 from pocketcrafter.runtime.bundle.manifest import (
     Artifact,
     ComponentEntry,

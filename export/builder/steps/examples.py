@@ -7,8 +7,16 @@ from typing import Final
 import numpy as np
 
 from pocketcrafter.export.backend import full_precision_session
-from pocketcrafter.export.builder.settings import CalibrationRecord, ExamplesSettings
-from pocketcrafter.export.builder.steps.names import CALIBRATED_WITH, CALIBRATION, FILES, HESSIANS, SPEC, golden_files
+from pocketcrafter.export.builder.settings import (
+    CALIBRATED_WITH,
+    CALIBRATION,
+    FILES,
+    HESSIANS,
+    SPEC,
+    CalibrationRecord,
+    ExamplesSettings,
+    golden_files,
+)
 from pocketcrafter.export.content import content_hash
 from pocketcrafter.export.families.family import network_source
 from pocketcrafter.quantize.algorithms.hessians import HessianCollector, write_hessians

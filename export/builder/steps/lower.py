@@ -9,12 +9,13 @@ from typing import Final
 import numpy as np
 from onnx import ModelProto
 
-from pocketcrafter.export.builder.settings import LoweringRecord, LowerSettings
-from pocketcrafter.export.builder.steps.names import (
+from pocketcrafter.export.builder.settings import (
     CALIBRATION,
     COMPILED,
     HESSIANS,
     RECORD,
+    LoweringRecord,
+    LowerSettings,
     golden_files,
     lowered_to,
     read_spec,

@@ -5,8 +5,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from pocketcrafter.export.builder.settings import LoweringRecord, ProveSettings
-from pocketcrafter.export.builder.steps.names import PROOF, RECORD, artifact_path, golden_files, lowered_to, read_spec
+from pocketcrafter.export.builder.settings import (
+    PROOF,
+    RECORD,
+    LoweringRecord,
+    ProveSettings,
+    artifact_path,
+    golden_files,
+    lowered_to,
+    read_spec,
+)
 from pocketcrafter.export.ladder import first_rungs, misses, with_permissions
 from pocketcrafter.export.lower.precisions import ON_THE_CPU, runs_as
 from pocketcrafter.runtime.backends.names import BackendName

@@ -19,8 +19,8 @@ from pocketcrafter.export.distill.latent.frames import (
 )
 from pocketcrafter.export.distill.latent.methods import Lesson, Method, make_task, student_of
 from pocketcrafter.export.distill.latent.student import copy_pair, lay_out, save_student
+from pocketcrafter.export.families.latent.networks import settings_of
 from pocketcrafter.export.families.latent.pair import Pair, read_pair
-from pocketcrafter.export.families.latent.settings import settings_of
 from pocketcrafter.export.train.options import TrainOptions, photos_of, tell, train_network
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError

@@ -1,4 +1,7 @@
-"""Loads a latent pair's components, and draws their samples by running the whole pair on photos in full precision."""
+"""Loads a latent pair's components, and draws their samples by running the whole pair on photos in full precision.
+
+What a latent bundle holds beside its networks, the settings of critic and artist, is worked out here too.
+"""
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,35 +13,137 @@ import numpy as np
 from pydantic import JsonValue
 
 from pocketcrafter.export.backend import full_precision_session
+from pocketcrafter.export.calibration.language import rotary_of
 from pocketcrafter.export.content import FolderFiles
 from pocketcrafter.export.families.family import NO_OPTIONS, WEIGHTS, Drawn, Part, Sample
+from pocketcrafter.export.families.latent.artist_folder import Artist
+from pocketcrafter.export.families.latent.critic_folder import PREPROCESSOR_FILE
 from pocketcrafter.export.families.latent.pair import Pair, read_pair
 from pocketcrafter.export.families.latent.parts import CriticParts, load_critic, load_part
-from pocketcrafter.export.families.latent.settings import settings_of
+from pocketcrafter.export.families.latent.prompt import critic_of, picture_word, stop_words, tokenizer_of
+from pocketcrafter.export.families.latent.schedule import Schedule, time_settings
+from pocketcrafter.export.families.networks.architecture import read_json
 from pocketcrafter.quantize.algorithms.hessians import HessianCollector
 from pocketcrafter.quantize.calibration import held_back
 from pocketcrafter.quantize.torch.embedding import quantize_embedding
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.components import Role
+from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.embedding import EmbeddingTable
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.language import PREFILL
 from pocketcrafter.runtime.latent.artist import LatentArtist, Network
 from pocketcrafter.runtime.latent.critic import LatentCritic
 from pocketcrafter.runtime.latent.picture import artists_picture, critics_picture
-from pocketcrafter.runtime.latent.settings import CRITIC, Latent, LatentSettings
+from pocketcrafter.runtime.latent.settings import (
+    CRITIC,
+    AffineSettings,
+    ArtistSettings,
+    CriticSettings,
+    Latent,
+    LatentSettings,
+    RotarySettings,
+)
 from pocketcrafter.runtime.photo import Photo, decode
 from pocketcrafter.runtime.photo.model import SUFFIXES
+from pocketcrafter.runtime.progress import Progress
 
+PAIR: Final = "pair"
+"""The stage's input: the pair's folder."""
+SETTINGS: Final = ("critic", "artist")
+"""Names of the settings, each written as JSON."""
 PHOTOS: Final = "photos"
 """Input of a component's examples: the folder of calibration photos."""
 _LONGEST_ANSWER: Final = 8
 """Words of an answer while samples are drawn: later ones are alike, and each takes a step."""
 _LEAST_SHARE: Final = 0.6
 """Of a photo's sides that a sample sees."""
-
 Keep = Callable[[str, str | None, Sample], None]
 """Told which component and function ran on what."""
+
+
+def run(inputs: Mapping[str, Path], settings: Config, out: Path, progress: Progress) -> None:
+    """Write ``critic.json`` and ``artist.json``, ``null`` where there is none.
+
+    Parameters
+    ----------
+    inputs
+        Paths by input name, as the stage declares them.
+    settings
+        The settings of the stage.
+    out
+        Empty directory for the result.
+    progress
+        Called with steps done and steps in all.
+    """
+    del settings
+    pair = read_pair(inputs[PAIR])
+    critic = load_critic(pair) if pair.critic else None
+    progress(1, 2)
+    made = settings_of(pair, critic)
+    for name in SETTINGS:
+        said = getattr(made, name)
+        (out / f"{name}.json").write_text("null" if said is None else said.model_dump_json(indent=1), encoding="utf-8")
+    progress(2, 2)
+
+
+def settings_of(pair: Pair, critic: CriticParts | None) -> LatentSettings:
+    """Return the settings of a pair.
+
+    Parameters
+    ----------
+    pair
+        Read from its folder.
+    critic
+        Its loaded critic, `None` without one.
+
+    Raises
+    ------
+    CheckpointError
+        If processor or scheduler say what is not known.
+    """
+    artist = None if pair.artist is None else _artist(pair, pair.artist)
+    return LatentSettings(critic=None if critic is None else _critic(pair, critic), artist=artist)
+
+
+def _critic(pair: Pair, critic: CriticParts) -> CriticSettings:
+    tokenizer = tokenizer_of(pair)
+    rotary, own = rotary_of(critic.language.model), critic_of(pair)
+    path = own.folder / PREPROCESSOR_FILE
+    picture = own.kind.picture(path, read_json(path, "save the processor again"), critic.geometry.side)
+    return CriticSettings(
+        prompt=critic.prompt,
+        picture_token=picture_word(pair, tokenizer),
+        stops=stop_words(pair, tokenizer),
+        longest_answer=pair.config.longest_answer,
+        picture=picture,
+        rows=critic.geometry.rows if own.kind.in_rows else None,
+        rotary=RotarySettings(
+            frequencies=tuple(float(f) for f in rotary.frequencies),
+            scale=rotary.scale,
+            sections=rotary.sections,
+            interleaved=rotary.interleaved,
+        ),
+    )
+
+
+def _artist(pair: Pair, artist: Artist) -> ArtistSettings:
+    folder = str(artist.folder / "scheduler")
+    schedule = Schedule(artist.scheduler, folder, pair.config.steps, (artist.latent_side // 2) ** 2)
+    first, noise, picture = schedule.start(pair.config.strength if artist.begins_at_photo else None)
+    latents = AffineSettings(scale=artist.scale, shift=artist.shift)
+    return ArtistSettings(
+        side=artist.side,
+        latents=latents,
+        picture=AffineSettings() if artist.shows_unscaled else latents,
+        start_noise=noise,
+        start_picture=picture,
+        steps=schedule.steps(first),
+        time=time_settings(artist),
+        seed=pair.config.seed,
+        bridge_tokens=pair.config.bridge_tokens,
+        tiles=pair.config.tiles,
+    )
 
 
 class _Recorded:

@@ -9,7 +9,7 @@ from pocketcrafter.export.families.family import WEIGHTS, ComponentPlan, Made, P
 from pocketcrafter.export.families.latent.config import PairConfig
 from pocketcrafter.export.families.latent.critic_folder import CONFIG_FILE, TOKENIZER_FILE
 from pocketcrafter.export.families.latent.pair import read_pair
-from pocketcrafter.export.families.networks.finite import check_finite
+from pocketcrafter.export.families.networks.checkpoint import check_finite
 from pocketcrafter.export.families.networks.plan import INT4, FolderComponents, recipe_of
 from pocketcrafter.export.names import HEAD
 from pocketcrafter.export.recipe import Gates, Recipe, resolve

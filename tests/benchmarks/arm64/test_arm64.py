@@ -13,16 +13,18 @@ from click.testing import CliRunner
 
 from pocketcrafter.benchmarks.arm64 import onnx_guest
 from pocketcrafter.benchmarks.arm64.command import arm64
-from pocketcrafter.benchmarks.arm64.emulator import (
+from pocketcrafter.benchmarks.arm64.measure import (
     EMULATOR,
     LABEL,
     PACKAGES,
     RUNNER,
+    ArmNetwork,
+    ArmReport,
     ArmSystem,
+    arm_lines,
     open_system,
     run_emulated,
 )
-from pocketcrafter.benchmarks.arm64.measure import ArmNetwork, ArmReport, arm_lines
 from pocketcrafter.benchmarks.common.machine import this_machine
 from pocketcrafter.runtime.bundle.goldens import read_tensors
 from pocketcrafter.runtime.bundle.reader import Bundle

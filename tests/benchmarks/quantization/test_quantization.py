@@ -29,9 +29,8 @@ from pocketcrafter.benchmarks.quantization.trials import (
     make_trial,
 )
 from pocketcrafter.export.backend import TorchBackend
-from pocketcrafter.export.builder.settings import ExamplesSettings
+from pocketcrafter.export.builder.settings import CALIBRATION, ExamplesSettings
 from pocketcrafter.export.builder.steps import examples
-from pocketcrafter.export.builder.steps.names import CALIBRATION
 from pocketcrafter.export.families.registry import FAMILIES
 from pocketcrafter.export.models import MODELS, decoder_network, save_component
 from pocketcrafter.export.names import TOKENIZER

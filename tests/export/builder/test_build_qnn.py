@@ -10,8 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from pocketcrafter.export.builder.graph import bundle_stage
 from pocketcrafter.export.builder.preflight import PreflightError, check_targets
 from pocketcrafter.export.builder.runner import in_order
-from pocketcrafter.export.builder.settings import LowerSettings
-from pocketcrafter.export.builder.steps.names import artifact_path
+from pocketcrafter.export.builder.settings import LowerSettings, artifact_path
 from pocketcrafter.export.recipe import load_recipe
 from pocketcrafter.export.shipped import DEFAULT_RECIPE
 from pocketcrafter.runtime.backends.names import BackendName

@@ -21,10 +21,9 @@ from pocketcrafter.export.distill.latent.frames import (
 )
 from pocketcrafter.export.distill.latent.methods import Lesson, Method, make_task, student_of
 from pocketcrafter.export.distill.latent.student import lay_out, save_student
-from pocketcrafter.export.families.latent.networks import TorchPair
+from pocketcrafter.export.families.latent.networks import TorchPair, settings_of
 from pocketcrafter.export.families.latent.pair import Pair, read_pair
 from pocketcrafter.export.families.latent.parts import load_part
-from pocketcrafter.export.families.latent.settings import settings_of
 from pocketcrafter.export.train.fit import FitSettings, fit
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.latent.settings import ArtistSettings, Latent
