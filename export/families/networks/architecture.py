@@ -67,6 +67,20 @@ ARCHITECTURES: Final[Mapping[str, Architecture]] = {
 }
 """By the class that a folder's configuration names; how each is loaded stands in `folder.LOADERS`."""
 
+_HEAD_WIDTH: Final = "head_dim"
+"""Where it is given, heads need not make up the hidden width."""
+_DIVIDED: Final = (
+    ("hidden_size", "num_attention_heads"),
+    ("hidden_size", "num_heads"),
+    ("n_embd", "n_head"),
+    ("num_attention_heads", "num_key_value_heads"),
+)
+"""Widths of transformers, each with what must divide it."""
+_WIDTHS: Final = frozenset(
+    {name for pair in _DIVIDED for name in pair}
+    | {"intermediate_size", "num_hidden_layers", "image_size", "patch_size", "vocab_size"}
+)
+
 
 def architecture_of(folder: Path, known: Mapping[str, Architecture] = ARCHITECTURES) -> Architecture:
     """Return the architecture of a checkpoint folder.
@@ -81,15 +95,35 @@ def architecture_of(folder: Path, known: Mapping[str, Architecture] = ARCHITECTU
     Raises
     ------
     CheckpointError
-        If there is no readable configuration, it names no known class, the folder is a whole pipeline, or an adapter
-        (LoRA) lies in it.
+        If there is no readable configuration, it names no known class, its widths do not go together, the folder is a
+        whole pipeline, or an adapter (LoRA) lies in it.
     """
     _refuse_pipeline(folder)
     refuse_adapters(folder)
-    name = class_of(read_config(folder))
+    config = read_config(folder)
+    name = class_of(config)
     if name not in known:
         raise CheckpointError(f"{folder / CONFIG}: {name or 'no class'} is not known; known are {', '.join(known)}.")
+    _check_widths(config, folder / CONFIG)
     return known[name]
+
+
+def _check_widths(config: Mapping[str, Any], path: Path, place: str = "") -> None:
+    """Raise `CheckpointError` for widths that no network has: libraries tell of them in words of their own, late.
+
+    What is a list, as in some networks of diffusers, is left to them.
+    """
+    for name in _WIDTHS & config.keys():
+        width = config[name]
+        if isinstance(width, bool | float | str) or (isinstance(width, int) and width < 1):
+            raise CheckpointError(f"{path}: {place}{name} is {width!r}; it is a whole number from 1 on.")
+    for whole, part in _DIVIDED:
+        has, by = config.get(whole), config.get(part)
+        if isinstance(has, int) and isinstance(by, int) and config.get(_HEAD_WIDTH) is None and has % by:
+            raise CheckpointError(f"{path}: {place}{whole} is {has}, which {place}{part}, {by}, does not divide.")
+    for name, section in config.items():
+        if isinstance(section, dict):
+            _check_widths(section, path, f"{place}{name}.")
 
 
 def read_folder(

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+from pocketcrafter.export.families.networks.architecture import architecture_of
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError, read_checkpoint, read_header
 
 
@@ -190,3 +191,35 @@ def test_an_adapter_is_never_left_out_without_a_word(tmp_path: Path, file: str, 
         read_checkpoint(tmp_path, "model")
     assert "merge_and_unload" in str(caught.value)
     assert "fuse_lora" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [
+        ({"hidden_size": 65, "num_attention_heads": 4}, "text_config.hidden_size is 65, which text_config.num_attent"),
+        ({"num_attention_heads": 9, "num_key_value_heads": 2}, "num_key_value_heads, 2, does not divide"),
+        ({"hidden_size": 0}, "text_config.hidden_size is 0; it is a whole number from 1 on"),
+        ({"vocab_size": "many"}, "text_config.vocab_size is 'many'"),
+        ({"intermediate_size": 1.5}, "text_config.intermediate_size is 1.5"),
+    ],
+)
+def test_widths_that_no_network_has_are_named_before_anything_is_loaded(
+    tmp_path: Path, section: dict[str, Any], told: str
+) -> None:
+    config = {"architectures": ["SmolVLMForConditionalGeneration"], "text_config": section}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=re.escape(told)):
+        architecture_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"hidden_size": 65, "num_attention_heads": 4, "head_dim": 64},
+        {"num_attention_heads": [5, 10], "image_size": None},
+    ],
+)
+def test_widths_that_networks_have_are_taken(tmp_path: Path, section: dict[str, Any]) -> None:
+    config = {"architectures": ["SmolVLMForConditionalGeneration"], "text_config": section}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert architecture_of(tmp_path).name == "SmolVLMForConditionalGeneration"
