@@ -3,7 +3,7 @@
 import difflib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
@@ -117,7 +117,12 @@ class Checked(Config):
 
     if not TYPE_CHECKING:  # type checkers derive the arguments from the fields
 
-        def __init__(self, **values: Any) -> None:  # noqa: ANN401 - pydantic checks them
+        def __init__(self, *given: Any, **values: Any) -> None:  # noqa: ANN401 - pydantic checks them
+            if given:
+                name, fields = type(self).__name__, _listed(type(self).model_fields)
+                raise ConfigError(
+                    f"{name}: values are given by their names, as in {name}(name=value); it has {fields}."
+                )
             try:
                 super().__init__(**values)
             except ValidationError as error:
@@ -180,8 +185,12 @@ def nearest(name: str, known: Mapping[str, object] | list[str], what: str) -> st
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if near:
         return f"did you mean `{near[0]}`?"
-    names = list(known)
-    return f"{what} are {', '.join(names[:_MOST_NAMES])}" + (", …" if len(names) > _MOST_NAMES else "")
+    return f"{what} are {_listed(known)}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    some = list(names)
+    return ", ".join(some[:_MOST_NAMES]) + (", …" if len(some) > _MOST_NAMES else "")
 
 
 def _fault(detail: ErrorDetails, model: type[BaseModel]) -> str:
@@ -197,6 +206,8 @@ def _sentence(detail: ErrorDetails, model: type[BaseModel], place: list[int | st
         return f"{_shown(value)} is out of range; it must be from {_number(limits[0])} to {_number(limits[1])}"
     if kind in _SENTENCES:
         return _SENTENCES[kind](_shown(value), facts)
+    if kind == "model_type":
+        return f"{_shown(value)} is not a mapping; its keys are {_listed(_model_at(model, place).model_fields)}"
     if kind == "extra_forbidden":
         return f"unknown key; {nearest(str(detail['loc'][-1]), list(model.model_fields), 'valid keys')}"
     if kind in {"enum", "literal_error"}:
@@ -240,8 +251,10 @@ def _shown(value: object) -> str:
             return "null"
         case Mapping():
             return "a mapping"
-        case list() | tuple():
+        case list():
             return "a list"
+        case tuple():
+            return "a tuple"
         case bool() | int() | float():
             return str(value).lower()
         case _:

@@ -54,7 +54,7 @@ class Example(Config):
         ({"parts": {"a": {"size": 0.5}}}, "x: parts.a.size: 0.5 is not a whole number"),
         ({"parts": {"a": {"size": "big"}}}, "x: parts.a.size: `big` is not a whole number"),
         ({"parts": {"a": {"kind": "fanzy"}}}, "x: parts.a.kind: `fanzy` is not allowed; did you mean `fancy`?"),
-        ({"parts": {"a": 3}}, "x: parts.a: 3 is not a mapping"),
+        ({"parts": {"a": 3}}, "x: parts.a: 3 is not a mapping; its keys are size, kind"),
         ({"parts": []}, "x: parts: a list is not a mapping"),
         ({"bits": 3}, "x: bits: 3 is not allowed; allowed are 2, 4, 8"),
         ({"attribute": "denois"}, "x: attribute: `denois` is not allowed; did you mean `denoise`?"),
@@ -67,7 +67,7 @@ class Example(Config):
         ({"name": ""}, "x: name: `` is too short; it needs 1 characters or more"),
         ({"name": 3}, "x: name: 3 is not text"),
         ({"name": "A"}, "x: name: `A` has characters or a form that are not allowed here; the pattern is ^[a-z]+$"),
-        ([], "x: a list is not a mapping"),
+        ([], "x: a list is not a mapping; its keys are name, attribute, bits, parts, numbers, on, path"),
         ({"on": 7, "bits": 3}, "x:\n  bits: 3 is not allowed; allowed are 2, 4, 8\n  on: 7 is not true or false"),
     ],
 )

@@ -83,6 +83,11 @@ WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
     "a strength for a plan": (lambda _: pc.EditPlan().scaled("a"), "strength is a number from 0 to 1000, not of str"),
     "a vector of text": (lambda _: pc.EditPlan.from_vector("a"), "numpy array of finite numbers"),
     "no plan to describe": (lambda _: pc.describe(5), "says an EditPlan in words; this is of int"),
+    "a plan of values without names": (lambda _: pc.EditPlan(0.5), "EditPlan: values are given by their names"),
+    "a crop of four numbers": (
+        lambda _: pc.EditPlan(crop=(0, 0, 9, 9)),
+        "crop: a tuple is not a mapping; its keys are le",
+    ),
     "no critique": (lambda _: pc.Critique(score=101), "score: 101 is out of range"),
     "a bundle of number": (lambda _: pc.Pipeline.open(5), "A bundle is a path"),
     "no bundle": (lambda _: pc.Bundle.open(5), "A bundle is a path"),
