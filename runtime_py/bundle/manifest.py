@@ -45,7 +45,7 @@ def safe_path(path: str) -> str:
     return path
 
 
-_PACKAGES: Final = frozenset({".mlpackage", ".aimodel"})
+PACKAGES: Final = frozenset({".mlpackage", ".aimodel"})
 """Suffixes of artifacts that are folders."""
 BundlePath = Annotated[str, Field(min_length=1, max_length=240), AfterValidator(safe_path)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -217,7 +217,7 @@ class Manifest(Config):
         for component in self.components:
             _check_targets(component, self.targets)
         # A package is a folder: its files are listed, it is not.
-        packages = {str(parent) for p in paths for parent in PurePosixPath(p).parents if parent.suffix in _PACKAGES}
+        packages = {str(parent) for p in paths for parent in PurePosixPath(p).parents if parent.suffix in PACKAGES}
         if unlisted := sorted(set(self._referenced()) - set(paths) - packages):
             raise ValueError(f"{', '.join(unlisted)} is used but not in `files`")
         return self

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
+from pocketcrafter.runtime.bundle.manifest import PACKAGES
 from pocketcrafter.runtime.bundle.schema import schema_text
 from pocketcrafter.runtime.critique import GROUPS, MEASURED_BY, Item
 from pocketcrafter.runtime.embedding import TABLE
@@ -117,6 +118,9 @@ object Targets {{
     /** Each target by its kind. */
     val KINDS: Map<String, TargetKind> = mapOf(
 {rows}    )
+
+    /** What names of artifacts end in that are folders. */
+    val PACKAGES: List<String> = {_listed(map(_text, sorted(PACKAGES)))}
 
     /** The components that a pocket bundle may have. */
     val POCKET_COMPONENTS: List<String> = {_listed(map(_text, Pocket))}

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.components import ComponentSpec, FunctionSpec, Role, TensorSpec
-from pocketcrafter.runtime.embedding import LEVELS, SCALES, EmbeddingTable
+from pocketcrafter.runtime.embedding import GROUP, LEVELS, SCALES, EmbeddingTable
 from pocketcrafter.runtime.language import PREFILL, Rotary
 from pocketcrafter.runtime.latent.artist import LatentArtist, Network, time_features
 from pocketcrafter.runtime.latent.critic import LatentCritic, prompt_positions
@@ -165,28 +166,49 @@ def _table() -> tuple[EmbeddingTable, bytes]:
     rng = np.random.default_rng(8)
     levels = rng.integers(-127, 128, (_WORDS, _WIDTH)).astype(np.int8)
     scales = rng.uniform(0.001, 0.1, _WORDS).astype("<f4")
-    header = json.dumps(
-        {
-            SCALES: {"dtype": "F32", "shape": [_WORDS], "data_offsets": [0, scales.nbytes]},
-            LEVELS: {
-                "dtype": "I8",
-                "shape": [_WORDS, _WIDTH],
-                "data_offsets": [scales.nbytes, scales.nbytes + levels.size],
-            },
-        }
-    ).encode()
+    return EmbeddingTable(levels, scales), _table_file(("I8", levels), ("F32", scales))
+
+
+def _grouped_table() -> tuple[EmbeddingTable, bytes]:
+    """Return a table of 4 bits, two groups a vector, and its file."""
+    rng = np.random.default_rng(9)
+    levels = rng.integers(0, 256, (_WORDS, GROUP)).astype(np.uint8)
+    scales = (rng.uniform(0.001, 0.1, (_WORDS, 2)).astype(np.float32).view(np.uint32) >> 16).astype("<u2")
+    return EmbeddingTable(levels, scales), _table_file(("U8", levels), ("BF16", scales))
+
+
+def _table_file(levels: tuple[str, npt.NDArray[Any]], scales: tuple[str, npt.NDArray[Any]]) -> bytes:
+    """Return the file of a table whose tensors are given with safetensors' names of their types."""
+    about, content = dict[str, Any](), b""
+    for name, (dtype, values) in ((SCALES, scales), (LEVELS, levels)):
+        places = [len(content), len(content) + values.nbytes]
+        about[name] = {"dtype": dtype, "shape": list(values.shape), "data_offsets": places}
+        content += values.tobytes()
+    header = json.dumps(about).encode()
     header += b" " * (-len(header) % 8)
-    return EmbeddingTable(levels, scales), struct.pack("<Q", len(header)) + header + scales.tobytes() + levels.tobytes()
+    return struct.pack("<Q", len(header)) + header + content
 
 
 def _tables(recording: Recording) -> list[dict[str, Any]]:
-    """Return a table's file and the vectors of a few words, and files that are none."""
-    (table, legal), words = _table(), (0, 10, 3, 3)
+    """Return a table's file and the vectors of a few words, in each number of bits, and files that are none."""
+    tables, words = (_table(), _grouped_table()), (0, 10, 3, 3)
+    (_, legal), (_, grouped) = tables
     broken = [b"", legal[:40], legal[:-1], legal.replace(b'"I8"', b'"U8"'), legal.replace(b"levels", b"lovels")]
     broken += [b"\xff" * 8 + legal[8:], legal.replace(b'"shape"', b'"shake"')]
-    rows = {"words": words, "rows": recording.tensor(table.rows(words)), "shape": table.shape}
-    files = [recording.tensor(np.frombuffer(content, np.uint8)) for content in (legal, *broken)]
-    return [{"file": files[0], **rows}, *({"file": file, "words": None} for file in files[1:])]
+    # Half the levels of its groups; levels of one kind with scales of the other; no group a vector.
+    broken += [_table_file(("U8", np.zeros((2, 16), np.uint8)), ("BF16", np.zeros((2, 2), np.uint16)))]
+    broken += [_table_file(("U8", np.zeros((2, 16), np.uint8)), ("F32", np.zeros(2, np.float32)))]
+    broken += [_table_file(("I8", np.zeros((2, 32), np.int8)), ("BF16", np.zeros((2, 1), np.uint16)))]
+    broken += [grouped[:-1]]
+
+    def tensor(content: bytes) -> dict[str, Any]:
+        return recording.tensor(np.frombuffer(content, np.uint8))
+
+    read = [
+        {"file": tensor(file), "words": words, "rows": recording.tensor(table.rows(words)), "shape": table.shape}
+        for table, file in tables
+    ]
+    return [*read, *({"file": tensor(file), "words": None} for file in broken)]
 
 
 def _spec(

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any, Final
 
-from pocketcrafter.runtime.bundle.manifest import SCHEMA_VERSION, parse_manifest
+from pocketcrafter.runtime.bundle.manifest import PACKAGES, SCHEMA_VERSION, parse_manifest
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.embedding import TABLE
 from pocketcrafter.runtime.errors import BundleError
@@ -24,11 +24,13 @@ from pocketcrafter.runtime.latent.settings import (
     TimeSettings,
 )
 from pocketcrafter.runtime.pocket import POCKET_SPECS, TOKENIZER, Pocket
+from pocketcrafter.runtime.targets import TARGETS, TargetKind
 from pocketcrafter.runtime.vectors.judging import JUDGE
 from pocketcrafter.runtime.vectors.plans import GATE
 from pocketcrafter.runtime.vectors.recording import Recording
 
 _DROPPED: Final = object()
+_PACKAGED: Final = (TargetKind("coreml:ios18"), TargetKind("coreai:ios27"))
 _COMPONENTS: Final = (Pocket.CRITIC, Pocket.JUDGE, Pocket.TONE, Pocket.RESTORE, Pocket.DECODER)
 _FIRST: Final = ("components", 0)
 _ARTIFACT: Final = (*_FIRST, "artifacts", "onnx")
@@ -157,10 +159,26 @@ def record_manifests(recording: Recording) -> None:
     text = texts[0]
     texts += [text[:-3], text + "x", text.replace('"name"', '"name": "a", "name"', 1), text.replace("0.3", "NaN", 1)]
     texts += ["[" * 100_000, "", "[1]"]
+    texts += [_text(_packaged(legal, kind)) for kind in _PACKAGED]
     recording.add("manifest", [{"text": t, "legal": _is_legal(t)} for t in texts])
     legal = _latent_manifest()
     texts = [_text(legal), *(_text(_changed(legal, path, value)) for path, value in _LATENT_CHANGES)]
     recording.add("latent_manifest", [{"text": t, "legal": _is_legal(t)} for t in texts])
+
+
+def _packaged(legal: dict[str, Any], kind: TargetKind) -> dict[str, Any]:
+    """Return the manifest with one target, whose artifacts are folders."""
+    suffix = next(suffix for suffix in TARGETS[kind].suffixes if suffix in PACKAGES)
+    manifest = deepcopy(legal)
+    manifest["targets"] = {kind: {**legal["targets"]["onnx"], "kind": kind, "backend": TARGETS[kind].backend}}
+    for component in manifest["components"]:
+        made = component["artifacts"].pop("onnx")
+        path = made["path"].replace(".onnx", suffix)
+        component["artifacts"] = {kind: {**made, "path": path}}
+        for file in manifest["files"]:
+            if file["path"] == made["path"]:
+                file["path"] = f"{path}/weights/model"
+    return manifest
 
 
 def _latent_manifest() -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.develop import develop
 from pocketcrafter.runtime.geometry.turn import cut, inscribed_box
 from pocketcrafter.runtime.grid import IDENTITY, blended, slice_exact
+from pocketcrafter.runtime.photo.color import to_eight_bits
 from pocketcrafter.runtime.plan import EditPlan
 from pocketcrafter.runtime.pocket import GRID
 from pocketcrafter.runtime.render import channel_curves, channel_gains, render
@@ -137,7 +138,32 @@ def record_pictures(recording: Recording) -> None:
             for i in range(3)
         ],
     )
+    recording.add("deep", [_deep(recording, grid)])
     recording.add("map_tiles", [_tiled(recording, picture(h, w, w)) for h, w in ((37, 45), (16, 16), (1, 3), (5, 40))])
+
+
+def _deep(recording: Recording, grid: FloatArray) -> dict[str, object]:
+    """Return a picture of 16 bits, and what every function of pixels makes of it."""
+    noise = np.random.default_rng(6).integers(-128, 129, (37, 45, 3))
+    pixels: npt.NDArray[np.uint16] = np.clip(picture(37, 45, 6).astype(np.int32) * 257 + noise, 0, 65535).astype(
+        np.uint16
+    )
+    box = inscribed_box(45, 37, -4.5)
+    cuts = [(degrees, cut(pixels, box, degrees)) for degrees in (0.0, -4.5)]
+    return {
+        "pixels": recording.tensor(pixels),
+        "view": recording.tensor(global_view(pixels)),
+        "crops": recording.tensor(native_crops(pixels)),
+        "plan": PLANS[1].model_dump(mode="json"),
+        "grid": recording.tensor(grid),
+        "rendered": recording.tensor(develop(pixels, PLANS[1], None)),
+        "developed": recording.tensor(develop(pixels, PLANS[1], grid)),
+        "eight": recording.tensor(to_eight_bits(pixels)),
+        "tiled": recording.tensor(map_tiles(pixels, _shade, tile=_TILE, overlap=_OVERLAP)),
+        "cuts": [
+            {"box": box.model_dump(), "degrees": degrees, "cut": recording.tensor(made)} for degrees, made in cuts
+        ],
+    }
 
 
 def _turned(pixels: Pixels, orientation: int) -> Pixels:
@@ -161,11 +187,16 @@ def _camera_jpeg(order: str) -> Pixels:
     return np.frombuffer(file.getvalue(), np.uint8)
 
 
-def _tiled(recording: Recording, pixels: Pixels) -> dict[str, object]:
-    """Return a case whose network darkens a tile towards its lower right: the value at (y, x) by ``1 − (y + x)/64``."""
+def _shade(tile: FloatArray) -> FloatArray:
+    """Darken a tile towards its lower right: the value at (y, x) by ``1 − (y + x)/64``."""
     y, x = np.mgrid[0:_TILE, 0:_TILE]
-    shade = (1 - (y + x) / 64).astype(np.float32)
-    out = map_tiles(pixels, lambda tile: tile * shade, tile=_TILE, overlap=_OVERLAP)
+    shaded: FloatArray = tile * (1 - (y + x) / 64).astype(np.float32)
+    return shaded
+
+
+def _tiled(recording: Recording, pixels: Pixels) -> dict[str, object]:
+    """Return a case whose network is `_shade`."""
+    out = map_tiles(pixels, _shade, tile=_TILE, overlap=_OVERLAP)
     return {
         "pixels": recording.tensor(pixels),
         "tile": _TILE,

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from pocketcrafter.runtime.bundle.manifest import SCHEMA_VERSION
+from pocketcrafter.runtime.bundle.manifest import PACKAGES, SCHEMA_VERSION
 from pocketcrafter.runtime.bundle.schema import schema_text
 from pocketcrafter.runtime.critique import GROUPS, MEASURED_BY, Item
 from pocketcrafter.runtime.embedding import TABLE
@@ -149,6 +149,9 @@ public enum Targets {{
     /// Each target by its kind.
     public static let kinds: [String: TargetKind] = [
 {rows}    ]
+
+    /// What names of artifacts end in that are folders.
+    static let packages: [String] = {_listed(map(_text, sorted(PACKAGES)))}
 
     /// The components that a pocket bundle may have.
     public static let pocketComponents: [String] = {_listed(map(_text, Pocket))}

@@ -75,13 +75,13 @@ def test_an_edit_ends_with_the_photos_own_latents_decoded(vectors: Path) -> None
 
 def test_the_cases_hold_both_answers_of_every_judgement(vectors: Path) -> None:
     verdicts = [case["legal"] for case in cases(vectors, "manifest")]
-    # The legal one, an integer where a number is asked for, another tool, a source.
-    assert (verdicts[0], verdicts.count(True), len(verdicts)) == (True, 4, len(_CHANGES) + 8)
+    # The legal one, an integer where a number is asked for, another tool, a source; two whose artifacts are folders.
+    assert (verdicts[0], verdicts.count(True), len(verdicts)) == (True, 6, len(_CHANGES) + 10)
     latent = [case["legal"] for case in cases(vectors, "latent_manifest")]
     # The legal one, a critic alone, an artist alone, a step that adds noise, fewer words for the artist.
     assert (latent[0], latent.count(True), len(latent)) == (True, 5, len(_LATENT_CHANGES) + 1)
     tables = [case["words"] is None for case in cases(vectors, "word_table")]
-    assert (sum(tables), len(tables)) == (7, 8)
+    assert (sum(tables), len(tables)) == (11, 13)
     assert {case["ended"] for case in cases(vectors, "answer")} == {True, False}
     parsed = [case["prose"] is None for case in cases(vectors, "parse")]
     assert 5 < sum(parsed) < len(parsed) - 20

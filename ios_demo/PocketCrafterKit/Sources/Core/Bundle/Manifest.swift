@@ -28,6 +28,8 @@ public struct Component: Equatable, Sendable {
     public let outputs: [TensorSpec]
     /// The path of its artifact by target name.
     public let artifacts: [String: String]
+    /// The precision of its artifact by target name, such as `w8a8`.
+    public let precisions: [String: String]
     /// Recorded calls.
     public let goldens: [Golden]
     /// By target name, the least signal-to-quantization-noise ratio of every output, in dB, where that is the gate.
@@ -80,7 +82,6 @@ public struct Manifest: Sendable {
     /// The most bytes that a manifest has.
     static let maxBytes = 4 << 20
     private static let judge = "judge"
-    private static let folders = [".mlpackage", ".aimodel"]
     /// The manifest's own file.
     static let file = "manifest.json"
     private static let reserved = [file, "manifest.sha256"]
@@ -88,6 +89,8 @@ public struct Manifest: Sendable {
     private static let forbidden: Set<Unicode.Scalar> = ["\\", ":", "*", "?", "\"", "<", ">", "|", "\u{7F}"]
 
     public let name: String
+    /// The SHA-256 of the manifest itself, in lowercase hexadecimal digits.
+    public let sha256: String
     /// Which pair of critic and artist it is: ``gate`` is there for `pocket`, ``latent`` for `latent`.
     public let family: String
     public let components: [Component]
@@ -115,6 +118,7 @@ public struct Manifest: Sendable {
         }
         try Self.refuse(Self.schema.get().faults(raw))
         name = try Self.text(raw, "name")
+        sha256 = try Sha256.hex(content)
         family = try Self.text(raw, "family")
         components = try Self.list(raw, "components").map(Self.component)
         targets = try (raw["targets"]?.object?.members ?? []).map(Self.target)
@@ -156,9 +160,11 @@ public struct Manifest: Sendable {
     private static func component(_ raw: Json) throws -> Component {
         guard let spec = raw["spec"] else { throw PocketCrafterError.bundle("A component has no spec.") }
         var artifacts: [String: String] = [:]
+        var precisions: [String: String] = [:]
         var gates: [String: Double] = [:]
         for (target, artifact) in raw["artifacts"]?.object?.members ?? [] {
             artifacts[target] = try text(artifact, "path")
+            precisions[target] = try text(artifact, "precision")
             let gate = artifact["golden_gate"]
             if gate?["metric"]?.string == "sqnr-db" { gates[target] = gate?["minimum"]?.double }
         }
@@ -166,7 +172,7 @@ public struct Manifest: Sendable {
         func made(_ spec: Json, _ name: String, _ function: String?, _ functions: [String: Component]) throws -> Component {
             Component(
                 name: name, inputs: try tensors(spec, "inputs"), outputs: try tensors(spec, "outputs"),
-                artifacts: artifacts,
+                artifacts: artifacts, precisions: precisions,
                 goldens: try goldens.filter { $0["function"]?.string == function }
                     .map { Golden(inputs: try text($0, "inputs"), outputs: try text($0, "outputs")) },
                 gatesDb: gates, functions: functions)
@@ -292,7 +298,7 @@ public struct Manifest: Sendable {
     /// Models of Core ML and Core AI are folders: their files are listed, they are not.
     private static func packages(_ path: String) -> [String] {
         let parts = path.split(separator: "/", omittingEmptySubsequences: false)
-        return parts.indices.dropLast().filter { n in folders.contains(where: parts[n].hasSuffix) }
+        return parts.indices.dropLast().filter { n in Targets.packages.contains(where: parts[n].hasSuffix) }
             .map { parts[...$0].joined(separator: "/") }
     }
 

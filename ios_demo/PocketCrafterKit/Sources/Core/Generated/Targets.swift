@@ -33,6 +33,9 @@ public enum Targets {
         "executorch-samsung": TargetKind(backend: "device", suffixes: [".pte"]),
     ]
 
+    /// What names of artifacts end in that are folders.
+    static let packages: [String] = [".aimodel", ".mlpackage"]
+
     /// The components that a pocket bundle may have.
     public static let pocketComponents: [String] = ["critic", "judge", "tone", "restore", "composition", "decoder"]
 

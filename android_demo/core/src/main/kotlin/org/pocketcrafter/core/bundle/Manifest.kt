@@ -283,9 +283,9 @@ class Manifest private constructor(
             }
         }
 
-        /** Core ML packages are folders: their files are listed, they are not. */
+        /** Packages are folders: their files are listed, they are not. */
         private fun packagesOf(path: String): List<String> =
-            path.indices.filter { path[it] == '/' }.map { path.take(it) }.filter { it.endsWith(".mlpackage") }
+            path.indices.filter { path[it] == '/' }.map { path.take(it) }.filter { folder -> Targets.PACKAGES.any(folder::endsWith) }
 
         internal fun isSafe(path: String): Boolean =
             !FORBIDDEN.containsMatchIn(path) &&

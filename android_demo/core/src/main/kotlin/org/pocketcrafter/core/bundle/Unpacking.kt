@@ -5,10 +5,13 @@ import java.io.File
 import java.io.FilterInputStream
 import java.io.IOException
 import java.io.InputStream
+import java.nio.channels.FileChannel
 import java.nio.file.Files
-import java.util.zip.ZipEntry
+import java.nio.file.Path
+import java.nio.file.StandardOpenOption
 import java.util.zip.ZipInputStream
 
+private const val MANIFEST = "manifest.json"
 private const val MAX_FILES = 4096
 
 /** Small archives may compress as well as they like. */
@@ -16,10 +19,14 @@ private const val FREE_BYTES = 1L shl 20
 private const val MAX_RATIO = 100
 private const val BLOCK = 1 shl 16
 
+/** What Finder and Explorer leave in folders, in lowercase. */
+private val CLUTTER = setOf("__macosx", ".ds_store", "thumbs.db", "desktop.ini")
+
 /**
  * Unpacks a zipped bundle, as `pocketcrafter split` writes it, whole or not at all.
  *
- * The bundle's files lie at the archive's root, or all in one folder. Each is on the disk before the bundle is.
+ * The bundle's files lie at the archive's root, or all in one folder; what Finder or Explorer left among them is skipped.
+ * Files and folders are on the disk before the bundle is.
  *
  * @param archive the zip; read, and not closed.
  * @param folder where the bundle goes; nothing is there yet.
@@ -36,9 +43,12 @@ fun Bundle.Companion.unpack(archive: InputStream, folder: File): Bundle {
         val staged = Files.createTempDirectory(parent, ".${folder.name}.").toFile()
         try {
             extract(Counted(archive), staged)
-            val root = staged.takeIf { File(it, "manifest.json").exists() } ?: staged.listFiles()?.singleOrNull() ?: staged
+            val root = staged.takeIf { File(it, MANIFEST).exists() } ?: staged.listFiles()?.singleOrNull() ?: staged
+            if (!File(root, MANIFEST).exists()) throw BundleException("The archive has no `$MANIFEST`: it is no zip, or none of a bundle.")
             Bundle.open(root)
+            root.walk().filter { it.isDirectory }.forEach { flush(it.toPath()) }
             if (!root.renameTo(folder)) throw IOException("`$root` cannot be renamed to `$folder`")
+            flush(parent)
         } finally {
             staged.deleteRecursively()
         }
@@ -50,12 +60,22 @@ fun Bundle.Companion.unpack(archive: InputStream, folder: File): Bundle {
     return Bundle.open(folder)
 }
 
+/** Has a folder's list of files written to the disk, where the system lets folders be opened. */
+private fun flush(folder: Path) = try {
+    FileChannel.open(folder, StandardOpenOption.READ).use { it.force(true) }
+} catch (_: IOException) {
+    // Some file systems do not: what a power failure then leaves damaged, the manifest's hashes find.
+}
+
+/** Whether a path is one that Finder or Explorer leaves behind. */
+private fun isClutter(path: String): Boolean = path.split('/').any { it.startsWith("._") || it.lowercase() in CLUTTER }
+
 private fun extract(source: Counted, folder: File) {
     val archive = ZipInputStream(source)
     val block = ByteArray(BLOCK)
     val names = mutableSetOf<String>()
     var total = 0L
-    for (entry in generateSequence { archive.nextEntry }.filterNot(ZipEntry::isDirectory)) {
+    for (entry in generateSequence { archive.nextEntry }.filterNot { it.isDirectory || isClutter(it.name) }) {
         if (!Manifest.isSafe(entry.name)) throw BundleException("The archive's `${entry.name}` does not stay inside it.")
         if (!names.add(entry.name.lowercase())) throw BundleException("The archive has `${entry.name}` twice.")
         if (names.size > MAX_FILES) throw BundleException("The archive has more than $MAX_FILES files; no bundle has.")

@@ -34,6 +34,9 @@ object Targets {
         "executorch-samsung" to TargetKind("device", listOf(".pte")),
     )
 
+    /** What names of artifacts end in that are folders. */
+    val PACKAGES: List<String> = listOf(".aimodel", ".mlpackage")
+
     /** The components that a pocket bundle may have. */
     val POCKET_COMPONENTS: List<String> = listOf("critic", "judge", "tone", "restore", "composition", "decoder")
 

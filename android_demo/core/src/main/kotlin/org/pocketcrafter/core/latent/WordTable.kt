@@ -12,13 +12,14 @@ import java.nio.ByteOrder
 import java.nio.channels.FileChannel
 
 /**
- * Word vectors of 8-bit integers, each with a scale; the file is mapped into memory and never read whole.
+ * Word vectors of 8- or 4-bit integers, and the scales that these are multiplied by; the file is mapped into memory and
+ * never read whole.
  *
  * @property words how many words there are.
  * @property width how many values a vector has.
  */
 class WordTable private constructor(
-    val words: Int, val width: Int, private val levels: ByteBuffer, private val scales: ByteBuffer,
+    val words: Int, val width: Int, private val isGrouped: Boolean, private val levels: ByteBuffer, private val scales: ByteBuffer,
 ) {
     /**
      * Returns a word's vector.
@@ -27,16 +28,33 @@ class WordTable private constructor(
      */
     fun vector(word: Int): FloatArray {
         if (word !in 0 until words) throw ConfigException("Words are numbered from 0 to ${words - 1}; got $word.")
+        if (isGrouped) return grouped(word)
         val scale = scales.getFloat(4 * word)
         return FloatArray(width) { levels.get(word * width + it) * scale }
+    }
+
+    /** Two levels a byte, the first in its lowest bits; each group has a scale, the upper half of a float. */
+    private fun grouped(word: Int): FloatArray {
+        val groups = width / GROUP
+        return FloatArray(width) {
+            val pair = levels.get(word * (width / 2) + it / 2).toInt()
+            val level = (if (it % 2 == 0) pair else pair shr 4) and 0xF
+            val scale = scales.getShort(2 * (word * groups + it / GROUP)).toInt() shl 16
+            (level + LOWEST) * Float.fromBits(scale)
+        }
     }
 
     companion object {
         private const val LENGTH_BYTES = 8
         private const val MAX_HEADER_BYTES = 1 shl 16
 
+        /** Values of a vector that share a scale where levels have 4 bits. */
+        private const val GROUP = 32
+        private const val LOWEST = -8
+
         /**
-         * Opens a safetensors file with `levels` (int8, words × width) and `scales` (float32, one for each word).
+         * Opens a safetensors file: `levels` and `scales` are int8 of words × width and float32, one for each word; or uint8
+         * of words × width / 2 and bfloat16, one for each 32 values.
          *
          * @throws BundleException if it is no such file.
          */
@@ -56,10 +74,13 @@ class WordTable private constructor(
                 throw BundleException("`$name` is no table of word vectors: ${error.message}", error)
             }
             val start = LENGTH_BYTES + length
-            val (shape, levels) = tensor(name, channel, header["levels"], start, "I8", 1)
-            val (counted, scales) = tensor(name, channel, header["scales"], start, "F32", 4)
-            if (shape.size != 2 || counted != shape.take(1)) refuse(name, "its tensors are of shapes $shape and $counted")
-            return WordTable(shape[0], shape[1], levels, scales)
+            val isGrouped = (header["levels"] as? Map<*, *>)?.get("dtype") == "U8"
+            val (shape, levels) = tensor(name, channel, header["levels"], start, if (isGrouped) "U8" else "I8", 1)
+            val (counted, scales) = tensor(name, channel, header["scales"], start, if (isGrouped) "BF16" else "F32", if (isGrouped) 2 else 4)
+            val fits = shape.size == 2 && counted.firstOrNull() == shape[0] &&
+                if (isGrouped) counted.size == 2 && 2L * shape[1] == GROUP.toLong() * counted[1] else counted.size == 1
+            if (!fits) refuse(name, "its tensors are of shapes $shape and $counted")
+            return WordTable(shape[0], if (isGrouped) 2 * shape[1] else shape[1], isGrouped, levels, scales)
         }
 
         private fun tensor(name: String, channel: FileChannel, about: Any?, start: Long, type: String, bytes: Int): Pair<List<Int>, ByteBuffer> {
