@@ -17,6 +17,7 @@ from pathlib import Path
 import click
 from toolchain.apk import check, linked, packed, require_apk_tools, shrunk, signed
 from toolchain.compilers import Compilers, run
+from toolchain.pace import python_ms
 from toolchain.packages import MissingToolError, require
 from toolchain.photos import varied
 
@@ -74,7 +75,7 @@ def test(out: Path, bundle: Path | None, latent: Path | None, photos: Path) -> i
         sdk = compilers.kotlin("sdk", [SDK / "main/kotlin", APP / "main/kotlin/org/pocketcrafter/app/Editor.kt"], path)
         libraries += [sdk, coroutines]
         friends.append(sdk)
-        sources += [HOST / "main/kotlin", HOST / "test/kotlin"]
+        sources += [HOST / "main/kotlin", SDK / "executorch/kotlin", HOST / "test/kotlin"]
         headers = ["-isystem", compilers.onnx_headers]
         shim = compilers.shim("ort_shim", HOST / "main/cpp/ort_shim.cpp", java, headers)
         properties |= {"bundle": bundle, "shim": shim, **onnx_runtime()}
@@ -89,6 +90,8 @@ def test(out: Path, bundle: Path | None, latent: Path | None, photos: Path) -> i
     pairs = [word for path in (bundle, latent) if bundle and path for word in ("--bundle", path)]
     taken = [varied(photos, out / "photos"), *pairs] if pairs else []
     run([*PYTHON, "export-vectors", *taken, "--out", out / "vectors", "--threads", "2"])
+    if bundle is not None:
+        properties["python_ms"] = ",".join(f"{name}={millis:.3f}" for name, millis in python_ms().items())
     classes = [
         ".".join(path.relative_to(source).with_suffix("").parts)
         for source in sources
@@ -112,6 +115,9 @@ def apk(out: Path, bundle: Path | None) -> int:
     sources = [CORE / "main/kotlin", SDK / "main/kotlin", SDK / "android/kotlin", APP / "main/kotlin"]
     snippets = kotlin_of(HERE / "README.md", out / "snippets")
     classes = compilers.kotlin("demo", [*sources, snippets], [stubs, *libraries, r_class], android=True)
+    # ExecuTorch's archive cannot be had here: its runner is compiled against declarations, and is in no APK.
+    declared = HOST / "main/kotlin/org/pytorch"
+    compilers.kotlin("executorch", [SDK / "executorch/kotlin", declared], [stubs, *libraries, classes], android=True)
     rules = [HERE / "app/proguard-rules.pro", HERE / "sdk/consumer-rules.pro"]
     dex = shrunk(compilers, [classes, r_class, *libraries], rules, stubs)
     files = {SCHEMA: CORE / "main/resources" / SCHEMA}

@@ -48,20 +48,27 @@ auto guarded(JNIEnv* env, Work work) -> decltype(work()) {
 
 extern "C" {
 
-JNIEXPORT jlong JNICALL Java_org_pocketcrafter_host_ExecuTorch_open(JNIEnv* env, jobject, jstring model, jint threads) {
+JNIEXPORT jlong JNICALL Java_org_pytorch_executorch_Wheel_open(JNIEnv* env, jobject, jstring model, jint threads) {
     return guarded(env, [&]() -> jlong {
         const std::string path = text(env, model);
         if (auto* pool = executorch::extension::threadpool::get_threadpool()) {
             pool->_unsafe_reset_threadpool(static_cast<uint32_t>(threads));
         }
         auto module = std::make_unique<Module>(path, Module::LoadMode::File);
-        check(module->load_method("forward"), "loading the method `forward`");
+        check(module->load(), "loading the program");
         return reinterpret_cast<jlong>(module.release());
     });
 }
 
+JNIEXPORT void JNICALL Java_org_pytorch_executorch_Wheel_load(JNIEnv* env, jobject, jlong session, jstring method) {
+    guarded(env, [&]() -> int {
+        check(reinterpret_cast<Module*>(session)->load_method(text(env, method)), "loading a method");
+        return 0;
+    });
+}
+
 // Inputs and outputs are float32 in the program's own order and shapes.
-JNIEXPORT jobjectArray JNICALL Java_org_pocketcrafter_host_ExecuTorch_run(
+JNIEXPORT jobjectArray JNICALL Java_org_pytorch_executorch_Wheel_run(
     JNIEnv* env, jobject, jlong session, jstring method, jobjectArray inputs) {
     return guarded(env, [&]() -> jobjectArray {
         auto* module = reinterpret_cast<Module*>(session);
@@ -102,7 +109,7 @@ JNIEXPORT jobjectArray JNICALL Java_org_pocketcrafter_host_ExecuTorch_run(
     });
 }
 
-JNIEXPORT void JNICALL Java_org_pocketcrafter_host_ExecuTorch_close(JNIEnv*, jobject, jlong session) {
+JNIEXPORT void JNICALL Java_org_pytorch_executorch_Wheel_close(JNIEnv*, jobject, jlong session) {
     delete reinterpret_cast<Module*>(session);
 }
 

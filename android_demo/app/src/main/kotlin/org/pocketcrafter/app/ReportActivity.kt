@@ -90,7 +90,12 @@ class ReportActivity : Activity() {
     private fun line(run: GoldenRun): String {
         val worst = run.fidelity.mapNotNull { it.sqnrDb }.minOrNull()
         val distance = if (worst == null) getString(R.string.identical) else getString(R.string.decibels, worst)
-        return getString(if (run.passed == false) R.string.golden_failed else R.string.golden_passed, run.component, distance)
+        val verdict = when (run.passed) {
+            true -> R.string.golden_passed
+            false -> R.string.golden_failed
+            null -> R.string.golden_measured
+        }
+        return getString(verdict, run.component, distance)
     }
 
     private fun line(speed: NetworkSpeed): String = getString(

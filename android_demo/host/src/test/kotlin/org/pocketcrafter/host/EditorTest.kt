@@ -1,6 +1,5 @@
 package org.pocketcrafter.host
 
-import com.sun.management.OperatingSystemMXBean
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Job
 import kotlinx.coroutines.asCoroutineDispatcher
@@ -21,15 +20,11 @@ import org.pocketcrafter.core.EditPlan
 import org.pocketcrafter.core.Vectors
 import org.pocketcrafter.core.bundle.Bundle
 import org.pocketcrafter.core.generated.Attribute
-import org.pocketcrafter.core.generated.Constants
 import org.pocketcrafter.core.levelsApart
-import org.pocketcrafter.core.photo.Developer
 import org.pocketcrafter.core.photo.Pixels
-import org.pocketcrafter.core.photo.ToneGrid
 import org.pocketcrafter.core.psnr
 import org.pocketcrafter.sdk.PocketCrafter
 import java.io.File
-import java.lang.management.ManagementFactory
 import java.util.concurrent.Executors
 import kotlin.test.assertEquals
 import kotlin.test.assertNull
@@ -128,22 +123,6 @@ class EditorTest {
         }
     }
 
-    @Test
-    fun `a preview is drawn again while a finger moves`() {
-        val (width, height) = 1080 to 810
-        val preview = Pixels(width, height, ByteArray(3 * width * height) { (it * 31).toByte() })
-        val grid = ToneGrid(FloatArray(GRID) { if (it / CELLS % 5 == 0) 1.1f else 0.02f })
-        val plan = EditPlan(mapOf(Attribute.EXPOSURE to 0.5, Attribute.SATURATION to 0.3, Attribute.SHADOWS to 0.4))
-        repeat(RUNS) { Developer.develop(preview, plan, grid) }
-        val process = ManagementFactory.getOperatingSystemMXBean() as OperatingSystemMXBean
-        val start = process.processCpuTime
-        repeat(RUNS) { Developer.develop(preview, plan, grid) }
-        val millis = (process.processCpuTime - start) / 1e6 / RUNS
-        println("a preview of $width × $height px takes ${"%.1f".format(millis)} ms of CPU time")
-        // The time of the clock would be that of whatever else runs here; on two cores it is half of this.
-        assertTrue(millis / 2 <= FRAMES_MS, "a preview takes $millis ms of CPU time")
-    }
-
     private suspend fun settled(editor: Editor = this.editor, shown: (Screen) -> Boolean): Screen =
         withTimeout(60_000) { editor.screen.first { it.work == Work.Idle && shown(it) } }
 
@@ -153,11 +132,4 @@ class EditorTest {
 
     private fun runners(bundle: Bundle) =
         OnnxRunners(bundle, File(System.getProperty("onnxruntime")), 2, System.getProperty("exact") == "true")
-
-    private companion object {
-        const val RUNS = 15
-        const val FRAMES_MS = 33.0
-        const val CELLS = Constants.GRID_BINS * Constants.GRID_ROWS * Constants.GRID_COLUMNS
-        const val GRID = Constants.GRID_COEFFICIENTS * CELLS
-    }
 }

@@ -1,8 +1,11 @@
 package org.pocketcrafter.host
 
+import kotlinx.coroutines.CompletableDeferred
 import kotlinx.coroutines.CoroutineStart
+import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.awaitCancellation
 import kotlinx.coroutines.cancelAndJoin
+import kotlinx.coroutines.delay
 import kotlinx.coroutines.flow.onEach
 import kotlinx.coroutines.flow.takeWhile
 import kotlinx.coroutines.flow.toList
@@ -18,9 +21,12 @@ import org.pocketcrafter.core.RunnerException
 import org.pocketcrafter.core.RunnerSource
 import org.pocketcrafter.core.Vectors
 import org.pocketcrafter.core.bundle.Bundle
+import org.pocketcrafter.core.bundle.Fidelity
+import org.pocketcrafter.core.bundle.GoldenRun
 import org.pocketcrafter.core.photo.Pixels
 import org.pocketcrafter.sdk.BenchmarkPlan
 import org.pocketcrafter.sdk.DeviceFacts
+import org.pocketcrafter.sdk.GoldenReport
 import org.pocketcrafter.sdk.Heat
 import org.pocketcrafter.sdk.Options
 import org.pocketcrafter.sdk.PocketCrafter
@@ -167,13 +173,37 @@ class PocketCrafterTest {
     }
 
     @Test
+    fun `a collector that leaves ends a rest too`() = runBlocking {
+        val pixels = noisy().pixels("pixels")
+        // A tile that takes half a second is followed by a rest three times as long.
+        val crafter = PocketCrafter(folder) { bundle -> Watched(runners(bundle)) { if (it == "restore") Thread.sleep(500) } }
+        crafter.open()
+        crafter.heat = Heat.HOT
+        val restored = CompletableDeferred<Unit>()
+        val collecting = launch(Dispatchers.Default) { crafter.enhance(pixels).collect { restored.complete(Unit) } }
+        restored.await()
+        delay(100)
+        val start = System.nanoTime()
+        collecting.cancelAndJoin()
+        assertTrue(System.nanoTime() - start < 1_000_000_000)
+        assertIs<State.Ready>(crafter.state.value)
+        crafter.close()
+    }
+
+    @Test
     fun `goldens and benchmark are reported as Python reports them`() = runBlocking {
         val facts = DeviceFacts("this computer", "no phone", "Linux", System.getProperty("os.arch"))
         val crafter = PocketCrafter(folder, runners = ::runners).also { it.open() }
         val steps = mutableListOf<Int>()
         val goldens = crafter.goldens(facts) { done, _ -> steps += done }
-        assertTrue(goldens.passed)
+        assertEquals(true, goldens.passed)
+        val unjudged = GoldenRun("critic", null, emptyList())
+        val source = runners(Bundle.open(folder))
+        for ((runs, passed) in mapOf(goldens.runs + unjudged to null, listOf(unjudged, GoldenRun("tone", 40.0, listOf(Fidelity("grid", 3.0, 1.0, 1.0)))) to false)) {
+            assertEquals(passed, GoldenReport(Bundle.open(folder).manifest, source, facts, runs).passed)
+        }
         assertEquals(goldens.runs.indices.map { it + 1 }, steps)
+        assertFailsWith<ConfigException> { BenchmarkPlan(repeats = 0) }
         val latency = crafter.benchmark(BenchmarkPlan(repeats = 7, sustainedSeconds = 2, windowSeconds = 1), facts)
         assertTrue(latency.networks.all { it.medianMs > 0 && it.sustained.size == 2 })
         // Python's test reads both.

@@ -58,9 +58,15 @@ class UnpackedAssetTest {
     }
 
     @Test
-    fun `a bundle in a folder of its archive is found`() {
+    fun `a bundle in a folder of its archive is found, and what Finder left beside it is skipped`() {
         val made = Bundle.unpack(zipped(files.mapKeys { "photo.pcbundle/${it.key}" }).inputStream(), place)
         made.verify()
+        val clutter = listOf("__MACOSX/._photo.pcbundle", "photo.pcbundle/.DS_Store", "photo.pcbundle/targets/._onnx", "Thumbs.db")
+        val packed = files.mapKeys { "photo.pcbundle/${it.key}" } + clutter.associateWith { ByteArray(3) }
+        val other = File(temporary.root, "other")
+        Bundle.unpack(zipped(packed).inputStream(), other).verify()
+        assertEquals(files.keys, other.walk().filter { it.isFile }.map { it.relativeTo(other).path }.toSet())
+        other.deleteRecursively()
         assertFailsWith<BundleException> { Bundle.unpack(zipped(files).inputStream(), place) }
         assertEquals(listOf("asset"), temporary.root.list()?.toList())
     }
@@ -74,7 +80,8 @@ class UnpackedAssetTest {
             "twice" to zipped(mapOf("a" to ByteArray(1), "A" to ByteArray(1))),
             "compresses" to zipped(mapOf("zeros" to ByteArray(8 shl 20))),
             "more than 4096 files" to zipped((0..4096).associate { "$it" to ByteArray(0) }),
-            "no bundle" to zipped(mapOf("a" to ByteArray(1))),
+            "none of a bundle" to zipped(mapOf("a" to ByteArray(1))),
+            "no zip" to ByteArray(100),
         )
         for ((why, archive) in refused) {
             val error = assertFailsWith<BundleException> { Bundle.unpack(archive.inputStream(), place) }

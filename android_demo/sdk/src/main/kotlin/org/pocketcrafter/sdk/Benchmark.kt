@@ -1,5 +1,6 @@
 package org.pocketcrafter.sdk
 
+import org.pocketcrafter.core.ConfigException
 import org.pocketcrafter.core.Runner
 import org.pocketcrafter.core.RunnerSource
 import org.pocketcrafter.core.bundle.Bundle
@@ -15,9 +16,14 @@ import java.io.IOException
  *
  * @property repeats timed runs of each network, ≥ 1.
  * @property sustainedSeconds how long each network then runs without a pause; 0 leaves that out.
- * @property windowSeconds the length of one point of that curve.
+ * @property windowSeconds the length of one point of that curve, ≥ 1.
+ * @throws ConfigException if one is less.
  */
-data class BenchmarkPlan(val repeats: Int = 30, val sustainedSeconds: Int = 60, val windowSeconds: Int = 10)
+data class BenchmarkPlan(val repeats: Int = 30, val sustainedSeconds: Int = 60, val windowSeconds: Int = 10) {
+    init {
+        if (repeats < 1 || sustainedSeconds < 0 || windowSeconds < 1) throw ConfigException("Nothing can be measured by $this.")
+    }
+}
 
 /**
  * The speed of one network, in milliseconds.

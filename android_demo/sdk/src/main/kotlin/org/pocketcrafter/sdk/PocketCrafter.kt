@@ -5,12 +5,15 @@ import kotlinx.coroutines.CoroutineDispatcher
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.NonCancellable
 import kotlinx.coroutines.currentCoroutineContext
+import kotlinx.coroutines.delay
 import kotlinx.coroutines.ensureActive
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.MutableStateFlow
 import kotlinx.coroutines.flow.StateFlow
 import kotlinx.coroutines.flow.asStateFlow
 import kotlinx.coroutines.flow.channelFlow
+import kotlinx.coroutines.job
+import kotlinx.coroutines.runBlocking
 import kotlinx.coroutines.sync.Mutex
 import kotlinx.coroutines.sync.withLock
 import kotlinx.coroutines.withContext
@@ -194,7 +197,9 @@ class PocketCrafter(
                 context.ensureActive()
                 // A collector that is slow misses some; it never misses the end.
                 trySend(Progress.Part(stage, done, all))
-                Thread.sleep(heat.rest * (System.nanoTime() - started) / NANOS_A_MILLI)
+                // A child of this coroutine: a collector that leaves ends the rest too.
+                val rest = heat.rest * (System.nanoTime() - started) / NANOS_A_MILLI
+                if (rest > 0) runBlocking(context.job) { delay(rest) }
                 started = System.nanoTime()
             }
         }

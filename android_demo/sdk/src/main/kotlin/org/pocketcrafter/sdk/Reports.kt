@@ -32,8 +32,8 @@ class GoldenReport(
 ) {
     private val started = now()
 
-    /** Whether every network reached its gate. */
-    val passed: Boolean get() = runs.all { it.passed != false }
+    /** Whether every network reached its gate; `null` where none missed it, but one has a gate of another figure. */
+    val passed: Boolean? get() = if (runs.any { it.passed == false }) false else if (runs.all { it.passed == true }) true else null
 
     /** The report as `pocketcrafter device bench` and `device goldens` write theirs. */
     fun json(): String = jsonText(
