@@ -56,6 +56,8 @@ def test_a_phone_that_passes_is_written_into_the_bundle(part: Path, tmp_path: Pa
     report = report_of(part, 90.0)
     done = CliRunner().invoke(device, ["pull", str(part), "--file", str(written(tmp_path / "goldens.json", report))])
     assert done.exit_code == 0, done.output
+    # Nothing was run on this computer.
+    assert "| passed | – | 90.0 dB |" in done.output
     kept = Bundle.open(part)
     kept.check_integrity()
     for entry in kept.manifest.components:
