@@ -28,10 +28,14 @@ import click
 import numpy as np
 from PIL import Image
 
+from pocketcrafter.benchmarks.device.app_report import store_app_report
+from pocketcrafter.benchmarks.latency.results import read_latency
 from pocketcrafter.runtime.backends.onnxruntime import saturates
 from pocketcrafter.runtime.bundle.archive import pack
 from pocketcrafter.runtime.files import user_cache
+from pocketcrafter.runtime.photo.encode import save
 from pocketcrafter.runtime.photo.load import load
+from pocketcrafter.runtime.photo.model import Photo
 from pocketcrafter.runtime.vectors.pictures import tilted_sea
 
 HERE: Final = Path(__file__).resolve().parent
@@ -40,8 +44,8 @@ PACKAGE: Final = HERE / "PocketCrafterKit"
 README: Final = HERE / "README.md"
 STUBS: Final = ROOT / "tests/ios_demo/stubs"
 FRAMEWORKS: Final = (
-    "Compression", "CoreGraphics", "ImageIO", "UniformTypeIdentifiers", "CoreML", "CoreAI", "UIKit", "MetalKit",
-    "Photos", "SwiftUI", "PhotosUI", "System", "BackgroundAssets", "ExtensionFoundation", "StoreKit",
+    "Compression", "CoreGraphics", "CoreImage", "ImageIO", "UniformTypeIdentifiers", "CoreML", "CoreAI", "UIKit",
+    "MetalKit", "Photos", "SwiftUI", "PhotosUI", "System", "BackgroundAssets", "ExtensionFoundation", "StoreKit",
 )  # fmt: skip
 """In the order in which they import each other."""
 COMPRESSED: Final = ("Core/Bundle/Inflate.swift", "Core/Errors.swift")
@@ -134,9 +138,15 @@ def check(toolchain: Toolchain, out: Path, bundle: Path | None, folder: Path, *,
     if bundle is not None:
         pack(bundle, out / "bundle.zip")
         variables |= {"BUNDLE": bundle, "ARCHIVE": out / "bundle.zip", "UNSIGNED_WEIGHTS": int(saturates())}
+        variables["REPORTS"] = out / "reports"
+        (out / "reports").mkdir(exist_ok=True)
     run(toolchain.command([compiled / "PocketCrafterKitPackageTests.xctest"], folders, variables))
     if bundle is not None:
-        compare(toolchain, compiled / "pocketcrafter-swift", out, bundle, photos)
+        tool = compiled / "pocketcrafter-swift"
+        compare(toolchain, tool, out, bundle, photos)
+        if "pair" in recorded(out / "vectors"):
+            check_reports(bundle, out)
+            compare_deep(toolchain, tool, out, bundle, photos)
 
 
 def set_up(root: Path, may_fetch: bool) -> Toolchain:
@@ -321,16 +331,28 @@ def photos_of(folder: Path, out: Path) -> list[Path]:
     return [*photos, *turned, tilted]
 
 
+def check_reports(bundle: Path, out: Path) -> None:
+    """End with code 1 where Swift's reports of goldens and speed are not what Python takes for rung 4 and compares."""
+    proved = out / "proved.pcbundle"
+    shutil.rmtree(proved, ignore_errors=True)
+    shutil.copytree(bundle, proved)
+    device = store_app_report(proved, out / "reports/goldens.json")
+    speed = read_latency(out / "reports/latency.json")
+    if device.failures or not speed.cases or not speed.sustained:
+        click.echo(f"swift: reports: {', '.join(device.failures) or 'networks are missing'}")
+        sys.exit(1)
+
+
 def compare(toolchain: Toolchain, tool: Path, out: Path, bundle: Path, photos: Sequence[Path]) -> None:
     """Run the tool on each photo; end with code 1 where a picture or a critique is not Python's."""
     folders, faults = [ROOT, out, bundle], []
-    options = [*with_bundle(bundle), *(["--unsigned-weights"] if saturates() else [])]
     source, enhanced = out / "in.ppm", out / "out.ppm"
     name, cases = pair_cases(out / "vectors")
+    variables = {"LD_LIBRARY_PATH": out / "lib"}
     for photo, case in zip(photos, cases, strict=True):
         write_ppm(case["pixels"], source)
-        variables = {"LD_LIBRARY_PATH": out / "lib"}
         strength = ["--strength", case["strength"]]
+        options = tool_options(bundle)
         swift = measured(
             toolchain.command([tool, "enhance", source, enhanced, *strength, *options], folders, variables)
         )
@@ -346,9 +368,48 @@ def compare(toolchain: Toolchain, tool: Path, out: Path, bundle: Path, photos: S
             f"{'identical' if same else 'DIFFERS'}; whole process {swift.seconds:.1f} s and {swift.peak_mib:.0f} MiB, "
             f"Python's {theirs.seconds:.1f} s and {theirs.peak_mib:.0f} MiB"
         )
+    refuse(faults)
+
+
+def compare_deep(toolchain: Toolchain, tool: Path, out: Path, bundle: Path, photos: Sequence[Path]) -> None:
+    """Do the same with photos of 16 bits a channel: one of each kind of edit, made of those of 8."""
+    folders, faults = [ROOT, out, bundle], []
+    source, enhanced = out / "in.ppm", out / "out.ppm"
+    _, cases = pair_cases(out / "vectors")
+    edits = {tuple(sorted(k for k, v in case["plan"].items() if v)): n for n, case in reversed([*enumerate(cases)])}
+    for n in sorted(n for edit, n in edits.items() if edit):
+        noise = np.random.default_rng(n).integers(-128, 129, cases[n]["pixels"].shape)
+        pixels = np.clip(cases[n]["pixels"].astype(np.int32) * 257 + noise, 0, 65535).astype(np.uint16)
+        photo = out / f"{photos[n].stem}_deep.png"
+        save(Photo(pixels), photo)
+        write_ppm(pixels, source)
+        measured([*python("enhance"), photo, "--out", out / "python", *with_bundle(bundle)])
+        (made,) = (out / "python").glob(f"{photo.stem}*")
+        command = [tool, "enhance", source, enhanced, *tool_options(bundle)]
+        measured(toolchain.command(command, folders, {"LD_LIBRARY_PATH": out / "lib"}))
+        decibels = psnr_db(load(made).pixels, read_ppm(enhanced))
+        if decibels < MINIMUM_DB["pair"]:
+            faults.append(photo.name)
+        click.echo(f"{photo.name}, 16 bits: PSNR {decibels:.1f} dB to Python's")
+    refuse(faults)
+
+
+def refuse(faults: Sequence[str]) -> None:
+    """End with code 1 where there are faults."""
     if faults:
         click.echo(f"swift: not Python's: {', '.join(faults)}")
         sys.exit(1)
+
+
+def tool_options(bundle: Path) -> list[object]:
+    """Return the options of the tool for a bundle on this processor."""
+    return [*with_bundle(bundle), *(["--unsigned-weights"] if saturates() else [])]
+
+
+def recorded(vectors: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return the cases of vectors by name."""
+    cases: dict[str, list[dict[str, Any]]] = json.loads((vectors / "vectors.json").read_text(encoding="utf-8"))["cases"]
+    return cases
 
 
 def pair_cases(vectors: Path) -> tuple[str, list[dict[str, Any]]]:
@@ -357,31 +418,33 @@ def pair_cases(vectors: Path) -> tuple[str, list[dict[str, Any]]]:
     A case has the photo's pixels, ``(height, width, 3)``, the strength, the enhanced pixels, and the critique.
     """
     tensors = np.memmap(vectors / "tensors.bin", np.uint8, "r")
-    recorded = json.loads((vectors / "vectors.json").read_text(encoding="utf-8"))["cases"]
-    name = next(name for name in MINIMUM_DB if name in recorded)
+    cases = recorded(vectors)
+    name = next(name for name in MINIMUM_DB if name in cases)
 
     def pixels(about: dict[str, Any]) -> np.ndarray[Any, Any]:
         return tensors[about["offset"] : about["offset"] + math.prod(about["shape"])].reshape(about["shape"])
 
-    return name, [case | {key: pixels(case[key]) for key in ("pixels", "enhanced")} for case in recorded[name]]
+    return name, [case | {key: pixels(case[key]) for key in ("pixels", "enhanced")} for case in cases[name]]
 
 
 def write_ppm(pixels: np.ndarray[Any, Any], path: Path) -> None:
-    """Write a picture of 8 bits as a binary PPM."""
+    """Write a picture of 8 or 16 bits as a binary PPM."""
     height, width = pixels.shape[:2]
-    path.write_bytes(f"P6\n{width} {height}\n255\n".encode() + pixels.tobytes())
+    header = f"P6\n{width} {height}\n{np.iinfo(pixels.dtype).max}\n".encode()
+    path.write_bytes(header + pixels.astype(pixels.dtype.newbyteorder(">")).tobytes())
 
 
 def read_ppm(path: Path) -> np.ndarray[Any, Any]:
-    """Read a binary PPM of 8 bits."""
-    with Image.open(path) as image:
-        return np.asarray(image)
+    """Read a binary PPM as the tool writes it; Pillow has no 16 bits of RGB."""
+    _, size, top, samples = path.read_bytes().split(b"\n", 3)
+    width, height = map(int, size.split())
+    return np.frombuffer(samples, np.uint8 if top == b"255" else ">u2").reshape(height, width, 3)
 
 
 def psnr_db(reference: np.ndarray[Any, Any], actual: np.ndarray[Any, Any]) -> float:
-    """Peak signal-to-noise ratio of two pictures of 8 bits, in decibels."""
-    error = np.square(reference.astype(np.int32) - actual).mean()
-    return math.inf if error == 0 else 10 * math.log10(255**2 / error)
+    """Peak signal-to-noise ratio of two pictures of one depth, in decibels."""
+    error = np.square(reference.astype(np.float64) - actual).mean()
+    return math.inf if error == 0 else 10 * math.log10(np.iinfo(reference.dtype).max ** 2 / error)
 
 
 def with_bundle(bundle: Path | None) -> list[object]:

@@ -185,5 +185,7 @@ def _state(state: DeviceState) -> str:
 
 
 def _lowest(fidelity: Sequence[Fidelity]) -> str:
+    if not fidelity:
+        return NOT_MEASURED
     ratios = [f.sqnr_db for f in fidelity if f.sqnr_db is not None]
     return f"{min(ratios):.1f} dB" if ratios else "identical"

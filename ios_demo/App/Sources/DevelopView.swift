@@ -104,9 +104,10 @@ final class DevelopRenderer: NSObject, MTKViewDelegate {
             pixelFormat: .rgba8Unorm, width: pixels.width, height: pixels.height, mipmapped: false)
         descriptor.usage = .shaderRead
         guard let texture = device?.makeTexture(descriptor: descriptor) else { return nil }
+        let rgb = pixels.rgb
         var rgba = [UInt8](repeating: 255, count: 4 * pixels.width * pixels.height)
         for n in 0..<pixels.width * pixels.height {
-            for channel in 0..<3 { rgba[4 * n + channel] = pixels.rgb[3 * n + channel] }
+            for channel in 0..<3 { rgba[4 * n + channel] = rgb[3 * n + channel] }
         }
         let region = MTLRegionMake2D(0, 0, pixels.width, pixels.height)
         texture.replace(region: region, mipmapLevel: 0, withBytes: rgba, bytesPerRow: 4 * pixels.width)

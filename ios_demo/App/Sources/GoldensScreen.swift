@@ -1,4 +1,3 @@
-import CoreMLRunner
 import Foundation
 import Observation
 import PocketCrafterKit
@@ -7,13 +6,14 @@ import SwiftUI
 /// What the bundle's goldens gave on this phone: rung 4 of the parity ladder.
 struct GoldensScreen: View {
     let session: GoldensSession
+    let photos: PhotoSession
 
     var body: some View {
         NavigationStack {
             List {
                 if session.isRunning { ProgressView { Text("Running the goldens") } }
                 if let failure = session.failure { Label(failure, systemImage: "exclamationmark.triangle") }
-                ForEach(session.report?.networks ?? [], id: \.component) { run in
+                ForEach(session.report?.runs ?? [], id: \.component) { run in
                     VStack(alignment: .leading) {
                         Label(run.component, systemImage: run.symbol)
                         ForEach(run.fidelity, id: \.output) { Text($0.words).font(.caption) }
@@ -24,7 +24,7 @@ struct GoldensScreen: View {
             .navigationTitle("Goldens")
             .toolbar {
                 if let text = session.report?.json { ShareLink(item: text) }
-                Button { Task { await session.run() } } label: { Text("Run") }.disabled(session.isRunning)
+                Button { Task { await session.run(photos) } } label: { Text("Run") }.disabled(session.isRunning)
             }
         }
     }
@@ -36,51 +36,26 @@ struct GoldensScreen: View {
 final class GoldensSession {
     private static let haveRun = "goldensHaveRun"
 
-    private(set) var report: RungReport?
+    private(set) var report: GoldenReport?
     private(set) var failure: String?
     private(set) var isRunning = false
 
     /// Runs them unless they have run on this phone.
-    func runOnce() async {
-        if !UserDefaults.standard.bool(forKey: Self.haveRun) { await run() }
+    func runOnce(_ photos: PhotoSession) async {
+        if !UserDefaults.standard.bool(forKey: Self.haveRun) { await run(photos) }
     }
 
-    func run() async {
+    func run(_ photos: PhotoSession) async {
         guard !isRunning else { return }
         (isRunning, failure) = (true, nil)
         defer { isRunning = false }
         do {
-            let folder = try await BundleStore.folder { _ in }
-            report = try await Task.detached(priority: .userInitiated) { try RungReport(folder) }.value
+            report = try await photos.opened().goldens()
             UserDefaults.standard.set(true, forKey: Self.haveRun)
         } catch {
             failure = error.localizedDescription
         }
     }
-}
-
-/// What rung 4 found on this phone.
-struct RungReport: Encodable, Sendable {
-    let rung = 4
-    let bundle: String
-    let target: String
-    let engine: String
-    let device: DeviceFacts
-    let networks: [GoldenRun]
-
-    /// - Throws: as ``Goldens/run(_:_:kind:progress:)``.
-    init(_ folder: URL) throws {
-        let opened = try PocketBundle(folder)
-        let runners = try CoreMLRunners(opened)
-        bundle = opened.manifest.name
-        target = runners.kind
-        engine = runners.engine
-        device = DeviceFacts()
-        networks = try Goldens.run(opened, runners, kind: runners.kind)
-    }
-
-    /// The report as JSON, keys in snake case as Python's.
-    var json: String? { Report.json(self) }
 }
 
 private extension GoldenRun {

@@ -63,6 +63,9 @@ final class PhotoSession {
         edited = nil
     }
 
+    /// Gives the memory of the networks back, once the present photo is done; they are opened again when they are needed.
+    func release() async { await crafter?.release() }
+
     /// Develops the photo at full size with the plan of the sliders and adds it to the library.
     func save() async {
         guard let photo, let enhanced else { return }
@@ -81,7 +84,7 @@ final class PhotoSession {
     }
 
     /// Returns the crafter, open; whoever asks while it is being opened waits for the same attempt.
-    private func opened() async throws -> PocketCrafter {
+    func opened() async throws -> PocketCrafter {
         if let opening { return try await opening.value }
         let attempt = Task {
             let opened = if let crafter { crafter } else { try await fetchedCrafter() }

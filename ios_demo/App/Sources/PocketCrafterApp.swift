@@ -1,4 +1,5 @@
 import SwiftUI
+import UIKit
 
 @main
 struct PocketCrafterApp: App {
@@ -10,14 +11,17 @@ struct PocketCrafterApp: App {
             TabView {
                 PhotoScreen(session: session)
                     .tabItem { Label("Photo", systemImage: "photo") }
-                GoldensScreen(session: goldens)
+                GoldensScreen(session: goldens, photos: session)
                     .tabItem { Label("Goldens", systemImage: "checkmark.seal") }
-                BenchmarkScreen()
+                BenchmarkScreen(session: session)
                     .tabItem { Label("Benchmark", systemImage: "stopwatch") }
+            }
+            .onReceive(NotificationCenter.default.publisher(for: UIApplication.didReceiveMemoryWarningNotification)) { _ in
+                Task { await session.release() }
             }
             .task {
                 await session.open()
-                if !session.openingFailed { await goldens.runOnce() }
+                if !session.openingFailed { await goldens.runOnce(session) }
             }
         }
     }

@@ -17,7 +17,9 @@ public enum CGImageAlphaInfo: UInt32 { case none = 0, noneSkipLast = 5 }
 public struct CGBitmapInfo: OptionSet, Sendable {
     public let rawValue: UInt32
     public init(rawValue: UInt32) { self.rawValue = rawValue }
+    public static let byteOrder16Little = CGBitmapInfo(rawValue: 4096)
 }
+public struct CGAffineTransform { public init(scaleX: CGFloat, y: CGFloat) {} }
 public enum CGColorRenderingIntent: Int32 { case defaultIntent = 0 }
 
 public final class CGDataProvider { public init?(data: CFData) { nil } }

@@ -7,6 +7,7 @@ public let kCGImageSourceCreateThumbnailFromImageAlways: CFString = "always"
 public let kCGImageSourceCreateThumbnailWithTransform: CFString = "transform"
 public let kCGImageSourceThumbnailMaxPixelSize: CFString = "size"
 public let kCGImagePropertyOrientation: CFString = "orientation"
+public let kCGImagePropertyDepth: CFString = "depth"
 public let kCGImageDestinationLossyCompressionQuality: CFString = "quality"
 public func CGImageSourceCreateWithData(_ data: CFData, _ options: CFDictionary?) -> CGImageSource? { nil }
 public func CGImageSourceCreateThumbnailAtIndex(

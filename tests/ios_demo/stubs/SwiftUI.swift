@@ -147,7 +147,14 @@ public enum ContentMode: Sendable { case fit, fill }
 public struct EnabledTextSelectability { public static var enabled: EnabledTextSelectability { .init() } }
 public struct AccessibilityChildBehavior: Sendable { public static let combine = AccessibilityChildBehavior() }
 
+public protocol Publisher { associatedtype Output }
+extension NotificationCenter {
+    public struct Publisher: SwiftUI.Publisher { public typealias Output = Notification }
+    public func publisher(for name: Notification.Name) -> Publisher { Publisher() }
+}
+
 extension View {
+    public func onReceive<P: Publisher>(_ publisher: P, perform action: @escaping (P.Output) -> Void) -> some View { self }
     public func tabItem<V: View>(@ViewBuilder _ label: () -> V) -> some View { EmptyView() }
     public func task(
         priority: TaskPriority = .userInitiated, @_inheritActorContext _ action: @escaping @Sendable @isolated(any) () async -> Void

@@ -18,6 +18,9 @@ public class UIGraphicsImageRenderer: NSObject {
     public init(size: CGSize, format: UIGraphicsImageRendererFormat) {}
     public func image(actions: (UIGraphicsImageRendererContext) -> Void) -> UIImage { fatalError("a stub") }
 }
+@MainActor open class UIApplication: NSObject {
+    public nonisolated static let didReceiveMemoryWarningNotification = Notification.Name("")
+}
 @MainActor open class UIView: NSObject {
     public func setNeedsDisplay() {}
 }

@@ -33,6 +33,9 @@ public struct Told: Sendable {
 
 /// A critic and an artist, of either family; opens each network when it is first needed. Not to be shared between threads.
 public protocol Pair: AnyObject {
+    /// Closes every network; each is opened again when it is needed.
+    func release()
+
     /// Runs what a critique begins with once, on a small gray picture.
     ///
     /// - Throws: ``PocketCrafterError/runner(_:)`` if a network fails.
@@ -105,6 +108,8 @@ public final class PhotoPair: Pair {
         self.vocabulary = vocabulary
         self.composes = composes
     }
+
+    public func release() { (opened, decoder) = ([:], nil) }
 
     public func warm() throws { _ = try look(Self.gray()) }
 

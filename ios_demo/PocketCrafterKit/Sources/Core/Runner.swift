@@ -13,6 +13,12 @@ public protocol RunnerSource {
     /// The engine and its accelerator in words, such as "ONNX Runtime 1.29, CPU".
     var engine: String { get }
 
+    /// The kind of target whose artifacts it opens, such as `onnx`.
+    var kind: String { get }
+
+    /// Threads of one operator on the CPU, ≥ 1; 1 where the engine does not tell.
+    var threads: Int { get }
+
     /// Opens a component.
     ///
     /// - Throws: ``PocketCrafterError/bundle(_:)`` if the bundle lacks it, or its artifact was changed;
@@ -31,6 +37,8 @@ public protocol RunnerSource {
 }
 
 extension RunnerSource {
+    public var threads: Int { 1 }
+
     public func openDecoder() throws -> any Decoder { CachingDecoder(try open("decoder")) }
 }
 

@@ -8,17 +8,16 @@ import PocketCrafterCore
 /// Core AI specializes a model for this device when it is first opened, and keeps what it made.
 @available(iOS 27, macOS 27, *)
 public struct CoreAIRunners: RunnerSource {
-    private static let kind = "coreai:ios27"
-
     private let bundle: PocketBundle
 
     public let engine = "Core AI"
+    public let kind = "coreai:ios27"
 
     /// - Parameter bundle: where the artifacts come from, each hashed before it is opened.
     /// - Throws: ``PocketCrafterError/bundle(_:)`` if the bundle has no Core AI target.
     public init(_ bundle: PocketBundle) throws {
-        guard bundle.has(kind: Self.kind) else {
-            throw PocketCrafterError.bundle("The bundle has no target `\(Self.kind)`: build it with one.")
+        guard bundle.has(kind: kind) else {
+            throw PocketCrafterError.bundle("The bundle has no target `\(kind)`: build it with one.")
         }
         self.bundle = bundle
     }
@@ -32,7 +31,7 @@ public struct CoreAIRunners: RunnerSource {
     }
 
     private func open(_ component: String, named name: String?, _ contract: Component) throws -> any Runner {
-        let asset = try bundle.artifact(component, kind: Self.kind)
+        let asset = try bundle.artifact(component, kind: kind)
         return try calling {
             let function = try blocking {
                 let model = try await AIModel(contentsOf: asset)

@@ -6,11 +6,12 @@ import PocketCrafterCore
 /// One environment serves the whole process; ONNX Runtime's telemetry is turned off.
 public struct OnnxRunners: RunnerSource {
     private let bundle: PocketBundle
-    private let threads: Int
     private let storesWeightsUnsigned: Bool
     private let sessions = Sessions()
 
     public let engine: String
+    public let kind = "onnx"
+    public let threads: Int
 
     /// - Parameters:
     ///   - bundle: where the artifacts come from, each hashed before it is opened.
@@ -36,7 +37,7 @@ public struct OnnxRunners: RunnerSource {
 
     private func session(_ component: String) throws -> OnnxSession {
         try sessions.session(component) {
-            let model = try bundle.artifact(component, kind: "onnx")
+            let model = try bundle.artifact(component, kind: kind)
             let runtime = try OnnxRuntime.shared.get()
             let made = try runtime.session(model, threads: threads, storesWeightsUnsigned: storesWeightsUnsigned)
             return OnnxSession(runtime, made)

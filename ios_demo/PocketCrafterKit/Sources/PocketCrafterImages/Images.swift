@@ -32,16 +32,21 @@ extension Pixels {
         try self.init(width: width, height: height, rgb: rgb)
     }
 
-    /// Returns the picture as an image.
+    /// Returns the picture as an image of as many bits a channel.
     ///
     /// - Parameter space: the color space that the values are of.
     /// - Throws: ``PocketCrafterError/config(_:)`` if this system has no such space, or no memory for it.
     public func cgImage(space: CFString = CGColorSpace.sRGB) throws -> CGImage {
-        guard let space = CGColorSpace(name: space), let provider = CGDataProvider(data: Data(rgb) as CFData),
+        let (bits, order, content) = switch samples {
+        case .eight(let levels): (8, CGBitmapInfo(), Data(levels))
+        case .sixteen(let levels): (16, CGBitmapInfo.byteOrder16Little, levels.withUnsafeBytes { Data($0) })
+        }
+        guard let space = CGColorSpace(name: space), let provider = CGDataProvider(data: content as CFData),
             let image = CGImage(
-                width: width, height: height, bitsPerComponent: 8, bitsPerPixel: 24, bytesPerRow: 3 * width, space: space,
-                bitmapInfo: CGBitmapInfo(rawValue: CGImageAlphaInfo.none.rawValue), provider: provider, decode: nil,
-                shouldInterpolate: false, intent: .defaultIntent)
+                width: width, height: height, bitsPerComponent: bits, bitsPerPixel: 3 * bits,
+                bytesPerRow: 3 * width * bits / 8, space: space,
+                bitmapInfo: CGBitmapInfo(rawValue: CGImageAlphaInfo.none.rawValue | order.rawValue), provider: provider,
+                decode: nil, shouldInterpolate: false, intent: .defaultIntent)
         else { throw PocketCrafterError.config("The picture of \(width)×\(height) px cannot become an image here.") }
         return image
     }

@@ -7,6 +7,7 @@ let usage = """
                                        [--threads N] [--unsigned-weights]
            pocketcrafter-swift critique IN.ppm --bundle FOLDER [--threads N] [--unsigned-weights]
 
+    Photos are binary PPM of 8 or 16 bits a channel; what enhance writes has as many as it reads.
     enhance writes the enhanced photo, critique writes the critique to standard output: what was found of
     each item, where the critic gives numbers, then the words.
 

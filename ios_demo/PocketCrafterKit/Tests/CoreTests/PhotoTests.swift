@@ -84,6 +84,33 @@ final class PhotoTests: XCTestCase {
         }
     }
 
+    func testPicturesOf16BitsKeepThemAsInPython() throws {
+        for one in try Vectors.of("deep") {
+            let (pixels, plan) = (try one.pixels("pixels"), try one.plan("plan"))
+            assertNear(try one.floats("view"), Views.global(pixels), within: 1e-5)
+            assertNear(try one.floats("crops"), Views.crops(pixels), within: 1e-6)
+            // 1e-4 of the range, which is what the renderer is held to.
+            let rendered = Developer.develop(pixels, plan: plan, grid: nil)
+            XCTAssertLessThanOrEqual(levelsApart(try one.pixels("rendered"), rendered), 7)
+            // Python's grid may miss a tenth of a level of 8 bits.
+            let developed = Developer.develop(pixels, plan: plan, grid: try ToneGrid(one.floats("grid")))
+            XCTAssertLessThanOrEqual(levelsApart(try one.pixels("developed"), developed), 26)
+            XCTAssertEqual(try one.bytes("eight"), pixels.rgb)
+            let tiled = try Tiles(tile: 16, overlap: 4).map(pixels) { tile in
+                tile.indices.map { tile[$0] * (1 - Float($0 / 16 % 16 + $0 % 16) / 64) }
+            }
+            XCTAssertLessThanOrEqual(levelsApart(try one.pixels("tiled"), tiled), 1)
+            for made in try one.cases("cuts") {
+                let box = try made.of("box")
+                let kept = CropBox(
+                    left: try box.int("left"), top: try box.int("top"), right: try box.int("right"),
+                    bottom: try box.int("bottom"))
+                let cut = try Framing(degrees: made.double("degrees"), box: kept).cut(pixels)
+                XCTAssertLessThanOrEqual(levelsApart(try made.pixels("cut"), cut), 1)
+            }
+        }
+    }
+
     func testNetworksThatGiveNoNumbersOrOfAnotherSizeAreRefused() throws {
         let photo = try Pixels(width: 3, height: 2, rgb: [UInt8](repeating: 0, count: 18))
         let tiles = Tiles(tile: 16, overlap: 4)

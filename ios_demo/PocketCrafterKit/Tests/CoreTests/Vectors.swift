@@ -50,8 +50,14 @@ struct Case {
     }
 
     func pixels(_ name: String) throws -> Pixels {
-        let shape = try of(name).ints("shape")
-        return try Pixels(width: shape[1], height: shape[0], rgb: bytes(name))
+        let about = try of(name)
+        let shape = try about.ints("shape")
+        guard try about.text("dtype") == "uint16" else {
+            return try Pixels(width: shape[1], height: shape[0], rgb: bytes(name))
+        }
+        let bytes = try Vectors.shared().bytes(about, itemBytes: 2)
+        let levels = stride(from: 0, to: bytes.count, by: 2).map { UInt16(bytes[$0]) | UInt16(bytes[$0 + 1]) << 8 }
+        return try Pixels(width: shape[1], height: shape[0], samples: .sixteen(levels))
     }
 
     /// A plan as Python spells it; its turn and crop are not this core's.
@@ -113,7 +119,14 @@ func assertNear(_ expected: EditPlan, _ actual: EditPlan, file: StaticString = #
 /// The largest difference of two pictures of one size, in levels.
 func levelsApart(_ one: Pixels, _ other: Pixels) -> Int {
     XCTAssertEqual([one.width, one.height], [other.width, other.height])
-    return zip(one.rgb, other.rgb).map { abs(Int($0) - Int($1)) }.max() ?? 0
+    return zip(levels(one), levels(other)).map { abs($0 - $1) }.max() ?? 0
+}
+
+private func levels(_ pixels: Pixels) -> [Int] {
+    switch pixels.samples {
+    case .eight(let levels): levels.map(Int.init)
+    case .sixteen(let levels): levels.map(Int.init)
+    }
 }
 
 func assertThrows<T>(

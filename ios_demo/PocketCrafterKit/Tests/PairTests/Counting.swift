@@ -49,6 +49,8 @@ struct Counting: RunnerSource {
     let counter: Counter
 
     var engine: String { source.engine }
+    var kind: String { source.kind }
+    var threads: Int { source.threads }
 
     func open(_ component: String) throws -> any Runner {
         CountingRunner(runner: try source.open(component), counter: counter)

@@ -114,6 +114,45 @@ final class PocketCrafterTests: XCTestCase {
         XCTAssertThrowsError(try OnnxRunners(bundle).open("sculptor"))
     }
 
+    func testMemoryIsGivenBackAndTakenAgainWhenTheNextPhotoComes() async throws {
+        let crafter = crafter()
+        try await crafter.open()
+        let first = try await crafter.critique(photo())
+        await crafter.release()
+        guard case .ready = crafter.state else { return XCTFail("\(crafter.state)") }
+        let second = try await crafter.critique(photo())
+        XCTAssertEqual(first, second)
+    }
+
+    func testGoldensAndSpeedAreReportedAsPythonReportsThem() async throws {
+        let variables = ProcessInfo.processInfo.environment
+        guard let reports = variables["REPORTS"] else { throw XCTSkip("Nobody reads reports: set REPORTS, as `make swift` does.") }
+        let unsigned = unsigned
+        let crafter = try await PocketCrafter.open(folder) { try OnnxRunners($0, storesWeightsUnsigned: unsigned) }
+        let told = Counter()
+        let goldens = try await crafter.goldens { _, _ in told.add() }
+        XCTAssertEqual(goldens.passed, true)
+        XCTAssertEqual(told.runs, goldens.runs.count)
+        await assertThrows(ifConfig) { try await crafter.benchmark(BenchmarkPlan(repeats: 0)) }
+        let plan = BenchmarkPlan(repeats: 7, sustainedSeconds: 1, windowSeconds: 1)
+        let speed = try await crafter.benchmark(plan) { _ in told.add() }
+        XCTAssertGreaterThan(told.runs, 8 * goldens.runs.count)
+        for network in speed.networks {
+            XCTAssertEqual([network.samplesMs.count, network.sustained.count], [7, 1])
+            XCTAssertGreaterThan(network.peakMib, 1)
+        }
+        // `make swift` reads both as Python does.
+        for (name, text) in [("goldens", goldens.json), ("latency", speed.json)] {
+            try Data(text.utf8).write(to: URL(fileURLWithPath: reports).appendingPathComponent("\(name).json"))
+        }
+        let left = Task { try await crafter.benchmark() }
+        while crafter.state != .running { await Task.yield() }
+        left.cancel()
+        let result = await left.result
+        XCTAssertThrowsError(try result.get()) { XCTAssertTrue($0 is CancellationError, "\($0)") }
+        guard case .ready = crafter.state else { return XCTFail("\(crafter.state)") }
+    }
+
     func testEveryGoldenReachesItsGate() throws {
         let bundle = try PocketBundle(folder)
         let runs = try Goldens.run(bundle, OnnxRunners(bundle, storesWeightsUnsigned: unsigned), kind: "onnx")

@@ -1,10 +1,13 @@
 import Foundation
 
 /// How close one output is to its reference.
-public struct Fidelity: Equatable, Sendable, Encodable {
+public struct Fidelity: Equatable, Sendable {
+    /// Its name; `<function>.<name>` of a further function.
     public let output: String
     /// Signal-to-quantization-noise ratio; `nil` where the two are identical.
     public let sqnrDb: Double?
+    /// Cosine of the two, in [-1, 1].
+    public let cosine: Double
     /// The largest difference, in the output's unit.
     public let maxAbsError: Double
 
@@ -21,21 +24,25 @@ public struct Fidelity: Equatable, Sendable, Encodable {
         guard actual.allSatisfy(\.isFinite) else {
             throw PocketCrafterError.runner("`\(output)` has values that are not finite.")
         }
-        var signal = 0.0, noise = 0.0, worst = 0.0
+        var signal = 0.0, noise = 0.0, worst = 0.0, other = 0.0, product = 0.0
         for (expected, found) in zip(reference, actual) {
             let difference = Double(expected) - Double(found)
             signal += Double(expected) * Double(expected)
+            other += Double(found) * Double(found)
+            product += Double(expected) * Double(found)
             noise += difference * difference
             worst = max(worst, abs(difference))
         }
         self.output = output
         maxAbsError = worst
+        let lengths = signal.squareRoot() * other.squareRoot()
+        cosine = lengths > 0 ? (product / lengths).clamped(to: -1...1) : signal == other ? 1 : 0
         sqnrDb = noise == 0 ? nil : signal == 0 ? Self.lowestDb : max(10 * log10(signal / noise), Self.lowestDb)
     }
 }
 
 /// A component's goldens, run again on this machine.
-public struct GoldenRun: Equatable, Sendable, Encodable {
+public struct GoldenRun: Equatable, Sendable {
     public let component: String
     /// What every output must reach; `nil` where the artifact's gate asks for another figure.
     public let gateDb: Double?
@@ -67,11 +74,15 @@ public enum Goldens {
         }
         let components = bundle.manifest.components
         return try components.enumerated().map { n, component in
-            let runner = try runners.open(component.name)
-            var fidelity = try component.goldens.flatMap { try compared(bundle, component, $0, runner) }
+            func ran(_ part: Component, _ runner: any Runner, prefix: String = "") throws -> [Fidelity] {
+                try part.goldens.flatMap { golden in
+                    let found = try runner.run(read(bundle, golden.inputs, part.inputs))
+                    return try compared(bundle, part, golden, found, prefix: prefix)
+                }
+            }
+            var fidelity = try ran(component, runners.open(component.name))
             for (name, function) in component.functions.sorted(by: { $0.key < $1.key }) where !function.goldens.isEmpty {
-                let runner = try runners.open(component.name, function: name)
-                fidelity += try function.goldens.flatMap { try compared(bundle, function, $0, runner) }
+                fidelity += try ran(function, runners.open(component.name, function: name), prefix: "\(name).")
             }
             try progress(n + 1, components.count)
             return GoldenRun(component: component.name, gateDb: component.gatesDb[target.name], fidelity: fidelity)
@@ -82,19 +93,28 @@ public enum Goldens {
     ///
     /// - Throws: ``PocketCrafterError/bundle(_:)`` if it has none, or the file is damaged.
     public static func inputs(_ bundle: PocketBundle, _ component: Component) throws -> [String: [Float]] {
-        guard let golden = component.goldens.first else {
-            throw PocketCrafterError.bundle("`\(component.name)` has no golden.")
-        }
+        guard let golden = component.goldens.first else { throw none(component) }
         return try read(bundle, golden.inputs, component.inputs)
     }
 
-    private static func compared(
-        _ bundle: PocketBundle, _ component: Component, _ golden: Golden, _ runner: any Runner
+    /// Compares an answer to ``inputs(_:_:)`` with the recorded one.
+    ///
+    /// - Throws: ``PocketCrafterError/bundle(_:)`` if there is none, or the file is damaged; as ``Fidelity`` otherwise.
+    public static func fidelity(
+        _ bundle: PocketBundle, _ component: Component, _ answer: [String: [Float]]
     ) throws -> [Fidelity] {
-        let found = try runner.run(read(bundle, golden.inputs, component.inputs))
+        guard let golden = component.goldens.first else { throw none(component) }
+        return try compared(bundle, component, golden, answer)
+    }
+
+    private static func none(_ component: Component) -> PocketCrafterError { .bundle("`\(component.name)` has no golden.") }
+
+    private static func compared(
+        _ bundle: PocketBundle, _ component: Component, _ golden: Golden, _ found: [String: [Float]], prefix: String = ""
+    ) throws -> [Fidelity] {
         let expected = try read(bundle, golden.outputs, component.outputs)
         return try component.outputs.map {
-            try Fidelity($0.name, reference: expected[$0.name] ?? [], actual: found[$0.name] ?? [])
+            try Fidelity(prefix + $0.name, reference: expected[$0.name] ?? [], actual: found[$0.name] ?? [])
         }
     }
 

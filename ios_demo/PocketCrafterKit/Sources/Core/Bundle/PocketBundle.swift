@@ -43,15 +43,7 @@ public struct PocketBundle: Sendable {
             throw PocketCrafterError.bundle("The bundle has no file `\(path)`.")
         }
         let file = root.appendingPathComponent(path)
-        let digest: String
-        do {
-            digest = try Sha256.hex(of: file)
-        } catch let error as PocketCrafterError {
-            throw error
-        } catch {
-            throw PocketCrafterError.bundle("`\(path)` cannot be read: \(error.localizedDescription)")
-        }
-        guard digest == entry.sha256 else {
+        guard try Sha256.hex(of: file) == entry.sha256 else {
             throw PocketCrafterError.bundle("`\(path)` was changed: its SHA-256 is not the manifest's.")
         }
         return file

@@ -13,19 +13,30 @@ enum Sha256 {
     /// The digest of bytes in memory.
     static func hex(_ content: Data) throws -> String {
         let hash = try Hash()
-        try hash.add(content)
+        try content.withUnsafeBytes { try hash.add($0) }
         return try hash.digits()
     }
 
-    /// The digest of a file, read in blocks.
+    /// The digest of a file, read block by block into one buffer: what `FileHandle` reads, Apple's systems keep until the
+    /// whole work is done.
     ///
-    /// - Throws: whatever `FileHandle` throws.
+    /// - Throws: ``PocketCrafterError/bundle(_:)`` if it cannot be read.
     static func hex(of file: URL) throws -> String {
-        let handle = try FileHandle(forReadingFrom: file)
-        defer { try? handle.close() }
+        guard let stream = InputStream(url: file) else { throw unreadable(file, nil) }
+        stream.open()
+        defer { stream.close() }
         let hash = try Hash()
-        while let block = try handle.read(upToCount: blockBytes), !block.isEmpty { try hash.add(block) }
-        return try hash.digits()
+        var block = [UInt8](repeating: 0, count: blockBytes)
+        while true {
+            let count = stream.read(&block, maxLength: blockBytes)
+            guard count >= 0 else { throw unreadable(file, stream.streamError) }
+            if count == 0 { return try hash.digits() }
+            try block.withUnsafeBytes { try hash.add(UnsafeRawBufferPointer(rebasing: $0.prefix(count))) }
+        }
+    }
+
+    private static func unreadable(_ file: URL, _ error: (any Error)?) -> PocketCrafterError {
+        .bundle("`\(file.lastPathComponent)` cannot be read: \(error?.localizedDescription ?? "it is not there").")
     }
 }
 
@@ -39,7 +50,7 @@ private final class Hash {
 
     init() throws {}
 
-    func add(_ content: Data) throws { hash.update(data: content) }
+    func add(_ content: UnsafeRawBufferPointer) throws { hash.update(bufferPointer: content) }
 
     func digest() throws -> [UInt8] { Array(hash.finalize()) }
 }
@@ -55,9 +66,8 @@ private final class Hash {
 
     deinit { EVP_MD_CTX_free(context) }
 
-    func add(_ content: Data) throws {
-        let taken = content.withUnsafeBytes { EVP_DigestUpdate(context, $0.baseAddress, $0.count) }
-        guard taken == 1 else { throw Self.failure() }
+    func add(_ content: UnsafeRawBufferPointer) throws {
+        guard EVP_DigestUpdate(context, content.baseAddress, content.count) == 1 else { throw Self.failure() }
     }
 
     func digest() throws -> [UInt8] {

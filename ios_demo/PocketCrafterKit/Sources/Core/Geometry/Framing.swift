@@ -38,20 +38,29 @@ public struct Framing: Equatable, Sendable {
             throw PocketCrafterError.shape(
                 "The crop box (\(box.left), \(box.top))–(\(box.right), \(box.bottom)) does not lie in \(width)×\(height) px.")
         }
-        var out = [UInt8](repeating: 0, count: 3 * box.width * box.height)
+        let samples: Pixels.Samples = switch photo.samples {
+        case .eight(let levels): .eight(cut(levels, photo))
+        case .sixteen(let levels): .sixteen(cut(levels, photo))
+        }
+        return Pixels(unchecked: samples, box.width, box.height)
+    }
+
+    private func cut<L: Level>(_ levels: [L], _ photo: Pixels) -> [L] {
+        let (width, height) = (photo.width, photo.height)
+        var out = [L](repeating: 0, count: 3 * box.width * box.height)
         if degrees == 0 {
             for y in 0..<box.height {
                 let start = 3 * ((box.top + y) * width + box.left)
-                out.replaceSubrange(3 * y * box.width..<3 * (y + 1) * box.width, with: photo.rgb[start..<start + 3 * box.width])
+                out.replaceSubrange(3 * y * box.width..<3 * (y + 1) * box.width, with: levels[start..<start + 3 * box.width])
             }
-            return Pixels(unchecked: out, box.width, box.height)
+            return out
         }
         let origin = source(Double(box.left), Double(box.top), photo)
         let right = source(Double(box.left + 1), Double(box.top), photo)
         let down = source(Double(box.left), Double(box.top + 1), photo)
         let (rightX, rightY) = (right.x - origin.x, right.y - origin.y)
         let (downX, downY) = (down.x - origin.x, down.y - origin.y)
-        photo.rgb.withUnsafeBufferPointer { rgb in
+        levels.withUnsafeBufferPointer { rgb in
             for y in 0..<box.height {
                 for x in 0..<box.width {
                     // Affine coefficients take centers of the result to those of the source.
@@ -59,11 +68,13 @@ public struct Framing: Equatable, Sendable {
                     let place = (x: rightX * u + downX * v + origin.x, y: rightY * u + downY * v + origin.y)
                     guard place.x >= 0, place.x < Double(width), place.y >= 0, place.y < Double(height) else { continue }
                     let at = 3 * (y * box.width + x)
-                    for channel in 0..<3 { out[at + channel] = Self.bicubic(rgb, width, height, place, channel) }
+                    for channel in 0..<3 {
+                        out[at + channel] = Self.level(Self.bicubic(rgb, width, height, place, channel))
+                    }
                 }
             }
         }
-        return Pixels(unchecked: out, box.width, box.height)
+        return out
     }
 
     /// Where a point of the levelled canvas lies on the photo; pixel centers are at halves.
@@ -74,23 +85,28 @@ public struct Framing: Equatable, Sendable {
         return (cos(angle) * x + sin(angle) * y + middleX, -sin(angle) * x + cos(angle) * y + middleY)
     }
 
-    private static func bicubic(
-        _ rgb: UnsafeBufferPointer<UInt8>, _ width: Int, _ height: Int, _ place: (x: Double, y: Double), _ channel: Int
-    ) -> UInt8 {
+    private static func bicubic<L: Level>(
+        _ rgb: UnsafeBufferPointer<L>, _ width: Int, _ height: Int, _ place: (x: Double, y: Double), _ channel: Int
+    ) -> Double {
         let (left, top) = ((place.x - 0.5).rounded(.down), (place.y - 0.5).rounded(.down))
         let (dx, dy) = (place.x - 0.5 - left, place.y - 0.5 - top)
         let (x, y) = (Int(left) - 1, Int(top) - 1)
         func row(_ y: Int) -> Double {
             func level(_ n: Int) -> Double {
-                Double(rgb[3 * (y * width + (x + n).clamped(to: 0...width - 1)) + channel])
+                Double(rgb[3 * (y * width + (x + n).clamped(to: 0...width - 1)) + channel].float)
             }
             return cubic(level(0), level(1), level(2), level(3), dx)
         }
         var rows = [row(y.clamped(to: 0...height - 1))]
         // Below the photo its last row goes on.
         for n in 1...3 { rows.append(y + n >= 0 && y + n < height ? row(y + n) : rows[n - 1]) }
-        let value = cubic(rows[0], rows[1], rows[2], rows[3], dy)
-        return value <= 0 ? 0 : value >= 255 ? 255 : UInt8(value)
+        return cubic(rows[0], rows[1], rows[2], rows[3], dy)
+    }
+
+    /// Pillow cuts what is resampled at 8 bits off; 16 bits it holds as floats, which Python rounds.
+    private static func level<L: Level>(_ value: Double) -> L {
+        let whole = L.bitWidth == 8 ? value : Double(Float(value)).rounded(.toNearestOrEven)
+        return L(truncatingIfNeeded: Int(whole.clamped(to: 0...Double(L.max.float))))
     }
 
     private static func cubic(_ a: Double, _ b: Double, _ c: Double, _ d: Double, _ place: Double) -> Double {

@@ -28,7 +28,8 @@ struct Salience {
         let (width, height) = (max(1, rounded(Double(pixels.width) * share)), max(1, rounded(Double(pixels.height) * share)))
         let resized = Resampling.bilinear.resized(pixels, width: width, height: height)
         let small = Blur(deviation: Constants.salienceBlurPx).blurred(resized)
-        let colors = (0..<width * height).map { n in Self.opponents((0..<3).map { Double(small.rgb[3 * n + $0]) / 255 }) }
+        let rgb = small.rgb
+        let colors = (0..<width * height).map { n in Self.opponents((0..<3).map { Double(rgb[3 * n + $0]) / 255 }) }
         let mean = (0..<3).map { plane in colors.reduce(0.0) { $0 + $1[plane] } / Double(colors.count) }
         let distances = colors.map { color in
             zip(color, mean).map(-).reduce(0.0) { $0 + $1 * $1 }.squareRoot()

@@ -22,6 +22,8 @@ public final class LatentPair: Pair {
         self.settings = settings
     }
 
+    public func release() { (openedCritic, openedArtist, said) = (nil, nil, nil) }
+
     public func warm() throws {
         let gray = try Self.gray()
         if let critic = settings.critic {
@@ -209,14 +211,20 @@ struct Carried {
 
     /// A photo with what is added to it.
     private static func added(_ added: Planes, to photo: Pixels, strength: Double) -> Pixels {
-        let area = photo.width * photo.height
-        let factor = Float(strength)
-        let rgb = photo.rgb.indices.map { n in
-            let own = Float(photo.rgb[n]) / 255
-            let made = (own + added.values[n % 3 * area + n / 3]).clamped(to: 0...1)
-            let level = (own + factor * (made - own)).clamped(to: 0...1) * 255
-            return UInt8(level.rounded(.toNearestOrEven))
+        let samples: Pixels.Samples = switch photo.samples {
+        case .eight(let levels): .eight(self.levels(levels, added, Float(strength)))
+        case .sixteen(let levels): .sixteen(self.levels(levels, added, Float(strength)))
         }
-        return Pixels(unchecked: rgb, like: photo)
+        return Pixels(unchecked: samples, like: photo)
+    }
+
+    private static func levels<L: Level>(_ photo: [L], _ added: Planes, _ factor: Float) -> [L] {
+        let (area, top) = (photo.count / 3, L.max.float)
+        return photo.indices.map { n in
+            let own = photo[n].float / top
+            let made = (own + added.values[n % 3 * area + n / 3]).clamped(to: 0...1)
+            let level = (own + factor * (made - own)).clamped(to: 0...1) * top
+            return L(truncatingIfNeeded: Int(level.rounded(.toNearestOrEven)))
+        }
     }
 }

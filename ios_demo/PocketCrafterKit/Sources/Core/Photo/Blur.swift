@@ -25,7 +25,7 @@ struct Blur {
         var rgb = pixels.rgb
         for _ in 0..<Self.passes { rgb = mean(rgb, starts, step: 3, count: pixels.width) }
         for _ in 0..<Self.passes { rgb = mean(rgb, Array(0..<row), step: row, count: pixels.height) }
-        return Pixels(unchecked: rgb, like: pixels)
+        return Pixels(unchecked: .eight(rgb), like: pixels)
     }
 
     /// The means along lines of samples that lie a step apart; rounded.

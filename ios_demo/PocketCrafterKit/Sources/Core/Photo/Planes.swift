@@ -26,12 +26,13 @@ public struct Planes: Equatable, Sendable {
         self.values = values
     }
 
-    /// Planes of a picture: its levels over 255.
+    /// Planes of a picture: its levels of 8 bits over 255.
     init(_ pixels: Pixels) {
         let size = pixels.width * pixels.height
+        let rgb = pixels.rgb
         var values = zeros(3 * size)
         for n in 0..<size {
-            for channel in 0..<3 { values[channel * size + n] = Float(pixels.rgb[3 * n + channel]) / 255 }
+            for channel in 0..<3 { values[channel * size + n] = Float(rgb[3 * n + channel]) / 255 }
         }
         self.init(unchecked: values, 3, pixels.height, pixels.width)
     }

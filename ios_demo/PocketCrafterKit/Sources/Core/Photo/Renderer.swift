@@ -40,9 +40,11 @@ public struct Renderer: Sendable {
         return up / (up + pow(1 - y, slope))
     }
 
-    /// The curve of each channel at all 256 levels of 8 bits, in [0, 1]; first R's, then G's, then B's.
-    public func tables() -> [[Float]] {
-        (0..<3).map { channel in (0..<256).map { Float(curve(Double($0) / 255, channel: channel)) } }
+    /// The curve of each channel, in [0, 1], at all levels of some bits; first R's, then G's, then B's.
+    ///
+    /// - Parameter count: how many levels there are, ≥ 2: 256 of 8 bits.
+    public func tables(levels count: Int = 256) -> [[Float]] {
+        (0..<3).map { channel in (0..<count).map { Float(curve(Double($0) / Double(count - 1), channel: channel)) } }
     }
 
     /// Multiplies the distance of a pixel from its luma by `1 + saturation`.

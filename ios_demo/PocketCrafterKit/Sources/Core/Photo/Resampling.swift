@@ -49,7 +49,7 @@ public enum Resampling: String, Sendable {
         }
     }
 
-    /// Resizes a part of a picture at 8 bits.
+    /// Resizes a part of a picture at 8 bits, to which samples of 16 are rounded.
     ///
     /// - Parameters:
     ///   - pixels: the picture.
@@ -101,7 +101,7 @@ public enum Resampling: String, Sendable {
                 }
             }
         }
-        return Pixels(unchecked: out, width, pixels.height)
+        return Pixels(unchecked: .eight(out), width, pixels.height)
     }
 
     private func down(_ pixels: Pixels, _ height: Int, _ part: ClosedRange<Double>) -> Pixels {
@@ -119,7 +119,7 @@ public enum Resampling: String, Sendable {
                 for n in 0..<samples { out[samples * y + n] = Self.level(sums[n]) }
             }
         }
-        return Pixels(unchecked: out, pixels.width, height)
+        return Pixels(unchecked: .eight(out), pixels.width, height)
     }
 
     /// Resizes planes of floats, first along their rows; not for ``nearest``.
@@ -158,6 +158,7 @@ public enum Resampling: String, Sendable {
     /// The means of blocks, which are smaller at the right and at the bottom where the sides are no multiples.
     private static func means(_ pixels: Pixels, _ across: Int, _ down: Int) -> Pixels {
         let (width, height) = ((pixels.width + across - 1) / across, (pixels.height + down - 1) / down)
+        let rgb = pixels.rgb
         var out: [UInt8] = []
         out.reserveCapacity(3 * width * height)
         for y in 0..<height {
@@ -168,12 +169,12 @@ public enum Resampling: String, Sendable {
                 let factor = Int(Float(1 << 24) / Float(count))
                 for channel in 0..<3 {
                     var sum = count / 2
-                    for row in rows { for column in columns { sum += Int(pixels.rgb[3 * (row * pixels.width + column) + channel]) } }
+                    for row in rows { for column in columns { sum += Int(rgb[3 * (row * pixels.width + column) + channel]) } }
                     out.append(UInt8((sum * factor) >> 24))
                 }
             }
         }
-        return Pixels(unchecked: out, width, height)
+        return Pixels(unchecked: .eight(out), width, height)
     }
 
     private func nearest(_ pixels: Pixels, _ width: Int, _ height: Int, _ box: CropBox) -> Pixels {
@@ -187,15 +188,16 @@ public enum Resampling: String, Sendable {
             }
         }
         let columns = places(box.left, box.right - box.left, width)
+        let rgb = pixels.rgb
         var out: [UInt8] = []
         out.reserveCapacity(3 * width * height)
         for y in places(box.top, box.bottom - box.top, height) {
             for x in columns {
                 let at = 3 * (y * pixels.width + x)
-                out += pixels.rgb[at..<at + 3]
+                out += rgb[at..<at + 3]
             }
         }
-        return Pixels(unchecked: out, width, height)
+        return Pixels(unchecked: .eight(out), width, height)
     }
 
     // Weights of 22 bits, as Pillow has them for 8-bit pictures.

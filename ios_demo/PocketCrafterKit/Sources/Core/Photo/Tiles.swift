@@ -38,12 +38,23 @@ public struct Tiles: Sendable {
         _ pixels: Pixels, progress: (_ done: Int, _ all: Int) throws -> Void = { _, _ in },
         network: (_ tile: [Float]) throws -> [Float]
     ) throws -> Pixels {
+        let samples: Pixels.Samples = switch pixels.samples {
+        case .eight: .eight(try mapped(pixels, progress, network))
+        case .sixteen: .sixteen(try mapped(pixels, progress, network))
+        }
+        return Pixels(unchecked: samples, like: pixels)
+    }
+
+    private func mapped<L: Level>(
+        _ pixels: Pixels, _ progress: (Int, Int) throws -> Void, _ network: ([Float]) throws -> [Float]
+    ) throws -> [L] {
+        let white = Double(L.max.float)
         let tops = starts(pixels.height)
         let lefts = starts(pixels.width)
         let across = lefts.indices.map { feather($0, of: lefts.count) }
         let bandWidth = (lefts.last ?? 0) + tile
         var band = [Float](repeating: 0, count: 3 * tile * bandWidth)
-        var out = [UInt8](repeating: 0, count: pixels.rgb.count)
+        var out = [L](repeating: 0, count: pixels.samples.count)
         for (row, top) in tops.enumerated() {
             let down = feather(row, of: tops.count)
             for (column, left) in lefts.enumerated() {
@@ -56,8 +67,8 @@ public struct Tiles: Sendable {
             for y in 0..<finished {
                 let start = 3 * (top + y) * pixels.width
                 for n in 0..<3 * pixels.width {
-                    let level = Double(band[3 * y * bandWidth + n].clamped(to: 0...1)) * 255
-                    out[start + n] = UInt8(level.rounded(.toNearestOrEven))
+                    let level = Double(band[3 * y * bandWidth + n].clamped(to: 0...1)) * white
+                    out[start + n] = L(truncatingIfNeeded: Int(level.rounded(.toNearestOrEven)))
                 }
             }
             let kept = 3 * overlap * bandWidth
@@ -66,7 +77,7 @@ public struct Tiles: Sendable {
                 for n in kept..<band.count { band[n] = 0 }
             }
         }
-        return Pixels(unchecked: out, like: pixels)
+        return out
     }
 
     private func blend(

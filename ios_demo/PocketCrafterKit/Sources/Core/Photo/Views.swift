@@ -6,25 +6,33 @@ public enum Views {
     ///
     /// - Returns: shape `(3, viewPx, viewPx)` in [0, 1]; the aspect is not kept.
     public static func global(_ pixels: Pixels) -> [Float] {
+        switch pixels.samples {
+        case .eight(let levels): global(levels, pixels.width, pixels.height)
+        case .sixteen(let levels): global(levels, pixels.width, pixels.height)
+        }
+    }
+
+    private static func global<L: Level>(_ levels: [L], _ width: Int, _ height: Int) -> [Float] {
         let side = Constants.viewPx
-        let samples = 3 * pixels.width
-        let across = areas(pixels.width)
+        let top = Double(L.max.float)
+        let samples = 3 * width
+        let across = areas(width)
         var view = [Float](repeating: 0, count: 3 * side * side)
         var row = [Double](repeating: 0, count: samples)
-        pixels.rgb.withUnsafeBufferPointer { rgb in
-            for (y, down) in areas(pixels.height).enumerated() {
+        levels.withUnsafeBufferPointer { rgb in
+            for (y, down) in areas(height).enumerated() {
                 row.withUnsafeMutableBufferPointer { row in
                     row.update(repeating: 0)
                     for source in down.first...down.last {
                         let share = down.share(source)
                         let start = source * samples
-                        for n in 0..<samples { row[n] += share * Double(rgb[start + n]) }
+                        for n in 0..<samples { row[n] += share * Double(rgb[start + n].float) }
                     }
                     for (x, area) in across.enumerated() {
                         for channel in 0..<3 {
                             var mean = 0.0
                             for source in area.first...area.last { mean += area.share(source) * row[3 * source + channel] }
-                            view[(channel * side + y) * side + x] = Float(mean / 255).clamped(to: 0...1)
+                            view[(channel * side + y) * side + x] = Float(mean / top).clamped(to: 0...1)
                         }
                     }
                 }
@@ -56,14 +64,25 @@ public enum Views {
     ///
     /// - Returns: shape `(3, side, side)` in [0, 1].
     static func cut(_ pixels: Pixels, top: Int, left: Int, side: Int) -> [Float] {
-        var out = [Float](repeating: 0, count: 3 * side * side)
+        let rows = (0..<side).map { 3 * reflected(top + $0, pixels.height) * pixels.width }
         let columns = (0..<side).map { 3 * reflected(left + $0, pixels.width) }
-        pixels.rgb.withUnsafeBufferPointer { rgb in
-            for y in 0..<side {
-                let start = 3 * reflected(top + y, pixels.height) * pixels.width
+        return switch pixels.samples {
+        case .eight(let levels): cut(levels, rows, columns)
+        case .sixteen(let levels): cut(levels, rows, columns)
+        }
+    }
+
+    /// - Parameters:
+    ///   - rows: where each row of the square starts.
+    ///   - columns: where each of its columns lies in a row.
+    private static func cut<L: Level>(_ levels: [L], _ rows: [Int], _ columns: [Int]) -> [Float] {
+        let (side, top) = (rows.count, L.max.float)
+        var out = [Float](repeating: 0, count: 3 * side * side)
+        levels.withUnsafeBufferPointer { rgb in
+            for (y, start) in rows.enumerated() {
                 for x in 0..<side {
                     for channel in 0..<3 {
-                        out[(channel * side + y) * side + x] = Float(rgb[start + columns[x] + channel]) / 255
+                        out[(channel * side + y) * side + x] = rgb[start + columns[x] + channel].float / top
                     }
                 }
             }
