@@ -148,5 +148,13 @@ def _lower(
     kind = TargetKind(target)
     check_packages()
     check_targets((kind,))
-    rows = lower_layers(Lowering(folder, role, kind, Precision(precision), out, **settings), layers or (None,))
-    click.echo(json.dumps([row.model_dump() for row in rows]) if as_json else layers_table(rows))
+    lowering = Lowering(folder, role, kind, Precision(precision), out, **settings)
+    rows = []
+    for row in lower_layers(lowering, layers or (None,)):
+        rows.append(row)
+        if not as_json:
+            # At once: the next one can take a toolchain long, and what is known by then should not be lost.
+            head, rule, line = layers_table([row]).splitlines()
+            click.echo("\n".join([head, rule, line] if len(rows) == 1 else [line]))
+    if as_json:
+        click.echo(json.dumps([row.model_dump() for row in rows]))

@@ -3,7 +3,7 @@
 import importlib
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -144,8 +144,8 @@ class Lowering:
     length: int = 1024
 
 
-def lower_layers(lowering: Lowering, layers: Sequence[int | None]) -> list[ComponentRow]:
-    """Lower a network with each of some numbers of layers, in a process of its own.
+def lower_layers(lowering: Lowering, layers: Sequence[int | None]) -> Iterator[ComponentRow]:
+    """Lower a network with each of some numbers of layers, in a process of its own; each row comes when it is done.
 
     Parameters
     ----------
@@ -155,7 +155,6 @@ def lower_layers(lowering: Lowering, layers: Sequence[int | None]) -> list[Compo
         How many of the first layers are taken; all for `None`.
     """
     lowering.out.mkdir(parents=True, exist_ok=True)
-    made = []
     for count in layers:
         ours, theirs = get_context("spawn").Pipe()
         process = get_context("spawn").Process(target=_measure, args=(lowering, count, theirs))
@@ -172,8 +171,7 @@ def lower_layers(lowering: Lowering, layers: Sequence[int | None]) -> list[Compo
                 target=lowering.target, precision=lowering.precision, layers=count or 0, parameters=0, refusal=why
             )
         process.join()
-        made.append(row)
-    return made
+        yield row
 
 
 def layers_table(rows: Sequence[ComponentRow]) -> str:
