@@ -25,6 +25,7 @@ from pocketcrafter.benchmarks.common.reference_record import (
     RecordManifest,
     Shapes,
 )
+from pocketcrafter.benchmarks.reference.adapters import add_adapters
 from pocketcrafter.benchmarks.reference.networks import PREDICTIONS, Autoencoder, Told
 from pocketcrafter.export.builder.stage import tool_versions
 from pocketcrafter.export.content import content_hash
@@ -115,14 +116,13 @@ class LibraryCritic:
         self._pair, self._device = pair, device
         folder = critic_of(pair).folder
         self.name = architecture_of(folder, CRITIC_CLASSES).name
-        if critic_of(pair).adapters:
-            raise BackendError(f"{folder}: references are recorded without adapters.")
         self._class = _CRITICS[self.name]
         self._processor = self._class.processor(pair)
         model: Any = importlib.import_module("transformers").AutoModelForImageTextToText.from_pretrained(
             folder, dtype=torch.float32, local_files_only=True
         )
         self._model = model.eval().requires_grad_(False).to(device)
+        add_adapters(self._model, critic_of(pair).adapters)
 
     def answer(self, photo: Image.Image) -> RecordedCritic:
         """Let it answer."""
@@ -178,13 +178,14 @@ class LibraryArtist:
     """
 
     def __init__(self, pair: Pair, artist: Artist, device: str) -> None:
-        if artist.adapters or pair.fixed or (pair.bridge and PROJECTION not in pair.bridge.widths):
+        if pair.fixed or (pair.bridge and PROJECTION not in pair.bridge.widths):
             raise BackendError(
-                f"{artist.folder}: references are recorded without adapters, and of conditions that come of the "
-                f"critic, by a bridge that has `{PROJECTION}`."
+                f"{artist.folder}: references are recorded of conditions that come of the critic, by a bridge that has "
+                f"`{PROJECTION}`."
             )
         self._pair, self._artist, self._device = pair, artist, device
         self._network, vae = self._loaded(artist.denoiser), self._loaded(artist.folder / "vae")
+        add_adapters(self._network, artist.adapters)
         self._control = None if artist.control is None else self._loaded(artist.control)
         self._predict, self._vae = PREDICTIONS[artist.config["_class_name"]], Autoencoder(vae)
         kind = getattr(importlib.import_module("diffusers"), artist.scheduler)

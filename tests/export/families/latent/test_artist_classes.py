@@ -16,6 +16,7 @@ import yaml  # noqa: E402
 from diffusers import (  # noqa: E402
     AutoencoderKL,
     AutoencoderKLQwenImage,
+    AutoencoderTiny,
     ControlNetModel,
     DreamLiteUNetModel,
     FlowMatchEulerDiscreteScheduler,
@@ -30,8 +31,8 @@ from pocketcrafter.export.families.latent.networks import TorchPair  # noqa: E40
 from pocketcrafter.export.families.latent.pair import read_pair  # noqa: E402
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError  # noqa: E402
 from pocketcrafter.runtime import cli  # noqa: E402
-from pocketcrafter.runtime.fidelity import psnr_db  # noqa: E402
-from pocketcrafter.runtime.latent.picture import artists_picture  # noqa: E402
+from pocketcrafter.runtime.fidelity import psnr_db, sqnr_db  # noqa: E402
+from pocketcrafter.runtime.latent.picture import artists_picture, critics_picture  # noqa: E402
 from pocketcrafter.runtime.latent.sampler import Noise  # noqa: E402
 from pocketcrafter.runtime.photo import Photo, decode, encode  # noqa: E402
 
@@ -137,7 +138,9 @@ def _latents(vae: Any) -> Iterator[tuple[Callable[[Any], Any], Callable[[Any], A
     """Yield what encodes a picture, scales its latents, and decodes scaled ones, as pipelines do."""
     config = vae.config
     with torch.no_grad():
-        if isinstance(vae, AutoencoderKL):
+        if isinstance(vae, AutoencoderTiny):
+            yield lambda image: vae.encode(image).latents, lambda raw: raw, lambda latents: vae.decode(latents).sample
+        elif isinstance(vae, AutoencoderKL):
             yield (
                 lambda image: vae.encode(image).latent_dist.mode(),
                 lambda raw: (raw - config.shift_factor) * config.scaling_factor,
@@ -222,6 +225,12 @@ def expected_picture(case: dict[str, Any], made: dict[str, Any], picture: Any) -
         return (decode(latents)[0].permute(1, 2, 0) / 2 + 0.5).clamp(0, 1).numpy()
 
 
+def unedited_picture(made: dict[str, Any], picture: Any) -> Any:
+    """Return what the autoencoder alone makes of a picture ``(1, 3, H, W)`` in [-1, 1]."""
+    with _latents(made["vae"]) as (encode, scale, decode):
+        return (decode(scale(encode(picture)))[0].permute(1, 2, 0) / 2 + 0.5).clamp(0, 1).numpy()
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_picture_is_diffusers(name: str, tmp_path: Path) -> None:
     case = CASES[name]
@@ -280,6 +289,32 @@ def test_an_adapter_beside_the_artist_is_merged(tmp_path: Path) -> None:
     assert psnr_db(expected, artist.edit(picture), 1.0) > 60
 
 
+def test_a_record_runs_adapters_beside_the_weights(pair: Path, tmp_path: Path) -> None:
+    """Of critic and artist: the libraries add what adapters give, where a bundle has them merged."""
+    plain, folder = (twin.copied(pair, tmp_path / name) for name in ("plain", "adapted"))
+    torch.manual_seed(4)
+    _kohya(folder / "artist/lora", "up_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k")
+    key = "base_model.model.model.text_model.layers.1.self_attn.q_proj"
+    tensors = {f"{key}.lora_A.weight": torch.randn(2, 32), f"{key}.lora_B.weight": torch.randn(32, 2)}
+    (folder / "critic/lora").mkdir()
+    save_file(tensors, folder / "critic/lora/adapter_model.safetensors")
+    (folder / "critic/lora/adapter_config.json").write_text('{"r": 2, "lora_alpha": 3, "peft_type": "LORA"}')
+    image = Image.fromarray(np.random.default_rng(4).integers(0, 256, (90, 70, 3), np.uint8))
+    without, recorded = (Libraries(read_pair(of), "cpu").record(image) for of in (plain, folder))
+    merged = TorchPair(read_pair(folder))
+    assert merged.artist is not None
+    assert merged.critic is not None
+    assert merged.settings.critic is not None
+    seen = critics_picture(Photo(np.asarray(image)), merged.settings.critic.picture)
+    answer = merged.critic.follow(seen, recorded.critic.ids.tolist())
+    assert sqnr_db(recorded.critic.hidden, answer.hidden) > 80
+    length = recorded.critic.prompt.size
+    assert sqnr_db(without.critic.hidden[:length], answer.hidden[:length]) < 20
+    made = merged.artist.edit(artists_picture(Photo(np.asarray(image)), SIDE), recorded.critic.hidden)
+    assert recorded.artist is not None
+    assert psnr_db(recorded.artist.picture, made, 1.0) > 60
+
+
 def test_an_adapter_of_another_network_is_told_from_the_folder(tmp_path: Path) -> None:
     save_case(tmp_path, CASES["unet"])
     _kohya(tmp_path / "artist/lora", "input_blocks.4.1.transformer_blocks.0.attn2.to_k")
@@ -301,9 +336,7 @@ def test_folder_becomes_bundle_becomes_photo(name: str, tmp_path: Path, capsys: 
     assert cli.run(asked) == 0
     assert cli.run(["enhance", str(photo), "--bundle", str(bundle), "-o", str(out)]) == 0
     picture = torch.from_numpy(pixels.transpose(2, 0, 1)[None].astype(np.float32) / 255 * 2 - 1)
-    with _latents(made["vae"]) as (to_latents, scale, to_picture):
-        unedited = (to_picture(scale(to_latents(picture)))[0].permute(1, 2, 0) / 2 + 0.5).clamp(0, 1).numpy()
-    changed = expected_picture(case, made, picture) - unedited
+    changed = expected_picture(case, made, picture) - unedited_picture(made, picture)
     assert np.abs(changed).mean() > 0.05
     assert np.abs(np.clip(pixels + 255 * changed, 0, 255) - decode(out).pixels).max() <= 1
     capsys.readouterr()

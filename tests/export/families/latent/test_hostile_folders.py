@@ -53,6 +53,16 @@ def _answer(folder: Path) -> Any:
     return pair.critic.answer(critics_picture(Photo(pixels), pair.settings.critic.picture))
 
 
+def test_a_processor_that_cuts_pictures_is_refused(folder: Path) -> None:
+    path = folder / "critic/preprocessor_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "do_image_splitting": True}))
+    with pytest.raises(CheckpointError, match=r"do_image_splitting is on, and bundles .* `whole_picture: true`"):
+        read_pair(folder)
+    said = (folder / "pair.yaml").read_text()
+    (folder / "pair.yaml").write_text(f"{said}whole_picture: true\n")
+    assert read_pair(folder).critic is not None
+
+
 def test_shards_are_one_network(whole: Path, folder: Path) -> None:
     model = AutoModelForImageTextToText.from_pretrained(folder / "critic", dtype=torch.float32)
     (folder / "critic/model.safetensors").unlink()

@@ -88,7 +88,7 @@ def unet(channels: int, width: int, **more: Any) -> Any:
     ).eval()
 
 
-def _tiny(**blocks: Any) -> Any:
+def tiny_autoencoder(**blocks: Any) -> Any:
     made = AutoencoderTiny(**blocks)
     # Random decoders make pictures that are all but black.
     with torch.no_grad():
@@ -121,7 +121,7 @@ def save_pair(folder: Path, *, channels: int = 8, scheduler: Any = None, vae: An
     save_artist(
         folder / "artist",
         unet(channels, 16),
-        vae or _tiny(**blocks),
+        vae or tiny_autoencoder(**blocks),
         scheduler or FlowMatchEulerDiscreteScheduler(shift=3.0),
     )
     projection = {"projection.weight": torch.randn(16, 32) / 6, "projection.bias": torch.randn(16) / 10}
