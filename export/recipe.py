@@ -54,6 +54,12 @@ class ComponentRecipe(Config):
     weight_bits: Mapping[str, BitWidth] = Field(
         {}, description="Bits of single modules' weights, with all below them, where the precision is of weights alone."
     )
+    shared_binary: bool = Field(
+        True,
+        description="Whether QNN stores the weights of several functions once, in one binary. Its emulator opens no "
+        "such binary: without, each function has a context of its own, and the whole pair runs on a developer's "
+        "machine.",
+    )
     samples: int = Field(32, ge=2, le=4096, description="Calibration samples.")
     rung1_sqnr_db: float | None = Field(None, description="Overrides the gate of all components.")
     rung2_sqnr_db: float | None = Field(None, description="Overrides the gate of all components.")

@@ -220,6 +220,7 @@ class _Graph:
                 keep_fp32=made.keep_fp32,
                 weight_bits=made.bits(precision),
                 quantization=options,
+                shared_binary=made.shared_binary,
                 to_compile=to_compile,
             ),
             tools=(*self.family.tools, *profile.tools),

@@ -74,6 +74,7 @@ class LowerSettings(Config):
     keep_fp32: tuple[str, ...]
     weight_bits: Mapping[str, BitWidth] = {}
     quantization: QuantizationOptions = DEFAULTS
+    shared_binary: bool = Field(True, description="Whether QNN stores the weights of several functions once.")
     to_compile: bool = Field(
         False, description="Whether another target's compiler reads the result, and nothing runs it."
     )

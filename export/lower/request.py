@@ -74,6 +74,8 @@ class LoweringRequest:
         Of linear layers by their qualified names: GPTQ rounds weights by them.
     source
         For targets that are compiled from another one's artifact (`Profile.compiled_from`): that artifact.
+    shared_binary
+        Whether QNN stores the weights of several functions once, in one binary; its emulator opens no such binary.
     to_compile
         Whether another target's compiler reads the artifact: it stays as quantization wrote it, unchanged for the
         kernels of the target's own runtime.
@@ -91,6 +93,7 @@ class LoweringRequest:
     weight_bits: Mapping[str, BitWidth] = field(default_factory=lambda: NO_BITS)
     hessians: Hessians = field(default_factory=lambda: NO_HESSIANS)
     source: LoweredArtifact | None = None
+    shared_binary: bool = True
     to_compile: bool = False
     progress: Progress = _ignore
     functions: Mapping[str, Sequence[Sample]] = field(default_factory=dict)

@@ -156,7 +156,7 @@ class QnnEmulatorBackend:
                 raise
             raise NotRunHereError(
                 f"{artifact}: QNN's emulator does not open binaries whose graphs share their weights; re-run the "
-                "goldens on a phone."
+                "goldens on a phone, or build with `shared_binary: false` for the component."
             ) from error
         for kind, found, wants in (
             ("inputs", session.interface.inputs, spec.inputs),

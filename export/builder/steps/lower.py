@@ -134,6 +134,7 @@ def _request(
         weight_bits=settings.weight_bits,
         hessians=read_hessians(inputs["examples"] / HESSIANS),
         source=source,
+        shared_binary=settings.shared_binary,
         to_compile=settings.to_compile,
         progress=progress,
         functions={f.name: _golden_inputs(inputs["examples"], spec, f.name) for f in spec.functions},

@@ -25,6 +25,7 @@ from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest,
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import named_outputs
 from pocketcrafter.runtime.backends.processes import JOB, call_process
+from pocketcrafter.runtime.backends.qnn import run_qnn
 from pocketcrafter.runtime.backends.qnn_child import inputs_file, outputs_file
 from pocketcrafter.runtime.bundle.results import Coverage
 from pocketcrafter.runtime.components import ComponentSpec
@@ -42,7 +43,7 @@ def lower_functions(request: LoweringRequest, source: LoweredArtifact, soc: Soc,
 
     The default function is the artifact; further functions are context models beside it, named after it, and the binary
     lies there too. A runtime that opens several of them at once loads the binary once where its sessions say so
-    (``ep.share_ep_contexts``).
+    (``ep.share_ep_contexts``). Where no binary is to be shared, each context model has its own inside.
 
     Parameters
     ----------
@@ -73,7 +74,16 @@ def lower_functions(request: LoweringRequest, source: LoweredArtifact, soc: Soc,
         made = Path(folder) / "made"
         made.mkdir()
         delegated = _write_graphs(source.path, samples, Path(folder))
-        emulated = _compile(samples, {name: made / file for name, file in files.items()}, soc, Path(folder), out)
+        contexts = {name: made / file for name, file in files.items()}
+        compile_all = _compile_shared if request.shared_binary else _compile_apart
+        try:
+            emulated = compile_all(samples, contexts, soc, Path(folder), out)
+        except BackendError:
+            # Models are written before ONNX Runtime finds that operators are left over: they tell which.
+            for context in contexts.values():
+                if context.exists():
+                    check_context(read_context(context), (soc,), out)
+            raise
         subgraphs = 0
         for file in files.values():
             facts = read_context(made / file)
@@ -81,10 +91,9 @@ def lower_functions(request: LoweringRequest, source: LoweredArtifact, soc: Soc,
             subgraphs = max(subgraphs, facts.subgraphs)
         macs = source.coverage.macs_total
         coverage = Coverage(macs_total=macs, macs_delegated=macs, delegated_ops=delegated, subgraphs=subgraphs)
-        how = (
-            f"The graphs for {soc} on QNN's HTP emulator (x86, no device), in the process that compiled them into one "
-            "binary, which the emulator does not open"
-        )
+        how = f"The graphs for {soc} on QNN's HTP emulator (x86, no device)"
+        if request.shared_binary:
+            how += ", in the process that compiled them into one binary, which the emulator does not open"
         results = {
             name: measured(out, coverage, about, run_torch(eager, given, about), None, emulated[name], how)
             for name, (about, given) in samples.items()
@@ -110,8 +119,22 @@ def _graph_file(folder: Path, index: int) -> Path:
     return folder / f"{index}.onnx"
 
 
-def _compile(samples: _Samples, contexts: Mapping[str | None, Path], soc: Soc, folder: Path, subject: Path) -> _Outputs:
-    """Compile the graphs in a process of its own; return what they make of the samples."""
+def _compile_apart(
+    samples: _Samples, contexts: Mapping[str | None, Path], soc: Soc, folder: Path, _subject: Path
+) -> _Outputs:
+    """Compile each graph to a context model with its binary inside; return what these make of the samples."""
+    made: _Outputs = {}
+    for index, (name, (about, given)) in enumerate(samples.items()):
+        run_qnn(_graph_file(folder, index), socs={SOC_IDS[soc]: HTP_ARCHITECTURES[soc]}, context=contexts[name])
+        _, outputs = run_qnn(contexts[name], given)
+        made[name] = [named_outputs([values[t.name] for t in about.outputs], about) for values in outputs]
+    return made
+
+
+def _compile_shared(
+    samples: _Samples, contexts: Mapping[str | None, Path], soc: Soc, folder: Path, subject: Path
+) -> _Outputs:
+    """Compile the graphs to one binary, in a process of its own; return what they make of the samples."""
     graphs = []
     for index, (name, (_, given)) in enumerate(samples.items()):
         room = folder / f"{index}"
@@ -122,14 +145,7 @@ def _compile(samples: _Samples, contexts: Mapping[str | None, Path], soc: Soc, f
         graphs.append(SharedGraph(model=model, context=context, samples=len(given)))
     job = SharingJob(soc_id=SOC_IDS[soc], architecture=HTP_ARCHITECTURES[soc], graphs=tuple(graphs))
     (folder / JOB).write_text(job.model_dump_json(), encoding="utf-8")
-    try:
-        call_process(_CHILD, folder, subject, "QNN")
-    except BackendError:
-        # Models are written before ONNX Runtime finds that operators are left over: they tell which.
-        for context in contexts.values():
-            if context.exists():
-                check_context(read_context(context), (soc,), subject)
-        raise
+    call_process(_CHILD, folder, subject, "QNN")
     made: _Outputs = {}
     for index, (name, (about, given)) in enumerate(samples.items()):
         made[name] = [_read(outputs_file(folder / f"{index}", sample), about) for sample in range(len(given))]

@@ -235,6 +235,19 @@ def test_the_htp_serves_both_functions_with_one_binary(subject: Subject, tmp_pat
         QnnEmulatorBackend().open(made.path, subject.spec.of(None), 1)
 
 
+def test_functions_with_binaries_of_their_own_run_on_the_emulator(smolvlm: Subject, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime_qnn")
+    asked = smolvlm.request(
+        TargetKind("qnn-context:sm8750"), tmp_path / "language.onnx", Precision.FP16, shared_binary=False
+    )
+    made = _lowered(asked)
+    _reach(made.rung2, 45)
+    assert {path.name for path in tmp_path.iterdir()} == {"language.onnx", "language.prefill.onnx"}
+    backend = QnnEmulatorBackend()
+    prefill = backend.open(tmp_path / "language.prefill.onnx", smolvlm.spec.of(PREFILL), 1)
+    smolvlm.compared(smolvlm.text(backend.open(made.path, smolvlm.spec.of(None), 1), prefill), 40, same_words=False)
+
+
 @pytest.mark.parametrize(
     ("target", "precision", "least"), [(ONNX, Precision.W4, 60), (XNNPACK, Precision.A8W4_DYNAMIC, 100)]
 )
