@@ -29,7 +29,7 @@ TARGETS = {
     "coreml:ios18": (BackendName.MIL_INTERPRETER, 20),
     "qnn-context:sm8750": (BackendName.QNN_EMULATOR, 20),
 }
-"""What runs a target's artifacts here, and how near diffusers' an edit comes, in dB: written in 8 bits, two in float16."""
+"""What runs a target's artifacts here, and how near an edit comes in dB: written in 8 bits, two made in float16."""
 ALWAYS = {
     ("dreamlite", "executorch-xnnpack"),
     ("sd3 with the photo", "coreml:ios18"),
