@@ -13,7 +13,7 @@ from torch.fx import GraphModule, Node
 
 from pocketcrafter.export.lower.measure import as_tensors, compare, run_torch
 from pocketcrafter.export.lower.profiles import profile_of
-from pocketcrafter.export.lower.programs import written_buffers
+from pocketcrafter.export.lower.programs import spell_out_gelus, written_buffers
 from pocketcrafter.export.lower.request import Sample
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import ComponentSpec
@@ -21,8 +21,6 @@ from pocketcrafter.runtime.errors import GateError
 from pocketcrafter.runtime.targets import TargetKind
 
 _ATEN: Final = torch.ops.aten
-_CUBIC: Final = 0.044715
-"""The cubic term's factor in the tanh form of the GELU."""
 _MOST_AXES: Final = 5
 """That an operator of the HTP takes."""
 _REWRITTEN_DB: Final = 90.0
@@ -50,6 +48,7 @@ def decomposed(model: nn.Module, inputs: tuple[Tensor, ...]) -> nn.Module:
         return model
     module: Any = program.module(check_guards=False)
     changed = _fold(module)
+    changed |= spell_out_gelus(module, powers=False)
     for node in list(module.graph.nodes):
         write = _FORMS.get(node.target) if node.op == "call_function" else None
         with module.graph.inserting_before(node):
@@ -264,15 +263,6 @@ def _expand(place: _Place) -> Node | None:
     return place.write(_ATEN.mul.Tensor, place.reshaped(source, given), place.constant(ones))
 
 
-def tanh_gelu(x: Tensor) -> Tensor:
-    """Return the GELU's tanh form, of any shape: XNNPACK and coremltools compute the exact one in its place."""
-    return (torch.tanh((x + x * x * x * _CUBIC) * math.sqrt(2 / math.pi)) + 1) * x * 0.5
-
-
-def _gelu(place: _Place) -> Node | None:
-    return place.write(tanh_gelu, place.arg(0)) if place.node.kwargs.get("approximate") == "tanh" else None
-
-
 def _einsum(place: _Place) -> Node | None:
     equation, operands = place.arg(0).replace(" ", ""), place.arg(1)
     given, _, made = equation.partition("->")
@@ -421,7 +411,6 @@ _FORMS: Final[Mapping[Any, Callable[[_Place], Node | None]]] = {
     _ATEN.alias.default: _itself,
     _ATEN.cat.default: _cat,
     _ATEN.einsum.default: _einsum,
-    _ATEN.gelu.default: _gelu,
     _ATEN.permute.default: _permute,
     _ATEN.where.self: _where,
     _ATEN.mean.dim: _mean,

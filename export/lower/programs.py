@@ -77,19 +77,31 @@ def spell_out_pools(graph: GraphModule) -> None:
     graph.recompile()
 
 
-def spell_out_gelus(graph: GraphModule) -> None:
-    """Write GELU's approximation by a hyperbolic tangent in the arithmetic that it stands for.
+def spell_out_gelus(graph: GraphModule, *, powers: bool = True) -> bool:
+    """Write GELU's approximation by a hyperbolic tangent in the arithmetic that it stands for; return whether any was.
 
     coremltools 9.0 drops the argument and computes the exact GELU, without a word; the arithmetic it fuses into its own
-    operator of the right mode.
+    operator of the right mode. XNNPACK computes the exact one too.
+
+    Parameters
+    ----------
+    graph
+        Changed in place.
+    powers
+        Whether the cube is one operator, by which coremltools knows the arithmetic; XNNPACK has none.
     """
-    for node in list(graph.graph.nodes):
-        if node.target is torch.ops.aten.gelu.default and node.kwargs.get("approximate") == "tanh":
-            _spell_out_gelu(graph, node)
+    found = [
+        node
+        for node in graph.graph.nodes
+        if node.target is torch.ops.aten.gelu.default and node.kwargs.get("approximate") == "tanh"
+    ]
+    for node in found:
+        _spell_out_gelu(graph, node, powers=powers)
     graph.recompile()
+    return bool(found)
 
 
-def _spell_out_gelu(graph: GraphModule, node: Node) -> None:
+def _spell_out_gelu(graph: GraphModule, node: Node, *, powers: bool) -> None:
     (x,) = node.args
 
     def call(operator: OpOverload, *given: Argument) -> Node:
@@ -99,9 +111,12 @@ def _spell_out_gelu(graph: GraphModule, node: Node) -> None:
 
     aten = torch.ops.aten
     with graph.graph.inserting_before(node):
-        cubic = call(aten.mul.Tensor, call(aten.pow.Tensor_Scalar, x, 3), _GELU_CUBIC)
+        cube = call(aten.pow.Tensor_Scalar, x, 3) if powers else call(aten.mul.Tensor, call(aten.mul.Tensor, x, x), x)
+        cubic = call(aten.mul.Tensor, cube, _GELU_CUBIC)
         inner = call(aten.mul.Tensor, call(aten.add.Tensor, x, cubic), math.sqrt(2 / math.pi))
         outer = call(aten.add.Tensor, call(aten.tanh.default, inner), 1)
         written = call(aten.mul.Tensor, call(aten.mul.Tensor, x, 0.5), outer)
+    name = node.name
     node.replace_all_uses_with(written)
     graph.graph.erase_node(node)
+    written.name = name  # a program's signature tells its outputs by name

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from pocketcrafter.export.lower.decompositions import tanh_gelu
 from pocketcrafter.export.lower.programs import spell_out_gelus, spell_out_pools
 from pocketcrafter.quantize.algorithms.palettes import PALETTE_GROUP
 from pocketcrafter.quantize.config import CompressedWeights, WeightGrid
@@ -64,12 +63,8 @@ def exported(model: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
     return program
 
 
-def _gelu(x: Tensor, *, approximate: str = "none") -> Tensor:
-    return tanh_gelu(x) if approximate == "tanh" else NotImplemented
-
-
-_SPELLED: Final = {torch.ops.aten.gelu.default: _gelu, torch.ops.aten.alias.default: lambda x: x}
-"""What coremltools 9.0 does not convert, or converts wrongly: it takes the tanh form of the GELU for the exact one."""
+_SPELLED: Final = {torch.ops.aten.alias.default: lambda x: x}
+"""What coremltools 9.0 does not convert."""
 
 
 def convert(
