@@ -73,7 +73,7 @@ def plan(recipe: LatentRecipe, path: Path) -> Plan:
         for name in pair.roles
     }
     made = Made(
-        run=f"{_HERE}.settings:run",
+        run=f"{_HERE}.networks:run",
         inputs={_PAIR: pair.files},
         settings=("critic", "artist"),
     )
