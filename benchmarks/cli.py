@@ -32,6 +32,7 @@ class _Measurements(LazyGroup):
         "profile": "pocketcrafter.benchmarks.profile.command:profile",
         "fuzz": "pocketcrafter.benchmarks.fuzz.command:fuzz",
         "latent-studio": "pocketcrafter.benchmarks.pair_commands:latent_studio",
+        "latent-steps": "pocketcrafter.benchmarks.training_commands:latent_steps",
         "language": "pocketcrafter.benchmarks.language.command:language",
         "real-size": "pocketcrafter.benchmarks.real_size.command:real_size",
         "opening": "pocketcrafter.benchmarks.pair_commands:opening",

@@ -1,4 +1,4 @@
-"""Benches of what training brought: ``pocketcrafter bench learning-curve|steps|prose``."""
+"""Benches of what training brought: ``pocketcrafter bench learning-curve|steps|latent-steps|prose``."""
 
 import hashlib
 import json
@@ -61,12 +61,14 @@ def learning_curve(results: Path, plot: Path | None, *, as_json: bool) -> None:
 
 
 def _named_files(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> dict[str, Path]:
-    """Read ``NAME=FILE`` pairs."""
+    """Read ``NAME=FILE`` or ``NAME=FOLDER`` pairs."""
     found: dict[str, Path] = {}
     for value in values:
         name, _, file = value.partition("=")
         if not name or not file or name in found or name == AS_IT_IS:
-            raise click.BadParameter(f"{value!r}: give NAME=FILE, each name once and none `{AS_IT_IS}`.", ctx, param)
+            raise click.BadParameter(
+                f"{value!r}: give {param.metavar}, each name once and none `{AS_IT_IS}`.", ctx, param
+            )
         found[name] = Path(file)
     return found
 
@@ -255,3 +257,75 @@ def prose(
             click.echo(f"\n{wrong}")
     if missed := missed_gates(figures, agreement):
         raise GateError("Prose gates missed: " + "; ".join(missed) + ". Train the decoder longer.")
+
+
+@click.command("latent-steps")
+@click.argument("teacher", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--student",
+    "students",
+    metavar="NAME=FOLDER",
+    multiple=True,
+    callback=_named_files,
+    help="Folder of a student's pair, as `distill artist` writes it; repeatable.",
+)
+@click.option(
+    "--euler-steps",
+    "steps",
+    type=click.IntRange(1, 64),
+    multiple=True,
+    default=(1, 2, 4, 8),
+    show_default=True,
+    help="Euler steps of the teacher beside its own; repeatable.",
+)
+@data_option
+@run_option
+@click.option("--frames", type=click.IntRange(1), default=60, show_default=True, help="Degraded validation frames.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the frames, as `train` has it.")
+@features_option
+@brisque_option(default=True)
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Threads to compute with.")
+@json_option
+def latent_steps(
+    *,
+    teacher: Path,
+    students: dict[str, Path],
+    steps: Sequence[int],
+    data: Path,
+    run: Path,
+    frames: int,
+    seed: int,
+    features: bool,
+    brisque: bool,
+    threads: int,
+    as_json: bool,
+) -> None:
+    r"""Measure what each step of a latent artist buys, and what its few-step students keep of it.
+
+    Full precision in torch, at the artist's own size, reading what the critic itself says.
+
+    \b
+    Example:
+      pocketcrafter bench latent-steps my-pair --student lcm=my-phone-pair --data data --run runs
+    """
+    import torch
+
+    from pocketcrafter.benchmarks.common.machine import this_machine
+    from pocketcrafter.benchmarks.latent_steps import (
+        LatentStepsReport,
+        contestants,
+        latent_steps_text,
+        measure_latent_steps,
+    )
+    from pocketcrafter.export.data.manifest import Split
+    from pocketcrafter.export.train.options import TrainOptions, stored_frames
+
+    torch.set_num_threads(threads)
+    store = stored_frames(TrainOptions(data, run, WEIGHTS, None, 1, seed, "cpu", None, as_json), Split.VALIDATION)
+    extras = load_extras(run, features=features, brisque=brisque)
+    opened, artists = contestants(teacher, steps, students)
+    machine = this_machine()
+    with tqdm(total=frames, desc="latent steps", unit="frame") as bar:
+        rows = measure_latent_steps(opened, artists, store, frames, extras, bar.update)
+    report = LatentStepsReport(machine=machine, threads=threads, frames=frames, rows=rows)
+    click.echo(report.model_dump_json() if as_json else latent_steps_text(report))

@@ -36,6 +36,7 @@ MEANINGS = {
     "--count": "how many of a kind",
     "--data": "folder that `data prepare` made",
     "--device": "what kind of processor computes",
+    "--euler-steps": "how many steps of a flow",
     "--frames": "how many frames",
     "--gallery": "folder of the sheet of worst frames",
     "--jobs": "how many processes at a time",
@@ -75,6 +76,8 @@ OPTION = re.compile(r"(?<![\w(-])--[a-z][a-z-]*(?![\w-]*\))")
 PROSE = ("is", "of", "does", "and")
 """Words that follow the product's name in a sentence."""
 OTHERS_OPTIONS = {
+    "--no-python": "torchrun --nproc-per-node",
+    "--nproc-per-node": "torchrun --nproc-per-node",
     "--api": "qai-hub configure --api_token",
     "--compress-algo": "rcc --compress-algo",
     "--force-reinstall": "--force-reinstall",

@@ -35,11 +35,15 @@ _teacher = click.option(
     help="The teacher: a file of weights, or the folder of a latent pair.",
 )
 _student = click.option(
-    "--start", "student", type=_file, help="Weights that the student starts from; new ones when not given."
+    "--start",
+    "student",
+    type=click.Path(exists=True, path_type=Path),
+    help="What the student starts from, of the teacher's kind.  [default: new weights; of a pair, the teacher's]",
 )
+_out = click.option("--out", type=OutputFolder(), help="Folder that a latent student is written to.")
 
 
-@click.command(epilog="Example: pocketcrafter distill critic --teacher runs/studio-critic.safetensors --data data")
+@click.command()
 @_teacher
 @_student
 @click.option(
@@ -47,9 +51,46 @@ _student = click.option(
     is_flag=True,
     help="Hold the plan tokens to those of --start: tone and decoder, trained to read them, need no new training.",
 )
+@click.option("--checkpointing", is_flag=True, help="Of a latent pair: compute activations again, to take less memory.")
+@_out
 @with_options
-def critic(options: TrainOptions, *, teacher: Path, student: Path | None, keep_tokens: bool) -> None:
-    """Distil a critic: plan, presence and hidden states of the teacher, beside the truth and the picture."""
+def critic(
+    options: TrainOptions,
+    *,
+    teacher: Path,
+    student: Path | None,
+    keep_tokens: bool,
+    checkpointing: bool,
+    out: Path | None,
+) -> None:
+    r"""Distil a critic: plan, presence and hidden states of a teacher.
+
+    The teacher is a critic's weights, or a latent pair: then the student is a pair with the same artist and a smaller
+    vision-language model. It learns the teacher's words, what the artist reads of them, edits and score. Several
+    processes share each batch where torchrun starts them.
+
+    \b
+    Example:
+      pocketcrafter distill critic --teacher runs/studio-critic.safetensors --data data
+      torchrun --nproc-per-node 2 --no-python pocketcrafter distill critic --teacher my-pair --start small-pair \\
+        --data data --out my-phone-pair
+    """
+    if teacher.is_dir():
+        from pocketcrafter.export.distill.latent.run import CriticLesson, distil_pairs_critic
+
+        if student is None or out is None or keep_tokens:
+            raise ConfigError(
+                f"{teacher} is a pair: --start names the student's pair, --out where it goes, and --keep-tokens has no "
+                "meaning."
+            )
+        lesson = CriticLesson(teacher=teacher, start=student, checkpointing=checkpointing, out=out)
+        return distil_pairs_critic(options, lesson)
+    if out is not None or checkpointing:
+        raise ConfigError(f"--out and --checkpointing are for latent pairs, and {teacher} is a file.")
+    return _judgement(options, teacher, student, keep_tokens=keep_tokens)
+
+
+def _judgement(options: TrainOptions, teacher: Path, student: Path | None, *, keep_tokens: bool) -> None:
     from pocketcrafter.export.data.manifest import Split
     from pocketcrafter.export.distill.critic import DistillCriticTask
     from pocketcrafter.export.models import critic_network
@@ -59,8 +100,6 @@ def critic(options: TrainOptions, *, teacher: Path, student: Path | None, keep_t
     from pocketcrafter.runtime.bundle.integrity import sha256_of
     from pocketcrafter.runtime.pocket import Pocket
 
-    if teacher.is_dir():
-        raise ConfigError(f"--teacher: {teacher} is a folder; a critic's teacher is a file of weights.")
     if keep_tokens and student is None:
         raise ConfigError("--keep-tokens: there are no tokens to keep; name the critic that has them with --start.")
     settings, device = options.fit_settings(CRITIC_STEPS, CRITIC_BATCH), options.torch_device()
@@ -88,12 +127,7 @@ def critic(options: TrainOptions, *, teacher: Path, student: Path | None, keep_t
 
 @click.command()
 @_teacher
-@click.option(
-    "--start",
-    "student",
-    type=click.Path(exists=True, path_type=Path),
-    help="What the student starts from, of the teacher's kind.  [default: new weights; of a pair, the teacher's]",
-)
+@_student
 @click.option(
     "--teacher-steps",
     type=click.IntRange(1, 64),
@@ -121,7 +155,7 @@ def critic(options: TrainOptions, *, teacher: Path, student: Path | None, keep_t
     type=click.FloatRange(0),
     help="Of a latent pair's trajectories: weight of the clean frames beside the teacher.  [default: 0.5]",
 )
-@click.option("--out", type=OutputFolder(), help="Folder that a latent student is written to.")
+@_out
 @with_options
 def artist(
     options: TrainOptions,

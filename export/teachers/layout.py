@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from pocketcrafter.export.families.latent.pair import ARTIST_FOLDER, CRITIC_FOLDER, is_pair
 from pocketcrafter.export.families.networks.architecture import CONFIG, class_of, read_config, read_json
 from pocketcrafter.export.families.networks.checkpoint import (
     SUFFIX,
@@ -153,6 +154,12 @@ def recognize(folder: Path) -> SystemName:
     CheckpointError
         If it has no mark of any.
     """
+    if is_pair(folder):
+        parts = " or ".join(str(folder / part) for part in (CRITIC_FOLDER, ARTIST_FOLDER) if (folder / part).is_dir())
+        raise CheckpointError(
+            f"{folder}: is a latent pair, which `pocketcrafter build` and `distill` take; to inspect, name "
+            f"{parts or 'one of its folders'}."
+        )
     pipeline = _pipeline(folder)
     for name, system in SYSTEMS.items():
         if pipeline in system.pipelines or any((folder / mark).exists() for mark in system.marks):
@@ -226,7 +233,13 @@ def _strange(folder: Path, below: Path, known: set[str]) -> Iterator[str]:
 def _own_places(folder: Path) -> tuple[Place, ...]:
     """Return the networks of a pipeline, or the one model that a folder is."""
     if not (folder / _INDEX).is_file():
-        kind = class_of(read_config(folder))
+        config = read_config(folder)
+        kind = class_of(config)
+        if "vision_config" not in config:
+            raise CheckpointError(
+                f"{folder / CONFIG}: {kind or 'what it names'} sees no picture; a critic has a `vision_config`, "
+                f"and an artist is a whole pipeline, with {_INDEX}."
+            )
         return (Place("critic", Part.CRITIC, (".",), (kind,)),)
     index = read_json(folder / _INDEX, "download it again")
     return tuple(

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from pocketcrafter.export.train.workers import ALONE, Workers
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.files import write_bytes
@@ -56,6 +57,7 @@ def fit(
     folder: Path,
     on_step: StepCallback = lambda _step, _parts: None,
     checkpoint_every: int = 200,
+    workers: Workers = ALONE,
 ) -> nn.Module:
     """Train, or go on training, and return the model with its averaged weights, in evaluation mode.
 
@@ -73,6 +75,8 @@ def fit(
         Called with the number of steps done and the parts of the last loss.
     checkpoint_every
         Steps between checkpoints.
+    workers
+        Processes that train together: the first one writes checkpoints, which any number of them resume.
 
     Raises
     ------
@@ -103,6 +107,7 @@ def fit(
                 loss, parts = task.loss(step)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
+            workers.average(trained.values())
             nn.utils.clip_grad_norm_(list(trained.values()), 1.0)
             whole = -1
             optimizer.step()
@@ -110,11 +115,11 @@ def fit(
             for name, parameter in trained.items():
                 average[name].lerp_(parameter.detach(), 1 - decay)
             whole = step + 1
-            on_step(step + 1, parts)
-            if (step + 1) % checkpoint_every == 0 or step + 1 == settings.steps:
+            on_step(step + 1, workers.means(parts))
+            if workers.rank == 0 and ((step + 1) % checkpoint_every == 0 or step + 1 == settings.steps):
                 _save(path, settings, step + 1, trained, average, optimizer)
     except KeyboardInterrupt:
-        if whole > start:
+        if whole > start and workers.rank == 0:
             _save(path, settings, whole, trained, average, optimizer)
         raise
     with torch.no_grad():

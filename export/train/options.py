@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pocketcrafter.export.data.manifest import PhotoRecord, Split
     from pocketcrafter.export.train.evidence import EvidenceStore
     from pocketcrafter.export.train.fit import FitSettings, Task
+    from pocketcrafter.export.train.workers import Workers
 
 STUDIO_CRITIC: Final = "studio-critic.safetensors"
 STUDIO_RESTORE: Final = "studio-restore.safetensors"
@@ -152,7 +153,7 @@ def stored_frames(options: TrainOptions, split: "Split") -> "EvidenceStore":
 
 
 def train_network(
-    name: str, task: "Task", settings: "FitSettings", folder: Path
+    name: str, task: "Task", settings: "FitSettings", folder: Path, workers: "Workers | None" = None
 ) -> "tuple[nn.Module, Mapping[str, float]]":
     """Fit with a progress bar; return the averaged model and the last loss by part, empty where nothing was left.
 
@@ -166,11 +167,16 @@ def train_network(
         Steps, batch, learning rate, seed.
     folder
         Keeps checkpoints, from which an interrupted training goes on.
+    workers
+        Processes that train together; this one alone when `None`.
     """
     from pocketcrafter.export.train.fit import fit
+    from pocketcrafter.export.train.workers import ALONE
+
+    workers = workers or ALONE
 
     last_losses: Mapping[str, float] = {}
-    with tqdm(total=settings.steps, desc=name, unit="step") as bar:
+    with tqdm(total=settings.steps, desc=name, unit="step", disable=workers.rank > 0) as bar:
 
         def on_step(step: int, losses: Mapping[str, float]) -> None:
             nonlocal last_losses
@@ -181,7 +187,7 @@ def train_network(
             bar.update(step - bar.n)
             bar.set_postfix({name: f"{value:.4f}" for name, value in losses.items()})
 
-        model = fit(task, settings, folder, on_step)
+        model = fit(task, settings, folder, on_step, workers=workers)
     return model, last_losses
 
 

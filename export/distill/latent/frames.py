@@ -181,7 +181,7 @@ def build_frames(
     }
     done = open_progress(folder, config, layout, config.frames, config.frames)
     on_progress(int(done.sum()))
-    store, source = PairFrames.open(folder, "r+"), _Source(photos, data, max(FRAME_PX, artist.settings.side))
+    store, source = PairFrames.open(folder, "r+"), FrameSource(photos, data, max(FRAME_PX, artist.settings.side))
     for row in np.flatnonzero(~done):
         frame = source.draw(np.random.default_rng([config.seed, row]))
         store.photos[row], store.cleans[row] = (
@@ -196,14 +196,34 @@ def build_frames(
     return PairFrames.open(folder)
 
 
-class _Source:
-    """Degraded frames of photos."""
+class FrameSource:
+    """Degraded frames of photos.
+
+    Parameters
+    ----------
+    photos, data
+        Prepared photos and the folder that `data prepare` made.
+    side_px
+        Of the square frames.
+    """
 
     def __init__(self, photos: Sequence[Path], data: Path, side_px: int) -> None:
         self._photos, self._side = photos, side_px
         self._noise, self._realism = load_noise_models(data / NOISE_FILE), load_realism(data)
 
     def draw(self, rng: np.random.Generator) -> Frame:
+        """Return a part of a random photo, clean and degraded.
+
+        Parameters
+        ----------
+        rng
+            Draws everything.
+
+        Raises
+        ------
+        ConfigError
+            If the photo is smaller than a frame.
+        """
         path = self._photos[int(rng.integers(len(self._photos)))]
         with Image.open(path) as image:
             pixels = np.asarray(image.convert("RGB"))

@@ -1,4 +1,4 @@
-"""Distils a latent pair: frames, trajectories, training and the student's folder, one after the other."""
+"""Distils a latent pair's artist or critic: frames, lessons, training and the student's folder."""
 
 from dataclasses import asdict
 from hashlib import sha256
@@ -10,6 +10,13 @@ from tqdm import tqdm
 
 from pocketcrafter.export.content import content_hash
 from pocketcrafter.export.data.manifest import Split
+from pocketcrafter.export.distill.latent.critic import (
+    CriticDistillTask,
+    CriticLessons,
+    Learner,
+    build_lessons,
+    lessons_config,
+)
 from pocketcrafter.export.distill.latent.flow import FlowArtist, Guided, levels_of
 from pocketcrafter.export.distill.latent.frames import (
     FlowTrajectories,
@@ -18,10 +25,17 @@ from pocketcrafter.export.distill.latent.frames import (
     frames_config,
 )
 from pocketcrafter.export.distill.latent.methods import Lesson, Method, make_task, student_of
-from pocketcrafter.export.distill.latent.student import copy_pair, lay_out, save_student
+from pocketcrafter.export.distill.latent.student import (
+    copy_pair,
+    lay_out,
+    lay_out_critic,
+    save_learner,
+    save_student,
+)
 from pocketcrafter.export.families.latent.networks import settings_of
 from pocketcrafter.export.families.latent.pair import Pair, read_pair
 from pocketcrafter.export.train.options import TrainOptions, photos_of, tell, train_network
+from pocketcrafter.export.train.workers import joined
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.latent.settings import ArtistSettings
@@ -30,6 +44,9 @@ _STEPS: Final = 400
 _BATCH: Final = 8
 _RATE: Final = 2e-4
 """What a network that has been trained already takes."""
+_CRITIC_STEPS: Final = 1200
+_CRITIC_BATCH: Final = 32
+_CRITIC_RATE: Final = 1e-3
 
 
 class PairLesson(Config):
@@ -104,6 +121,56 @@ def distil_pair(options: TrainOptions, lesson: PairLesson) -> None:
     save_student(pair, student_of(model))
     copy_pair(laid_out, out)
     tell(out, settings.steps, losses, as_json=options.as_json)
+
+
+class CriticLesson(Config):
+    """What a latent pair's critic is taught by, and where it goes."""
+
+    teacher: Path
+    start: Path
+    checkpointing: bool = Field(description="Whether activations are computed again in place of being kept.")
+    out: Path
+
+
+def distil_pairs_critic(options: TrainOptions, lesson: CriticLesson) -> None:
+    """Distil a latent pair's critic, and write the student's folder; any number of processes do it together.
+
+    Parameters
+    ----------
+    options
+        The command line's.
+    lesson
+        What is taught.
+
+    Raises
+    ------
+    ConfigError
+        If teacher and student are not pairs with one artist, or the student's class cannot learn.
+    """
+    if (out := lesson.out.resolve()) in {lesson.teacher.resolve(), lesson.start.resolve()}:
+        raise ConfigError(f"--out: {out} is what the student is made of; name another folder.")
+    settings = options.fit_settings(_CRITIC_STEPS, _CRITIC_BATCH).model_copy(update={"learning_rate": _CRITIC_RATE})
+    device = options.torch_device()
+    workers = joined(device)
+    teacher, start, photos = read_pair(lesson.teacher), read_pair(lesson.start), photos_of(options, Split.TRAIN)
+    config = lessons_config(teacher, start, photos, options.frames, options.seed)
+    identity = sha256(config.model_dump_json().encode()).hexdigest()[:12]
+    folder, kept = options.run / f"distill-latent-critic-{identity}", options.run / f"critic-lessons-{identity}"
+    laid_out = folder / "pair"
+    if workers.rank == 0:
+        lay_out_critic(start, teacher, laid_out)
+        with tqdm(total=options.frames, desc="lessons", unit="frame") as bar:
+            build_lessons(kept, teacher, start, photos, options.data, config, bar.update)
+    workers.wait()
+    pair, lessons = read_pair(laid_out), CriticLessons.open(kept)
+    learner = Learner(pair, checkpointing=lesson.checkpointing)
+    task = CriticDistillTask(learner, lessons, settings, device, workers)
+    _, losses = train_network("critic", task, settings, folder, workers)
+    if workers.rank == 0:
+        save_learner(pair, learner)
+        copy_pair(laid_out, out)
+        tell(out, settings.steps, losses, as_json=options.as_json)
+    workers.wait()
 
 
 def _artist_of(pair: Pair) -> ArtistSettings:

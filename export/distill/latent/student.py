@@ -2,19 +2,21 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 import yaml
-from safetensors.torch import load_file, save
-from torch import Tensor
+from safetensors.torch import save
+from torch import Tensor, nn
 
 from pocketcrafter.export.content import FolderFiles, content_hash
+from pocketcrafter.export.distill.latent.critic import Learner
 from pocketcrafter.export.distill.latent.flow import FLOW_SCHEDULER, FlowArtist
 from pocketcrafter.export.families.latent.critic_folder import CONFIG_FILE
 from pocketcrafter.export.families.latent.pair import ARTIST_FOLDER, CRITIC_FOLDER, Pair
+from pocketcrafter.export.families.latent.prompt import critic_of
 from pocketcrafter.export.families.networks.architecture import read_json
 from pocketcrafter.export.families.networks.checkpoint import read_header
 from pocketcrafter.export.families.networks.lora import FOLDER as ADAPTERS
@@ -25,7 +27,10 @@ from pocketcrafter.runtime.files import replacing, write_bytes, write_text
 
 _SCHEDULER: Final = "scheduler/scheduler_config.json"
 _WEIGHTS: Final = "diffusion_pytorch_model.safetensors"
+_CRITIC_WEIGHTS: Final = "model.safetensors"
 _TEACHERS: Final = "teachers"
+_SIGHT: Final = frozenset({CRITIC_FOLDER, f"{ARTIST_FOLDER}/vae"})
+"""What makes hidden states and latents."""
 
 
 def lay_out(pair: Pair, teacher: Pair, folder: Path, steps: int, *, fresh: bool) -> None:
@@ -55,23 +60,54 @@ def lay_out(pair: Pair, teacher: Pair, folder: Path, steps: int, *, fresh: bool)
             f"{pair.folder}: {'has no artist' if artist is None else f'has {artist.scheduler}'}; an artist with "
             f"{FLOW_SCHEDULER} can be distilled."
         )
-    if _seen_by(pair) != _seen_by(teacher):
+    if _seen_by(pair, _SIGHT) != _seen_by(teacher, _SIGHT):
         raise ConfigError(
             f"{pair.folder}: its critic or its autoencoder is not that of {teacher.folder}; the artists of teacher and "
             "student read the same hidden states and latents."
         )
     with replacing(folder) as made:
-        for file in pair.files.files:
-            target = made / file.relative_to(pair.folder)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, target)
+        _begin(pair, teacher, made, steps=steps)
         scheduler = made / artist.folder.relative_to(pair.folder) / _SCHEDULER
         said = dict(read_json(scheduler, "save the pipeline again"))
         write_text(scheduler, json.dumps(said | _few_steps(said, steps, fresh=fresh), indent=2) + "\n")
-        config = made / CONFIG_FILE
-        kept = (read_yaml(config) or {}) if config.is_file() else {}
-        taught = _teachers(pair, teacher, made)
-        write_text(config, yaml.safe_dump({**kept, "steps": steps, **taught}, sort_keys=False, allow_unicode=True))
+
+
+def lay_out_critic(pair: Pair, teacher: Pair, folder: Path) -> None:
+    """Write the folder of a pair whose critic is going to learn, with the weights that it has.
+
+    Parameters
+    ----------
+    pair
+        What the student begins as.
+    teacher
+        What it is taught by: its licence goes with the student.
+    folder
+        Where it is written; an earlier one is replaced.
+
+    Raises
+    ------
+    ConfigError
+        If the artists are not the same: conditions that one reads mean nothing to another.
+    """
+    if _seen_by(pair, {ARTIST_FOLDER}) != _seen_by(teacher, {ARTIST_FOLDER}):
+        raise ConfigError(
+            f"{pair.folder}: its artist is not that of {teacher.folder}; a student's critic learns what one artist "
+            f"reads: copy the teacher's {ARTIST_FOLDER} there."
+        )
+    with replacing(folder) as made:
+        _begin(pair, teacher, made)
+
+
+def _begin(pair: Pair, teacher: Pair, made: Path, **changed: int) -> None:
+    """Copy a pair's files, and say in its configuration what is changed and who teaches it."""
+    for file in pair.files.files:
+        target = made / file.relative_to(pair.folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+    config = made / CONFIG_FILE
+    kept = (read_yaml(config) or {}) if config.is_file() else {}
+    said = {**kept, **changed, **_teachers(pair, teacher, made)}
+    write_text(config, yaml.safe_dump(said, sort_keys=False, allow_unicode=True))
 
 
 def _few_steps(said: Mapping[str, Any], steps: int, *, fresh: bool) -> dict[str, Any]:
@@ -83,9 +119,8 @@ def _few_steps(said: Mapping[str, Any], steps: int, *, fresh: bool) -> dict[str,
     return {"shift_terminal": even, "stochastic_sampling": fresh}
 
 
-def _seen_by(pair: Pair) -> str:
-    """Return a hash of what makes hidden states and latents."""
-    folders = {CRITIC_FOLDER, f"{ARTIST_FOLDER}/vae"}
+def _seen_by(pair: Pair, folders: Set[str]) -> str:
+    """Return a hash of what lies in some folders of a pair."""
     kept = [f for f in pair.files.files if any(f.is_relative_to(pair.folder / name) for name in folders)]
     return content_hash(FolderFiles(pair.folder, tuple(kept)))
 
@@ -135,9 +170,35 @@ def save_student(pair: Pair, student: FlowArtist) -> None:
     for surplus in (*(f for f in files if f.name != _WEIGHTS), *folder.glob("*.safetensors.index.json")):
         surplus.unlink()
     shutil.rmtree(artist.folder / ADAPTERS, ignore_errors=True)
-    if pair.bridge is not None and student.bridge is not None:
-        maps = {name.removeprefix("maps."): value for name, value in student.bridge.state_dict().items()}
-        kept = {name: maps[name] for name in load_file(pair.bridge.file)}
+    _save_bridge(pair, student.bridge)
+
+
+def save_learner(pair: Pair, learner: Learner) -> None:
+    """Write a trained critic and its bridge into its pair's folder, as :func:`save_student`.
+
+    Parameters
+    ----------
+    pair
+        As `lay_out_critic` has left it.
+    learner
+        Trained.
+    """
+    folder = critic_of(pair).folder
+    files = sorted(folder.glob("*.safetensors"))
+    dtype = _dtype(files[0])
+    stored = {name for file in files for name in read_header(file)}
+    weights = {name: value for name, value in learner.critic.state_dict().items() if name in stored}
+    write_bytes(folder / _CRITIC_WEIGHTS, save(_stored(weights, dtype), {"format": "pt"}))
+    for surplus in (*(f for f in files if f.name != _CRITIC_WEIGHTS), *folder.glob("*.safetensors.index.json")):
+        surplus.unlink()
+    shutil.rmtree(folder / ADAPTERS, ignore_errors=True)
+    _save_bridge(pair, learner.bridge)
+
+
+def _save_bridge(pair: Pair, bridge: nn.Module | None) -> None:
+    if pair.bridge is not None and bridge is not None:
+        maps = {name.removeprefix("maps."): value for name, value in bridge.state_dict().items()}
+        kept = {name: maps[name] for name in read_header(pair.bridge.file)}
         write_bytes(pair.bridge.file, save(_stored(kept, _dtype(pair.bridge.file))))
 
 

@@ -50,13 +50,19 @@ class _PeftConfig(BaseModel):
     use_dora: bool = False
     fan_in_fan_out: bool = False
     alpha_pattern: dict[str, float] = Field(default_factory=dict)
+    rank_pattern: dict[str, int] = Field(default_factory=dict)
 
     def alpha(self, module: str) -> float | None:
         """Return the alpha of a module, by its own pattern where there is one."""
-        for pattern, alpha in self.alpha_pattern.items():
-            if module == pattern or module.endswith(f".{pattern}"):
-                return alpha
-        return self.lora_alpha
+        return next((a for pattern, a in self.alpha_pattern.items() if _is_of(module, pattern)), self.lora_alpha)
+
+    def rank(self, module: str) -> int | None:
+        """Return the rank of a module; likewise."""
+        return next((r for pattern, r in self.rank_pattern.items() if _is_of(module, pattern)), self.r)
+
+
+def _is_of(module: str, pattern: str) -> bool:
+    return module == pattern or module.endswith(f".{pattern}")
 
 
 class Dialect(StrEnum):
@@ -85,19 +91,21 @@ class Change:
         """Rows of `down`."""
         return self.down.shape[0]
 
-    def scale(self, alpha: float) -> float:
-        """Return the factor at an alpha.
-
-        Parameters
-        ----------
-        alpha
-            The adapter's, for this module.
-        """
-        return alpha / (math.sqrt(self.rank) if self.by_root else self.rank)
-
     def stored_scale(self) -> float:
-        """Return the factor that the file and its configuration ask for; of a stored alpha, its one number is read."""
-        return self.scale(_number(self.alpha) if isinstance(self.alpha, StoredTensor) else self.alpha)
+        """Return the factor that the file and its configuration ask for; of a stored alpha, its one number is read.
+
+        Raises
+        ------
+        CheckpointError
+            If the alpha is 0, with which the adapter changes nothing, or not finite.
+        """
+        alpha = _number(self.alpha) if isinstance(self.alpha, StoredTensor) else self.alpha
+        if not math.isfinite(alpha) or alpha == 0:
+            raise CheckpointError(
+                f"{self.down.file}: the alpha of `{self.down.name}` is {alpha:g}, with which nothing can be merged; "
+                "download the adapter and its configuration again."
+            )
+        return alpha / (math.sqrt(self.rank) if self.by_root else self.rank)
 
 
 @dataclass(frozen=True)
@@ -145,16 +153,18 @@ def read_adapters(network: Path) -> tuple[Adapter, ...]:
         convolutions.
     """
     folder = network / FOLDER
-    return adapters_in(folder) if folder.is_dir() else ()
+    return adapters_in(folder, agreeing=True) if folder.is_dir() else ()
 
 
-def adapters_in(folder: Path) -> tuple[Adapter, ...]:
+def adapters_in(folder: Path, *, agreeing: bool = False) -> tuple[Adapter, ...]:
     """Read the adapters in a folder; the rest as :func:`read_adapters`.
 
     Parameters
     ----------
     folder
         Of safetensors, with ``adapter_config.json`` beside them where PEFT wrote them.
+    agreeing
+        Whether a rank in the configuration that is not the tensors' is refused; a release's code may never read it.
 
     Raises
     ------
@@ -168,7 +178,7 @@ def adapters_in(folder: Path) -> tuple[Adapter, ...]:
         raise CheckpointError(
             f"{folder}: an adapter is a safetensors file; {what}. Save it again, or remove the folder."
         )
-    return tuple(_adapter(path, folder / _CONFIG) for path in paths)
+    return tuple(_adapter(path, folder / _CONFIG, agreeing=agreeing) for path in paths)
 
 
 def placed(adapter: Adapter, shapes: Mapping[str, Sequence[int]]) -> dict[str, Change]:
@@ -211,7 +221,7 @@ def placed(adapter: Adapter, shapes: Mapping[str, Sequence[int]]) -> dict[str, C
     return found
 
 
-def _adapter(file: Path, config: Path) -> Adapter:
+def _adapter(file: Path, config: Path, *, agreeing: bool) -> Adapter:
     tensors = read_header(file)
     beside = config.is_file()
     said = _config(file, config)
@@ -235,6 +245,12 @@ def _adapter(file: Path, config: Path) -> Adapter:
             )
         parts.setdefault(module, {})[kind] = tensor
     changes = {module: _change(file, module, found, said) for module, found in parts.items()}
+    for module, change in changes.items():
+        if agreeing and said.rank(module) not in {None, change.rank}:
+            raise CheckpointError(
+                f"{file}: `{module}` has rank {change.rank}, and its configuration says {said.rank(module)}: they are "
+                "not of one training. Download both again."
+            )
     return Adapter(file, (file, *((config,) if beside else ())), changes)
 
 
@@ -320,11 +336,9 @@ def merge(network: nn.Module, adapters: Sequence[Adapter]) -> None:
 
 def _delta(change: Change, opened: Any) -> Tensor:  # noqa: ANN401 - safetensors is untyped
     down, up = (_finite(opened, tensor) for tensor in (change.down, change.up))
-    alpha = change.alpha
-    number = float(_finite(opened, alpha)) if isinstance(alpha, StoredTensor) else alpha
     # Of a convolution, the way up is one of single pixels: the product is that of matrices, too.
     product: Tensor = torch.mm(up.flatten(1), down.flatten(1))
-    return product * change.scale(number)
+    return product * change.stored_scale()
 
 
 def _finite(opened: Any, stored: StoredTensor) -> Tensor:  # noqa: ANN401 - likewise

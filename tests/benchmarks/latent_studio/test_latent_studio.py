@@ -11,6 +11,13 @@ from PIL import Image
 from tokenizers import Tokenizer
 from torch import nn
 
+from pocketcrafter.benchmarks.common.machine import this_machine
+from pocketcrafter.benchmarks.latent_steps import (
+    LatentStepsReport,
+    contestants,
+    latent_steps_text,
+    measure_latent_steps,
+)
 from pocketcrafter.benchmarks.latent_studio import (
     OWN,
     TRUE,
@@ -102,3 +109,18 @@ def test_the_command_writes_a_sheet_and_tells_json(
     assert bool(figures.missed) == (result.exception is not None)
     with Image.open(picture) as image:
         assert image.size == (4 * 256, 256 * figures.degraded[0].frames)
+
+
+def test_students_are_measured_beside_their_teacher(store: EvidenceStore, latent_twin: Path) -> None:
+    """A student that is the teacher keeps all of its gain; in fewer steps the teacher makes other pictures."""
+    opened, artists = contestants(latent_twin, (1, 4), {"same": latent_twin})
+    rows = measure_latent_steps(opened, artists, store, 2, None)
+    assert [(row.artist, row.steps) for row in rows] == [("untouched", 0), ("teacher", 4), ("teacher", 1), ("same", 4)]
+    untouched, own, one, same = rows
+    assert (untouched.kept, untouched.seconds) == (None, 0)
+    assert same.kept == pytest.approx(1)
+    assert (own.teacher_db, same.teacher_db) == (100, 100)
+    assert one.teacher_db < 100
+    assert one.figures.delta_e != own.figures.delta_e
+    text = latent_steps_text(LatentStepsReport(machine=this_machine(), threads=1, frames=2, rows=rows))
+    assert "| same | 4 |" in text

@@ -271,3 +271,13 @@ def test_pipelines_are_known_by_their_class(make: str, system: SystemName, tmp_p
     (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n# Card\n")
     facts = inspect(folder)
     assert (facts.license, facts.commercial) == ("Apache-2.0", True)
+
+
+def test_a_pair_is_told_from_a_teacher(latent_twin: Path) -> None:
+    with pytest.raises(CheckpointError, match="is a latent pair"):
+        inspect(latent_twin)
+
+
+def test_a_network_that_sees_no_picture_is_no_critic(latent_twin: Path) -> None:
+    with pytest.raises(CheckpointError, match="UNet2DConditionModel sees no picture"):
+        inspect(latent_twin / "artist/unet")

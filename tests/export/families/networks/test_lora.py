@@ -138,3 +138,24 @@ def test_pickles_are_refused(tmp_path: Path) -> None:
     (tmp_path / "lora/adapter_model.bin").write_bytes(b"\x80")
     with pytest.raises(CheckpointError, match=r"adapter_model\.bin can run code"):
         read_adapters(tmp_path)
+
+
+def test_a_rank_that_contradicts_the_weights_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "lora").mkdir()
+    _peft(tmp_path / "lora", r=RANK + 1)
+    with pytest.raises(CheckpointError, match="has rank 2, and its configuration says 3"):
+        read_adapters(tmp_path)
+    _peft(tmp_path / "lora", r=RANK + 1, rank_pattern={"to_q": RANK, "block.conv": RANK})
+    read_adapters(tmp_path)
+
+
+@pytest.mark.parametrize("alpha", [0.0, float("nan")])
+def test_an_alpha_with_which_nothing_is_merged_is_refused(tmp_path: Path, alpha: float) -> None:
+    (tmp_path / "lora").mkdir()
+    tensors = {}
+    for name, (down, up) in _parts().items():
+        key = f"lora_unet_block_{name}"
+        tensors |= {f"{key}.lora_down.weight": down, f"{key}.lora_up.weight": up, f"{key}.alpha": torch.tensor(alpha)}
+    save_file(tensors, tmp_path / "lora/look.safetensors")
+    with pytest.raises(CheckpointError, match="with which nothing can be merged"):
+        merge(_Network().requires_grad_(requires_grad=False), read_adapters(tmp_path))
