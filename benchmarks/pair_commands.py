@@ -111,21 +111,22 @@ def opening(mib: int, repeats: int, *, as_json: bool) -> None:
 
 
 @click.command("proofs")
-@click.argument("bundle", type=click.Path(exists=True, path_type=Path))
+@click.argument("bundles", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @json_option
-def proofs_command(bundle: Path, *, as_json: bool) -> None:
+def proofs_command(bundles: tuple[Path, ...], *, as_json: bool) -> None:
     r"""Show what ran each artifact: device, runtime, emulator, nothing.
 
-    Read off the manifest alone: the strongest rung of each component on each target that was really run.
+    Read off the manifests alone: the strongest rung of each component on each target that was really run. Several
+    bundles of one pair are one table.
 
     \b
     Example:
-      pocketcrafter bench proofs build/default.pcbundle
+      pocketcrafter bench proofs build/default.pcbundle build/apple.pcbundle
     """
     from pocketcrafter.benchmarks.proofs import proof_lines, proofs
     from pocketcrafter.runtime.bundle.reader import Bundle
 
-    table = proofs(Bundle.open(bundle).manifest)
+    table = proofs([Bundle.open(bundle).manifest for bundle in bundles])
     click.echo(table.model_dump_json(indent=1) if as_json else proof_lines(table))
 
 

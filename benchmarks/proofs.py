@@ -1,6 +1,6 @@
 """Which component on which target was proved by what, read off a bundle's manifest."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -56,20 +56,27 @@ class ProvedArtifact(Config):
 
 
 class ProofTable(Config):
-    """Every artifact of a bundle."""
+    """Every artifact of one bundle, or of several."""
 
-    bundle: str
+    bundles: tuple[str, ...]
     artifacts: tuple[ProvedArtifact, ...]
 
 
-def proofs(manifest: Manifest) -> ProofTable:
-    """Read off a manifest what ran each artifact; emulators and interpreters prove numbers, never a device's speed."""
-    found = [
-        _proved(entry.spec.name, name, manifest.targets[name].kind, artifact)
-        for entry in manifest.components
-        for name, artifact in entry.artifacts.items()
-    ]
-    return ProofTable(bundle=manifest.name, artifacts=tuple(found))
+def proofs(manifests: Sequence[Manifest]) -> ProofTable:
+    """Read off manifests what ran each artifact; emulators and interpreters prove numbers, never a device's speed.
+
+    Where several bundles have a component on a target, the strongest proof is taken; of equal ones, the first.
+    """
+    best: dict[tuple[str, str], ProvedArtifact] = {}
+    strength = list(Proof)
+    for manifest in manifests:
+        for entry in manifest.components:
+            for name, artifact in entry.artifacts.items():
+                found = _proved(entry.spec.name, name, manifest.targets[name].kind, artifact)
+                known = best.setdefault((entry.spec.name, name), found)
+                if strength.index(found.proof) < strength.index(known.proof):
+                    best[entry.spec.name, name] = found
+    return ProofTable(bundles=tuple(manifest.name for manifest in manifests), artifacts=tuple(best.values()))
 
 
 def _proved(component: ComponentName, name: str, kind: TargetKind, artifact: Artifact) -> ProvedArtifact:
@@ -99,12 +106,15 @@ def proof_lines(table: ProofTable) -> str:
     targets = list(dict.fromkeys(made.target for made in table.artifacts))
     cells = {(made.target, made.component): made for made in table.artifacts}
     rows = [
-        (f"`{target}`", *(_cell(cells[target, component]) for component in components)) for target in sorted(targets)
+        (f"`{target}`", *(_cell(cells.get((target, component))) for component in components))
+        for target in sorted(targets)
     ]
     return markdown(("target", *components), rows)
 
 
-def _cell(made: ProvedArtifact) -> str:
+def _cell(made: ProvedArtifact | None) -> str:
+    if made is None:
+        return "–"
     where = " (CPU)" if made.on_cpu else " (its twins)" if made.by_twins else ""
     missed = ", gate missed" if made.passed is False else ""
     return f"{made.precision}: {made.proof}{where}{missed}"

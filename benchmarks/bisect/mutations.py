@@ -8,7 +8,8 @@ from typing import Final
 from pydantic import Field
 
 from pocketcrafter.benchmarks.bisect.faults import Fault, Planted
-from pocketcrafter.benchmarks.bisect.reference import LayerError, Reference, ranked
+from pocketcrafter.benchmarks.bisect.reference import LayerError, Reference
+from pocketcrafter.benchmarks.bisect.results import ranked
 from pocketcrafter.benchmarks.bisect.rounding import rounding_of
 from pocketcrafter.benchmarks.bisect.runtimes import PLANTS, observer_of
 from pocketcrafter.benchmarks.common.markdown import markdown

@@ -29,6 +29,7 @@ _LAYERS: Final = frozenset({"conv2d", "linear"})
 """What the exporter adds none of."""
 _CONVOLUTIONS: Final = frozenset({"Conv", "QLinearConv"})
 _PRODUCTS: Final = frozenset({*_CONVOLUTIONS, "Gemm", "QGemm", "MatMul"})
+_PAIRS: Final = frozenset({"QuantizeLinear", "DequantizeLinear"})
 _SCALES_AT: Final[Mapping[str, int]] = {
     "QuantizeLinear": 1,
     "QLinearConv": 6,
@@ -241,8 +242,10 @@ class _Constants:
         return ()
 
     def readers(self, node: NodeProto) -> list[int]:
-        """Return the places of the operators that read an operator's outputs."""
-        return [at for at, other in enumerate(self._nodes) if not set(node.output).isdisjoint(other.input)]
+        """Return the places of the operators that read an operator's outputs, the pairs between them included."""
+        found = [at for at, other in enumerate(self._nodes) if not set(node.output).isdisjoint(other.input)]
+        pairs = [self._nodes[at] for at in found if self._nodes[at].op_type in _PAIRS]
+        return found + [behind for pair in pairs for behind in self.readers(pair)]
 
     def output_scale(self, node: NodeProto) -> str | None:
         """Return the constant that an output's scale is, or is computed from; `None` of floats."""

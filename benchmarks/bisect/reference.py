@@ -1,9 +1,9 @@
 """The network in full precision, operator by operator, beside what an artifact computed."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -81,28 +81,6 @@ class LayerError:
         """The layer's own error without what rounding explains; `BEST_DB` where nothing is left."""
         left = 10 ** (-self.local_db / 10) - _EXPECTED * 10 ** (-self.rounding_db / 10)
         return min(-10 * math.log10(left), BEST_DB) if left > 0 else BEST_DB
-
-
-class Ranked(Protocol):
-    """What layers are ranked by; see `LayerError`."""
-
-    @property
-    def fault_db(self) -> float:
-        """What rounding does not explain."""
-        ...
-
-    @property
-    def local_db(self) -> float:
-        """The layer's own error."""
-        ...
-
-
-R = TypeVar("R", bound=Ranked)
-
-
-def ranked(errors: Iterable[R]) -> list[R]:
-    """Return layers by what their precision does not explain, the worst first; of equal ones by their own error."""
-    return sorted(errors, key=lambda error: (error.fault_db, error.local_db))
 
 
 class Reference:

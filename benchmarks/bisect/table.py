@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import Field
-
-from pocketcrafter.benchmarks.bisect.reference import LayerError, Reference, ranked
+from pocketcrafter.benchmarks.bisect.reference import BEST_DB, LayerError, Reference
+from pocketcrafter.benchmarks.bisect.results import BisectReport, LayerRow
 from pocketcrafter.benchmarks.bisect.rounding import rounding_of
 from pocketcrafter.benchmarks.bisect.runtimes import observer_of
 from pocketcrafter.benchmarks.common.markdown import markdown
@@ -16,42 +15,10 @@ from pocketcrafter.export.families.registry import student_network
 from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.runtime.bundle.goldens import read_tensors
 from pocketcrafter.runtime.bundle.reader import Bundle
-from pocketcrafter.runtime.bundle.results import Precision
-from pocketcrafter.runtime.components import ComponentName
-from pocketcrafter.runtime.config import Config
 
-_STRANGE_DB: Final = 20.0
-"""A layer whose own error is larger stands out in any precision."""
+_COUNTERS: Final = ("own error dB", "rounding dB", "drift dB")
 _SLOT_US: Final = 100.0
 _GRADIENT: Final = ((0.0, "#b2182b"), (0.5, "#f7f7f7"), (1.0, "#2166ac"))
-
-
-class LayerRow(Config):
-    """One layer that the artifact shows."""
-
-    node: str = Field(description="The torch operator in the exported graph.")
-    layer: str = Field(description="The torch module that it belongs to, or `forward: <node>`.")
-    op: str
-    local_db: float = Field(description="Output against torch's on the artifact's own inputs: this layer's own error.")
-    rounding_db: float = Field(description="What rounding to the precision's levels alone does to that output.")
-    fault_db: float = Field(description="Own error without what twice that rounding explains; layers are ranked by it.")
-    drift_db: float = Field(description="Output against the full-precision network's own: what came together.")
-
-
-class BisectReport(Config):
-    """The layers of one component on one target, in running order; 1000 dB stands for equality, -1000 for nothing."""
-
-    bundle: str
-    component: ComponentName
-    target: str
-    precision: Precision
-    operators: int = Field(description="Operators of the network; those that the artifact does not show are skipped.")
-    layers: tuple[LayerRow, ...]
-
-    @property
-    def ranked(self) -> list[LayerRow]:
-        """The layers by what their precision does not explain, the worst first."""
-        return ranked(self.layers)
 
 
 def bisect(bundle: Bundle, component: str, target: str, weights: Path | None = None) -> BisectReport:
@@ -96,22 +63,48 @@ def rows_of(errors: Sequence[LayerError]) -> tuple[LayerRow, ...]:
 
 
 def bisect_lines(report: BisectReport, top: int) -> str:
-    """Return the worst layers as a Markdown table, and what stands out."""
-    head = ("order", "layer", "operator", "own error, dB", "drift, dB")
+    """Return what stands out, the worst layers as a Markdown table, and what to do next."""
+    head = ("order", "layer", "operator", "own error, dB", "rounding alone, dB", "drift, dB")
     order = {row.node: number for number, row in enumerate(report.layers)}
     rows = [
-        (f"{order[row.node]}", row.layer, f"{row.op} ({row.node})", f"{row.local_db:.1f}", f"{row.drift_db:.1f}")
+        (f"{order[row.node]}", row.layer, f"{row.op} ({row.node})", *map(_decibels, _ratios(row)))
         for row in report.ranked[:top]
     ]
-    strange = [row for row in report.ranked if row.local_db < _STRANGE_DB]
-    said = f"{len(strange)} of them are below {_STRANGE_DB:.0f} dB by themselves" if strange else "none stands out"
     about = f"{report.component} on {report.target}, {report.precision}"
-    return "\n".join(
-        [
-            f"{about}: {len(report.layers)} of {report.operators} operators are seen; {said}.",
-            "",
-            markdown(head, rows),
-        ]
+    seen = f"{len(report.layers)} of {report.operators} operators are seen"
+    return "\n".join([f"{about}: {seen}. {_verdict(report)}", "", markdown(head, rows), "", _LEGEND])
+
+
+_LEGEND: Final = (
+    "Signal over error, in dB: lower is worse. Own error: against torch on the same inputs. Rounding alone: what the "
+    "precision must cost. Drift: against the network in full precision."
+)
+
+
+def _ratios(row: LayerRow) -> tuple[float, float, float]:
+    return row.local_db, row.rounding_db, row.drift_db
+
+
+def _decibels(ratio: float) -> str:
+    return "equal" if ratio >= BEST_DB else f"{ratio:.1f}"
+
+
+def _verdict(report: BisectReport) -> str:
+    """Return what stands out, and what is to be looked at next."""
+    if strange := report.strange:
+        first = strange[0]
+        few = "it" if len(strange) == 1 else f"{len(strange)} layers"
+        return (
+            f"`{first.layer}` ({first.op}) is wrong by itself: {first.local_db:.1f} dB where its precision explains "
+            f"{_decibels(first.rounding_db)}. {few.capitalize()} stand{'s' if few == 'it' else ''} out; look at its "
+            "weights, scales and axes first, or keep it in floats (`keep_fp32` in the recipe)."
+        )
+    worst = min(report.layers, key=lambda row: row.drift_db, default=None)
+    if worst is None:
+        return "The runtime shows no operator of the network."
+    return (
+        "No layer is wrong by itself: rounding explains their errors. The largest drift is "
+        f"{worst.drift_db:.1f} dB at `{worst.layer}`; if it is too much, give the layers before it more bits."
     )
 
 
@@ -131,10 +124,10 @@ def as_trace(report: BisectReport) -> str:
     events: list[dict[str, Any]] = [{"ph": "M", "pid": 1, "name": "process_name", "args": {"name": name}}]
     for number, row in enumerate(report.layers):
         at = number * _SLOT_US
-        facts = {"node": row.node, "own error dB": row.local_db, "drift dB": row.drift_db}
+        facts = {"node": row.node, **dict(zip(_COUNTERS, _ratios(row), strict=True))}
         events.append(
             {"ph": "X", "pid": 1, "tid": 1, "ts": at, "dur": _SLOT_US, "name": row.layer, "cat": row.op, "args": facts}
         )
-        for counter, value in (("own error dB", row.local_db), ("drift dB", row.drift_db)):
+        for counter, value in zip(_COUNTERS, _ratios(row), strict=True):
             events.append({"ph": "C", "pid": 1, "ts": at, "name": counter, "args": {"dB": min(value, 150.0)}})
     return json.dumps({"traceEvents": events, "displayTimeUnit": "ms"})

@@ -26,6 +26,7 @@ _RESULT = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--sensitivity", "sensitivities", type=_RESULT, multiple=True, help="What `quantize sensitivity --json` wrote."
 )
+@click.option("--layers", type=_RESULT, multiple=True, help="What `bisect --json` wrote; repeatable.")
 @click.option(
     "--photos",
     type=click.Path(),
@@ -44,6 +45,7 @@ def report_command(
     gallery: Path | None,
     profile: Path | None,
     sensitivities: tuple[Path, ...],
+    layers: tuple[Path, ...],
     photos: tuple[str, ...],
     threads: int,
     *,
@@ -58,6 +60,7 @@ def report_command(
       pocketcrafter report build/default.pcbundle --out report.html --latency latency.json --photos tests/photos
     """
     # These are slow to import, and `pocketcrafter --help` imports this module.
+    from pocketcrafter.benchmarks.bisect.results import read_bisect
     from pocketcrafter.benchmarks.latency.results import read_latency
     from pocketcrafter.benchmarks.profile.results import read_profile
     from pocketcrafter.benchmarks.quality.gallery import read_gallery
@@ -93,6 +96,7 @@ def report_command(
         Analysis(
             profile=read_profile(profile) if profile else None,
             sensitivities=[read_sensitivity(path) for path in sensitivities],
+            layers=[read_bisect(path) for path in layers],
         ),
     )
     write_text(out, page)

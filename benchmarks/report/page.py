@@ -15,6 +15,7 @@ from typing import Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from pocketcrafter.benchmarks.bisect.results import BisectReport
 from pocketcrafter.benchmarks.common.result_files import read_result
 from pocketcrafter.benchmarks.latency.results import LatencyReport, restoration_pairs
 from pocketcrafter.benchmarks.profile.layers import LayerKind
@@ -30,6 +31,7 @@ from pocketcrafter.benchmarks.report.photos import Failure, PhotoPair
 from pocketcrafter.benchmarks.report.plots import (
     icicle,
     latency_bars,
+    layer_errors,
     sensitivity_bars,
     size_against_error,
     sustained_lines,
@@ -51,6 +53,7 @@ class Analysis:
 
     profile: ProfileReport | None = None
     sensitivities: Sequence[SensitivityReport] = field(default_factory=tuple)
+    layers: Sequence[BisectReport] = field(default_factory=tuple)
 
 
 def analysis_context(
@@ -80,6 +83,7 @@ def analysis_context(
         "icicles": icicles,
         "kinds": [kind.value for kind in LayerKind],
         "sensitivities": [_sensitivity(report) for report in analysis.sensitivities],
+        "layers": [(report, layer_errors(report, _layers_title(report))) for report in analysis.layers],
     }
 
 
@@ -96,6 +100,10 @@ def read_sensitivity(path: Path) -> SensitivityReport:
         If it is missing, too large or something else.
     """
     return read_result(path, SensitivityReport, "sensitivity", "quantize sensitivity --json", _MAX_BYTES)
+
+
+def _layers_title(report: BisectReport) -> str:
+    return f"Errors of the layers of {report.component} on {report.target}"
 
 
 def _sensitivity(report: SensitivityReport) -> tuple[str, Markup]:

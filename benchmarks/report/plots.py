@@ -11,6 +11,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pocketcrafter.benchmarks.bisect.results import BisectReport
 from pocketcrafter.benchmarks.latency.results import CaseResult, SustainedCurve
 from pocketcrafter.benchmarks.profile.layers import LayerKind
 from pocketcrafter.benchmarks.profile.results import NetworkProfile, OpProfile
@@ -56,6 +57,11 @@ _MOST_UNITS: Final = 15
 _LEAST_LABELED: Final = 0.09
 """Share of the width below which a name does not fit."""
 
+_LEAST_DB: Final = -10.0
+_MOST_DB: Final = 120.0
+"""Ratios outside are drawn at the edge."""
+_MOST_NAMES: Final = 4
+
 _ROWS: Final = 3
 _CHAR: Final = 0.0175
 """Share of the width that a character takes."""
@@ -99,6 +105,41 @@ def latency_bars(cases: Sequence[CaseResult], title: str) -> Markup:
         axes.set_xlim(left=0)
         axes.set_xlabel("ms for one inference")
         return svg_of(figure, title)
+
+
+def layer_errors(report: BisectReport, title: str) -> Markup:
+    """Draw each layer's own error, what rounding makes of it, and the drift up to it, in running order.
+
+    Parameters
+    ----------
+    report
+        With at least one layer.
+    title
+        What the picture is called for those who cannot see it.
+    """
+    with mpl.rc_context({**STYLE, "svg.hashsalt": title}):
+        figure = Figure(figsize=(2 * _WIDTH_INCHES, 3.0), layout="constrained")
+        axes = figure.subplots()
+        places = range(len(report.layers))
+        axes.plot(places, [_shown_db(row.drift_db) for row in report.layers], color=OTHER, label="drift", lw=1.3)
+        axes.plot(
+            places, [_shown_db(row.rounding_db) for row in report.layers], color=FAINT, label="rounding alone", lw=1.3
+        )
+        axes.scatter(places, [_shown_db(row.local_db) for row in report.layers], color=OURS, s=9, label="own error")
+        for row in report.strange[:_MOST_NAMES]:
+            place = report.layers.index(row)
+            axes.annotate(
+                row.layer, (place, _shown_db(row.local_db)), xytext=(4, -9), textcoords="offset points", color=INK
+            )
+        axes.set_ylim(_LEAST_DB - 3, _MOST_DB + 3)
+        axes.set_xlabel("operators in running order")
+        axes.set_ylabel("dB; lower is worse")
+        axes.legend(frameon=False, loc="upper right", ncols=3)
+        return svg_of(figure, title)
+
+
+def _shown_db(ratio: float) -> float:
+    return min(max(ratio, _LEAST_DB), _MOST_DB)
 
 
 def sustained_lines(curves: Sequence[SustainedCurve], title: str) -> Markup:

@@ -15,9 +15,10 @@ from pocketcrafter.benchmarks.bisect.litert import observe_litert, plant_litert
 from pocketcrafter.benchmarks.bisect.mil import observe_mil, plant_mil
 from pocketcrafter.benchmarks.bisect.onnx_models import observe_onnx, plant_onnx
 from pocketcrafter.benchmarks.bisect.order import Shown, by_order
-from pocketcrafter.benchmarks.bisect.reference import LayerError, Reference, Seen, ranked
+from pocketcrafter.benchmarks.bisect.reference import LayerError, Reference, Seen
+from pocketcrafter.benchmarks.bisect.results import BisectReport, ranked
 from pocketcrafter.benchmarks.bisect.rounding import EXACT, Rounding, rounding_of
-from pocketcrafter.benchmarks.bisect.table import BisectReport, as_node_data, as_trace, bisect, bisect_lines, rows_of
+from pocketcrafter.benchmarks.bisect.table import as_node_data, as_trace, bisect, bisect_lines, rows_of
 from pocketcrafter.benchmarks.bisect.xnnpack import observe_xnnpack, plant_xnnpack
 from pocketcrafter.export.lower.lowerings import lower
 from pocketcrafter.export.lower.programs import frozen
@@ -238,7 +239,7 @@ def test_exports_hold_every_layer(network: nn.Module, spec: ComponentSpec, sampl
     assert json.loads(as_node_data(report))["main"]["results"].keys() == {"conv2d"}
     trace = json.loads(as_trace(report))["traceEvents"]
     assert [event["name"] for event in trace if event["ph"] == "X"] == ["head"]
-    assert {event["name"] for event in trace if event["ph"] == "C"} == {"own error dB", "drift dB"}
+    assert {event["name"] for event in trace if event["ph"] == "C"} == {"own error dB", "rounding dB", "drift dB"}
     assert "| 0 | head | conv2d (conv2d) |" in bisect_lines(report, 3)
 
 

@@ -40,18 +40,18 @@ def test_each_target_is_proved_by_what_ran_it(bundle: Path) -> None:
         ("executorch-vulkan", Precision.FP32): (Proof.VENDOR_RUNTIME, True),
     }
     for (kind, precision), (proof, on_cpu) in expected.items():
-        (made,) = proofs(_on(manifest, kind, precision, (_host(passed=True),))).artifacts
+        (made,) = proofs([_on(manifest, kind, precision, (_host(passed=True),))]).artifacts
         assert (made.proof, made.on_cpu, made.passed) == (proof, on_cpu, True), kind
 
 
 def test_what_did_not_run_is_no_proof_and_a_device_is_the_strongest(bundle: Path) -> None:
     manifest = Bundle.open(bundle).manifest
-    (vulkan,) = proofs(_on(manifest, "executorch-vulkan", Precision.FP16, (_host(passed=None),))).artifacts
+    (vulkan,) = proofs([_on(manifest, "executorch-vulkan", Precision.FP16, (_host(passed=None),))]).artifacts
     assert (vulkan.proof, vulkan.passed) == (Proof.NONE, None)
-    (multi,) = proofs(_on(manifest, "qnn-context:multi", Precision.INT8, (_host(passed=True),))).artifacts
+    (multi,) = proofs([_on(manifest, "qnn-context:multi", Precision.INT8, (_host(passed=True),))]).artifacts
     assert (multi.proof, multi.by_twins) == (Proof.VENDOR_EMULATOR, True)
     missed = Rung(rung=4, passed=False, how="a phone", gates=(sqnr_gate(40),))
-    table = proofs(_on(manifest, "coreml:ios18", Precision.FP16, (_host(passed=True), missed)))
+    table = proofs([_on(manifest, "coreml:ios18", Precision.FP16, (_host(passed=True), missed))])
     assert (table.artifacts[0].proof, table.artifacts[0].passed) == (Proof.DEVICE, False)
     assert "| `coreml:ios18` | fp16: device, gate missed |" in proof_lines(table)
 
@@ -63,3 +63,16 @@ def test_the_command_shows_every_artifact(make_bundle: Callable[..., Path], tmp_
     assert len(said["artifacts"]) == sum(len(entry.artifacts) for entry in manifest.components)
     shown = CliRunner().invoke(bench, ["proofs", str(root)]).stdout
     assert all(f"`{target}`" in shown for target in manifest.targets)
+
+
+def test_several_bundles_are_one_table_with_the_strongest_proof(bundle: Path) -> None:
+    manifest = Bundle.open(bundle).manifest
+    first = _on(manifest, "executorch-vulkan", Precision.FP16, (_host(passed=None),))
+    phone = Rung(rung=4, passed=True, how="a phone", gates=(sqnr_gate(40),))
+    second = _on(manifest, "executorch-vulkan", Precision.FP16, (phone,))
+    renamed = first.components[0].spec.model_copy(update={"name": "other"})
+    other = first.model_copy(update={"components": (first.components[0].model_copy(update={"spec": renamed}),)})
+    table = proofs([first, second, other])
+    assert [made.proof for made in table.artifacts] == [Proof.DEVICE, Proof.NONE]
+    onnx = _on(manifest, "onnx", Precision.INT8, (_host(passed=True),))
+    assert "| `onnx` | int8: vendor's runtime | – |" in proof_lines(proofs([onnx, other]))

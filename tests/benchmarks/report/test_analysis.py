@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from pocketcrafter.benchmarks.bisect.results import BisectReport, LayerRow
 from pocketcrafter.benchmarks.cli import bench
 from pocketcrafter.benchmarks.common.machine import this_machine
 from pocketcrafter.benchmarks.parity.results import store_rungs
@@ -170,3 +171,27 @@ def test_the_sections_fit_a_phone(browser: Any, proved: Path, profile: Path, sen
     browser.call("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=True)
     assert browser.evaluate("document.documentElement.scrollWidth") == 390
     assert browser.complaints() == []
+
+
+def test_the_report_shows_the_errors_of_layers(proved: Path, tmp_path: Path) -> None:
+    rows = tuple(
+        LayerRow(
+            node=f"n{place}", layer=name, op="conv2d", local_db=own, rounding_db=33, fault_db=fault, drift_db=own - 1
+        )
+        for place, (name, own, fault) in enumerate(
+            (("head", 34.0, 1000.0), (HOSTILE, 12.0, 12.1), ("tail", 1000.0, 1000.0))
+        )
+    )
+    report = BisectReport(
+        bundle="other", component=Pocket.TONE, target="onnx", precision=Precision.INT8, operators=9, layers=rows
+    )
+    layers = tmp_path / "layers.json"
+    layers.write_text(report.model_dump_json())
+    page, _ = written([str(proved), "--layers", str(layers)], tmp_path / "report.html")
+    assert '<h2 id="layers">' in page
+    assert 'href="#layers"' in page
+    assert 'aria-label="Errors of the layers of tone on onnx"' in page
+    assert "3 of 9 operators seen; of another bundle, other: 1 stands out, first" in page
+    assert "rounding alone" in page
+    assert HOSTILE not in page
+    assert references(page) == []
