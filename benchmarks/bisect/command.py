@@ -6,6 +6,14 @@ import click
 
 from pocketcrafter.runtime.cli.options import OutputFile, json_option
 
+_STAGES = click.option(
+    "--stages",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("build/stages"),
+    show_default=True,
+    help="Where `build` kept its results, for qnn-context:*.",
+)
+
 
 @click.command("bisect")
 @click.argument("bundle", type=click.Path(exists=True, path_type=Path))
@@ -16,6 +24,7 @@ from pocketcrafter.runtime.cli.options import OutputFile, json_option
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder of the full-precision weights  [default: what is installed].",
 )
+@_STAGES
 @click.option("--top", type=click.IntRange(1), default=12, show_default=True, help="Layers to print.")
 @click.option("--model-explorer", type=OutputFile(".json"), help="Write node data for Google's Model Explorer.")
 @click.option("--trace", type=OutputFile(".json"), help="Write the layers for ui.perfetto.dev.")
@@ -25,6 +34,7 @@ def bisect_command(
     component: str,
     target: str,
     weights: Path | None,
+    stages: Path,
     top: int,
     model_explorer: Path | None,
     trace: Path | None,
@@ -35,17 +45,20 @@ def bisect_command(
 
     Every operator that the target's runtime shows is compared twice, on the first golden: with torch on the artifact's
     own inputs, which is the layer's own error, and with the full-precision network, which is what has come together up
-    to there. The largest own error stands first, under the name of the torch module.
+    to there (drift). First stands the layer whose own error its precision explains least, under the name of the torch
+    module. `report --layers` draws what --json writes.
 
     \b
     Example:
-      pocketcrafter bisect build/default.pcbundle restore --against onnx --trace layers.trace.json
+      pocketcrafter bisect build/default.pcbundle restore --against onnx
+      pocketcrafter bisect build/default.pcbundle restore --against onnx --json > layers.json
+      pocketcrafter report build/default.pcbundle --out report.html --layers layers.json
     """
     from pocketcrafter.benchmarks.bisect.table import as_node_data, as_trace, bisect, bisect_lines
     from pocketcrafter.runtime.bundle.reader import Bundle
     from pocketcrafter.runtime.files import write_text
 
-    report = bisect(Bundle.open(bundle), component, target, weights)
+    report = bisect(Bundle.open(bundle), component, target, weights, stages)
     if model_explorer is not None:
         write_text(model_explorer, as_node_data(report))
     if trace is not None:
@@ -62,8 +75,11 @@ def bisect_command(
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder of the full-precision weights  [default: what is installed].",
 )
+@_STAGES
 @json_option
-def mutations_command(bundle: Path, count: int, seed: int, weights: Path | None, *, as_json: bool) -> None:
+def mutations_command(
+    bundle: Path, count: int, seed: int, weights: Path | None, stages: Path, *, as_json: bool
+) -> None:
     r"""Plant faults in artifacts; count those that bisect names first.
 
     Weights, scales, axes and ranges of activations are changed in the artifacts of every target whose layers can be
@@ -79,7 +95,7 @@ def mutations_command(bundle: Path, count: int, seed: int, weights: Path | None,
     from pocketcrafter.runtime.errors import GateError
 
     with Bars() as bars:
-        report = mutate(Bundle.open(bundle), count, seed, weights, bars.update)
+        report = mutate(Bundle.open(bundle), count, seed, weights, stages, bars.update)
     click.echo(report.model_dump_json(indent=1) if as_json else mutation_lines(report))
     if report.share < LEAST_NAMED:
         raise GateError(f"{report.share:.0%} of the faults were named first; {LEAST_NAMED:.0%} are asked.")

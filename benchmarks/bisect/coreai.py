@@ -45,8 +45,8 @@ _KINDS: Final[Mapping[str, str]] = {
     "concat": "cat",
 }
 """Torch's words for Core AI's operators."""
-_SHOWN: Final = frozenset({"conv2d", "linear", "matmul", "hardsigmoid", "sigmoid", "silu", "softmax", CLAMP})
-"""What is shown. The converter writes sums and products otherwise, so that their order does not tell them apart."""
+_SHOWN: Final = frozenset({"conv2d", "linear", "matmul", "hardsigmoid", "sigmoid", "silu", "softmax"})
+"""What is shown. The converter writes sums, products and some activations otherwise: their order does not tell them."""
 _INPUT: Final = -1
 _MATRIX: Final = 2
 _PICTURES: Final = 4

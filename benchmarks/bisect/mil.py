@@ -1,6 +1,7 @@
 """Looks into Core ML packages: the MIL interpreter keeps what every layer gave."""
 
-from collections.abc import Callable, Iterator, Mapping, Set
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -9,14 +10,16 @@ from torch import Tensor
 
 from pocketcrafter.benchmarks.bisect.faults import SCALED, Fault, Planted
 from pocketcrafter.benchmarks.bisect.reference import Reference, Seen, Values
-from pocketcrafter.export.lower.coreml.session import layer_values, program_values
-from pocketcrafter.export.lower.measure import as_tensors
-from pocketcrafter.export.lower.mil_interpreter import read_package
+from pocketcrafter.export.lower.coreml.session import opened_program, program_values
 from pocketcrafter.export.lower.mil_interpreter.divergence import plain_name
-from pocketcrafter.export.lower.mil_interpreter.program import Name, Op
+from pocketcrafter.export.lower.mil_interpreter.program import Name, Op, Program
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.components import ComponentSpec
 
+_NUMBER: Final = re.compile(r"_\d+$")
+_LAYERS: Final = frozenset({"conv2d", "linear"})
+_COMPRESSED: Final = re.compile(r"(_to_fp\d+)?(_quantized|_palettized)?$")
+"""What coremltools adds to the name that a weight has in the exported graph."""
 _IN_MIL: Final = (("val", Fault.WEIGHT), ("val", Fault.AXIS), ("data", Fault.AXIS), ("scale", Fault.SCALE))
 """Parameters of operators that hold weights, and what can be done to them."""
 
@@ -29,47 +32,68 @@ def observe_mil(artifact: Path, spec: ComponentSpec, inputs: Mapping[str, FloatA
     BackendError
         If it cannot be read or does not keep the spec.
     """
-    return by_torch_names(layer_values(artifact, spec, inputs), reference.wanted)
+    program, feeds, states = opened_program(artifact, spec, inputs)
+    made = program_values(program, feeds, states)
+    return _named(made, _torch_names(program, made, reference))
 
 
-def by_torch_names(made: Mapping[str, FloatArray], names: Set[str]) -> Values:
-    """Return the values of a MIL program's layers that have names of torch operators, under these names."""
-    return {found: Seen(value) for layer, value in made.items() if (found := torch_name(layer, names)) is not None}
+def _named(made: Mapping[str, FloatArray], names: Mapping[str, str]) -> Values:
+    return {node: Seen(made[layer]) for layer, node in names.items() if layer in made}
 
 
-def torch_name(layer: str, names: Set[str]) -> str | None:
-    """Return the torch operator that a MIL layer stands for; `None` where it has another's name.
+def _torch_names(program: Program, made: Mapping[str, FloatArray], reference: Reference) -> dict[str, str]:
+    """Return the torch operators that a program's layers stand for, by the layers' names.
 
-    coremltools calls the first linear layer ``linear_0`` where torch has ``linear``.
+    Layers are known by their weights' names. Other operators have torch's names, but the converter counts those of a
+    kind anew where it writes more or fewer of them: a kind counts where all of its names are torch's.
     """
-    return next((name for name in (layer, layer.removesuffix("_0")) if name in names), None)
+    found: dict[str, str] = {}
+    layers: dict[str, list[str]] = {}
+    for node in reference.operators():
+        if (weight := reference.weight_name(node)) is not None:
+            layers.setdefault(weight, []).append(node.name)
+    for op in program.function().ops:
+        stored = _weight_of(op)
+        # A module that is called again has several operators, in the same order in both.
+        if stored is not None and (waiting := layers.get(_COMPRESSED.sub("", stored))):
+            found[plain_name(op.layer)] = waiting.pop(0)
+    kinds: dict[str, set[str]] = {}
+    for name in reference.wanted:
+        kinds.setdefault(_NUMBER.sub("", name), set()).add(name)
+    for kind, names in kinds.items():
+        if kind not in _LAYERS and {layer for layer in made if _NUMBER.sub("", layer) == kind} == names:
+            found |= {name: name for name in names}
+    return found
+
+
+def _weight_of(op: Op) -> str | None:
+    """Return the name of what a layer multiplies by; `None` of other operators."""
+    bound = op.inputs.get("weight", ())
+    return bound[0].name if op.kind in {"conv", "linear"} and bound and isinstance(bound[0], Name) else None
 
 
 def plant_mil(
     artifact: Path, spec: ComponentSpec, reference: Reference, inputs: Mapping[str, FloatArray]
 ) -> Iterator[Planted]:
     """Yield every fault that can be planted in a Core ML package; parameters as of `plant_onnx`."""
-    program = read_package(artifact)
+    program, given, states = opened_program(artifact, spec, inputs)
     function = program.function()
     known = {op.layer: op for op in function.ops}
-    names = reference.wanted
-    given = dict(zip((t.name for t in spec.inputs), as_tensors(inputs, spec), strict=True))
-    states = {port.name: given.pop(port.name) for port in function.states}
+    names = _torch_names(program, program_values(program, given, states), reference)
 
     def observe(changed: Op) -> Callable[[], Values]:
         def run() -> Values:
             ops = tuple(changed if op.layer == changed.layer else op for op in function.ops)
             own = replace(program, functions={**program.functions, function.name: replace(function, ops=ops)})
-            return by_torch_names(program_values(own, given, states), names)
+            return _named(program_values(own, given, states), names)
 
         return run
 
     for op in function.ops:
-        node = torch_name(plain_name(op.layer), names)
-        bound = op.inputs.get("weight", ())
-        if op.kind not in {"conv", "linear"} or node is None or not bound or not isinstance(bound[0], Name):
+        node, weight = names.get(plain_name(op.layer)), _weight_of(op)
+        if node is None or weight is None:
             continue
-        stored = known[bound[0].name]
+        stored = known[weight]
         for parameter, fault in _IN_MIL:
             value = stored.inputs.get(parameter, (None,))[0]
             if not isinstance(value, Tensor) or not value.ndim or (fault is Fault.AXIS and value.shape[0] < 2):

@@ -11,7 +11,7 @@ from pocketcrafter.benchmarks.bisect.faults import Fault, Planted
 from pocketcrafter.benchmarks.bisect.reference import LayerError, Reference
 from pocketcrafter.benchmarks.bisect.results import ranked
 from pocketcrafter.benchmarks.bisect.rounding import rounding_of
-from pocketcrafter.benchmarks.bisect.runtimes import PLANTS, observer_of
+from pocketcrafter.benchmarks.bisect.runtimes import PLANTABLE, STAGES, subject_of
 from pocketcrafter.benchmarks.common.markdown import markdown
 from pocketcrafter.benchmarks.common.network_source import student_weights
 from pocketcrafter.export.families.registry import student_network
@@ -60,6 +60,7 @@ def mutate(
     count: int,
     seed: int,
     weights: Path | None = None,
+    stages: Path = STAGES,
     progress: NamedProgress = lambda *_: None,
 ) -> MutationReport:
     """Plant faults in a bundle's artifacts, round by round.
@@ -67,13 +68,15 @@ def mutate(
     Parameters
     ----------
     bundle
-        With a target of `PLANTS` at least.
+        With a target of `PLANTABLE` at least.
     count
         Faults in all.
     seed
         Of the choice of layers.
     weights
         Folder of the full-precision weights; what is installed when `None`.
+    stages
+        Where `pocketcrafter build` keeps results; looked into for QNN's targets.
     progress
         Called with what is looked at, faults done and faults in all.
 
@@ -88,7 +91,7 @@ def mutate(
     subjects = [
         (entry, target)
         for target, row in bundle.manifest.targets.items()
-        if row.kind.family in PLANTS
+        if row.kind.family in PLANTABLE
         for entry in bundle.manifest.components
     ]
     chosen.shuffle(subjects)
@@ -104,10 +107,11 @@ def mutate(
             references[entry.spec.name] = Reference(frozen(network, ()), entry.spec)
         reference = references[entry.spec.name]
         inputs = read_tensors(bundle.file(entry.goldens_of(None)[0].inputs), entry.spec.inputs)
-        plant = PLANTS[bundle.manifest.targets[target].kind.family]
-        rounding, artifact = rounding_of(entry.artifacts[target].precision), bundle.artifact(entry, target)
-        planted = list(plant(artifact, entry.spec, reference, inputs))
-        before = observer_of(bundle, entry, target)(artifact, entry.spec, inputs, reference)
+        subject, rounding = subject_of(bundle, entry, target, stages), rounding_of(entry.artifacts[target].precision)
+        if subject.plant is None:
+            continue
+        planted = list(subject.plant(subject.artifact, entry.spec, reference, inputs))
+        before = subject.observe(subject.artifact, entry.spec, inputs, reference)
         enough = len(results) + min(each, count - len(results))
         for one in _spread(planted, chosen):
             if len(results) == enough:
@@ -124,7 +128,7 @@ def mutate(
             results.append(_result(one, entry.spec, target, reference, reference.errors(inputs, made, rounding)))
     progress("faults", count, count)
     if not results:
-        raise ConfigError(f"{bundle.path}: no target whose layers can be changed; those of {', '.join(PLANTS)} can.")
+        raise ConfigError(f"{bundle.path}: no target whose layers can be changed; those of {', '.join(PLANTABLE)} can.")
     return MutationReport(bundle=bundle.manifest.name, seed=seed, faults=tuple(results), refused=refused, silent=silent)
 
 
@@ -160,6 +164,7 @@ def mutation_lines(report: MutationReport) -> str:
         for f in report.faults
         if not f.first
     ]
-    refused = f"; {report.refused} more were refused by their runtime" if report.refused else ""
-    whole = f"{report.share:.0%} of {len(report.faults)} faults are named first (seed {report.seed}){refused}"
+    others = {"were refused by their runtime": report.refused, "moved no output, and were none": report.silent}
+    more = "".join(f"; {count} more {what}" for what, count in others.items() if count)
+    whole = f"{report.share:.0%} of {len(report.faults)} faults are named first (seed {report.seed}){more}"
     return "\n".join([*lines, whole])

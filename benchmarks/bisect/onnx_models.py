@@ -3,6 +3,7 @@
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -54,6 +55,52 @@ def observe_onnx(artifact: Path, spec: ComponentSpec, inputs: Mapping[str, Float
         If ONNX Runtime cannot run it.
     """
     model = onnx.load(artifact)
+    shown = expose(model, reference)
+    outputs = {output.name for output in model.graph.output}
+    # Constants cannot be outputs; their copies can.
+    copies = {scale: f"{scale}{_SEEN}" for value in shown.values() if (scale := value.scale) is not None}
+    model.graph.node.extend(helper.make_node("Identity", [name], [copy]) for name, copy in copies.items())
+    asked = list(dict.fromkeys([*(value.name for value in shown.values()), *copies.values()]))
+    model.graph.output.extend(helper.make_empty_tensor_value_info(n) for n in asked if n not in outputs)
+    try:
+        session = open_session(model.SerializeToString())
+        feeds = {tensor.name: inputs[tensor.name] for tensor in spec.inputs}
+        values = dict(zip(asked, session.run(asked, feeds), strict=True))
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        raise BackendError(f"{artifact}: ONNX Runtime cannot show its layers: {error}") from error
+    return {
+        name: Seen(values[value.name], float(values[copies[value.scale]].max()) if value.scale else 0.0)
+        for name, value in shown.items()
+        if values[value.name].dtype.kind == "f"
+    }
+
+
+@dataclass(frozen=True)
+class Exposed:
+    """A value of a model.
+
+    Attributes
+    ----------
+    name
+        The model's name of it.
+    scale
+        That of its scale, where it comes dequantized.
+    """
+
+    name: str
+    scale: str | None
+
+
+def expose(model: onnx.ModelProto, reference: Reference) -> dict[str, Exposed]:
+    """Return the values of a model that have names of torch operators, by these; what dequantizes them is added to it.
+
+    Parameters
+    ----------
+    model
+        Is changed.
+    reference
+        The network that it was made of.
+    """
     names = _kept(model, reference.wanted)
     shown: dict[str, str] = {}
     for node in list(model.graph.node):
@@ -68,21 +115,8 @@ def observe_onnx(artifact: Path, spec: ComponentSpec, inputs: Mapping[str, Float
                 shown[base] = value
     for name in _in_another_order(model):
         shown.pop(name, None)
-    outputs, scales = {output.name for output in model.graph.output}, _scales(model)
-    steps = {value: _copied(model, scales[value]) for value in {*shown.values()} & scales.keys()}
-    asked = list(dict.fromkeys([*shown.values(), *steps.values()]))
-    model.graph.output.extend(helper.make_empty_tensor_value_info(n) for n in asked if n not in outputs)
-    try:
-        session = open_session(model.SerializeToString())
-        feeds = {tensor.name: inputs[tensor.name] for tensor in spec.inputs}
-        values = dict(zip(asked, session.run(asked, feeds), strict=True))
-    except Exception as error:  # onnxruntime's exceptions share no base class
-        raise BackendError(f"{artifact}: ONNX Runtime cannot show its layers: {error}") from error
-    return {
-        name: Seen(values[value], float(values[steps[value]].max()) if value in steps else 0.0)
-        for name, value in shown.items()
-        if values[value].dtype.kind == "f"
-    }
+    scales = {node.output[0]: node.input[1] for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    return {name: Exposed(value, scales.get(value)) for name, value in shown.items()}
 
 
 def _kept(model: onnx.ModelProto, names: frozenset[str]) -> frozenset[str]:
@@ -111,19 +145,6 @@ def _in_another_order(model: onnx.ModelProto) -> set[str]:
         if node.op_type == "SpaceToDepth":
             found.add(_plain(node.output[0]))
     return found
-
-
-def _scales(model: onnx.ModelProto) -> dict[str, str]:
-    """Return the scale of each value that comes dequantized."""
-    return {node.output[0]: node.input[1] for node in model.graph.node if node.op_type == "DequantizeLinear"}
-
-
-def _copied(model: onnx.ModelProto, value: str) -> str:
-    """Add a copy of a value to a model, and return its name: constants cannot be outputs."""
-    seen = f"{value}{_SEEN}"
-    if all(seen not in node.output for node in model.graph.node):
-        model.graph.node.append(helper.make_node("Identity", [value], [seen]))
-    return seen
 
 
 def _dequantized(model: onnx.ModelProto, node: NodeProto, value: str) -> str | None:
@@ -175,7 +196,7 @@ def planted_in(
     graph = _Constants(model)
     products = {at: node for at, node in enumerate(model.graph.node) if node.op_type in _PRODUCTS}
     ranges = {at: graph.output_scale(node) for at, node in products.items()}
-    names = {at: [_plain(output) for output in node.output] for at, node in products.items()}
+    names = {at: [_plain(output) for output in node.output] for at, node in enumerate(model.graph.node)}
     owners = {at: tuple(name for name in found if name in reference.wanted) for at, found in names.items()}
 
     def changing(change: Callable[[onnx.ModelProto], None]) -> Callable[[], Values]:
@@ -200,10 +221,10 @@ def planted_in(
             larger = (scale * np.float32(SCALED)).astype(scale.dtype)
             yield Planted(Fault.SCALE, owners[at], changing(partial(_give, at=at, path=path, content=larger)))
         if (name := ranges[at]) is not None:
-            # Several layers may have one range. Biases of integer layers are multiples of the scales of input and
-            # weights: those of the next layers are changed too.
+            # Several layers may have one range. Their readers are changed too: biases of integer layers are multiples
+            # of the scales of input and weights, and what is moved only keeps its range.
             having = [other for other, found in ranges.items() if found == name]
-            having += [other for place in (*having,) for other in graph.readers(products[place]) if other in products]
+            having += [reader for other in (*having,) for reader in graph.readers(products[other])]
             belongs = tuple(dict.fromkeys(owner for other in having for owner in owners[other]))
             yield Planted(Fault.RANGE, belongs, changing(partial(_narrow, name=name)))
 
@@ -272,8 +293,10 @@ def _give(model: onnx.ModelProto, at: int, path: Sequence[int], content: np.ndar
         reader = copied
     reader.input[path[-1]] = name = f"{reader.input[path[-1]]}{_OWN}"
     model.graph.initializer.append(numpy_helper.from_array(content, name))
+    read = {name for node in (*nodes, *between) for name in node.input} | {output.name for output in model.graph.output}
     del model.graph.node[:]
-    model.graph.node.extend([*nodes[:at], *between, *nodes[at:]])
+    # A pair that nobody reads any more would be left to the CPU where a compiler takes the rest.
+    model.graph.node.extend(n for n in (*nodes[:at], *between, *nodes[at:]) if not read.isdisjoint(n.output))
 
 
 def _narrow(model: onnx.ModelProto, name: str) -> None:

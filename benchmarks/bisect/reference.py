@@ -148,11 +148,13 @@ class Reference:
 
     def weight(self, node: Node) -> FloatArray | None:
         """Return the stored weight that a layer multiplies by; `None` where it multiplies by something computed."""
+        name = self.weight_name(node)
+        return None if name is None else self._constants[name].detach().numpy()
+
+    def weight_name(self, node: Node) -> str | None:
+        """Return what the exported graph calls that weight."""
         read = node.args[1] if len(node.args) > 1 else None
-        if not isinstance(read, Node) or read.name not in self._constants:
-            return None
-        made: FloatArray = self._constants[read.name].detach().numpy()
-        return made
+        return read.name if isinstance(read, Node) and read.name in self._constants else None
 
     def is_constant(self, node: Node) -> bool:
         """Whether a node is a weight or another stored tensor."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 from pocketcrafter.benchmarks.bisect.reference import BEST_DB, LayerError, Reference
 from pocketcrafter.benchmarks.bisect.results import BisectReport, LayerRow
 from pocketcrafter.benchmarks.bisect.rounding import rounding_of
-from pocketcrafter.benchmarks.bisect.runtimes import observer_of
+from pocketcrafter.benchmarks.bisect.runtimes import STAGES, subject_of
 from pocketcrafter.benchmarks.common.markdown import markdown
 from pocketcrafter.benchmarks.common.network_source import student_weights
 from pocketcrafter.export.families.registry import student_network
@@ -21,7 +21,9 @@ _SLOT_US: Final = 100.0
 _GRADIENT: Final = ((0.0, "#b2182b"), (0.5, "#f7f7f7"), (1.0, "#2166ac"))
 
 
-def bisect(bundle: Bundle, component: str, target: str, weights: Path | None = None) -> BisectReport:
+def bisect(
+    bundle: Bundle, component: str, target: str, weights: Path | None = None, stages: Path = STAGES
+) -> BisectReport:
     """Compare each layer of an artifact with the network in full precision, on the first golden.
 
     Parameters
@@ -30,6 +32,8 @@ def bisect(bundle: Bundle, component: str, target: str, weights: Path | None = N
         Whose artifact.
     weights
         Folder of the full-precision weights; what is installed when `None`.
+    stages
+        Where `pocketcrafter build` keeps results; looked into for QNN's targets.
 
     Raises
     ------
@@ -42,11 +46,11 @@ def bisect(bundle: Bundle, component: str, target: str, weights: Path | None = N
     """
     bundle.chosen_targets([target])
     entry = bundle.manifest.entry(component)
-    artifact, observe = entry.artifacts[target], observer_of(bundle, entry, target)
+    artifact, subject = entry.artifacts[target], subject_of(bundle, entry, target, stages)
     model = frozen(student_network(bundle.manifest.family, component, student_weights(bundle, entry, weights)), ())
     reference = Reference(model, entry.spec)
     inputs = read_tensors(bundle.file(entry.goldens_of(None)[0].inputs), entry.spec.inputs)
-    made = observe(bundle.artifact(entry, target), entry.spec, inputs, reference)
+    made = subject.observe(subject.artifact, entry.spec, inputs, reference)
     return BisectReport(
         bundle=bundle.manifest.name,
         component=entry.spec.name,

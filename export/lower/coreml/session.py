@@ -146,8 +146,10 @@ def divergence(
     return exact, None if found is None else LayerDivergence(**vars(found))
 
 
-def layer_values(artifact: Path, spec: ComponentSpec, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-    """Run a package, each layer rounded to its declared type, and return what every layer gave.
+def opened_program(
+    artifact: Path, spec: ComponentSpec, inputs: Mapping[str, FloatArray]
+) -> tuple[Program, dict[str, Tensor], dict[str, Tensor]]:
+    """Return a package's program, what goes into it, and what its states are to hold before.
 
     Parameters
     ----------
@@ -158,24 +160,30 @@ def layer_values(artifact: Path, spec: ComponentSpec, inputs: Mapping[str, Float
     inputs
         Arrays by name, of the contract's shapes.
 
-    Returns
-    -------
-    dict
-        Float arrays by the names that layers had before conversion to float16.
-
     Raises
     ------
     BackendError
         If it cannot be read or does not keep the spec.
     """
     inside = _open(artifact, spec)
-    return program_values(inside.program, *_feeds(inputs, inside, spec))
+    return inside.program, *_feeds(inputs, inside, spec)
 
 
 def program_values(
     program: Program, feeds: Mapping[str, Tensor], states: Mapping[str, Tensor]
 ) -> dict[str, FloatArray]:
-    """Return what every layer of a program's default function gives; see `layer_values`."""
+    """Return what every layer of a program's default function gives, each rounded to its declared type.
+
+    Parameters
+    ----------
+    program, feeds, states
+        As of `opened_program`.
+
+    Returns
+    -------
+    dict
+        Float arrays by the names that layers had before conversion to float16.
+    """
     interpreter, made = Interpreter(program, mode=Mode.DECLARED), {}
 
     def keep(op: Op, outputs: tuple[Tensor, ...]) -> None:

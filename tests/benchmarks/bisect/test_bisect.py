@@ -1,5 +1,6 @@
 """The layer that was changed is named first, on every target whose layers can be seen."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from pocketcrafter.benchmarks.bisect.litert import observe_litert, plant_litert
 from pocketcrafter.benchmarks.bisect.mil import observe_mil, plant_mil
 from pocketcrafter.benchmarks.bisect.onnx_models import observe_onnx, plant_onnx
 from pocketcrafter.benchmarks.bisect.order import Shown, by_order
+from pocketcrafter.benchmarks.bisect.qnn import CompiledGraph
 from pocketcrafter.benchmarks.bisect.reference import LayerError, Reference, Seen
 from pocketcrafter.benchmarks.bisect.results import BisectReport, ranked
 from pocketcrafter.benchmarks.bisect.rounding import EXACT, Rounding, rounding_of
@@ -25,6 +27,7 @@ from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.export.lower.request import LoweringRequest, Sample
 from pocketcrafter.runtime.backends.coreai import why_no_coreai
 from pocketcrafter.runtime.backends.names import BackendName
+from pocketcrafter.runtime.backends.qnn import why_no_qnn
 from pocketcrafter.runtime.backends.registry import usable_backend
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Precision
@@ -32,10 +35,11 @@ from pocketcrafter.runtime.capabilities import why_not_buildable
 from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
 from pocketcrafter.runtime.errors import BackendError, ConfigError
 from pocketcrafter.runtime.pocket import Pocket
-from pocketcrafter.runtime.targets import LITERT, ONNX, XNNPACK, TargetKind
+from pocketcrafter.runtime.targets import LITERT, ONNX, TARGETS, XNNPACK, TargetKind
 
 _COREML = TargetKind("coreml:ios18")
 _COREAI = TargetKind("coreai:ios27")
+_QNN = TargetKind("qnn-context:sm8750")
 
 
 class Network(nn.Module):
@@ -189,6 +193,30 @@ def test_faults_in_a_core_ai_asset_are_named_first_by_apples_runtime(
     assert {one.fault for one in faults} >= {Fault.WEIGHT, Fault.AXIS}
     assert (Fault.SCALE in {one.fault for one in faults}) == (precision is Precision.INT8)
     assert not _missed(faults, reference, samples[0], rounding)
+
+
+@pytest.mark.skipif(why_no_qnn() is not None, reason=f"no extra `qnn`: {why_no_qnn()}")
+def test_faults_in_what_qnn_compiles_are_named_first_by_its_emulator(
+    network: nn.Module, spec: ComponentSpec, samples: list[Sample], tmp_path: Path
+) -> None:
+    graph, out = tmp_path / "graph.onnx", tmp_path / "network.onnx"
+    source = lower(LoweringRequest(network, spec, samples, Precision.INT8, {ONNX: graph}, to_compile=True))[ONNX]
+    lower(LoweringRequest(network, spec, samples, Precision.INT8, {_QNN: out}, source=source))
+    reference, rounding = Reference(network, spec), rounding_of(Precision.INT8)
+    compiled = CompiledGraph(graph, TARGETS[_QNN].socs)
+    whole = reference.errors(samples[0], compiled.observe(out, spec, samples[0], reference), rounding)
+    assert {error.layer for error in whole} >= {"body.0", "body.2", "gain", "tail"}
+    assert min(error.local_db for error in whole) > 20
+    faults = {one.fault: one for one in compiled.plant(out, spec, reference, samples[0])}
+    assert faults.keys() == set(Fault)
+    assert not _missed(list(faults.values()), reference, samples[0], rounding)
+    other = CompiledGraph(tmp_path / "other.onnx", TARGETS[_QNN].socs)
+    changed = copy.deepcopy(network)
+    with torch.no_grad():
+        changed.get_submodule("tail").weight.neg_()
+    lower(LoweringRequest(changed, spec, samples, Precision.INT8, {ONNX: tmp_path / "other.onnx"}, to_compile=True))
+    with pytest.raises(BackendError, match=r"is not what network\.onnx was compiled from"):
+        other.observe(out, spec, samples[0], reference)
 
 
 def test_operators_are_paired_by_order_layout_and_what_feeds_them(
