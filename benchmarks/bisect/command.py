@@ -11,7 +11,7 @@ _STAGES = click.option(
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("build/stages"),
     show_default=True,
-    help="Where `build` kept its results, for qnn-context:*.",
+    help="Where results of stages are kept for the next build.",
 )
 
 
@@ -46,13 +46,13 @@ def bisect_command(
     Every operator that the target's runtime shows is compared twice, on the first golden: with torch on the artifact's
     own inputs, which is the layer's own error, and with the full-precision network, which is what has come together up
     to there (drift). First stands the layer whose own error its precision explains least, under the name of the torch
-    module. `report --layers` draws what --json writes.
+    module. `report --bisect` draws what --json writes.
 
     \b
     Example:
       pocketcrafter bisect build/default.pcbundle restore --against onnx
       pocketcrafter bisect build/default.pcbundle restore --against onnx --json > layers.json
-      pocketcrafter report build/default.pcbundle --out report.html --layers layers.json
+      pocketcrafter report build/default.pcbundle --out report.html --bisect layers.json
     """
     from pocketcrafter.benchmarks.bisect.table import as_node_data, as_trace, bisect, bisect_lines
     from pocketcrafter.runtime.bundle.reader import Bundle

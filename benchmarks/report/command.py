@@ -26,7 +26,7 @@ _RESULT = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--sensitivity", "sensitivities", type=_RESULT, multiple=True, help="What `quantize sensitivity --json` wrote."
 )
-@click.option("--layers", type=_RESULT, multiple=True, help="What `bisect --json` wrote; repeatable.")
+@click.option("--bisect", "layers", type=_RESULT, multiple=True, help="What `bisect --json` wrote; repeatable.")
 @click.option(
     "--photos",
     type=click.Path(),

@@ -187,7 +187,7 @@ def test_the_report_shows_the_errors_of_layers(proved: Path, tmp_path: Path) -> 
     )
     layers = tmp_path / "layers.json"
     layers.write_text(report.model_dump_json())
-    page, _ = written([str(proved), "--layers", str(layers)], tmp_path / "report.html")
+    page, _ = written([str(proved), "--bisect", str(layers)], tmp_path / "report.html")
     assert '<h2 id="layers">' in page
     assert 'href="#layers"' in page
     assert 'aria-label="Errors of the layers of tone on onnx"' in page
