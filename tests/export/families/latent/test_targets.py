@@ -30,11 +30,7 @@ TARGETS = {
     "qnn-context:sm8750": (BackendName.QNN_EMULATOR, 20),
 }
 """What runs a target's artifacts here, and how near an edit comes in dB: written in 8 bits, two made in float16."""
-ALWAYS = {
-    ("dreamlite", "executorch-xnnpack"),
-    ("sd3 with the photo", "coreml:ios18"),
-    ("qwen-image-edit", "qnn-context:sm8750"),
-}
+ALWAYS = {("sd3 with the photo", "coreml:ios18"), ("qwen-image-edit", "qnn-context:sm8750")}
 """Each could not be lowered once. The others of the matrix take twenty minutes: ``pytest -m every_target``."""
 ARTISTS = [
     pytest.param(name, target, marks=() if (name, target) in ALWAYS else pytest.mark.every_target)
