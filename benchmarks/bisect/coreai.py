@@ -222,7 +222,7 @@ def _observed(program: _Program, spec: ComponentSpec, inputs: Mapping[str, Float
         )
         for one, shape, read_by in zip(operators, sizes, feeds, strict=True)
     ]
-    return {**{name: Seen(value) for name, value in answer.items()}, **by_order(shown, reference)}
+    return {**{name: Seen(value) for name, value in answer.items()}, **by_order(shown, reference, folds=False)}
 
 
 _Change = Callable[[_Program], None]

@@ -89,10 +89,12 @@ def plant_mil(
 
         return run
 
+    sharing: dict[str, tuple[str, ...]] = {}
     for op in function.ops:
         node, weight = names.get(plain_name(op.layer)), _weight_of(op)
-        if node is None or weight is None:
-            continue
+        if node is not None and weight is not None:
+            sharing[weight] = (*sharing.get(weight, ()), node)
+    for weight, nodes in sharing.items():
         stored = known[weight]
         for parameter, fault in _IN_MIL:
             value = stored.inputs.get(parameter, (None,))[0]
@@ -102,4 +104,4 @@ def plant_mil(
             if fault is Fault.WEIGHT:
                 content = value.clone()
                 content[value.abs().flatten(1).sum(1).argmax()] *= -1
-            yield Planted(fault, (node,), observe(replace(stored, inputs={**stored.inputs, parameter: (content,)})))
+            yield Planted(fault, nodes, observe(replace(stored, inputs={**stored.inputs, parameter: (content,)})))

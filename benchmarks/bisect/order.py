@@ -63,7 +63,7 @@ def kind_of(node: Node) -> str:
     return _SAME.get(name, name)
 
 
-def by_order(shown: Sequence[Shown], reference: Reference) -> Values:
+def by_order(shown: Sequence[Shown], reference: Reference, *, folds: bool = True) -> Values:
     """Return an artifact's values under the names of the torch operators that they are of.
 
     Both lists are in running order. Of all ways to pair them in that order, by kind and number of elements, the one
@@ -77,6 +77,8 @@ def by_order(shown: Sequence[Shown], reference: Reference) -> Values:
         The artifact's operators.
     reference
         The network.
+    folds
+        Whether the artifact's layers may compute what stands behind them.
     """
     nodes = list(reference.operators())
     pairs = _paired([(one.kind, one.size) for one in shown], [_node_key(node) for node in nodes])
@@ -88,7 +90,7 @@ def by_order(shown: Sequence[Shown], reference: Reference) -> Values:
         paired = {partners[read] for read in one.reads if read in partners}
         if sources and not paired <= sources:
             continue
-        if kind_of(node) in _LAYERS:
+        if folds and kind_of(node) in _LAYERS:
             node = _last_folded(node, taken, reference)  # noqa: PLW2901 - the same value, behind what is folded
         value = None if one.value is None else _as_torch(one.value.value, _shape(node))
         if one.value is not None and value is not None:
