@@ -131,7 +131,14 @@ def source_hash(module: str) -> str:
     Reads source without importing it, so that asking costs no torch import. Imports inside functions count; modules
     named only in strings, or imported for type checkers alone, do not. Other packages do not count either: their
     versions are part of a stage's key.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If this project has no module of that name.
     """
+    if module.partition(".")[0] == _PACKAGE and _file_of(module) is None:
+        raise ModuleNotFoundError(f"{module}: a stage runs it, and there is no such module", name=module)
     return _hash_of(tuple(sorted(imported_modules(module))))
 
 
