@@ -164,7 +164,7 @@ class _Graph:
             ),
             tools=self.family.tools,
             estimate=_for_weights(_EXAMPLES_COST, plan, plan.examples_seconds, copies=1.5),
-            modules=(self.family.networks,),
+            modules=(self.family.networks, *self.plan.sources),
         )
 
     def _lowered(self, component: str, asked: TargetKind, inputs: Mapping[str, Input]) -> Stage:
@@ -225,7 +225,7 @@ class _Graph:
             ),
             tools=(*self.family.tools, *profile.tools),
             estimate=_for_weights(_LOWER_COST, plan, seconds, copies=_COPIES),
-            modules=(self.family.networks,),
+            modules=(self.family.networks, *self.plan.sources),
         )
 
     def _proved(self, component: str, target: TargetKind, lowered: Stage, examples: Stage) -> Stage:

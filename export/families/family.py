@@ -174,6 +174,8 @@ class Plan:
     """By the path that they have in the bundle; those that are made of weights are :attr:`Part.files`."""
     made: Made | None = None
     """Settings that come of the networks; `None` where none do."""
+    sources: tuple[str, ...] = ()
+    """``module:name`` of what loading the networks imports by such names: its source counts in the stages' keys."""
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,9 @@ def plan(recipe: LatentRecipe, path: Path) -> Plan:
         settings=("critic", "artist"),
     )
     files = {} if pair.critic is None else {TOKENIZER: pair.critic.folder / TOKENIZER_FILE}
-    return Plan(components, files, made)
+    # Every component's samples are drawn by a run of the whole pair, so that the artist's code counts for each.
+    sources = () if pair.artist is None else (pair.artist.kind.network,)
+    return Plan(components, files, made, sources)
 
 
 def infer_recipe(

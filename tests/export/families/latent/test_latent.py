@@ -26,7 +26,9 @@ from transformers import (  # noqa: E402
     PreTrainedTokenizerFast,
 )
 
+from pocketcrafter.export.builder.graph import bundle_stage  # noqa: E402
 from pocketcrafter.export.families.latent.pair import read_pair  # noqa: E402
+from pocketcrafter.export.families.latent.plan import infer_recipe  # noqa: E402
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError  # noqa: E402
 from pocketcrafter.runtime import cli  # noqa: E402
 from pocketcrafter.runtime.backends.names import BackendName  # noqa: E402
@@ -38,6 +40,7 @@ from pocketcrafter.runtime.latent.pipeline import LatentPipeline  # noqa: E402
 from pocketcrafter.runtime.latent.sampler import Noise  # noqa: E402
 from pocketcrafter.runtime.latent.settings import LatentSettings  # noqa: E402
 from pocketcrafter.runtime.photo import Photo, decode, encode  # noqa: E402
+from pocketcrafter.runtime.targets import TargetKind  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent))
 twin = importlib.import_module("twin")
@@ -247,3 +250,12 @@ def test_widths_that_do_not_meet_need_a_bridge(tmp_path: Path) -> None:
     (made / "bridge.safetensors").unlink()
     with pytest.raises(CheckpointError, match="hidden states have 32 channels, the artist's conditions 16"):
         read_pair(made)
+
+
+def test_the_code_of_the_artists_class_counts_in_the_keys_of_all_that_run_it(pair: Path, tmp_path: Path) -> None:
+    last = bundle_stage(infer_recipe(pair, [TargetKind("onnx")]), tmp_path / "pair.yaml")
+    ran = [stage for stage in last.ancestors() if stage.name.startswith(("examples of", "lower "))]
+    assert len(ran) > 8
+    for stage in ran:
+        counted = {name.partition(":")[0] for name in (stage.run, *stage.modules)}
+        assert "pocketcrafter.export.families.latent.artists.unet" in counted, stage.name
