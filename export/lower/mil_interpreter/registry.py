@@ -12,22 +12,19 @@ from torch import Tensor
 
 from pocketcrafter.export.lower.mil_interpreter.program import MilError, UnknownOpError
 
-Implementation = Callable[..., Any]
-_Any = TypeVar("_Any", bound=Implementation)
+Operator = Callable[..., Any]
+"""What computes an operator of its parameters, by keyword: one output, or a tuple of them. Its contract: `ops`."""
+_Operator = TypeVar("_Operator", bound=Operator)
 
-_OPS: Final[dict[str, Implementation]] = {}
+_OPS: Final[dict[str, Operator]] = {}
 Arg = Tensor | float | bool
 """A scalar parameter: a tensor of one element, or the operator's default."""
 
 
-def op(*names: str) -> Callable[[_Any], _Any]:
-    """Register a function as the meaning of operators.
+def op(*names: str) -> Callable[[_Operator], _Operator]:
+    """Register an `Operator` as the meaning of MIL's operators of these names."""
 
-    The function takes the operator's parameters by MIL's names, with MIL's defaults; tensors arrive as float32, int64
-    or bool, parameters that take lists as tuples; it returns a tensor, or a tuple where there are several outputs.
-    """
-
-    def register(function: _Any) -> _Any:
+    def register(function: _Operator) -> _Operator:
         _OPS.update(dict.fromkeys(names, function))
         return function
 

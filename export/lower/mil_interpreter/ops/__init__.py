@@ -1,13 +1,20 @@
 """The operators by idea; importing this registers them.
 
-Every function here is a MIL operator, and this is its contract beside its own sentence.
+Operators are reached by `registry.call` alone: the function of each is private to its module, and what follows is the
+contract of all of them (`registry.Operator`), beside the sentence that each has.
 
 Parameters
 ----------
 x, y, values, ...
-    The operator's own parameters, by MIL's names, with MIL's meaning and defaults (`mil_ops` of coremltools'
-    reference). Tensors arrive as float32, int64 or bool on the CPU, scalars and lists of numbers too, as tensors;
-    strings arrive as `str`, lists of tensors as tuples. What an operator leaves out in its program is not passed.
+    The operator's own parameters, by keyword, with the names, meanings and defaults of coremltools' reference of MIL
+    operators (`mil_ops`). Tensors arrive as float32, int64 or bool on the CPU, scalars and lists of numbers too, as
+    tensors; strings arrive as `str`, lists of tensors as tuples, a state as `values.State`. What an operator leaves out
+    in its program is not passed.
+axis, axes, begin, end, ...
+    Axes and places count from the end where negative.
+output_dtype, output_indices_dtype, validate_indices
+    Change nothing: the interpreter holds every output to the type that the program declares for it, and indices are not
+    examined before they are used.
 
 Returns
 -------

@@ -16,7 +16,7 @@ _TRANSPOSED: Final = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_tr
 
 
 @op("conv")
-def conv(
+def _conv(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
@@ -30,13 +30,13 @@ def conv(
     kernel = list(weight.shape[2:])
     rank = len(kernel)
     step, spread = maybe(strides, [1] * rank), maybe(dilations, [1] * rank)
-    edges = padding(pad_type, pad, list(x.shape[2:]), kernel, step, spread)
-    padded = F.pad(x, torch_padding(edges)) if any(map(any, edges)) else x
+    edges = _padding(pad_type, pad, list(x.shape[2:]), kernel, step, spread)
+    padded = F.pad(x, _torch_padding(edges)) if any(map(any, edges)) else x
     return _CONVOLVE[rank](padded, weight, bias, step, 0, spread, integer(groups))
 
 
 @op("conv_transpose")
-def conv_transpose(
+def _conv_transpose(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
@@ -71,13 +71,13 @@ def conv_transpose(
 
 
 @op("linear")
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Multiply the last axis by ``(out, in)`` transposed."""
     return F.linear(x, weight, bias)
 
 
 @op("matmul")
-def matmul(x: Tensor, y: Tensor, transpose_x: Arg = False, transpose_y: Arg = False) -> Tensor:
+def _matmul(x: Tensor, y: Tensor, transpose_x: Arg = False, transpose_y: Arg = False) -> Tensor:
     """Multiply the last two axes as matrices."""
     left = x.transpose(-1, -2) if flag(transpose_x) and x.ndim > 1 else x
     right = y.transpose(-1, -2) if flag(transpose_y) and y.ndim > 1 else y
@@ -85,12 +85,12 @@ def matmul(x: Tensor, y: Tensor, transpose_x: Arg = False, transpose_y: Arg = Fa
 
 
 @op("einsum")
-def einsum(values: tuple[Tensor, ...], equation: str) -> Tensor:
+def _einsum(values: tuple[Tensor, ...], equation: str) -> Tensor:
     """Sum products as an equation says."""
     return torch.einsum(equation, *values)
 
 
-def padding(
+def _padding(
     kind: str, pad: Tensor | None, lengths: list[int], kernel: list[int], step: list[int], spread: list[int]
 ) -> list[tuple[int, int]]:
     """Return what is added before and after each spatial axis.
@@ -112,7 +112,7 @@ def padding(
     ]
 
 
-def torch_padding(edges: list[tuple[int, int]]) -> list[int]:
+def _torch_padding(edges: list[tuple[int, int]]) -> list[int]:
     """Return padding as torch wants it: the last axis first."""
     return [n for pair in reversed(edges) for n in pair]
 
@@ -131,7 +131,7 @@ _MAX: Final[dict[int, Callable[..., Tensor]]] = {1: F.max_pool1d, 2: F.max_pool2
 
 
 @op("max_pool")
-def max_pool(
+def _max_pool(
     x: Tensor,
     kernel_sizes: Tensor,
     pad_type: str,
@@ -143,11 +143,11 @@ def max_pool(
     kernel = integers(kernel_sizes)
     step = maybe(strides, [1] * len(kernel))
     edges = _edges(x, kernel, step, pad_type, pad, flag(ceil_mode))
-    return _MAX[_rank(kernel)](F.pad(x, torch_padding(edges), value=-math.inf), kernel, step)
+    return _MAX[_rank(kernel)](F.pad(x, _torch_padding(edges), value=-math.inf), kernel, step)
 
 
 @op("avg_pool")
-def avg_pool(
+def _avg_pool(
     x: Tensor,
     kernel_sizes: Tensor,
     pad_type: str,
@@ -159,7 +159,7 @@ def avg_pool(
     """Average each window; its padding counts as zeros, or not at all."""
     kernel = integers(kernel_sizes)
     step = maybe(strides, [1] * len(kernel))
-    edges = torch_padding(_edges(x, kernel, step, pad_type, pad, flag(ceil_mode)))
+    edges = _torch_padding(_edges(x, kernel, step, pad_type, pad, flag(ceil_mode)))
     mean: Tensor = _MEAN[_rank(kernel)](F.pad(x, edges), kernel, step)
     if not flag(exclude_padding_from_average) or not any(edges):
         return mean
@@ -176,7 +176,7 @@ def _edges(
     x: Tensor, kernel: list[int], step: list[int], kind: str, pad: Tensor | None, ceil: bool
 ) -> list[tuple[int, int]]:
     lengths = list(x.shape[2:])
-    edges = padding(kind, pad, lengths, kernel, step, [1] * len(kernel))
+    edges = _padding(kind, pad, lengths, kernel, step, [1] * len(kernel))
     if not ceil:
         return edges
     grown = []
@@ -189,14 +189,14 @@ def _edges(
 
 
 @op("upsample_nearest_neighbor")
-def upsample_nearest_neighbor(x: Tensor, scale_factor_height: Arg = 1, scale_factor_width: Arg = 1) -> Tensor:
+def _upsample_nearest_neighbor(x: Tensor, scale_factor_height: Arg = 1, scale_factor_width: Arg = 1) -> Tensor:
     """Repeat the nearest value."""
     height, width = _scaled(x, scale_factor_height, scale_factor_width)
-    return resize_nearest_neighbor(x, height, width)
+    return _resize_nearest_neighbor(x, height, width)
 
 
 @op("resize_nearest_neighbor")
-def resize_nearest_neighbor(x: Tensor, target_size_height: Arg, target_size_width: Arg) -> Tensor:
+def _resize_nearest_neighbor(x: Tensor, target_size_height: Arg, target_size_width: Arg) -> Tensor:
     """Repeat the nearest value, in exact integer arithmetic."""
     for axis, target in ((-2, integer(target_size_height)), (-1, integer(target_size_width))):
         x = x.index_select(axis, torch.arange(target) * x.shape[axis] // target)
@@ -204,7 +204,7 @@ def resize_nearest_neighbor(x: Tensor, target_size_height: Arg, target_size_widt
 
 
 @op("upsample_bilinear")
-def upsample_bilinear(
+def _upsample_bilinear(
     x: Tensor,
     scale_factor_height: Arg = 1,
     scale_factor_width: Arg = 1,
@@ -217,11 +217,11 @@ def upsample_bilinear(
         mode = "ALIGN_CORNERS"
     else:
         mode = "UNALIGN_CORNERS" if half_pixel_centers is None or flag(half_pixel_centers) else "DEFAULT"
-    return resize_bilinear(x, height, width, mode)
+    return _resize_bilinear(x, height, width, mode)
 
 
 @op("resize_bilinear")
-def resize_bilinear(
+def _resize_bilinear(
     x: Tensor, target_size_height: Arg = 1, target_size_width: Arg = 1, sampling_mode: str = "DEFAULT"
 ) -> Tensor:
     """Interpolate between the four nearest values."""

@@ -12,13 +12,15 @@ from pocketcrafter.export.lower.mil_interpreter.registry import Arg, flag, flags
 
 
 @op("reshape")
-def reshape(x: Tensor, shape: Tensor) -> Tensor:
+def _reshape(x: Tensor, shape: Tensor) -> Tensor:
     """Change the axes; 0 keeps an axis' length, -1 takes what is left."""
     return x.reshape([x.shape[i] if n == 0 else n for i, n in enumerate(integers(shape))])
 
 
 @op("reshape_like")
-def reshape_like(x: Tensor, ref_tensors: tuple[Tensor, ...], begins: Tensor, ends: Tensor, end_masks: Tensor) -> Tensor:
+def _reshape_like(
+    x: Tensor, ref_tensors: tuple[Tensor, ...], begins: Tensor, ends: Tensor, end_masks: Tensor
+) -> Tensor:
     """Take the lengths of axes from other tensors."""
     shape: list[int] = []
     references = ref_tensors if isinstance(ref_tensors, tuple) else (ref_tensors,)
@@ -28,13 +30,13 @@ def reshape_like(x: Tensor, ref_tensors: tuple[Tensor, ...], begins: Tensor, end
 
 
 @op("transpose")
-def transpose(x: Tensor, perm: Tensor) -> Tensor:
+def _transpose(x: Tensor, perm: Tensor) -> Tensor:
     """Permute the axes."""
     return x.permute(integers(perm))
 
 
 @op("expand_dims")
-def expand_dims(x: Tensor, axes: Tensor) -> Tensor:
+def _expand_dims(x: Tensor, axes: Tensor) -> Tensor:
     """Add axes of length one; they count in the result."""
     rank = x.ndim + axes.numel()
     for axis in sorted(a % rank for a in integers(axes)):
@@ -43,20 +45,20 @@ def expand_dims(x: Tensor, axes: Tensor) -> Tensor:
 
 
 @op("squeeze")
-def squeeze(x: Tensor, axes: Tensor | None = None) -> Tensor:
+def _squeeze(x: Tensor, axes: Tensor | None = None) -> Tensor:
     """Drop axes of length one."""
     return x.squeeze() if axes is None else x.squeeze(integers(axes))
 
 
 @op("flatten2d")
-def flatten2d(x: Tensor, axis: Arg = 1) -> Tensor:
+def _flatten2d(x: Tensor, axis: Arg = 1) -> Tensor:
     """Join the axes before ``axis``, and those from it on."""
     at = integer(axis) % x.ndim if integer(axis) < 0 else integer(axis)
     return x.reshape(int(torch.tensor(x.shape[:at]).prod()), -1)
 
 
 @op("concat")
-def concat(values: tuple[Tensor, ...], axis: Arg, interleave: Arg = False) -> Tensor:
+def _concat(values: tuple[Tensor, ...], axis: Arg, interleave: Arg = False) -> Tensor:
     """Join along an axis, or take turns along it."""
     along = integer(axis)
     if not flag(interleave):
@@ -66,13 +68,13 @@ def concat(values: tuple[Tensor, ...], axis: Arg, interleave: Arg = False) -> Te
 
 
 @op("stack")
-def stack(values: tuple[Tensor, ...], axis: Arg) -> Tensor:
+def _stack(values: tuple[Tensor, ...], axis: Arg) -> Tensor:
     """Join along a new axis."""
     return torch.stack(values, integer(axis))
 
 
 @op("split")
-def split(
+def _split(
     x: Tensor, axis: Arg, num_splits: Tensor | None = None, split_sizes: Tensor | None = None
 ) -> tuple[Tensor, ...]:
     """Cut an axis into parts."""
@@ -84,19 +86,19 @@ def split(
 
 
 @op("tile")
-def tile(x: Tensor, reps: Tensor) -> Tensor:
+def _tile(x: Tensor, reps: Tensor) -> Tensor:
     """Repeat along each axis."""
     return x.tile(integers(reps))
 
 
 @op("reverse")
-def reverse(x: Tensor, axes: Tensor | None = None) -> Tensor:
+def _reverse(x: Tensor, axes: Tensor | None = None) -> Tensor:
     """Turn axes round."""
     return x.flip(list(range(x.ndim)) if axes is None else integers(axes))
 
 
 @op("pad")
-def pad(x: Tensor, pad: Tensor, mode: str = "constant", constant_val: Arg = 0.0) -> Tensor:
+def _pad(x: Tensor, pad: Tensor, mode: str = "constant", constant_val: Arg = 0.0) -> Tensor:
     """Add places before and after the last axes."""
     flat = integers(pad)
     pairs = list(zip(flat[::2], flat[1::2], strict=True))
@@ -114,19 +116,19 @@ def pad(x: Tensor, pad: Tensor, mode: str = "constant", constant_val: Arg = 0.0)
 
 
 @op("pixel_shuffle")
-def pixel_shuffle(x: Tensor, upscale_factor: Arg) -> Tensor:
+def _pixel_shuffle(x: Tensor, upscale_factor: Arg) -> Tensor:
     """Move channels into space, a channel's places following each other."""
     return F.pixel_shuffle(x, integer(upscale_factor))
 
 
 @op("pixel_unshuffle")
-def pixel_unshuffle(x: Tensor, downscale_factor: Arg) -> Tensor:
+def _pixel_unshuffle(x: Tensor, downscale_factor: Arg) -> Tensor:
     """Move space into channels; undoes `pixel_shuffle`."""
     return F.pixel_unshuffle(x, integer(downscale_factor))
 
 
 @op("depth_to_space")
-def depth_to_space(x: Tensor, block_size: Arg) -> Tensor:
+def _depth_to_space(x: Tensor, block_size: Arg) -> Tensor:
     """Move channels into space, a place's channels following each other."""
     batch, channels, height, width = x.shape
     b = integer(block_size)
@@ -135,7 +137,7 @@ def depth_to_space(x: Tensor, block_size: Arg) -> Tensor:
 
 
 @op("space_to_depth")
-def space_to_depth(x: Tensor, block_size: Arg) -> Tensor:
+def _space_to_depth(x: Tensor, block_size: Arg) -> Tensor:
     """Move space into channels; undoes `depth_to_space`."""
     batch, channels, height, width = x.shape
     b = integer(block_size)
@@ -144,7 +146,7 @@ def space_to_depth(x: Tensor, block_size: Arg) -> Tensor:
 
 
 @op("slice_by_index")
-def slice_by_index(
+def _slice_by_index(
     x: Tensor,
     begin: Tensor,
     end: Tensor,
@@ -161,7 +163,7 @@ def slice_by_index(
 
 
 @op("slice_by_size")
-def slice_by_size(x: Tensor, begin: Tensor, size: Tensor) -> Tensor:
+def _slice_by_size(x: Tensor, begin: Tensor, size: Tensor) -> Tensor:
     """Read a slice of some size; -1 takes all that is left."""
     for axis, (start, length) in enumerate(zip(integers(begin), integers(size), strict=True)):
         first = start % x.shape[axis]
@@ -170,7 +172,7 @@ def slice_by_size(x: Tensor, begin: Tensor, size: Tensor) -> Tensor:
 
 
 @op("slice_update")
-def slice_update(
+def _slice_update(
     x: Tensor,
     update: Tensor,
     begin: Tensor,
@@ -231,20 +233,20 @@ _WRITES: Final[dict[str, Callable[[Tensor, Tensor], Tensor]]] = {
 
 
 @op("gather")
-def gather(x: Tensor, indices: Tensor, axis: Arg = 0, batch_dims: Arg = 0, validate_indices: Arg = False) -> Tensor:
+def _gather(x: Tensor, indices: Tensor, axis: Arg = 0, batch_dims: Arg = 0, validate_indices: Arg = False) -> Tensor:
     """Read whole slices along an axis; the first ``batch_dims`` axes go together."""
     del validate_indices
     along, batch = integer(axis) % x.ndim, integer(batch_dims)
     if batch:
         each = zip(x.flatten(0, batch - 1), indices.flatten(0, batch - 1), strict=True)
-        read = torch.stack([gather(one, where, along - batch) for one, where in each])
+        read = torch.stack([_gather(one, where, along - batch) for one, where in each])
         return read.reshape(*x.shape[:batch], *read.shape[1:])
     read = x.index_select(along, _positive(indices, x.shape[along]).flatten())
     return read.reshape(*x.shape[:along], *indices.shape, *x.shape[along + 1 :])
 
 
 @op("gather_along_axis")
-def gather_along_axis(x: Tensor, indices: Tensor, axis: Arg = 0, validate_indices: Arg = False) -> Tensor:
+def _gather_along_axis(x: Tensor, indices: Tensor, axis: Arg = 0, validate_indices: Arg = False) -> Tensor:
     """Read one value for each index."""
     del validate_indices
     along = integer(axis) % x.ndim
@@ -252,17 +254,17 @@ def gather_along_axis(x: Tensor, indices: Tensor, axis: Arg = 0, validate_indice
 
 
 @op("gather_nd")
-def gather_nd(x: Tensor, indices: Tensor, batch_dims: Arg = 0, validate_indices: Arg = False) -> Tensor:
+def _gather_nd(x: Tensor, indices: Tensor, batch_dims: Arg = 0, validate_indices: Arg = False) -> Tensor:
     """Read slices, each index naming several axes."""
     del validate_indices
     if integer(batch_dims):
         each = zip(x, indices, strict=True)
-        return torch.stack([gather_nd(one, where, integer(batch_dims) - 1) for one, where in each])
+        return torch.stack([_gather_nd(one, where, integer(batch_dims) - 1) for one, where in each])
     return x[_coordinates(x, indices)]
 
 
 @op("scatter")
-def scatter(
+def _scatter(
     data: Tensor, indices: Tensor, updates: Tensor, axis: Arg = 0, mode: str = "add", validate_indices: Arg = False
 ) -> Tensor:
     """Write whole slices along an axis, one after the other."""
@@ -277,7 +279,7 @@ def scatter(
 
 
 @op("scatter_along_axis")
-def scatter_along_axis(
+def _scatter_along_axis(
     data: Tensor, indices: Tensor, updates: Tensor, axis: Arg = 0, mode: str = "add", validate_indices: Arg = False
 ) -> Tensor:
     """Write one value for each index."""
@@ -293,7 +295,7 @@ def scatter_along_axis(
 
 
 @op("scatter_nd")
-def scatter_nd(
+def _scatter_nd(
     data: Tensor, indices: Tensor, updates: Tensor, mode: str = "add", validate_indices: Arg = False
 ) -> Tensor:
     """Write slices, each index naming several axes, one after the other."""

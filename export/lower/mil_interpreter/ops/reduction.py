@@ -41,33 +41,33 @@ for _name, _function in _REDUCTIONS.items():
 
 
 @op("reduce_log_sum")
-def reduce_log_sum(x: Tensor, axes: Tensor | None = None, keep_dims: Arg = False) -> Tensor:
+def _reduce_log_sum(x: Tensor, axes: Tensor | None = None, keep_dims: Arg = False) -> Tensor:
     """Logarithm of the sum."""
     return x.sum(list(range(x.ndim)) if axes is None else integers(axes), keepdim=flag(keep_dims)).log()
 
 
 @op("reduce_argmax")
-def reduce_argmax(x: Tensor, axis: Arg = -1, keep_dims: Arg = False, output_dtype: str = "int32") -> Tensor:
+def _reduce_argmax(x: Tensor, axis: Arg = -1, keep_dims: Arg = False, output_dtype: str = "int32") -> Tensor:
     """Where the highest value is; ``output_dtype`` is settled by the declared type."""
     del output_dtype
     return x.argmax(integer(axis), keepdim=flag(keep_dims))
 
 
 @op("reduce_argmin")
-def reduce_argmin(x: Tensor, axis: Arg = -1, keep_dims: Arg = False, output_dtype: str = "int32") -> Tensor:
+def _reduce_argmin(x: Tensor, axis: Arg = -1, keep_dims: Arg = False, output_dtype: str = "int32") -> Tensor:
     """Where the lowest value is; ``output_dtype`` is settled by the declared type."""
     del output_dtype
     return x.argmin(integer(axis), keepdim=flag(keep_dims))
 
 
 @op("argsort")
-def argsort(x: Tensor, axis: Arg = -1, ascending: Arg = False) -> Tensor:
+def _argsort(x: Tensor, axis: Arg = -1, ascending: Arg = False) -> Tensor:
     """Give the order that sorts an axis."""
     return x.argsort(integer(axis), descending=not flag(ascending))
 
 
 @op("topk")
-def topk(
+def _topk(
     x: Tensor,
     k: Arg = 1,
     axis: Arg = -1,
@@ -83,7 +83,7 @@ def topk(
 
 
 @op("batch_norm")
-def batch_norm(
+def _batch_norm(
     x: Tensor,
     mean: Tensor,
     variance: Tensor,
@@ -98,7 +98,7 @@ def batch_norm(
 
 
 @op("instance_norm")
-def instance_norm(x: Tensor, gamma: Tensor | None = None, beta: Tensor | None = None, epsilon: Arg = 1e-5) -> Tensor:
+def _instance_norm(x: Tensor, gamma: Tensor | None = None, beta: Tensor | None = None, epsilon: Arg = 1e-5) -> Tensor:
     """Normalize each channel of each sample over space."""
     over = list(range(2, x.ndim))
     normal = _normal(x, over, number(epsilon))
@@ -107,7 +107,7 @@ def instance_norm(x: Tensor, gamma: Tensor | None = None, beta: Tensor | None = 
 
 
 @op("layer_norm")
-def layer_norm(
+def _layer_norm(
     x: Tensor,
     axes: Tensor | None = None,
     gamma: Tensor | None = None,
@@ -123,7 +123,7 @@ def layer_norm(
 
 
 @op("l2_norm")
-def l2_norm(x: Tensor, epsilon: Arg = 1e-6) -> Tensor:
+def _l2_norm(x: Tensor, epsilon: Arg = 1e-6) -> Tensor:
     """Divide by the length of the vector that the last three axes make."""
     over = tuple(range(max(0, x.ndim - 3), x.ndim))
     return x * torch.rsqrt(x.square().sum(over, keepdim=True) + number(epsilon))
@@ -135,6 +135,6 @@ def _normal(x: Tensor, over: list[int], epsilon: float) -> Tensor:
 
 
 @op("scaled_dot_product_attention")
-def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None) -> Tensor:
+def _scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None) -> Tensor:
     """``softmax(QKᵀ / √E + mask) V``; a mask of truth values says who may look."""
     return F.scaled_dot_product_attention(query, key, value, attn_mask)

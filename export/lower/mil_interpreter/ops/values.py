@@ -18,37 +18,39 @@ from pocketcrafter.export.lower.mil_interpreter.registry import Arg, axis_shape,
 
 
 @op("const")
-def const(val: Any) -> Any:  # noqa: ANN401 - a tensor, a string, a list
+def _const(val: Any) -> Any:  # noqa: ANN401 - a tensor, a string, a list
     """Give what the program holds."""
     return val
 
 
 @op("fill")
-def fill(shape: Tensor, value: Tensor) -> Tensor:
+def _fill(shape: Tensor, value: Tensor) -> Tensor:
     """Repeat one value."""
     return torch.full(integers(shape), value.item(), dtype=value.dtype)
 
 
 @op("fill_like")
-def fill_like(ref_tensor: Tensor, value: Tensor) -> Tensor:
+def _fill_like(ref_tensor: Tensor, value: Tensor) -> Tensor:
     """Repeat one value in another tensor's shape."""
     return torch.full(ref_tensor.shape, value.item(), dtype=value.dtype)
 
 
 @op("range_1d")
-def range_1d(start: Tensor, end: Tensor, step: Tensor) -> Tensor:
+def _range_1d(start: Tensor, end: Tensor, step: Tensor) -> Tensor:
     """Count from ``start`` to below ``end``."""
     return torch.arange(start.item(), end.item(), step.item(), dtype=start.dtype)
 
 
 @op("shape")
-def shape(x: Tensor) -> Tensor:
+def _shape(x: Tensor) -> Tensor:
     """Give the lengths of the axes."""
     return torch.tensor(x.shape, dtype=torch.int64)
 
 
 @op("one_hot")
-def one_hot(indices: Tensor, one_hot_vector_size: Arg, axis: Arg = -1, on_value: Arg = 1, off_value: Arg = 0) -> Tensor:
+def _one_hot(
+    indices: Tensor, one_hot_vector_size: Arg, axis: Arg = -1, on_value: Arg = 1, off_value: Arg = 0
+) -> Tensor:
     """Mark each index on a new axis; a negative index marks nothing."""
     place = torch.arange(integer(one_hot_vector_size))
     hot = torch.where(indices[..., None] == place, torch.as_tensor(on_value), torch.as_tensor(off_value))
@@ -56,7 +58,7 @@ def one_hot(indices: Tensor, one_hot_vector_size: Arg, axis: Arg = -1, on_value:
 
 
 @op("band_part")
-def band_part(x: Tensor, lower: Arg = -1, upper: Arg = -1) -> Tensor:
+def _band_part(x: Tensor, lower: Arg = -1, upper: Arg = -1) -> Tensor:
     """Keep the diagonals from ``-lower`` to ``upper``; negative keeps all on that side."""
     rows, columns = torch.arange(x.shape[-2])[:, None], torch.arange(x.shape[-1])[None]
     kept = torch.ones(x.shape[-2:], dtype=torch.bool)
@@ -68,7 +70,7 @@ def band_part(x: Tensor, lower: Arg = -1, upper: Arg = -1) -> Tensor:
 
 
 @op("cumsum")
-def cumsum(x: Tensor, axis: Arg = 0, exclusive: Arg = False, reverse: Arg = False) -> Tensor:
+def _cumsum(x: Tensor, axis: Arg = 0, exclusive: Arg = False, reverse: Arg = False) -> Tensor:
     """Add up along an axis."""
     along = integer(axis)
     turned = x.flip(along) if flag(reverse) else x
@@ -77,14 +79,14 @@ def cumsum(x: Tensor, axis: Arg = 0, exclusive: Arg = False, reverse: Arg = Fals
 
 
 @op("constexpr_cast")
-def constexpr_cast(source_val: Tensor, output_dtype: str) -> Tensor:
+def _constexpr_cast(source_val: Tensor, output_dtype: str) -> Tensor:
     """Give floats kept in a shorter type."""
     del output_dtype
     return source_val
 
 
 @op("constexpr_affine_dequantize")
-def constexpr_affine_dequantize(quantized_data: Tensor, zero_point: Tensor, scale: Tensor, axis: Arg) -> Tensor:
+def _constexpr_affine_dequantize(quantized_data: Tensor, zero_point: Tensor, scale: Tensor, axis: Arg) -> Tensor:
     """``scale·(data − zero_point)``, for the whole tensor or along one axis."""
     rank, along = quantized_data.ndim, integer(axis)
     offset, factor = (axis_shape(t, rank, along) if t.numel() > 1 else t for t in (zero_point, scale))
@@ -92,14 +94,14 @@ def constexpr_affine_dequantize(quantized_data: Tensor, zero_point: Tensor, scal
 
 
 @op("constexpr_blockwise_shift_scale")
-def constexpr_blockwise_shift_scale(data: Tensor, scale: Tensor, offset: Tensor | None = None) -> Tensor:
+def _constexpr_blockwise_shift_scale(data: Tensor, scale: Tensor, offset: Tensor | None = None) -> Tensor:
     """``scale·(data − offset)``, each block of the tensor with its own."""
     factor = _spread(scale, data.shape)
     return (data if offset is None else data - _spread(offset, data.shape)).float() * factor
 
 
 @op("constexpr_lut_to_dense")
-def constexpr_lut_to_dense(
+def _constexpr_lut_to_dense(
     indices: Tensor, lut: Tensor, vector_axis: Tensor | None = None, shape: Tensor | None = None
 ) -> Tensor:
     """Look values up in a palette."""
@@ -112,7 +114,7 @@ def constexpr_lut_to_dense(
 
 
 @op("constexpr_sparse_to_dense")
-def constexpr_sparse_to_dense(nonzero_data: Tensor, mask: Tensor, shape: Tensor | None = None) -> Tensor:
+def _constexpr_sparse_to_dense(nonzero_data: Tensor, mask: Tensor, shape: Tensor | None = None) -> Tensor:
     """Put values where a mask has ones, and zeros elsewhere."""
     if shape is not None:
         lengths = integers(shape)
@@ -122,7 +124,7 @@ def constexpr_sparse_to_dense(nonzero_data: Tensor, mask: Tensor, shape: Tensor 
 
 
 @op("constexpr_lut_to_sparse")
-def constexpr_lut_to_sparse(
+def _constexpr_lut_to_sparse(
     indices_mask: Tensor, indices_nonzero_data: Tensor, lut: Tensor, vector_axis: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Look the values of a sparse tensor up; it stays sparse."""
@@ -133,11 +135,11 @@ def constexpr_lut_to_sparse(
 
 
 @op("constexpr_sparse_blockwise_shift_scale")
-def constexpr_sparse_blockwise_shift_scale(
+def _constexpr_sparse_blockwise_shift_scale(
     data_mask: Tensor, nonzero_data: Tensor, scale: Tensor, offset: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Shift and scale the values of a sparse tensor; it stays sparse."""
-    dense = constexpr_blockwise_shift_scale(_dense(data_mask, nonzero_data), scale, offset)
+    dense = _constexpr_blockwise_shift_scale(_dense(data_mask, nonzero_data), scale, offset)
     return data_mask, dense[data_mask.bool()]
 
 
@@ -181,13 +183,13 @@ class State:
 
 
 @op("read_state")
-def read_state(input: State) -> Tensor:  # noqa: A002 - MIL's own parameter name
+def _read_state(input: State) -> Tensor:  # noqa: A002 - MIL's own parameter name
     """Give what the state holds."""
     return input.value.clone()
 
 
 @op("write_state")
-def write_state(input: State, data: Tensor) -> tuple[()]:  # noqa: A002 - MIL's own parameter name
+def _write_state(input: State, data: Tensor) -> tuple[()]:  # noqa: A002 - MIL's own parameter name
     """Replace what the state holds."""
     if data.shape != input.value.shape:
         raise DeclaredTypeError(f"a state of shape {list(input.value.shape)} is written with {list(data.shape)}")
