@@ -57,7 +57,18 @@ class TorchBackend:
     def student(
         self, family: str, weights: Path, spec: ComponentSpec, threads: int, function: str | None = None
     ) -> Session:
-        """See :class:`pocketcrafter.runtime.backends.registry.WeightsBackend`."""
+        """Open the weights of a component of any family.
+
+        Parameters
+        ----------
+        family, weights, spec, threads, function
+            As for :meth:`pocketcrafter.runtime.backends.registry.WeightsBackend.student`.
+
+        Raises
+        ------
+        BackendError
+            As there.
+        """
         torch.set_num_threads(threads)
         part = student_part(family, spec.name, weights)
         return full_precision_session(Part(part.network, spec), function)

@@ -45,7 +45,18 @@ class MilBackend:
         return self._open(artifact, spec, threads, None)
 
     def open_function(self, artifact: Path, spec: ComponentSpec, threads: int, function: str) -> Session:
-        """Open one function of a package; see `pocketcrafter.runtime.backends.base.FunctionBackend`."""
+        """Open one function of a package.
+
+        Parameters
+        ----------
+        artifact, spec, threads, function
+            As for :meth:`pocketcrafter.runtime.backends.base.FunctionBackend.open_function`.
+
+        Raises
+        ------
+        BackendError
+            As for :meth:`open`, or if the package has no such function.
+        """
         return self._open(artifact, spec, threads, function)
 
     def _open(self, artifact: Path, spec: ComponentSpec, threads: int, function: str | None) -> Session:
@@ -61,7 +72,18 @@ class MilBackend:
     def first_divergence(
         self, artifact: Path, spec: ComponentSpec, inputs: Mapping[str, FloatArray]
     ) -> tuple[dict[str, FloatArray], LayerDivergence | None]:
-        """See :class:`pocketcrafter.runtime.backends.base.LayerwiseBackend`."""
+        """Interpret a package without any rounding, and again as it is declared.
+
+        Parameters
+        ----------
+        artifact, spec, inputs
+            As for :meth:`pocketcrafter.runtime.backends.base.LayerwiseBackend.first_divergence`.
+
+        Raises
+        ------
+        BackendError
+            As there, or if a distribution is missing.
+        """
         self._check()
         from pocketcrafter.export.lower.coreml.session import divergence  # noqa: PLC0415
 

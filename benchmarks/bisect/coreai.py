@@ -192,6 +192,13 @@ def observe_coreai(
 ) -> Values:
     """Run an asset in Apple's runtime with the outputs of its layers as outputs.
 
+    Parameters
+    ----------
+    artifact
+        An ``.aimodel``.
+    spec, inputs, reference
+        As for :data:`pocketcrafter.benchmarks.bisect.runtimes.Observe`.
+
     Raises
     ------
     BackendError

@@ -54,6 +54,13 @@ def observe_litert(
 ) -> Values:
     """Run a model without its delegate and read every operator's output; integers come dequantized.
 
+    Parameters
+    ----------
+    artifact
+        A ``.tflite``.
+    spec, inputs, reference
+        As for :data:`pocketcrafter.benchmarks.bisect.runtimes.Observe`.
+
     Raises
     ------
     BackendError

@@ -27,6 +27,13 @@ _IN_MIL: Final = (("val", Fault.WEIGHT), ("val", Fault.AXIS), ("data", Fault.AXI
 def observe_mil(artifact: Path, spec: ComponentSpec, inputs: Mapping[str, FloatArray], reference: Reference) -> Values:
     """Interpret a Core ML package, each layer rounded to its declared type.
 
+    Parameters
+    ----------
+    artifact
+        An ``.mlpackage``, or a ``.pte`` that holds one.
+    spec, inputs, reference
+        As for :data:`pocketcrafter.benchmarks.bisect.runtimes.Observe`.
+
     Raises
     ------
     BackendError
@@ -75,7 +82,20 @@ def _weight_of(op: Op) -> str | None:
 def plant_mil(
     artifact: Path, spec: ComponentSpec, reference: Reference, inputs: Mapping[str, FloatArray]
 ) -> Iterator[Planted]:
-    """Yield every fault that can be planted in a Core ML package; parameters as of `plant_onnx`."""
+    """Yield every fault that can be planted in a Core ML package.
+
+    Parameters
+    ----------
+    artifact
+        An ``.mlpackage``, or a ``.pte`` that holds one.
+    spec, reference, inputs
+        Its contract, the network that it was made of, and what it is run on.
+
+    Raises
+    ------
+    BackendError
+        If it cannot be read or does not keep the spec.
+    """
     program, given, states = opened_program(artifact, spec, inputs)
     function = program.function()
     known = {op.layer: op for op in function.ops}

@@ -49,6 +49,13 @@ def observe_onnx(artifact: Path, spec: ComponentSpec, inputs: Mapping[str, Float
 
     Where a value is quantized, what its readers get is taken: a range that clips belongs to the layer that it follows.
 
+    Parameters
+    ----------
+    artifact
+        An ONNX model.
+    spec, inputs, reference
+        As for :data:`pocketcrafter.benchmarks.bisect.runtimes.Observe`.
+
     Raises
     ------
     BackendError

@@ -43,6 +43,13 @@ class CompiledGraph:
     ) -> Values:
         """Compile the graph with its layers as outputs and run it on the emulator.
 
+        Parameters
+        ----------
+        artifact
+            The context binary, whose answers the graph must give.
+        spec, inputs, reference
+            As for :data:`pocketcrafter.benchmarks.bisect.runtimes.Observe`.
+
         Raises
         ------
         BackendError
@@ -68,7 +75,15 @@ class CompiledGraph:
     def plant(
         self, artifact: Path, spec: ComponentSpec, reference: Reference, inputs: Mapping[str, FloatArray]
     ) -> Iterator[Planted]:
-        """Yield every fault that can be planted in the graph before it is compiled."""
+        """Yield every fault that can be planted in the graph before it is compiled.
+
+        Parameters
+        ----------
+        artifact
+            Not read: a context binary cannot be changed.
+        spec, reference, inputs
+            Its contract, the network that it was made of, and what it is run on.
+        """
         del artifact
         model = onnx.load(self._graph)
         return planted_in(model, reference, lambda changed: self._observed(changed, spec, inputs, reference))

@@ -161,7 +161,15 @@ class Reference:
         return node.name in self._constants
 
     def alike(self, one: Values, other: Values, least_db: float) -> bool:
-        """Whether all of the network's outputs that two artifacts show are within a ratio of each other's."""
+        """Whether all of the network's outputs that two artifacts show are within a ratio of each other's.
+
+        Parameters
+        ----------
+        one, other
+            What two artifacts computed on the same inputs.
+        least_db
+            The ratio: signal to noise of each output in dB. Where they show no output in common, they are not alike.
+        """
         shown = [{self._outputs.get(name, name): seen.value for name, seen in made.items()} for made in (one, other)]
         common = shown[0].keys() & shown[1].keys() & set(self._outputs.values())
         return bool(common) and all(

@@ -26,7 +26,11 @@ from pocketcrafter.runtime.errors import BackendError
 from pocketcrafter.runtime.targets import ONNX, TARGETS
 
 Observe = Callable[[Path, ComponentSpec, Mapping[str, FloatArray], Reference], Values]
-"""Takes an artifact, its contract, inputs by name, and the network that it was made of."""
+"""Returns what the layers of an artifact compute, by the names of torch's operators and of the contract's outputs.
+
+Takes the artifact, its contract, one float32 array per input by name and of the contract's shape, and the network that
+it was made of. Raises `BackendError` where its runtime cannot show the layers.
+"""
 Plant = Callable[[Path, ComponentSpec, Reference, Mapping[str, FloatArray]], Iterator[Planted]]
 """Yields the faults that can be planted in an artifact."""
 

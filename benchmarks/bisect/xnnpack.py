@@ -208,6 +208,13 @@ def observe_xnnpack(
 ) -> Values:
     """Run a program in ExecuTorch with XNNPACK's values as its outputs; integers come dequantized.
 
+    Parameters
+    ----------
+    artifact
+        A ``.pte`` for XNNPACK.
+    spec, inputs, reference
+        As for :data:`pocketcrafter.benchmarks.bisect.runtimes.Observe`.
+
     Raises
     ------
     BackendError

@@ -212,7 +212,17 @@ def write_scene(bundle: Bundle, megapixels: float, path: Path) -> Path:
 
 
 def write_mirrored(picture: PixelArray, megapixels: float, path: Path) -> Path:
-    """Write a 4:3 JPEG of a picture (H, W, 3) that is mirrored until it covers the whole photo, and return its path."""
+    """Write a 4:3 JPEG of a picture (H, W, 3) that is mirrored until it covers the whole photo, and return its path.
+
+    Parameters
+    ----------
+    picture
+        sRGB.
+    megapixels
+        Size of the photo, in millions of pixels.
+    path
+        The JPEG file.
+    """
     height = round((megapixels * 1e6 * 3 / 4) ** 0.5)
     width = round(height * 4 / 3)
     below, right = max(0, height - picture.shape[0]), max(0, width - picture.shape[1])

@@ -157,6 +157,19 @@ class PairLaboratory:
     def open(cls, folder: Path, component: str, record: Record, photos: Path, samples: int) -> "PairLaboratory":
         """Load a pair, and draw samples as a build does.
 
+        Parameters
+        ----------
+        folder
+            The pair's.
+        component
+            The one that is tried, by its name in the pair.
+        record
+            Photos and the pictures that the pair's own libraries made of them.
+        photos
+            Calibration photos.
+        samples
+            How many are drawn of these, those that are held back included.
+
         Raises
         ------
         ConfigError

@@ -95,7 +95,15 @@ def photo_pairs(
 def photo_pair(
     name: str, photo: Photo, enhanced: Enhanced, *, steps: tuple[str, ...] = (), said: tuple[str, ...] = ()
 ) -> PhotoPair:
-    """Return one photo for the report, scaled down; parameters as of :class:`PhotoPair`."""
+    """Return one photo for the report, scaled down.
+
+    Parameters
+    ----------
+    name, steps, said
+        As for :class:`PhotoPair`.
+    photo, enhanced
+        The photo, and what `enhance` made of it.
+    """
     (before, size), (after, _) = _embedded(photo), _embedded(enhanced.photo)
     return PhotoPair(name, enhanced.words, before, after, *size, steps, said)
 

@@ -182,7 +182,17 @@ def prompt_text() -> str:
 
 
 def save_critic(model: Any, tokenizer: Tokenizer, folder: Path) -> None:  # noqa: ANN401 - transformers is untyped
-    """Write a critic as `save_pretrained` of model and processor does, in float16."""
+    """Write a critic as `save_pretrained` of model and processor does, in float16.
+
+    Parameters
+    ----------
+    model
+        A `SmolVLMForConditionalGeneration` on the CPU; its weights become float16.
+    tokenizer
+        The one that it was trained with.
+    folder
+        Made where it is not there.
+    """
     named = {f"{kind}_token": word for kind, word in (("bos", BEGIN), ("eos", END), ("pad", PAD))}
     _class("transformers", "PreTrainedTokenizerFast")(
         tokenizer_object=tokenizer,
@@ -198,7 +208,17 @@ def save_critic(model: Any, tokenizer: Tokenizer, folder: Path) -> None:  # noqa
 
 
 def save_artist(unet: Any, bridge: nn.Linear, pair: Path) -> None:  # noqa: ANN401 - diffusers is untyped
-    """Write U-Net, bridge, scheduler and ``pair.yaml`` into the folder of a pair, which has an autoencoder already."""
+    """Write U-Net, bridge, scheduler and ``pair.yaml`` into the folder of a pair, which has an autoencoder already.
+
+    Parameters
+    ----------
+    unet
+        A `UNet2DConditionModel` on the CPU; its weights become float16.
+    bridge
+        From `WIDTH` to `CONDITION_WIDTH` features; left as it is.
+    pair
+        The pair's folder.
+    """
     unet.register_to_config(_name_or_path="")  # the folder that training began at
     unet.half().save_pretrained(pair / UNET)
     projection = {

@@ -120,7 +120,18 @@ class CriticTeacher(Teacher):
         return self._critic.answer(photo.convert("RGB"), self._prompt, self.sampling.answer)
 
     def trajectory(self, photo: Image.Image, wish: Wish = NOTHING) -> Trajectory:
-        """See :meth:`Teacher.trajectory`; it always raises `BackendError`."""
+        """Refuse: a critic edits nothing.
+
+        Parameters
+        ----------
+        photo, wish
+            As for :meth:`Teacher.edit`; not read.
+
+        Raises
+        ------
+        BackendError
+            Always.
+        """
         del photo, wish
         raise BackendError(f"{self.layout.folder}: a critic alone; it edits nothing.")
 

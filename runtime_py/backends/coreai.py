@@ -94,7 +94,18 @@ class CoreAiSession:
         return model.load_function(MAIN)
 
     def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-        """Run once; see `pocketcrafter.runtime.backends.base.Session`."""
+        """Run once.
+
+        Parameters
+        ----------
+        inputs
+            As for :meth:`pocketcrafter.runtime.backends.base.Session.run`.
+
+        Raises
+        ------
+        ShapeMismatchError, BackendError
+            As there.
+        """
         array = importlib.import_module("coreai.runtime").NDArray
         arrays = checked_inputs(inputs, self._spec)
         feeds = {name: array(value.astype(self._types[name])) for name, value in arrays.items()}

@@ -90,7 +90,18 @@ class LiteRtSession:
         self._inputs, self._outputs = runner.get_input_details(), runner.get_output_details()
 
     def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-        """Run once; see `pocketcrafter.runtime.backends.base.Session`."""
+        """Run once.
+
+        Parameters
+        ----------
+        inputs
+            As for :meth:`pocketcrafter.runtime.backends.base.Session.run`.
+
+        Raises
+        ------
+        ShapeMismatchError, BackendError
+            As there.
+        """
         feeds = {
             name: _to_integers(array, self._inputs[name]) for name, array in checked_inputs(inputs, self._spec).items()
         }

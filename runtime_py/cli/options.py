@@ -30,7 +30,18 @@ class OutputFile(click.Path):
         self._suffixes = suffixes
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
-        """See :meth:`click.ParamType.convert`."""
+        """Return the file's path.
+
+        Parameters
+        ----------
+        value, param, ctx
+            As for :meth:`click.ParamType.convert`.
+
+        Raises
+        ------
+        click.BadParameter
+            If it is a folder, or its suffix is that of another format.
+        """
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if reason := wrong_suffix(path, self._suffixes):
             self.fail(reason, param, ctx)
@@ -45,7 +56,18 @@ class OutputFolder(click.Path):
         self._suffixes = suffixes
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
-        """See :meth:`click.ParamType.convert`."""
+        """Return the folder's path.
+
+        Parameters
+        ----------
+        value, param, ctx
+            As for :meth:`click.ParamType.convert`.
+
+        Raises
+        ------
+        click.BadParameter
+            If it is a file, or is called like one.
+        """
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if path.suffix.lower() not in self._suffixes and _SUFFIX.fullmatch(path.suffix) and not path.is_dir():
             allowed = f" without a suffix, or with {' or '.join(self._suffixes)}" if self._suffixes else ""

@@ -77,7 +77,18 @@ class LatentPipeline(Pipeline):
         return critique_of(answer.ids, critic.stops, self._vocabulary, seconds)
 
     def prose(self, photo: PhotoLike, mode: Mode = Mode.FULL) -> Told:
-        """Refuse: the critique of this family is prose already."""
+        """Refuse: the critique of this family is prose already.
+
+        Parameters
+        ----------
+        photo, mode
+            As for :meth:`pocketcrafter.runtime.pipeline.PhotoPipeline.prose`; not read.
+
+        Raises
+        ------
+        ConfigError
+            Always; it says what to leave out.
+        """
         del photo, mode
         raise ConfigError("The critic of this bundle always answers in words: leave --prose out.")
 

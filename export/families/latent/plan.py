@@ -90,9 +90,23 @@ def infer_recipe(
     gates: Gates | None = None,
     tell: Callable[[str], object] = lambda _sentence: None,
 ) -> Recipe:
-    """Return the recipe of a pair's folder; as `pocketcrafter.export.families.networks.plan.infer_recipe` does.
+    """Return the recipe of a pair's folder, with the licences of its teachers.
 
     Of a language model in INT4 fewer of the greedy words have to agree, where the gates say nothing of it themselves.
+
+    Parameters
+    ----------
+    folder
+        A pair's, as `pocketcrafter.export.families.latent.pair.read_pair` reads it.
+    targets, precisions, gates, tell
+        As for :func:`pocketcrafter.export.families.networks.plan.infer_recipe`.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder is not whole, or its parts do not fit each other.
+    ConfigError
+        As there, or if a teacher's licence is not in the folder or forbids the use that ``pair.yaml`` names.
     """
     pair = read_pair(folder)
     what = FolderComponents(LATENT, pair.roles, pair.functions)

@@ -138,7 +138,18 @@ def run_package(
 def divergence(
     artifact: Path, spec: ComponentSpec, inputs: Mapping[str, FloatArray]
 ) -> tuple[dict[str, FloatArray], LayerDivergence | None]:
-    """See :class:`pocketcrafter.runtime.backends.base.LayerwiseBackend`."""
+    """Interpret a package without any rounding, and again as it is declared.
+
+    Parameters
+    ----------
+    artifact, spec, inputs
+        As for :meth:`pocketcrafter.runtime.backends.base.LayerwiseBackend.first_divergence`.
+
+    Raises
+    ------
+    BackendError
+        As there.
+    """
     inside = _open(artifact, spec)
     exact = _MilSession(Interpreter(inside.program, mode=Mode.FP32), inside, spec).run(inputs)
     feeds, states = _feeds(inputs, inside, spec)

@@ -52,7 +52,21 @@ def work(folder: Path) -> None:
 
 
 def convert(program: Path, inputs: Mapping[str, list[int]], outputs: list[str], out: Path, *, integers: bool) -> None:
-    """Convert an exported program; `integers` where its pairs of quantization and dequantization become integers."""
+    """Convert an exported program to LiteRT's format.
+
+    Parameters
+    ----------
+    program
+        A ``.pt2`` of `torch.export.save`.
+    inputs
+        Shapes of its float32 inputs by name, in calling order; the model's signature takes these names.
+    outputs
+        Names of what it returns, in its order.
+    out
+        The ``.tflite`` to write.
+    integers
+        Whether the program's pairs of quantization and dequantization become integer operators.
+    """
     config = None
     if integers:
         static = pt2e_quantizer.get_symmetric_quantization_config(is_per_channel=True, is_dynamic=False)
@@ -64,7 +78,20 @@ def convert(program: Path, inputs: Mapping[str, list[int]], outputs: list[str], 
 
 
 def quantize(model: Path, name: str, samples: Path | None, out: Path) -> None:
-    """Quantize a model by a recipe, of this file or of AI Edge Quantizer; samples where it needs ranges."""
+    """Quantize a model by a recipe of this file or of AI Edge Quantizer.
+
+    Parameters
+    ----------
+    model
+        A ``.tflite`` in float32.
+    name
+        `FLOAT16`, or the name of a function in `ai_edge_quantizer.recipe`.
+    samples
+        An ``.npz`` of one float32 array for each input, in calling order, whose first axis counts the samples; `None`
+        where the recipe needs no ranges of activations.
+    out
+        The ``.tflite`` to write; one that is there is replaced.
+    """
     quantizing = quantizer.Quantizer(str(model))
     if name == FLOAT16:
         everything = qtyping.TFLOperationName.ALL_SUPPORTED

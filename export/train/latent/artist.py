@@ -29,7 +29,19 @@ class Artist(nn.Module):
         self.unet, self.bridge = unet, bridge
 
     def forward(self, noisy: Tensor, photo: Tensor, sigma: Tensor, hidden: Tensor, counts: Tensor) -> Tensor:
-        """Return the velocity, of the latents' shape; ``sigma`` and ``counts`` are ``(N,)``."""
+        """Return the velocity, of the latents' shape.
+
+        Parameters
+        ----------
+        noisy, photo
+            Latents ``(N, channels, side, side)``: with noise, and those of the photo to be edited.
+        sigma
+            Share of noise of each, ``(N,)``, 0 to 1.
+        hidden
+            The critic's hidden states, ``(N, positions, WIDTH)``.
+        counts
+            How many of the positions are read, ``(N,)``; the others are masked.
+        """
         mask = torch.arange(hidden.shape[1], device=hidden.device)[None] < counts[:, None]
         velocity: Tensor = self.unet(
             torch.cat([noisy, photo], 1),

@@ -108,6 +108,15 @@ def hidden_states(critic: Any, pictures: Tensor, ids: Tensor) -> Tensor:  # noqa
     """Return the critic's last hidden states, ``(N, positions, WIDTH)``.
 
     Later positions do not change earlier ones, so that what fills up the shorter answers needs no mask.
+
+    Parameters
+    ----------
+    critic
+        A `SmolVLMForConditionalGeneration`.
+    pictures
+        float32 ``(N, 3, VIEW_PX, VIEW_PX)`` in [−1, 1]; see `critics_pictures`.
+    ids
+        int64 ``(N, positions)`` of prompt and answer; see `read_ids`.
     """
     hidden: Tensor = critic.model(input_ids=ids, pixel_values=pictures[:, None], use_cache=False).last_hidden_state
     return hidden

@@ -146,6 +146,19 @@ def build_latent_frames(
 ) -> LatentFrames:
     """Make latents and states of the first stored frames, or what is missing of them, and open them.
 
+    Parameters
+    ----------
+    folder
+        Where they are kept; a build that was broken off goes on from what it holds.
+    store
+        The frames, with plans and scores.
+    networks
+        The autoencoder and the critic that make them.
+    frames
+        How many of the stored frames, from the first on.
+    on_progress
+        Called after each batch with the number of frames in it.
+
     Raises
     ------
     ConfigError
