@@ -26,6 +26,7 @@ class _Measurements(LazyGroup):
         "endurance": "pocketcrafter.benchmarks.endurance.command:endurance",
         "parity": "pocketcrafter.benchmarks.parity.command:parity",
         "bisect": "pocketcrafter.benchmarks.bisect.command:mutations_command",
+        "operators": "pocketcrafter.benchmarks.bisect.command:operators_command",
         "proofs": "pocketcrafter.benchmarks.pair_commands:proofs_command",
         "budget": "pocketcrafter.benchmarks.pair_commands:budget",
         "arm64": "pocketcrafter.benchmarks.arm64.command:arm64",

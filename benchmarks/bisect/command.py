@@ -14,16 +14,18 @@ _STAGES = click.option(
     help="Where results of stages are kept for the next build.",
 )
 
+_WEIGHTS = click.option(
+    "--weights",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of the full-precision weights  [default: what is installed].",
+)
+
 
 @click.command("bisect")
 @click.argument("bundle", type=click.Path(exists=True, path_type=Path))
 @click.argument("component", metavar="COMPONENT")
 @click.option("--against", "target", metavar="TARGET", required=True, help="The target whose artifact is looked into.")
-@click.option(
-    "--weights",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of the full-precision weights  [default: what is installed].",
-)
+@_WEIGHTS
 @_STAGES
 @click.option("--top", type=click.IntRange(1), default=12, show_default=True, help="Layers to print.")
 @click.option("--model-explorer", type=OutputFile(".json"), help="Write node data for Google's Model Explorer.")
@@ -70,11 +72,7 @@ def bisect_command(
 @click.argument("bundle", type=click.Path(exists=True, path_type=Path))
 @click.option("--count", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Faults to plant.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Which ones.")
-@click.option(
-    "--weights",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of the full-precision weights  [default: what is installed].",
-)
+@_WEIGHTS
 @_STAGES
 @json_option
 def mutations_command(
@@ -99,3 +97,32 @@ def mutations_command(
     click.echo(report.model_dump_json(indent=1) if as_json else mutation_lines(report))
     if report.share < LEAST_NAMED:
         raise GateError(f"{report.share:.0%} of the faults were named first; {LEAST_NAMED:.0%} are asked.")
+
+
+@click.command("operators")
+@click.argument("bundle", type=click.Path(exists=True, path_type=Path))
+@click.option("--target", default="coreml:ios18", show_default=True, help="What the MIL interpreter runs.")
+@click.option("--against", default="coreai:ios27", show_default=True, help="What Apple's own runtime runs.")
+@_WEIGHTS
+@json_option
+def operators_command(bundle: Path, target: str, against: str, weights: Path | None, *, as_json: bool) -> None:
+    r"""Hold the MIL interpreter against Apple's own runtime.
+
+    Each operator of the Core ML packages is interpreted on what Apple's runtime computed before it for Core AI, on the
+    first golden, and its output compared with Apple's. What Apple's runtime does not show counts by the next operator
+    that it does. Exit code 1: somewhere Apple's runtime is nearer to torch than to the interpreter.
+
+    \b
+    Example:
+      pocketcrafter bench operators build/apple.pcbundle
+    """
+    from pocketcrafter.benchmarks.bisect.operators import operator_lines, operators
+    from pocketcrafter.runtime.bundle.reader import Bundle
+    from pocketcrafter.runtime.cli.bars import Bars
+    from pocketcrafter.runtime.errors import GateError
+
+    with Bars() as bars:
+        report = operators(Bundle.open(bundle), target, against, weights, bars.update)
+    click.echo(report.model_dump_json(indent=1) if as_json else operator_lines(report))
+    if report.unexplained:
+        raise GateError(f"At {len(report.unexplained)} values torch confirms Apple's runtime, not the interpreter.")

@@ -20,6 +20,8 @@ _NUMBER: Final = re.compile(r"_\d+$")
 _LAYERS: Final = frozenset({"conv2d", "linear"})
 _COMPRESSED: Final = re.compile(r"(_to_fp\d+)?(_quantized|_palettized)?$")
 """What coremltools adds to the name that a weight has in the exported graph."""
+_WRAPPED: Final = re.compile(r"(?<=^p_)decoder_")
+"""A package of several functions holds its network inside another module."""
 _IN_MIL: Final = (("val", Fault.WEIGHT), ("val", Fault.AXIS), ("data", Fault.AXIS), ("scale", Fault.SCALE))
 """Parameters of operators that hold weights, and what can be done to them."""
 
@@ -41,14 +43,14 @@ def observe_mil(artifact: Path, spec: ComponentSpec, inputs: Mapping[str, FloatA
     """
     program, feeds, states = opened_program(artifact, spec, inputs)
     made = program_values(program, feeds, states)
-    return _named(made, _torch_names(program, made, reference))
+    return _named(made, torch_names(program, made, reference))
 
 
 def _named(made: Mapping[str, FloatArray], names: Mapping[str, str]) -> Values:
     return {node: Seen(made[layer]) for layer, node in names.items() if layer in made}
 
 
-def _torch_names(program: Program, made: Mapping[str, FloatArray], reference: Reference) -> dict[str, str]:
+def torch_names(program: Program, made: Mapping[str, FloatArray], reference: Reference) -> dict[str, str]:
     """Return the torch operators that a program's layers stand for, by the layers' names.
 
     Layers are known by their weights' names. Other operators have torch's names, but the converter counts those of a
@@ -62,7 +64,7 @@ def _torch_names(program: Program, made: Mapping[str, FloatArray], reference: Re
     for op in program.function().ops:
         stored = _weight_of(op)
         # A module that is called again has several operators, in the same order in both.
-        if stored is not None and (waiting := layers.get(_COMPRESSED.sub("", stored))):
+        if stored is not None and (waiting := layers.get(_WRAPPED.sub("", _COMPRESSED.sub("", stored)))):
             found[plain_name(op.layer)] = waiting.pop(0)
     kinds: dict[str, set[str]] = {}
     for name in reference.wanted:
@@ -99,7 +101,7 @@ def plant_mil(
     program, given, states = opened_program(artifact, spec, inputs)
     function = program.function()
     known = {op.layer: op for op in function.ops}
-    names = _torch_names(program, program_values(program, given, states), reference)
+    names = torch_names(program, program_values(program, given, states), reference)
 
     def observe(changed: Op) -> Callable[[], Values]:
         def run() -> Values:

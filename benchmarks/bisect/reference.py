@@ -173,7 +173,7 @@ class Reference:
         shown = [{self._outputs.get(name, name): seen.value for name, seen in made.items()} for made in (one, other)]
         common = shown[0].keys() & shown[1].keys() & set(self._outputs.values())
         return bool(common) and all(
-            _ratio(torch.from_numpy(shown[0][name]), shown[1][name]) >= least_db for name in common
+            ratio_db(torch.from_numpy(shown[0][name]), shown[1][name]) >= least_db for name in common
         )
 
     @torch.no_grad()
@@ -215,9 +215,9 @@ class Reference:
                         node=node.name,
                         layer=module_of(node) or f"forward: {node.name}",
                         op=str(node.target).removeprefix("aten.").partition(".")[0],
-                        local_db=_ratio(own[node], seen.value),
+                        local_db=ratio_db(own[node], seen.value),
                         rounding_db=_rounding_ratio(own[node], rounded[node], seen),
-                        drift_db=_ratio(truth[node], seen.value),
+                        drift_db=ratio_db(truth[node], seen.value),
                     )
                 )
                 own[node] = rounded[node] = torch.from_numpy(np.ascontiguousarray(seen.value))
@@ -263,7 +263,8 @@ def _rounding_ratio(expected: Tensor, rounded: Tensor, seen: Seen) -> float:
     return min(10 * math.log10(power / noise), BEST_DB) if power else WORST_DB
 
 
-def _ratio(reference: Tensor, made: FloatArray) -> float:
+def ratio_db(reference: Tensor, made: FloatArray) -> float:
+    """Return signal over error in dB, between `WORST_DB` and `BEST_DB`, for values that may not be finite too."""
     expected = reference.numpy()
     if not reference.is_floating_point():
         return BEST_DB if np.array_equal(expected, made) else WORST_DB

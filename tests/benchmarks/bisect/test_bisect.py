@@ -15,6 +15,7 @@ from pocketcrafter.benchmarks.bisect.faults import Fault, Planted
 from pocketcrafter.benchmarks.bisect.litert import observe_litert, plant_litert
 from pocketcrafter.benchmarks.bisect.mil import observe_mil, plant_mil
 from pocketcrafter.benchmarks.bisect.onnx_models import observe_onnx, plant_onnx
+from pocketcrafter.benchmarks.bisect.operators import compare_network, operators
 from pocketcrafter.benchmarks.bisect.order import Shown, by_order
 from pocketcrafter.benchmarks.bisect.qnn import CompiledGraph
 from pocketcrafter.benchmarks.bisect.reference import LayerError, Reference, Seen
@@ -193,6 +194,37 @@ def test_faults_in_a_core_ai_asset_are_named_first_by_apples_runtime(
     assert {one.fault for one in faults} >= {Fault.WEIGHT, Fault.AXIS}
     assert (Fault.SCALE in {one.fault for one in faults}) == (precision is Precision.INT8)
     assert not _missed(faults, reference, samples[0], rounding)
+
+
+@pytest.mark.skipif(why_no_coreai() is not None, reason=f"no extra `coreai`: {why_no_coreai()}")
+def test_the_mil_interpreter_computes_what_apples_runtime_does(
+    network: nn.Module, spec: ComponentSpec, samples: list[Sample], tmp_path: Path
+) -> None:
+    pytest.importorskip("coremltools")
+    asset, package, wrong = (tmp_path / name for name in ("same.aimodel", "same.mlpackage", "wrong.mlpackage"))
+    lower(LoweringRequest(network, spec, samples, Precision.FP16, {_COREAI: asset}))
+    lower(LoweringRequest(network, spec, samples, Precision.FP16, {_COREML: package}))
+    reference = Reference(network, spec)
+    found = compare_network(package, asset, spec, samples[0], reference)
+    assert not found.unexplained
+    assert {one.kind for one in found.operators if one.worst is not None} >= {"conv", "linear", "relu", "pixel_shuffle"}
+    assert min(one.worst.sqnr_db for one in found.operators if one.worst is not None) > 50
+    changed = copy.deepcopy(network)
+    with torch.no_grad():
+        for parameter in changed.get_submodule("body.2").parameters():
+            parameter.mul_(1.125)
+    lower(LoweringRequest(changed, spec, samples, Precision.FP16, {_COREML: wrong}))
+    (fault,) = compare_network(wrong, asset, spec, samples[0], reference).unexplained
+    assert "conv" in fault.kinds
+    assert fault.sqnr_db == pytest.approx(18.06, abs=0.1), "an eighth too much, and nothing of it behind that layer"
+    assert fault.apple_db > 50
+
+
+def test_what_is_not_core_ml_and_core_ai_is_not_compared(bundle: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"onnx is not run by mil-interpreter: .* coreml:<ios> with one of coreai:<ios>"
+    ):
+        operators(Bundle.open(bundle), "onnx", "onnx")
 
 
 @pytest.mark.skipif(why_no_qnn() is not None, reason=f"no extra `qnn`: {why_no_qnn()}")
