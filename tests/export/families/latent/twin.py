@@ -108,9 +108,11 @@ def save_artist(
     return folder
 
 
-def save_pair(folder: Path, *, channels: int = 8, scheduler: Any = None, vae: Any = None, **config: Any) -> Path:
+def save_pair(
+    folder: Path, *, seed: int = 0, channels: int = 8, scheduler: Any = None, vae: Any = None, **config: Any
+) -> Path:
     """Write a whole pair, its artist's conditions narrower than the critic's hidden states."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     words = tokenizer()
     words.save_pretrained(folder / "critic")
     critic(len(words)).save_pretrained(folder / "critic")
