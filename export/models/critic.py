@@ -288,19 +288,19 @@ class Judge(nn.Module):
         x = self.dropout(F.hardswish(self.vector(measured)))
         x = self.dropout(F.hardswish(self.hidden(x)))
         tokens = F.hardswish(self.tokens(x))
+        scene = self.scene(tokens)
         return Judgement(
             plan=self.plan(tokens) * self.foreseeable,
             presence=torch.sigmoid(self.presence(tokens)) * self.foreseeable,
             confidence=torch.sigmoid(self.confidence(tokens)),
             score=torch.sigmoid(self.score(tokens)),
             tokens=tokens.reshape(-1, TOKENS, TOKEN_DIM),
-            scene=self.embed(tokens),
+            scene=_of_unit_length(scene),
         )
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Return the scene embedding of flat tokens: ``(B, TOKENS·TOKEN_DIM)`` to ``(B, SCENE_DIM)``, unit length."""
-        scene: Tensor = self.scene(tokens)
-        return scene / (_mean_square(scene) * SCENE_DIM + 1e-6).sqrt()
+        return _of_unit_length(self.scene(tokens))
 
 
 class Ensemble(nn.Module):
@@ -323,6 +323,10 @@ class Ensemble(nn.Module):
 def _mean_square(x: Tensor) -> Tensor:
     """Mean of squares over channels, ``(B, C)`` to ``(B, 1)``, written as the spatial mean that phones delegate."""
     return (x * x).reshape(-1, 1, 1, x.shape[1]).mean((2, 3), keepdim=True).reshape(-1, 1)
+
+
+def _of_unit_length(x: Tensor) -> Tensor:
+    return x / (_mean_square(x) * x.shape[1] + 1e-6).sqrt()
 
 
 def _moments(features: Tensor) -> Tensor:
