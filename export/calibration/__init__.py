@@ -297,7 +297,7 @@ def decoder_samples(
 
 def _step_of(turn: int) -> int:
     # Of the tokens the last: it comes with the caches that the others filled.
-    return _FIRST_STEP + turn * _STRIDE % _STEPS if turn % _TOKEN_EVERY != _EVERY - 1 else TOKENS - 1
+    return _FIRST_STEP + turn * _STRIDE % _STEPS if turn % _TOKEN_EVERY != _TOKEN_EVERY - 1 else TOKENS - 1
 
 
 class _EnoughError(Exception):
