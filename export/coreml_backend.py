@@ -1,12 +1,10 @@
 """The backend of Core ML's targets: an interpreter of their packages, which any machine can run."""
 
 import importlib.util
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.backends.base import LayerDivergence, Session
+from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError
 
@@ -68,26 +66,6 @@ class MilBackend:
 
         torch.set_num_threads(threads)
         return open_package(artifact, spec, Mode.DECLARED, function)
-
-    def first_divergence(
-        self, artifact: Path, spec: ComponentSpec, inputs: Mapping[str, FloatArray]
-    ) -> tuple[dict[str, FloatArray], LayerDivergence | None]:
-        """Interpret a package without any rounding, and again as it is declared.
-
-        Parameters
-        ----------
-        artifact, spec, inputs
-            As for :meth:`pocketcrafter.runtime.backends.base.LayerwiseBackend.first_divergence`.
-
-        Raises
-        ------
-        BackendError
-            As there, or if a distribution is missing.
-        """
-        self._check()
-        from pocketcrafter.export.lower.coreml.session import divergence  # noqa: PLC0415
-
-        return divergence(artifact, spec, inputs)
 
     def _check(self) -> None:
         if reason := self.missing():

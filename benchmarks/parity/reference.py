@@ -15,9 +15,10 @@ from pocketcrafter.benchmarks.common.network_source import NetworkSource
 from pocketcrafter.benchmarks.common.picture_metrics import Reference
 from pocketcrafter.benchmarks.common.reference_record import Record, RecordedArtist, RecordedCritic, RecordedPhoto
 from pocketcrafter.benchmarks.parity.results import CallParity, ReferencePhoto
+from pocketcrafter.export.lower.coreml.session import package_divergence
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.backends.base import LayerwiseBackend, Session
-from pocketcrafter.runtime.backends.registry import usable_backend
+from pocketcrafter.runtime.backends.base import Session
+from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.bundle.gates import Figure, Gate, Metric
 from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.bundle.results import Rung
@@ -274,10 +275,10 @@ def _ratio(expected: FloatArray, actual: FloatArray) -> float | None:
 def _first_layer(source: NetworkSource, first: _Seen) -> str | None:
     """Return where rounding takes an artifact away from itself, on targets whose layers can be seen."""
     manifest = source.bundle.manifest
-    entry, backend = manifest.entry(first.component), usable_backend(manifest.targets[source.target].backend)
-    if first.function is not None or not isinstance(backend, LayerwiseBackend):
+    entry, backend = manifest.entry(first.component), manifest.targets[source.target].backend
+    if first.function is not None or backend is not BackendName.MIL_INTERPRETER:
         return None
-    _, found = backend.first_divergence(source.bundle.artifact(entry, source.target), entry.spec, first.inputs)
+    found = package_divergence(source.bundle.artifact(entry, source.target), entry.spec, first.inputs)
     return found.layer if found else None
 
 

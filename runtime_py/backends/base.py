@@ -4,7 +4,6 @@ Every backend checks what goes in and comes out by the same functions.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -82,50 +81,6 @@ class FunctionBackend(Backend, Protocol):
         ------
         BackendError
             If it has no such function, or one that does not keep the spec.
-        """
-
-
-@dataclass(frozen=True)
-class LayerDivergence:
-    """The first layer whose declared type cannot hold what float32 computes there."""
-
-    layer: str
-    kind: str
-    """The operator, as in ``conv``."""
-    sqnr_db: float
-    """Of its output; ``-inf`` where it is not finite."""
-    inputs_db: float
-    """The worst of its inputs; ``inf`` where all of them are still exact."""
-
-
-@runtime_checkable
-class LayerwiseBackend(Backend, Protocol):
-    """A backend that sees every layer of an artifact."""
-
-    def first_divergence(
-        self, artifact: Path, spec: ComponentSpec, inputs: Mapping[str, FloatArray]
-    ) -> tuple[dict[str, FloatArray], LayerDivergence | None]:
-        """Run an artifact without any rounding, and again as it is declared.
-
-        Parameters
-        ----------
-        artifact
-            The file or package.
-        spec
-            The component's contract.
-        inputs
-            Arrays by name, of the contract's shapes.
-
-        Returns
-        -------
-        tuple
-            The outputs without rounding, which are the network's own unless the converter broke it; and the first layer
-            that departs once rounding is on, or `None` where none does.
-
-        Raises
-        ------
-        BackendError
-            If the artifact cannot be opened or does not keep the spec.
         """
 
 

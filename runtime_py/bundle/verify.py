@@ -1,19 +1,13 @@
-"""The whole proof of a bundle on this machine: every hash, and every golden on every target that can run here.
+"""The whole proof of a bundle on this machine: every hash, and every golden on every target that can run here."""
 
-On targets whose layers can be seen, :func:`first_divergences` names the first one that departs from the network.
-"""
-
-import math
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
 
 from pydantic import Field
 
-from pocketcrafter.runtime.backends.base import LayerwiseBackend, Session
-from pocketcrafter.runtime.backends.names import BackendName
-from pocketcrafter.runtime.backends.registry import usable_backend, why_unusable
+from pocketcrafter.runtime.backends.base import Session
+from pocketcrafter.runtime.backends.registry import why_unusable
 from pocketcrafter.runtime.bundle.gates import Gate, judge
 from pocketcrafter.runtime.bundle.goldens import read_tensors
 from pocketcrafter.runtime.bundle.integrity import DamagedBundleError
@@ -23,16 +17,12 @@ from pocketcrafter.runtime.bundle.results import Fidelity, figures_of
 from pocketcrafter.runtime.components import ComponentName, ComponentSpec
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import (
-    BackendError,
     BundleError,
-    ConfigError,
     NotExactHereError,
     NotRunHereError,
     PocketCrafterError,
 )
 from pocketcrafter.runtime.families import family_settings
-
-_SEEN: Final = frozenset({BackendName.MIL_INTERPRETER})
 
 
 class Outcome(StrEnum):
@@ -195,60 +185,3 @@ def compare_golden(
         Fidelity.between(f"{of}{name}", reference, actual[name], 1.0 if name in pictures else None)
         for name, reference in expected.items()
     ]
-
-
-class DivergenceReport(Config):
-    """What one artifact makes of its first golden."""
-
-    target: str
-    component: ComponentName
-    unrounded: tuple[Fidelity, ...] = Field(
-        description="Run without rounding, against the student: what is far off was converted wrongly. Weights that "
-        "were quantized count, and so does the golden's float16."
-    )
-    layer: str | None = Field(description="The first layer whose declared type cannot hold its values; null for none.")
-    operator: str | None
-    sqnr_db: float | None = Field(description="Of that layer's output; null where it is not finite.")
-
-
-def first_divergences(
-    bundle: Bundle, progress: Callable[[str, int, int], None] = lambda *_: None
-) -> tuple[DivergenceReport, ...]:
-    """Look into every artifact of the targets whose backend sees layers.
-
-    Raises
-    ------
-    ConfigError
-        If the bundle has no such target.
-    BackendError
-        If the backend cannot run here.
-    """
-    targets = {name: entry.backend for name, entry in bundle.manifest.targets.items()}
-    backends = {name: usable_backend(backend) for name, backend in targets.items() if backend in _SEEN}
-    jobs = [(entry, name) for name in backends for entry in bundle.manifest.components]
-    if not jobs:
-        raise ConfigError(
-            f"{bundle.path}: no target whose layers can be seen; coreml:<ios> and executorch-coreml are such. "
-            f"The bundle has {', '.join(targets)}."
-        )
-    reports = []
-    for done, (entry, name) in enumerate(jobs):
-        progress(f"{entry.spec.name} on {name}", done, len(jobs))
-        backend, golden = backends[name], entry.goldens[0]
-        if not isinstance(backend, LayerwiseBackend):
-            raise BackendError(f"The backend {targets[name]} sees no layers; update the package that provides it.")
-        inputs = read_tensors(bundle.file(golden.inputs), entry.spec.inputs)
-        student = read_tensors(bundle.file(golden.outputs), entry.spec.outputs)
-        exact, found = backend.first_divergence(bundle.artifact(entry, name), entry.spec, inputs)
-        reports.append(
-            DivergenceReport(
-                target=name,
-                component=entry.spec.name,
-                unrounded=tuple(Fidelity.between(output, student[output], exact[output]) for output in student),
-                layer=found.layer if found else None,
-                operator=found.kind if found else None,
-                sqnr_db=found.sqnr_db if found and math.isfinite(found.sqnr_db) else None,
-            )
-        )
-    progress("layers", len(jobs), len(jobs))
-    return tuple(reports)

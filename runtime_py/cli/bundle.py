@@ -15,7 +15,7 @@ from pocketcrafter.runtime.words import counted
 if TYPE_CHECKING:
     from pocketcrafter.runtime.bundle.manifest import Manifest
     from pocketcrafter.runtime.bundle.results import Rung
-    from pocketcrafter.runtime.bundle.verify import DivergenceReport, GoldenRun, VerifyReport
+    from pocketcrafter.runtime.bundle.verify import GoldenRun, VerifyReport
     from pocketcrafter.runtime.capabilities import Diagnosis
 
 _BUNDLE = click.argument("bundle", type=click.Path(exists=True, path_type=Path))
@@ -23,29 +23,16 @@ _BUNDLE = click.argument("bundle", type=click.Path(exists=True, path_type=Path))
 
 @click.command("inspect")
 @_BUNDLE
-@click.option(
-    "--first-divergence",
-    is_flag=True,
-    help="Run Core ML packages layer by layer, and name the first layer that departs from float32.",
-)
 @json_option
-def inspect_command(bundle: Path, *, first_divergence: bool, as_json: bool) -> None:
+def inspect_command(bundle: Path, *, as_json: bool) -> None:
     r"""Show what a bundle holds: targets, components, precisions, sizes, gates and how each was proved.
 
     \b
     Example:
       pocketcrafter inspect build/default.pcbundle
-      pocketcrafter inspect build/ios18.pcbundle --first-divergence
     """
     from pocketcrafter.runtime.bundle.reader import Bundle
-    from pocketcrafter.runtime.bundle.verify import first_divergences
 
-    if first_divergence:
-        with Bars() as bar:
-            reports = first_divergences(Bundle.open(bundle), bar.update)
-        found = [report.model_dump(mode="json") for report in reports]
-        click.echo(json.dumps(found, indent=1) if as_json else "\n".join(map(_divergence, reports)))
-        return
     manifest = Bundle.open(bundle).manifest
     click.echo(json.dumps(manifest.model_dump(mode="json"), indent=1) if as_json else "\n".join(_contents(manifest)))
 
@@ -146,14 +133,6 @@ def _contents(manifest: "Manifest") -> list[str]:
     lines += ["", "weights"]
     lines += [f"  {c.source.weights} ({c.source.license}) {c.source.sha256[:16]}" for c in manifest.components]
     return lines
-
-
-def _divergence(report: "DivergenceReport") -> str:
-    worst = [f.sqnr_db for f in report.unrounded if f.sqnr_db is not None]
-    unrounded = f"{min(worst):.1f} dB from the student without rounding" if worst else "the student without rounding"
-    layer = f"`{report.layer}` ({report.operator}) departs first" if report.layer else "no layer departs"
-    ratio = "" if report.layer is None else ", not finite" if report.sqnr_db is None else f", {report.sqnr_db:.1f} dB"
-    return f"{report.target:<20} {report.component:<12} {unrounded}; rounded as declared, {layer}{ratio}"
 
 
 def _rung(rung: "Rung") -> str:

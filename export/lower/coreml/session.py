@@ -11,11 +11,11 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from pocketcrafter.export.lower.mil_interpreter import Interpreter, Mode, first_divergence, read_package
+from pocketcrafter.export.lower.mil_interpreter import Divergence, Interpreter, Mode, first_divergence, read_package
 from pocketcrafter.export.lower.mil_interpreter.divergence import plain_name
 from pocketcrafter.export.lower.mil_interpreter.program import Op, Port, Program
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.backends.base import LayerDivergence, Session, checked_inputs, named_outputs
+from pocketcrafter.runtime.backends.base import Session, checked_inputs, named_outputs
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError
 
@@ -135,26 +135,25 @@ def run_package(
     return [session.run(sample) for sample in samples]
 
 
-def divergence(
-    artifact: Path, spec: ComponentSpec, inputs: Mapping[str, FloatArray]
-) -> tuple[dict[str, FloatArray], LayerDivergence | None]:
-    """Interpret a package without any rounding, and again as it is declared.
+def package_divergence(artifact: Path, spec: ComponentSpec, inputs: Mapping[str, FloatArray]) -> Divergence | None:
+    """Return the first layer of a package whose declared type cannot hold what float32 computes there.
 
     Parameters
     ----------
-    artifact, spec, inputs
-        As for :meth:`pocketcrafter.runtime.backends.base.LayerwiseBackend.first_divergence`.
+    artifact
+        An ``.mlpackage`` or a ``.pte``.
+    spec
+        The component's contract.
+    inputs
+        Arrays by name, of the contract's shapes.
 
     Raises
     ------
     BackendError
-        As there.
+        If it cannot be read or does not keep the spec.
     """
-    inside = _open(artifact, spec)
-    exact = _MilSession(Interpreter(inside.program, mode=Mode.FP32), inside, spec).run(inputs)
-    feeds, states = _feeds(inputs, inside, spec)
-    found = first_divergence(inside.program, feeds, states=states)
-    return exact, None if found is None else LayerDivergence(**vars(found))
+    program, feeds, states = opened_program(artifact, spec, inputs)
+    return first_divergence(program, feeds, states=states)
 
 
 def opened_program(

@@ -1,43 +1,26 @@
 """Core ML packages, from a network to a folder that an interpreter proves here."""
 
 import importlib
-import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 from torch import Tensor, nn
 
 from pocketcrafter.export.lower.coreml.convert import convert, exported
+from pocketcrafter.export.lower.coreml.session import package_divergence
 from pocketcrafter.export.lower.lowerings import lower
-from pocketcrafter.export.lower.measure import run_torch
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest, Sample
 from pocketcrafter.export.models import load_component
 from pocketcrafter.quantize.config import CompressedWeights
 from pocketcrafter.quantize.torch.compressed_weights import compress_weights, compressed_grids
-from pocketcrafter.runtime.attribute_gate import GateSettings
-from pocketcrafter.runtime.backends.base import LayerwiseBackend
 from pocketcrafter.runtime.backends.registry import usable_backend
-from pocketcrafter.runtime.bundle.goldens import write_tensors
-from pocketcrafter.runtime.bundle.manifest import (
-    Artifact,
-    ComponentEntry,
-    Golden,
-    LicenseEntry,
-    Source,
-    TargetEntry,
-    TrainingData,
-)
-from pocketcrafter.runtime.bundle.results import Precision, sqnr_gate
-from pocketcrafter.runtime.bundle.writer import seal
-from pocketcrafter.runtime.cli.bundle import inspect_command
+from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError, ConfigError
-from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket, PocketSettings
+from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
 from pocketcrafter.runtime.targets import TARGETS, TargetKind
 
 pytest.importorskip("coremltools")
@@ -152,60 +135,17 @@ def test_without_coremltools_the_extra_is_named(
         lower(LoweringRequest(restore, spec, samples, Precision.FP16, {_IOS18: tmp_path / "restore.mlpackage"}))[_IOS18]
 
 
-def test_the_backend_names_the_layer_that_float16_cannot_hold(
+def test_the_interpreter_names_the_layer_that_float16_cannot_hold(
     fp16: LoweredArtifact, spec: ComponentSpec, samples: list[Sample], tmp_path: Path
 ) -> None:
     class Loud(nn.Module):
         def forward(self, tile: Tensor, amounts: Tensor) -> Tensor:
             return torch.relu(tile * 3e5 + amounts.reshape(1, 3, 1, 1)) * 1e-5
 
-    backend = usable_backend(TARGETS[_IOS18].backend)
-    assert isinstance(backend, LayerwiseBackend)
-    exact, found = backend.first_divergence(fp16.path, spec, samples[0])
-    assert found is None
-    assert exact["restored"].shape == spec.outputs[0].shape
+    assert package_divergence(fp16.path, spec, samples[0]) is None
     inputs = tuple(torch.tensor(samples[0][t.name].copy()) for t in spec.inputs)
     convert(exported(Loud(), inputs), spec, 18, tmp_path / "loud.mlpackage", half=True)
-    exact, found = backend.first_divergence(tmp_path / "loud.mlpackage", spec, samples[0])
+    found = package_divergence(tmp_path / "loud.mlpackage", spec, samples[0])
     assert found is not None
-    assert (found.kind, np.isfinite(exact["restored"]).all()) == ("cast", True)
+    assert found.kind == "cast"
     assert not np.isfinite(found.sqnr_db)
-
-
-def test_inspect_names_it_for_a_whole_bundle(
-    fp16: LoweredArtifact, restore: nn.Module, spec: ComponentSpec, samples: list[Sample], tmp_path: Path
-) -> None:
-    root = tmp_path / "tiny.pcbundle"
-    for folder in ("targets/coreml-ios18", "goldens/restore", "LICENSES"):
-        (root / folder).mkdir(parents=True)
-    package = "targets/coreml-ios18/restore.mlpackage"
-    shutil.copytree(fp16.path, root / package)
-    write_tensors(root / "goldens/restore/inputs_0.npz", samples[0], spec.inputs)
-    (student,) = run_torch(restore, samples[:1], spec)
-    write_tensors(root / "goldens/restore/outputs_0.npz", student, spec.outputs)
-    (root / "LICENSES/Apache-2.0.txt").write_text("Apache License, Version 2.0\n")
-    artifact = Artifact(
-        path=package, precision=Precision.FP16, coverage=fp16.coverage, rungs=(), golden_gate=sqnr_gate(40)
-    )
-    golden = Golden(inputs="goldens/restore/inputs_0.npz", outputs="goldens/restore/outputs_0.npz")
-    source = Source(weights="restore.safetensors", sha256="0" * 64, license="Apache-2.0")
-    entry = ComponentEntry(spec=spec, source=source, goldens=(golden,), artifacts={_IOS18: artifact})
-    seal(
-        root,
-        name="tiny",
-        components=(entry,),
-        targets={_IOS18: TargetEntry(kind=_IOS18, backend=TARGETS[_IOS18].backend, minimum_os="iOS 18")},
-        family="pocket",
-        settings=PocketSettings(gate=GateSettings.uniform(presence=0.5, confidence=0.5, dead_zone=0.05)).model_dump(
-            mode="json"
-        ),
-        licenses=(LicenseEntry(spdx="Apache-2.0", path="LICENSES/Apache-2.0.txt", covers="everything"),),
-        training_data=TrainingData(summary="none"),
-        tools={"coremltools": "9.0"},
-    )
-    result = CliRunner().invoke(inspect_command, [str(root), "--first-divergence", "--json"])
-    (report,) = json.loads(result.stdout)
-    assert (report["target"], report["component"], report["layer"]) == ("coreml:ios18", "restore", None)
-    assert report["unrounded"][0]["sqnr_db"] > 50
-    text = CliRunner().invoke(inspect_command, [str(root), "--first-divergence"]).stdout
-    assert "dB from the student without rounding; rounded as declared, no layer departs" in text
