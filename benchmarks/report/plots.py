@@ -134,7 +134,7 @@ def layer_errors(report: BisectReport, title: str) -> Markup:
         axes.set_ylim(_LEAST_DB - 3, _MOST_DB + 3)
         axes.set_xlabel("operators in running order")
         axes.set_ylabel("dB; lower is worse")
-        axes.legend(frameon=False, loc="upper right", ncols=3)
+        axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=3)
         return svg_of(figure, title)
 
 
