@@ -22,6 +22,8 @@ from pocketcrafter.benchmarks.profile.layers import Layer, LayerKind
 from pocketcrafter.benchmarks.profile.results import OpProfile
 from pocketcrafter.export.lower.coreml.coverage import computing, macs_of_op, types_of
 from pocketcrafter.export.lower.mil_interpreter import read_package
+from pocketcrafter.export.lower.onnx.attention import ATTENTION
+from pocketcrafter.export.lower.onnx.coverage import attention_macs
 from pocketcrafter.quantize.onnx.matmul_nbits import JOINED
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.executorch import native_log
@@ -222,6 +224,8 @@ def _counted(
         # A transposed convolution spreads each input value; any other gathers for each output value.
         places = math.prod(data) if "Transpose" in kernel else math.prod(result) // kept[0] * filters[0]
         return kind, places * math.prod(filters[1:])
+    if node is not None and node.op_type == ATTENTION:
+        return LayerKind.PRODUCT, attention_macs(node, result)
     if node is not None and _PRODUCT.search(kernel) and data and result:
         attributes = {attribute.name: attribute.i for attribute in node.attribute}
         deep = attributes.get("K") or data[-2 if attributes.get("transA") else -1]

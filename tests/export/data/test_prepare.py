@@ -12,6 +12,7 @@ from pocketcrafter.export.data.errors import DataError, SplitError
 from pocketcrafter.export.data.manifest import Split, load_manifest
 from pocketcrafter.export.data.prepare import JOURNAL_NAME, prepare
 from pocketcrafter.runtime import cli
+from pocketcrafter.runtime.cli import run
 
 WritePhoto = Callable[..., Path]
 
@@ -155,13 +156,13 @@ def test_the_command_prints_json_alone_on_stdout(tmp_path: Path, album: Path) ->
     assert Path(result["manifest"]).is_file()
 
 
-def test_the_command_reports_bad_input_without_a_traceback(tmp_path: Path, write_photo: WritePhoto) -> None:
+def test_the_command_reports_bad_input_without_a_traceback(
+    tmp_path: Path, write_photo: WritePhoto, capsys: pytest.CaptureFixture[str]
+) -> None:
     two_sources_on_two_sides(tmp_path / "album", write_photo)
-    run = CliRunner().invoke(
-        data, ["prepare", "--out", str(tmp_path / "out"), "--photos", str(tmp_path / "album"), "--source", "none"]
-    )
-    assert run.exit_code == 2
-    assert isinstance(run.exception, SystemExit)
-    assert "a.png" in run.stderr
-    assert "b.png" in run.stderr
-    assert run.stdout == ""
+    folders = ["--out", str(tmp_path / "out"), "--photos", str(tmp_path / "album")]
+    assert run(["data", "prepare", *folders, "--source", "none"]) == 2
+    told = capsys.readouterr()
+    assert "a.png" in told.err
+    assert "b.png" in told.err
+    assert told.out == ""

@@ -325,5 +325,5 @@ def test_the_contract_names_both_functions(smolvlm: Subject) -> None:
     spec = smolvlm.spec
     shapes = {t.name: t.shape for t in spec.of(PREFILL).inputs}
     assert shapes["mask"] == (CHUNK, LENGTH + CHUNK)
-    assert shapes["keys"] == (2, 2, LENGTH, 24)
-    assert {t.name: t.shape for t in spec.outputs}["new_keys"] == (2, 2, 1, 24)
+    assert shapes["keys"] == (2, 2, LENGTH, 32)
+    assert {t.name: t.shape for t in spec.outputs}["new_keys"] == (2, 2, 1, 32)
