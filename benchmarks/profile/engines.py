@@ -147,6 +147,9 @@ def _ort_ops(
             node = nodes.get(name)
             held = [weights[i] for i in node.input if i in weights] if node else []
             kind, macs = _counted(kernel, found[-1]["args"], node, held, stored.get(_ORT_ADDED.sub("", name)))
+        if kernel == ATTENTION:
+            result = _shape_in(found[-1]["args"].get("output_type_shape", ()))
+            kind, macs = LayerKind.PRODUCT, attention_macs(subject.inputs["keys"].shape[2], result)
         ops.append(
             OpProfile(
                 op=kernel,
@@ -224,8 +227,6 @@ def _counted(
         # A transposed convolution spreads each input value; any other gathers for each output value.
         places = math.prod(data) if "Transpose" in kernel else math.prod(result) // kept[0] * filters[0]
         return kind, places * math.prod(filters[1:])
-    if node is not None and node.op_type == ATTENTION:
-        return LayerKind.PRODUCT, attention_macs(node, result)
     if node is not None and _PRODUCT.search(kernel) and data and result:
         attributes = {attribute.name: attribute.i for attribute in node.attribute}
         deep = attributes.get("K") or data[-2 if attributes.get("transA") else -1]

@@ -100,17 +100,16 @@ def shapes_of(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def attention_macs(node: onnx.NodeProto, result: Sequence[int]) -> int:
+def attention_macs(held: int, result: Sequence[int]) -> int:
     """Return the multiply-accumulates of one attention: scores and their products with values, over full caches.
 
     Parameters
     ----------
-    node
-        As it was lowered: it notes how many positions its caches hold.
+    held
+        Positions that its caches hold.
     result
         Its first output's shape, ``(1, positions, width)``.
     """
-    held = sum(int(entry.value) for entry in node.metadata_props if entry.key == POSITIONS)
     return 2 * math.prod(result) * (held + result[1])
 
 
@@ -119,7 +118,7 @@ def _macs(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
         raise ConfigError(f"{node.name}: the exported model has no shape for {', '.join(absent)}.")
     data, weight, result = (shapes[name] for name in (*node.input[:2], node.output[0]))
     if node.op_type == ATTENTION:
-        return attention_macs(node, result)
+        return attention_macs(sum(int(entry.value) for entry in node.metadata_props if entry.key == POSITIONS), result)
     if node.op_type == "Conv":
         return math.prod(result) * math.prod(weight[1:])
     if node.op_type == "ConvTranspose":
