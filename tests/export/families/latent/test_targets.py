@@ -87,7 +87,7 @@ def test_an_artist_goes_from_folder_to_photo(name: str, target: str, tmp_path: P
 def clear(photo: Photo, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A pair none of whose words is all but a tie, and its record: of random weights, most have one among twelve."""
     folder = tmp_path_factory.mktemp("clear")
-    made, record = twin.save_pair(folder / "pair", seed=10), folder / "pair.pcref"
+    made, record = twin.save_pair(folder / "pair", weights_seed=10), folder / "pair.pcref"
     encode(photo, folder / "photo.png")
     asked = ["record", str(made), "--photos", str(folder / "photo.png"), "--out", str(record)]
     reference.main(asked, standalone_mode=False)

@@ -109,10 +109,10 @@ def save_artist(
 
 
 def save_pair(
-    folder: Path, *, seed: int = 0, channels: int = 8, scheduler: Any = None, vae: Any = None, **config: Any
+    folder: Path, *, weights_seed: int = 0, channels: int = 8, scheduler: Any = None, vae: Any = None, **config: Any
 ) -> Path:
     """Write a whole pair, its artist's conditions narrower than the critic's hidden states."""
-    torch.manual_seed(seed)
+    torch.manual_seed(weights_seed)
     words = tokenizer()
     words.save_pretrained(folder / "critic")
     critic(len(words)).save_pretrained(folder / "critic")
