@@ -66,9 +66,20 @@ class ArtistTask:
         Steps, batch, learning rate, seed.
     device
         Where to train.
+    any_level
+        Whether it learns at any noise level, to run in any number of steps, and not at those of the pair's own alone.
     """
 
-    def __init__(self, model: Artist, frames: LatentFrames, settings: FitSettings, device: torch.device) -> None:
+    def __init__(
+        self,
+        model: Artist,
+        frames: LatentFrames,
+        settings: FitSettings,
+        device: torch.device,
+        *,
+        any_level: bool = False,
+    ) -> None:
+        self._any_level = any_level
         self.frames, self.settings, self.device = frames, settings, device
         self.model: nn.Module = channels_last(model, device)
         self._levels, self._moves = noise_levels()
@@ -88,7 +99,8 @@ class ArtistTask:
         clean_ones = rng.random(self.settings.batch) < _CLEAN_SHARE
         rows = np.array([rng.choice(self._kinds[int(one)]) for one in clean_ones])
         told = rng.random(len(rows)) < _TRUE_SHARE
-        sigma = rng.choice(self._levels, len(rows), p=self._moves)
+        own = rng.choice(self._levels, len(rows), p=self._moves)
+        sigma = rng.random(len(rows)) if self._any_level else own
         photo, clean = (self._stored(a, rows) for a in (self.frames.photos, self.frames.cleans))
         states = [(self.frames.true if t else self.frames.own)[row] for row, t in zip(rows, told, strict=True)]
         counts = np.where(told, self.frames.true_counts[rows], self.frames.own_counts[rows])

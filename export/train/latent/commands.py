@@ -63,8 +63,11 @@ def latent_critic(options: TrainOptions) -> None:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Pair whose artist the training goes on from.  [default: an untrained one]",
 )
+@click.option(
+    "--any-level", is_flag=True, help="Train at any noise level: a teacher of more steps than the pair's own."
+)
 @with_options
-def latent_artist(options: TrainOptions, start: Path | None) -> None:
+def latent_artist(options: TrainOptions, *, start: Path | None, any_level: bool) -> None:
     """Train the latent studio's artist, with the trained autoencoder and critic."""
     from torch import nn
 
@@ -87,7 +90,8 @@ def latent_artist(options: TrainOptions, start: Path | None) -> None:
         made = build_latent_frames(options.run / "latent-frames", store, networks, frames, bar.update)
     begun = load_artist(start) if start else (new_unet(), nn.Linear(WIDTH, CONDITION_WIDTH))
     artist = Artist(*begun).requires_grad_()
-    task = ArtistTask(artist, made, settings, device)
-    _, losses = train_network("latent-artist", task, settings, options.run / "latent-artist")
+    task = ArtistTask(artist, made, settings, device, any_level=any_level)
+    folder = options.run / ("latent-artist-any-level" if any_level else "latent-artist")
+    _, losses = train_network("latent-artist", task, settings, folder)
     save_artist(artist.unet.cpu(), artist.bridge.cpu(), pair)
     tell(pair, settings.steps, losses, as_json=options.as_json)

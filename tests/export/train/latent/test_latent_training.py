@@ -167,3 +167,10 @@ def test_an_artist_is_trained_where_its_steps_run_and_on_undegraded_frames_too(f
     scheduler = FlowMatchEulerDiscreteScheduler(shift=SHIFT)
     scheduler.set_timesteps(STEPS)
     assert {round(1000 * level) for level in seen} <= {round(time) for time in scheduler.timesteps.tolist()}
+    seen.clear()
+    anywhere = ArtistTask(Watched(nn.Identity(), nn.Linear(1, 1)), frames, settings, CPU, any_level=True)
+    for step in range(40):
+        anywhere.loss(step)
+    assert min(seen) < 0.1
+    assert max(seen) > 0.9
+    assert len(set(seen)) == len(seen)
