@@ -17,3 +17,9 @@ QAT_COMPONENTS: Final = ("tone", "restore", "decoder")
 
 ARTIST_METHODS: Final = ("trajectory", "lcm", "dmd2")
 """How a latent pair's artist is taught to run in few steps; `distill.latent.methods` has a task for each."""
+
+ALIGNED: Final = ("critic", "artist")
+"""Networks of a latent pair that are aligned by rewards."""
+
+REWARDS: Final = ("format", "executed", "photometric", "rank")
+"""What an alignment rewards; `distill.latent.rewards` says what each is."""

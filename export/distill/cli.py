@@ -9,7 +9,8 @@ from pocketcrafter.runtime.cli.group import LazyGroup
 
 class _Distillations(LazyGroup):
     lazy: ClassVar = {
-        name: f"pocketcrafter.export.distill.commands:{name}" for name in ("critic", "artist", "qat", "equalize")
+        name: f"pocketcrafter.export.distill.commands:{name}"
+        for name in ("critic", "artist", "align", "qat", "equalize")
     }
 
 

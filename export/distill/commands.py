@@ -1,13 +1,14 @@
 """The commands of ``pocketcrafter distill``."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any, Final
 
 import click
 from tqdm import tqdm
 
-from pocketcrafter.export.names import ARTIST_METHODS, QAT_COMPONENTS
+from pocketcrafter.export.names import ALIGNED, ARTIST_METHODS, QAT_COMPONENTS, REWARDS
 from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.export.train.options import (
     CRITIC_BATCH,
@@ -22,6 +23,7 @@ from pocketcrafter.runtime.cli.options import OutputFile, OutputFolder, json_opt
 from pocketcrafter.runtime.errors import ConfigError, GateError
 
 _file = click.Path(dir_okay=False, path_type=Path)
+_pair = click.Path(exists=True, file_okay=False, path_type=Path)
 _PAIR_STEPS: Final = 8
 _SEED: Final = 20
 """The shipped recipe's."""
@@ -225,6 +227,54 @@ def _restoration(
     folder = options.run / f"distill-restore-{teaching.config.steps}-{student_steps}-{digest[:8]}"
     facts = {"teacher_sha256": digest}
     train_and_save(Pocket.RESTORE, task, settings, options, folder=folder, facts=facts)
+
+
+@click.command()
+@click.argument("network", type=click.Choice(ALIGNED))
+@click.option("--start", type=_pair, required=True, help="Folder of the latent pair, trained already.")
+@click.option("--out", type=OutputFolder(), required=True, help="Folder that the aligned pair is written to.")
+@click.option(
+    "--reward",
+    "rewards",
+    type=(click.Choice(REWARDS), click.FloatRange(0, min_open=True)),
+    multiple=True,
+    help="A reward and its weight; repeat it.  [default: all four, each 1]",
+)
+@click.option(
+    "--held-out", type=click.IntRange(8), default=48, show_default=True, help="Validation frames that the gain is of."
+)
+@with_options
+def align(
+    options: TrainOptions,
+    *,
+    network: str,
+    start: Path,
+    out: Path,
+    rewards: tuple[tuple[str, float], ...],
+    held_out: int,
+) -> None:
+    r"""Align a latent pair by rewards, and measure its gain.
+
+    Rewarded are answers that parse (format), artists that do what answers suggest (executed), pictures near to the
+    clean frames (photometric), and scores that order frames as the true ones do (rank). The critic learns by
+    group-relative policy optimization, the artist by DiffusionNFT. The pair is written if held-out frames give more
+    reward and their pictures are nearer to the clean ones. Exit code 1: they do not; more reward with no better
+    pictures is hacking.
+
+    \b
+    Example:
+      pocketcrafter distill align critic --start my-pair --data data --out my-aligned-pair
+      pocketcrafter distill align artist --start my-pair --reward photometric 1 --data data --out my-aligned-pair
+    """
+    from pocketcrafter.export.distill.latent.alignment import AlignmentLesson, Verdict, align_pair, report_text
+    from pocketcrafter.export.distill.latent.rewards import Reward
+
+    weights = {Reward(name): weight for name, weight in rewards or [(name, 1.0) for name in REWARDS]}
+    lesson = AlignmentLesson(network=network, start=start, out=out, rewards=weights, held_out=held_out)
+    report = align_pair(options, lesson)
+    click.echo(report.model_dump_json() if options.as_json else report_text(report))
+    if report.verdict is not Verdict.GAINED:
+        sys.exit(GateError.exit_code)
 
 
 @click.command(epilog="Example: pocketcrafter distill qat decoder --bits 4 --data data --steps 300 --threads 1")

@@ -262,18 +262,25 @@ class Learner(nn.Module):
         answers
             Ids, ``(N, words)``.
         """
-        prompt = torch.tensor(self.prompt, device=answers.device).expand(len(answers), -1)
-        ids = torch.cat([prompt, answers], 1)
-        hidden = self.critic.model(
-            input_ids=ids, pixel_values=pictures[:, None], use_cache=False
-        ).last_hidden_state.float()
-        first = len(self.prompt) - 1
-        logits = self.critic.lm_head(hidden[:, first:-1])
-        read = hidden[:, :-1]
-        bridge = self.bridge
+        hidden, logits = self.read(pictures, answers)
+        read, bridge = hidden[:, :-1], self.bridge
         if bridge is not None:
             read = torch.func.vmap(lambda row: bridge(row[None])[0][0])(read)
-        return logits.float(), read, self.told(hidden[:, first])
+        return logits, read, self.told(hidden[:, len(self.prompt) - 1])
+
+    def read(self, pictures: Tensor, answers: Tensor) -> tuple[Tensor, Tensor]:
+        """Return hidden states of prompt and answer, ``(N, positions, width)``, and logits of the answer's words.
+
+        Parameters
+        ----------
+        pictures, answers
+            As for :meth:`forward`.
+        """
+        prompt = torch.tensor(self.prompt, device=answers.device).expand(len(answers), -1)
+        hidden = self.critic.model(
+            input_ids=torch.cat([prompt, answers], 1), pixel_values=pictures[:, None], use_cache=False
+        ).last_hidden_state.float()
+        return hidden, self.critic.lm_head(hidden[:, len(self.prompt) - 1 : -1]).float()
 
 
 class CriticDistillTask:

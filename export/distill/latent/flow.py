@@ -8,6 +8,7 @@ from typing import Final, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from pocketcrafter.export.families.latent.networks import settings_of
 from pocketcrafter.export.families.latent.pair import Pair
 from pocketcrafter.export.families.latent.parts import load_part
 from pocketcrafter.runtime.errors import ConfigError
@@ -77,6 +78,25 @@ class Levels:
         parts = steps // len(self)
         begun = [start + (end - start) * part / parts for start, end in pairwise(self.levels) for part in range(parts)]
         return Levels((*begun, self.levels[-1]), fresh=False)
+
+
+def artist_settings(pair: Pair) -> ArtistSettings:
+    """Return the settings of a pair's artist, as its bundles have them.
+
+    Parameters
+    ----------
+    pair
+        Its folder.
+
+    Raises
+    ------
+    ConfigError
+        If it has no artist.
+    """
+    made = settings_of(pair, None).artist
+    if made is None:
+        raise ConfigError(f"{pair.folder}: has no artist to train.")
+    return made
 
 
 def levels_of(settings: ArtistSettings, where: object) -> Levels:
@@ -256,6 +276,31 @@ def along(teacher: Guided, start: Tensor, levels: Sequence[float], shown: Shown)
         at = start.new_full((len(start),), level)
         states.append(states[-1] + (lower - level) * teacher.velocity(states[-1], at, shown).float())
     return states
+
+
+def sampled(artist: FlowArtist, start: Tensor, levels: Levels, shown: Shown) -> Tensor:
+    """Return the latents at which an artist's own steps end.
+
+    Parameters
+    ----------
+    artist
+        Whose steps are taken.
+    start
+        Latents at the first level.
+    levels
+        Where each step begins, where the last one ends, and whether each draws new noise.
+    shown
+        Photos and hidden states.
+    """
+    latents = start
+    for level, lower in pairwise(levels.levels):
+        velocity = artist(latents, start.new_full((len(start),), level), shown).float()
+        if levels.fresh:
+            made = latents - level * velocity
+            latents = (1 - lower) * made + lower * torch.randn_like(made)
+        else:
+            latents = latents + (lower - level) * velocity
+    return latents
 
 
 def started(noise: Tensor, picture: Tensor, settings: ArtistSettings) -> Tensor:

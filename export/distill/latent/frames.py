@@ -205,9 +205,16 @@ class FrameSource:
         Prepared photos and the folder that `data prepare` made.
     side_px
         Of the square frames.
+
+    Raises
+    ------
+    ConfigError
+        If there are no photos.
     """
 
     def __init__(self, photos: Sequence[Path], data: Path, side_px: int) -> None:
+        if not photos:
+            raise ConfigError(f"{data}: has no photos of the split that is asked for; prepare more: `data prepare`.")
         self._photos, self._side = photos, side_px
         self._noise, self._realism = load_noise_models(data / NOISE_FILE), load_realism(data)
 

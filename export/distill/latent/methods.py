@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pocketcrafter.export.distill.latent.flow import FlowArtist, Guided, Levels, Shown, scaled, started
+from pocketcrafter.export.distill.latent.flow import FlowArtist, Guided, Levels, Shown, sampled, scaled, started
 from pocketcrafter.export.distill.latent.frames import FlowTrajectories, PairFrames, as_tensor
 from pocketcrafter.export.train.fit import FitSettings, Task
 
@@ -242,12 +242,10 @@ class DistributionTask:
     @torch.no_grad()
     def _arrived(self, batch: _Batch, index: int) -> Tensor:
         """Return the latents at which a step of the student begins, as they are when it runs: by its own steps."""
-        levels, student = self.lesson.levels.levels[: index + 1], cast("_Match", self.model).student
-        latents = started(torch.randn_like(batch.clean), batch.shown.picture, student.settings)
-        for level, lower in pairwise(levels):
-            made = latents - level * _in_float32(student, latents, batch.at(level), batch.shown)
-            latents = (1 - lower) * made + lower * torch.randn_like(made)
-        return latents
+        levels, student = Levels(self.lesson.levels.levels[: index + 1], fresh=True), cast("_Match", self.model).student
+        start = started(torch.randn_like(batch.clean), batch.shown.picture, student.settings)
+        with torch.autocast(start.device.type, enabled=start.device.type != "cpu"):
+            return sampled(student, start, levels, batch.shown)
 
     @torch.no_grad()
     def _away(self, batch: _Batch, made: Tensor, noisy: Tensor, times: Tensor, followed: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from pocketcrafter.export.distill.latent.critic import (
     build_lessons,
     lessons_config,
 )
-from pocketcrafter.export.distill.latent.flow import FlowArtist, Guided, levels_of
+from pocketcrafter.export.distill.latent.flow import FlowArtist, Guided, artist_settings, levels_of
 from pocketcrafter.export.distill.latent.frames import (
     FlowTrajectories,
     build_frames,
@@ -32,13 +32,11 @@ from pocketcrafter.export.distill.latent.student import (
     save_learner,
     save_student,
 )
-from pocketcrafter.export.families.latent.networks import settings_of
-from pocketcrafter.export.families.latent.pair import Pair, read_pair
+from pocketcrafter.export.families.latent.pair import read_pair
 from pocketcrafter.export.train.options import TrainOptions, photos_of, tell, train_network
 from pocketcrafter.export.train.workers import joined
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
-from pocketcrafter.runtime.latent.settings import ArtistSettings
 
 _STEPS: Final = 400
 _BATCH: Final = 8
@@ -95,14 +93,13 @@ def distil_pair(options: TrainOptions, lesson: PairLesson) -> None:
         read_pair(lesson.start), teacher, laid_out, lesson.student_steps, fresh=lesson.method is not Method.TRAJECTORY
     )
     pair = read_pair(laid_out)
-    levels = levels_of(_artist_of(pair), laid_out)
+    levels = levels_of(artist_settings(pair), laid_out)
     fine = levels.divided(lesson.teacher_steps)
     seen = sha256(config.model_dump_json().encode()).hexdigest()[:12]
     with tqdm(total=lesson.frames, desc="frames", unit="frame") as bar:
         frames = build_frames(options.run / f"latent-frames-{seen}", teacher, photos, options.data, config, bar.update)
-    guided = Guided(
-        FlowArtist(teacher, _artist_of(teacher)).to(device).eval().requires_grad_(requires_grad=False), lesson.guidance
-    )
+    network = FlowArtist(teacher, artist_settings(teacher)).to(device).eval()
+    guided = Guided(network.requires_grad_(requires_grad=False), lesson.guidance)
 
     def trajectories() -> FlowTrajectories:
         said = sha256(f"{seen}{asdict(fine)}{lesson.guidance}".encode()).hexdigest()[:12]
@@ -113,7 +110,7 @@ def distil_pair(options: TrainOptions, lesson: PairLesson) -> None:
 
     task = make_task(
         lesson.method,
-        lambda: FlowArtist(pair, _artist_of(pair)),
+        lambda: FlowArtist(pair, artist_settings(pair)),
         Lesson(guided, levels, fine, frames, lesson.truth, settings, device),
         trajectories,
     )
@@ -171,10 +168,3 @@ def distil_pairs_critic(options: TrainOptions, lesson: CriticLesson) -> None:
         copy_pair(laid_out, out)
         tell(out, settings.steps, losses, as_json=options.as_json)
     workers.wait()
-
-
-def _artist_of(pair: Pair) -> ArtistSettings:
-    made = settings_of(pair, None).artist
-    if made is None:
-        raise ConfigError(f"{pair.folder}: has no artist to distil.")
-    return made
