@@ -13,19 +13,29 @@ from pocketcrafter.benchmarks.common.machine import Machine
 from pocketcrafter.benchmarks.common.markdown import markdown, percent, plain
 from pocketcrafter.benchmarks.common.picture_metrics import Extras, PictureFigures, Reference, psnr_db
 from pocketcrafter.export.data.degrade import ByteImage
-from pocketcrafter.export.families.latent.networks import TorchPair, settings_of
+from pocketcrafter.export.families.family import WEIGHTS
+from pocketcrafter.export.families.latent.networks import LATENT_NETWORKS, PHOTOS, TorchPair, settings_of
 from pocketcrafter.export.families.latent.pair import read_pair
+from pocketcrafter.export.families.latent.parts import load_part
+from pocketcrafter.export.lower.measure import as_tensors
+from pocketcrafter.export.shipped import CALIBRATION_PHOTOS
 from pocketcrafter.export.train.evidence import EvidenceStore
+from pocketcrafter.quantize.torch.fake_quant_switches import FakeQuantSwitches
 from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
-from pocketcrafter.runtime.latent.artist import LatentArtist
+from pocketcrafter.runtime.latent.artist import LatentArtist, Network
 from pocketcrafter.runtime.latent.picture import artists_picture, critics_picture
+from pocketcrafter.runtime.latent.settings import Latent
 from pocketcrafter.runtime.photo import Photo
 from pocketcrafter.runtime.words import counted
 
 UNTOUCHED: Final = "untouched"
 TEACHER: Final = "teacher"
+_CALIBRATION_SAMPLES: Final = 32
+_CALIBRATION_SEED: Final = 20
+"""The shipped recipe's."""
 
 
 class StepsMeans(Config):
@@ -62,7 +72,7 @@ class Contestant:
 
 
 def contestants(
-    teacher: Path, steps: Sequence[int], students: Mapping[str, Path]
+    teacher: Path, steps: Sequence[int], students: Mapping[str, Path], *, int8: bool = False
 ) -> tuple[TorchPair, list[Contestant]]:
     """Return the teacher, and who is measured: it in its own and in other numbers of steps, and its students.
 
@@ -74,6 +84,8 @@ def contestants(
         Further numbers of steps, as its scheduler spaces them.
     students
         Folders of pairs by name; their artists read the teacher's critic.
+    int8
+        Whether each student is measured with its denoising network in INT8 too.
 
     Raises
     ------
@@ -88,8 +100,41 @@ def contestants(
         settings = settings_of(replace(pair, config=pair.config.model_copy(update={"steps": count})), None).artist
         if settings is not None and count != len(own.settings.steps):
             found.append(Contestant(TEACHER, replace(own, settings=settings)))
-    found += [Contestant(name, _artist_of(TorchPair(read_pair(f)), f)) for name, f in students.items()]
+    for name, folder in students.items():
+        student = Contestant(name, _artist_of(TorchPair(read_pair(folder)), folder))
+        found += [student, in_int8(student, folder)] if int8 else [student]
     return opened, found
+
+
+@dataclass(frozen=True)
+class _FakeQuantized:
+    """A network with the rounding of its INT8 artifacts, in torch."""
+
+    switches: FakeQuantSwitches
+    spec: ComponentSpec
+
+    def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+        """See `pocketcrafter.runtime.backends.base.Session`."""
+        outputs = self.switches.run(as_tensors(inputs, self.spec))
+        return {tensor.name: array.numpy() for tensor, array in zip(self.spec.outputs, outputs, strict=True)}
+
+
+def in_int8(student: Contestant, folder: Path) -> Contestant:
+    """Return an artist whose denoising network has static INT8 weights and activations, calibrated on its own steps.
+
+    Parameters
+    ----------
+    student
+        In full precision.
+    folder
+        Of its pair.
+    """
+    part = load_part(read_pair(folder), Latent.DENOISE)
+    inputs = {WEIGHTS: folder, PHOTOS: CALIBRATION_PHOTOS}
+    drawn = LATENT_NETWORKS.draw(part, inputs, _CALIBRATION_SAMPLES, _CALIBRATION_SEED)
+    samples = [as_tensors(sample, part.spec) for sample in drawn.samples]
+    network = Network(_FakeQuantized(FakeQuantSwitches(part.network, samples), part.spec), part.spec)
+    return Contestant(f"{student.name}, INT8", replace(student.artist, denoise=network))
 
 
 def _artist_of(opened: TorchPair, folder: Path) -> LatentArtist:

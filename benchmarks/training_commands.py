@@ -278,6 +278,7 @@ def prose(
     show_default=True,
     help="Euler steps of the teacher beside its own; repeatable.",
 )
+@click.option("--int8", is_flag=True, help="Measure each student with its denoising network in static INT8 too.")
 @data_option
 @run_option
 @click.option("--frames", type=click.IntRange(1), default=60, show_default=True, help="Degraded validation frames.")
@@ -291,6 +292,7 @@ def latent_steps(
     teacher: Path,
     students: dict[str, Path],
     steps: Sequence[int],
+    int8: bool,
     data: Path,
     run: Path,
     frames: int,
@@ -323,7 +325,7 @@ def latent_steps(
     torch.set_num_threads(threads)
     store = stored_frames(TrainOptions(data, run, WEIGHTS, None, 1, seed, "cpu", None, as_json), Split.VALIDATION)
     extras = load_extras(run, features=features, brisque=brisque)
-    opened, artists = contestants(teacher, steps, students)
+    opened, artists = contestants(teacher, steps, students, int8=int8)
     machine = this_machine()
     with tqdm(total=frames, desc="latent steps", unit="frame") as bar:
         rows = measure_latent_steps(opened, artists, store, frames, extras, bar.update)

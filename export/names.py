@@ -15,6 +15,9 @@ HEAD: Final = "head"
 QAT_COMPONENTS: Final = ("tone", "restore", "decoder")
 """Networks of the pocket family that can be trained through their rounding; `distill.qat` has a task for each."""
 
+QAT_OF_PAIRS: Final = "denoise"
+"""The network of latent pairs that can be."""
+
 ARTIST_METHODS: Final = ("trajectory", "lcm", "dmd2")
 """How a latent pair's artist is taught to run in few steps; `distill.latent.methods` has a task for each."""
 

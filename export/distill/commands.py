@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 from tqdm import tqdm
 
-from pocketcrafter.export.names import ALIGNED, ARTIST_METHODS, QAT_COMPONENTS, REWARDS
+from pocketcrafter.export.names import ALIGNED, ARTIST_METHODS, QAT_COMPONENTS, QAT_OF_PAIRS, REWARDS
 from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.export.train.options import (
     CRITIC_BATCH,
@@ -25,6 +25,7 @@ from pocketcrafter.runtime.errors import ConfigError, GateError
 _file = click.Path(dir_okay=False, path_type=Path)
 _pair = click.Path(exists=True, file_okay=False, path_type=Path)
 _PAIR_STEPS: Final = 8
+_PAIR_FRAMES: Final = 512
 _SEED: Final = 20
 """The shipped recipe's."""
 _COMPARED: Final = 4
@@ -277,19 +278,53 @@ def align(
         sys.exit(GateError.exit_code)
 
 
-@click.command(epilog="Example: pocketcrafter distill qat decoder --bits 4 --data data --steps 300 --threads 1")
-@click.argument("component", type=click.Choice(QAT_COMPONENTS))
+@click.command()
+@click.argument("component", type=click.Choice((*QAT_COMPONENTS, QAT_OF_PAIRS)))
 @click.option("--bits", type=click.Choice(["2", "4", "8"]), default="4", show_default=True, help="Of the decoder.")
 @click.option("--recipe", type=_file, help="Give each of the decoder's layers the bits that it has in this recipe.")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), default=2e-4, show_default=True, help="Learning.")
+@click.option("--start", type=_pair, help="Folder of the latent pair whose denoise is trained.")
+@click.option("--pair-frames", type=click.IntRange(1), help="Frames that it is trained on.  [default: 512]")
+@_out
 @with_options
-def qat(options: TrainOptions, *, component: str, bits: str, recipe: Path | None, rate: float) -> None:
-    """Quantization-aware distillation from full precision.
+def qat(
+    options: TrainOptions,
+    *,
+    component: str,
+    bits: str,
+    recipe: Path | None,
+    rate: float,
+    start: Path | None,
+    pair_frames: int | None,
+    out: Path | None,
+) -> None:
+    r"""Quantization-aware distillation from full precision.
 
     Tone and restoration are rounded as INT8 artifacts are, the decoder's weights to few bits. What comes out is weights
     in the folder of runs, for a recipe to name in the full-precision ones' place; the decoder's are rounded already, so
-    that building them changes nothing.
+    that building them changes nothing. A latent pair's denoising network is trained through INT8 likewise, and the pair
+    is written again.
+
+    \b
+    Example:
+      pocketcrafter distill qat decoder --bits 4 --data data --steps 300 --threads 1
+      pocketcrafter distill qat denoise --start my-phone-pair --data data --out my-int8-pair
     """
+    if component == QAT_OF_PAIRS:
+        from pocketcrafter.export.distill.latent.qat import RoundedLesson, train_through_int8
+
+        if start is None or out is None or recipe is not None:
+            raise ConfigError(
+                "denoise is trained through INT8: --start names its pair, --out where it goes; no --recipe."
+            )
+        frames = pair_frames or _PAIR_FRAMES
+        return train_through_int8(options, RoundedLesson(start=start, frames=frames, rate=rate, out=out))
+    if start is not None or out is not None or pair_frames is not None:
+        raise ConfigError(f"--start, --pair-frames and --out are for denoise, of latent pairs, not for {component}.")
+    return _rounded(options, component, bits, recipe, rate)
+
+
+def _rounded(options: TrainOptions, component: str, bits: str, recipe: Path | None, rate: float) -> None:
     from pocketcrafter.export.distill.qat import QAT_TASKS, weight_scheme
     from pocketcrafter.export.models import weights_facts
     from pocketcrafter.quantize.config import WeightOnly

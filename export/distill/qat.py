@@ -140,15 +140,26 @@ def weight_scheme(recipe: Path) -> WeightOnly:
     return scheme
 
 
-def network_task(network: nn.Module, batches: Batches) -> tuple[Task, Convert]:
+def network_task(
+    network: nn.Module, batches: Batches, calibration_batches: int = _CALIBRATION_BATCHES
+) -> tuple[Task, Convert]:
     """Return the training of a network through INT8, and what turns its result into the network again.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode.
+    batches
+        What goes in.
+    calibration_batches
+        How many of them ranges of activations are read from.
 
     Raises
     ------
     TypeError
         If that is given something else than its training made; by the returned function.
     """
-    calibration = [batches(_CALIBRATION_STEP + index) for index in range(_CALIBRATION_BATCHES)]
+    calibration = [batches(_CALIBRATION_STEP + index) for index in range(calibration_batches)]
     student = SwitchedStudent(FakeQuantSwitches(network, calibration))
 
     def convert(trained: nn.Module) -> nn.Module:

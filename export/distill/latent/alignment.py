@@ -25,7 +25,7 @@ from pocketcrafter.export.distill.latent.grpo import CriticAlignmentTask
 from pocketcrafter.export.distill.latent.nft import ArtistAlignmentTask
 from pocketcrafter.export.distill.latent.pair_judge import PairJudge
 from pocketcrafter.export.distill.latent.rewards import Reward, Shot, rewards_of, total
-from pocketcrafter.export.distill.latent.student import copy_pair, lay_out_critic, save_learner, save_student
+from pocketcrafter.export.distill.latent.student import copy_pair, lay_out_again, save_learner, save_student
 from pocketcrafter.export.families.latent.pair import Pair, read_pair
 from pocketcrafter.export.names import ALIGNED
 from pocketcrafter.export.train.evidence import FRAME_PX
@@ -138,7 +138,7 @@ def align_pair(options: TrainOptions, lesson: AlignmentLesson) -> AlignmentRepor
     side = max(FRAME_PX, supervised.side)
     said = f"{content_hash(pair.files)}{lesson.network}{sorted(lesson.rewards.items())}{[p.name for p in photos]}"
     folder = options.run / f"align-{lesson.network}-{sha256(said.encode()).hexdigest()[:12]}"
-    lay_out_critic(pair, pair, folder / "pair")
+    lay_out_again(pair, folder / "pair")
     laid_out = read_pair(folder / "pair")
     source, frames = (FrameSource(some, options.data, side) for some in (photos, photos_of(options, Split.VALIDATION)))
     _TRAIN[lesson.network](laid_out, supervised, source, lesson, settings, folder, options.torch_device())

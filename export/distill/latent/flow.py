@@ -181,14 +181,24 @@ class FlowArtist(nn.Module):
         conditioned
             Otherwise hidden states of zeros are read, for guidance away from them.
         """
+        inputs = self.inputs(latents, level, shown, conditioned=conditioned)
+        made: Tensor = torch.func.vmap(self._row)(*inputs)
+        return made
+
+    def inputs(self, latents: Tensor, level: Tensor, shown: Shown, *, conditioned: bool = True) -> tuple[Tensor, ...]:
+        """Return what the denoising network itself is given, in its order; parameters as for :meth:`forward`.
+
+        Parameters
+        ----------
+        latents, level, shown, conditioned
+            As there.
+        """
         given: dict[str, Tensor] = {"latents": latents, "time": self._time(level)}
         if "picture" in self._names:
             given["picture"] = scaled(shown.picture, self.settings.picture)
         if self.reads:
             given |= self._conditions(shown, conditioned=conditioned)
-        inputs = [given[name] for name in self._names]
-        made: Tensor = torch.func.vmap(self._row)(*inputs)
-        return made
+        return tuple(given[name] for name in self._names)
 
     def picture(self, latents: Tensor, level: Tensor, shown: Shown) -> Tensor:
         """Return the picture's latents that the velocity leads to at once; the rest as for :meth:`forward`.

@@ -98,6 +98,20 @@ def lay_out_critic(pair: Pair, teacher: Pair, folder: Path) -> None:
         _begin(pair, teacher, made)
 
 
+def lay_out_again(pair: Pair, folder: Path) -> None:
+    """Write the folder of a pair that goes on learning and is its own teacher, with the weights that it has.
+
+    Parameters
+    ----------
+    pair
+        What the student begins as.
+    folder
+        Where it is written; an earlier one is replaced.
+    """
+    with replacing(folder) as made:
+        _begin(pair, pair, made)
+
+
 def _begin(pair: Pair, teacher: Pair, made: Path, **changed: int) -> None:
     """Copy a pair's files, and say in its configuration what is changed and who teaches it."""
     for file in pair.files.files:

@@ -124,3 +124,10 @@ def test_students_are_measured_beside_their_teacher(store: EvidenceStore, latent
     assert one.figures.delta_e != own.figures.delta_e
     text = latent_steps_text(LatentStepsReport(machine=this_machine(), threads=1, frames=2, rows=rows))
     assert "| same | 4 |" in text
+
+
+def test_a_student_in_int8_is_measured_beside_itself(store: EvidenceStore, latent_twin: Path) -> None:
+    opened, artists = contestants(latent_twin, (), {"same": latent_twin}, int8=True)
+    own, student, rounded = measure_latent_steps(opened, artists, store, 1, None)[1:]
+    assert [student.artist, rounded.artist] == ["same", "same, INT8"]
+    assert student.teacher_db == own.teacher_db == 100 > rounded.teacher_db > 15
