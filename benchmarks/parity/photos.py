@@ -16,7 +16,7 @@ from pocketcrafter.runtime.bundle.results import Rung
 from pocketcrafter.runtime.families import Pipeline, pipeline_of
 from pocketcrafter.runtime.names import Mode
 from pocketcrafter.runtime.photo import Photo, decode
-from pocketcrafter.runtime.photo.color import handling_of, pixels_to_srgb, to_eight_bits
+from pocketcrafter.runtime.photo.color import in_srgb
 from pocketcrafter.runtime.pipeline import Enhanced
 from pocketcrafter.runtime.plan import RESTORATION
 from pocketcrafter.runtime.pocket import TOKENIZER, Pocket
@@ -139,7 +139,4 @@ def _compared(name: str, photo: Photo, expected: Enhanced, actual: Enhanced, sam
 
 
 def _srgb(photo: Photo) -> ByteImage:
-    pixels = np.asarray(to_eight_bits(photo.pixels))
-    if photo.icc is not None and handling_of(photo.icc) != "srgb":
-        pixels = np.asarray(pixels_to_srgb(pixels, photo.icc))
-    return pixels
+    return np.asarray(in_srgb(photo.pixels, photo.icc))

@@ -82,12 +82,9 @@ def _shown(path: Path, side: int) -> "Image.Image":
     from PIL import Image
 
     from pocketcrafter.runtime.photo import decode
-    from pocketcrafter.runtime.photo.color import handling_of, pixels_to_srgb, to_eight_bits
+    from pocketcrafter.runtime.photo.color import in_srgb
 
     photo = decode(path)
-    pixels = to_eight_bits(photo.pixels)
-    if photo.icc is not None and handling_of(photo.icc) != "srgb":
-        pixels = to_eight_bits(pixels_to_srgb(pixels, photo.icc))
-    image = Image.fromarray(pixels)
+    image = Image.fromarray(in_srgb(photo.pixels, photo.icc))
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     return image

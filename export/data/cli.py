@@ -3,6 +3,7 @@
 import json
 import sys
 from collections import Counter
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, NoReturn
 
@@ -10,7 +11,7 @@ import click
 from tqdm import tqdm
 
 from pocketcrafter.export.data.sources import SOURCE_NAMES
-from pocketcrafter.runtime.cli.group import LazyGroup
+from pocketcrafter.runtime.cli.group import ENTRY_POINTS, LazyGroup
 from pocketcrafter.runtime.cli.options import OutputFolder, json_option
 from pocketcrafter.runtime.errors import StorageError
 
@@ -25,7 +26,16 @@ Examples:
 
 
 class _Data(LazyGroup):
-    lazy: ClassVar = {"prepare": "pocketcrafter.export.data.cli:prepare_command"}
+    lazy: ClassVar = {
+        "prepare": "pocketcrafter.export.data.cli:prepare_command",
+        "label": "pocketcrafter.export.labels.commands:label",
+    }
+
+    def entry(self, name: str) -> EntryPoint | None:
+        """See :meth:`LazyGroup.entry`."""
+        return (
+            EntryPoint(name, f"{self.lazy[name]} [cluster]", ENTRY_POINTS) if name == "label" else super().entry(name)
+        )
 
 
 @click.group("data", cls=_Data)

@@ -53,10 +53,12 @@ class PipelineTeacher(Teacher):
         }
         with _recorded(self.pipeline.scheduler) as steps:
             made = self.pipeline(**{name: value for name, value in asked.items() if name in self._taken()})
+        picture: Image.Image = made.images[0]
         return Trajectory(
             latents=np.concatenate([*(before for _, before, _ in steps), steps[-1][2]]),
             times=np.array([time for time, _, _ in steps], np.float32),
-            picture=made.images[0],
+            picture=picture,
+            photo=photo if photo.size == picture.size else photo.resize(picture.size, Image.Resampling.LANCZOS),
         )
 
     def arguments(self, photo: Image.Image, wish: Wish) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """Finds a teacher's networks, adapters and words in its folder: by names, configurations and headers alone."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from pocketcrafter.export.families.latent.pair import ARTIST_FOLDER, CRITIC_FOLDER, is_pair
+from pocketcrafter.export.families.latent.artist_folder import PROMPT_FILE as FIXED_FILE
+from pocketcrafter.export.families.latent.critic_folder import CONFIG_FILE
+from pocketcrafter.export.families.latent.pair import ARTIST_FOLDER, BRIDGE_FILE, CRITIC_FOLDER, read_pair
 from pocketcrafter.export.families.networks.architecture import CONFIG, class_of, read_config, read_json
 from pocketcrafter.export.families.networks.checkpoint import (
     SUFFIX,
@@ -154,12 +156,6 @@ def recognize(folder: Path) -> SystemName:
     CheckpointError
         If it has no mark of any.
     """
-    if is_pair(folder):
-        parts = " or ".join(str(folder / part) for part in (CRITIC_FOLDER, ARTIST_FOLDER) if (folder / part).is_dir())
-        raise CheckpointError(
-            f"{folder}: is a latent pair, which `pocketcrafter build` and `distill` take; to inspect, name "
-            f"{parts or 'one of its folders'}."
-        )
     pipeline = _pipeline(folder)
     for name, system in SYSTEMS.items():
         if pipeline in system.pipelines or any((folder / mark).exists() for mark in system.marks):
@@ -185,8 +181,11 @@ def read_layout(folder: Path, name: SystemName | None = None) -> Layout:
     """
     name = name or recognize(folder)
     system = SYSTEMS[name]
+    places = system.places
+    if name is SystemName.PAIR:
+        system, places = _pair(folder)
     networks, missing = [], []
-    for place in system.places or _own_places(folder):
+    for place in places or _own_places(folder):
         path = next((folder / path for path in place.paths if (folder / path).exists()), None)
         if path is None:
             missing.append(f"{place.name}: {_absent(folder, place)}")
@@ -210,6 +209,8 @@ def unread_files(layout: Layout) -> list[str]:
     """
     known = {PROMPT_FILE, _INDEX, "README.md", "LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE", "scheduler"}
     known |= {"tokenizer", "processor", "feature_extractor", "image_processor"}
+    if layout.name is SystemName.PAIR:
+        known |= {BRIDGE_FILE, FIXED_FILE, CONFIG_FILE}
     for found in layout.networks:
         if found.path.resolve() == layout.folder.resolve():
             return []
@@ -247,6 +248,29 @@ def _own_places(folder: Path) -> tuple[Place, ...]:
         for name, part in _PARTS.items()
         if isinstance(index.get(name), list) and len(index[name]) == 2 and index[name][1]
     )
+
+
+def _pair(folder: Path) -> tuple[System, tuple[Place, ...]]:
+    """Return how a latent pair samples, and where its networks lie."""
+    pair = read_pair(folder)
+    row = SYSTEMS[SystemName.PAIR]
+    sampling = replace(
+        row.sampling,
+        steps=pair.config.steps if pair.artist else 0,
+        side=pair.artist.side if pair.artist else row.sampling.side,
+        answer=pair.config.longest_answer if pair.critic else 0,
+        seed=pair.config.seed,
+    )
+    found = [(CRITIC_FOLDER, CRITIC_FOLDER, Part.CRITIC)]
+    found += [(name, f"{ARTIST_FOLDER}/{name}", part) for name, part in _PARTS.items()]
+    places = []
+    for name, path, part in found:
+        if (folder / path / CONFIG).is_file():
+            lora = f"{Path(path).parts[0]}/lora"
+            has_lora = (folder / lora).is_dir() and part in {Part.CRITIC, Part.ARTIST}
+            kind = class_of(read_config(folder / path))
+            places.append(Place(name, part, (path,), (kind,), adapter=lora if has_lora else None))
+    return replace(row, sampling=sampling), tuple(places)
 
 
 def _absent(folder: Path, place: Place) -> str:

@@ -57,13 +57,11 @@ class SmartPhotoCrafter(Teacher):
         critique = wish.critique or self.critique(photo)
         first, second = prepared(photo, self.sampling.side)
         with torch.inference_mode():
-            return self._run(
-                first.size, second, critique.hidden, self.sampling.seed if wish.seed is None else wish.seed
-            )
+            return self._run(first, second, critique.hidden, self.sampling.seed if wish.seed is None else wish.seed)
 
-    def _run(self, size: tuple[int, int], shown: Image.Image, hidden: FloatArray, seed: int) -> Trajectory:
+    def _run(self, photo: Image.Image, shown: Image.Image, hidden: FloatArray, seed: int) -> Trajectory:
         vae, dit = self._vae, self._dit
-        width, height = size
+        width, height = photo.size
         factor = 2 ** len(vae.temperal_downsample)
         text = torch.from_numpy(hidden).to(self.device, self.dtype)[None]
         edited = self._encoded(shown)
@@ -89,6 +87,7 @@ class SmartPhotoCrafter(Teacher):
             latents=np.ascontiguousarray(torch.cat(kept).float().cpu().numpy()),
             times=times.numpy(),
             picture=self._decoded(latents),
+            photo=photo,
             conditions=hidden,
         )
 

@@ -17,6 +17,7 @@ class SystemName(StrEnum):
     PERTOUCH = "pertouch"
     DREAMLITE = "dreamlite"
     VERA_RETOUCH = "vera-retouch"
+    PAIR = "pair"
     GENERIC = "generic"
 
 
@@ -109,9 +110,9 @@ class System:
     pipelines
         Classes of pipelines, in ``model_index.json``, that tell it.
     places
-        Its networks; those of a pipeline come from its ``model_index.json``.
+        Its networks; those of a pipeline come from its ``model_index.json``, a pair's from its folder.
     sampling
-        How the release runs.
+        How the release runs; a pair's ``pair.yaml`` says so itself.
     adapter
         ``module:class`` of its :class:`~pocketcrafter.export.teachers.teacher.Teacher`; `None` where it can be
         inspected alone.
@@ -137,6 +138,9 @@ class System:
 
 PROMPT_FILE: Final = "prompt.txt"
 """The fixed prompt of a release's code, UTF-8; it is not ours to ship."""
+
+PAIR_MARKS: Final = ("critic", "artist", "pair.yaml")
+"""As `pocketcrafter.export.families.latent.pair` has them."""
 
 _HERE: Final = "pocketcrafter.export.teachers"
 _AES_GROUPS: Final = ("Ratio", "Composition", "Camera", "Position", "Pose", "Focus", "Color")
@@ -232,6 +236,14 @@ SYSTEMS: Final[Mapping[SystemName, System]] = {
         not_run="no release of transformers has its class, LlavaQwen2ForCausalLM",
         marks=("configs/infer_config.yaml",),
         places=(Place("critic", Part.CRITIC, (".",), ("LlavaQwen2ForCausalLM",)),),
+    ),
+    SystemName.PAIR: System(
+        title="a latent pair",
+        license=None,
+        # `pair.yaml` says the rest.
+        sampling=Sampling(steps=4, passes=1, side=512, answer=0, value_bytes=4),
+        adapter=f"{_HERE}.pair:LatentPairTeacher",
+        marks=PAIR_MARKS,
     ),
     SystemName.GENERIC: System(
         title="a pipeline of diffusers, or an image-text-to-text model of transformers",

@@ -76,6 +76,8 @@ class Trajectory:
         What the network was told of each step's noise, ``(steps,)``: 1,000 is noise alone.
     picture
         What came of it, sRGB.
+    photo
+        What of the photo the picture shows, at the picture's size, sRGB.
     conditions
         What the artist read, ``(positions, width)``; `None` where it reads none of these.
     """
@@ -83,6 +85,7 @@ class Trajectory:
     latents: FloatArray
     times: FloatArray
     picture: Image.Image
+    photo: Image.Image
     conditions: FloatArray | None = field(default=None)
 
 

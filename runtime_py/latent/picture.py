@@ -8,7 +8,7 @@ from PIL import Image
 
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.latent.settings import PictureSettings, Resampling
-from pocketcrafter.runtime.photo.color import handling_of, pixels_to_srgb, to_eight_bits
+from pocketcrafter.runtime.photo.color import in_srgb, to_eight_bits
 from pocketcrafter.runtime.photo.model import Photo
 
 Eight = npt.NDArray[np.uint8]
@@ -39,7 +39,7 @@ def critics_picture(photo: Photo, settings: PictureSettings) -> FloatArray:
     if settings.longest_edge is not None:
         height, width = _scaled(pixels.shape[0], pixels.shape[1], settings.longest_edge)
         pixels = _resized(pixels, width, height, settings.resampling)
-    pixels = _srgb(_resized(pixels, settings.side, settings.side, settings.resampling), photo)
+    pixels = in_srgb(_resized(pixels, settings.side, settings.side, settings.resampling), photo.icc)
     unit = pixels.astype(np.float32) / 255
     normalized = (unit - np.array(settings.mean, np.float32)) / np.array(settings.deviation, np.float32)
     return np.ascontiguousarray(normalized.transpose(2, 0, 1)[None], np.float32)
@@ -55,8 +55,7 @@ def artists_picture(photo: Photo, side: int) -> FloatArray:
     side
         In pixels.
     """
-    small = _srgb(_resized(to_eight_bits(photo.pixels), side, side, Resampling.LANCZOS), photo)
-    return _unit(small)
+    return _unit(in_srgb(_resized(to_eight_bits(photo.pixels), side, side, Resampling.LANCZOS), photo.icc))
 
 
 def native_picture(photo: Photo, side: int, factor: int) -> FloatArray:
@@ -72,7 +71,7 @@ def native_picture(photo: Photo, side: int, factor: int) -> FloatArray:
         Of which both sides become multiples.
     """
     height, width = photo.pixels.shape[:2]
-    unit = _unit(_srgb(to_eight_bits(photo.pixels), photo))
+    unit = _unit(in_srgb(photo.pixels, photo.icc))
     more = [max(side, -(-length // factor) * factor) - length for length in (height, width)]
     return np.pad(unit, ((0, more[0]), (0, more[1]), (0, 0)), "symmetric")
 
@@ -120,9 +119,3 @@ def _resized(pixels: Eight, width: int, height: int, resampling: Resampling) -> 
     if pixels.shape[:2] == (height, width):
         return pixels
     return np.asarray(Image.fromarray(pixels).resize((width, height), _FILTERS[resampling]))
-
-
-def _srgb(pixels: Eight, photo: Photo) -> Eight:
-    if photo.icc is None or handling_of(photo.icc) == "srgb":
-        return pixels
-    return to_eight_bits(pixels_to_srgb(pixels, photo.icc))

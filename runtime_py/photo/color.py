@@ -157,6 +157,22 @@ def to_eight_bits(values: PixelArray) -> np.ndarray[tuple[int, ...], np.dtype[np
     return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
+def in_srgb(pixels: PixelArray, icc: bytes | None) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """Return pixels in sRGB at 8 bits; those that are there already come back as they are.
+
+    Parameters
+    ----------
+    pixels
+        RGB, ``(H, W, 3)``.
+    icc
+        What they are encoded in; sRGB where `None`.
+    """
+    eight = to_eight_bits(pixels)
+    if icc is None or handling_of(icc) == "srgb":
+        return eight
+    return to_eight_bits(pixels_to_srgb(eight, icc))
+
+
 def to_full_range(pixels: PixelArray) -> PixelArray:
     """Stretch narrow-range samples (black 16/255, white 235/255 of H.273) to the whole of their dtype."""
     levels = int(np.iinfo(pixels.dtype).max)

@@ -27,6 +27,7 @@ from pocketcrafter.export.families.networks import vision_language
 from pocketcrafter.export.families.networks.architecture import architecture_of, read_json
 from pocketcrafter.export.families.networks.folder import load_checked
 from pocketcrafter.export.families.networks.lora import merge
+from pocketcrafter.export.teachers.told import told_by
 from pocketcrafter.export.train.evidence import FRAME_PX
 from pocketcrafter.export.train.fit import FitSettings
 from pocketcrafter.export.train.memmap_store import Layout, StoredArrays, open_progress
@@ -36,8 +37,7 @@ from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.latent.picture import critics_picture
 from pocketcrafter.runtime.latent.settings import Latent
 from pocketcrafter.runtime.photo import Photo
-from pocketcrafter.runtime.plan import UNITS, Attribute
-from pocketcrafter.runtime.prose.parse import ProseError, parse_prose
+from pocketcrafter.runtime.plan import Attribute
 
 LEARNERS: Final = ("Idefics3ForConditionalGeneration", "SmolVLMForConditionalGeneration")
 """Classes of students; others are given their pictures in patches, which the training does not make yet."""
@@ -196,26 +196,6 @@ def word_weights(ids: Sequence[int], decode: Callable[[Sequence[int]], str]) -> 
     begin, end = (decode(ids).find(mark) for mark in _THOUGHTS)
     places = [len(decode(ids[:count])) for count in range(len(ids))]
     return [_THOUGHT_WEIGHT if begin <= place < end else 1.0 for place in places]
-
-
-def told_by(text: str) -> npt.NDArray[np.float32]:
-    """Return the edits that a critique tells, in plan-vector units, and its score in [0, 1]; not numbers where none.
-
-    Parameters
-    ----------
-    text
-        The critique.
-    """
-    told = np.full(len(Attribute) + 1, np.nan, np.float32)
-    try:
-        prose = parse_prose(text)
-    except ProseError:
-        return told
-    told[:-1], told[-1] = 0.0, prose.score / 100
-    for said in prose.instructions:
-        place = [*Attribute].index(said.attribute)
-        told[place] = np.nan if said.amount is None else said.direction * abs(said.amount) / UNITS[place]
-    return told
 
 
 class Learner(nn.Module):

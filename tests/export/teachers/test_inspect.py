@@ -15,10 +15,12 @@ from diffusers import AutoencoderKLQwenImage, QwenImageTransformer2DModel  # noq
 from safetensors.torch import load_file, save_file  # noqa: E402
 from torch import nn  # noqa: E402
 
+from pocketcrafter.export.families.latent.pair import read_pair  # noqa: E402
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError  # noqa: E402
 from pocketcrafter.export.licenses import forbids_commerce  # noqa: E402
 from pocketcrafter.export.teachers.convert import convert_pickle  # noqa: E402
 from pocketcrafter.export.teachers.inspect import TeacherFacts, inspect  # noqa: E402
+from pocketcrafter.export.teachers.layout import read_layout  # noqa: E402
 from pocketcrafter.export.teachers.systems import SystemName  # noqa: E402
 from pocketcrafter.export.teachers.tensors import fingerprint, qwen_image_config, qwen_image_shapes  # noqa: E402
 from pocketcrafter.runtime import cli  # noqa: E402
@@ -273,9 +275,14 @@ def test_pipelines_are_known_by_their_class(make: str, system: SystemName, tmp_p
     assert (facts.license, facts.commercial) == ("Apache-2.0", True)
 
 
-def test_a_pair_is_told_from_a_teacher(latent_twin: Path) -> None:
-    with pytest.raises(CheckpointError, match="is a latent pair"):
-        inspect(latent_twin)
+def test_a_pair_is_a_teacher_too_and_samples_as_its_configuration_says(latent_twin: Path) -> None:
+    facts = inspect(latent_twin)
+    assert (facts.system, facts.missing, facts.foreign, facts.unread) == (SystemName.PAIR, (), (), ())
+    assert {found.name for found in facts.networks} == {"critic", "unet", "vae"}
+    sampling = read_layout(latent_twin).system.sampling
+    config = read_pair(latent_twin).config
+    assert (sampling.answer, sampling.steps) == (config.longest_answer, config.steps)
+    assert facts.cost.tera_macs > 0
 
 
 def test_a_network_that_sees_no_picture_is_no_critic(latent_twin: Path) -> None:

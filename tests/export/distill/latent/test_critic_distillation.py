@@ -21,11 +21,11 @@ from pocketcrafter.export.distill.latent.critic import (
     Learner,
     build_lessons,
     lessons_config,
-    told_by,
     word_weights,
 )
 from pocketcrafter.export.families.latent.networks import TorchPair
 from pocketcrafter.export.families.latent.pair import Pair, read_pair
+from pocketcrafter.export.teachers.told import told_by
 from pocketcrafter.export.train.fit import FitSettings, fit
 from pocketcrafter.export.train.latent.texts import critique_text
 from pocketcrafter.export.train.workers import Workers, joined

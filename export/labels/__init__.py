@@ -1,0 +1,1 @@
+"""What a teacher says and shows of photos, made by many workers and stored once."""
