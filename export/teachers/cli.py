@@ -9,7 +9,7 @@ from pocketcrafter.runtime.cli.group import LazyGroup
 
 class _Teachers(LazyGroup):
     lazy: ClassVar = {
-        name: f"pocketcrafter.export.teachers.commands:{name}" for name in ("inspect", "merge", "convert")
+        name: f"pocketcrafter.export.teachers.commands:{name}" for name in ("inspect", "cost", "merge", "convert")
     }
 
 
@@ -20,5 +20,6 @@ def teacher() -> None:
     \b
     Example:
       pocketcrafter teacher inspect SmartPhotoCrafter/
+      pocketcrafter teacher cost smart-photo-crafter --count 1000000 --gpus 64
       pocketcrafter teacher merge SmartPhotoCrafter/ dit --out merged/transformer
     """

@@ -47,6 +47,57 @@ def inspect(folder: Path, layout: str | None, *, as_json: bool) -> None:
         sys.exit(GateError.exit_code)
 
 
+@click.command("cost")
+@click.argument("system", type=click.Choice(["smart-photo-crafter", "aesformer"]))
+@click.option("--count", type=click.IntRange(1), default=1_000_000, show_default=True, help="Photos to label.")
+@click.option("--gpus", type=click.IntRange(1), default=64, show_default=True, help="GPUs that label them.")
+@click.option(
+    "--price", "prices", type=(str, float), multiple=True, metavar="GPU USD", help="Of an hour of a GPU; repeatable."
+)
+@json_option
+def cost(system: str, count: int, gpus: int, prices: tuple[tuple[str, float], ...], *, as_json: bool) -> None:
+    r"""Show what a published teacher takes, at its real size.
+
+    Nothing is downloaded and nothing runs: shapes come from configurations, and seconds are multiply-accumulates and
+    bytes over what machines' data sheets say, at a share that is told.
+
+    \b
+    Example:
+      pocketcrafter teacher cost smart-photo-crafter --count 1000000 --gpus 64 --price "H100 SXM" 2.5
+    """
+    from pocketcrafter.export.teachers.cost import GPUS, cost_of
+    from pocketcrafter.export.teachers.published import labelling, published_layout
+
+    if unknown := [name for name, _ in prices if name not in GPUS]:
+        raise click.BadParameter(f"{unknown[0]} is no machine of the table: {', '.join(GPUS)}", param_hint="--price")
+    layout = published_layout(SystemName(system))
+    photo = cost_of(layout)
+    many = labelling(layout, photo, count, gpus, dict(prices))
+    if as_json:
+        click.echo(json.dumps({"photo": photo.model_dump(), "labelling": many.model_dump()}, indent=1))
+        return
+    click.echo(f"{layout.system.title}: {photo.vram_gib:.1f} GiB, of which weights {photo.weights_gib:.1f}")
+    click.echo(f"{photo.tera_macs:.0f}·10¹² multiply-accumulates a photo, {photo.read_gb:.0f} GB read. {photo.how}")
+    click.echo(f"\n| GPU | s a photo | GPU hours | hours on {gpus} | USD | written, GB/s |\n| --- |{' --- |' * 5}")
+    for name, seconds in photo.seconds.items():
+        price = f"{many.cost[name]:,.0f}" if name in many.cost else "–"
+        written = f"{many.write_bytes_per_second[name] / 1e9:.2f}"
+        hours = f"{many.gpu_hours[name]:,.0f} | {many.hours[name]:,.1f}"
+        click.echo(f"| {name} | {seconds:.1f} | {hours} | {price} | {written} |")
+    if photo.too_small:
+        click.echo(f"\ntoo small: {', '.join(photo.too_small)}")
+    megabytes = (many.hidden_bytes, many.hidden_int8_bytes, many.picture_bytes)
+    click.echo(
+        "\na photo: hidden states {:.2f} MB (8 bits: {:.2f}), pictures {:.2f} MB, text {:.1f} kB".format(
+            *(size / 1e6 for size in megabytes), many.text_bytes / 1e3
+        )
+    )
+    click.echo(
+        f"{count:,} photos: {many.total_bytes / 1e12:.1f} TB (8 bits: {many.total_int8_bytes / 1e12:.1f}); "
+        f"{gpus} workers read {many.start_bytes / 1e12:.2f} TB of weights to begin with"
+    )
+
+
 @click.command("merge")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("network")

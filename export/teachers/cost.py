@@ -137,6 +137,19 @@ def _conditions(layout: Layout, sampling: Sampling) -> int:
     critic = next((found for found in layout.networks if found.place.part is Part.CRITIC), None)
     if critic is None or layout.system.sampling.passes > 1:
         return _PROMPT_WORDS
+    return conditions(critic, sampling)
+
+
+def conditions(critic: Found, sampling: Sampling) -> int:
+    """Return how many positions a critic reads and writes at most.
+
+    Parameters
+    ----------
+    critic
+        A vision-language model.
+    sampling
+        Size of the picture, and length of the answer.
+    """
     return _PROMPT_WORDS + _picture_words(critic.config, sampling.side) + sampling.answer
 
 

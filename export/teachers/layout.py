@@ -34,7 +34,7 @@ _PARTS: Final[Mapping[str, Part]] = {
 """What pipelines of diffusers call their networks."""
 
 
-_RENAMED: Final = (("model.language_model.", "model."), ("model.visual.", "visual."))
+RENAMED: Final = (("model.language_model.", "model."), ("model.visual.", "visual."))
 """Modules of Qwen's vision-language models as transformers has them now, and in checkpoints."""
 
 
@@ -87,7 +87,7 @@ class Found:
             If it changes a layer that the network has not, or one of another shape.
         """
         stored = {name: name for name in self.stored.tensors}
-        for now, before in _RENAMED:
+        for now, before in RENAMED:
             stored |= {now + n.removeprefix(before): n for n in self.stored.tensors if n.startswith(before)}
         changes = placed(adapter, {name: self.stored.tensors[file].shape for name, file in stored.items()})
         return {stored[name]: change for name, change in changes.items()}

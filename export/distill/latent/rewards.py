@@ -14,7 +14,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from torch import Tensor
 
 from pocketcrafter.export.data.degrade import Frame
-from pocketcrafter.export.distill.latent.critic import told_by
+from pocketcrafter.export.teachers.told import told_by
 from pocketcrafter.export.train.evidence import photo_score
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.photo import Photo
