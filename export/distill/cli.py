@@ -11,7 +11,7 @@ class _Distillations(LazyGroup):
     lazy: ClassVar = {
         name: f"pocketcrafter.export.distill.commands:{name}"
         for name in ("critic", "artist", "align", "qat", "equalize")
-    }
+    } | {"from-labels": "pocketcrafter.export.distill.labels.commands:from_labels"}
 
 
 @click.group("distill", cls=_Distillations)

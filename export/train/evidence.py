@@ -79,7 +79,7 @@ class EvidenceStore(StoredArrays):
         return len(self.plans)
 
 
-_LAYOUT: Final[Layout] = {
+LAYOUT: Final[Layout] = {
     "views": (np.uint8, (VIEW_PX, VIEW_PX, 3)),
     "cleans": (np.uint8, (VIEW_PX, VIEW_PX, 3)),
     "small_views": (np.uint8, (SMALL_PX, SMALL_PX, 3)),
@@ -130,7 +130,7 @@ def build_store(
     """
     digest, names = weights_digest(backbone), tuple(p.name for p in photos)
     config = EvidenceConfig(version=_VERSION, frames=frames, seed=seed, photos=names, backbone_sha256=digest)
-    done = open_progress(folder, config, _LAYOUT, frames, -(-frames // _BLOCK))
+    done = open_progress(folder, config, LAYOUT, frames, -(-frames // _BLOCK))
     todo = [int(block) for block in np.flatnonzero(~done)]
     on_progress(frames - sum(len(_rows(block, frames)) for block in todo))
     if todo:
@@ -167,7 +167,14 @@ def critic_inputs(degraded: ByteImage) -> tuple[ByteImage, ByteImage]:
     return view, np.stack(crops)
 
 
-def _small(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def small(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return a picture at `SMALL_PX`, uint8 ``(32, 32, 3)``.
+
+    Parameters
+    ----------
+    picture
+        uint8, ``(H, W, 3)``.
+    """
     return np.asarray(cv2.resize(picture, (SMALL_PX, SMALL_PX), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
@@ -224,7 +231,7 @@ class _Worker:
             crops.append(frame_crops)
             clean = cv2.resize(frame.clean, (VIEW_PX, VIEW_PX), interpolation=cv2.INTER_AREA)
             self.store.views[row], self.store.cleans[row] = view, clean
-            self.store.small_views[row], self.store.small_cleans[row] = _small(view), _small(clean)
+            self.store.small_views[row], self.store.small_cleans[row] = small(view), small(clean)
             self.store.plans[row] = frame.plan.vector()
             self.store.scores[row] = photo_score(frame)
             self.store.photos[row] = index

@@ -24,7 +24,8 @@ PATCH_PX: Final = 128
 _LARGEST_PX: Final = 3 * PATCH_PX
 _JITTER: Final = 0.1
 """How wrong the critic's amounts will be, about: a standard deviation."""
-_COLUMNS: Final = [list(Attribute).index(a) for a in RESTORATION]
+RESTORED: Final = [list(Attribute).index(a) for a in RESTORATION]
+"""Places of the amounts to restore in a plan vector."""
 
 
 class RestoreTask:
@@ -91,7 +92,7 @@ class Patches:
         Half of the amounts are shaken, as a critic's will be.
         """
         frames = [self._frame(rng) for _ in range(count)]
-        amounts = np.stack([f.plan.vector()[_COLUMNS] for f in frames])
+        amounts = np.stack([f.plan.vector()[RESTORED] for f in frames])
         shaken = np.clip(amounts + rng.normal(0, _JITTER, amounts.shape) * (amounts > 0), 0, 1)
         amounts = np.where(rng.random((count, 1)) < 0.5, shaken, amounts).astype(np.float32)
         degraded, target = (np.stack([getattr(f, name) for f in frames]) for name in ("degraded", "tonal"))

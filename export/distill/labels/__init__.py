@@ -1,0 +1,1 @@
+"""The default pair taught by stored labels of any teacher."""

@@ -1,0 +1,206 @@
+"""Teaches the default pair by labels: inferred plans, then critic, tone, restoration and decoder, and their recipe."""
+
+import shutil
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import yaml
+from pydantic import Field
+from tokenizers import Tokenizer
+from tqdm import tqdm
+
+from pocketcrafter.export.distill.labels.frames import RESIDUALS, LabelFrames, LabelPatches, build_label_frames
+from pocketcrafter.export.labels.store import LabelStore
+from pocketcrafter.export.models import (
+    critic_network,
+    decoder_network,
+    load_component,
+    restore_network,
+    save_component,
+)
+from pocketcrafter.export.models.critic import Judge, Judgement
+from pocketcrafter.export.models.llama import as_llama
+from pocketcrafter.export.names import CRITIC_SHA256, TOKENIZER, TOKENIZER_SHA256
+from pocketcrafter.export.recipe import resolve
+from pocketcrafter.export.shipped import DEFAULT_RECIPE
+from pocketcrafter.export.train.critic import CriticTask, judge_store
+from pocketcrafter.export.train.decoder import DecoderTask, as_step
+from pocketcrafter.export.train.fit import FitSettings
+from pocketcrafter.export.train.options import TrainOptions, train_network
+from pocketcrafter.export.train.prose.facts import measure_facts
+from pocketcrafter.export.train.prose.sampling import Judged
+from pocketcrafter.export.train.restore import RestoreTask
+from pocketcrafter.export.train.tone import ToneTask
+from pocketcrafter.runtime.attribute_gate import read_gate
+from pocketcrafter.runtime.bundle.integrity import sha256_of
+from pocketcrafter.runtime.config import Config
+from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.files import write_text
+from pocketcrafter.runtime.pocket import Pocket
+
+RECIPE_FILE: Final = "recipe.yaml"
+_RATE: Final = 3e-4
+"""What networks that have been trained already take."""
+_STEPS: Final = 400
+_CRITIC_BATCH: Final = 64
+_BATCH: Final = 16
+_DECODER_BATCH: Final = 8
+_LEFT_OUT: Final = Pocket.JUDGE
+"""It judges the proposals of the critic that it was trained with: `train judge` makes the student's own."""
+
+
+class Taught(Config):
+    """What a pair was taught by labels."""
+
+    weights: str = Field(description="Folder of the pair's weights, with a recipe.")
+    photos: int
+    texts: int = Field(description="Labels whose text tells edits and a score; of the others the picture does.")
+    pictures: int = Field(description="Labels with a picture.")
+    restored: int = Field(description="Photos of which the teacher removed noise, blur or blocks.")
+    residuals: Mapping[str, float] = Field(
+        description="Mean PSNR to the teacher's pictures, dB: of the photos as they are, with the inferred plan's "
+        "tones, and with a grid on top."
+    )
+    losses: Mapping[str, Mapping[str, float]] = Field(description="The last ones of each network.")
+
+
+def teach(options: TrainOptions, labels: Path, photos: Path, out: Path) -> Taught:
+    """Teach the default pair by labels, and write its weights and a recipe of them.
+
+    Parameters
+    ----------
+    options
+        The command line's; ``weights`` is what training begins with.
+    labels
+        Made by `data label`.
+    photos
+        The folder that was labelled.
+    out
+        Where the student's weights go.
+
+    Raises
+    ------
+    ConfigError
+        If there are no labels, the photos are others, or ``out`` is the folder that training begins with.
+    """
+    if out.resolve() == options.weights.resolve():
+        raise ConfigError(f"--out: {out} is what the student is made of; name another folder.")
+    store = LabelStore.open(labels)
+    critic = critic_network(options.weights / "critic.safetensors").requires_grad_(requires_grad=True)
+    if not isinstance(critic.judge, Judge):
+        raise ConfigError(f"{options.weights}: an ensemble cannot be lowered, so it is no student.")
+    name = sha256(f"{store.settings.model_dump_json()}{sha256_of(options.weights / 'critic.safetensors')}".encode())
+    run = options.run / f"labels-{name.hexdigest()[:12]}"
+    with tqdm(desc="inferred plans", unit="label") as bar:
+        frames = build_label_frames(run / "frames", store, photos, critic.evidence, bar.update)
+    out.mkdir(parents=True, exist_ok=True)
+    lesson = _Lesson(options, frames, run, out, {"teacher_license": store.settings.license})
+    losses = {
+        Pocket.CRITIC.value: lesson.critic(critic, critic.judge),
+        Pocket.TONE.value: lesson.tone(judge_store(critic.judge, frames)),
+        Pocket.RESTORE.value: lesson.restore(),
+        Pocket.DECODER.value: lesson.decoder(judge_store(critic.judge, frames)),
+    }
+    _write_recipe(options.weights, out, store)
+    seen = ~np.isnan(frames.residuals[:, 0])
+    means = frames.residuals[seen].mean(0) if seen.any() else [np.nan] * len(RESIDUALS)
+    return Taught(
+        weights=str(out),
+        photos=len(frames),
+        texts=int((~np.isnan(frames.told[:, -1])).sum()),
+        pictures=int(seen.sum()),
+        restored=len(LabelPatches(frames)),
+        residuals={name: round(float(value), 2) for name, value in zip(RESIDUALS, means, strict=True)},
+        losses=losses,
+    )
+
+
+class _Lesson:
+    """The trainings, each of which goes on from the student's start."""
+
+    def __init__(
+        self, options: TrainOptions, frames: LabelFrames, run: Path, out: Path, facts: Mapping[str, str]
+    ) -> None:
+        self._options, self._frames, self._run, self._out, self._facts = options, frames, run, out, dict(facts)
+        self._device = options.torch_device()
+
+    def critic(self, critic: Any, judge: Judge) -> Mapping[str, float]:  # noqa: ANN401 - a module
+        # Networks that read its plan tokens were trained with many frames; labels may be few.
+        kept = judge_store(judge, self._frames).tokens
+        center, spread = judge.center.clone(), judge.spread.clone()
+        settings = self._settings(_CRITIC_BATCH)
+        task = CriticTask(judge, self._frames, settings, self._device, kept=kept)
+        judge.center.copy_(center)
+        judge.spread.copy_(spread)
+        _, losses = train_network(Pocket.CRITIC, task, settings, self._run / Pocket.CRITIC)
+        save_component(critic, self._path(Pocket.CRITIC), self._facts)
+        return losses
+
+    def tone(self, judged: Judgement) -> Mapping[str, float]:
+        model = load_component(Pocket.TONE, self._begun(Pocket.TONE)).requires_grad_(requires_grad=True)
+        settings = self._settings(_BATCH)
+        task = ToneTask(model, self._frames, judged, settings, self._device)
+        made, losses = train_network(Pocket.TONE, task, settings, self._run / Pocket.TONE)
+        save_component(made, self._path(Pocket.TONE), self._facts)
+        return losses
+
+    def restore(self) -> Mapping[str, float]:
+        patches = LabelPatches(self._frames)
+        if not len(patches):
+            shutil.copy(self._begun(Pocket.RESTORE), self._path(Pocket.RESTORE))
+            return {}
+        model = restore_network(self._begun(Pocket.RESTORE)).requires_grad_(requires_grad=True)
+        settings = self._options.fit_settings(_STEPS, _BATCH).model_copy(update={"learning_rate": _RATE})
+        task = RestoreTask(model, patches, settings, self._device)
+        made, losses = train_network(Pocket.RESTORE, task, settings, self._run / Pocket.RESTORE)
+        save_component(made, self._path(Pocket.RESTORE), self._facts)
+        return losses
+
+    def decoder(self, judged: Judgement) -> Mapping[str, float]:
+        words = self._out / TOKENIZER
+        shutil.copy(self._options.weights / TOKENIZER, words)
+        frames, settings = self._frames, self._settings(_DECODER_BATCH)
+        told = Judged.of(judged, frames.stated, measure_facts(frames.views))
+        model = as_llama(decoder_network(self._begun(Pocket.DECODER)))
+        task = DecoderTask(model, told, Tokenizer.from_file(str(words)), settings, self._device)
+        made, losses = train_network(Pocket.DECODER, task, settings, self._run / Pocket.DECODER)
+        read = {CRITIC_SHA256: sha256_of(self._path(Pocket.CRITIC)), TOKENIZER_SHA256: sha256_of(words)}
+        save_component(as_step(made), self._path(Pocket.DECODER), {**self._facts, **read})
+        return losses
+
+    def _settings(self, batch: int) -> FitSettings:
+        made = self._options.fit_settings(_STEPS, min(batch, len(self._frames)))
+        return made.model_copy(update={"learning_rate": _RATE})
+
+    def _begun(self, component: Pocket) -> Path:
+        return self._options.weights / f"{component}.safetensors"
+
+    def _path(self, component: Pocket) -> Path:
+        return self._out / f"{component}.safetensors"
+
+
+def _write_recipe(begun: Path, out: Path, store: LabelStore) -> None:
+    """Write the default recipe over the student's weights: what the teacher's licence forbids, it forbids."""
+    gate = read_gate(begun / "gate.json").model_copy(update={"judge": None})
+    write_text(out / "gate.json", gate.model_dump_json(indent=1) + "\n")
+    shutil.copy(begun / f"{Pocket.COMPOSITION}.safetensors", out)
+    recipe = yaml.safe_load(DEFAULT_RECIPE.read_text(encoding="utf-8"))
+    del recipe["components"][_LEFT_OUT.value]
+    for component, said in recipe["components"].items():
+        said["weights"] = f"{component}.safetensors"
+        del said["card"]
+        if "tokenizer" in said:
+            said["tokenizer"] = TOKENIZER
+    recipe["name"] = "taught"
+    recipe["settings"] = {"gate": "gate.json"}
+    recipe["calibration"]["photos"] = str(resolve(DEFAULT_RECIPE, recipe["calibration"]["photos"]))
+    for text in recipe["licenses"]:
+        text["path"] = str(resolve(DEFAULT_RECIPE, text["path"]))
+    recipe["training_data"] = {
+        "summary": "The default pair, taught by a teacher's labels.",
+        "sources": [{"name": f"labels by {store.settings.teacher}", "license": store.settings.license}],
+    }
+    write_text(out / RECIPE_FILE, yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True))
