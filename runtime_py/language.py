@@ -1,5 +1,7 @@
 """Reads texts with a language component: keeps its caches, masks and rotations, chunk by chunk and step by step."""
 
+import math
+import mmap
 from dataclasses import dataclass
 from typing import Final
 
@@ -99,7 +101,7 @@ class Text:
         self._chunk = _count(spec.of(PREFILL))
         self._rotary = rotary
         shapes = {t.name: t.shape for t in spec.inputs}
-        self._keys, self._values = (np.zeros(shapes[name], np.float32) for name in ("keys", "values"))
+        self._keys, self._values = (_zeros(shapes[name]) for name in ("keys", "values"))
         self._length = shapes["keys"][2]
         self.count = 0
         """Positions that were read."""
@@ -172,6 +174,12 @@ class Text:
         padded = [np.pad(array, ((0, size - count), (0, 0))).astype(np.float32, copy=False) for array in rows]
         named = dict(zip(("embeddings", "cosines", "sines"), padded, strict=True))
         return {**named, "mask": mask, "keys": self._keys, "values": self._values, "pick": pick}
+
+
+def _zeros(shape: tuple[int, ...]) -> FloatArray:
+    """Return zeros whose pages take memory as they are written: caches are mostly longer than a text."""
+    pages = mmap.mmap(-1, math.prod(shape) * np.dtype(np.float32).itemsize)
+    return np.frombuffer(pages, np.float32).reshape(shape)
 
 
 def _count(spec: ComponentSpec) -> int:

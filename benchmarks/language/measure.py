@@ -3,7 +3,7 @@
 import importlib
 import shlex
 import subprocess
-import time
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +32,7 @@ TEXT: Final = Path(__file__).parent / "text.txt"
 _PROMPT: Final = 128
 _DECODED: Final = 32
 _PEER_SECONDS: Final = 600
+_OWN: Final = "pocketcrafter.benchmarks.language.speed"
 
 
 class Speed(Config):
@@ -39,7 +40,7 @@ class Speed(Config):
 
     prefill: float = Field(gt=0, description="Of a prompt of 128 tokens.")
     decode: float = Field(gt=0, description="One after the other, behind that prompt.")
-    peak_mib: float | None = Field(None, description="Most resident memory of the process; null where it has others.")
+    peak_mib: float = Field(gt=0, description="Most resident memory of the process.")
 
 
 class Likelihood(Config):
@@ -85,35 +86,14 @@ class Reader:
         self._spec = opened.manifest.entry(LANGUAGE).spec
         self._table, self._rotary = EmbeddingTable.open(opened.file(TABLE)), rotary
 
-    def text(self) -> Text:
-        """Begin a text."""
-        step, prefill = self._sessions
-        return Text(step, prefill, self._spec, self._rotary)
-
-    def vectors(self, ids: Sequence[int]) -> FloatArray:
-        """Return the vectors of words."""
-        return self._table.rows(ids)
-
     def logits(self, ids: Sequence[int], progress: Callable[[int], object]) -> FloatArray:
         """Return the logits behind every word but the last, ``(words - 1, vocabulary)``: a step each."""
-        text, found = self.text(), []
-        for vector in self.vectors(ids[:-1]):
+        step, prefill = self._sessions
+        text, found = Text(step, prefill, self._spec, self._rotary), []
+        for vector in self._table.rows(ids[:-1]):
             found.append(text.read(vector[None]).logits)
             progress(1)
         return np.stack(found)
-
-    def speed(self) -> Speed:
-        """Time the second of two passes."""
-        for first in (1000, 3000):
-            text = self.text()
-            vectors = self.vectors([first + 7 * index for index in range(_PROMPT)])
-            begun = time.process_time()
-            read = text.read(vectors)
-            between = time.process_time()
-            for _ in range(_DECODED):
-                read = text.read(self.vectors([int(read.logits.argmax())]))
-            done = time.process_time()
-        return Speed(prefill=_PROMPT / (between - begun), decode=_DECODED / (done - between), peak_mib=None)
 
 
 class Checkpoint:
@@ -174,9 +154,10 @@ def measure_language(
     said: dict[str, Likelihood] = {}
     speeds: dict[str, Speed] = {}
     for path in bundles:
-        reader = Reader(path, target, checkpoint.rotary)
-        said[path.stem] = _likelihood(reader.logits(ids, progress), ids, chosen)
-        speeds[path.stem] = reader.speed()
+        said[path.stem] = _likelihood(Reader(path, target, checkpoint.rotary).logits(ids, progress), ids, chosen)
+        # In a process of its own, as a peer's, so that its memory is told.
+        own = shlex.join([sys.executable, "-m", _OWN, str(path), target])
+        speeds[path.stem] = time_peer(path.stem, own)
     speeds |= {name: time_peer(name, command) for name, command in peers.items()}
     return LanguageFigures(tokens=len(ids), checkpoint=_likelihood(expected, ids, chosen), bundles=said, speeds=speeds)
 

@@ -124,6 +124,15 @@ class Language(nn.Module):
     prefill = forward
     """The same over a chunk of positions."""
 
+    def normalized(self) -> dict[str, tuple[str, ...]]:
+        """Return for each normalization the linear layers that alone read what it gives, by qualified names."""
+        readers = {"norm_attention": ("query", "key", "value"), "norm_hidden": ("gate", "up")}
+        return {
+            f"layers.{index}.{norm}": tuple(f"layers.{index}.{name}.product" for name in names)
+            for index in range(len(self.layers))
+            for norm, names in readers.items()
+        }
+
 
 def language_spec(model: Language, length: int, chunk: int, name: str = "language") -> ComponentSpec:
     """Return the contract of a language model: a step by default, and `prefill` beside it.

@@ -121,8 +121,7 @@ def smoothed(
             raise ConfigError(
                 f"Smoothing needs the Hessians of {', '.join(lacking)}: run the model while they are collected."
             )
-        spread = hessians[readers[0]].diagonal().sqrt().float().clamp(min=1e-8)
-        factor = (spread / spread.log().mean().exp()).pow(strength).clamp(1 / _MAX_FACTOR, _MAX_FACTOR)
+        factor = smoothing_factor(hessians[readers[0]].diagonal().sqrt().float(), strength)
         with torch.no_grad():
             weight: Tensor = made.get_submodule(maker).get_parameter("weight")
             weight.div_(factor if weight.ndim == 1 else factor[:, None])
@@ -130,3 +129,17 @@ def smoothed(
                 made.get_submodule(name).get_parameter("weight").mul_(factor)
                 changed[name] = hessians[name] / (factor[:, None] * factor).double()
     return made, changed
+
+
+def smoothing_factor(spread: Tensor, strength: float) -> Tensor:
+    """Return what smoothing divides each channel of a layer's input by, and multiplies its weights by.
+
+    Parameters
+    ----------
+    spread
+        Root mean square of each channel.
+    strength
+        As for :func:`smoothed`.
+    """
+    spread = spread.clamp(min=1e-8)
+    return (spread / spread.log().mean().exp()).pow(strength).clamp(1 / _MAX_FACTOR, _MAX_FACTOR)

@@ -4,8 +4,11 @@ Every session of this program is opened here: with exact integers on every proce
 is written to a file, with nothing of this processor in it.
 """
 
+import ctypes
 import functools
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 from weakref import WeakValueDictionary
@@ -32,6 +35,8 @@ SIGNED_WEIGHTS: Final = {
 }
 """Operators that saturate, each with the places of its weights and of their zero points among its inputs."""
 
+_MMAP_THRESHOLD: Final = -3
+"""``M_MMAP_THRESHOLD`` of glibc's `malloc.h`."""
 _EXACT_INTEGERS: Final = "session.x64quantprecision"
 
 # MatMulInteger(x: uint8, w: int8), both inputs of the graph: ONNX, which the runtime cannot write, in 96 bytes.
@@ -179,8 +184,7 @@ def _key(artifact: Path, threads: int) -> _Key:
 
 
 def _open(artifact: Path, threads: int) -> ort.InferenceSession:
-    model = artifact.read_bytes()
-    if artifact.suffix == ORT_SUFFIX and saturates() and any(name.encode() in model for name in SIGNED_WEIGHTS):
+    if artifact.suffix == ORT_SUFFIX and saturates() and _has_signed_products(artifact.read_bytes()):
         raise NotExactHereError(
             f"{artifact}: in ORT format its 8-bit products would saturate on this processor and come out wrong. "
             "Run the .onnx that it was made of, or it on a phone or with VNNI; `pocketcrafter doctor` tells more."
@@ -188,9 +192,34 @@ def _open(artifact: Path, threads: int) -> ort.InferenceSession:
     options = run_options(threads)
     options.add_session_config_entry(_WEIGHTS_FOLDER, str(artifact.parent.resolve()))
     try:
-        return open_session(model, options)
+        # By its path: a model that Python holds too is in memory twice.
+        with _blocks_of_their_own():
+            return open_session(artifact, options)
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise BackendError(f"{artifact}: ONNX Runtime cannot open it: {error}") from error
+
+
+@contextmanager
+def _blocks_of_their_own() -> Iterator[None]:
+    """Have glibc return to the system, inside the context, what is freed of 128 KiB and more.
+
+    It raises this limit up to 32 MiB as such blocks are freed. A session holds most weights twice while it opens, as
+    stored and as its kernels read them, and what it frees would lie between what it keeps, of no use to anybody:
+    100 MiB of a language model of 135 MB. Afterwards the limit is 32 MiB, for pictures and activations come and go.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is None:
+        yield
+        return
+    mallopt(_MMAP_THRESHOLD, 128 << 10)
+    try:
+        yield
+    finally:
+        mallopt(_MMAP_THRESHOLD, 32 << 20)
+
+
+def _has_signed_products(model: bytes) -> bool:
+    return any(name.encode() in model for name in SIGNED_WEIGHTS)
 
 
 def _check_contract(artifact: Path, session: ort.InferenceSession, spec: ComponentSpec) -> None:

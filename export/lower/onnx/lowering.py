@@ -23,7 +23,7 @@ from pocketcrafter.export.lower.measure import (
 from pocketcrafter.export.lower.onnx.coverage import onnx_coverage
 from pocketcrafter.export.lower.onnx.functions import lower_functions
 from pocketcrafter.export.lower.onnx.passes import fused, scales_in_convolutions, shuffled_whole
-from pocketcrafter.export.lower.onnx.simulation import DECODED, SIMULATED, simulate
+from pocketcrafter.export.lower.onnx.simulation import DECODED, SIMULATED, UNFUSED, simulate
 from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest, Sample
 from pocketcrafter.quantize.api import quantize
@@ -44,7 +44,6 @@ _OPSET: Final = 20
 _SELECTORS: Final[Mapping[Role, str]] = {Role.LANGUAGE: "position"}
 """Inputs that are one-hot by contract and say which position a step is of."""
 
-_UNFUSED: Final = "the same graph without ONNX Runtime's graph optimization"
 _EXPORTED: Final = "the exported graph in float32 (ONNX Runtime without graph optimization)"
 _ARTIFACT_HOW: Final = "The .onnx in ONNX Runtime on this machine's CPU"
 
@@ -99,7 +98,7 @@ def _lowered(
             graph = shuffled_whole(graph)
         graph = quantize(graph, scheme, Calibration(used), request.progress)
         onnx.save(graph, made)
-        how = _UNFUSED if isinstance(scheme, DynamicInt8) else SIMULATED
+        how = UNFUSED if isinstance(scheme, DynamicInt8) else SIMULATED
         simulation = Simulation(simulate(made, held, spec), how)
         if for_kernels:
             onnx.save(scales_in_convolutions(graph), made)

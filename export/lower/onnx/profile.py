@@ -26,7 +26,7 @@ def onnx_profile(_: Target) -> Profile:
         ),
         tools=("onnx", "onnxscript", "onnxruntime", "nncf"),
         native_float=Precision.FP32,
-        functions=(Precision.FP32, *WEIGHTS_ALONE),
+        functions=(Precision.FP32, *WEIGHTS_ALONE, Precision.W8A8_DYNAMIC),
         schemes={
             **QDQ_SCHEMES,
             Precision.W8A8_DYNAMIC: Scheme(DynamicInt8()),

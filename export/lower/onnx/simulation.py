@@ -18,6 +18,9 @@ SIMULATED: Final = "the QDQ graph in float32 (ONNX Runtime without graph optimiz
 DECODED: Final = "the graph in float32 with its weights read back and its activations rounded as its kernels round them"
 """What `pocketcrafter.quantize.onnx.matmul_nbits.decoded` makes, in words."""
 
+UNFUSED: Final = "the same graph without ONNX Runtime's graph optimization"
+"""What :func:`simulate` does where activations are rounded at run time, in words."""
+
 
 def simulate(path: Path, samples: Sequence[Sample], spec: ComponentSpec) -> list[dict[str, FloatArray]]:
     """Run a fake-quantized model as it is written: each rounding rounds, and everything between is float32.

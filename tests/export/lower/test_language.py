@@ -10,10 +10,13 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from torch import Tensor
 
 from pocketcrafter.export.calibration.language import TorchFunction, language_samples, rotary_of
 from pocketcrafter.export.coreml_backend import MilBackend
 from pocketcrafter.export.lower.lowerings import lower
+from pocketcrafter.export.lower.measure import as_tensors
+from pocketcrafter.export.lower.onnx.functions import for_integer_activations
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest
 from pocketcrafter.export.models.language import Language, language_spec
 from pocketcrafter.export.names import HEAD
@@ -268,6 +271,48 @@ def test_weights_of_four_bits_have_an_output_layer_of_eight(
     assert sizes[1] < _weights(smolvlm) / 3
 
 
+def test_onnx_multiplies_integers_in_dynamic_int8(smolvlm: Subject, tmp_path: Path) -> None:
+    made = _lowered(smolvlm.request(ONNX, tmp_path / "language.onnx", Precision.W8A8_DYNAMIC))
+    _reach(made.rung1, 28)
+    _reach(made.rung2, 60)
+    kinds = Counter(node.op_type for node in onnx.load(made.path).graph.node)
+    assert kinds["DynamicQuantizeMatMul"] == 2 * 7 + 1
+    # Means of squares are no products to quantize: all normalizations but the first are one operator each.
+    assert kinds["SkipSimplifiedLayerNormalization"] == 4
+    assert kinds["MatMulInteger"] == kinds["DynamicQuantizeLinear"] == 0
+    assert made.path.stat().st_size < _weights(smolvlm) / 3
+    smolvlm.compared(smolvlm.opened(OnnxRuntimeBackend(), made.path), 25, same_words=False)
+
+
+def test_positions_of_a_chunk_share_no_range_where_nothing_is_normalized(smolvlm: Subject) -> None:
+    model = smolvlm.model
+    samples = language_samples(model, smolvlm.table, smolvlm.spec, 32, seed=0)
+    spec = smolvlm.spec.of(None)
+    steps = [as_tensors(sample, spec) for sample in samples[None]]
+    made = for_integer_activations(model, steps)
+    chunks = [as_tensors(sample, smolvlm.spec.of(PREFILL)) for sample in samples[PREFILL]]
+    seen: dict[str, list[Tensor]] = {"before": [], "after": [], "rows": []}
+    places = {
+        "before": (model, "query.product"),
+        "after": (made, "query.product"),
+        "rows": (made, "down.product.layer"),
+    }
+    handles = []
+    for key, (network, name) in places.items():
+        layer: Any = network.get_submodule("layers.0").get_submodule(name)
+        handles.append(layer.register_forward_pre_hook(lambda _m, inputs, key=key: seen[key].append(inputs[0])))
+    with torch.no_grad():
+        for chunk in chunks:
+            for expected, actual in zip(model(*chunk), made(*chunk), strict=True):
+                assert sqnr_db(expected.numpy(), actual.numpy()) > 100
+    for handle in handles:
+        handle.remove()
+    before, after = (torch.cat(seen[key]).square().mean(0).log().std() for key in ("before", "after"))
+    assert after < 0.75 * before
+    rows = torch.cat(seen["rows"]).abs().amax(1)
+    torch.testing.assert_close(rows, torch.ones_like(rows))
+
+
 def test_functions_of_one_onnx_artifact_share_its_session(smolvlm: Subject, tmp_path: Path) -> None:
     made = _lowered(smolvlm.request(ONNX, tmp_path / "language.onnx", Precision.W4))
     backend = OnnxRuntimeBackend()
@@ -283,7 +328,7 @@ def test_functions_of_one_onnx_artifact_share_its_session(smolvlm: Subject, tmp_
     [
         ("coreml:ios17", {"precision": Precision.FP16}, BackendError, "targets that keep them once are .*, onnx"),
         ("onnx", {"functions": {}}, ConfigError, "no samples of its function prefill"),
-        ("onnx", {"precision": Precision.INT8}, BackendError, "in int8: only fp32, w8, w4 can have its further func"),
+        ("onnx", {"precision": Precision.INT8}, BackendError, "in int8: only fp32, w8, w4, w8a8-dynamic can have its"),
     ],
 )
 def test_what_cannot_be_lowered_is_refused(

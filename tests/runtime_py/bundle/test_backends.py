@@ -1,12 +1,15 @@
 """Backends: each runs its artifacts, keeps the contract, and says what is missing instead of falling back."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
@@ -227,3 +230,40 @@ def test_listing_backends_and_opening_onnx_imports_no_torch(onnx_model: Path) ->
 def test_onnxruntime_is_always_usable() -> None:
     assert why_unusable(BackendName.ONNXRUNTIME) is None
     assert isinstance(usable_backend(BackendName.ONNXRUNTIME), OnnxRuntimeBackend)
+
+
+_OPEN = """
+import re, sys
+from pathlib import Path
+from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend, saturates
+from pocketcrafter.runtime.components import ComponentSpec
+def resident():
+    return int(re.search(r"RssAnon:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
+path, spec = Path(sys.argv[1]), ComponentSpec.model_validate_json(sys.argv[2])
+saturates()
+before = resident()
+session = OnnxRuntimeBackend().open(path, spec, 1)
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
+def test_opening_keeps_weights_in_memory_once(tmp_path: Path) -> None:
+    """Guards what glibc keeps of freed blocks: without limits of our own twice the weights stay resident."""
+    side, count = 1024, 24
+    weights = [np.full((side, side), index + 1, np.int8) for index in range(count)]
+    stored = [numpy_helper.from_array(weight, f"w{index}") for index, weight in enumerate(weights)]
+    stored.append(numpy_helper.from_array(np.ones(side, np.float32), "scale"))
+    nodes = [
+        helper.make_node("DynamicQuantizeMatMul", [f"x{i}", f"w{i}", "scale"], [f"x{i + 1}"], domain="com.microsoft")
+        for i in range(count)
+    ]
+    ends = (helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, side]) for name in ("x0", f"x{count}"))
+    graph = helper.make_graph(nodes, "graph", [next(ends)], [next(ends)], stored)
+    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), tmp_path / "model.onnx")
+    tensors = [{"shape": [1, side], "semantics": "Any."} | {"name": name} for name in ("x0", f"x{count}")]
+    spec = {"name": "model", "role": "vision", "inputs": tensors[:1], "outputs": tensors[1:]}
+    told = [sys.executable, "-c", _OPEN, str(tmp_path / "model.onnx"), json.dumps(spec)]
+    done = subprocess.run(told, capture_output=True, text=True, check=True)  # noqa: S603
+    assert int(done.stdout) < 1.5 * side * side * count / 1024
