@@ -180,11 +180,22 @@ def methods(*, as_json: bool, **options: object) -> None:
     help="The pair's own pictures, by `pocketcrafter reference record`.",
 )
 @click.option("--photos", type=_FOLDER, help="Calibration photos  [default: those that builds take].")
-@_samples
+@click.option(
+    "--samples",
+    type=click.IntRange(5),
+    default=32,
+    show_default=True,
+    help="Calibration samples; of `denoise` five for each step, or more.",
+)
 @click.option("--psnr", type=float, default=35.0, show_default=True, help="Of the worst picture, dB.")
 @click.option("--delta-e", type=float, default=1.0, show_default=True, help="ΔE2000, mean over pictures.")
 @click.option("--sqnr", type=float, default=30.0, show_default=True, help="Of the component's output, dB.")
 @click.option("--out", type=OutputFile(".yaml", ".yml"), help="Write a recipe that builds the mixture for onnx.")
+@click.option(
+    "--base",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A recipe to change, as another component's `--out`  [default: all else in float].",
+)
 @json_option
 def pair(
     pair_folder: Path,
@@ -196,6 +207,7 @@ def pair(
     delta_e: float,
     sqnr: float,
     out: Path | None,
+    base: Path | None,
     *,
     as_json: bool,
 ) -> None:
@@ -206,8 +218,9 @@ def pair(
 
     \b
     Example:
-      pocketcrafter quantize pair my-pair --reference my-pair.pcref --out my-pair.yaml
-      pocketcrafter build --recipe my-pair.yaml
+      pocketcrafter quantize pair my-pair --reference my-pair.pcref --out first.yaml
+      pocketcrafter quantize pair my-pair --reference my-pair.pcref --component decode --base first.yaml --out both.yaml
+      pocketcrafter build --recipe both.yaml
     """
     from pocketcrafter.benchmarks.common.reference_record import Record
     from pocketcrafter.benchmarks.quantization import pairs
@@ -220,5 +233,5 @@ def pair(
         gates = pairs.PairGates(psnr_db=psnr, delta_e=delta_e, sqnr_db=sqnr)
         report = pairs.tune_pair(laboratory, gates, pair_folder.resolve().name, bars.update)
     if out is not None:
-        pairs.write_recipe(pair_folder, report, out)
+        pairs.write_recipe(pair_folder, report, out, base)
     click.echo(report.model_dump_json(indent=1) if as_json else pairs.pair_table(report))

@@ -25,6 +25,7 @@ from pocketcrafter.export.families.latent.parts import load_part
 from pocketcrafter.export.families.latent.plan import infer_recipe
 from pocketcrafter.export.lower.measure import as_tensors, run_torch
 from pocketcrafter.export.lower.programs import frozen
+from pocketcrafter.export.recipe import load_recipe
 from pocketcrafter.quantize.algorithms.equalization import smoothed
 from pocketcrafter.quantize.algorithms.hessians import HessianCollector
 from pocketcrafter.quantize.calibration import held_back
@@ -363,8 +364,8 @@ def _cells(damage: PairDamage) -> tuple[str, ...]:
     return plain(damage.sqnr_db, 1), plain(damage.psnr_db, 1), plain(damage.delta_e, 3)
 
 
-def write_recipe(folder: Path, report: PairReport, out: Path) -> None:
-    """Write the recipe that builds a pair for ``onnx`` with the mixture that was found, all else in float.
+def write_recipe(folder: Path, report: PairReport, out: Path, base: Path | None = None) -> None:
+    """Write the recipe that builds a pair for ``onnx`` with the mixture that was found.
 
     Parameters
     ----------
@@ -374,11 +375,20 @@ def write_recipe(folder: Path, report: PairReport, out: Path) -> None:
         What was found.
     out
         Where to, ``.yaml``.
+    base
+        A recipe whose other components stay as they are, as this function wrote it for one of them; all else is float
+        without.
+
+    Raises
+    ------
+    ConfigError
+        If the base is no recipe.
     """
     import yaml  # noqa: PLC0415 - the build's own
 
-    recipe = infer_recipe(folder, [ONNX], {report.component: Precision.INT8}).model_dump(mode="json")
-    recipe["components"][report.component] |= {
+    inferred = infer_recipe(folder, [ONNX], {report.component: Precision.INT8})
+    recipe = (inferred if base is None else load_recipe(base)).model_dump(mode="json")
+    recipe["components"][report.component] = inferred.components[report.component].model_dump(mode="json") | {
         "keep_fp32": list(report.keep_fp32),
         "rung1_sqnr_db": report.gates.sqnr_db,
     }

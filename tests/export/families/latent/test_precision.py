@@ -37,6 +37,12 @@ def test_modules_stay_float_until_the_gates_are_kept(pair: Path, record: Path, t
     assert component.keep_fp32 == report.keep_fp32
     assert component.precision["onnx"] == "int8"
 
+    other = report.model_copy(update={"component": "encode", "keep_fp32": ()})
+    write_recipe(pair, other, tmp_path / "both.yaml", tmp_path / "pair.yaml")
+    both = load_recipe(tmp_path / "both.yaml").components
+    assert [both[name].precision["onnx"] for name in ("encode", "denoise", "decode")] == ["int8", "fp32", "int8"]
+    assert both["decode"] == component
+
 
 @pytest.mark.parametrize(("precision", "share"), [(Precision.W8, 0.99), (Precision.W4, 0.97)])
 def test_words_of_int4_may_differ_more_often(pair: Path, precision: Precision, share: float) -> None:
