@@ -277,9 +277,11 @@ def tune_pair(laboratory: PairLaboratory, gates: PairGates, name: str, progress:
 
 
 def _int8_share(model: nn.Module, units: Collection[str], kept: Collection[str]) -> float:
-    sizes = {name: value.numel() for name, value in model.named_parameters() if name.endswith(".weight")}
-    inside = [n for n in sizes if is_within(n, tuple(units)) and not is_within(n, tuple(kept))]
-    return sum(sizes[name] for name in inside) / sum(sizes.values())
+    # An autoencoder's other half lies in the same module, and does not run.
+    weights = {
+        n: v.numel() for n, v in model.named_parameters() if n.endswith(".weight") and is_within(n, tuple(units))
+    }
+    return sum(size for name, size in weights.items() if not is_within(name, tuple(kept))) / sum(weights.values())
 
 
 def _methods(laboratory: PairLaboratory, progress: NamedProgress) -> "list[PairRow]":

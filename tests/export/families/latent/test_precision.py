@@ -11,6 +11,7 @@ from pocketcrafter.benchmarks.quantization.pairs import PairGates, PairLaborator
 from pocketcrafter.export.families.latent.plan import infer_recipe
 from pocketcrafter.export.recipe import load_recipe
 from pocketcrafter.quantize.config import StaticInt8
+from pocketcrafter.quantize.modules import is_within
 from pocketcrafter.quantize.torch.fake_quant_switches import FakeQuantSwitches
 from pocketcrafter.runtime.bundle.gates import Gate, Metric
 from pocketcrafter.runtime.bundle.results import Precision
@@ -27,6 +28,11 @@ def test_modules_stay_float_until_the_gates_are_kept(pair: Path, record: Path, t
     report = tune_pair(laboratory, gates, "pair", lambda *_: None)
     assert report.keep_fp32
     assert 0 < report.int8_share < 1
+    sizes = {name: value.numel() for name, value in laboratory.model.named_parameters() if name.endswith(".weight")}
+    float_share = sum(n for name, n in sizes.items() if is_within(name, report.keep_fp32)) / sum(
+        n for name, n in sizes.items() if ".decoder." in f".{name}"
+    )
+    assert report.int8_share == pytest.approx(1 - float_share)
     kept = StaticInt8(keep_fp32=report.keep_fp32)
     mixed = FakeQuantSwitches(laboratory.model, laboratory.tensors(laboratory.used), kept)
     assert laboratory.damage(mixed.run).keeps(gates)
