@@ -61,9 +61,12 @@ def equalized(network: _Network, pairs: Mapping[str, str], samples: Sequence[tup
 
 
 def _factors(ranges: Tensor) -> Tensor:
-    """Return each channel's range as a share of the largest one's, at least one 64th."""
-    largest = ranges.max().clamp(min=torch.finfo(ranges.dtype).tiny)
-    return ranges.clamp(min=largest / _MAX_RATIO) / largest
+    """Return each channel's range as a share of the largest one's, at least one 64th; 1 for channels that were always 0.
+
+    Of those nothing is known, and weights that grew with every equalization would leave float16 in the end.
+    """
+    largest = ranges.max()
+    return torch.where(ranges > 0, ranges.clamp(min=largest / _MAX_RATIO) / largest, 1.0)
 
 
 @contextmanager

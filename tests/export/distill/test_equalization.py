@@ -63,6 +63,15 @@ def test_it_computes_the_same(network: Restore, tiles: list[tuple[Tensor, ...]])
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
 
 
+def test_channels_that_are_always_0_keep_their_weights(network: Restore, tiles: list[tuple[Tensor, ...]]) -> None:
+    """Raised by every equalization anew, they would leave float16."""
+    dead = copy.deepcopy(network)
+    with torch.no_grad():
+        dead.get_parameter("middle.0.expand.bias")[3] = -1e3
+    made = equalized(dead, tiles[:2])
+    assert made.get_parameter("middle.0.expand.bias")[3] == -1e3
+
+
 def test_its_channels_reach_equally_far(network: Restore, tiles: list[tuple[Tensor, ...]]) -> None:
     def spread(model: Restore) -> float:
         block = model.encoder[0].get_submodule("0")
