@@ -61,7 +61,7 @@ def equalized(network: _Network, pairs: Mapping[str, str], samples: Sequence[tup
 
 
 def _factors(ranges: Tensor) -> Tensor:
-    """Return each channel's range as a share of the largest one's, at least one 64th; 1 for channels that were always 0.
+    """Return each channel's range as a share of the largest, at least one 64th; 1 for channels that were always 0.
 
     Of those nothing is known, and weights that grew with every equalization would leave float16 in the end.
     """
