@@ -39,8 +39,6 @@ from pocketcrafter.runtime.latent.settings import Latent
 from pocketcrafter.runtime.photo import Photo
 from pocketcrafter.runtime.plan import Attribute
 
-LEARNERS: Final = ("Idefics3ForConditionalGeneration", "SmolVLMForConditionalGeneration")
-"""Classes of students; others are given their pictures in patches, which the training does not make yet."""
 _THOUGHT_WEIGHT: Final = 0.3
 """Of a word of the thoughts beside one of edit and answer."""
 _CONDITIONS_WEIGHT: Final = 1.0
@@ -48,6 +46,32 @@ _TOLD_WEIGHT: Final = 1.0
 _THOUGHTS: Final = ("<think>", "</think>")
 _VERSION: Final = 1
 _IGNORED: Final = -100
+
+
+def _whole(pictures: Tensor, _vision: Any) -> dict[str, Tensor]:  # noqa: ANN401 - transformers is untyped
+    return {"pixel_values": pictures[:, None]}
+
+
+def _in_patches(pictures: Tensor, vision: Any) -> dict[str, Tensor]:  # noqa: ANN401 - likewise
+    """Return patches as Qwen's processor leaves them: neighbours that become one token beside each other."""
+    size, merge, frames = vision.patch_size, vision.spatial_merge_size, vision.temporal_patch_size
+    count = pictures.shape[-1] // size
+    # A picture is a film of equal frames.
+    film = pictures[:, None].expand(-1, frames, -1, -1, -1)
+    cells = (count // merge, merge, size)
+    parts = film.reshape(*film.shape[:3], *cells, *cells)
+    patches = parts.permute(0, 3, 6, 4, 7, 2, 1, 5, 8).reshape(len(pictures) * count**2, -1)
+    grid = torch.tensor([[1, count, count]], device=pictures.device).expand(len(pictures), -1)
+    return {"pixel_values": patches, "image_grid_thw": grid}
+
+
+LEARNERS: Final[Mapping[str, Callable[[Tensor, Any], dict[str, Tensor]]]] = {
+    "Idefics3ForConditionalGeneration": _whole,
+    "SmolVLMForConditionalGeneration": _whole,
+    "Qwen2_5_VLForConditionalGeneration": _in_patches,
+    "Qwen3VLForConditionalGeneration": _in_patches,
+}
+"""Classes of students, and how each is given square pictures, ``(N, 3, side, side)``; the vision configuration too."""
 
 
 class CriticLessonsConfig(Config):
@@ -219,13 +243,16 @@ class Learner(nn.Module):
         critic = critic_of(pair)
         architecture = architecture_of(critic.folder, CRITIC_CLASSES)
         if architecture.name not in LEARNERS:
-            raise ConfigError(f"{critic.folder}: {architecture.name} cannot learn yet; students are {LEARNERS}.")
+            raise ConfigError(f"{critic.folder}: {architecture.name} cannot learn yet; students are {[*LEARNERS]}.")
+        self._given = LEARNERS[architecture.name]
         loaded = load_checked(critic.folder, architecture, vision_language.load)
         merge(loaded, critic.adapters)
         self.critic: Any = loaded
         self.bridge = None if pair.bridge is None else cast("nn.Module", load_part(pair, Latent.BRIDGE).network)
-        # The picture's tokens go among the words' vectors, which stay in float32 where layers compute in bfloat16.
-        loaded.get_submodule("model.connector").register_forward_hook(lambda _module, _inputs, tokens: tokens.float())
+        if self._given is _whole:
+            # The picture's tokens go among the words' vectors, which stay in float32 where layers compute in bfloat16.
+            connector = loaded.get_submodule("model.connector")
+            connector.register_forward_hook(lambda _module, _inputs, tokens: tokens.float())
         self.told = nn.Linear(critic.width, len(Attribute) + 1)
         self.prompt = render_prompt(pair, geometry_of(pair).rows ** 2)
         self.requires_grad_(requires_grad=True)
@@ -248,6 +275,16 @@ class Learner(nn.Module):
             read = torch.func.vmap(lambda row: bridge(row[None])[0][0])(read)
         return logits, read, self.told(hidden[:, len(self.prompt) - 1])
 
+    def given(self, pictures: Tensor) -> dict[str, Tensor]:
+        """Return what the critic's class is given of pictures.
+
+        Parameters
+        ----------
+        pictures
+            ``(N, 3, side, side)``, normalized.
+        """
+        return self._given(pictures, self.critic.config.vision_config)
+
     def read(self, pictures: Tensor, answers: Tensor) -> tuple[Tensor, Tensor]:
         """Return hidden states of prompt and answer, ``(N, positions, width)``, and logits of the answer's words.
 
@@ -257,8 +294,10 @@ class Learner(nn.Module):
             As for :meth:`forward`.
         """
         prompt = torch.tensor(self.prompt, device=answers.device).expand(len(answers), -1)
+        ids = torch.cat([prompt, answers], 1)
+        # Without a mask, transformers' Qwen3-VL takes the equal positions of a picture's tokens for sequences apart.
         hidden = self.critic.model(
-            input_ids=torch.cat([prompt, answers], 1), pixel_values=pictures[:, None], use_cache=False
+            input_ids=ids, attention_mask=torch.ones_like(ids), **self.given(pictures), use_cache=False
         ).last_hidden_state.float()
         return hidden, self.critic.lm_head(hidden[:, len(self.prompt) - 1 : -1]).float()
 

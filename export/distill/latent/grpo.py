@@ -134,7 +134,7 @@ def sampled_answers(learner: Learner, pictures: Tensor, settings: CriticSettings
     written: Tensor = learner.critic.generate(
         input_ids=prompt,
         attention_mask=torch.ones_like(prompt),
-        pixel_values=pictures[:, None],
+        **learner.given(pictures),
         max_new_tokens=settings.longest_answer,
         do_sample=True,
         temperature=1.0,

@@ -1,6 +1,7 @@
 """The folder of a distilled pair: the teacher's own files, but for the artist's weights, its bridge and its steps."""
 
 import json
+import re
 import shutil
 from collections.abc import Mapping, Set
 from pathlib import Path
@@ -200,13 +201,22 @@ def save_learner(pair: Pair, learner: Learner) -> None:
     folder = critic_of(pair).folder
     files = sorted(folder.glob("*.safetensors"))
     dtype = _dtype(files[0])
-    stored = {name for file in files for name in read_header(file)}
-    weights = {name: value for name, value in learner.critic.state_dict().items() if name in stored}
+    state, renamed = learner.critic.state_dict(), learner.critic._checkpoint_conversion_mapping
+    weights = {name: state[_loaded_name(name, renamed)] for file in files for name in read_header(file)}
     write_bytes(folder / _CRITIC_WEIGHTS, save(_stored(weights, dtype), {"format": "pt"}))
     for surplus in (*(f for f in files if f.name != _CRITIC_WEIGHTS), *folder.glob("*.safetensors.index.json")):
         surplus.unlink()
     shutil.rmtree(folder / ADAPTERS, ignore_errors=True)
     _save_bridge(pair, learner.bridge)
+
+
+def _loaded_name(stored: str, renamed: Mapping[str, str]) -> str:
+    """Return the name in a model of transformers of a tensor in its files: the first pattern that is found counts."""
+    for pattern, name in renamed.items():
+        made, count = re.subn(pattern, name, stored)
+        if count:
+            return made
+    return stored
 
 
 def _save_bridge(pair: Pair, bridge: nn.Module | None) -> None:

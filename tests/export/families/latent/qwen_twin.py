@@ -1,12 +1,16 @@
 """Tiny random vision-language models of Qwen's classes, and their words."""
 
+from pathlib import Path
 from typing import Any
 
+import torch
+import yaml
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
+    Qwen2VLImageProcessor,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
 )
@@ -63,3 +67,31 @@ def qwen3(words: int) -> Any:
     text = _text(words, [4, 2, 2])
     text["rope_scaling"]["mrope_interleaved"] = True
     return Qwen3VLForConditionalGeneration(Qwen3VLConfig(text_config=text, vision_config=vision, **_WORDS))
+
+
+ANSWER = 10
+KINDS: dict[str, tuple[Any, int, dict[str, Any]]] = {
+    "qwen2.5-vl": (qwen25, 112, {}),
+    "qwen3-vl": (qwen3, 96, {"patch_size": 16, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}),
+}
+"""Model, side of the picture, and the processor's options."""
+
+
+def save_pair(folder: Path, name: str) -> Path:
+    """Write a critic of a class, without an artist."""
+    torch.manual_seed(5)
+    make, side, options = KINDS[name]
+    words = tokenizer()
+    words.save_pretrained(folder / "critic")
+    model = make(len(words)).eval()
+    # As in twin.py: a bundle keeps a table of 8 bits exactly.
+    with torch.no_grad():
+        table = model.get_input_embeddings().weight
+        steps = (table.abs().amax(1, keepdim=True) / 127).clamp(min=1e-9)
+        table.copy_((table / steps).round() * steps)
+    model.generation_config.eos_token_id = SPECIAL.index("<|im_end|>")
+    model.save_pretrained(folder / "critic")
+    Qwen2VLImageProcessor(min_pixels=56 * 56, max_pixels=1 << 20, **options).save_pretrained(folder / "critic")
+    said = {"prompt": "Judge it.", "longest_answer": ANSWER, "critic_side": side}
+    (folder / "pair.yaml").write_text(yaml.safe_dump(said))
+    return folder

@@ -4,14 +4,12 @@ import importlib
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
-import yaml  # noqa: E402
 from PIL import Image  # noqa: E402
 from transformers import AutoModelForImageTextToText, Qwen2VLImageProcessor  # noqa: E402
 
@@ -29,41 +27,17 @@ sys.path.insert(0, str(Path(__file__).parent))
 twin = importlib.import_module("twin")
 qwen = importlib.import_module("qwen_twin")
 
-ANSWER = 10
-KINDS: dict[str, tuple[Any, int, dict[str, Any]]] = {
-    "qwen2.5-vl": (qwen.qwen25, 112, {}),
-    "qwen3-vl": (qwen.qwen3, 96, {"patch_size": 16, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}),
-}
-"""Model, side of the picture, and the processor's options."""
-
-
-def _saved(folder: Path, name: str) -> Path:
-    torch.manual_seed(5)
-    make, side, options = KINDS[name]
-    words = qwen.tokenizer()
-    words.save_pretrained(folder / "critic")
-    model = make(len(words)).eval()
-    # As in twin.py: a bundle keeps a table of 8 bits exactly.
-    with torch.no_grad():
-        table = model.get_input_embeddings().weight
-        steps = (table.abs().amax(1, keepdim=True) / 127).clamp(min=1e-9)
-        table.copy_((table / steps).round() * steps)
-    model.generation_config.eos_token_id = qwen.SPECIAL.index("<|im_end|>")
-    model.save_pretrained(folder / "critic")
-    Qwen2VLImageProcessor(min_pixels=56 * 56, max_pixels=1 << 20, **options).save_pretrained(folder / "critic")
-    said = {"prompt": "Judge it.", "longest_answer": ANSWER, "critic_side": side}
-    (folder / "pair.yaml").write_text(yaml.safe_dump(said))
-    return folder
+ANSWER, KINDS = qwen.ANSWER, qwen.KINDS
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _saved(tmp_path_factory.mktemp("qwen") / "pair", "qwen2.5-vl")
+    return qwen.save_pair(tmp_path_factory.mktemp("qwen") / "pair", "qwen2.5-vl")
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_qwens_answer_and_hidden_states_are_transformers(name: str, tmp_path: Path) -> None:
-    folder, side = _saved(tmp_path / "pair", name), KINDS[name][1]
+    folder, side = qwen.save_pair(tmp_path / "pair", name), KINDS[name][1]
     pair = TorchPair(read_pair(folder))
     assert pair.critic is not None
     assert pair.settings.critic is not None
@@ -94,7 +68,7 @@ def test_qwens_answer_and_hidden_states_are_transformers(name: str, tmp_path: Pa
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_record_of_qwen_is_what_a_bundle_does(name: str, tmp_path: Path) -> None:
-    folder = _saved(tmp_path / "pair", name)
+    folder = qwen.save_pair(tmp_path / "pair", name)
     pixels = np.random.default_rng(1).integers(0, 256, (90, 140, 3), np.uint8)
     recorded = Libraries(read_pair(folder), "cpu").record(Image.fromarray(pixels)).critic
     pair = TorchPair(read_pair(folder))
