@@ -6,12 +6,17 @@ import pytest
 
 pytest.importorskip("torch")
 
+from torch import nn
+
 from pocketcrafter.benchmarks.common.reference_record import Record
 from pocketcrafter.benchmarks.quantization.pairs import PairGates, PairLaboratory, tune_pair, write_recipe
+from pocketcrafter.export.families.latent.pair import read_pair
+from pocketcrafter.export.families.latent.parts import load_part
 from pocketcrafter.export.families.latent.plan import infer_recipe
 from pocketcrafter.export.recipe import load_recipe
+from pocketcrafter.export.shipped import DEFAULT_RECIPE, WEIGHTS
 from pocketcrafter.quantize.config import StaticInt8
-from pocketcrafter.quantize.modules import is_within
+from pocketcrafter.quantize.modules import check_modules, is_within
 from pocketcrafter.quantize.torch.fake_quant_switches import FakeQuantSwitches
 from pocketcrafter.runtime.bundle.gates import Gate, Metric
 from pocketcrafter.runtime.bundle.results import Precision
@@ -56,3 +61,13 @@ def test_words_of_int4_may_differ_more_often(pair: Path, precision: Precision, s
     gates = recipe.gates.ladder.get(3, LADDER[3])
     assert Gate(metric=Metric.TOKEN_AGREEMENT, minimum=share) in gates
     assert Gate(metric=Metric.PSNR_DB, minimum=35) in gates
+
+
+def test_the_shipped_recipe_in_int8_keeps_modules_that_the_pair_has() -> None:
+    recipe = load_recipe(DEFAULT_RECIPE.with_name("latent-studio-int8.yaml"))
+    studio = read_pair(WEIGHTS / "latent-studio")
+    for name in ("encode", "denoise", "decode"):
+        network = load_part(studio, name).network
+        assert isinstance(network, nn.Module)
+        check_modules(network, recipe.components[name].keep_fp32)
+        assert recipe.components[name].precision["onnx"] == "int8"
