@@ -2,18 +2,20 @@
 
 import ast
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import onnx
-from onnx import GraphProto, NodeProto, TensorProto
+from onnx import GraphProto, NodeProto, TensorProto, numpy_helper
 
 from pocketcrafter.quantize.modules import is_within
 from pocketcrafter.runtime.files import replacing
 
 WEIGHTED: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """The operators that multiply by weights."""
+REMOVABLE: Final = frozenset({"Relu", "Clip"})
+"""The operators that a quantized range can stand for."""
 _SCOPES: Final = "pkg.torch.onnx.name_scopes"
 
 Readers = dict[str, list[NodeProto]]
@@ -36,6 +38,33 @@ def readers_of(graph: GraphProto) -> Readers:
         for name in node.input:
             readers[name].append(node)
     return readers
+
+
+def clip_ranges(ranges: Mapping[str, tuple[float, float]], graph: GraphProto) -> dict[str, tuple[float, float]]:
+    """Return ranges of which none exceeds the bounds of the `Relu` or `Clip` that makes its value.
+
+    ONNX Runtime's quantizers remove these operators, whatever range their output has: the range has to clip in their
+    place. A margin would let values through that the network cuts off.
+
+    Parameters
+    ----------
+    ranges
+        Smallest and largest value, 0 between them, by the name of the value.
+    graph
+        Bounds that are computed are not known, and change nothing.
+    """
+    constants = constants_of(graph)
+    clipped = dict(ranges)
+    for node in graph.node:
+        if node.op_type not in REMOVABLE or node.output[0] not in ranges:
+            continue
+        names = (*node.input[1:], "", "")[:2]
+        bounds = [numpy_helper.to_array(constants[name]).item() if name in constants else None for name in names]
+        least, most = (0.0, None) if node.op_type == "Relu" else bounds
+        low, high = ranges[node.output[0]]
+        low = low if least is None else max(low, min(least, 0.0))
+        clipped[node.output[0]] = low, high if most is None else min(high, max(most, 0.0))
+    return clipped
 
 
 def only_reader(node: NodeProto | None, kind: str, readers: Readers) -> NodeProto | None:

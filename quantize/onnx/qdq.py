@@ -20,7 +20,7 @@ from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
 from pocketcrafter.quantize.algorithms.ranges import SAMPLED_VALUES, activation_range, sampled_indices
 from pocketcrafter.quantize.calibration import Calibration
 from pocketcrafter.quantize.config import ActivationRange, MinMax, StaticInt8
-from pocketcrafter.quantize.onnx.graph import WEIGHTED, inside, makers_of, strip_metadata
+from pocketcrafter.quantize.onnx.graph import REMOVABLE, WEIGHTED, clip_ranges, inside, makers_of, strip_metadata
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.onnxruntime import open_session, unoptimized_options
 from pocketcrafter.runtime.errors import ConfigError
@@ -28,8 +28,7 @@ from pocketcrafter.runtime.errors import ConfigError
 _JOINING: Final = frozenset({"Add", "Mul"})
 _RESHAPING: Final = frozenset({"Reshape", "DepthToSpace", "Transpose", "Flatten"})
 _MOVING: Final = _RESHAPING | {"MaxPool", "Slice"}
-_REMOVABLE: Final = frozenset({"Relu", "Clip"})
-_PASSING: Final = _MOVING | _REMOVABLE | {"HardSwish"}
+_PASSING: Final = _MOVING | REMOVABLE | {"HardSwish"}
 _SAMPLED: Final = ".sampled"
 
 
@@ -105,10 +104,10 @@ def _write_ranges(
     # A reshaped constant has no activation as its origin, and stands for itself.
     origins = {name: origin if (origin := _origin(name, makers)) in sizes else name for name in sizes}
     choose = {o: MinMax() if o in inputs else scheme.range for o in origins.values()}
-    found = activation_ranges(stored, calibration.samples, choose, progress)
+    found = clip_ranges(activation_ranges(stored, calibration.samples, choose, progress), model.graph)
     # Reshape, Transpose, Flatten and DepthToSpace keep their input's scale: wherever the scales of an operator's input
     # and output differ, ONNX Runtime inserts a requantization.
-    ranges = {name: found[origin] for name, origin in origins.items()}
+    ranges = {name: tuple(map(np.float32, found[origin])) for name, origin in origins.items()}
     save_tensors_data(TensorsData(CalibrationMethod.MinMax, dict(ranges)), out)
 
 
@@ -128,7 +127,7 @@ def int8_nodes(model: onnx.ModelProto, keep_fp32: tuple[str, ...]) -> list[str]:
         joins = node.op_type in _JOINING and len(data) == 2 and follows
         if weighted or joins:
             chosen.add(node.name)
-        if weighted or joins or (node.op_type in _MOVING | _REMOVABLE and follows):
+        if weighted or joins or (node.op_type in _MOVING | REMOVABLE and follows):
             names.append(node.name)
     return names
 

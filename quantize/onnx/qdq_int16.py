@@ -14,7 +14,7 @@ from onnxruntime.quantization.execution_providers.qnn import get_qnn_qdq_config
 from pocketcrafter.quantize.algorithms.ranges import with_margin
 from pocketcrafter.quantize.calibration import Calibration
 from pocketcrafter.quantize.config import StaticInt16
-from pocketcrafter.quantize.onnx.graph import constants_of, inside, strip_metadata
+from pocketcrafter.quantize.onnx.graph import clip_ranges, constants_of, inside, strip_metadata
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.errors import ConfigError
 
@@ -99,7 +99,7 @@ def _range_overrides(
 ) -> dict[str, list[dict[str, Any]]]:
     fixed = {name for node in model.graph.node if node.op_type in _FIXED_RANGES for name in node.output}
     constants = {tensor.name for tensor in model.graph.initializer}
-    wide = {name: with_margin(low, high, headroom) for name, (low, high) in seen.items()}
+    wide = clip_ranges({name: with_margin(low, high, headroom) for name, (low, high) in seen.items()}, model.graph)
     return {
         name: [{"rmin": np.float32(low), "rmax": np.float32(high)}]
         for name, (low, high) in wide.items()

@@ -16,6 +16,7 @@ from pocketcrafter.quantize.config import MinMax, Percentile, StaticInt8
 from pocketcrafter.quantize.onnx.graph import module_of
 from pocketcrafter.quantize.onnx.qdq import activation_ranges, int8_nodes, quantize_qdq
 from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.backends.onnxruntime import open_session
 from pocketcrafter.runtime.errors import ConfigError
 
 
@@ -121,6 +122,19 @@ def test_vectors_get_room_and_maps_get_none(tmp_path: Path) -> None:
     stored = {t.name: numpy_helper.to_array(t) for t in onnx.load(tmp_path / "int8.onnx").graph.initializer}
     assert stored["picture_scale"] * 255 == pytest.approx(0.5)
     assert stored["condition_scale"] * 255 == pytest.approx(3.0)
+
+
+def test_no_room_is_given_beyond_what_the_network_clips(tmp_path: Path) -> None:
+    """ONNX Runtime takes the `Clip` out, and leaves its work to the range."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Hardtanh(0, 0.125)).eval()
+    program = torch.onnx.export(model, (torch.rand(1, 4),), dynamo=True, input_names=["condition"], verbose=False)
+    assert program is not None
+    program.save(tmp_path / "net.onnx", external_data=False)
+    sample = {"condition": np.full((1, 4), 2.0, np.float32)}
+    quantize_onnx(tmp_path / "net.onnx", [sample], tmp_path / "int8.onnx")
+    ends = [open_session(tmp_path / name).run(None, sample)[0].max() for name in ("net.onnx", "int8.onnx")]
+    assert ends == pytest.approx([0.125, 0.125], abs=1e-3)
 
 
 def test_no_value_of_an_input_is_clipped(exported: Path, tmp_path: Path) -> None:

@@ -112,6 +112,22 @@ def test_headroom_is_what_the_range_is_multiplied_by(
     assert scales[1] == pytest.approx(3 * scales[0])
 
 
+def test_headroom_does_not_widen_what_the_network_clips(tmp_path: Path) -> None:
+    """ONNX Runtime takes the `Clip` out: twice its range would let twice its bound through."""
+
+    class Mask(nn.Module):
+        def forward(self, position: Tensor) -> Tensor:
+            return -64 * (position - 3).clamp(0, 1)
+
+    program = torch.onnx.export(Mask().eval(), (torch.zeros(1, 4),), input_names=["position"], dynamo=True, verbose=False)
+    assert program is not None
+    program.save(tmp_path / "mask.onnx")
+    samples = [{"position": np.array([[0, 2, 4, 200]], np.float32)}]
+    quantize_sixteen(tmp_path / "mask.onnx", samples, tmp_path / "int16.onnx")
+    assert "Clip" not in {node.op_type for node in onnx.load(tmp_path / "int16.onnx").graph.node}
+    assert run(tmp_path / "int16.onnx", samples[0]) == pytest.approx(np.array([[0, 0, -64, -64]]), abs=1)
+
+
 def test_what_is_kept_shares_no_quantized_constant(
     exported: Path, samples: list[dict[str, FloatArray]], tmp_path: Path
 ) -> None:
