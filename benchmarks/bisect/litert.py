@@ -110,7 +110,7 @@ def plant_litert(
     """
     schema = importlib.import_module(_SCHEMA)
     names = {number: name for name, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)}
-    model = schema.ModelT.InitFromPackedBuf(artifact.read_bytes())
+    model = _unpacked(schema, artifact.read_bytes())
     graph = model.subgraphs[0]
     codes = [names[max(code.builtinCode, code.deprecatedBuiltinCode)] for code in model.operatorCodes]
     layers = [(place, codes[op.opcodeIndex]) for place, op in enumerate(graph.operators)]
@@ -130,6 +130,16 @@ def plant_litert(
                 # Biases are multiples of the scales of input and weights: those of the next layers are changed too.
                 belongs += [node for reader in readers for node in known[reader]]
             yield Planted(fault, tuple(belongs), _observing(model, change, spec, inputs, reference))
+
+
+def _unpacked(schema: Any, content: bytes) -> Any:  # noqa: ANN401 - of generated classes
+    """Return a model with all constants inside it; AI Edge Quantizer writes them behind it."""
+    model = schema.ModelT.InitFromPackedBuf(content)
+    for buffer in model.buffers:
+        if buffer.size:
+            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
+    return model
 
 
 def _weight_place(model: Any, op: Any) -> int:  # noqa: ANN401 - of generated classes

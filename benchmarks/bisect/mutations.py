@@ -10,7 +10,6 @@ from pydantic import Field
 from pocketcrafter.benchmarks.bisect.faults import Fault, Planted
 from pocketcrafter.benchmarks.bisect.reference import LayerError, Reference
 from pocketcrafter.benchmarks.bisect.results import ranked
-from pocketcrafter.benchmarks.bisect.rounding import rounding_of
 from pocketcrafter.benchmarks.bisect.runtimes import PLANTABLE, STAGES, subject_of
 from pocketcrafter.benchmarks.common.markdown import markdown
 from pocketcrafter.benchmarks.common.network_source import student_weights
@@ -107,7 +106,7 @@ def mutate(
             references[entry.spec.name] = Reference(frozen(network, ()), entry.spec)
         reference = references[entry.spec.name]
         inputs = read_tensors(bundle.file(entry.goldens_of(None)[0].inputs), entry.spec.inputs)
-        subject, rounding = subject_of(bundle, entry, target, stages), rounding_of(entry.artifacts[target].precision)
+        subject = subject_of(bundle, entry, target, stages)
         if subject.plant is None:
             continue
         planted = list(subject.plant(subject.artifact, entry.spec, reference, inputs))
@@ -125,7 +124,8 @@ def mutate(
             if reference.alike(before, made, _SAME_DB):
                 silent += 1
                 continue
-            results.append(_result(one, entry.spec, target, reference, reference.errors(inputs, made, rounding)))
+            errors = reference.errors(inputs, made, subject.rounding)
+            results.append(_result(one, entry.spec, target, reference, errors))
     progress("faults", count, count)
     if not results:
         raise ConfigError(f"{bundle.path}: no target whose layers can be changed; those of {', '.join(PLANTABLE)} can.")

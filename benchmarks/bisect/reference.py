@@ -45,6 +45,7 @@ _MATRIX: Final = 2
 """Weights of as many axes are quantized; vectors are not."""
 _CLIPPED: Final = 1e-3
 """Share of the values that ranges calibrated by percentiles clip; more are a fault."""
+_ARITHMETIC: Final = frozenset({"add", "sub", "rsub", "mul", "div"})
 _EXPECTED: Final = 2.0
 """So many times the power of the rounding itself is no fault: errors of one layer are not all alike."""
 
@@ -208,13 +209,15 @@ class Reference:
             reads = self._rounded_reads(node, rounded, rounding)
             same = not reads and all(rounded[read] is own[read] for read in node.all_input_nodes)
             rounded[node] = own[node] if same else _call(node, {**rounded, **reads})
+            if _kind(node) in _ARITHMETIC:
+                rounded[node] = rounding.hidden(rounded[node])
             seen = made.get(node.name, made.get(self._outputs.get(node.name, "")))
             if seen is not None and isinstance(truth[node], Tensor) and tuple(truth[node].shape) == seen.value.shape:
                 found.append(
                     LayerError(
                         node=node.name,
                         layer=module_of(node) or f"forward: {node.name}",
-                        op=str(node.target).removeprefix("aten.").partition(".")[0],
+                        op=_kind(node),
                         local_db=ratio_db(own[node], seen.value),
                         rounding_db=_rounding_ratio(own[node], rounded[node], seen),
                         drift_db=ratio_db(truth[node], seen.value),
@@ -234,6 +237,10 @@ class Reference:
             return {}
         multiplied, stored = node.all_input_nodes[:2]
         return {multiplied: rounding.inputs(values[multiplied]), stored: rounding.weight(values[stored])}
+
+
+def _kind(node: Node) -> str:
+    return str(node.target).removeprefix("aten.").partition(".")[0]
 
 
 def _call(node: Node, values: Mapping[Node, Any]) -> Any:  # noqa: ANN401 - a tensor, or several

@@ -1,7 +1,7 @@
 """What rounding to a precision's levels costs a layer by itself: the part of its error that is no fault."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from torch import Tensor
@@ -23,10 +23,13 @@ class Rounding:
     dynamic
         Whether inputs are rounded to 8 bits of their own range, row by row. Static ranges are seen in what an artifact
         shows.
+    hidden_bits
+        Of what sums and products give that the artifact does not show; `None` where they stay floats.
     """
 
     weight_bits: int | None = None
     dynamic: bool = False
+    hidden_bits: int | None = None
 
     def weight(self, weight: Tensor) -> Tensor:
         """Return a weight on symmetric levels: one scale an output channel, or a group where levels are few."""
@@ -46,6 +49,14 @@ class Rounding:
         steps = (inputs.amax(-1, keepdim=True).clamp_min(0) - least).div(2**_EIGHT_BITS - 1).clamp_min(1e-30)
         return ((inputs - least) / steps).round() * steps + least
 
+    def hidden(self, made: Tensor) -> Tensor:
+        """Return what a sum or a product gives, on the levels of its range."""
+        if self.hidden_bits is None:
+            return made
+        least, most = made.amin(), made.amax()
+        step = (most - least).div(2**self.hidden_bits - 1).clamp_min(1e-30)
+        return ((made - least) / step).round() * step + least
+
 
 EXACT: Final = Rounding()
 _OF_PRECISION: Final[Mapping[Precision, Rounding]] = {
@@ -62,6 +73,15 @@ _OF_PRECISION: Final[Mapping[Precision, Rounding]] = {
 """Of quantized precisions; a palette is at least as fine as levels of as many bits."""
 
 
-def rounding_of(precision: Precision) -> Rounding:
-    """Return what a precision rounds; nothing where it computes in floats."""
-    return _OF_PRECISION.get(precision, EXACT)
+def rounding_of(precision: Precision, *, hides_integers: bool = False) -> Rounding:
+    """Return what a precision rounds; nothing where it computes in floats.
+
+    Parameters
+    ----------
+    precision
+        The artifact's.
+    hides_integers
+        Whether sums and products that the artifact does not show are integers, too, where activations are.
+    """
+    rounding = _OF_PRECISION.get(precision, EXACT)
+    return replace(rounding, hidden_bits=_EIGHT_BITS) if hides_integers and precision is Precision.INT8 else rounding

@@ -13,6 +13,7 @@ from pocketcrafter.benchmarks.bisect.mil import observe_mil, plant_mil
 from pocketcrafter.benchmarks.bisect.onnx_models import observe_onnx, plant_onnx
 from pocketcrafter.benchmarks.bisect.qnn import CompiledGraph
 from pocketcrafter.benchmarks.bisect.reference import Reference, Values
+from pocketcrafter.benchmarks.bisect.rounding import Rounding, rounding_of
 from pocketcrafter.benchmarks.bisect.xnnpack import observe_xnnpack, plant_xnnpack
 from pocketcrafter.export.lower.precisions import compiled_precision, runs_as
 from pocketcrafter.runtime.arrays import FloatArray
@@ -71,12 +72,15 @@ class Subject:
         Shows its layers.
     plant
         Plants faults in it; `None` where that is not written.
+    rounding
+        What its precision explains of its layers' errors.
     """
 
     artifact: Path
     spec: ComponentSpec
     observe: Observe
     plant: Plant | None
+    rounding: Rounding
 
 
 def subject_of(bundle: Bundle, entry: ComponentEntry, target: str, stages: Path = STAGES) -> Subject:
@@ -101,7 +105,7 @@ def subject_of(bundle: Bundle, entry: ComponentEntry, target: str, stages: Path 
     if runner is BackendName.QNN_EMULATOR:
         usable_backend(runner)
         graph = CompiledGraph(_graph_of(stages, entry.spec.name, precision, target), TARGETS[runs].socs)
-        return Subject(artifact, entry.spec, graph.observe, graph.plant)
+        return Subject(artifact, entry.spec, graph.observe, graph.plant, rounding_of(precision))
     if runner not in OBSERVERS:
         able = ", ".join(t for t, row in TARGETS.items() if row.backend in {*OBSERVERS, BackendName.QNN_EMULATOR})
         raise BackendError(
@@ -109,7 +113,8 @@ def subject_of(bundle: Bundle, entry: ComponentEntry, target: str, stages: Path 
             f"layers can be seen are {able}."
         )
     usable_backend(runner)
-    return Subject(artifact, entry.spec, OBSERVERS[runner], PLANTS.get(runs.family))
+    rounding = rounding_of(precision, hides_integers=runner is BackendName.LITERT)
+    return Subject(artifact, entry.spec, OBSERVERS[runner], PLANTS.get(runs.family), rounding)
 
 
 def _graph_of(stages: Path, component: str, precision: Precision, target: str) -> Path:

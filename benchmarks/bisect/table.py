@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from pocketcrafter.benchmarks.bisect.reference import BEST_DB, LayerError, Reference
 from pocketcrafter.benchmarks.bisect.results import BisectReport, LayerRow
-from pocketcrafter.benchmarks.bisect.rounding import rounding_of
 from pocketcrafter.benchmarks.bisect.runtimes import STAGES, subject_of
 from pocketcrafter.benchmarks.common.markdown import markdown
 from pocketcrafter.benchmarks.common.network_source import student_weights
@@ -57,7 +56,7 @@ def bisect(
         target=target,
         precision=artifact.precision,
         operators=len(reference.names),
-        layers=rows_of(reference.errors(inputs, made, rounding_of(artifact.precision))),
+        layers=rows_of(reference.errors(inputs, made, subject.rounding)),
     )
 
 
