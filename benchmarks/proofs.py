@@ -53,6 +53,7 @@ class ProvedArtifact(Config):
     )
     on_cpu: bool = Field(description="Whether the phone's CPU runs it beside the accelerator, in float32.")
     passed: bool | None = Field(description="Whether that run kept its gates; null where nothing ran.")
+    how: str | None = Field(description="What was compared with what, as the build wrote it; null where nothing ran.")
 
 
 class ProofTable(Config):
@@ -97,11 +98,12 @@ def _proved(component: ComponentName, name: str, kind: TargetKind, artifact: Art
         by_twins=bool(TARGETS[runs].twins) and proof not in {Proof.NONE, Proof.DEVICE},
         on_cpu=runs != kind,
         passed=decisive.passed if decisive else None,
+        how=decisive.how if decisive else None,
     )
 
 
 def proof_lines(table: ProofTable) -> str:
-    """Return the table in Markdown: a row a target, a column a component."""
+    """Return the table in Markdown, a row a target and a column a component, and what twins prove of which artifact."""
     components = list(dict.fromkeys(made.component for made in table.artifacts))
     targets = list(dict.fromkeys(made.target for made in table.artifacts))
     cells = {(made.target, made.component): made for made in table.artifacts}
@@ -109,7 +111,8 @@ def proof_lines(table: ProofTable) -> str:
         (f"`{target}`", *(_cell(cells.get((target, component))) for component in components))
         for target in sorted(targets)
     ]
-    return markdown(("target", *components), rows)
+    twins = [f"{made.component} on `{made.target}`: {made.how}." for made in table.artifacts if made.by_twins]
+    return "\n".join([markdown(("target", *components), rows), *(["", *twins] if twins else [])])
 
 
 def _cell(made: ProvedArtifact | None) -> str:

@@ -28,6 +28,10 @@ _SHUFFLED: Final = "node_pixel_shuffle"
 _NUMBER: Final = re.compile(r"_\d+$")
 _LAYERS: Final = frozenset({"conv2d", "linear"})
 """What the exporter adds none of."""
+_MOVING: Final = frozenset(
+    {"clone", "expand", "flatten", "permute", "reshape", "select", "slice", "squeeze", "transpose", "unsqueeze", "view"}
+)
+"""What computes nothing: the exporter merges these and numbers them anew, and a wrong one shows in its reader."""
 _CONVOLUTIONS: Final = frozenset({"Conv", "QLinearConv"})
 _PRODUCTS: Final = frozenset({*_CONVOLUTIONS, "Gemm", "QGemm", "MatMul"})
 _PAIRS: Final = frozenset({"QuantizeLinear", "DequantizeLinear"})
@@ -129,10 +133,10 @@ def expose(model: onnx.ModelProto, reference: Reference) -> dict[str, Exposed]:
 def _kept(model: onnx.ModelProto, names: frozenset[str]) -> frozenset[str]:
     """Return the names but those that the exporter gives anew: it writes ``rsub`` as ``sub``, and numbers all of them.
 
-    Such a kind has a number that torch does not have.
+    Such a kind has a number that torch does not have. Operators that only move values are left out with them.
     """
     values = {_plain(value) for node in model.graph.node for value in node.output}
-    renumbered = {_NUMBER.sub("", value) for value in values - names} - _LAYERS
+    renumbered = _MOVING | {_NUMBER.sub("", value) for value in values - names} - _LAYERS
     return frozenset(name for name in names if _NUMBER.sub("", name) not in renumbered)
 
 

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -12,10 +13,11 @@ from onnx import TensorProto, helper, numpy_helper
 from pocketcrafter.benchmarks.bisect.faults import Planted
 from pocketcrafter.benchmarks.bisect.onnx_models import Exposed, expose, planted_in
 from pocketcrafter.benchmarks.bisect.reference import Reference, Seen, Values
+from pocketcrafter.export.lower.onnx.functions import fix_shapes
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.qnn import QnnEmulatorBackend, run_qnn
 from pocketcrafter.runtime.components import ComponentSpec
-from pocketcrafter.runtime.errors import BackendError
+from pocketcrafter.runtime.errors import BackendError, NotRunHereError
 from pocketcrafter.runtime.fidelity import sqnr_db
 from pocketcrafter.runtime.targets import HTP_ARCHITECTURES, SOC_IDS, Soc
 
@@ -55,7 +57,7 @@ class CompiledGraph:
         BackendError
             If QNN cannot compile or run it, or it does not answer as the artifact does.
         """
-        made = self._observed(onnx.load(self._graph), spec, inputs, reference)
+        made = self._observed(self._of(spec), spec, inputs, reference)
         alone = self._answer(artifact, spec, inputs)
         for name, value in alone.items():
             if (ratio := sqnr_db(value, made[name].value)) < _SAME_DB:
@@ -66,11 +68,12 @@ class CompiledGraph:
         return made
 
     def _answer(self, artifact: Path, spec: ComponentSpec, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-        if len(self._socs) == 1:
-            return QnnEmulatorBackend().open(artifact, spec, 1).run(inputs)
-        # The emulator does not run one file for several: the graph is compiled for one of them.
-        feeds = {tensor.name: inputs[tensor.name] for tensor in spec.inputs}
-        return run_qnn(self._graph, [feeds], socs=self._emulated)[1][0]
+        # The emulator runs no file for several systems-on-chip, and none of several functions that share their weights:
+        # the graph is compiled for one.
+        with suppress(NotRunHereError):
+            if len(self._socs) == 1:
+                return QnnEmulatorBackend().open(artifact, spec, 1).run(inputs)
+        return self._run(self._of(spec), spec, inputs)
 
     def plant(
         self, artifact: Path, spec: ComponentSpec, reference: Reference, inputs: Mapping[str, FloatArray]
@@ -85,8 +88,24 @@ class CompiledGraph:
             Its contract, the network that it was made of, and what it is run on.
         """
         del artifact
-        model = onnx.load(self._graph)
+        model = self._of(spec)
         return planted_in(model, reference, lambda changed: self._observed(changed, spec, inputs, reference))
+
+    def _of(self, spec: ComponentSpec) -> onnx.ModelProto:
+        """Return the graph; one of free axes, for several functions, with the shapes of the default one."""
+        model = onnx.load(self._graph)
+        if spec.functions:
+            fix_shapes(model, spec)
+        return model
+
+    def _run(
+        self, model: onnx.ModelProto, spec: ComponentSpec, inputs: Mapping[str, FloatArray]
+    ) -> dict[str, FloatArray]:
+        feeds = {tensor.name: inputs[tensor.name] for tensor in spec.inputs}
+        with tempfile.TemporaryDirectory(prefix="pocketcrafter-bisect-") as folder:
+            path = Path(folder) / "graph.onnx"
+            onnx.save(model, path)
+            return run_qnn(path, [feeds], socs=self._emulated)[1][0]
 
     def _observed(
         self, model: onnx.ModelProto, spec: ComponentSpec, inputs: Mapping[str, FloatArray], reference: Reference
@@ -99,11 +118,7 @@ class CompiledGraph:
         outputs = {output.name for output in model.graph.output}
         wanted = {value.name for value in shown.values()} - outputs
         model.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in wanted)
-        with tempfile.TemporaryDirectory(prefix="pocketcrafter-bisect-") as folder:
-            path = Path(folder) / "shown.onnx"
-            onnx.save(onnx.shape_inference.infer_shapes(model), path)
-            feeds = {tensor.name: inputs[tensor.name] for tensor in spec.inputs}
-            made = run_qnn(path, [feeds], socs=self._emulated)[1][0]
+        made = self._run(onnx.shape_inference.infer_shapes(model), spec, inputs)
         held = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
         answer = {tensor.name: Seen(made[tensor.name]) for tensor in spec.outputs}
         return {**answer, **{name: _seen(made[value.name], value, held) for name, value in shown.items()}}

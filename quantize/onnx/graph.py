@@ -4,7 +4,7 @@ import ast
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, SupportsFloat
 
 import onnx
 from onnx import GraphProto, NodeProto, TensorProto, numpy_helper
@@ -40,7 +40,9 @@ def readers_of(graph: GraphProto) -> Readers:
     return readers
 
 
-def clip_ranges(ranges: Mapping[str, tuple[float, float]], graph: GraphProto) -> dict[str, tuple[float, float]]:
+def clip_ranges(
+    ranges: Mapping[str, tuple[SupportsFloat, SupportsFloat]], graph: GraphProto
+) -> dict[str, tuple[float, float]]:
     """Return ranges of which none exceeds the bounds of the `Relu` or `Clip` that makes its value.
 
     ONNX Runtime's quantizers remove these operators, whatever range their output has: the range has to clip in their
@@ -54,14 +56,14 @@ def clip_ranges(ranges: Mapping[str, tuple[float, float]], graph: GraphProto) ->
         Bounds that are computed are not known, and change nothing.
     """
     constants = constants_of(graph)
-    clipped = dict(ranges)
+    clipped = {name: (float(low), float(high)) for name, (low, high) in ranges.items()}
     for node in graph.node:
         if node.op_type not in REMOVABLE or node.output[0] not in ranges:
             continue
         names = (*node.input[1:], "", "")[:2]
         bounds = [numpy_helper.to_array(constants[name]).item() if name in constants else None for name in names]
         least, most = (0.0, None) if node.op_type == "Relu" else bounds
-        low, high = ranges[node.output[0]]
+        low, high = clipped[node.output[0]]
         low = low if least is None else max(low, min(least, 0.0))
         clipped[node.output[0]] = low, high if most is None else min(high, max(most, 0.0))
     return clipped

@@ -223,8 +223,10 @@ def _qnn_libraries(subject: Subject) -> Iterator[tuple[str, str]]:
 
 def _soc(subject: Subject) -> Iterator[tuple[str, str]]:
     for where, socs, content in subject.contexts:
-        if wrong := ", ".join(sorted({str(found) for found in qnn.socs_of(content) if found not in socs})):
-            yield where, f"its context is for {wrong}, and its target for {', '.join(socs)}: build it again"
+        found = set(qnn.socs_of(content))  # none in what the phone's CPU runs
+        if found and found != set(socs):
+            held = ", ".join(sorted(map(str, found)))
+            yield where, f"its context is for {held}, and its target for {', '.join(socs)}: build it again"
 
 
 def _minimum_os(subject: Subject) -> Iterator[tuple[str, str]]:

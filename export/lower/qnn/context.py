@@ -22,7 +22,12 @@ from pocketcrafter.runtime.errors import BackendError
 from pocketcrafter.runtime.files import move, replacing
 from pocketcrafter.runtime.targets import HTP_ARCHITECTURES, SOC_IDS, TARGETS, Soc, TargetKind
 
-_HOW: Final = "The binary for {soc} on QNN's HTP emulator (x86, no device)"
+_HOW: Final = "The binary for {socs}, of the graph with SHA-256 {graph}, on QNN's HTP emulator (x86, no device)"
+_TWINS_HOW: Final = (
+    "No emulator runs one binary for several systems-on-chip. The graph that it was compiled from (SHA-256 {graph}) "
+    "was compiled for {socs} alone, and each binary run on QNN's HTP emulator (x86, no device); "
+    "the worst of each output"
+)
 _PAIRS: Final = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 
@@ -35,7 +40,8 @@ def lower_qnn_context(request: LoweringRequest) -> dict[TargetKind, LoweredArtif
     models of their own, over one binary.
 
     One file for several systems-on-chip shares their weights. The emulator does not run it: for each of them the same
-    graph is compiled alone and emulated, and the worst of these is what is recorded, with the graph's hash.
+    graph is compiled alone and emulated, and the worst of these is what is recorded. The graph's hash, which is in the
+    records of single systems-on-chip too, tells which binaries belong together.
 
     Raises
     ------
@@ -72,21 +78,13 @@ def lower_qnn_context(request: LoweringRequest) -> dict[TargetKind, LoweredArtif
             delegated_ops=sum(n.op_type not in _PAIRS for n in onnx.load(source.path).graph.node),
             subgraphs=subgraphs,
         )
-        how = _twins_how(source.path, row.socs) if row.twins else _HOW.format(soc=row.socs[0])
+        graph = hashlib.sha256(source.path.read_bytes()).hexdigest()
+        how = (_TWINS_HOW if row.twins else _HOW).format(socs=", ".join(row.socs), graph=graph)
         found = [measured(out, coverage, spec, eager, simulation, emulated, how) for emulated in results]
         result = replace(found[0], rung2=_worst([f.rung2 for f in found]), whole=_worst([f.whole for f in found]))
         move(made, out)
     # Rung 1 is the source's, on all samples held back: the emulator has time for few.
     return {target: replace(result, rung1=source.rung1, rung1_how=source.rung1_how)}
-
-
-def _twins_how(graph: Path, socs: Sequence[Soc]) -> str:
-    names, digest = ", ".join(socs), hashlib.sha256(graph.read_bytes()).hexdigest()
-    return (
-        "No emulator runs one binary for several systems-on-chip. The graph that it was compiled from (SHA-256 "
-        f"{digest}) was compiled for {names} alone, and each binary run on QNN's HTP emulator (x86, no device); the "
-        "worst of each output"
-    )
 
 
 def _worst(found: Sequence[Sequence[Fidelity]]) -> tuple[Fidelity, ...]:

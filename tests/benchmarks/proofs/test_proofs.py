@@ -48,8 +48,11 @@ def test_what_did_not_run_is_no_proof_and_a_device_is_the_strongest(bundle: Path
     manifest = Bundle.open(bundle).manifest
     (vulkan,) = proofs([_on(manifest, "executorch-vulkan", Precision.FP16, (_host(passed=None),))]).artifacts
     assert (vulkan.proof, vulkan.passed) == (Proof.NONE, None)
-    (multi,) = proofs([_on(manifest, "qnn-context:multi", Precision.INT8, (_host(passed=True),))]).artifacts
+    table = proofs([_on(manifest, "qnn-context:multi", Precision.INT8, (_host(passed=True),))])
+    (multi,) = table.artifacts
     assert (multi.proof, multi.by_twins) == (Proof.VENDOR_EMULATOR, True)
+    name = manifest.components[0].spec.name
+    assert proof_lines(table).endswith(f"emulator (its twins) |\n\n{name} on `qnn-context:multi`: here.")
     missed = Rung(rung=4, passed=False, how="a phone", gates=(sqnr_gate(40),))
     table = proofs([_on(manifest, "coreml:ios18", Precision.FP16, (_host(passed=True), missed))])
     assert (table.artifacts[0].proof, table.artifacts[0].passed) == (Proof.DEVICE, False)

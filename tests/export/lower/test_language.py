@@ -12,11 +12,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from pocketcrafter.benchmarks.bisect.qnn import CompiledGraph
+from pocketcrafter.benchmarks.bisect.reference import Reference
+from pocketcrafter.benchmarks.bisect.results import ranked
 from pocketcrafter.export.calibration.language import TorchFunction, language_samples, rotary_of
 from pocketcrafter.export.coreml_backend import MilBackend
 from pocketcrafter.export.lower.lowerings import lower
 from pocketcrafter.export.lower.measure import as_tensors
 from pocketcrafter.export.lower.onnx.functions import for_integer_activations
+from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest
 from pocketcrafter.export.models.language import Language, language_spec
 from pocketcrafter.export.names import HEAD
@@ -28,7 +32,7 @@ from pocketcrafter.runtime.bundle.results import Fidelity, Precision
 from pocketcrafter.runtime.errors import BackendError, ConfigError, NotRunHereError, ShapeMismatchError
 from pocketcrafter.runtime.fidelity import sqnr_db
 from pocketcrafter.runtime.language import PREFILL, Rotary, Text
-from pocketcrafter.runtime.targets import ONNX, XNNPACK, TargetKind
+from pocketcrafter.runtime.targets import ONNX, TARGETS, XNNPACK, TargetKind
 
 CHUNK, LENGTH, PROMPT, WRITTEN = 8, 40, 19, 5
 _SIZES = {
@@ -249,6 +253,19 @@ def test_functions_with_binaries_of_their_own_run_on_the_emulator(smolvlm: Subje
     backend = QnnEmulatorBackend()
     prefill = backend.open(tmp_path / "language.prefill.onnx", smolvlm.spec.of(PREFILL), 1)
     smolvlm.compared(smolvlm.text(backend.open(made.path, smolvlm.spec.of(None), 1), prefill), 40, same_words=False)
+
+
+def test_bisect_looks_into_functions_that_share_their_weights_on_the_htp(smolvlm: Subject, tmp_path: Path) -> None:
+    """The emulator does not open their binary: the graph of free axes is compiled for the default function."""
+    pytest.importorskip("onnxruntime_qnn")
+    target, graph, out = TargetKind("qnn-context:sm8750"), tmp_path / "graph.onnx", tmp_path / "language.onnx"
+    asked = smolvlm.request(ONNX, graph, Precision.FP32, to_compile=True)
+    lower(smolvlm.request(target, out, Precision.FP16, source=lower(asked)[ONNX]))
+    reference, sample = Reference(frozen(smolvlm.model, ()), smolvlm.spec), asked.calibration[-1]
+    seen = CompiledGraph(graph, TARGETS[target].socs).observe(out, smolvlm.spec, sample, reference)
+    errors = ranked(reference.errors(sample, seen))
+    assert {"linear", "softmax", "silu"} <= {error.op for error in errors}
+    assert errors[0].local_db > 45
 
 
 @pytest.mark.parametrize(

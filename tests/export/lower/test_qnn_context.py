@@ -1,5 +1,6 @@
 """Context binaries for Snapdragons: compiled from the wheel alone, and run on the HTP emulator, never on a device."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -65,6 +66,7 @@ def test_int8_is_one_context_on_the_htp_that_does_what_the_qdq_graph_does(
     assert lowered.rung1[0].sqnr_db is not None
     assert lowered.rung1[0].sqnr_db < 80, "nothing was quantized"
     assert "emulator" in lowered.rung2_how
+    assert re.search(r"of the graph with SHA-256 [0-9a-f]{64}, on", lowered.rung2_how)
     assert lowered.coverage.share == 1
     assert lowered.coverage.macs_total > 0
     assert lowered.coverage.subgraphs == 1

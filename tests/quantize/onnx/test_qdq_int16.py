@@ -119,7 +119,8 @@ def test_headroom_does_not_widen_what_the_network_clips(tmp_path: Path) -> None:
         def forward(self, position: Tensor) -> Tensor:
             return -64 * (position - 3).clamp(0, 1)
 
-    program = torch.onnx.export(Mask().eval(), (torch.zeros(1, 4),), input_names=["position"], dynamo=True, verbose=False)
+    mask, position = Mask().eval(), torch.zeros(1, 4)
+    program = torch.onnx.export(mask, (position,), input_names=["position"], dynamo=True, verbose=False)
     assert program is not None
     program.save(tmp_path / "mask.onnx")
     samples = [{"position": np.array([[0, 2, 4, 200]], np.float32)}]

@@ -207,6 +207,13 @@ def test_contexts_and_libraries_must_fit(apk: Callable[..., Path], bundle_dir: P
     assert "libQnnHtpV79Skel.so are not there" in rules(apk(without))["qnn-libraries"]
 
 
+def test_a_context_for_several_chips_must_hold_each_of_them(apk: Callable[..., Path], bundle_dir: Path) -> None:
+    with_target(bundle_dir, "qnn-context:multi", context(57) + context(69) + context(87))
+    assert "soc" not in rules(apk(HTP))
+    with_target(bundle_dir, "qnn-context:multi", context(57) + context(69))
+    assert "for SM8650, SM8750, and its target for SM8650, SM8750, SM8850" in rules(apk(HTP))["soc"]
+
+
 def test_weights_that_phones_of_little_memory_cannot_hold_keep_them_out(
     tmp_path: Path, bundle_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
