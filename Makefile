@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 BUNDLE := build/default.pcbundle
 THREADS := 2
 
-.PHONY: setup reference demo test lint bundle wheels parity-arm64 android swift clean
+.PHONY: setup reference demo teacher-demo test lint bundle wheels parity-arm64 android swift clean
 
 setup: $(VENV)/.ready
 
@@ -23,6 +23,10 @@ demo: bundle
 	@$(BIN)/pocketcrafter enhance tests/photos --out build/demo --bundle $(BUNDLE) --sheet build/demo/sheet.jpg --threads $(THREADS)
 	@echo "before/after sheet: build/demo/sheet.jpg"
 	@echo "parity report:      $(BUNDLE)/reports/parity.md"
+
+# docs/camera-team.md on tiny networks: some ten minutes on two cores.
+teacher-demo: setup
+	@$(BIN)/python tests/export/teachers/demo.py --out build/teacher-demo
 
 lint: setup
 	$(BIN)/ruff check .
