@@ -118,7 +118,7 @@ def studio_to_phone(out: Path, photos: Sequence[Path]) -> None:
     kept = ("--source", "darktable", "--source", "liblensfun-data-v1")
     do("data", "prepare", "--out", data, "--photos", ROOT / "tests/photos", *kept)
     shared = ("--data", data, "--run", out / "runs", "--threads", "2", "--steps", "24")
-    steps = ("--teacher-steps", "4", "--student-steps", "1", "--trajectories", "32")
+    steps = ("--teacher-steps", "4", "--student-steps", "1", "--trajectories", "16")
     do("distill", "artist", "--teacher", studio, *steps, *shared, "--out", out / "one-step")
     lessons = ("--start", out / "one-step", "--frames", "64")
     do("distill", "critic", "--teacher", out / "one-step", *lessons, *shared, "--out", out / "phone-pair")
