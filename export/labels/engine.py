@@ -9,16 +9,17 @@ nor are their tasks), the rest goes on, and a further round does what no part is
 
 import logging
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 from typing import Any, Final
 
 import ray
 import ray.data
+import ray.exceptions
 from pydantic import Field
 
 from pocketcrafter.export.labels.labeller import Job, Labeller, Outcome
@@ -41,7 +42,8 @@ _HASHED: Final = 256
 """Photos that are hashed at once."""
 _BLOCKS: Final = 10_000
 """Parts of a round, of which each is a task of Ray."""
-_ROUNDS: Final = 3
+_PAUSE_SECONDS: Final = 5.0
+_ROUNDS: Final = 5
 """Rounds without a single part after which nobody is left to work."""
 OnOutcome = Callable[[Outcome], None]
 
@@ -183,9 +185,9 @@ def label_photos(
             on_done(outcome)
             progress("labels", sum(o.labelled + o.quarantined for o in outcomes), left)
 
-        begun = perf_counter()
+        begun = time.perf_counter()
         rounds = label_shards(job, shards, cluster.workers, on_outcome)
-        seconds = perf_counter() - begun
+        seconds = time.perf_counter() - begun
     labelled = sum(outcome.labelled for outcome in outcomes)
     return Summary(
         photos=len(photos),
@@ -248,16 +250,22 @@ def label_shards(job: Job, shards: Sequence[Shard], workers: int, on_outcome: On
     store, left, rounds, idle = LabelStore(job.out, job.settings), list(shards), 0, 0
     while left:
         rounds += 1
-        for outcome in _round(job, left, workers):
-            if outcome.error is not None:
-                raise BackendError(f"{outcome.error} (node {outcome.node})")
-            on_outcome(outcome)
+        failure = ""
+        try:
+            for outcome in _round(job, left, workers):
+                if outcome.error is not None:
+                    raise BackendError(f"{outcome.error} (node {outcome.node})")
+                on_outcome(outcome)
+        except ray.exceptions.RayError as error:
+            # Its node was dead already when a worker was sent there; Ray needs some seconds to see that.
+            failure = f" Ray: {error}"
+            time.sleep(_PAUSE_SECONDS)
         still = [shard for shard in left if not store.has(shard.name)]
         idle = idle + 1 if len(still) == len(left) else 0
         if idle >= _ROUNDS:
             raise BackendError(
                 f"No worker has finished a part in {_ROUNDS} rounds; do the nodes see {job.photos} and {job.out} under "
-                "these names, and have they the memory that `pocketcrafter teacher inspect` tells?"
+                f"these names, and have they the memory that `pocketcrafter teacher inspect` tells?{failure}"
             )
         left = still
     return rounds
