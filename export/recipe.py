@@ -281,7 +281,8 @@ def resolve(recipe_path: Path, named: str) -> Path:
 
 def _project_license() -> Path:
     try:
-        found = [f for f in files("pocketcrafter") or [] if f.name == "LICENSE"]
+        found = [Path(str(f.locate())) for f in files("pocketcrafter") or [] if f.name == "LICENSE"]
     except PackageNotFoundError:
         found = []
-    return Path(str(found[0].locate())) if found else _PACKAGE.resolve().parent / "LICENSE"
+    # An `egg-info` beside the sources names one that is not there.
+    return next((f for f in found if f.is_file()), _PACKAGE.resolve().parent / "LICENSE")
