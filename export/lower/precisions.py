@@ -34,7 +34,7 @@ NO_BITS: Final[Mapping[str, BitWidth]] = {}
 _NEAREST: Final[Mapping[Precision, tuple[Precision, ...]]] = {
     Precision.FP32: (Precision.FP16,),
     Precision.FP16: (Precision.FP32, Precision.A16W8),
-    Precision.INT8: (Precision.W8A8_DYNAMIC, Precision.A16W8, Precision.W8, *FLOATS),
+    Precision.INT8: (Precision.A16W8, Precision.W8, Precision.W8A8_DYNAMIC, *FLOATS),
     Precision.A16W8: (Precision.INT8, Precision.W8, *FLOATS),
     Precision.A16W4: (Precision.A8W4_DYNAMIC, Precision.W4, Precision.PALETTE4, Precision.A16W8, Precision.INT8),
     Precision.W8: (Precision.W8A8_DYNAMIC, Precision.INT8, Precision.A16W8, *FLOATS),
