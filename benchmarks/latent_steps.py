@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from pydantic import Field
 
+from pocketcrafter.benchmarks.common.in_place import InPlace
 from pocketcrafter.benchmarks.common.machine import Machine
 from pocketcrafter.benchmarks.common.markdown import markdown, percent, plain
 from pocketcrafter.benchmarks.common.picture_metrics import Extras, PictureFigures, Reference, psnr_db
@@ -22,7 +23,6 @@ from pocketcrafter.export.shipped import CALIBRATION_PHOTOS
 from pocketcrafter.export.train.evidence import EvidenceStore
 from pocketcrafter.quantize.torch.fake_quant_switches import FakeQuantSwitches
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.latent.artist import LatentArtist, Network
@@ -106,19 +106,6 @@ def contestants(
     return opened, found
 
 
-@dataclass(frozen=True)
-class _FakeQuantized:
-    """A network with the rounding of its INT8 artifacts, in torch."""
-
-    switches: FakeQuantSwitches
-    spec: ComponentSpec
-
-    def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-        """See `pocketcrafter.runtime.backends.base.Session`."""
-        outputs = self.switches.run(as_tensors(inputs, self.spec))
-        return {tensor.name: array.numpy() for tensor, array in zip(self.spec.outputs, outputs, strict=True)}
-
-
 def in_int8(student: Contestant, folder: Path) -> Contestant:
     """Return an artist whose denoising network has static INT8 weights and activations, calibrated on its own steps.
 
@@ -133,7 +120,7 @@ def in_int8(student: Contestant, folder: Path) -> Contestant:
     inputs = {WEIGHTS: folder, PHOTOS: CALIBRATION_PHOTOS}
     drawn = LATENT_NETWORKS.draw(part, inputs, _CALIBRATION_SAMPLES, _CALIBRATION_SEED)
     samples = [as_tensors(sample, part.spec) for sample in drawn.samples]
-    network = Network(_FakeQuantized(FakeQuantSwitches(part.network, samples), part.spec), part.spec)
+    network = Network(InPlace(FakeQuantSwitches(part.network, samples).run, part.spec), part.spec)
     return Contestant(f"{student.name}, INT8", replace(student.artist, denoise=network))
 
 

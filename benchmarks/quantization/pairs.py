@@ -4,7 +4,7 @@ Everything is judged by a reference record: the pictures that the pair's own lib
 """
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from pocketcrafter.benchmarks.common.in_place import InPlace, Run
 from pocketcrafter.benchmarks.common.markdown import markdown, plain
 from pocketcrafter.benchmarks.common.picture_metrics import LOSSLESS_DB, Reference
 from pocketcrafter.benchmarks.common.reference_record import Record, RecordedPhoto
@@ -33,7 +34,6 @@ from pocketcrafter.quantize.config import ActivationRange, MinMax, Mse, Percenti
 from pocketcrafter.quantize.modules import is_within
 from pocketcrafter.quantize.torch.fake_quant_switches import FakeQuantSwitches
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.backends.base import checked_inputs, named_outputs
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError, GateError
@@ -60,8 +60,6 @@ _READERS: Final[Mapping[str, tuple[str, ...]]] = {
     "norm3": ("ff.net.0.proj",),
 }
 """Linear layers of diffusers' transformer blocks by the normalization that they alone read."""
-
-Run = Callable[[tuple[Tensor, ...]], Sequence[Tensor]]
 
 
 class PairGates(Config):
@@ -104,21 +102,6 @@ class PairReport(Config):
     mixtures: tuple[PairRow, ...] = Field(description="With one module more left float each time.")
     keep_fp32: tuple[str, ...] = Field(description="What stays float in the first mixture that keeps the gates.")
     int8_share: float = Field(ge=0, le=1, description="Share of the weights that are INT8 in it.")
-
-
-@dataclass
-class _Tried:
-    """A network in its component's place."""
-
-    run_network: Run
-    part: Part
-
-    def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-        """See `pocketcrafter.runtime.backends.base.Session`."""
-        spec = self.part.spec
-        tensors = tuple(torch.from_numpy(np.array(array)) for array in checked_inputs(inputs, spec).values())
-        with torch.no_grad():
-            return named_outputs([out.numpy() for out in self.run_network(tensors)], spec)
 
 
 @dataclass
@@ -195,7 +178,7 @@ class PairLaboratory:
 
     def damage(self, run: Run) -> PairDamage:
         """Measure the pair with another network in the component's place."""
-        tried = _Tried(run, self.part)
+        tried = InPlace(run, self.part.spec)
         (output,) = (tensor.name for tensor in self.part.spec.outputs)
         said = [tried.run(sample) for sample in self.held]
         ratio = sqnr_db(*(np.stack([one[output] for one in made]) for made in (self._expected, said)))

@@ -151,7 +151,7 @@ def _fill(made: LabelFrames, row: int, label: Label, photos: Path, evidence: nn.
         plan, target = found.plan, found.target
         before, after = (np.asarray(image) for image in (label.before, label.after))
         # At the view's size, whatever the teacher's picture's is.
-        clean = carried(shown, *(unit(np.asarray(image)) for image in (label.before, label.after)))
+        clean = carried(shown, unit(before), unit(after))
         score = photo_score(Frame(before, before, after, plan))
         made.residuals[row] = [min(getattr(found, name), _MOST_DB) for name in RESIDUALS]
     made.views[row], made.cleans[row] = (np.rint(picture * 255).astype(np.uint8) for picture in (shown, clean))
