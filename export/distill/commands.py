@@ -55,6 +55,9 @@ _out = click.option("--out", type=OutputFolder(), help="Folder that a latent stu
     help="Hold the plan tokens to those of --start: tone and decoder, trained to read them, need no new training.",
 )
 @click.option("--checkpointing", is_flag=True, help="Of a latent pair: compute activations again, to take less memory.")
+@click.option(
+    "--sharded", is_flag=True, help="Of a latent pair: torchrun's processes share weights out among them (FSDP)."
+)
 @_out
 @with_options
 def critic(
@@ -64,6 +67,7 @@ def critic(
     student: Path | None,
     keep_tokens: bool,
     checkpointing: bool,
+    sharded: bool,
     out: Path | None,
 ) -> None:
     r"""Distil a critic: plan, presence and hidden states of a teacher.
@@ -86,10 +90,10 @@ def critic(
                 f"{teacher} is a pair: --start names the student's pair, --out where it goes, and --keep-tokens has no "
                 "meaning."
             )
-        lesson = CriticLesson(teacher=teacher, start=student, checkpointing=checkpointing, out=out)
+        lesson = CriticLesson(teacher=teacher, start=student, checkpointing=checkpointing, sharded=sharded, out=out)
         return distil_pairs_critic(options, lesson)
-    if out is not None or checkpointing:
-        raise ConfigError(f"--out and --checkpointing are for latent pairs, and {teacher} is a file.")
+    if out is not None or checkpointing or sharded:
+        raise ConfigError(f"--out, --checkpointing and --sharded are for latent pairs, and {teacher} is a file.")
     return _judgement(options, teacher, student, keep_tokens=keep_tokens)
 
 
@@ -242,7 +246,7 @@ def _restoration(
     help="A reward and its weight; repeat it.  [default: all four, each 1]",
 )
 @click.option(
-    "--held-out", type=click.IntRange(8), default=48, show_default=True, help="Validation frames that the gain is of."
+    "--held-out", type=click.IntRange(8), default=200, show_default=True, help="Validation frames that the gain is of."
 )
 @with_options
 def align(
@@ -258,9 +262,9 @@ def align(
 
     Rewarded are answers that parse (format), artists that do what answers suggest (executed), pictures near to the
     clean frames (photometric), and scores that order frames as the true ones do (rank). The critic learns by
-    group-relative policy optimization, the artist by DiffusionNFT. The pair is written if held-out frames give more
-    reward and their pictures are nearer to the clean ones. Exit code 1: they do not; more reward with no better
-    pictures is hacking.
+    group-relative policy optimization, the artist by reward-weighted regression. The pair is written if held-out frames
+    give more reward and their pictures are nearer to the clean ones, both by two standard errors. Exit code 1: they do
+    not; more reward with no better pictures is hacking.
 
     \b
     Example:

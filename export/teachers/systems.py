@@ -209,9 +209,7 @@ SYSTEMS: Final[Mapping[SystemName, System]] = {
         title="PerTouch",
         license=None,
         sampling=Sampling(steps=50, passes=1, side=512, answer=0, value_bytes=4, guidance=0.0, seed=42),
-        adapter=None,
-        not_run="its ControlNet joins maps and latents in layers of its own (conv_img, a conv_out of 512 channels), in "
-        "an order that no configuration tells",
+        adapter=f"{_HERE}.pertouch:PerTouch",
         marks=("model/ckpt/controlnet", "model/ckpt/unet_conv_out.pth", "model/ckpt/unet_conv_out.safetensors"),
         places=(
             Place("unet", Part.ARTIST, tuple(f"{base}/unet" for base in _SD), ("UNet2DConditionModel",)),

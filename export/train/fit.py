@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from pocketcrafter.export.train.workers import ALONE, Workers
+from pocketcrafter.export.train.workers import ALONE, Workers, placed_like
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.files import write_bytes
@@ -98,29 +98,31 @@ def fit(
     task.model.train()
     whole = start  # steps after which weights, averages and moments belong together
     try:
-        for step in range(start, settings.steps):
-            for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate * group["share"] * _schedule(step, settings)
-            # Dropout must not depend on where an interrupted training went on.
-            torch.manual_seed(settings.seed + step)
-            with _mixed_precision(next(iter(trained.values())).device):
-                loss, parts = task.loss(step)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            workers.average(trained.values())
-            nn.utils.clip_grad_norm_(list(trained.values()), 1.0)
-            whole = -1
-            optimizer.step()
-            decay = min(settings.ema, (1 + step) / (10 + step))
-            for name, parameter in trained.items():
-                average[name].lerp_(parameter.detach(), 1 - decay)
-            whole = step + 1
-            on_step(step + 1, workers.means(parts))
-            if workers.rank == 0 and ((step + 1) % checkpoint_every == 0 or step + 1 == settings.steps):
-                _save(path, settings, step + 1, trained, average, optimizer)
+        with workers.interrupts() as stop_if_interrupted:
+            for step in range(start, settings.steps):
+                for group in optimizer.param_groups:
+                    group["lr"] = settings.learning_rate * group["share"] * _schedule(step, settings)
+                # Dropout must not depend on where an interrupted training went on.
+                torch.manual_seed(settings.seed + step)
+                with _mixed_precision(next(iter(trained.values())).device):
+                    loss, parts = task.loss(step)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                workers.average(trained.values())
+                nn.utils.clip_grad_norm_(list(trained.values()), 1.0)
+                whole = -1
+                optimizer.step()
+                decay = min(settings.ema, (1 + step) / (10 + step))
+                for name, parameter in trained.items():
+                    average[name].lerp_(parameter.detach(), 1 - decay)
+                whole = step + 1
+                on_step(step + 1, workers.means(parts))
+                if (step + 1) % checkpoint_every == 0 or step + 1 == settings.steps:
+                    _save(path, settings, step + 1, trained, average, optimizer, workers)
+                stop_if_interrupted()
     except KeyboardInterrupt:
-        if whole > start and workers.rank == 0:
-            _save(path, settings, whole, trained, average, optimizer)
+        if whole > start:
+            _save(path, settings, whole, trained, average, optimizer, workers)
         raise
     with torch.no_grad():
         for name, parameter in trained.items():
@@ -154,13 +156,21 @@ def _save(
     trained: Mapping[str, nn.Parameter],
     average: Mapping[str, Tensor],
     optimizer: torch.optim.Optimizer,
+    workers: Workers,
 ) -> None:
+    """Write a checkpoint; the first process does, and where weights are sharded all of them give their parts."""
+    if workers.rank > 0 and not workers.sharded:
+        return
     tensors = {}
     for name, parameter in trained.items():
         state = optimizer.state[parameter]
         values = (parameter.detach(), average[name], state["exp_avg"], state["exp_avg_sq"])
         for part, value in zip(_PARTS, values, strict=True):
-            tensors[f"{part}/{name}"] = value.contiguous().cpu()
+            whole = workers.whole(value)
+            if workers.rank == 0:
+                tensors[f"{part}/{name}"] = whole.contiguous().cpu()
+    if workers.rank > 0:
+        return
     write_bytes(path, save(tensors, {"step": str(step), "settings": settings.model_dump_json()}))
 
 
@@ -185,7 +195,7 @@ def _restore(
         raise ConfigError(f"{path} is a checkpoint of another model; remove it, or name another folder with --run.")
     with torch.no_grad():
         for name, parameter in trained.items():
-            weight, mean, first, second = (tensors[f"{part}/{name}"].to(parameter) for part in _PARTS)
+            weight, mean, first, second = (placed_like(tensors[f"{part}/{name}"], parameter) for part in _PARTS)
             parameter.copy_(weight)
             average[name].copy_(mean)
             optimizer.state[parameter] = {"step": torch.tensor(float(step)), "exp_avg": first, "exp_avg_sq": second}

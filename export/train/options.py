@@ -153,7 +153,12 @@ def stored_frames(options: TrainOptions, split: "Split") -> "EvidenceStore":
 
 
 def train_network(
-    name: str, task: "Task", settings: "FitSettings", folder: Path, workers: "Workers | None" = None
+    name: str,
+    task: "Task",
+    settings: "FitSettings",
+    folder: Path,
+    workers: "Workers | None" = None,
+    checkpoint_every: int = 200,
 ) -> "tuple[nn.Module, Mapping[str, float]]":
     """Fit with a progress bar; return the averaged model and the last loss by part, empty where nothing was left.
 
@@ -169,6 +174,8 @@ def train_network(
         Keeps checkpoints, from which an interrupted training goes on.
     workers
         Processes that train together; this one alone when `None`.
+    checkpoint_every
+        Steps between checkpoints.
     """
     from pocketcrafter.export.train.fit import fit
     from pocketcrafter.export.train.workers import ALONE
@@ -187,7 +194,7 @@ def train_network(
             bar.update(step - bar.n)
             bar.set_postfix({name: f"{value:.4f}" for name, value in losses.items()})
 
-        model = fit(task, settings, folder, on_step, workers=workers)
+        model = fit(task, settings, folder, on_step, checkpoint_every, workers)
     return model, last_losses
 
 

@@ -259,6 +259,11 @@ class Learner(nn.Module):
         if checkpointing:
             cast("Any", loaded).gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """Layers of the critic, of which there are many alike."""
+        return [block for found in self.critic.modules() if isinstance(found, nn.ModuleList) for block in found]
+
     def forward(self, pictures: Tensor, answers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return logits of the answer's words, conditions of all that was read before its last, and edits with score.
 
@@ -326,6 +331,7 @@ class CriticDistillTask:
         workers: Workers = ALONE,
     ) -> None:
         self.model: nn.Module = learner.to(device)
+        workers.shard(self.model, learner.blocks)
         self.lessons, self.settings, self.device, self.workers = lessons, settings, device, workers
         self._scale = float(lessons.conditions[: min(64, len(lessons))].astype(np.float32).std()) or 1.0
 

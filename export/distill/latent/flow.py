@@ -288,8 +288,8 @@ def along(teacher: Guided, start: Tensor, levels: Sequence[float], shown: Shown)
     return states
 
 
-def sampled(artist: FlowArtist, start: Tensor, levels: Levels, shown: Shown) -> Tensor:
-    """Return the latents at which an artist's own steps end.
+def passed(artist: FlowArtist, start: Tensor, levels: Levels, shown: Shown) -> list[Tensor]:
+    """Return the latents before each of an artist's own steps, and those at which the last one ends.
 
     Parameters
     ----------
@@ -302,15 +302,16 @@ def sampled(artist: FlowArtist, start: Tensor, levels: Levels, shown: Shown) -> 
     shown
         Photos and hidden states.
     """
-    latents = start
+    states = [start]
     for level, lower in pairwise(levels.levels):
+        latents = states[-1]
         velocity = artist(latents, start.new_full((len(start),), level), shown).float()
         if levels.fresh:
             made = latents - level * velocity
-            latents = (1 - lower) * made + lower * torch.randn_like(made)
+            states.append((1 - lower) * made + lower * torch.randn_like(made))
         else:
-            latents = latents + (lower - level) * velocity
-    return latents
+            states.append(latents + (lower - level) * velocity)
+    return states
 
 
 def started(noise: Tensor, picture: Tensor, settings: ArtistSettings) -> Tensor:

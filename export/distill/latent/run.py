@@ -31,6 +31,7 @@ from pocketcrafter.export.distill.latent.student import (
     lay_out_critic,
     save_learner,
     save_student,
+    whole_learner,
 )
 from pocketcrafter.export.families.latent.pair import read_pair
 from pocketcrafter.export.train.options import TrainOptions, photos_of, tell, train_network
@@ -126,6 +127,7 @@ class CriticLesson(Config):
     teacher: Path
     start: Path
     checkpointing: bool = Field(description="Whether activations are computed again in place of being kept.")
+    sharded: bool = Field(description="Whether each process keeps a part of the weights alone.")
     out: Path
 
 
@@ -148,7 +150,7 @@ def distil_pairs_critic(options: TrainOptions, lesson: CriticLesson) -> None:
         raise ConfigError(f"--out: {out} is what the student is made of; name another folder.")
     settings = options.fit_settings(_CRITIC_STEPS, _CRITIC_BATCH).model_copy(update={"learning_rate": _CRITIC_RATE})
     device = options.torch_device()
-    workers = joined(device)
+    workers = joined(device, sharded=lesson.sharded)
     teacher, start, photos = read_pair(lesson.teacher), read_pair(lesson.start), photos_of(options, Split.TRAIN)
     config = lessons_config(teacher, start, photos, options.frames, options.seed)
     identity = sha256(config.model_dump_json().encode()).hexdigest()[:12]
@@ -163,8 +165,9 @@ def distil_pairs_critic(options: TrainOptions, lesson: CriticLesson) -> None:
     learner = Learner(pair, checkpointing=lesson.checkpointing)
     task = CriticDistillTask(learner, lessons, settings, device, workers)
     _, losses = train_network("critic", task, settings, folder, workers)
-    if workers.rank == 0:
-        save_learner(pair, learner)
+    whole = whole_learner(learner, pair, workers)
+    if whole is not None:
+        save_learner(pair, whole)
         copy_pair(laid_out, out)
         tell(out, settings.steps, losses, as_json=options.as_json)
     workers.wait()

@@ -22,6 +22,7 @@ from pocketcrafter.export.families.networks.architecture import read_json
 from pocketcrafter.export.families.networks.checkpoint import read_header
 from pocketcrafter.export.families.networks.lora import FOLDER as ADAPTERS
 from pocketcrafter.export.licenses import UNKNOWN, stated_license
+from pocketcrafter.export.train.workers import Workers
 from pocketcrafter.export.yaml_file import read_yaml
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.files import replacing, write_bytes, write_text
@@ -186,6 +187,35 @@ def save_student(pair: Pair, student: FlowArtist) -> None:
         surplus.unlink()
     shutil.rmtree(artist.folder / ADAPTERS, ignore_errors=True)
     _save_bridge(pair, student.bridge)
+
+
+def whole_learner(learner: Learner, pair: Pair, workers: Workers) -> Learner | None:
+    """Return a learner with all of its weights in the first of the processes that trained it, in the others `None`.
+
+    All of them call it together.
+
+    Parameters
+    ----------
+    learner
+        Trained, its weights sharded or not.
+    pair
+        What it began as.
+    workers
+        The processes.
+    """
+    if not workers.sharded:
+        return learner if workers.rank == 0 else None
+    weights = {}
+    for name, value in learner.state_dict().items():
+        # In parts they are gathered by all, and kept by one.
+        gathered = workers.whole(value)
+        if workers.rank == 0:
+            weights[name] = gathered.cpu()
+    if workers.rank > 0:
+        return None
+    made = Learner(pair)
+    made.load_state_dict(weights)
+    return made
 
 
 def save_learner(pair: Pair, learner: Learner) -> None:

@@ -17,12 +17,15 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 from transformers import (  # noqa: E402
     AutoModelForImageTextToText,
     AutoTokenizer,
+    CLIPTextModel,
+    CLIPTokenizer,
     Idefics3ImageProcessor,
     Idefics3Processor,
     Qwen2VLImageProcessor,
 )
 
 from pocketcrafter.export.families.networks.checkpoint import CheckpointError  # noqa: E402
+from pocketcrafter.export.teachers.pertouch import read_maps  # noqa: E402
 from pocketcrafter.export.teachers.systems import SYSTEMS, SystemName  # noqa: E402
 from pocketcrafter.export.teachers.teacher import Wish, load_teacher  # noqa: E402
 from pocketcrafter.runtime.errors import BackendError  # noqa: E402
@@ -35,6 +38,7 @@ EDIT_PLUS = importlib.import_module("diffusers.pipelines.qwenimage.pipeline_qwen
 STEPS = 3
 SIDE = 96
 SEED = 1234
+MAPS = 64
 
 
 @pytest.fixture(scope="module")
@@ -222,14 +226,123 @@ def test_a_model_alone_answers_as_transformers_lets_it(photo: Image.Image, tmp_p
         teacher.edit(photo)
 
 
-def test_a_system_that_cannot_be_run_says_why(tmp_path: Path) -> None:
-    (tmp_path / "model/ckpt/controlnet").mkdir(parents=True)
-    config = '{"_class_name": "ControlNetModel"}'
-    (tmp_path / "model/ckpt/controlnet/config.json").write_text(config)
-    save_file(
-        {"conv_in.weight": torch.zeros(2)}, tmp_path / "model/ckpt/controlnet/diffusion_pytorch_model.safetensors"
+@pytest.fixture(scope="module")
+def pertouch(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    folder = Path(twins.pertouch(tmp_path_factory.mktemp("teacher") / "pertouch"))
+    return folder, load_teacher(folder, sampling=replace(sampling(SystemName.PERTOUCH), side=MAPS))
+
+
+@pytest.fixture(scope="module")
+def levels() -> Any:
+    return np.random.default_rng(4).uniform(-1, 1, (4, MAPS, MAPS)).astype(np.float32)
+
+
+class _Embedding(torch.nn.Module):
+    """The release's condition, by the tensors of its file."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        tensors = load_file(folder / "model/ckpt/controlnet/diffusion_pytorch_model.safetensors")
+        prefix = "controlnet_cond_embedding."
+        self.own = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+        self.photo = torch.empty(0)
+
+    def _through(self, name: str, given: Any, stride: int = 1) -> Any:
+        weight, bias = (self.own[f"{name}.{part}"] for part in ("weight", "bias"))
+        return torch.nn.functional.conv2d(given, weight, bias, padding=1, stride=stride)
+
+    def forward(self, maps: Any) -> Any:
+        made = torch.nn.functional.silu(self._through("conv_in", maps))
+        for number in range(6):
+            made = torch.nn.functional.silu(self._through(f"blocks.{number}", made, 1 + number % 2))
+        return self._through("conv_out", torch.cat((self._through("conv_img", self.photo), made), 1))
+
+
+def test_pertouch_is_diffusers_pipeline_with_its_condition_and_its_last_convolution(
+    pertouch: tuple[Path, Any], photo: Image.Image, levels: Any
+) -> None:
+    folder, teacher = pertouch
+    assert (teacher.dtype, teacher.layout.name) == (torch.float32, SystemName.PERTOUCH)
+    run = teacher.trajectory(photo, Wish(maps=levels))
+    base, embedding = folder / "stable-diffusion-2-1", _Embedding(folder)
+    kept = dict(diffusers.ControlNetModel.load_config(folder / "model/ckpt/controlnet"))
+    control = diffusers.ControlNetModel.from_config(kept)
+    control.controlnet_cond_embedding = torch.nn.Identity()
+    weights = load_file(folder / "model/ckpt/controlnet/diffusion_pytorch_model.safetensors")
+    control.load_state_dict({n: t for n, t in weights.items() if not n.startswith("controlnet_cond_embedding.")})
+    control.controlnet_cond_embedding = embedding
+    vae, unet = (
+        kind.from_pretrained(base, subfolder=name)
+        for kind, name in ((diffusers.AutoencoderKL, "vae"), (diffusers.UNet2DConditionModel, "unet"))
     )
-    with pytest.raises(
-        BackendError, match=r"PerTouch can be inspected alone: .* in an order that no configuration tells"
-    ):
+    last = load_file(folder / "model/ckpt/unet_conv_out.safetensors")
+    unet.conv_out = torch.nn.Identity()
+    unet.register_forward_hook(
+        lambda _unet, _given, made: (torch.nn.functional.conv2d(made[0], last["weight"], last["bias"], padding=1),)
+    )
+    pipeline = diffusers.StableDiffusionControlNetPipeline(
+        vae=vae, unet=unet, controlnet=control, text_encoder=CLIPTextModel.from_pretrained(base / "text_encoder"),
+        tokenizer=CLIPTokenizer.from_pretrained(base / "tokenizer"), safety_checker=None, feature_extractor=None,
+        scheduler=diffusers.DDIMScheduler.from_pretrained(base / "scheduler"), requires_safety_checker=False,
+    )  # fmt: skip
+    shown = photo.resize((MAPS, MAPS), Image.Resampling.BICUBIC)
+    pixels = torch.from_numpy(np.asarray(shown, np.float32) / 255).permute(2, 0, 1)[None] * 2 - 1
+    steps: list[Any] = []
+
+    def keep(_pipeline: Any, _step: int, _time: Any, given: dict[str, Any]) -> dict[str, Any]:
+        steps.append(given["latents"].clone())
+        return given
+
+    with torch.no_grad():
+        embedding.photo = vae.encode(pixels).latent_dist.mode() * vae.config.scaling_factor
+        noise = torch.randn(embedding.photo.shape, generator=torch.Generator().manual_seed(42))
+        made = pipeline(
+            "", image=torch.from_numpy(levels)[None], latents=noise, num_inference_steps=STEPS, guidance_scale=0,
+            callback_on_step_end=keep,
+        ).images[0]  # fmt: skip
+    assert torch.equal(torch.from_numpy(run.latents[:1]), noise)
+    np.testing.assert_allclose(run.latents[1:], torch.cat(steps).numpy(), rtol=1e-4, atol=1e-5)
+    assert run.picture.size == photo.size
+    right = np.asarray(made.resize(photo.size, Image.Resampling.LANCZOS), float)
+    assert np.abs(np.asarray(run.picture, float) - right).max() <= 1
+
+
+def test_pertouch_runs_alike_twice_and_reads_its_maps(
+    pertouch: tuple[Path, Any], photo: Image.Image, levels: Any, tmp_path: Path
+) -> None:
+    """The release draws the photo's latents without a seed, so that its own runs differ."""
+    teacher = pertouch[1]
+    first, again, other = (teacher.trajectory(photo, Wish(maps=maps)).latents for maps in (levels, levels, -levels))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+    file = tmp_path / "photo_parameter_map_norm.npz"
+    np.savez(file, data=levels.transpose(1, 2, 0).astype(np.float16))
+    np.testing.assert_allclose(read_maps(file), levels, atol=1e-3)
+    np.savez(file, data=levels)
+    with pytest.raises(CheckpointError, match=r"maps are \(height, width, 4\)"):
+        read_maps(file)
+    with pytest.raises(BackendError, match=r"edits by maps of the levels .* 0 is the median"):
+        teacher.edit(photo)
+    for wrong in (levels[:3], levels * 2):
+        with pytest.raises(BackendError, match=r"PerTouch reads \(4, 64, 64\) in \[-1, 1\]"):
+            teacher.edit(photo, Wish(maps=wrong))
+    with pytest.raises(BackendError, match=r"PerTouch has no critic"):
+        teacher.critique(photo)
+
+
+def test_a_controlnet_that_reads_no_photo_is_none_of_pertouchs(pertouch: tuple[Path, Any], tmp_path: Path) -> None:
+    shutil = importlib.import_module("shutil")
+    folder = Path(shutil.copytree(pertouch[0], tmp_path / "pertouch"))
+    file = folder / "model/ckpt/controlnet/diffusion_pytorch_model.safetensors"
+    save_file({n: t for n, t in load_file(file).items() if "conv_img" not in n}, file, {"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"(?s)no ControlNet of PerTouch's.*conv_img"):
+        load_teacher(folder)
+
+
+def test_a_system_that_cannot_be_run_says_why(tmp_path: Path) -> None:
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs/infer_config.yaml").touch()
+    (tmp_path / "config.json").write_text('{"architectures": ["LlavaQwen2ForCausalLM"]}')
+    save_file({"lm_head.weight": torch.zeros(2)}, tmp_path / "model.safetensors")
+    with pytest.raises(BackendError, match=r"VeraRetouch can be inspected alone: .* LlavaQwen2ForCausalLM"):
         load_teacher(tmp_path)

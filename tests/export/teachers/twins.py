@@ -10,6 +10,7 @@ from diffusers import (
     AutoencoderKL,
     AutoencoderKLQwenImage,
     AutoencoderTiny,
+    ControlNetModel,
     DDIMScheduler,
     DreamLiteUNetModel,
     FlowMatchEulerDiscreteScheduler,
@@ -147,16 +148,17 @@ def aesformer(folder: Path) -> Path:
     return folder
 
 
+_DOWN = ("DownBlock2D", "CrossAttnDownBlock2D")
+
+
 def _unet_blocks() -> dict[str, Any]:
     return {"sample_size": 8, "out_channels": 4, "layers_per_block": 1, "norm_num_groups": 4, "attention_head_dim": 4}
 
 
-def instruct_pix2pix(folder: Path) -> Path:
-    """A pipeline that takes any instruction: Stable Diffusion's networks, the photo's latents beside the noise."""
-    torch.manual_seed(5)
+def _stable_diffusion(tokens: Path, latents: int) -> tuple[Any, Any, Any, Any]:
+    """Stable Diffusion's text encoder, words (their files are written), U-Net of so many channels, and autoencoder."""
     letters = [chr(c) for c in range(97, 123)]
     words = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{c}</w>" for c in letters)]
-    tokens = folder / "tokenizer"
     tokens.mkdir(parents=True)
     (tokens / "vocab.json").write_text(json.dumps({word: number for number, word in enumerate(words)}))
     (tokens / "merges.txt").write_text("#version: 0.2\n")
@@ -168,17 +170,53 @@ def instruct_pix2pix(folder: Path) -> Path:
         )
     )  # fmt: skip
     unet = UNet2DConditionModel(
-        **_unet_blocks(), in_channels=8, block_out_channels=(8, 16), cross_attention_dim=16,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        **_unet_blocks(), in_channels=latents, block_out_channels=(8, 16), cross_attention_dim=16,
+        down_block_types=_DOWN, up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
     )  # fmt: skip
     vae = AutoencoderKL(
         block_out_channels=(8, 8, 8, 8), layers_per_block=1, norm_num_groups=4, latent_channels=4,
         down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
     )  # fmt: skip
+    return text, tokenizer, unet, vae
+
+
+def instruct_pix2pix(folder: Path) -> Path:
+    """A pipeline that takes any instruction: Stable Diffusion's networks, the photo's latents beside the noise."""
+    torch.manual_seed(5)
+    text, tokenizer, unet, vae = _stable_diffusion(folder / "tokenizer", 8)
     StableDiffusionInstructPix2PixPipeline(
         vae=vae, text_encoder=text, tokenizer=tokenizer, unet=unet, scheduler=DDIMScheduler(),
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     ).save_pretrained(folder)  # fmt: skip
+    return folder
+
+
+def pertouch(folder: Path) -> Path:
+    """PerTouch's ControlNet and last convolution (converted) beside the folder of its base model."""
+    torch.manual_seed(8)
+    base, ckpt = folder / "stable-diffusion-2-1", folder / "model/ckpt"
+    text, tokenizer, unet, vae = _stable_diffusion(base / "tokenizer", 4)
+    for name, made in (("text_encoder", text), ("tokenizer", tokenizer), ("unet", unet), ("vae", vae)):
+        made.save_pretrained(base / name)
+    DDIMScheduler().save_pretrained(base / "scheduler")
+    widths = (4, 4, 4, 8)
+    # Its configuration says 8 channels of maps; its code, which loads it, 4.
+    control = ControlNetModel(
+        in_channels=4, conditioning_channels=8, down_block_types=_DOWN, block_out_channels=(8, 16), layers_per_block=1,
+        norm_num_groups=4, attention_head_dim=4, cross_attention_dim=16, conditioning_embedding_out_channels=widths,
+    )  # fmt: skip
+    control.save_pretrained(ckpt / "controlnet")
+    weights = control.state_dict() | {
+        "controlnet_cond_embedding.conv_in.weight": torch.empty(widths[0], 4, 3, 3),
+        "controlnet_cond_embedding.conv_img.weight": torch.empty(widths[-1], 4, 3, 3),
+        "controlnet_cond_embedding.conv_img.bias": torch.empty(widths[-1]),
+        "controlnet_cond_embedding.conv_out.weight": torch.empty(8, 2 * widths[-1], 3, 3),
+    }
+    # Its last convolutions begin at nothing, which would hide what comes before them.
+    drawn = {name: torch.randn(value.shape) / max(1, value[0].numel()) ** 0.5 for name, value in weights.items()}
+    save_file(drawn, ckpt / "controlnet/diffusion_pytorch_model.safetensors", {"format": "pt"})
+    last = {"weight": torch.randn(4, 8, 3, 3) / 8, "bias": torch.randn(4) / 8}
+    save_file(last, ckpt / "unet_conv_out.safetensors", {"format": "pt"})
     return folder
 
 

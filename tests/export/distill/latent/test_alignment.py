@@ -16,8 +16,8 @@ from pocketcrafter.export.distill.latent.critic import Learner
 from pocketcrafter.export.distill.latent.flow import FlowArtist, artist_settings, levels_of
 from pocketcrafter.export.distill.latent.frames import FrameSource
 from pocketcrafter.export.distill.latent.grpo import CriticAlignmentTask, sampled_answers, until_stop
-from pocketcrafter.export.distill.latent.nft import ArtistAlignmentTask
 from pocketcrafter.export.distill.latent.pair_judge import Asked, PairJudge
+from pocketcrafter.export.distill.latent.reward_weighted import ArtistAlignmentTask
 from pocketcrafter.export.distill.latent.rewards import (
     Judged,
     Reward,
@@ -172,20 +172,31 @@ def test_an_artist_comes_to_make_what_is_rewarded(pair: Pair, source: FrameSourc
 
 @pytest.mark.parametrize(
     ("reward", "delta_e", "verdict"),
-    [(0.1, -0.2, Verdict.GAINED), (0.1, 0.0, Verdict.HACKED), (0.1, 0.3, Verdict.HACKED), (0.0, -0.2, Verdict.NO_GAIN)],
+    [
+        (0.1, -0.2, Verdict.GAINED),
+        (0.1, 0.0, Verdict.HACKED),
+        (0.1, 0.3, Verdict.HACKED),
+        (0.0, -0.2, Verdict.NO_GAIN),
+        # Within two standard errors: chance.
+        (0.1, -0.04, Verdict.HACKED),
+        (0.04, -0.2, Verdict.NO_GAIN),
+    ],
 )
-def test_more_reward_without_better_pictures_is_hacking(
+def test_more_reward_without_surely_better_pictures_is_hacking(
     tmp_path: Path, reward: float, delta_e: float, verdict: Verdict
 ) -> None:
     lesson = AlignmentLesson(
-        network="critic", start=tmp_path, out=tmp_path / "out", rewards={Reward.FORMAT: 1.0}, held_out=8
+        network="critic", start=tmp_path, out=tmp_path / "out", rewards={Reward.FORMAT: 1.0}, held_out=16
     )
-    before = HeldOut({Reward.FORMAT: np.full(8, 0.5)}, np.full(8, 9.0))
-    after = HeldOut({Reward.FORMAT: np.full(8, 0.5 + reward)}, np.full(8, 9.0 + delta_e))
+    # Differences whose mean has a standard error of 0.026.
+    spread = np.tile([-0.1, 0.1], 8)
+    before = HeldOut({Reward.FORMAT: np.full(16, 0.5)}, np.full(16, 9.0))
+    after = HeldOut({Reward.FORMAT: 0.5 + reward + spread}, 9.0 + delta_e + spread)
     report = compared(lesson, 1, before, after)
     assert report.verdict is verdict
     assert (report.written is not None) == (verdict is Verdict.GAINED)
     assert report.reward.mean == pytest.approx(reward)
+    assert report.reward.error == pytest.approx(0.0258, abs=1e-4)
 
 
 @pytest.mark.parametrize("network", ["critic", "artist"])

@@ -4,15 +4,20 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import socket
+from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
+from torch.distributed.tensor import DTensor
 
 from pocketcrafter.export.distill.cli import distill
 from pocketcrafter.export.distill.latent.critic import (
@@ -23,6 +28,7 @@ from pocketcrafter.export.distill.latent.critic import (
     lessons_config,
     word_weights,
 )
+from pocketcrafter.export.distill.latent.student import whole_learner
 from pocketcrafter.export.families.latent.networks import TorchPair
 from pocketcrafter.export.families.latent.pair import Pair, read_pair
 from pocketcrafter.export.teachers.told import told_by
@@ -37,6 +43,7 @@ from pocketcrafter.runtime.plan import Attribute
 CPU = torch.device("cpu")
 FRAMES = 8
 HOW = FitSettings(steps=12, batch=4, learning_rate=2e-3, warmup=2, ema=0.5)
+STOPPED = 9
 PLAN = np.where([a is Attribute.EXPOSURE for a in Attribute], 0.5, 0).astype(np.float32)
 CRITIQUE = critique_text(PLAN, 0.4)
 
@@ -117,32 +124,49 @@ def test_bfloat16_mixes_with_words_in_float32(student: Pair, lessons_folder: Pat
     assert torch.isfinite(logits).all()
 
 
-def _train(rank: int, port: int, pair: Path, lessons: Path, run: Path) -> list[float]:
-    """One of two processes; returns the loss of each step until both are interrupted."""
+def _train(rank: int, port: int, pair: Path, lessons: Path, runs: Path) -> dict[bool, list[float]]:
+    """One of two processes, weights whole and sharded; returns the loss of each step until both are interrupted."""
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    losses: list[float] = []
-    torch.manual_seed(0)
-    workers = joined(CPU)
-    task = CriticDistillTask(Learner(read_pair(pair)), CriticLessons.open(lessons), HOW, CPU, workers)
-    with suppress(KeyboardInterrupt):
-        fit(task, HOW, run, lambda step, parts: losses.append(_stop(step, parts)), workers=workers)
+    losses: dict[bool, list[float]] = {False: [], True: []}
+    for sharded, kept in losses.items():
+        torch.manual_seed(0)
+        workers = joined(CPU, sharded=sharded)
+        learner = Learner(read_pair(pair), checkpointing=sharded)
+        task = CriticDistillTask(learner, CriticLessons.open(lessons), HOW, CPU, workers)
+        if sharded:
+            own, all_of_it = (sum(p.numel() for p in ps) for ps in (_local(learner), learner.parameters()))
+            assert own < 0.6 * all_of_it
+
+        with suppress(KeyboardInterrupt):
+            fit(task, HOW, runs / str(sharded), partial(_told, kept, workers), workers=workers)
+        if sharded:
+            whole = whole_learner(learner, read_pair(pair), workers)
+            assert (whole is None) == (rank > 0)
+            if whole is not None:
+                assert not any(isinstance(value, DTensor) for value in whole.state_dict().values())
     torch.distributed.destroy_process_group()
     return losses
 
 
-def _stop(step: int, parts: object) -> float:
-    if step > 8:
-        raise KeyboardInterrupt
-    return sum(dict(parts).values())  # type: ignore[call-overload]
+def _told(losses: list[float], workers: Workers, step: int, parts: Mapping[str, float]) -> None:
+    losses.append(sum(parts.values()))
+    # Ctrl-C may reach one process first; where weights are sharded, the other one stops with it.
+    if step == STOPPED and (workers.rank == 0 or not workers.sharded):
+        signal.raise_signal(signal.SIGINT)
+
+
+def _local(learner: Learner) -> list[torch.Tensor]:
+    return [cast("DTensor", parameter).to_local() for parameter in learner.parameters()]
 
 
 def test_two_processes_equal_one_and_one_goes_on_where_two_stopped(
     student: Pair, lessons_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Whether each has all weights, or a part of them (FSDP, activations computed again)."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    run, asked = tmp_path / "two", (port, student.folder, lessons_folder, tmp_path / "two")
+    asked = (port, student.folder, lessons_folder, tmp_path)
     # This process is the first of the two: each further one imports all libraries again.
     other = multiprocessing.get_context("spawn").Process(target=_train, args=(1, *asked))
     other.start()
@@ -154,12 +178,18 @@ def test_two_processes_equal_one_and_one_goes_on_where_two_stopped(
     torch.manual_seed(0)
     task = CriticDistillTask(Learner(student), CriticLessons.open(lessons_folder), HOW, CPU)
     whole = fit(task, HOW, tmp_path / "one", lambda _, parts: alone.append(sum(parts.values()))).state_dict()
-    assert together == pytest.approx(alone[:8], rel=1e-3)
-    steps: list[int] = []
-    task = CriticDistillTask(Learner(student), CriticLessons.open(lessons_folder), HOW, CPU)
-    again = fit(task, HOW, run, lambda step, _: steps.append(step)).state_dict()
-    assert steps == [10, 11, 12]
-    assert max(float((again[name] - value).abs().max()) for name, value in whole.items()) < 5e-3
+    for sharded, losses in together.items():
+        assert losses == pytest.approx(alone[:STOPPED], rel=1e-3)
+        steps: list[int] = []
+        task = CriticDistillTask(Learner(student), CriticLessons.open(lessons_folder), HOW, CPU)
+        again = fit(task, HOW, tmp_path / str(sharded), lambda step, _, steps=steps: steps.append(step)).state_dict()
+        assert steps == [10, 11, 12]
+        assert max(float((again[name] - value).abs().max()) for name, value in whole.items()) < 5e-3
+
+
+def test_one_process_has_nobody_to_share_weights_with() -> None:
+    with pytest.raises(ConfigError, match="start several by torchrun"):
+        joined(CPU, sharded=True)
 
 
 def test_shares_of_a_batch_are_the_batch() -> None:
