@@ -74,6 +74,15 @@ class Architecture(StrEnum):
     TEXT = "SmolVLM text"
 
 
+class Published(StrEnum):
+    """Published configurations that checkpoints of random weights have the size of."""
+
+    SMOLVLM_256M = "smolvlm-256m"
+    SMOLVLM_500M = "smolvlm-500m"
+    DREAMLITE = "dreamlite"
+    SD15 = "sd-1.5"
+
+
 STEPS_KINDS: Final = (FrameKind.NOISE, FrameKind.JPEG, FrameKind.DEFOCUS, FrameKind.MOTION)
 """The faults that restoration is for."""
 

@@ -1,7 +1,5 @@
 """What quantizing a large model takes: peak memory of a process that streams random weights through it."""
 
-import json
-import struct
 import tempfile
 import time
 from multiprocessing import get_context
@@ -9,10 +7,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 from pydantic import Field
 
 from pocketcrafter.benchmarks.common.markdown import markdown
+from pocketcrafter.benchmarks.common.random_weights import write_random
 from pocketcrafter.quantize.torch.streaming import quantize_file
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import BackendError
@@ -55,7 +53,8 @@ def measure_memory(parameters: int, bits: int, folder: Path | None = None) -> Me
     """
     with tempfile.TemporaryDirectory(dir=folder) as room:
         source, out = Path(room) / "model.safetensors", Path(room) / "quantized.safetensors"
-        count = _write_random(source, parameters)
+        layers = max(1, round(parameters / _WIDTH**2))
+        count = write_random(source, {f"layers.{i:04d}.weight": (_WIDTH, _WIDTH) for i in range(layers)}, "F32")
         ours, theirs = get_context("spawn").Pipe()
         process = get_context("spawn").Process(target=_quantize, args=(source, out, bits, theirs))
         started = time.perf_counter()
@@ -95,24 +94,3 @@ def memory_table(rows: list[MemoryRow]) -> str:
 def _quantize(source: Path, out: Path, bits: int, answer: Connection) -> None:
     quantize_file(source, out, bits)
     answer.send(resident_mib()[1])
-
-
-def _write_random(path: Path, parameters: int) -> int:
-    """Write layers of 2048² random weights, one after the other, and return how many weights that are."""
-    layers = max(1, round(parameters / _WIDTH**2))
-    size = 4 * _WIDTH**2
-    header = {
-        f"layers.{i:04d}.weight": {
-            "dtype": "F32",
-            "shape": [_WIDTH, _WIDTH],
-            "data_offsets": [i * size, (i + 1) * size],
-        }
-        for i in range(layers)
-    }
-    encoded = json.dumps(header).encode()
-    layer = np.random.default_rng(0).standard_normal(_WIDTH**2, np.float32) / np.float32(_WIDTH**0.5)
-    with path.open("wb") as stream:
-        stream.write(struct.pack("<Q", len(encoded)) + encoded)
-        for index in range(layers):
-            stream.write(np.roll(layer, index).tobytes())
-    return layers * _WIDTH**2

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from pocketcrafter.benchmarks.common.names import Published
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.cli.options import OutputFolder, json_option
 from pocketcrafter.runtime.targets import ONNX, TARGETS, TargetKind
@@ -27,21 +28,37 @@ def real_size() -> None:
 
 
 @real_size.command("make")
+@click.option(
+    "--size",
+    "published",
+    type=click.Choice([p.value for p in Published]),
+    default=Published.SMOLVLM_256M,
+    show_default=True,
+    help="Whose published configuration it has.",
+)
 @click.option("--out", type=OutputFolder(), required=True, help="Folder that the checkpoint goes to.")
 @click.option("--layers", type=click.IntRange(min=1), help="Layers of the language model, where not all are wanted.")
 @json_option
-def make(out: Path, layers: int | None, *, as_json: bool) -> None:
-    r"""Write SmolVLM-256M with random weights. It is 1 GB in Hugging Face's layout; nothing is fetched.
+def make(published: str, out: Path, layers: int | None, *, as_json: bool) -> None:
+    r"""Write a checkpoint with random weights.
+
+    Nothing is fetched. Weights are float16, in the layout of transformers, or of a latent pair with an artist alone.
 
     \b
     Example:
       pocketcrafter bench real-size make --out checkpoints/smolvlm-256m
+      pocketcrafter bench real-size make --size sd-1.5 --out checkpoints/sd-1.5
     """
-    from pocketcrafter.benchmarks.real_size.measure import write_checkpoint
+    from pocketcrafter.benchmarks.real_size.checkpoints import write_checkpoint
 
-    parameters = write_checkpoint(out, layers)
+    parameters = write_checkpoint(Published(published), out, layers)
     text = f"{out}: {parameters / 1e6:.1f} million parameters"
     click.echo(json.dumps({"checkpoint": str(out), "parameters": parameters}) if as_json else text)
+
+
+_layers_option = click.option(
+    "--layers", type=click.IntRange(min=1), multiple=True, help="Layers of the network, where not all are wanted."
+)
 
 
 def _lowering_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -49,12 +66,6 @@ def _lowering_options(command: Callable[..., None]) -> Callable[..., None]:
     for decorate in (
         json_option,
         click.option("--out", type=OutputFolder(), required=True, help="Folder that the files go to."),
-        click.option(
-            "--layers",
-            type=click.IntRange(min=1),
-            multiple=True,
-            help="Layers of the network, where not all are wanted.",
-        ),
         click.option(
             "--precision",
             type=click.Choice([p.value for p in Precision]),
@@ -72,6 +83,7 @@ def _lowering_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @real_size.command("language")
 @_lowering_options
+@_layers_option
 @click.option("--length", type=click.IntRange(min=2), default=1024, show_default=True, help="Positions of the caches.")
 def language(
     folder: Path, target: str, precision: str, length: int, layers: tuple[int, ...], out: Path, *, as_json: bool
@@ -94,6 +106,7 @@ def language(
 
 @real_size.command("vision")
 @_lowering_options
+@_layers_option
 def vision(folder: Path, target: str, precision: str, layers: tuple[int, ...], out: Path, *, as_json: bool) -> None:
     r"""Lower a checkpoint's vision encoder with its connector.
 
@@ -107,6 +120,22 @@ def vision(folder: Path, target: str, precision: str, layers: tuple[int, ...], o
     from pocketcrafter.runtime.components import Role
 
     _lower(Role.VISION, folder, target, precision, layers, out, as_json=as_json)
+
+
+@real_size.command("denoise")
+@_lowering_options
+def denoise(folder: Path, target: str, precision: str, out: Path, *, as_json: bool) -> None:
+    r"""Lower the denoising network of a latent pair.
+
+    Tells what `language` tells of the language model.
+
+    \b
+    Example:
+      pocketcrafter bench real-size denoise checkpoints/sd-1.5 --target onnx --precision fp32 --out made
+    """
+    from pocketcrafter.runtime.components import Role
+
+    _lower(Role.DENOISE, folder, target, precision, (), out, as_json=as_json)
 
 
 @real_size.command("stability")
@@ -132,7 +161,7 @@ def stability(bundle: Path, targets: tuple[str, ...], threads: int, *, as_json: 
 
 
 def _lower(
-    role: "Literal[Role.VISION, Role.LANGUAGE]",
+    role: "Literal[Role.VISION, Role.LANGUAGE, Role.DENOISE]",
     folder: Path,
     target: str,
     precision: str,

@@ -1,6 +1,5 @@
-"""Checkpoints of a published configuration with random weights, and what lowering their networks takes."""
+"""What lowering the networks of a checkpoint of real size takes."""
 
-import importlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,12 +9,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
-import torch
 from pydantic import Field
 from torch import nn
 
 from pocketcrafter.benchmarks.common.markdown import NOT_MEASURED, markdown, percent, plain
 from pocketcrafter.export.calibration.language import language_samples
+from pocketcrafter.export.families.latent.pair import read_pair
+from pocketcrafter.export.families.latent.parts import load_part
 from pocketcrafter.export.families.networks.language import CHUNK
 from pocketcrafter.export.families.networks.parts import draw_samples
 from pocketcrafter.export.families.networks.vision_language import load_pretrained, parts
@@ -31,6 +31,7 @@ from pocketcrafter.runtime.components import Role
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import PocketCrafterError
 from pocketcrafter.runtime.language import PREFILL
+from pocketcrafter.runtime.latent.settings import Latent
 from pocketcrafter.runtime.memory import largest_child_mib, resident_mib
 from pocketcrafter.runtime.targets import TARGETS, TargetKind
 
@@ -41,62 +42,6 @@ _MOST_TOLD: Final = 400
 """Characters of what a toolchain says of a refusal."""
 _MIXED: Final = frozenset({Precision.W4, Precision.A8W4_DYNAMIC})
 """Precisions whose output layer has 8 bits, as inferred recipes have it."""
-
-_SMOLVLM_256M: Final[Mapping[str, Any]] = {
-    "vision_config": {
-        "hidden_size": 768,
-        "intermediate_size": 3072,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 12,
-        "image_size": 512,
-        "patch_size": 16,
-    },
-    "text_config": {
-        "model_type": "llama",
-        "hidden_size": 576,
-        "intermediate_size": 1536,
-        "num_hidden_layers": 30,
-        "num_attention_heads": 9,
-        "num_key_value_heads": 3,
-        "head_dim": 64,
-        "vocab_size": 49280,
-        "rms_norm_eps": 1e-5,
-        "rope_theta": 100000.0,
-        "max_position_embeddings": 8192,
-        "pad_token_id": 2,
-        "tie_word_embeddings": False,
-    },
-    "scale_factor": 4,
-    "image_token_id": 49190,
-    "pad_token_id": 2,
-    "tie_word_embeddings": False,
-}
-"""SmolVLM-256M-Instruct as published: 256 million parameters, the output layer apart from the table of words."""
-
-
-def write_checkpoint(out: Path, layers: int | None = None) -> int:
-    """Write SmolVLM-256M with random weights, in Hugging Face's layout.
-
-    Parameters
-    ----------
-    out
-        The folder that the checkpoint goes to.
-    layers
-        Layers of the language model; as published when not given.
-
-    Returns
-    -------
-    int
-        How many parameters it has.
-    """
-    transformers = importlib.import_module("transformers")
-    raw = {**_SMOLVLM_256M, "text_config": dict(_SMOLVLM_256M["text_config"])}
-    if layers is not None:
-        raw["text_config"]["num_hidden_layers"] = layers
-    torch.manual_seed(_SEED)
-    network = transformers.Idefics3ForConditionalGeneration(transformers.Idefics3Config(**raw))
-    network.save_pretrained(out)
-    return sum(p.numel() for p in network.parameters())
 
 
 class ComponentRow(Config):
@@ -127,7 +72,8 @@ class Lowering:
     folder
         The checkpoint.
     role
-        Its vision encoder with the connector, or its language model with both functions.
+        Its vision encoder with the connector, its language model with both functions, or the denoising network of a
+        latent pair.
     target, precision
         What it is lowered for, and to; a language model's output layer has 8 bits where the weights have 4.
     length
@@ -137,7 +83,7 @@ class Lowering:
     """
 
     folder: Path
-    role: Literal[Role.VISION, Role.LANGUAGE]
+    role: Literal[Role.VISION, Role.LANGUAGE, Role.DENOISE]
     target: TargetKind
     precision: Precision
     out: Path
@@ -268,9 +214,21 @@ def _vision(lowering: Lowering, layers: int | None, room: Path) -> LoweringReque
     )
 
 
+def _denoise(lowering: Lowering, _layers: int | None, room: Path) -> LoweringRequest:
+    part = load_part(read_pair(lowering.folder), Latent.DENOISE)
+    return LoweringRequest(
+        part.network,
+        part.spec,
+        draw_samples(part.spec, _SAMPLES, _SEED),
+        lowering.precision,
+        {lowering.target: room / f"denoise{TARGETS[lowering.target].suffix}"},
+    )
+
+
 _REQUESTS: Final[Mapping[Role, Callable[[Lowering, int | None, Path], LoweringRequest]]] = {
     Role.LANGUAGE: _language,
     Role.VISION: _vision,
+    Role.DENOISE: _denoise,
 }
 
 

@@ -253,13 +253,14 @@ def matrices_of(model: onnx.ModelProto) -> dict[str, FloatArray]:
 
     Levels are stored as unsigned integers around the middle, which is the operator's default zero point.
     """
-    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    casts = [n for n in model.graph.node if n.op_type == _CAST and n.input[0] in stored]
-    stored |= {n.output[0]: stored[n.input[0]].astype(np.float32) for n in casts}
+    products = [node for node in model.graph.node if node.op_type == _OPERATOR]
+    read = {name for node in products for name in node.input[1:3]}
+    constants = constants_of(model.graph)
+    casts = {n.output[0]: n.input[0] for n in model.graph.node if n.op_type == _CAST and n.input[0] in constants}
+    stored = {name: numpy_helper.to_array(constants[casts.get(name, name)]) for name in read}
+    stored |= {name: stored[name].astype(np.float32) for name in read & casts.keys()}
     made = {}
-    for node in model.graph.node:
-        if node.op_type != _OPERATOR:
-            continue
+    for node in products:
         facts = {a.name: a.i for a in node.attribute}
         levels = unpacked(stored[node.input[1]].reshape(facts["N"], -1), facts["bits"])
         steps = np.repeat(stored[node.input[2]].reshape(facts["N"], -1), facts["block_size"], 1)

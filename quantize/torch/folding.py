@@ -22,6 +22,7 @@ def fold_batchnorm(model: nn.Module) -> nn.Module:
     ----------
     model
         Not modified. A model without ``BatchNorm2d`` is only copied; any other must be traceable by ``torch.fx``.
+        The copy shares the memory of all weights that are not folded: large models are not held twice.
 
     Returns
     -------
@@ -33,7 +34,10 @@ def fold_batchnorm(model: nn.Module) -> nn.Module:
     ConfigError
         If ``torch.fx`` cannot trace a model that has BatchNorm.
     """
-    folded = copy.deepcopy(model).eval()
+    shared: dict[int, object] = {id(buffer): buffer for buffer in model.buffers()}
+    for parameter in model.parameters():
+        shared[id(parameter)] = nn.Parameter(parameter.detach(), parameter.requires_grad)
+    folded = copy.deepcopy(model, shared).eval()
     norms = {name: m for name, m in folded.named_modules() if isinstance(m, nn.BatchNorm2d)}
     if not norms:
         return folded

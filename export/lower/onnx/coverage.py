@@ -3,19 +3,42 @@
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 import onnx
+import onnxruntime as ort
 
 from pocketcrafter.export.lower.onnx.attention import ATTENTION, POSITIONS
 from pocketcrafter.quantize.onnx.dynamic import TRANSPOSED_SUFFIX
 from pocketcrafter.quantize.onnx.graph import WEIGHTED, module_of
 from pocketcrafter.quantize.onnx.matmul_nbits import OFFSETS
+from pocketcrafter.runtime.backends.onnxruntime import open_session, write_options
 from pocketcrafter.runtime.bundle.results import Coverage, Fallback
 from pocketcrafter.runtime.errors import ConfigError
 
 _FLOAT_KERNELS: Final = WEIGHTED | {"FusedConv", "FusedGemm", "FusedMatMul"}
 _REASON_CHARS: Final = 500
+
+
+def optimized_graph(path: Path, folder: Path) -> onnx.ModelProto:
+    """Return the graph that ONNX Runtime makes of a model, before it lays memory out for this machine's CPU.
+
+    Parameters
+    ----------
+    path
+        The model.
+    folder
+        Where the graph is written for a while; its weights, which a file need not hold in float32, stay there apart.
+    """
+    made, apart = folder / "optimized.onnx", folder / "optimized.weights"
+    options = write_options(made, ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED)
+    options.add_session_config_entry("session.optimized_model_external_initializers_file_name", apart.name)
+    options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
+    open_session(path, options)
+    graph = onnx.load(made, load_external_data=False)
+    apart.unlink(missing_ok=True)
+    return graph
 
 
 def onnx_coverage(exported: onnx.ModelProto, optimized: onnx.ModelProto) -> Coverage:

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import onnx
-import onnxruntime as ort
 import torch
-from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
+from onnx.external_data_helper import uses_external_data
 from torch import Tensor, nn
 from torch.export import Dim
 
@@ -25,7 +24,7 @@ from pocketcrafter.export.lower.measure import (
     with_functions,
 )
 from pocketcrafter.export.lower.onnx.attention import ATTENTION, expand_attention, with_marked_attention
-from pocketcrafter.export.lower.onnx.coverage import onnx_coverage
+from pocketcrafter.export.lower.onnx.coverage import onnx_coverage, optimized_graph
 from pocketcrafter.export.lower.onnx.passes import fused
 from pocketcrafter.export.lower.onnx.simulation import DECODED, UNFUSED, simulate
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest
@@ -36,8 +35,8 @@ from pocketcrafter.quantize.modules import check_modules
 from pocketcrafter.quantize.onnx.dynamic import quantize_dynamic_int8, with_whole_products
 from pocketcrafter.quantize.onnx.graph import strip_metadata
 from pocketcrafter.quantize.onnx.matmul_nbits import decoded, quantize_matmul_nbits
-from pocketcrafter.quantize.onnx.storage import with_float16_storage
-from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend, open_session, write_options
+from pocketcrafter.quantize.onnx.storage import read_external, with_float16_storage
+from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.files import move
@@ -97,9 +96,7 @@ def lower_functions(request: LoweringRequest) -> LoweredArtifact:
                 for function, (about, given) in samples.items()
             }
         _save(graph if request.to_compile else fused(graph), made)
-        optimized = folder / "optimized.onnx"
-        open_session(made, write_options(optimized, ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED))
-        coverage = onnx_coverage(_at(exported, spec), onnx.load(optimized))
+        coverage = onnx_coverage(_at(exported, spec), optimized_graph(made, folder))
         actual = run_functions(OnnxRuntimeBackend(), made, samples)
         results = {
             function: measured(
@@ -232,9 +229,7 @@ def _load(graph: onnx.ModelProto, folder: Path) -> None:
         )
     for tensor in graph.graph.initializer:
         if uses_external_data(tensor):
-            load_external_data_for_tensor(tensor, str(folder))
-            tensor.ClearField("external_data")
-            tensor.data_location = onnx.TensorProto.DEFAULT
+            read_external(tensor, folder)
 
 
 def _save(graph: onnx.ModelProto, path: Path) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Final
 
 import onnx
-import onnxruntime as ort
 import torch
 from torch import Tensor, nn
 
@@ -20,7 +19,7 @@ from pocketcrafter.export.lower.measure import (
     run_artifact,
     run_torch,
 )
-from pocketcrafter.export.lower.onnx.coverage import onnx_coverage
+from pocketcrafter.export.lower.onnx.coverage import onnx_coverage, optimized_graph
 from pocketcrafter.export.lower.onnx.functions import lower_functions
 from pocketcrafter.export.lower.onnx.passes import fused, scales_in_convolutions, shuffled_whole
 from pocketcrafter.export.lower.onnx.simulation import DECODED, SIMULATED, UNFUSED, simulate
@@ -28,13 +27,13 @@ from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest, Sample
 from pocketcrafter.quantize.api import quantize
 from pocketcrafter.quantize.calibration import Calibration
-from pocketcrafter.quantize.config import DynamicInt8, StaticInt8, StaticInt16
+from pocketcrafter.quantize.config import DynamicInt8, StaticInt8, StaticInt16, WeightOnly
 from pocketcrafter.quantize.modules import check_modules
 from pocketcrafter.quantize.onnx.graph import strip_metadata
-from pocketcrafter.quantize.onnx.matmul_nbits import decoded
+from pocketcrafter.quantize.onnx.matmul_nbits import decoded, quantize_matmul_nbits
 from pocketcrafter.quantize.onnx.storage import with_float16_storage
 from pocketcrafter.runtime.arrays import FloatArray
-from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend, open_session, write_options
+from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.components import ComponentSpec, Role
 from pocketcrafter.runtime.files import move
 from pocketcrafter.runtime.targets import ONNX, TargetKind
@@ -72,7 +71,7 @@ def _source(request: LoweringRequest, used: Sequence[Sample], held: Sequence[Sam
         onnx.save(request.network, path)
         return _Source(path, simulate(path, held, spec), _EXPORTED)
     eager = frozen(request.module(), request.keep_fp32)
-    export_onnx(eager, as_tensors(used[0], spec), spec, path)
+    export_onnx(eager, as_tensors(used[0], spec), spec, path, apart=True)
     check_modules(eager, tuple(request.weight_bits), "weight_bits")
     return _Source(path, run_torch(eager, held, spec), EAGER)
 
@@ -90,9 +89,11 @@ def _lowered(
     source: _Source, request: LoweringRequest, used: Sequence[Sample], held: Sequence[Sample], out: Path
 ) -> LoweredArtifact:
     spec, scheme = request.spec, request.scheme(ONNX)
-    made = source.graph.with_name("made.onnx")
-    graph, simulation = onnx.load(source.graph), None
+    folder, made, simulation = source.graph.parent, source.graph.with_name("made.onnx"), None
+    # Large weights are read from the exporter's file when they are needed, one after another.
+    exported = onnx.load(source.graph, load_external_data=spec.role in _SELECTORS)
     if isinstance(scheme, (StaticInt8, StaticInt16, DynamicInt8)):
+        graph = onnx.load(source.graph)
         for_kernels = isinstance(scheme, StaticInt8) and not request.to_compile
         if for_kernels:
             graph = shuffled_whole(graph)
@@ -103,25 +104,29 @@ def _lowered(
         if for_kernels:
             onnx.save(scales_in_convolutions(graph), made)
     else:
-        if scheme is not None:
-            graph = quantize(graph, scheme, Calibration(used, request.hessians))
-            dequantized = source.graph.with_name("decoded.onnx")
-            onnx.save(decoded(graph), dequantized)
-            simulation = Simulation(simulate(dequantized, held, spec), DECODED)
+        graph = onnx.ModelProto()
+        graph.CopyFrom(exported)
+        if isinstance(scheme, WeightOnly):
+            graph = quantize_matmul_nbits(exported, scheme, request.hessians, folder)
+            onnx.save(decoded(graph), folder / "decoded.onnx")
+            simulation = Simulation(simulate(folder / "decoded.onnx", held, spec), DECODED)
         if spec.role in _SELECTORS:
             graph = fused(graph, _SELECTORS[spec.role])
         strip_metadata(graph)
-        onnx.save(with_float16_storage(graph), made)
+        onnx.save(with_float16_storage(graph, folder), made)
+        del graph
     # Beside 16-bit activations all layers are to run in float32, as in the exported model.
-    ran = source.graph if isinstance(scheme, StaticInt16) else _optimized(made, source.graph.parent)
-    coverage = onnx_coverage(onnx.load(source.graph), onnx.load(ran))
+    ran = exported if isinstance(scheme, StaticInt16) else optimized_graph(made, folder)
+    coverage = onnx_coverage(exported, ran)
     actual = run_artifact(OnnxRuntimeBackend(), made, held, spec)
     result = measured(out, coverage, spec, source.reference, simulation, actual, _ARTIFACT_HOW, source.how)
     move(made, out)
     return result
 
 
-def export_onnx(model: nn.Module, inputs: tuple[Tensor, ...], spec: ComponentSpec, path: Path) -> None:
+def export_onnx(
+    model: nn.Module, inputs: tuple[Tensor, ...], spec: ComponentSpec, path: Path, *, apart: bool = False
+) -> None:
     """Write a model as float32 ONNX, with the spec's names and the exporter's metadata.
 
     Parameters
@@ -134,6 +139,8 @@ def export_onnx(model: nn.Module, inputs: tuple[Tensor, ...], spec: ComponentSpe
         The component's contract.
     path
         Where the model is written.
+    apart
+        Whether its weights go into a file beside it.
 
     Raises
     ------
@@ -152,11 +159,4 @@ def export_onnx(model: nn.Module, inputs: tuple[Tensor, ...], spec: ComponentSpe
         )
     if program is None:
         raise TypeError("torch.onnx.export returned no program")
-    program.save(path, external_data=False)
-
-
-def _optimized(path: Path, folder: Path) -> Path:
-    """Write the graph that ONNX Runtime makes of a model, before it lays memory out for this machine's CPU."""
-    made = folder / "optimized.onnx"
-    open_session(path, write_options(made, ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED))
-    return made
+    program.save(path, external_data=apart)

@@ -43,5 +43,5 @@ def simulate(path: Path, samples: Sequence[Sample], spec: ComponentSpec) -> list
 
 
 def _stored(path: Path) -> bytes | Path:
-    model = onnx.load(path)
+    model = onnx.load(path, load_external_data=False)
     return model.SerializeToString() if store_unsigned(model) else path
