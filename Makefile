@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 BUNDLE := build/default.pcbundle
 THREADS := 2
 
-.PHONY: setup reference demo teacher-demo test lint bundle wheels parity-arm64 android swift clean
+.PHONY: setup reference demo teacher-demo test every-target lint bundle wheels parity-arm64 android swift clean
 
 setup: $(VENV)/.ready
 
@@ -41,6 +41,10 @@ reference: setup
 test: lint
 	-@$(MAKE) --no-print-directory reference
 	$(BIN)/python -m pytest -n 2
+
+# The whole matrix of a latent pair's classes and targets: some forty minutes on two cores.
+every-target: setup
+	$(BIN)/python -m pytest -n 2 -m every_target tests/export/families/latent
 
 # Setuptools packs whatever an earlier build left in its folders.
 wheels: setup

@@ -37,8 +37,8 @@ class Shapes(Config):
     """Sizes of what is recorded of one photo."""
 
     photo: tuple[int, int] = Field(description="Height and width of the photo, px.")
-    prompt: int = Field(ge=1, le=1 << 16, description="Words of the prompt, the picture's places among them.")
-    answer: int = Field(ge=1, le=1 << 13, description="Words of the answer, the one that ended it too.")
+    prompt: int = Field(ge=0, le=1 << 16, description="Words of the prompt, the picture's places among them.")
+    answer: int = Field(ge=0, le=1 << 13, description="Words of the answer, the one that ended it too.")
 
 
 class RecordedName(Config):
@@ -57,7 +57,7 @@ class RecordManifest(Config):
     classes: dict[str, str] = Field(description="Classes of the libraries that ran, by what they are of the pair.")
     tools: dict[str, str] = Field(description="Versions of the libraries.")
     device: str = Field(max_length=200, description="What they ran on, in float32.")
-    width: int = Field(ge=1, le=1 << 16, description="Of the critic's hidden states.")
+    width: int = Field(ge=0, le=1 << 16, description="Of the critic's hidden states; 0 where there is an artist alone.")
     steps: int = Field(ge=0, le=1000, description="Of the artist; none where there is a critic alone.")
     photos: tuple[RecordedName, ...] = Field(min_length=1, max_length=_MOST_PHOTOS)
 
@@ -89,7 +89,7 @@ class RecordedArtist:
     Attributes
     ----------
     text
-        Its conditions, ``(prompt + answer − 1, width)``.
+        Its conditions, ``(prompt + answer − 1, width)``; as many as there are where they are fixed.
     encoded
         The photo's latents as the autoencoder gives them.
     latents
@@ -109,10 +109,10 @@ class RecordedArtist:
 
 @dataclass(frozen=True)
 class RecordedPhoto:
-    """A photo as both libraries and bundles are shown it, sRGB of 8 bits, and what the pair made of it."""
+    """A photo as both libraries and bundles are shown it, sRGB of 8 bits, and what each part of the pair made of it."""
 
     photo: npt.NDArray[np.uint8]
-    critic: RecordedCritic
+    critic: RecordedCritic | None
     artist: RecordedArtist | None
 
 
@@ -154,8 +154,9 @@ class Record:
         with safe_open(self._path, "np") as opened:
             for number, photo in enumerate(self.manifest.photos):
                 read = _Reader(opened, number)
+                critic = read.all(RecordedCritic) if self.manifest.width else None
                 artist = read.all(RecordedArtist) if self.manifest.steps else None
-                yield photo.name, RecordedPhoto(read("photo"), read.all(RecordedCritic), artist)
+                yield photo.name, RecordedPhoto(read("photo"), critic, artist)
 
     def _check(self, header: Mapping[str, StoredTensor]) -> None:
         wanted: set[str] = set()
@@ -191,23 +192,25 @@ class _Reader:
 
 def _contract(manifest: RecordManifest, shapes: Shapes) -> dict[str, tuple[str, tuple[int | None, ...]]]:
     """Return type and shape of each tensor of a photo; `None` stands for any size."""
-    read, steps = shapes.prompt + shapes.answer - 1, manifest.steps
-    critic: dict[str, tuple[str, tuple[int | None, ...]]] = {
-        "photo": ("U8", (*shapes.photo, 3)),
-        "prompt": ("I32", (shapes.prompt,)),
-        "ids": ("I32", (shapes.answer,)),
-        "tokens": ("F32", (None, None)),
-        "hidden": ("F32", (read, manifest.width)),
-    }
-    if not steps:
-        return critic
-    return critic | {
-        "text": ("F32", (read, None)),
-        "encoded": ("F32", (None, None, None)),
-        "latents": ("F32", (steps + 1, None, None, None)),
-        "predictions": ("F32", (steps, None, None, None)),
-        "picture": ("F32", (None, None, 3)),
-    }
+    steps, width = manifest.steps, manifest.width
+    read = shapes.prompt + shapes.answer - 1 if width else None
+    found: dict[str, tuple[str, tuple[int | None, ...]]] = {"photo": ("U8", (*shapes.photo, 3))}
+    if width:
+        found |= {
+            "prompt": ("I32", (shapes.prompt,)),
+            "ids": ("I32", (shapes.answer,)),
+            "tokens": ("F32", (None, None)),
+            "hidden": ("F32", (read, width)),
+        }
+    if steps:
+        found |= {
+            "text": ("F32", (read, None)),
+            "encoded": ("F32", (None, None, None)),
+            "latents": ("F32", (steps + 1, None, None, None)),
+            "predictions": ("F32", (steps, None, None, None)),
+            "picture": ("F32", (None, None, 3)),
+        }
+    return found
 
 
 def write_record(path: Path, about: RecordManifest, photos: Iterable[RecordedPhoto]) -> None:
@@ -225,8 +228,7 @@ def write_record(path: Path, about: RecordManifest, photos: Iterable[RecordedPho
     tensors: dict[str, npt.NDArray[Any]] = {}
     for number, photo in enumerate(photos):
         tensors[f"{number}.photo"] = photo.photo
-        parts: list[RecordedCritic | RecordedArtist] = [photo.critic, *([] if photo.artist is None else [photo.artist])]
-        for part in parts:
+        for part in (part for part in (photo.critic, photo.artist) if part is not None):
             for field in dataclasses.fields(part):
                 tensors[f"{number}.{field.name}"] = np.ascontiguousarray(getattr(part, field.name))
     write_bytes(path, save(tensors, metadata={_KEY: about.model_dump_json()}))

@@ -165,11 +165,11 @@ def _photo(name: str, recorded: RecordedPhoto, source: NetworkSource, free: Late
     settings = cast("LatentSettings", family_settings(source.bundle.manifest))
     photo = Photo(recorded.photo, source_format=PhotoFormat.PNG)
     critic, artist = recorded.critic, recorded.artist
-    prompt_equal = settings.critic is not None and settings.critic.prompt == tuple(critic.prompt.tolist())
-    judged = _JudgedSource(source, {**_of_critic(critic), **(_of_artist(artist) if artist else {})})
+    prompt_equal = (settings.critic and settings.critic.prompt) == (critic and tuple(critic.prompt.tolist()))
+    judged = _JudgedSource(source, {**(_of_critic(critic) if critic else {}), **(_of_artist(artist) if artist else {})})
     pipeline = LatentPipeline(judged, source.threads)
     same = compared = 0
-    if prompt_equal:
+    if critic is not None and prompt_equal:
         written = tuple(critic.ids.tolist())
         chosen = pipeline.follow(photo, written).ids[:GREEDY_TOKENS]
         compared = len(chosen)
@@ -177,8 +177,8 @@ def _photo(name: str, recorded: RecordedPhoto, source: NetworkSource, free: Late
     facts: dict[str, float] = {}
     if artist is not None:
         small = artists_picture(photo, len(artist.picture))
-        pipeline.artist.edit(small, critic.hidden)
-        made = free.artist.edit(small, free.answer(photo).hidden)
+        pipeline.artist.edit(small, None if critic is None else critic.hidden)
+        made = free.artist.edit(small, None if critic is None else free.answer(photo).hidden)
         figures = Reference(_eight(artist.picture)).figures(_eight(made))
         facts = {"psnr_db": min(_EQUAL_DB, psnr_db(artist.picture, made, 1.0)), "ssim": figures.ssim}
         facts["delta_e"] = figures.delta_e
@@ -309,9 +309,10 @@ def reference_rung(photos: Sequence[ReferencePhoto], gates: Sequence[Gate], targ
             Figure(metric=Metric.PSNR_DB, value=min(p.psnr_db for p in photos if p.psnr_db is not None)),
             Figure(metric=Metric.SSIM, value=min(p.ssim for p in photos if p.ssim is not None)),
         ]
-    figures.append(Figure(metric=Metric.TOKEN_AGREEMENT, value=agreed))
-    hidden = [_EQUAL_DB if p.hidden_sqnr_db is None else p.hidden_sqnr_db for p in photos]
-    figures.append(Figure(metric=Metric.SQNR_DB, value=min(hidden), of="hidden"))
+    if about.width:
+        hidden = [_EQUAL_DB if p.hidden_sqnr_db is None else p.hidden_sqnr_db for p in photos]
+        figures.append(Figure(metric=Metric.TOKEN_AGREEMENT, value=agreed))
+        figures.append(Figure(metric=Metric.SQNR_DB, value=min(hidden), of="hidden"))
     libraries = ", ".join(
         f"{name} {about.tools[name]}" for name in ("transformers", "diffusers") if name in about.tools
     )

@@ -72,7 +72,7 @@ def record(pair: Path, photos: tuple[str, ...], device: str, out: Path, side: in
     if as_json:
         click.echo(json.dumps({"out": str(out), **about.model_dump(mode="json")}, indent=1))
     else:
-        words = sum(photo.critic.ids.size for _, photo in made)
+        words = sum(photo.critic.ids.size for _, photo in made if photo.critic is not None)
         runs = f"{counted(len(made), 'photo')}, {counted(words, 'word')}, {counted(about.steps, 'step')} each"
         click.echo(f"{out}: {runs}, on {about.device}")
 

@@ -29,7 +29,7 @@ from pocketcrafter.benchmarks.reference.adapters import add_adapters
 from pocketcrafter.benchmarks.reference.networks import PREDICTIONS, Autoencoder, Told
 from pocketcrafter.export.builder.stage import tool_versions
 from pocketcrafter.export.content import content_hash
-from pocketcrafter.export.families.latent.artist_folder import Artist
+from pocketcrafter.export.families.latent.artist_folder import POOLED, PROMPT, Artist
 from pocketcrafter.export.families.latent.artists.kinds import Layout
 from pocketcrafter.export.families.latent.critics import CRITIC_CLASSES
 from pocketcrafter.export.families.latent.pair import PROJECTION, SUMMARY, Pair
@@ -178,11 +178,8 @@ class LibraryArtist:
     """
 
     def __init__(self, pair: Pair, artist: Artist, device: str) -> None:
-        if pair.fixed or (pair.bridge and PROJECTION not in pair.bridge.widths):
-            raise BackendError(
-                f"{artist.folder}: references are recorded of conditions that come of the critic, by a bridge that has "
-                f"`{PROJECTION}`."
-            )
+        if pair.bridge and PROJECTION not in pair.bridge.widths:
+            raise BackendError(f"{artist.folder}: references are recorded of bridges that have `{PROJECTION}`.")
         self._pair, self._artist, self._device = pair, artist, device
         self._network, vae = self._loaded(artist.denoiser), self._loaded(artist.folder / "vae")
         add_adapters(self._network, artist.adapters)
@@ -190,7 +187,9 @@ class LibraryArtist:
         self._predict, self._vae = PREDICTIONS[artist.config["_class_name"]], Autoencoder(vae)
         kind = getattr(importlib.import_module("diffusers"), artist.scheduler)
         self._scheduler: Any = kind.from_pretrained(artist.folder / "scheduler", local_files_only=True)
-        self._bridge = load_file(pair.bridge.file, device=device) if pair.bridge else {}
+        self._bridge, self._fixed = (
+            {} if said is None else load_file(said.file, device=device) for said in (pair.bridge, pair.fixed)
+        )
         self.names = {"denoise": type(self._network).__name__, "autoencoder": type(vae).__name__}
         self.names["scheduler"] = artist.scheduler
 
@@ -199,16 +198,21 @@ class LibraryArtist:
         model = kind.from_pretrained(folder, local_files_only=True, use_safetensors=True, torch_dtype=torch.float32)
         return model.eval().requires_grad_(False).to(self._device)
 
-    def edit(self, photo: Image.Image, hidden: FloatArray) -> RecordedArtist:
-        """Let it edit a photo as it understands the critic's hidden states."""
+    def edit(self, photo: Image.Image, hidden: FloatArray | None) -> RecordedArtist:
+        """Let it edit a photo as it understands the critic's hidden states; by fixed conditions alone without one."""
         with torch.inference_mode():
-            states = torch.from_numpy(hidden).to(self._device)
-            text = self._mapped(states, PROJECTION)
-            pooled = self._mapped(states.mean(0, keepdim=True), SUMMARY) if self._artist.network.pooled else None
+            states = None if hidden is None else torch.from_numpy(hidden).to(self._device)
+            pooled = None
+            if self._artist.network.pooled:
+                mean = None if states is None else states.mean(0, keepdim=True)
+                pooled = self._fixed[POOLED][None].float() if POOLED in self._fixed else self._mapped(mean, SUMMARY)
+            text = self._fixed[PROMPT].float() if PROMPT in self._fixed else self._mapped(states, PROJECTION)
             return self._edited(photo, text, pooled)
 
-    def _mapped(self, states: Tensor, name: str) -> Tensor:
+    def _mapped(self, states: Tensor | None, name: str) -> Tensor:
         """Return hidden states behind a layer of the bridge, as they are where it has none."""
+        if states is None:
+            raise BackendError(f"{self._artist.folder}: its conditions come of a critic, and the pair has none.")
         if f"{name}.weight" not in self._bridge:
             return states
         return F.linear(states, self._bridge[f"{name}.weight"].float(), _floats(self._bridge.get(f"{name}.bias")))
@@ -304,13 +308,13 @@ class Libraries:
         # Products of float32 numbers, not of TF32's 10 bits.
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         self._pair, self._device = pair, device
-        self._critic = LibraryCritic(pair, device)
+        self._critic = None if pair.critic is None else LibraryCritic(pair, device)
         self._artist = None if pair.artist is None else LibraryArtist(pair, pair.artist, device)
 
     def record(self, photo: Image.Image) -> RecordedPhoto:
         """Return what the pair makes of an sRGB photo."""
-        answer = self._critic.answer(photo)
-        made = None if self._artist is None else self._artist.edit(photo, answer.hidden)
+        answer = None if self._critic is None else self._critic.answer(photo)
+        made = None if self._artist is None else self._artist.edit(photo, None if answer is None else answer.hidden)
         return RecordedPhoto(np.asarray(photo, np.uint8), answer, made)
 
     def manifest(self, photos: Sequence[tuple[str, RecordedPhoto]], tools: tuple[str, ...]) -> RecordManifest:
@@ -320,8 +324,8 @@ class Libraries:
                 name=name,
                 shapes=Shapes(
                     photo=(one.photo.shape[0], one.photo.shape[1]),
-                    prompt=len(one.critic.prompt),
-                    answer=len(one.critic.ids),
+                    prompt=0 if one.critic is None else len(one.critic.prompt),
+                    answer=0 if one.critic is None else len(one.critic.ids),
                 ),
             )
             for name, one in photos
@@ -330,10 +334,13 @@ class Libraries:
         return RecordManifest(
             pair=self._pair.folder.resolve().name,
             sha256=content_hash(self._pair.files),
-            classes={"critic": self._critic.name, **(self._artist.names if self._artist else {})},
+            classes={
+                **({"critic": self._critic.name} if self._critic else {}),
+                **(self._artist.names if self._artist else {}),
+            },
             tools=tool_versions(tools),
             device=torch.cuda.get_device_name() if self._device == "cuda" else "cpu",
-            width=first.critic.hidden.shape[1],
+            width=0 if first.critic is None else first.critic.hidden.shape[1],
             steps=0 if first.artist is None else len(first.artist.predictions),
             photos=named,
         )

@@ -40,14 +40,20 @@ class _Affine(nn.Module):
 
 
 class _ChannelNorm(nn.Module):
-    """Divides by the length of a pixel's channels, times its root: RMS normalization of ``(1, C, H, W)``."""
+    """Divides by the length of a pixel's channels, times its root: RMS normalization of ``(1, C, H, W)``.
+
+    The sum over channels is a product with ones: XNNPACK sums over rows and columns alone.
+    """
 
     def __init__(self, norm: Any) -> None:  # noqa: ANN401 - diffusers is untyped
         super().__init__()
         self.scale = nn.Parameter((norm.gamma * norm.scale).reshape(1, -1, 1, 1), requires_grad=False)
+        self.register_buffer("ones", torch.ones(1, 1, self.scale.shape[1]), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x / (x * x).sum(1, keepdim=True).sqrt().clamp(min=_LEAST) * self.scale
+        _, channels, height, width = x.shape
+        squares = torch.bmm(self.get_buffer("ones"), (x * x).reshape(1, channels, height * width))
+        return x / squares.reshape(1, 1, height, width).sqrt().clamp(min=_LEAST) * self.scale
 
 
 class _Attention(nn.Module):
@@ -59,9 +65,10 @@ class _Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         _, channels, height, width = x.shape
-        query, key, value = self.to_qkv(self.norm(x)).reshape(3, channels, height * width).unbind(0)
-        shares = F.softmax(torch.mm(query.transpose(0, 1) * channels**-0.5, key), 1)
-        seen = torch.mm(value, shares.transpose(0, 1)).reshape(1, channels, height, width)
+        query, key, value = self.to_qkv(self.norm(x)).reshape(3, 1, channels, height * width).unbind(0)
+        # Stacks of one: XNNPACK multiplies two activations in no other way.
+        shares = F.softmax(torch.bmm(query.transpose(1, 2) * channels**-0.5, key), 2)
+        seen = torch.bmm(value, shares.transpose(1, 2)).reshape(1, channels, height, width)
         out: Tensor = x + self.proj(seen)
         return out
 

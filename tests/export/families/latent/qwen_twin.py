@@ -77,9 +77,9 @@ KINDS: dict[str, tuple[Any, int, dict[str, Any]]] = {
 """Model, side of the picture, and the processor's options."""
 
 
-def save_pair(folder: Path, name: str) -> Path:
+def save_pair(folder: Path, name: str, weights_seed: int = 5) -> Path:
     """Write a critic of a class, without an artist."""
-    torch.manual_seed(5)
+    torch.manual_seed(weights_seed)
     make, side, options = KINDS[name]
     words = tokenizer()
     words.save_pretrained(folder / "critic")

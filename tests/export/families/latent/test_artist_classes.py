@@ -1,6 +1,7 @@
 """Artists of every class, with one look, in full precision against diffusers' own networks and loops."""
 
 import importlib
+import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+import diffusers  # noqa: E402
 import yaml  # noqa: E402
 from diffusers import (  # noqa: E402
     AutoencoderKL,
@@ -19,13 +21,13 @@ from diffusers import (  # noqa: E402
     AutoencoderTiny,
     ControlNetModel,
     DreamLiteUNetModel,
-    FlowMatchEulerDiscreteScheduler,
     QwenImageTransformer2DModel,
     SD3Transformer2DModel,
 )
 from PIL import Image  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
+from pocketcrafter.benchmarks.reference.cli import reference  # noqa: E402
 from pocketcrafter.benchmarks.reference.libraries import Libraries  # noqa: E402
 from pocketcrafter.export.families.latent.networks import TorchPair  # noqa: E402
 from pocketcrafter.export.families.latent.pair import read_pair  # noqa: E402
@@ -155,15 +157,28 @@ def _latents(vae: Any) -> Iterator[tuple[Callable[[Any], Any], Callable[[Any], A
             )
 
 
+def _flow() -> Any:
+    return diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0)
+
+
 CASES: dict[str, dict[str, Any]] = {
-    "unet": {"network": lambda: twin.unet(4, WIDTH), "predict": _unet, "begins": True},
-    "inpainting": {"network": lambda: twin.unet(9, WIDTH), "predict": _unet, "begins": True, "covers": True},
+    "unet": {
+        "network": lambda: twin.unet(4, WIDTH), "predict": _unet, "begins": True,
+        "scheduler": lambda: diffusers.DDIMScheduler(clip_sample=False),
+    },
+    "inpainting": {
+        "network": lambda: twin.unet(9, WIDTH), "predict": _unet, "begins": True, "covers": True,
+        "scheduler": diffusers.EulerDiscreteScheduler,
+    },
     "inpainting what is seen": {
         "network": lambda: twin.unet(9, WIDTH), "predict": _unet, "begins": True, "covers": False,
         "config": {"mask": 0.25},
     },
     "sdxl": {"network": lambda: twin.unet(4, WIDTH, **SDXL), "predict": _unet, "begins": True, "pooled": 12},
-    "controlnet": {"network": lambda: twin.unet(4, WIDTH), "predict": _with_control, "control": True},
+    "controlnet": {
+        "network": lambda: twin.unet(4, WIDTH), "predict": _with_control, "control": True,
+        "scheduler": diffusers.LCMScheduler,
+    },
     "dreamlite": {"network": _dreamlite, "predict": _diptych, "pipeline": "DreamLiteMobilePipeline", "unscaled": True},
     "sd3": {"network": lambda: _sd3(4), "predict": _joint, "begins": True, "pooled": 12},
     "sd3 with the photo": {"network": lambda: _sd3(8), "predict": _joint, "pooled": 12},
@@ -189,7 +204,7 @@ def save_case(folder: Path, case: dict[str, Any]) -> dict[str, Any]:
             if not parameter.abs().sum():
                 torch.nn.init.normal_(parameter, std=0.05)
         made["control"] = beside["controlnet"] = control
-    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
+    scheduler = case.get("scheduler", _flow)()
     pipeline = case.get("pipeline", "DreamPipeline")
     twin.save_artist(folder / "artist", made["network"], made["vae"], scheduler, pipeline, **beside)
     said = {"prompt_embeds": torch.randn(WORDS, WIDTH)}
@@ -201,15 +216,29 @@ def save_case(folder: Path, case: dict[str, Any]) -> dict[str, Any]:
     return {**made, "text": said["prompt_embeds"][None], "pooled": None if pooled is None else pooled[None]}
 
 
+@contextmanager
+def _fresh(scheduler: Any, drawn: Noise) -> Iterator[None]:
+    """Let a scheduler that adds noise add a bundle's."""
+    with pytest.MonkeyPatch.context() as patch:
+        module, named = importlib.import_module(type(scheduler).__module__), "randn_tensor"
+        patch.setattr(module, named, lambda shape, **_: torch.from_numpy(drawn.draw(shape)), raising=False)
+        yield
+
+
 def expected_picture(case: dict[str, Any], made: dict[str, Any], picture: Any) -> Any:
     """Return what diffusers' own networks and scheduler make of a picture ``(1, 3, H, W)`` in [-1, 1]."""
-    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
+    scheduler, drawn = case.get("scheduler", _flow)(), Noise(9)
     scheduler.set_timesteps(4)
     with _latents(made["vae"]) as (encode, scale, decode):
         raw = encode(picture)
-        noise = torch.from_numpy(Noise(9).draw(raw.shape))
+        noise = torch.from_numpy(drawn.draw(raw.shape))
         times = scheduler.timesteps[2:] if case.get("begins") else scheduler.timesteps
-        latents = scheduler.scale_noise(scale(raw), times[:1], noise) if case.get("begins") else noise
+        if not case.get("begins"):
+            latents = noise * getattr(scheduler, "init_noise_sigma", 1.0)
+        elif hasattr(scheduler, "scale_noise"):
+            latents = scheduler.scale_noise(scale(raw), times[:1], noise)
+        else:
+            latents = scheduler.add_noise(scale(raw), noise, times[:1])
         shown = raw if case.get("unscaled") else scale(raw)
         more: dict[str, Any] = {}
         if "covers" in case:
@@ -220,8 +249,10 @@ def expected_picture(case: dict[str, Any], made: dict[str, Any], picture: Any) -
             more |= {"control": made["control"], "photo": picture / 2 + 0.5}
         shown = None if case.get("blind") else shown
         for time in times:
-            prediction = case["predict"](made["network"], latents, time, made, shown, **more)
-            latents = scheduler.step(prediction, time, latents).prev_sample
+            given = scheduler.scale_model_input(latents, time) if hasattr(scheduler, "scale_model_input") else latents
+            prediction = case["predict"](made["network"], given, time, made, shown, **more)
+            with _fresh(scheduler, drawn):
+                latents = scheduler.step(prediction, time, latents).prev_sample
         return (decode(latents)[0].permute(1, 2, 0) / 2 + 0.5).clamp(0, 1).numpy()
 
 
@@ -243,18 +274,22 @@ def test_picture_is_diffusers(name: str, tmp_path: Path) -> None:
     assert psnr_db(expected, artist.edit(picture), 1.0) > 60
 
 
+def add_case(folder: Path, case: dict[str, Any], **config: Any) -> None:
+    """Write an artist beside a critic of 32 channels, and the bridge between them."""
+    save_case(folder, case)
+    (folder / "prompt.safetensors").unlink()
+    maps = {"projection": WIDTH, **({"pooled": case["pooled"]} if case.get("pooled") else {})}
+    weights = {f"{name}.weight": torch.randn(width, 32) / 6 for name, width in maps.items()}
+    save_file({**weights, "projection.bias": torch.randn(WIDTH)}, folder / "bridge.safetensors")
+    said = yaml.safe_load((folder / "pair.yaml").read_text())
+    (folder / "pair.yaml").write_text(yaml.safe_dump({**said, **config}))
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_record_of_every_class_is_what_a_bundle_does(name: str, pair: Path, tmp_path: Path) -> None:
     """By the class's row of `PREDICTIONS`, its conditions from a critic and a bridge."""
-    case = CASES[name]
-    save_case(tmp_path, case)
-    (tmp_path / "prompt.safetensors").unlink()
     twin.copied(pair / "critic", tmp_path / "critic")
-    maps = {"projection": WIDTH, **({"pooled": case["pooled"]} if case.get("pooled") else {})}
-    weights = {f"{name}.weight": torch.randn(width, 32) / 6 for name, width in maps.items()}
-    save_file({**weights, "projection.bias": torch.randn(WIDTH)}, tmp_path / "bridge.safetensors")
-    said = yaml.safe_load((tmp_path / "pair.yaml").read_text())
-    (tmp_path / "pair.yaml").write_text(yaml.safe_dump({**said, "longest_answer": 4}))
+    add_case(tmp_path, CASES[name], longest_answer=4)
     pixels = np.random.default_rng(4).integers(0, 256, (90, 70, 3), np.uint8)
     recorded = Libraries(read_pair(tmp_path), "cpu").record(Image.fromarray(pixels))
     assert recorded.artist is not None
@@ -322,7 +357,7 @@ def test_an_adapter_of_another_network_is_told_from_the_folder(tmp_path: Path) -
         read_pair(tmp_path)
 
 
-BUILT = ("inpainting", "sdxl", "controlnet", "dreamlite", "sd3 with the photo", "qwen-image-edit")
+BUILT = ("unet", "inpainting", "sdxl", "controlnet", "dreamlite", "sd3 with the photo", "qwen-image-edit")
 
 
 @pytest.mark.parametrize("name", BUILT)
@@ -339,7 +374,18 @@ def test_folder_becomes_bundle_becomes_photo(name: str, tmp_path: Path, capsys: 
     changed = expected_picture(case, made, picture) - unedited_picture(made, picture)
     assert np.abs(changed).mean() > 0.05
     assert np.abs(np.clip(pixels + 255 * changed, 0, 255) - decode(out).pixels).max() <= 1
+    record = tmp_path / "artist.pcref"
+    asked = ["record", str(folder), "--photos", str(photo), "--out", str(record)]
+    reference.main(asked, standalone_mode=False)
     capsys.readouterr()
+    assert cli.run(["bench", "parity", str(bundle), "--reference", str(record), "--no-store", "--json"]) == 0
+    (held,) = json.loads(capsys.readouterr().out)["targets"]
+    assert held["rung"]["passed"] is True
+    (one,) = held["reference"]
+    assert one["psnr_db"] > 60
+    steps = 2 if case.get("begins") else 4
+    assert [call["component"] for call in one["calls"]] == ["encode", *["denoise"] * steps, "decode"]
+    assert min(call["sqnr_db"] for call in one["calls"]) > 60
     assert cli.run(["critique", str(photo), "--bundle", str(bundle)]) == 2
     assert "has an artist alone" in capsys.readouterr().err
 
