@@ -21,14 +21,25 @@ from pocketcrafter.runtime.targets import ONNX, TARGETS
 )
 @click.option("--target", type=click.Choice(list(TARGETS)), default=ONNX, show_default=True, help="Which artifacts.")
 @click.option("--tokens", type=click.IntRange(16), default=256, show_default=True, help="Of the fixed text.")
+@click.option(
+    "--longest", type=click.IntRange(1), default=64, show_default=True, help="Words of an answer to a fixed question."
+)
 @click.option("--peer", "peers", multiple=True, metavar="NAME=COMMAND", help="Time another runtime too; repeatable.")
 @json_option
 def language(
-    *, bundles: Sequence[Path], checkpoint: Path, target: str, tokens: int, peers: Sequence[str], as_json: bool
+    *,
+    bundles: Sequence[Path],
+    checkpoint: Path,
+    target: str,
+    tokens: int,
+    longest: int,
+    peers: Sequence[str],
+    as_json: bool,
 ) -> None:
     r"""Measure a language model: perplexity, choices, speed.
 
-    The fixed text is read word by word. Speeds are of one thread, by processor time. A peer's command is called with
+    The fixed text is read word by word, and greedy answers to fixed questions are held against the checkpoint's own.
+    Speeds are of one thread, by processor time. A peer's command is called with
     the lengths of prompt and answer and the number of threads; the package has commands for llama.cpp, OpenVINO GenAI
     and ONNX Runtime GenAI in benchmarks/language/peers.
 
@@ -43,7 +54,7 @@ def language(
     named = dict(_named(peer) for peer in peers)
     opened = Checkpoint(checkpoint)
     with tqdm(total=len(bundles) * (tokens - 1), desc="language", unit="token") as bar:
-        figures = measure_language(bundles, target, opened, tokens, named, bar.update)
+        figures = measure_language(bundles, target, opened, tokens, named, longest, bar.update)
     click.echo(figures.model_dump_json() if as_json else language_text(figures))
 
 

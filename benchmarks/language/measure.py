@@ -15,6 +15,7 @@ from pydantic import Field
 from tokenizers import Tokenizer
 
 from pocketcrafter.benchmarks.common.markdown import markdown, plain
+from pocketcrafter.benchmarks.language.answers import Agreement, Read, compare_answers, library_answers
 from pocketcrafter.export.calibration.language import rotary_of
 from pocketcrafter.export.families.networks.folder import load_folder
 from pocketcrafter.export.families.networks.language import LanguagePart
@@ -56,6 +57,7 @@ class LanguageFigures(Config):
     tokens: int
     checkpoint: Likelihood
     bundles: dict[str, Likelihood]
+    answers: dict[str, Agreement] = Field(description="Of bundles, beside the checkpoint's own greedy answers.")
     speeds: dict[str, Speed]
 
 
@@ -86,12 +88,17 @@ class Reader:
         self._spec = opened.manifest.entry(LANGUAGE).spec
         self._table, self._rotary = EmbeddingTable.open(opened.file(TABLE)), rotary
 
+    def begin(self) -> Read:
+        """Open an empty text; what is returned reads words and returns the logits of the next, ``(vocabulary,)``."""
+        step, prefill = self._sessions
+        text = Text(step, prefill, self._spec, self._rotary)
+        return lambda ids: text.read(self._table.rows(ids)).logits
+
     def logits(self, ids: Sequence[int], progress: Callable[[int], object]) -> FloatArray:
         """Return the logits behind every word but the last, ``(words - 1, vocabulary)``: a step each."""
-        step, prefill = self._sessions
-        text, found = Text(step, prefill, self._spec, self._rotary), []
-        for vector in self._table.rows(ids[:-1]):
-            found.append(text.read(vector[None]).logits)
+        read, found = self.begin(), []
+        for word in ids[:-1]:
+            found.append(read([word]))
             progress(1)
         return np.stack(found)
 
@@ -112,13 +119,13 @@ class Checkpoint:
             raise ConfigError(f"{folder}: holds no language model with a tokenizer.json beside it.")
         self.rotary = rotary_of(part.model)
         self.tokenizer = Tokenizer.from_file(str(words))
-        self._folder = folder
+        self.folder = folder
 
     @torch.no_grad()
     def logits(self, ids: Sequence[int]) -> FloatArray:
         """Return the logits behind every word but the last, by transformers itself."""
         load: Any = importlib.import_module("transformers").AutoModelForCausalLM
-        model = load.from_pretrained(self._folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
+        model = load.from_pretrained(self.folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
         found: FloatArray = model.eval()(torch.tensor([list(ids[:-1])])).logits[0].float().numpy()
         return found
 
@@ -129,6 +136,7 @@ def measure_language(
     checkpoint: Checkpoint,
     tokens: int,
     peers: dict[str, str],
+    longest: int,
     progress: Callable[[int], object] = lambda _done: None,
 ) -> LanguageFigures:
     """Measure bundles of one checkpoint, and peers beside them.
@@ -145,21 +153,28 @@ def measure_language(
         How many of the text's tokens are read.
     peers
         Commands by name, each given the lengths of prompt and answer and the number of threads; they print a `Speed`.
+    longest
+        Most words of an answer to one of the fixed questions.
     progress
         Called with 1 for each token read by a bundle.
     """
     ids = checkpoint.tokenizer.encode(TEXT.read_text(encoding="utf-8")).ids[:tokens]
     expected = checkpoint.logits(ids)
     chosen = expected.argmax(1)
+    answers = library_answers(checkpoint.folder, longest)
     said: dict[str, Likelihood] = {}
+    agreed: dict[str, Agreement] = {}
     speeds: dict[str, Speed] = {}
     for path in bundles:
-        said[path.stem] = _likelihood(Reader(path, target, checkpoint.rotary).logits(ids, progress), ids, chosen)
+        reader = Reader(path, target, checkpoint.rotary)
+        said[path.stem] = _likelihood(reader.logits(ids, progress), ids, chosen)
+        agreed[path.stem] = compare_answers(answers, reader.begin)
+        del reader  # its memory is not the next one's
         # In a process of its own, as a peer's, so that its memory is told.
-        own = shlex.join([sys.executable, "-m", _OWN, str(path), target])
-        speeds[path.stem] = time_peer(path.stem, own)
+        speeds[path.stem] = time_peer(path.stem, shlex.join([sys.executable, "-m", _OWN, str(path), target]))
     speeds |= {name: time_peer(name, command) for name, command in peers.items()}
-    return LanguageFigures(tokens=len(ids), checkpoint=_likelihood(expected, ids, chosen), bundles=said, speeds=speeds)
+    own = _likelihood(expected, ids, chosen)
+    return LanguageFigures(tokens=len(ids), checkpoint=own, bundles=said, answers=agreed, speeds=speeds)
 
 
 def time_peer(name: str, command: str) -> Speed:
@@ -191,15 +206,22 @@ def _likelihood(logits: FloatArray, ids: Sequence[int], chosen: npt.NDArray[np.i
 
 
 def language_text(figures: LanguageFigures) -> str:
-    """Return the figures as two Markdown tables."""
+    """Return the figures as three Markdown tables."""
     base = figures.checkpoint.perplexity
     rows = [
         (name, plain(each.perplexity, 2), f"{each.perplexity / base - 1:+.1%}", f"{each.agreement:.1%}")
         for name, each in {"checkpoint, float32": figures.checkpoint, **figures.bundles}.items()
     ]
     likelihoods = markdown((f"{figures.tokens} tokens", "perplexity", "beside float32", "same greedy choice"), rows)
+    agreed = markdown(
+        ("greedy answers", "words", "same, given the same before", "before the first other", "equal answers"),
+        [
+            (name, str(a.words), f"{a.followed:.1%}", f"{a.written:.1%}", f"{a.equal} of {a.answers}")
+            for name, a in figures.answers.items()
+        ],
+    )
     speeds = markdown(
         ("one thread", "prefill, tokens per CPU second", "decode, tokens per CPU second", "peak MiB"),
         [(n, plain(s.prefill, 1), plain(s.decode, 1), plain(s.peak_mib, 0)) for n, s in figures.speeds.items()],
     )
-    return f"{likelihoods}\n\n{speeds}"
+    return f"{likelihoods}\n\n{agreed}\n\n{speeds}"

@@ -3,13 +3,17 @@
 import importlib
 import json
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from pocketcrafter.benchmarks.language.answers import compare_answers
 from pocketcrafter.benchmarks.language.command import language
 from pocketcrafter.benchmarks.language.measure import TEXT, LanguageFigures, language_text, time_peer
 from pocketcrafter.runtime import cli
@@ -56,7 +60,18 @@ def peer(tmp_path: Path) -> str:
 
 
 def test_a_bundle_reads_the_text_as_its_checkpoint_does(bundle: Path, checkpoint: Path, peer: str) -> None:
-    given = [str(bundle), "--checkpoint", str(checkpoint), "--tokens", "24", "--peer", f"other={peer}", "--json"]
+    given = [
+        str(bundle),
+        "--checkpoint",
+        str(checkpoint),
+        "--tokens",
+        "24",
+        "--longest",
+        "6",
+        "--peer",
+        f"other={peer}",
+        "--json",
+    ]
     result = CliRunner().invoke(language, given)
     assert result.exit_code == 0, result.exception
     figures = LanguageFigures.model_validate(json.loads(result.stdout))
@@ -72,6 +87,19 @@ def test_a_bundle_reads_the_text_as_its_checkpoint_does(bundle: Path, checkpoint
     told = language_text(figures)
     assert "| checkpoint, float32 |" in told
     assert "| other | 1280.0 | 64.0 | 1 |" in told
+    agreed = figures.answers["tiny"]
+    assert (agreed.words, agreed.answers) == (48, 8)
+    assert agreed.followed > 0.8
+    assert f"| tiny | 48 | {agreed.followed:.1%} |" in told
+
+
+def test_words_after_the_first_other_one_count_where_they_were_given() -> None:
+    def begin() -> Callable[[Sequence[int]], np.ndarray[Any, Any]]:
+        """Say the word after the last one, but 9 after 4."""
+        return lambda ids: np.eye(16)[9 if ids[-1] == 4 else ids[-1] + 1]
+
+    agreed = compare_answers([([1, 2], [3, 4, 5, 6]), ([6], [7, 8])], begin)
+    assert agreed.model_dump() == {"words": 6, "followed": 5 / 6, "written": 4 / 6, "equal": 1, "answers": 2}
 
 
 def test_the_text_is_long_enough_to_measure_on() -> None:
