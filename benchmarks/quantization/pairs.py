@@ -4,12 +4,14 @@ Everything is judged by a reference record: the pictures that the pair's own lib
 """
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
+import onnx
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -25,15 +27,20 @@ from pocketcrafter.export.families.latent.pair import Pair, read_pair
 from pocketcrafter.export.families.latent.parts import load_part
 from pocketcrafter.export.families.latent.plan import infer_recipe
 from pocketcrafter.export.lower.measure import as_tensors, run_torch
+from pocketcrafter.export.lower.onnx.lowering import export_onnx
 from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.export.recipe import load_recipe
+from pocketcrafter.quantize.algorithms.blocks import IntegerFormat, round_to_nearest
 from pocketcrafter.quantize.algorithms.equalization import smoothed
 from pocketcrafter.quantize.algorithms.hessians import HessianCollector
-from pocketcrafter.quantize.calibration import held_back
-from pocketcrafter.quantize.config import ActivationRange, MinMax, Mse, Percentile, StaticInt8
+from pocketcrafter.quantize.algorithms.rounding import round_gptq
+from pocketcrafter.quantize.api import quantize
+from pocketcrafter.quantize.calibration import Calibration, held_back
+from pocketcrafter.quantize.config import ActivationRange, Gptq, MinMax, Mse, Percentile, StaticInt8, StaticInt16
 from pocketcrafter.quantize.modules import is_within
 from pocketcrafter.quantize.torch.fake_quant_switches import FakeQuantSwitches
 from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.backends.onnxruntime import open_session, unoptimized_options
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError, GateError
@@ -196,7 +203,8 @@ class PairLaboratory:
             raise ConfigError("The record has no picture.")
         photo = Photo(recorded.photo, source_format=PhotoFormat.PNG)
         picture = recorded.artist.picture
-        made = artist.edit(artists_picture(photo, len(picture)), recorded.critic.hidden)
+        hidden = None if recorded.critic is None else recorded.critic.hidden
+        made = artist.edit(artists_picture(photo, len(picture)), hidden)
         first, second = (np.rint(one * 255).astype(np.uint8) for one in (picture, made))
         found = Reference(first).figures(second)
         return found.psnr_db, found.delta_e
@@ -271,7 +279,7 @@ def _methods(laboratory: PairLaboratory, progress: NamedProgress) -> "list[PairR
     rows: list[PairRow] = []
 
     def measured(what: str, run: Run) -> None:
-        progress(what, len(rows), 8)
+        progress(what, len(rows), 10)
         rows.append(PairRow(what=what, damage=laboratory.damage(run)))
 
     used = laboratory.tensors(laboratory.used)
@@ -286,6 +294,8 @@ def _methods(laboratory: PairLaboratory, progress: NamedProgress) -> "list[PairR
         measured("ranges of each step alone", _by_step(laboratory))
         measured(f"SmoothQuant, strength {_STRENGTH:g}", _smoothed(laboratory).run)
     measured(f"low-rank branch of rank {_RANK} in float (SVDQuant)", _low_rank(laboratory))
+    measured("GPTQ, convolutions too", _gptq(laboratory))
+    measured("INT8 weights, 16-bit activations (a16w8)", _sixteen_bits(laboratory))
     return rows
 
 
@@ -317,19 +327,83 @@ def _smoothed(laboratory: PairLaboratory) -> FakeQuantSwitches:
 
 def _low_rank(laboratory: PairLaboratory) -> Run:
     """Return a network whose weights are a low-rank part in float and a rest in INT8, its activations INT8."""
+
+    def split(_name: str, matrix: Tensor) -> Tensor:
+        left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+        low = (left[:, :_RANK] * values[:_RANK]) @ right[:_RANK]
+        rest = matrix - low
+        steps = (rest.abs().amax(1, keepdim=True) / _LEVELS).clamp(min=1e-12)
+        made: Tensor = low + (rest / steps).round() * steps
+        return made
+
+    return _rounded(laboratory, split)
+
+
+def _gptq(laboratory: PairLaboratory) -> Run:
+    """Return a network whose weights GPTQ rounded to INT8 by output channel, its activations INT8.
+
+    A convolution is a product with the patches that it sees; those of one group alone are rounded so.
+    """
+    sums: dict[str, Tensor] = {}
+
+    def watched(name: str, layer: nn.Conv2d | nn.Linear) -> Callable[..., None]:
+        def watch(_layer: nn.Module, given: tuple[Tensor, ...]) -> None:
+            rows = given[0].reshape(-1, given[0].shape[-1])
+            if isinstance(layer, nn.Conv2d):
+                size, padding = layer.kernel_size, cast("tuple[int, int]", layer.padding)
+                patches = nn.functional.unfold(given[0], size, layer.dilation, padding, layer.stride)
+                rows = patches[0].T
+            sums[name] = sums.get(name, torch.zeros((), dtype=torch.float64)) + (rows.T @ rows).double()
+
+        return watch
+
+    handles = [
+        layer.register_forward_pre_hook(watched(name, layer))
+        for name, layer in laboratory.model.named_modules()
+        if isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.groups == 1)
+    ]
+    try:
+        run_torch(laboratory.model, laboratory.used, laboratory.part.spec)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+    def rounded(name: str, matrix: Tensor) -> Tensor:
+        integers = IntegerFormat(8, matrix.shape[1])
+        if name not in sums:
+            return round_to_nearest(matrix, integers).weight()
+        return round_gptq(matrix, sums[name], integers, Gptq().damping).weight()
+
+    return _rounded(laboratory, rounded)
+
+
+def _rounded(laboratory: PairLaboratory, rounded: Callable[[str, Tensor], Tensor]) -> Run:
+    """Return a network with other weights, given as one row for each output, its activations INT8."""
     made = frozen(laboratory.model, ())
     with torch.no_grad():
-        for module in made.modules():
+        for name, module in made.named_modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
-                matrix = module.weight.reshape(len(module.weight), -1)
-                left, values, right = torch.linalg.svd(matrix, full_matrices=False)
-                low = (left[:, :_RANK] * values[:_RANK]) @ right[:_RANK]
-                rest = matrix - low
-                steps = (rest.abs().amax(1, keepdim=True) / _LEVELS).clamp(min=1e-12)
-                module.weight = nn.Parameter((low + (rest / steps).round() * steps).reshape(module.weight.shape), False)
+                matrix = rounded(name, module.weight.reshape(len(module.weight), -1))
+                module.weight = nn.Parameter(matrix.reshape(module.weight.shape), requires_grad=False)
     board = FakeQuantSwitches(made, laboratory.tensors(laboratory.used), StaticInt8())
     board.only_kind(weights=False)
     return board.run
+
+
+def _sixteen_bits(laboratory: PairLaboratory) -> Run:
+    """Return a network as QNN is given it, in 16-bit activations and INT8 weights; ONNX Runtime computes its pairs."""
+    spec, used = laboratory.part.spec, laboratory.used
+    with tempfile.TemporaryDirectory(prefix="pocketcrafter-methods-") as folder:
+        path = Path(folder) / "fp32.onnx"
+        export_onnx(laboratory.model, laboratory.tensors(used)[0], spec, path)
+        made = quantize(onnx.load(path), StaticInt16(), Calibration(used))
+    session = open_session(made.SerializeToString(), unoptimized_options())
+
+    def run(inputs: tuple[Tensor, ...]) -> list[Tensor]:
+        given = {tensor.name: value.numpy() for tensor, value in zip(spec.inputs, inputs, strict=True)}
+        return [torch.from_numpy(array) for array in session.run([t.name for t in spec.outputs], given)]
+
+    return run
 
 
 def pair_table(report: PairReport) -> str:
