@@ -22,7 +22,7 @@ def fold_batchnorm(model: nn.Module) -> nn.Module:
     ----------
     model
         Not modified. A model without ``BatchNorm2d`` is only copied; any other must be traceable by ``torch.fx``.
-        The copy shares the memory of all weights that are not folded: large models are not held twice.
+        The copy shares the memory of all parameters that are not folded: large models are not held twice.
 
     Returns
     -------
@@ -34,9 +34,7 @@ def fold_batchnorm(model: nn.Module) -> nn.Module:
     ConfigError
         If ``torch.fx`` cannot trace a model that has BatchNorm.
     """
-    shared: dict[int, object] = {id(buffer): buffer for buffer in model.buffers()}
-    for parameter in model.parameters():
-        shared[id(parameter)] = nn.Parameter(parameter.detach(), parameter.requires_grad)
+    shared: dict[int, object] = {id(p): nn.Parameter(p.detach(), p.requires_grad) for p in model.parameters()}
     folded = copy.deepcopy(model, shared).eval()
     norms = {name: m for name, m in folded.named_modules() if isinstance(m, nn.BatchNorm2d)}
     if not norms:

@@ -112,17 +112,22 @@ def load_part(pair: Pair, name: str) -> Part:
 
 
 class _Bridge(nn.Module):
-    """Maps hidden states to conditions, one by one, and their mean to what sums them up."""
+    """Maps hidden states to conditions, one by one, and their mean to what sums them up.
 
-    def __init__(self, maps: Mapping[str, nn.Linear]) -> None:
+    Sums are products of stacks, which XNNPACK takes.
+    """
+
+    def __init__(self, maps: Mapping[str, nn.Linear], length: int) -> None:
         super().__init__()
         self.maps = nn.ModuleDict(maps)
+        self.register_buffer("ones", torch.ones(1, length, 1), persistent=False)
 
     def forward(self, hidden: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
         made = [self.maps[PROJECTION](hidden)] if PROJECTION in self.maps else []
         if mask is not None:
-            shares = mask / mask.sum()
-            made.append(self.maps[SUMMARY](torch.mm(shares, hidden.reshape(hidden.shape[1], -1))))
+            row = mask.reshape(1, 1, -1)
+            shares = row / torch.bmm(row, self.get_buffer("ones"))
+            made.append(self.maps[SUMMARY](torch.bmm(shares, hidden).reshape(1, -1)))
         return tuple(made)
 
 
@@ -145,7 +150,9 @@ def _bridge(pair: Pair) -> Part:
     if SUMMARY in maps:
         inputs.append(tensor("mask", (1, length), 0.0, 1.0))
     outputs = [{PROJECTION: "text", SUMMARY: "pooled"}[name] for name in maps]
-    return make_part(Latent.BRIDGE, _Bridge(maps).requires_grad_(requires_grad=False), Role.BRIDGE, inputs, *outputs)
+    return make_part(
+        Latent.BRIDGE, _Bridge(maps, length).requires_grad_(requires_grad=False), Role.BRIDGE, inputs, *outputs
+    )
 
 
 def _artist(pair: Pair) -> Artist:
