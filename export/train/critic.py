@@ -20,7 +20,7 @@ from pocketcrafter.export.train.evidence import EvidenceStore, to_batch
 from pocketcrafter.export.train.fit import FitSettings, fit, picture_loss
 from pocketcrafter.runtime.errors import ConfigError
 
-_PICTURE_WEIGHT: Final = 0.5
+_PICTURE_WEIGHT: Final = 0.2
 _PICTURES: Final = 16
 _NEAR: Final = 0.2
 """An amount this close to the truth, in plan-vector units, counts as right for `confidence`."""
