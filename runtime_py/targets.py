@@ -205,7 +205,8 @@ def _coreml(version: int) -> Target:
 
 def _coreai(version: int) -> Target:
     kind = TargetKind(f"coreai:ios{version}")
-    return Target(kind, ".aimodel", BackendName.COREAI, "float16", "Apple's own runtime", min_os=f"iOS {version}")
+    proof = "Apple's own runtime"
+    return Target(kind, ".aimodel", BackendName.COREAI, "float16", proof, min_os=f"iOS {version}", state=True)
 
 
 def _on_device(name: str, sdk: VendorSdk | None = None, awaits: str | None = None) -> Target:

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Final
-from weakref import finalize
+from typing import Any, Final, Self
+from weakref import WeakValueDictionary, finalize
 
 import numpy as np
 
@@ -62,44 +62,132 @@ class CoreAiBackend:
         BackendError
             If the runtime is missing, or the asset cannot be opened or does not keep the spec.
         """
-        if reason := why_no_coreai():
-            raise BackendError(f"The coreai backend cannot run: {reason}")
-        return CoreAiSession(artifact, spec)
+        return CoreAiSession(OpenAsset.new(artifact), spec, MAIN)
+
+    def open_function(self, artifact: Path, spec: ComponentSpec, threads: int, function: str) -> "CoreAiSession":  # noqa: ARG002 - as above
+        """Open a further function; the rest as in :meth:`open`.
+
+        Where the asset is open already, it is shared: another would compile it and hold its weights a second time.
+
+        Parameters
+        ----------
+        artifact
+            An ``.aimodel``.
+        spec
+            What the inputs and outputs of the function must be, without its states.
+        threads
+            Not used.
+        function
+            Name of the function.
+
+        Raises
+        ------
+        BackendError
+            As :meth:`open`, or if the asset has no such function.
+        """
+        return CoreAiSession(OpenAsset.shared(artifact), spec, function)
 
 
-class CoreAiSession:
-    """One function of an asset.
+class OpenAsset:
+    """An asset that is compiled for this machine and open.
 
-    The runtime's calls are coroutines. A thread of the session's own drives them, so that it can be used from
+    The runtime's calls are coroutines. A thread of the asset's own drives them, so that its functions can be used from
     synchronous code and from a running event loop alike.
     """
 
-    def __init__(self, artifact: Path, spec: ComponentSpec) -> None:
+    def __init__(self, artifact: Path) -> None:
+        if reason := why_no_coreai():
+            raise BackendError(f"The coreai backend cannot run: {reason}")
         _check_whole(artifact)
-        self._artifact, self._spec = artifact, spec
+        self.path = artifact
         self._thread = ThreadPoolExecutor(1, "coreai")
         self._loop = self._thread.submit(asyncio.new_event_loop).result()
         self._stack = AsyncExitStack()
         self._close = finalize(self, _close, self._thread, self._loop, self._stack)
+        # At the interpreter's end its threads take no more work; what is on disk is removed all the same.
+        self._close.atexit = False
         try:
-            self._function = self._await(self._open(artifact))
+            self._model = self.awaited(self._open())
         except Exception as error:  # the runtime's exceptions share no base class
             self._close()
             raise BackendError(f"{artifact}: Core AI cannot open it: {type(error).__name__}: {error}") from error
+
+    @classmethod
+    def new(cls, artifact: Path) -> Self:
+        """Open an asset, for others to share as long as it is used.
+
+        Raises
+        ------
+        BackendError
+            If the runtime is missing, or the asset cannot be opened.
+        """
+        opened = cls(artifact)
+        _OPEN[_key(artifact)] = opened
+        return opened
+
+    @classmethod
+    def shared(cls, artifact: Path) -> "OpenAsset":
+        """Return an asset that is open already, or open it. Raises as :meth:`new`."""
+        try:
+            opened = _OPEN.get(_key(artifact))
+        except OSError:  # what is no asset is refused as it is opened
+            opened = None
+        return opened or cls.new(artifact)
+
+    async def _open(self) -> Any:  # noqa: ANN401 - untyped package
+        asset = importlib.import_module("coreai.authoring").AIModelAsset.load(self.path.resolve())
+        return await self._stack.enter_async_context(asset.executable())
+
+    def function(self, name: str) -> Any:  # noqa: ANN401 - untyped package
+        """Return one of its functions.
+
+        Raises
+        ------
+        BackendError
+            If it has none of that name.
+        """
+        if name not in (has := list(self._model.function_names)):
+            raise BackendError(f"{self.path}: it has no function `{name}`; it has {', '.join(has)}.")
+        return self._model.load_function(name)
+
+    def awaited(self, coroutine: Any) -> Any:  # noqa: ANN401 - whatever it returns
+        """Return what a coroutine returns, in the asset's own thread."""
+        return self._thread.submit(self._loop.run_until_complete, coroutine).result()
+
+
+_OPEN: Final[WeakValueDictionary[tuple[Path, int, int], OpenAsset]] = WeakValueDictionary()
+"""Open assets by folder, and their program's time and size."""
+
+
+def _key(artifact: Path) -> tuple[Path, int, int]:
+    stat = (artifact / PROGRAM).stat()
+    return artifact.resolve(), stat.st_mtime_ns, stat.st_size
+
+
+class CoreAiSession:
+    """One function of an open asset."""
+
+    def __init__(self, asset: OpenAsset, spec: ComponentSpec, name: str) -> None:
+        self._asset, self._spec = asset, spec
+        self._function = asset.function(name)
         self._types = self._checked_types()
 
-    async def _open(self, artifact: Path) -> Any:  # noqa: ANN401 - untyped package
-        asset = importlib.import_module("coreai.authoring").AIModelAsset.load(artifact.resolve())
-        model = await self._stack.enter_async_context(asset.executable())
-        return model.load_function(MAIN)
+    def new_state(self) -> dict[str, Any]:
+        """Return what the function keeps from call to call, all zero, as the runtime's arrays by name."""
+        array, about = importlib.import_module("coreai.runtime").NDArray, self._function.desc
+        kept = {name: about.state_descriptor(name) for name in about.state_names}
+        return {name: array(np.zeros(tuple(one.shape), one.dtype)) for name, one in kept.items()}
 
-    def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    def run(self, inputs: Mapping[str, FloatArray], state: Mapping[str, Any] | None = None) -> dict[str, FloatArray]:
         """Run once.
 
         Parameters
         ----------
         inputs
             As for :meth:`pocketcrafter.runtime.backends.base.Session.run`.
+        state
+            What :meth:`new_state` of a function of this asset gave, which is written to; a new one where the function
+            keeps something and none is given.
 
         Raises
         ------
@@ -109,19 +197,17 @@ class CoreAiSession:
         array = importlib.import_module("coreai.runtime").NDArray
         arrays = checked_inputs(inputs, self._spec)
         feeds = {name: array(value.astype(self._types[name])) for name, value in arrays.items()}
+        kept = dict(self.new_state() if state is None else state)
 
         async def call() -> dict[str, Any]:
             # Copied before the next call: what the runtime returns is a view of its own buffers.
-            return {name: np.array(value.numpy()) for name, value in (await self._function(feeds)).items()}
+            return {name: np.array(value.numpy()) for name, value in (await self._function(feeds, kept)).items()}
 
         try:
-            said = self._await(call())
-        except Exception as error:  # as above
+            said = self._asset.awaited(call())
+        except Exception as error:  # the runtime's exceptions share no base class
             raise BackendError(f"Core AI failed in `{self._spec.name}`: {type(error).__name__}: {error}") from error
         return named_outputs([said[output.name] for output in self._spec.outputs], self._spec)
-
-    def _await(self, coroutine: Any) -> Any:  # noqa: ANN401 - whatever it returns
-        return self._thread.submit(self._loop.run_until_complete, coroutine).result()
 
     def _checked_types(self) -> dict[str, Any]:
         about = self._function.desc
@@ -131,7 +217,7 @@ class CoreAiSession:
             found = {name: tuple(one.shape) for name, one in has.items()}
             if found != (wanted := _shapes(wants)):
                 raise BackendError(
-                    f"{self._artifact}: its {kind} are {found}; the contract of `{self._spec.name}` is {wanted}."
+                    f"{self._asset.path}: its {kind} are {found}; the contract of `{self._spec.name}` is {wanted}."
                 )
         return {name: np.dtype(one.dtype) for name, one in inputs.items()}
 

@@ -8,8 +8,9 @@ import hashlib
 import importlib
 import json
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ from torch.export import ExportedProgram
 from torch.nn.utils import parametrize
 
 from pocketcrafter.quantize.torch.compressed_weights import Levels, Palettes
-from pocketcrafter.runtime.backends.coreai import DIGEST, MAIN, METADATA, PROGRAM, why_no_coreai
+from pocketcrafter.runtime.backends.coreai import DIGEST, METADATA, PROGRAM, why_no_coreai
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError
 
@@ -44,66 +45,100 @@ def coreai(module: str) -> Any:  # noqa: ANN401 - untyped package
     return importlib.import_module(module)
 
 
-def convert(
-    model: nn.Module,
-    inputs: tuple[Tensor, ...],
-    spec: ComponentSpec,
-    path: Path,
-    *,
-    half: bool,
-    stored: Mapping[str, Levels | Palettes] | None = None,
-) -> None:
-    """Export a network, convert it and write the asset; the same network gives the same bytes.
+@dataclass(frozen=True)
+class AssetFunction:
+    """One function of an asset.
+
+    Attributes
+    ----------
+    name
+        As the asset calls it.
+    spec
+        Its inputs and outputs, without states.
+    module
+        What computes it: in evaluation mode, on the CPU, nothing trainable. It is left as it is.
+    inputs
+        One float32 tensor for each of the inputs, in calling order; shapes are static.
+    states
+        Names of the module's buffers that it writes into, in order.
+    """
+
+    name: str
+    spec: ComponentSpec
+    module: nn.Module
+    inputs: tuple[Tensor, ...]
+    states: tuple[str, ...] = ()
+
+
+def convert(functions: Sequence[AssetFunction], path: Path, *, half: bool) -> None:
+    """Export functions, convert them and write one asset; the same networks give the same bytes.
 
     Parameters
     ----------
-    model
-        In evaluation mode, on the CPU, nothing trainable; left as it is.
-    inputs
-        One float32 tensor for each of the component's inputs, in calling order; shapes are static.
-    spec
-        Names the asset's inputs and outputs.
+    functions
+        Equal weights of theirs are stored once.
     path
         The asset's folder, which ends in ``.aimodel``.
     half
-        Compute in float16, and take and return it; else in float32.
-    stored
-        Weights that are stored as integers with scales or as indices of palettes, by their qualified names.
+        Compute in float16, and take, keep and return it; else in float32.
 
     Raises
     ------
     BackendError
-        If Apple's packages are missing or cannot convert the model.
+        If Apple's packages are missing or cannot convert a function.
     """
     converter = coreai("coreai_torch")
     try:
         with torch.no_grad():
-            program = torch.export.export(_with_stored(model, stored or {}), inputs, strict=False)
-            program = program.run_decompositions(converter.get_decomp_table())
-            if half:
-                coreai("coreai_opt.casting").cast_fp32_to_fp16(program)
-            made = _converted(program, spec)
+            programs = [torch.export.export(one.module, one.inputs, strict=False) for one in functions]
+            programs = [program.run_decompositions(converter.get_decomp_table()) for program in programs]
+            for program in programs:
+                _write_means(program)
+                if half:
+                    coreai("coreai_opt.casting").cast_fp32_to_fp16(program)
+            made = _converted(functions, programs)
         made.save_asset(path)
     except Exception as error:  # Apple's packages raise whatever their passes raise
         raise BackendError(
-            f"coreai-torch cannot convert `{spec.name}`: {type(error).__name__}: {f'{error}'[:2000]}"
+            f"coreai-torch cannot convert `{functions[0].spec.name}`: {type(error).__name__}: {f'{error}'[:2000]}"
         ) from error
     _settle(path)
 
 
-def _converted(program: ExportedProgram, spec: ComponentSpec) -> Any:  # noqa: ANN401 - untyped package
+def _converted(functions: Sequence[AssetFunction], programs: Sequence[ExportedProgram]) -> Any:  # noqa: ANN401 - untyped package
     converter = coreai("coreai_torch").TorchConverter
     with _steady_names():
         # DEBUG would write the paths of the sources on this machine into the asset.
-        staged = converter(mode=converter.Mode.RELEASE).add_exported_program(
-            program,
-            input_names=[tensor.name for tensor in spec.inputs],
-            output_names=[tensor.name for tensor in spec.outputs],
-            entrypoint_name=MAIN,
-        )
+        staged = converter(mode=converter.Mode.RELEASE)
+        for function, program in zip(functions, programs, strict=True):
+            staged.add_exported_program(
+                program,
+                input_names=[tensor.name for tensor in function.spec.inputs],
+                output_names=[tensor.name for tensor in function.spec.outputs],
+                state_names=list(function.states),
+                entrypoint_name=function.name,
+            )
         made = staged.to_coreai()
     _name_constants(made)
     return made
+
+
+def _write_means(program: ExportedProgram) -> None:
+    """Write a product with a column of equal shares as the mean that it is.
+
+    The runtime adds up the terms of a product in float16. Those of a row of zeros, as padding is, are an epsilon's
+    shares there, which vanish: a normalization would divide by zero. It computes means in more bits.
+    """
+    signature = program.graph_signature
+    constants = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    stored = {**program.state_dict, **program.constants}
+    for node in program.graph.nodes:
+        if node.op != "call_function" or node.target is not torch.ops.aten.mm.default:
+            continue
+        rows, shares = node.args
+        column = stored.get(constants.get(shares.name, ""))
+        if column is not None and column.shape[1] == 1 and bool((column == 1 / column.shape[0]).all()):
+            node.target, node.args = torch.ops.aten.mean.dim, (rows, [1], True)
 
 
 class _Integers(nn.Module):
@@ -141,8 +176,16 @@ def _op(name: str) -> Any:  # noqa: ANN401 - a torch operator
     return getattr(torch.ops.coreai, name)
 
 
-def _with_stored(model: nn.Module, stored: Mapping[str, Levels | Palettes]) -> nn.Module:
-    """Return a copy of a network that computes some of its weights from what is stored of them."""
+def with_stored(model: nn.Module, stored: Mapping[str, Levels | Palettes]) -> nn.Module:
+    """Return a copy of a network that computes some of its weights from what is stored of them.
+
+    Parameters
+    ----------
+    model
+        Left as it is.
+    stored
+        Weights that are stored as integers with scales or as indices of palettes, by their qualified names.
+    """
     made = copy.deepcopy(model)
     for name, weight in stored.items():
         module = made.get_submodule(name.rpartition(".")[0])
@@ -169,21 +212,25 @@ def _steady_names() -> Iterator[None]:
 
 
 def _name_constants(program: Any) -> None:  # noqa: ANN401 - untyped package
-    """Give large constants names by their order; the converter draws random ones."""
+    """Name large constants by their order, and equal ones alike: these are stored once, whichever functions read them.
+
+    The converter draws random names.
+    """
     ir = coreai("coreai._compiler.ir")
     resource, go_on = ir.DenseResourceElementsAttr, ir.WalkResult.ADVANCE
     copied = coreai("coreai._compiler._mlir_libs._coreaiIR")._bindings.compiler.copy_constant_value_to_array
-    named = 0
+    named: dict[tuple[str, bytes], Any] = {}
 
     def visit(op: Any) -> Any:  # noqa: ANN401 - untyped package
-        nonlocal named
         if op.name == _CONSTANT and resource.isinstance(op.attributes[_VALUE]):
             kind = op.results[0].type
             content = np.zeros(-(-int(np.prod(kind.shape)) * kind.element_type.width // 8), np.uint8)
             copied(constant_op=op, destination=content)
+            key = f"{kind}", hashlib.sha256(content.tobytes()).digest()
             with op.context, op.location:
-                op.attributes[_VALUE] = resource.get_from_buffer(content, f"constant_{named}", kind)
-            named += 1
+                if key not in named:
+                    named[key] = resource.get_from_buffer(content, f"constant_{len(named)}", kind)
+                op.attributes[_VALUE] = named[key]
         return go_on
 
     program._module._mlir_module.operation.walk(visit)

@@ -6,10 +6,15 @@ An asset is read back as plain data, in the words of MIL, so that one lint and o
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from pocketcrafter.export.lower.coreai.convert import convert, coreai
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pocketcrafter.export.lower.coreai.convert import AssetFunction, convert, coreai, with_stored
 from pocketcrafter.export.lower.coreml.coverage import coreml_coverage
 from pocketcrafter.export.lower.measure import (
     ROUNDED,
@@ -17,24 +22,27 @@ from pocketcrafter.export.lower.measure import (
     Simulation,
     as_tensors,
     compare,
+    function_samples,
     hold_back,
     measured,
-    run_artifact,
+    run_functions,
     run_torch,
+    with_functions,
 )
 from pocketcrafter.export.lower.mil_interpreter.program import BY_NAME, Function, Name, Op, Port, TensorType
 from pocketcrafter.export.lower.programs import frozen
-from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest
+from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest, Sample
+from pocketcrafter.export.lower.stateful import StatefulForm, stateful_form
 from pocketcrafter.quantize.api import quantize
 from pocketcrafter.quantize.config import CompressedWeights
 from pocketcrafter.quantize.torch.compressed_weights import stored_weights
-from pocketcrafter.runtime.backends.coreai import MAIN
-from pocketcrafter.runtime.backends.registry import usable_backend
+from pocketcrafter.runtime.backends.coreai import MAIN, CoreAiBackend
+from pocketcrafter.runtime.bundle.manifest import ArtifactFunction
 from pocketcrafter.runtime.bundle.results import Fidelity, Precision
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError, GateError
 from pocketcrafter.runtime.files import move
-from pocketcrafter.runtime.targets import TARGETS, TargetKind
+from pocketcrafter.runtime.targets import TargetKind
 
 CONVERSION_GATE_DB: Final = 85.0
 """A float32 asset is the network up to float rounding; what is below was converted wrongly.
@@ -68,8 +76,9 @@ def lower_coreai(request: LoweringRequest) -> dict[TargetKind, LoweredArtifact]:
     As for Core ML, the network is converted in float32 first and must be itself; ``fp32`` is that asset. ``fp16``
     computes in float16, but where a constant is too large for it. ``int8``, ``w4`` and the palettes store the weights
     of convolutions and linear layers in fewer bits besides, on the grids that Core ML's packages have (see
-    `quantize.torch.compressed_weights`); modules in ``keep_fp32`` keep float16 weights. Nothing is calibrated. What a
-    network hands from call to call stays with the caller.
+    `quantize.torch.compressed_weights`); modules in ``keep_fp32`` keep float16 weights. Nothing is calibrated. Further
+    functions of the contract become functions of one asset, which stores their weights once. A network of `stateful`
+    has functions beside these that keep inside what it hands from call to call.
 
     Raises
     ------
@@ -82,28 +91,77 @@ def lower_coreai(request: LoweringRequest) -> dict[TargetKind, LoweredArtifact]:
     spec, half = request.spec, request.precision is not Precision.FP32
     used, held = hold_back(request.calibration, spec, SLOWLY)
     eager = frozen(request.module(), request.keep_fp32)
-    inputs = as_tensors(used[0], spec)
-    backend = usable_backend(TARGETS[target].backend)
-    reference = run_torch(eager, held, spec)
+    samples = function_samples(held, spec, request.functions, SLOWLY)
+    backend = CoreAiBackend()
+    reference = {name: run_torch(eager, given, about) for name, (about, given) in samples.items()}
+    form = stateful_form(eager)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
         made = Path(name) / "made.aimodel"
-        convert(eager, inputs, spec, made, half=False)
-        actual = run_artifact(backend, made, held[:1] if half else held, spec)
-        _check_conversion(compare(reference[:1], actual[:1], spec), spec, target)
+        convert(_functions(eager, samples), made, half=False)
+        first = {name: (about, given[:1] if half else given) for name, (about, given) in samples.items()}
+        actual = run_functions(backend, made, first)
+        more = form.prove(_AssetStates(made, form), eager, used) if form else ()
+        for function, (about, _) in samples.items():
+            _check_conversion(compare(reference[function][:1], actual[function][:1], about), about, target)
+        _check_conversion(more, spec, target)
         request.progress(1, _STEPS)
-        scheme, simulation = request.scheme(target), None
-        if isinstance(scheme, CompressedWeights):
-            simulation = Simulation(run_torch(quantize(eager, scheme), held, spec), ROUNDED)
+        scheme, simulated = request.scheme(target), eager
         if half:
             stored = stored_weights(eager, scheme) if isinstance(scheme, CompressedWeights) else {}
-            convert(eager, inputs, spec, made, half=True, stored=stored)
+            convert(_functions(with_stored(eager, stored), samples), made, half=True)
             request.progress(2, _STEPS)
-            actual = run_artifact(backend, made, held, spec)
+            actual = run_functions(backend, made, samples)
+            simulated = quantize(eager, scheme) if isinstance(scheme, CompressedWeights) else eager
+            more = form.prove(_AssetStates(made, form), simulated, used) if form else ()
         coverage = coreml_coverage(read_asset(made), half=half)
-        result = measured(out, coverage, spec, reference, simulation, actual, _HOW)
+        results: dict[str | None, LoweredArtifact] = {}
+        for function, (about, given) in samples.items():
+            simulation = Simulation(run_torch(simulated, given, about), ROUNDED) if simulated is not eager else None
+            results[function] = measured(out, coverage, about, reference[function], simulation, actual[function], _HOW)
         move(made, out)
         request.progress(_STEPS, _STEPS)
-    return {target: result}
+    default = results.pop(None)
+    result = with_functions(default, {f"{function}": found for function, found in results.items()}, spec)
+    if form is None:
+        return {target: result}
+    main = ArtifactFunction(name=MAIN, inputs=spec.inputs, outputs=spec.outputs)
+    functions = (main, *(function.about for function in form.functions), *result.functions)
+    return {target: replace(result, rung2=(*result.rung2, *more), functions=functions)}
+
+
+def _functions(
+    model: nn.Module, samples: Mapping[str | None, tuple[ComponentSpec, Sequence[Sample]]]
+) -> list[AssetFunction]:
+    """Return the functions of a network's contract, `main` first, and those that keep its state inside."""
+    made = [
+        AssetFunction(name or MAIN, about, model, as_tensors(given[0], about))
+        for name, (about, given) in samples.items()
+    ]
+    form = stateful_form(model)
+    for function in form.functions if form else ():
+        kept = tuple(tensor.name for tensor in function.about.states)
+        made.append(AssetFunction(function.about.name, function.spec, function.module, function.zeros, kept))
+    return made
+
+
+class _AssetStates:
+    """A `StatefulRunner` of an asset, in Apple's runtime."""
+
+    def __init__(self, artifact: Path, form: StatefulForm) -> None:
+        backend = CoreAiBackend()
+        self._sessions = {
+            function.about.name: backend.open_function(artifact, function.spec, 1, function.about.name)
+            for function in form.functions
+        }
+        self._state = next(iter(self._sessions.values())).new_state()
+
+    def run(self, function: str, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        given = {name: tensor.numpy() for name, tensor in inputs.items()}
+        made = self._sessions[function].run(given, self._state)
+        return {name: torch.from_numpy(value) for name, value in made.items()}
+
+    def states(self) -> Mapping[str, Tensor]:
+        return {name: torch.from_numpy(kept.numpy().astype(np.float32)) for name, kept in self._state.items()}
 
 
 def _check_conversion(found: Sequence[Fidelity], spec: ComponentSpec, target: TargetKind) -> None:

@@ -15,7 +15,15 @@ def coreai_profile(_: Target) -> Profile:
     """Return the profile of ``coreai:<ios>``."""
     like = coreml_profile(TARGETS[_SAME_AS])
     refusals = {precision: why.replace("Core ML", "Core AI") for precision, why in like.refusals.items()}
-    return Profile(like.precisions, refusals, _TOOLS, schemes=like.schemes, lower_seconds=30, prove_seconds=30)
+    return Profile(
+        like.precisions,
+        refusals,
+        _TOOLS,
+        schemes=like.schemes,
+        functions=like.functions,
+        lower_seconds=30,
+        prove_seconds=30,
+    )
 
 
 def executorch_coreai_profile(_: Target) -> Profile:

@@ -12,10 +12,11 @@ from pocketcrafter.export.lower.coreml.convert import Compression, convert, expo
 from pocketcrafter.export.lower.coreml.coverage import coreml_coverage
 from pocketcrafter.export.lower.coreml.functions import (
     MAIN,
+    InterpretedStates,
     PackageFunction,
-    StatefulForm,
     convert_functions,
-    stateful_form,
+    placed,
+    stateful_functions,
 )
 from pocketcrafter.export.lower.coreml.session import open_package, run_package
 from pocketcrafter.export.lower.measure import (
@@ -33,6 +34,7 @@ from pocketcrafter.export.lower.measure import (
 from pocketcrafter.export.lower.mil_interpreter import Mode, read_package
 from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest, Sample
+from pocketcrafter.export.lower.stateful import StatefulForm, stateful_form
 from pocketcrafter.quantize.api import quantize
 from pocketcrafter.quantize.config import CompressedWeights
 from pocketcrafter.runtime.bundle.results import Fidelity, Precision
@@ -58,7 +60,7 @@ def lower_coreml(request: LoweringRequest) -> dict[TargetKind, LoweredArtifact]:
     Neural Engine. ``fp16`` computes in float16. ``int8``, ``w4`` and the palettes store the weights of convolutions and
     linear layers in fewer bits besides (see `quantize.torch.compressed_weights`); modules in ``keep_fp32`` keep float16
     weights. Activations are float16 either way, and nothing is calibrated. Further functions of the contract become
-    functions of one package, which stores their weights once. From iOS 18 on, what a network of `coreml.functions`
+    functions of one package, which stores their weights once. From iOS 18 on, what a network of `stateful`
     hands from call to call stays inside the package.
 
     Raises
@@ -132,7 +134,7 @@ class _Source:
         """Export a network for a target: each function of its contract, or those that keep its state inside."""
         form = stateful_form(model) if TARGETS[target].state else None
         if form is not None:
-            return cls(ios_of(target), form, form.exported())
+            return cls(ios_of(target), form, stateful_functions(form))
         made = [PackageFunction(name or MAIN, spec.of(name), exported(model, given)) for name, given in inputs.items()]
         return cls(ios_of(target), None, made)
 
@@ -141,8 +143,8 @@ class _Source:
         if self.form is None and len(self.functions) == 1:
             convert(self.functions[0].program, spec, self.ios, path, half=half, compressed=compressed)
         else:
-            placed = compressed if self.form is None else self.form.placed(compressed)
-            convert_functions(self.functions, self.ios, path, half=half, compressed=placed)
+            own = compressed if self.form is None else placed(compressed)
+            convert_functions(self.functions, self.ios, path, half=half, compressed=own)
 
 
 def check_conversion(found: Sequence[Fidelity], spec: ComponentSpec, target: TargetKind) -> None:
@@ -175,4 +177,4 @@ def check_conversion(found: Sequence[Fidelity], spec: ComponentSpec, target: Tar
 def _other_functions(
     form: StatefulForm | None, package: Path, model: nn.Module, samples: Sequence[Sample], mode: Mode
 ) -> tuple[Fidelity, ...]:
-    return form.prove(read_package(package), model, samples, mode) if form else ()
+    return form.prove(InterpretedStates(read_package(package), mode), model, samples) if form else ()

@@ -2,7 +2,8 @@
 
 import asyncio
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +15,17 @@ from torch.fx import Node
 
 from pocketcrafter.export.builder.preflight import PreflightError, check_targets
 from pocketcrafter.export.lower.coreai import convert as converting
+from pocketcrafter.export.lower.coreai.convert import AssetFunction
 from pocketcrafter.export.lower.coreai.lowering import read_asset
 from pocketcrafter.export.lower.lowerings import lower
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest, Sample
+from pocketcrafter.export.models.decoder import Decoder
 from pocketcrafter.runtime.backends.coreai import PROGRAM, why_no_coreai
 from pocketcrafter.runtime.backends.registry import usable_backend
 from pocketcrafter.runtime.bundle.results import Precision
-from pocketcrafter.runtime.components import ComponentSpec
+from pocketcrafter.runtime.components import ComponentSpec, FunctionSpec, Role, TensorSpec
 from pocketcrafter.runtime.errors import BackendError, ConfigError, GateError
+from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
 from pocketcrafter.runtime.targets import TARGETS, TargetKind
 
 needs_coreai = pytest.mark.skipif(why_no_coreai() is not None, reason=f"no extra `coreai`: {why_no_coreai()}")
@@ -141,14 +145,68 @@ def test_a_fault_of_the_converter_fails_the_gate(
 ) -> None:
     convert = converting._converted
 
-    def faulty(program: ExportedProgram, spec: ComponentSpec) -> object:
-        fault(program)
-        return convert(program, spec)
+    def faulty(functions: Sequence[AssetFunction], programs: Sequence[ExportedProgram]) -> object:
+        fault(programs[0])
+        return convert(functions, programs)
 
     monkeypatch.setattr(converting, "_converted", faulty)
     with pytest.raises(GateError, match=r"`restored` is \d+\.\d dB from the network \(needed: 85 dB\)"):
         _lowered(restore, spec, samples, Precision.FP16, tmp_path / "restore.aimodel")
     assert list(tmp_path.iterdir()) == []
+
+
+def _rows(count: int) -> dict[str, tuple[TensorSpec, ...]]:
+    given, made = (TensorSpec(name=name, shape=(count, 64), semantics="rows") for name in ("given", "made"))
+    return {"inputs": (given,), "outputs": (made,)}
+
+
+@needs_coreai
+def test_functions_share_their_weights_and_a_fault_in_a_further_one_fails_the_gate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(64, 512), nn.ReLU(), nn.Linear(512, 64)).eval()
+    further = FunctionSpec(name="prefill", **_rows(8))
+    spec = ComponentSpec(name="rows", role=Role.LANGUAGE, **_rows(1), functions=(further,))
+    one, many = ([{"given": torch.randn(n, 64).numpy()} for _ in range(3)] for n in (1, 8))
+    out = tmp_path / "rows.aimodel"
+    request = LoweringRequest(network, spec, one, Precision.FP16, {_IOS27: out}, functions={"prefill": many})
+    made = lower(request)[_IOS27]
+    assert [f.output for f in made.rung2 if f.reaches(40)] == ["made", "prefill.made"]
+    assert [f.name for f in made.functions] == ["prefill"]
+    assert (out / PROGRAM).stat().st_size < 1.2 * 2 * sum(p.numel() for p in network.parameters())
+    session = usable_backend(TARGETS[_IOS27].backend).open_function(out, spec.of("prefill"), 1, "prefill")
+    assert session.run(many[0])["made"].shape == (8, 64)
+    convert = converting._converted
+
+    def faulty(functions: Sequence[AssetFunction], programs: Sequence[ExportedProgram]) -> object:
+        weight = programs[1].state_dict["2.weight"].clone()
+        weight[0, 0] += weight.abs().max()
+        programs[1].state_dict["2.weight"] = nn.Parameter(weight, requires_grad=False)
+        return convert(functions, programs)
+
+    monkeypatch.setattr(converting, "_converted", faulty)
+    with pytest.raises(GateError, match=r"rows for coreai:ios27: .* \d+\.\d dB from the network"):
+        lower(replace(request, outs={_IOS27: tmp_path / "faulty.aimodel"}))
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.aimodel"]
+
+
+@needs_coreai
+def test_a_decoder_keeps_in_states_what_it_has_read(tmp_path: Path) -> None:
+    """`main` keeps the contract; `decode` and `prefill` share its weights, and states that Apple's runtime writes."""
+    torch.manual_seed(0)
+    decoder, spec = Decoder().eval().requires_grad_(False), POCKET_SPECS[Pocket.DECODER]
+    rng = np.random.default_rng(0)
+    samples = [{t.name: rng.random(t.shape, np.float32) for t in spec.inputs} for _ in range(2)]
+    for place, sample in enumerate(samples):
+        sample["position"] = np.eye(1, spec.inputs[2].shape[1], 9 + place, dtype=np.float32)
+    made = _lowered(decoder, spec, samples, Precision.FP32, tmp_path / "decoder.aimodel")
+    assert [(f.name, len(f.states)) for f in made.functions] == [("main", 0), ("decode", 8), ("prefill", 8)]
+    kept = [f for f in made.rung2 if f.output.startswith("prefill and decode: ")]
+    assert len(kept) == 9
+    assert all(f.reaches(100) for f in kept)
+    weights = sum(t.numel() for t in (*decoder.parameters(), *decoder.buffers()))
+    assert (made.path / PROGRAM).stat().st_size < 1.05 * 4 * weights
 
 
 @needs_coreai

@@ -8,15 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pocketcrafter.export.lower.coreml.functions import (
-    PREFILL_STEPS,
-    StatefulDecoder,
-    convert_functions,
-    rehearse,
-    stateful_form,
-)
+from pocketcrafter.export.lower.coreml.functions import convert_functions, stateful_functions
 from pocketcrafter.export.lower.coreml.session import open_package
 from pocketcrafter.export.lower.mil_interpreter import Interpreter, MilError, Mode, first_divergence, read_package
+from pocketcrafter.export.lower.stateful import PREFILL_STEPS, StatefulDecoder, rehearse, stateful_form
 from pocketcrafter.export.models import load_component
 from pocketcrafter.export.models.decoder import Decoder
 from pocketcrafter.export.shipped import WEIGHTS
@@ -57,7 +52,7 @@ def package(decoder: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Pat
     path = tmp_path_factory.mktemp("package") / "decoder.mlpackage"
     form = stateful_form(decoder)
     assert form is not None
-    convert_functions(form.exported(), 18, path, half=True)
+    convert_functions(stateful_functions(form), 18, path, half=True)
     return path
 
 

@@ -25,6 +25,7 @@ from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest
 from pocketcrafter.export.models.language import Language, language_spec
 from pocketcrafter.export.names import HEAD
 from pocketcrafter.runtime.backends.base import FunctionBackend, Session
+from pocketcrafter.runtime.backends.coreai import PROGRAM, CoreAiBackend, why_no_coreai
 from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
 from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from pocketcrafter.runtime.backends.qnn import QnnEmulatorBackend
@@ -34,6 +35,8 @@ from pocketcrafter.runtime.fidelity import sqnr_db
 from pocketcrafter.runtime.language import PREFILL, Rotary, Text
 from pocketcrafter.runtime.targets import ONNX, TARGETS, XNNPACK, TargetKind
 
+COREAI = TargetKind("coreai:ios27")
+needs_coreai = pytest.mark.skipif(why_no_coreai() is not None, reason=f"no extra `coreai`: {why_no_coreai()}")
 CHUNK, LENGTH, PROMPT, WRITTEN = 8, 40, 19, 5
 _SIZES = {
     "hidden_size": 128,
@@ -213,6 +216,30 @@ def test_core_ml_serves_both_functions_with_one_package(subject: Subject, tmp_pa
     (weights,) = made.path.rglob("weight.bin")
     assert weights.stat().st_size < 1.1 * _weights(subject) / 2
     subject.compared(subject.opened(MilBackend(), made.path), 40, same_words=False)
+
+
+@needs_coreai
+def test_core_ai_serves_both_functions_with_one_asset(subject: Subject, tmp_path: Path) -> None:
+    """The last chunk's padding is rows of zeros: what the runtime makes of them must be finite in float16."""
+    made = _lowered(subject.request(COREAI, tmp_path / "language.aimodel", Precision.FP16))
+    _reach(made.rung2, 45)
+    assert "Apple's own" in made.rung2_how
+    assert (made.path / PROGRAM).stat().st_size < 1.1 * _weights(subject) / 2
+    backend = CoreAiBackend()
+    step: Any = backend.open(made.path, subject.spec.of(None), 1)
+    prefill: Any = backend.open_function(made.path, subject.spec.of(PREFILL), 1, PREFILL)
+    assert step._asset is prefill._asset, "two would hold the weights twice"
+    subject.compared(subject.text(step, prefill), 40, same_words=False)
+    with pytest.raises(BackendError, match="has no function `nope`; it has main, prefill"):
+        backend.open_function(made.path, subject.spec.of(PREFILL), 1, "nope")
+
+
+@needs_coreai
+def test_core_ai_stores_weights_of_four_bits_once(smolvlm: Subject, tmp_path: Path) -> None:
+    made = _lowered(smolvlm.request(COREAI, tmp_path / "language.aimodel", Precision.W4))
+    _reach(made.rung2, 40)
+    assert not next(f for f in made.rung1 if f.output == "prefill.hidden").reaches(30), "nothing was rounded"
+    assert (made.path / PROGRAM).stat().st_size < _weights(smolvlm) * 5.5 / 32
 
 
 def test_core_mls_weights_of_four_bits_have_an_output_layer_of_eight(smolvlm: Subject, tmp_path: Path) -> None:

@@ -28,6 +28,5 @@ public struct InferenceFunction: Sendable {
 public struct SpecializationOptions: Sendable { public static var `default`: SpecializationOptions { .init() } }
 public struct AIModel: Sendable {
     public init(contentsOf modelURL: URL, options: SpecializationOptions = .default) async throws {}
-    public var functionNames: [String] { [] }
     public func loadFunction(named functionName: String) throws -> InferenceFunction? { nil }
 }

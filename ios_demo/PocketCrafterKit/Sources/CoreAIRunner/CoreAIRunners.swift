@@ -30,14 +30,16 @@ public struct CoreAIRunners: RunnerSource {
         try open(component, named: function, try bundle.manifest.component(component).function(function))
     }
 
+    /// The function that is a component's contract; an asset may have others beside it.
+    private static let main = "main"
+
     private func open(_ component: String, named name: String?, _ contract: Component) throws -> any Runner {
         let asset = try bundle.artifact(component, kind: kind)
         return try calling {
-            let function = try blocking {
-                let model = try await AIModel(contentsOf: asset)
-                return try (name ?? model.functionNames.first).flatMap { try model.loadFunction(named: $0) }
+            let function = try blocking { try await AIModel(contentsOf: asset).loadFunction(named: name ?? Self.main) }
+            guard let function else {
+                throw PocketCrafterError.runner("`\(component)` has no function `\(name ?? Self.main)`.")
             }
-            guard let function else { throw PocketCrafterError.runner("`\(component)` has no function.") }
             return CoreAIRunner(function, contract)
         }
     }

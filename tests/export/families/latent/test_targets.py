@@ -37,13 +37,15 @@ TARGETS = {
     "executorch-xnnpack": (BackendName.EXECUTORCH, 25),
     "coreml:ios18": (BackendName.MIL_INTERPRETER, 20),
     "qnn-context:sm8750": (BackendName.QNN_EMULATOR, 20),
+    "coreai:ios27": (BackendName.COREAI, 20),
 }
-"""What runs a target's artifacts here, and how near an edit comes in dB: written in 8 bits, two made in float16. On
+"""What runs a target's artifacts here, and how near an edit comes in dB: written in 8 bits, three made in float16. On
 ``onnx``, `test_artist_classes` builds every class."""
 ALWAYS = {
     ("controlnet", "executorch-xnnpack"),
     ("sd3 with the photo", "coreml:ios18"),
     ("qwen-image-edit", "qnn-context:sm8750"),
+    ("unet", "coreai:ios27"),
 }
 """Each of these targets by a class that it could not take once, or that is in none of `PAIRS`. All of the matrix:
 ``make every-target``."""
@@ -147,7 +149,11 @@ def recorded(photo: Photo, tmp_path_factory: pytest.TempPathFactory) -> Callable
     return made
 
 
-INTERPRETED = {"coreml:ios18": set[str](), "qnn-context:sm8750": {Latent.LANGUAGE}}
+INTERPRETED = {
+    "coreml:ios18": set[str](),
+    "qnn-context:sm8750": {Latent.LANGUAGE},
+    "coreai:ios27": {Latent.LANGUAGE},
+}
 """Targets in float16, and components single steps of which miss their gate there."""
 
 
