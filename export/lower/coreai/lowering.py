@@ -97,7 +97,8 @@ def lower_coreai(request: LoweringRequest) -> dict[TargetKind, LoweredArtifact]:
     form = stateful_form(eager)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
         made = Path(name) / "made.aimodel"
-        convert(_functions(eager, samples), made, half=False)
+        # A copy each time: networks that keep what they once computed would keep what exporting them computes.
+        convert(_functions(with_stored(eager, {}), samples), made, half=False)
         first = {name: (about, given[:1] if half else given) for name, (about, given) in samples.items()}
         actual = run_functions(backend, made, first)
         more = form.prove(_AssetStates(made, form), eager, used) if form else ()
