@@ -167,13 +167,19 @@ class Text:
         count = len(embeddings)
         mask = np.full((size, self._length + size), MASKED, np.float32)
         mask[:, : self.count] = 0
-        mask[:, self._length :][np.tril_indices(size)] = 0
+        mask[:, self._length :][np.tri(size, dtype=bool)] = 0
         pick = np.zeros((1, size), np.float32)
         pick[0, count - 1] = 1
-        rows = (embeddings, cosines, sines)
-        padded = [np.pad(array, ((0, size - count), (0, 0))).astype(np.float32, copy=False) for array in rows]
-        named = dict(zip(("embeddings", "cosines", "sines"), padded, strict=True))
-        return {**named, "mask": mask, "keys": self._keys, "values": self._values, "pick": pick}
+        rows = {"embeddings": embeddings, "cosines": cosines, "sines": sines}
+        padded = {name: _padded(array, size) for name, array in rows.items()}
+        return {**padded, "mask": mask, "keys": self._keys, "values": self._values, "pick": pick}
+
+
+def _padded(array: FloatArray, rows: int) -> FloatArray:
+    """Return so many rows, zeros behind those that there are."""
+    made = np.zeros((rows, array.shape[1]), np.float32)
+    made[: len(array)] = array
+    return made
 
 
 def _zeros(shape: tuple[int, ...]) -> FloatArray:

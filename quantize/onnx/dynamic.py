@@ -4,8 +4,9 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import onnx
-from onnx import NodeProto, TensorProto, helper
+from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from pocketcrafter.quantize.config import DynamicInt8
@@ -23,9 +24,13 @@ from pocketcrafter.runtime.errors import ConfigError
 TRANSPOSED_SUFFIX: Final = "_MatMul"
 """What ONNX Runtime appends to the name of a layer whose weight it transposes."""
 
+WHOLE_PRODUCT: Final = "DynamicQuantizeMatMul"
+"""A product of float activations, which it rounds itself, with INT8 weights."""
+
 _PRODUCTS: Final = ("Gemm", "MatMul")
-_WHOLE: Final = "DynamicQuantizeMatMul"
 _DOMAIN: Final = "com.microsoft"
+_LARGEST: Final = 8 << 20
+"""Most weights of one product."""
 
 
 def quantize_dynamic_int8(model: onnx.ModelProto, scheme: DynamicInt8) -> onnx.ModelProto:
@@ -99,7 +104,7 @@ def with_whole_products(model: onnx.ModelProto) -> onnx.ModelProto:
     made.CopyFrom(model)
     graph = made.graph
     makers, readers = makers_of(graph), readers_of(graph)
-    whole: dict[str, NodeProto] = {}
+    whole: dict[str, list[NodeProto]] = {}
     for node in graph.node:
         scaled = only_reader(only_reader(node, "Cast", readers), "Mul", readers)
         if node.op_type != "MatMulInteger" or scaled is None:
@@ -107,8 +112,28 @@ def with_whole_products(model: onnx.ModelProto) -> onnx.ModelProto:
         rounded, scales = makers[node.input[0]], makers[scaled.input[1]]
         # Weights are symmetric: their zero points, which are left out, are zeros.
         inputs = [rounded.input[0], node.input[1], scales.input[1]]
-        whole[scaled.name] = helper.make_node(_WHOLE, inputs, scaled.output, name=scaled.name, domain=_DOMAIN)
-    keep_needed(graph, [whole.get(node.name, node) for node in graph.node])
+        product = helper.make_node(WHOLE_PRODUCT, inputs, scaled.output, name=scaled.name, domain=_DOMAIN)
+        whole[scaled.name] = _in_parts(graph, product)
+    keep_needed(graph, [made for node in graph.node for made in whole.get(node.name, [node])])
     if not any(opset.domain == _DOMAIN for opset in made.opset_import):
         made.opset_import.append(helper.make_opsetid(_DOMAIN, 1))
     return made
+
+
+def _in_parts(graph: GraphProto, product: NodeProto) -> list[NodeProto]:
+    """Return a product as several where it is large: as a session opens, a product's weights are in memory twice."""
+    constants = constants_of(graph)
+    weight, scales = (numpy_helper.to_array(constants[name]) for name in product.input[1:3])
+    count = -(-weight.size // _LARGEST)
+    if count == 1 or scales.shape != weight.shape[1:]:
+        return [product]
+    nodes = []
+    for index, (columns, steps) in enumerate(
+        zip(np.array_split(weight, count, 1), np.array_split(scales, count), strict=True)
+    ):
+        inputs = [product.input[0], f"{product.name}.weight_{index}", f"{product.name}.scales_{index}"]
+        graph.initializer.extend(map(numpy_helper.from_array, (columns.copy(), steps.copy()), inputs[1:]))
+        part = f"{product.name}.part_{index}"
+        nodes.append(helper.make_node(WHOLE_PRODUCT, inputs, [part], name=part, domain=_DOMAIN))
+    parts = [node.output[0] for node in nodes]
+    return [*nodes, helper.make_node("Concat", parts, product.output, name=f"{product.name}.joined", axis=-1)]

@@ -18,6 +18,7 @@ import onnxruntime as ort
 
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session, checked_inputs, named_outputs
+from pocketcrafter.runtime.backends.pages import in_large_pages
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError, NotExactHereError
 from pocketcrafter.runtime.targets import ORT_SUFFIX
@@ -193,7 +194,7 @@ def _open(artifact: Path, threads: int) -> ort.InferenceSession:
     options.add_session_config_entry(_WEIGHTS_FOLDER, str(artifact.parent.resolve()))
     try:
         # By its path: a model that Python holds too is in memory twice.
-        with _blocks_of_their_own():
+        with _blocks_of_their_own(), in_large_pages(artifact.stat().st_size):
             return open_session(artifact, options)
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise BackendError(f"{artifact}: ONNX Runtime cannot open it: {error}") from error
