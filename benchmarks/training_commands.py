@@ -1,4 +1,4 @@
-"""Benches of what training brought: ``pocketcrafter bench learning-curve|steps|latent-steps|prose``."""
+"""Benches of training and of teachers: ``pocketcrafter bench learning-curve|steps|latent-steps|prose|merge-memory``."""
 
 import hashlib
 import json
@@ -331,3 +331,27 @@ def latent_steps(
         rows = measure_latent_steps(opened, artists, store, frames, extras, bar.update)
     report = LatentStepsReport(machine=machine, threads=threads, frames=frames, rows=rows)
     click.echo(report.model_dump_json() if as_json else latent_steps_text(report))
+
+
+@click.command("merge-memory")
+@click.option("--blocks", type=click.IntRange(2), default=60, show_default=True, help="Of the transformer.")
+@click.option(
+    "--adapted", type=click.IntRange(1), default=6, show_default=True, help="Blocks that the adapter changes."
+)
+@json_option
+def merge_memory(*, blocks: int, adapted: int, as_json: bool) -> None:
+    r"""Measure what `teacher merge` takes for 40 GB.
+
+    Qwen-Image's transformer of 20 billion parameters, all of them zeros that take no room on the disk; the merge is
+    interrupted in the middle and taken up again. Exit code 1: it took more than 4 GiB of memory.
+
+    \b
+    Example:
+      pocketcrafter bench merge-memory
+    """
+    from pocketcrafter.benchmarks.merge_memory import measure_merge, merge_memory_text
+
+    row = measure_merge(blocks, adapted)
+    click.echo(row.model_dump_json() if as_json else merge_memory_text(row))
+    if row.peak_mib > row.bar_mib:
+        raise GateError(f"Merging took {row.peak_mib:.0f} MiB; {row.bar_mib:.0f} are allowed.")

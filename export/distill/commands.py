@@ -262,9 +262,9 @@ def align(
 
     Rewarded are answers that parse (format), artists that do what answers suggest (executed), pictures near to the
     clean frames (photometric), and scores that order frames as the true ones do (rank). The critic learns by
-    group-relative policy optimization, the artist by reward-weighted regression. The pair is written if held-out frames
-    give more reward and their pictures are nearer to the clean ones, both by two standard errors. Exit code 1: they do
-    not; more reward with no better pictures is hacking.
+    group-relative policy optimization, the artist by DiffusionNFT. The pair is written if held-out frames give more
+    reward and their pictures are nearer to the clean ones, both by two standard errors. Exit code 1: they do not; more
+    reward with no better pictures is hacking.
 
     \b
     Example:

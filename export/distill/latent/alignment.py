@@ -22,8 +22,8 @@ from pocketcrafter.export.distill.latent.critic import Learner
 from pocketcrafter.export.distill.latent.flow import FlowArtist, artist_settings, levels_of
 from pocketcrafter.export.distill.latent.frames import FrameSource
 from pocketcrafter.export.distill.latent.grpo import CriticAlignmentTask
+from pocketcrafter.export.distill.latent.nft import ArtistAlignmentTask
 from pocketcrafter.export.distill.latent.pair_judge import PairJudge
-from pocketcrafter.export.distill.latent.reward_weighted import ArtistAlignmentTask
 from pocketcrafter.export.distill.latent.rewards import Reward, Shot, rewards_of, total
 from pocketcrafter.export.distill.latent.student import copy_pair, lay_out_again, save_learner, save_student
 from pocketcrafter.export.families.latent.pair import Pair, read_pair
@@ -38,14 +38,11 @@ _CRITIC, _ARTIST = ALIGNED
 _STEPS: Final = 60
 _BATCH: Final = 4
 """Frames a step; of each a group is made."""
-_RATES: Final = {_CRITIC: 2e-5, _ARTIST: 1e-4}
-"""The artist regresses on pictures, as in distillation; the critic's gradients are mostly noise."""
+_RATE: Final = 5e-5
 _CHECKPOINT_EVERY: Final = 10
 """Steps; each takes many seconds."""
 _HELD_OUT_SEED: Final = 20_251_129
 """The same held-out frames whatever a training was told, so that their figures can be compared."""
-
-
 _SURE: Final = 2.0
 """Standard errors that a difference has to exceed; by chance one does so in forty measurements."""
 
@@ -139,7 +136,7 @@ def align_pair(options: TrainOptions, lesson: AlignmentLesson) -> AlignmentRepor
     if (out := lesson.out.resolve()) == lesson.start.resolve():
         raise ConfigError(f"--out: {out} is the pair that is aligned; name another folder.")
     settings = options.fit_settings(_STEPS, _BATCH)
-    settings = settings.model_copy(update={"learning_rate": _RATES[lesson.network], "ema": 0.95, "warmup": 10})
+    settings = settings.model_copy(update={"learning_rate": _RATE, "ema": 0.95, "warmup": 10})
     pair, photos = read_pair(lesson.start), photos_of(options, Split.TRAIN)
     supervised = PairJudge(pair)
     side = max(FRAME_PX, supervised.side)

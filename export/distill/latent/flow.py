@@ -288,8 +288,8 @@ def along(teacher: Guided, start: Tensor, levels: Sequence[float], shown: Shown)
     return states
 
 
-def passed(artist: FlowArtist, start: Tensor, levels: Levels, shown: Shown) -> list[Tensor]:
-    """Return the latents before each of an artist's own steps, and those at which the last one ends.
+def sampled(artist: FlowArtist, start: Tensor, levels: Levels, shown: Shown) -> Tensor:
+    """Return the latents at which an artist's own steps end.
 
     Parameters
     ----------
@@ -302,16 +302,15 @@ def passed(artist: FlowArtist, start: Tensor, levels: Levels, shown: Shown) -> l
     shown
         Photos and hidden states.
     """
-    states = [start]
+    latents = start
     for level, lower in pairwise(levels.levels):
-        latents = states[-1]
         velocity = artist(latents, start.new_full((len(start),), level), shown).float()
         if levels.fresh:
             made = latents - level * velocity
-            states.append((1 - lower) * made + lower * torch.randn_like(made))
+            latents = (1 - lower) * made + lower * torch.randn_like(made)
         else:
-            states.append(latents + (lower - level) * velocity)
-    return states
+            latents = latents + (lower - level) * velocity
+    return latents
 
 
 def started(noise: Tensor, picture: Tensor, settings: ArtistSettings) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pocketcrafter.export.distill.latent.flow import FlowArtist, Guided, Levels, Shown, passed, scaled, started
+from pocketcrafter.export.distill.latent.flow import FlowArtist, Guided, Levels, Shown, sampled, scaled, started
 from pocketcrafter.export.distill.latent.frames import FlowTrajectories, PairFrames, as_tensor
 from pocketcrafter.export.train.fit import FitSettings, Task
 
@@ -245,7 +245,7 @@ class DistributionTask:
         levels, student = Levels(self.lesson.levels.levels[: index + 1], fresh=True), cast("_Match", self.model).student
         start = started(torch.randn_like(batch.clean), batch.shown.picture, student.settings)
         with torch.autocast(start.device.type, enabled=start.device.type != "cpu"):
-            return passed(student, start, levels, batch.shown)[-1]
+            return sampled(student, start, levels, batch.shown)
 
     @torch.no_grad()
     def _away(self, batch: _Batch, made: Tensor, noisy: Tensor, times: Tensor, followed: Tensor) -> Tensor:

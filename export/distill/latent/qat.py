@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from pocketcrafter.export.content import content_hash
 from pocketcrafter.export.data.manifest import Split
-from pocketcrafter.export.distill.latent.flow import FlowArtist, Levels, artist_settings, levels_of, passed, started
+from pocketcrafter.export.distill.latent.flow import FlowArtist, Levels, artist_settings, levels_of, sampled, started
 from pocketcrafter.export.distill.latent.frames import PairFrames, build_frames, frames_config
 from pocketcrafter.export.distill.latent.student import copy_pair, lay_out_again, save_student
 from pocketcrafter.export.distill.qat import Batches, network_task
@@ -95,7 +95,7 @@ def inputs_of_steps(artist: FlowArtist, levels: Levels, frames: PairFrames, seed
         index = int(rng.integers(len(levels)))
         begun = Levels(levels.levels[: index + 1], levels.fresh)
         with torch.autocast("cpu", enabled=False):
-            latents = passed(artist, started(noise, shown.picture, artist.settings), begun, shown)[-1]
+            latents = sampled(artist, started(noise, shown.picture, artist.settings), begun, shown)
             return artist.inputs(latents, latents.new_full((1,), levels.levels[index]), shown)
 
     return batch

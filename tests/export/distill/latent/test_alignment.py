@@ -16,8 +16,8 @@ from pocketcrafter.export.distill.latent.critic import Learner
 from pocketcrafter.export.distill.latent.flow import FlowArtist, artist_settings, levels_of
 from pocketcrafter.export.distill.latent.frames import FrameSource
 from pocketcrafter.export.distill.latent.grpo import CriticAlignmentTask, sampled_answers, until_stop
+from pocketcrafter.export.distill.latent.nft import ArtistAlignmentTask
 from pocketcrafter.export.distill.latent.pair_judge import Asked, PairJudge
-from pocketcrafter.export.distill.latent.reward_weighted import ArtistAlignmentTask
 from pocketcrafter.export.distill.latent.rewards import (
     Judged,
     Reward,

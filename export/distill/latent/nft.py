@@ -1,9 +1,10 @@
-"""A latent artist learns from rewards by reward-weighted regression (Peters and Schaal, 2007), without likelihoods.
+"""A latent artist learns from rewards by its own velocity, without likelihoods (DiffusionNFT: Zheng et al., 2025).
 
-Of each frame the artist makes a group of pictures from other noise. Their mean, those of more reward weighing more, is
-what the artist is to make from each of the group's noises, at every step that it takes.
+Of each frame the artist makes a group of pictures from other noise. The velocity that leads to pictures of more reward
+than their group's mean is approached, and that which leads to those of less is left behind.
 """
 
+import copy
 from collections.abc import Mapping
 from typing import Final
 
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pocketcrafter.export.distill.latent.flow import FlowArtist, Levels, Shown, passed, started
+from pocketcrafter.export.distill.latent.flow import FlowArtist, Levels, Shown, sampled, started
 from pocketcrafter.export.distill.latent.frames import FrameSource, as_tensor
 from pocketcrafter.export.distill.latent.pair_judge import PairJudge
 from pocketcrafter.export.distill.latent.rewards import Reward, Shot, advantages, rewards_of, total
@@ -19,19 +20,17 @@ from pocketcrafter.export.train.fit import FitSettings
 
 GROUP: Final = 8
 """Pictures of each frame."""
-_SHARPNESS: Final = 1.0
-"""A picture one standard deviation above its group's mean weighs e times one at the mean; 0 would be the plain mean."""
-_REST: Final = 0.01
-"""A step that begins at less noise changes no picture: diffusers' last one goes from a thousandth to 0."""
+_HELD: Final = 0.1
+"""Weight of the distance from the supervised artist's velocity."""
 
 
 class ArtistAlignmentTask:
-    """An artist comes to make pictures of more reward.
+    """An artist comes to make pictures of more reward, near to the supervised artist's.
 
     Parameters
     ----------
     artist
-        Trained.
+        Trained; a copy of it stays as it is.
     judge
         Judges pictures; its critic, whose answers the artist reads, is not trained.
     levels
@@ -54,8 +53,8 @@ class ArtistAlignmentTask:
         settings: FitSettings,
         device: torch.device,
     ) -> None:
-        self._artist, self._judge = artist.to(device), judge
-        self._levels = Levels(tuple(each for each in levels.levels if not 0 < each < _REST), levels.fresh)
+        self._supervised = copy.deepcopy(artist).to(device).eval().requires_grad_(requires_grad=False)
+        self._artist, self._judge, self._levels = artist.to(device), judge, levels
         self._source, self._weights, self._settings, self._device = source, weights, settings, device
 
     @property
@@ -68,7 +67,7 @@ class ArtistAlignmentTask:
         return [(1.0, list(self._artist.parameters()))]
 
     def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
-        """Return the loss of a step's groups, each picture's at one of the artist's steps, and for the log rewards."""
+        """Return the loss of a step's groups at one of the artist's noise levels, and for the log its rewards."""
         # bfloat16 is slower than float32 for convolutions of few channels, on CPUs that multiply either.
         with torch.autocast(self._device.type, enabled=self._device.type != "cpu"):
             return self._loss(step)
@@ -80,15 +79,19 @@ class ArtistAlignmentTask:
         shown = Shown(*(as_tensor(np.repeat(array, GROUP, 0), self._device) for array in given))
         with torch.no_grad():
             start = started(torch.randn_like(shown.picture), shown.picture, self._artist.settings)
-            *states, made = passed(self._artist, start, self._levels, shown)
-        groups = made.view(len(asked), GROUP, *made.shape[1:])
-        judged = [self._judge.painted(one, group) for one, group in zip(asked, groups.cpu().numpy(), strict=True)]
+            made = sampled(self._artist, start, self._levels, shown)
+        noise, level = torch.randn_like(made), float(rng.choice(self._levels.levels[:-1]))
+        noisy, at = (1 - level) * made + level * noise, made.new_full((len(made),), level)
+        velocity = self._artist(noisy, at, shown).float()
+        with torch.no_grad():
+            supervised = self._supervised(noisy, at, shown).float()
+        groups = made.cpu().numpy().reshape(len(asked), GROUP, *made.shape[1:])
+        judged = [self._judge.painted(one, group) for one, group in zip(asked, groups, strict=True)]
         rewards = rewards_of(judged, [one.shot for one in asked])
-        above = advantages(total(rewards, self._weights), self._device).view(len(asked), GROUP)
-        weights = (_SHARPNESS * above).softmax(1)[:, :, None, None, None]
-        aimed = (weights * groups).sum(1).repeat_interleave(GROUP, 0)
-        places = torch.from_numpy(rng.integers(len(states), size=len(made))).to(self._device)
-        noisy = torch.stack(states)[places, torch.arange(len(made), device=self._device)]
-        levels = made.new_tensor(self._levels.levels)[places]
+        worth = 0.5 + 0.5 * advantages(total(rewards, self._weights), self._device).clamp(-1, 1)
+        # The artist is its own old policy, at which the velocity to be left behind is mirrored.
+        mirrored = 2 * velocity.detach() - velocity
+        near, far = ((each - (noise - made)).square().mean((1, 2, 3)) for each in (velocity, mirrored))
+        held = (velocity - supervised).square().mean()
         told = {name.value: float(rewards[name].mean()) for name in self._weights}
-        return (self._artist.picture(noisy, levels, shown) - aimed).square().mean(), told
+        return (worth * near + (1 - worth) * far).mean() + _HELD * held, {**told, "held": float(held.detach())}
