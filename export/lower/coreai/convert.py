@@ -21,7 +21,7 @@ from torch.export import ExportedProgram
 from torch.nn.utils import parametrize
 
 from pocketcrafter.quantize.torch.compressed_weights import Levels, Palettes
-from pocketcrafter.runtime.backends.coreai import DIGEST, METADATA, PROGRAM, why_no_coreai
+from pocketcrafter.runtime.backends.coreai import DIGEST, MEND, METADATA, PROGRAM, why_no_coreai
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError
 
@@ -37,12 +37,15 @@ def coreai(module: str) -> Any:  # noqa: ANN401 - untyped package
     Raises
     ------
     BackendError
-        If they are not installed.
+        If they are not installed, or not all of them.
     """
     if reason := why_no_coreai():
         raise BackendError(f"Core AI assets cannot be written: {reason}")
-    importlib.import_module("coreai.authoring")  # first of all: coreai_torch imports it in a circle otherwise
-    return importlib.import_module(module)
+    try:
+        importlib.import_module("coreai.authoring")  # first of all: coreai_torch imports it in a circle otherwise
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise BackendError(f"Core AI assets cannot be written: {error}. {MEND}") from error
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.util
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch.fx import Node
 
 from pocketcrafter.export.builder.preflight import PreflightError, check_targets
 from pocketcrafter.export.lower.coreai import convert as converting
-from pocketcrafter.export.lower.coreai.convert import AssetFunction
+from pocketcrafter.export.lower.coreai.convert import AssetFunction, coreai
 from pocketcrafter.export.lower.coreai.lowering import read_asset
 from pocketcrafter.export.lower.lowerings import lower
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest, Sample
@@ -52,6 +53,13 @@ def fp16(
 ) -> LoweredArtifact:
     out = tmp_path_factory.mktemp("fp16") / "restore.aimodel"
     return _lowered(make_restore(), spec, samples, Precision.FP16, out)
+
+
+@needs_coreai
+def test_a_half_installed_extra_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "coreai_torch", None)
+    with pytest.raises(BackendError, match=r"coreai_torch.*pip install 'pocketcrafter\[coreai\]'"):
+        coreai("coreai_torch")
 
 
 @needs_coreai
