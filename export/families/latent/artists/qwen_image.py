@@ -39,7 +39,11 @@ class _JointAttention:
             both.append((_rotated(query, turn), _rotated(key, turn), value))
         query, key, value = (torch.cat(each) for each in zip(*both, strict=True))
         mask = encoder_hidden_states_mask
-        seen = None if mask is None else torch.cat([mask.reshape(-1), mask.new_ones(hidden_states.shape[1])])
+        seen = (
+            None
+            if mask is None
+            else torch.cat([mask.reshape(-1), torch.ones(hidden_states.shape[1], device=mask.device)])
+        )
         mixed = attended(query * width**-0.5, key, value, seen).reshape(1, key.shape[0], -1)
         length = encoder_hidden_states.shape[1]
         return attn.to_out[0](mixed[:, length:]), attn.to_add_out(mixed[:, :length])

@@ -33,7 +33,7 @@ class _JointAttention:
         length = encoder_hidden_states.shape[1]
         said = [normed(norm, layer(encoder_hidden_states).reshape(length, -1, width)) for layer, norm in layers]
         query, key, value = (torch.cat(both) for both in zip(own, said, strict=True))
-        seen = None if mask is None else torch.cat([mask.new_ones(count), mask.reshape(-1)])
+        seen = None if mask is None else torch.cat([torch.ones(count, device=mask.device), mask.reshape(-1)])
         mixed = attended(query * attn.scale, key, value, seen).reshape(1, count + length, -1)
         states = mixed[:, count:]
         return attn.to_out[0](mixed[:, :count]), states if attn.context_pre_only else attn.to_add_out(states)
