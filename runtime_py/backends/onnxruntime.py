@@ -18,6 +18,7 @@ import onnxruntime as ort
 
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session, checked_inputs, named_outputs
+from pocketcrafter.runtime.backends.onnx_caches import CachesInPlace, has_parts, whole_shapes
 from pocketcrafter.runtime.backends.pages import in_large_pages
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError, NotExactHereError
@@ -229,7 +230,7 @@ def _check_contract(artifact: Path, session: ort.InferenceSession, spec: Compone
         ("inputs", session.get_inputs(), spec.inputs),
         ("outputs", session.get_outputs(), spec.outputs),
     ):
-        found = {t.name: tuple(t.shape) for t in has}
+        found = whole_shapes({t.name: tuple(t.shape) for t in has})
         wanted = {t.name: t.shape for t in wants}
         if found.keys() != wanted.keys() or not all(_fits(found[name], wanted[name]) for name in wanted):
             raise BackendError(f"{artifact}: its {kind} are {found}; the contract of `{spec.name}` is {wanted}.")
@@ -243,10 +244,13 @@ class _OnnxRuntimeSession:
     def __init__(self, session: ort.InferenceSession, spec: ComponentSpec) -> None:
         self._session = session
         self._spec = spec
+        self._in_place = CachesInPlace(session, spec) if has_parts(session) else None
 
     def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
         feeds = checked_inputs(inputs, self._spec)
         try:
+            if self._in_place is not None:
+                return self._in_place.run(feeds)
             values = self._session.run([t.name for t in self._spec.outputs], feeds)
         except Exception as error:  # as above
             raise BackendError(f"ONNX Runtime failed in `{self._spec.name}`: {error}") from error

@@ -24,6 +24,7 @@ from pocketcrafter.export.lower.measure import (
     with_functions,
 )
 from pocketcrafter.export.lower.onnx.attention import ATTENTION, expand_attention, with_marked_attention
+from pocketcrafter.export.lower.onnx.caches import put_caches_in_place
 from pocketcrafter.export.lower.onnx.coverage import onnx_coverage, optimized_graph
 from pocketcrafter.export.lower.onnx.passes import fused
 from pocketcrafter.export.lower.onnx.simulation import DECODED, UNFUSED, simulate
@@ -95,7 +96,10 @@ def lower_functions(request: LoweringRequest) -> LoweredArtifact:
                 function: Simulation(simulate(folder / "simulated.onnx", given, about), how)
                 for function, (about, given) in samples.items()
             }
-        _save(graph if request.to_compile else fused(graph), made)
+        if not request.to_compile:
+            graph = fused(graph)
+            put_caches_in_place(graph)
+        _save(graph, made)
         coverage = onnx_coverage(_at(exported, spec), optimized_graph(made, folder))
         actual = run_functions(OnnxRuntimeBackend(), made, samples)
         results = {

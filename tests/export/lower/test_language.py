@@ -200,6 +200,28 @@ def test_onnx_attends_to_what_was_read_alone(smolvlm: Subject, tmp_path: Path) -
     assert sqnr_db(said["hidden"], moved["hidden"]) < 40
 
 
+def test_onnx_writes_caches_in_place(smolvlm: Subject, tmp_path: Path) -> None:
+    made = _lowered(smolvlm.request(ONNX, tmp_path / "language.onnx", Precision.FP32))
+    session = OnnxRuntimeBackend().open_function(made.path, smolvlm.spec.of(PREFILL), 1, PREFILL)
+    rng, text = np.random.default_rng(0), smolvlm.text(session, session)
+    rows = [rng.standard_normal((CHUNK, width), np.float32) for width in (128, 32, 32)]
+    text.count = LENGTH - CHUNK
+    given = text.inputs(*rows, CHUNK)
+    said = session.run(given)
+    for name in ("keys", "values"):
+        np.testing.assert_array_equal(given[name][:, :, text.count :], said[f"new_{name}"])
+    # Where a chunk's padding has no room, or a cache may not be written, nothing is.
+    kept = {name: given[name].copy() for name in ("keys", "values")}
+    given["keys"].flags.writeable = False
+    for name, values in session.run(given).items():
+        np.testing.assert_array_equal(values, said[name])
+    text.count += 1
+    behind = session.run(text.inputs(*rows, CHUNK))
+    for name, cache in kept.items():
+        np.testing.assert_array_equal(given[name], cache)
+        assert behind[f"new_{name}"].shape == said[f"new_{name}"].shape
+
+
 def test_xnnpack_serves_both_functions_with_one_program(subject: Subject, tmp_path: Path) -> None:
     made = _lowered(subject.request(XNNPACK, tmp_path / "language.pte", Precision.FP32))
     _reach(made.rung2, 100)
@@ -320,7 +342,8 @@ def test_onnx_multiplies_integers_in_dynamic_int8(smolvlm: Subject, tmp_path: Pa
     _reach(made.rung1, 28)
     _reach(made.rung2, 60)
     kinds = Counter(node.op_type for node in onnx.load(made.path).graph.node)
-    assert kinds["DynamicQuantizeMatMul"] == 2 * 7 + 1
+    # Queries, keys and values are one product.
+    assert kinds["DynamicQuantizeMatMul"] == 2 * 5 + 1
     # Means of squares are no products to quantize: all normalizations but the first are one operator each.
     assert kinds["SkipSimplifiedLayerNormalization"] == 4
     assert kinds["MatMulInteger"] == kinds["DynamicQuantizeLinear"] == 0

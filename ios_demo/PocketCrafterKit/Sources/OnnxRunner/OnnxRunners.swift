@@ -40,7 +40,8 @@ public struct OnnxRunners: RunnerSource {
             let model = try bundle.artifact(component, kind: kind)
             let runtime = try OnnxRuntime.shared.get()
             let made = try runtime.session(model, threads: threads, storesWeightsUnsigned: storesWeightsUnsigned)
-            return OnnxSession(runtime, made)
+            let layered = try runtime.inputs(made).contains(LayerCaches.part("keys", 0))
+            return OnnxSession(runtime, made, hasLayerCaches: layered)
         }
     }
 }
@@ -67,10 +68,13 @@ private final class Sessions: @unchecked Sendable {
 private final class OnnxSession {
     let runtime: OnnxRuntime
     let pointer: OpaquePointer
+    /// Whether the graph has its caches layer by layer.
+    let hasLayerCaches: Bool
 
-    init(_ runtime: OnnxRuntime, _ pointer: OpaquePointer) {
+    init(_ runtime: OnnxRuntime, _ pointer: OpaquePointer, hasLayerCaches: Bool) {
         self.runtime = runtime
         self.pointer = pointer
+        self.hasLayerCaches = hasLayerCaches
     }
 
     deinit { runtime.release(session: pointer) }
@@ -88,15 +92,20 @@ private final class OnnxRunner: Runner {
 
     func run(_ inputs: [String: [Float]]) throws -> [String: [Float]] {
         let runtime = session.runtime
-        var tensors: [OpaquePointer] = []
-        defer { tensors.forEach(runtime.release(value:)) }
-        for (spec, values) in zip(component.inputs, try component.inOrder(inputs)) {
-            tensors.append(try runtime.tensor(values, shape: spec.shape))
+        let values = zip(component.inputs, try component.inOrder(inputs))
+        let caches = session.hasLayerCaches ? try LayerCaches(component, inputs) : nil
+        var named: [(name: String, value: OpaquePointer)] = []
+        defer { named.forEach { runtime.release(value: $0.value) } }
+        for (spec, given) in values where caches == nil || LayerCaches.names[spec.name] == nil {
+            named.append((name: spec.name, value: try runtime.tensor(given, shape: spec.shape)))
         }
-        let named = zip(component.inputs, tensors).map { (name: $0.name, value: $1) }
-        let outputs = component.outputs.map(\.name)
-        let results = try runtime.run(session.pointer, named, outputs: outputs)
+        let parts = try caches?.tensors(runtime) ?? []
+        named += parts.map { (name: $0.input, value: $0.value) }
+        let outputs = component.outputs.map(\.name).filter { caches == nil || !LayerCaches.names.values.contains($0) }
+        let pinned = parts.map { (name: $0.output, value: $0.value) }
+        let results = try runtime.run(session.pointer, named, outputs: outputs, pinned: pinned)
         defer { results.forEach(runtime.release(value:)) }
-        return Dictionary(uniqueKeysWithValues: zip(outputs, try results.map(runtime.floats)))
+        let made = Dictionary(uniqueKeysWithValues: zip(outputs, try results.map(runtime.floats)))
+        return made.merging(caches?.added() ?? [:]) { own, _ in own }
     }
 }

@@ -58,6 +58,29 @@ final class OnnxRuntime: @unchecked Sendable {
         return tensor
     }
 
+    /// Makes a tensor of float32 of values that stay where they are, C order.
+    func tensor(at place: UnsafeMutablePointer<Float>, shape: [Int]) throws -> OpaquePointer {
+        let memory = try made("CreateCpuMemoryInfo", api.CreateCpuMemoryInfo) { $0(OrtArenaAllocator, OrtMemTypeDefault, &$1) }
+        defer { api.ReleaseMemoryInfo?(memory) }
+        let (sides, bytes) = (shape.map(Int64.init), shape.reduce(MemoryLayout<Float>.stride, *))
+        return try made("CreateTensorWithDataAsOrtValue", api.CreateTensorWithDataAsOrtValue) {
+            $0(memory, place, bytes, sides, sides.count, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, &$1)
+        }
+    }
+
+    /// The names of a session's inputs.
+    func inputs(_ session: OpaquePointer) throws -> [String] {
+        var count = 0
+        try call("SessionGetInputCount", api.SessionGetInputCount) { $0(session, &count) }
+        var allocator: UnsafeMutablePointer<OrtAllocator>?
+        try call("GetAllocatorWithDefaultOptions", api.GetAllocatorWithDefaultOptions) { $0(&allocator) }
+        return try (0..<count).map { n in
+            let name = try made("SessionGetInputName", api.SessionGetInputName) { $0(session, n, allocator, &$1) }
+            defer { _ = api.AllocatorFree?(allocator, name) }
+            return String(cString: name)
+        }
+    }
+
     /// The values of a tensor of float32.
     func floats(_ tensor: OpaquePointer) throws -> [Float] {
         let info = try made("GetTensorTypeAndShape", api.GetTensorTypeAndShape) { $0(tensor, &$1) }
@@ -74,19 +97,25 @@ final class OnnxRuntime: @unchecked Sendable {
     }
 
     /// Runs a session; the caller releases what it gives.
+    ///
+    /// - Parameters:
+    ///   - inputs: each with its name.
+    ///   - outputs: names of the outputs that it gives.
+    ///   - pinned: outputs that are written to the caller's own tensors.
     func run(
-        _ session: OpaquePointer, _ inputs: [(name: String, value: OpaquePointer)], outputs: [String]
+        _ session: OpaquePointer, _ inputs: [(name: String, value: OpaquePointer)], outputs: [String],
+        pinned: [(name: String, value: OpaquePointer)] = []
     ) throws -> [OpaquePointer] {
-        var results = [OpaquePointer?](repeating: nil, count: outputs.count)
+        var results = [OpaquePointer?](repeating: nil, count: outputs.count) + pinned.map(\.value)
         let values = inputs.map { Optional($0.value) }
         try withCStrings(inputs.map(\.name)) { names in
-            try withCStrings(outputs) { wanted in
+            try withCStrings(outputs + pinned.map(\.name)) { wanted in
                 try call("Run", api.Run) {
                     $0(session, nil, names, values, values.count, wanted, wanted.count, &results)
                 }
             }
         }
-        let given = results.compactMap(\.self)
+        let given = results.prefix(outputs.count).compactMap(\.self)
         guard given.count == outputs.count else {
             given.forEach(release(value:))
             throw PocketCrafterError.runner("ONNX Runtime gave \(given.count) outputs of \(outputs.count).")

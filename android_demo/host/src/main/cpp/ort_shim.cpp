@@ -93,6 +93,26 @@ extern "C" JNIEXPORT jlong JNICALL Java_org_pocketcrafter_host_Ort_open(
     });
 }
 
+extern "C" JNIEXPORT jobjectArray JNICALL Java_org_pocketcrafter_host_Ort_inputs(JNIEnv* env, jobject, jlong session) {
+    return guarded(env, [&]() -> jobjectArray {
+        auto opened = reinterpret_cast<OrtSession*>(session);
+        size_t count = 0;
+        check(api->SessionGetInputCount(opened, &count));
+        OrtAllocator* allocator = nullptr;
+        check(api->GetAllocatorWithDefaultOptions(&allocator));
+        auto found = env->NewObjectArray(static_cast<jsize>(count), env->FindClass("java/lang/String"), nullptr);
+        for (size_t n = 0; n < count; n++) {
+            char* name = nullptr;
+            check(api->SessionGetInputName(opened, n, allocator, &name));
+            auto value = env->NewStringUTF(name);
+            check(api->AllocatorFree(allocator, name));
+            env->SetObjectArrayElement(found, static_cast<jsize>(n), value);
+            env->DeleteLocalRef(value);
+        }
+        return found;
+    });
+}
+
 extern "C" JNIEXPORT jobjectArray JNICALL Java_org_pocketcrafter_host_Ort_run(
     JNIEnv* env, jobject, jlong session, jobjectArray inputNames, jobjectArray inputs, jobjectArray shapes,
     jobjectArray outputNames) {

@@ -10,7 +10,11 @@ import org.pocketcrafter.core.RunnerException
 import org.pocketcrafter.core.RunnerSource
 import org.pocketcrafter.core.bundle.Bundle
 import org.pocketcrafter.core.bundle.Component
+import org.pocketcrafter.core.latent.LayerCaches
+import org.pocketcrafter.core.latent.LayerCaches.Companion.part
 import java.io.File
+import java.nio.ByteBuffer
+import java.nio.ByteOrder
 import java.nio.FloatBuffer
 
 /**
@@ -82,12 +86,16 @@ private class OrtRunner(
         return calling {
             val tensors = mutableMapOf<String, OnnxTensor>()
             try {
+                val caches = if (part("keys", 0) in session.inputNames) InPlace(environment, contract, inputs) else null
                 for ((spec, value) in contract.inputs.zip(values)) {
+                    if (caches != null && spec.name in LayerCaches.NAMES) continue
                     val shape = spec.shape.map { it.toLong() }.toLongArray()
                     tensors[spec.name] = OnnxTensor.createTensor(environment, FloatBuffer.wrap(value), shape)
                 }
-                val wanted = contract.outputs.map { it.name }.toSet()
-                session.run(tensors, wanted).use { result -> wanted.associateWith { floats(result, it) } }
+                val pinned = caches?.bind(tensors).orEmpty()
+                val wanted = contract.outputs.map { it.name }.toSet() - caches?.outputs.orEmpty()
+                session.run(tensors, wanted, pinned).use { result -> wanted.associateWith { floats(result, it) } } +
+                    caches?.added().orEmpty()
             } finally {
                 tensors.values.forEach { it.close() }
             }
@@ -100,6 +108,44 @@ private class OrtRunner(
         val tensor = result[name].orElse(null) as? OnnxTensor
             ?: throw RunnerException("`${component.name}` gave no tensor `$name`.")
         return tensor.floatBuffer.let { buffer -> FloatArray(buffer.remaining()).also(buffer::get) }
+    }
+}
+
+/** Caches that a graph reads and writes in place, in memory outside of the heap. */
+private class InPlace(private val environment: OrtEnvironment, contract: Component, inputs: Map<String, FloatArray>) {
+    private val caches = LayerCaches(contract, inputs.getValue("mask"))
+    private val memory = LayerCaches.NAMES.keys.associateWith { name ->
+        val bytes = ByteBuffer.allocateDirect(caches.layers * caches.size * Float.SIZE_BYTES)
+        bytes.order(ByteOrder.nativeOrder()).asFloatBuffer().also { floats ->
+            caches.fill { place, from, count ->
+                floats.position(place)
+                floats.put(inputs.getValue(name), from, count)
+            }
+        }
+    }
+
+    /** Outputs of the contract that are read from here. */
+    val outputs: Set<String> get() = LayerCaches.NAMES.values.toSet()
+
+    /** Adds the graph's inputs to [tensors], and returns its outputs: the same places. */
+    fun bind(tensors: MutableMap<String, OnnxTensor>): Map<String, OnnxTensor> = buildMap {
+        for ((name, floats) in memory) {
+            for (layer in 0 until caches.layers) {
+                floats.limit((layer + 1) * caches.size).position(layer * caches.size)
+                val tensor = OnnxTensor.createTensor(environment, floats.slice(), caches.shape)
+                tensors[part(name, layer)] = tensor
+                put(part(LayerCaches.NAMES.getValue(name), layer), tensor)
+            }
+            floats.clear()
+        }
+    }
+
+    /** What the positions that were run added. */
+    fun added(): Map<String, FloatArray> = memory.entries.associate { (name, floats) ->
+        LayerCaches.NAMES.getValue(name) to caches.added { place, into, from, count ->
+            floats.position(place)
+            floats.get(into, from, count)
+        }
     }
 }
 
