@@ -13,6 +13,7 @@ from tqdm import tqdm
 from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.runtime.cli.options import json_option
 from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.files import same_file
 from pocketcrafter.runtime.words import counted
 
 if TYPE_CHECKING:
@@ -150,6 +151,26 @@ def stored_frames(options: TrainOptions, split: "Split") -> "EvidenceStore":
             options.seed if training else options.seed + _VALIDATION_SEED_OFFSET,
             bar.update,
         )
+
+
+def folder_beside(out: Path, *sources: Path) -> Path:
+    """Return the folder of results as an absolute path.
+
+    Parameters
+    ----------
+    out
+        Where results go.
+    sources
+        Folders that they are made of, which must stay as they are.
+
+    Raises
+    ------
+    ConfigError
+        If ``out`` is one of ``sources``.
+    """
+    if any(same_file(out, source) for source in sources):
+        raise ConfigError(f"--out: {out} is what training begins with, or learns of; name another folder.")
+    return out.resolve()
 
 
 def train_network(

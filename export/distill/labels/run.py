@@ -29,7 +29,7 @@ from pocketcrafter.export.shipped import DEFAULT_RECIPE
 from pocketcrafter.export.train.critic import CriticTask, judge_store
 from pocketcrafter.export.train.decoder import DecoderTask, as_step
 from pocketcrafter.export.train.fit import FitSettings
-from pocketcrafter.export.train.options import TrainOptions, train_network
+from pocketcrafter.export.train.options import TrainOptions, folder_beside, train_network
 from pocketcrafter.export.train.prose.facts import measure_facts
 from pocketcrafter.export.train.prose.sampling import Judged
 from pocketcrafter.export.train.restore import RestoreTask
@@ -86,8 +86,7 @@ def teach(options: TrainOptions, labels: Path, photos: Path, out: Path) -> Taugh
     ConfigError
         If there are no labels, the photos are others, or ``out`` is the folder that training begins with.
     """
-    if out.resolve() == options.weights.resolve():
-        raise ConfigError(f"--out: {out} is what the student is made of; name another folder.")
+    out = folder_beside(out, options.weights)
     store = LabelStore.open(labels)
     critic = critic_network(options.weights / "critic.safetensors").requires_grad_(requires_grad=True)
     if not isinstance(critic.judge, Judge):

@@ -30,9 +30,8 @@ from pocketcrafter.export.families.latent.pair import Pair, read_pair
 from pocketcrafter.export.names import ALIGNED
 from pocketcrafter.export.train.evidence import FRAME_PX
 from pocketcrafter.export.train.fit import FitSettings
-from pocketcrafter.export.train.options import TrainOptions, photos_of, train_network
+from pocketcrafter.export.train.options import TrainOptions, folder_beside, photos_of, train_network
 from pocketcrafter.runtime.config import Config
-from pocketcrafter.runtime.errors import ConfigError
 
 _CRITIC, _ARTIST = ALIGNED
 _STEPS: Final = 60
@@ -133,8 +132,7 @@ def align_pair(options: TrainOptions, lesson: AlignmentLesson) -> AlignmentRepor
     ConfigError
         If the folder is no whole pair, or cannot be trained.
     """
-    if (out := lesson.out.resolve()) == lesson.start.resolve():
-        raise ConfigError(f"--out: {out} is the pair that is aligned; name another folder.")
+    out = folder_beside(lesson.out, lesson.start)
     settings = options.fit_settings(_STEPS, _BATCH)
     settings = settings.model_copy(update={"learning_rate": _RATE, "ema": 0.95, "warmup": 10})
     pair, photos = read_pair(lesson.start), photos_of(options, Split.TRAIN)

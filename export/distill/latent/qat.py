@@ -16,9 +16,8 @@ from pocketcrafter.export.distill.latent.frames import PairFrames, build_frames,
 from pocketcrafter.export.distill.latent.student import copy_pair, lay_out_again, save_student
 from pocketcrafter.export.distill.qat import Batches, network_task
 from pocketcrafter.export.families.latent.pair import read_pair
-from pocketcrafter.export.train.options import TrainOptions, photos_of, tell, train_network
+from pocketcrafter.export.train.options import TrainOptions, folder_beside, photos_of, tell, train_network
 from pocketcrafter.runtime.config import Config
-from pocketcrafter.runtime.errors import ConfigError
 
 _STEPS: Final = 200
 _CALIBRATION_BATCHES: Final = 32
@@ -49,8 +48,7 @@ def train_through_int8(options: TrainOptions, lesson: RoundedLesson) -> None:
     ConfigError
         If the pair has no artist that can be trained, or would be written over.
     """
-    if (out := lesson.out.resolve()) == lesson.start.resolve():
-        raise ConfigError(f"--out: {out} is the pair that is trained; name another folder.")
+    out = folder_beside(lesson.out, lesson.start)
     # Networks are lowered for one photo, and exported for training as they are lowered.
     settings = options.fit_settings(_STEPS, batch=1).model_copy(update={"learning_rate": lesson.rate, "ema": 0.98})
     pair, photos = read_pair(lesson.start), photos_of(options, Split.TRAIN)

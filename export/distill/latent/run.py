@@ -34,7 +34,7 @@ from pocketcrafter.export.distill.latent.student import (
     whole_learner,
 )
 from pocketcrafter.export.families.latent.pair import read_pair
-from pocketcrafter.export.train.options import TrainOptions, photos_of, tell, train_network
+from pocketcrafter.export.train.options import TrainOptions, folder_beside, photos_of, tell, train_network
 from pocketcrafter.export.train.workers import joined
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
@@ -79,8 +79,7 @@ def distil_pair(options: TrainOptions, lesson: PairLesson) -> None:
     """
     if lesson.out is None:
         raise ConfigError("--out: name the folder that the student is written to.")
-    if (out := lesson.out.resolve()) in {lesson.teacher.resolve(), lesson.start.resolve()}:
-        raise ConfigError(f"--out: {out} is what the student is made of; name another folder.")
+    out = folder_beside(lesson.out, lesson.teacher, lesson.start)
     settings = options.fit_settings(_STEPS, _BATCH).model_copy(update={"learning_rate": _RATE, "ema": 0.99})
     device, teacher = options.torch_device(), read_pair(lesson.teacher)
     photos = photos_of(options, Split.TRAIN)
@@ -146,8 +145,7 @@ def distil_pairs_critic(options: TrainOptions, lesson: CriticLesson) -> None:
     ConfigError
         If teacher and student are not pairs with one artist, or the student's class cannot learn.
     """
-    if (out := lesson.out.resolve()) in {lesson.teacher.resolve(), lesson.start.resolve()}:
-        raise ConfigError(f"--out: {out} is what the student is made of; name another folder.")
+    out = folder_beside(lesson.out, lesson.teacher, lesson.start)
     settings = options.fit_settings(_CRITIC_STEPS, _CRITIC_BATCH).model_copy(update={"learning_rate": _CRITIC_RATE})
     device = options.torch_device()
     workers = joined(device, sharded=lesson.sharded)

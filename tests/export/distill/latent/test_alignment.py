@@ -224,5 +224,5 @@ def test_what_cannot_be_aligned_is_said(prepared_photos: Path, latent_twin: Path
         assert isinstance(result.exception, ConfigError)
         return str(result.exception)
 
-    assert "is the pair that is aligned" in refused(latent_twin)
+    assert "is what training begins with" in refused(latent_twin)
     assert "no photos of the split" in refused(tmp_path / "out")
