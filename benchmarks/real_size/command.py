@@ -32,7 +32,7 @@ def real_size() -> None:
     "--size",
     "published",
     type=click.Choice([p.value for p in Published]),
-    default=Published.SMOLVLM_256M,
+    default=Published.SMOLVLM_256M.value,
     show_default=True,
     help="Whose published configuration it has.",
 )
