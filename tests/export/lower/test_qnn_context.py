@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from torch import nn
+from torch import Tensor, nn
 
 from pocketcrafter.export.lower.lowerings import lower
 from pocketcrafter.export.lower.qnn.context import compile_context
@@ -19,7 +19,7 @@ from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest,
 from pocketcrafter.runtime.backends.qnn import QnnEmulatorBackend, run_qnn, why_no_qnn
 from pocketcrafter.runtime.backends.registry import usable_backend
 from pocketcrafter.runtime.bundle.results import Precision
-from pocketcrafter.runtime.components import ComponentSpec
+from pocketcrafter.runtime.components import ComponentName, ComponentSpec, Role, TensorSpec
 from pocketcrafter.runtime.errors import BackendError, ConfigError
 from pocketcrafter.runtime.targets import TARGETS, Soc, TargetKind
 
@@ -122,6 +122,32 @@ def test_16_bit_activations_are_closer_and_take_weights_of_4(
     assert made.rung1[0].reaches(least_db)
     assert made.rung2[0].reaches(emulated_db)
     assert read_context(made.path).soc_ids == (57,)
+
+
+@needs_qnn
+def test_a_product_of_two_activations_keeps_16_bits_of_both(tmp_path: Path) -> None:
+    """Guards the trap in which the HTP rounds an unsigned second factor to 8 bits (40 dB)."""
+
+    class Attended(nn.Module):
+        def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
+            return (queries @ (keys - 0.25).transpose(-1, -2)).relu()
+
+    shapes = {"queries": (1, 2, 8, 32), "keys": (1, 2, 64, 32)}
+    spec = ComponentSpec(
+        name=ComponentName("attended"),
+        role=Role.BRIDGE,
+        inputs=tuple(TensorSpec(name=name, shape=shape, semantics="Rows.") for name, shape in shapes.items()),
+        outputs=(TensorSpec(name="likeness", shape=(1, 2, 8, 64), semantics="Of each pair of rows."),),
+    )
+    rng = np.random.default_rng(7)
+    drawn = [
+        {name: rng.normal(size=shape).clip(-4, 4).astype(np.float32) for name, shape in shapes.items()}
+        for _ in range(3)
+    ]
+    out = tmp_path / "attended.onnx"
+    made = lower(LoweringRequest(Attended().eval(), spec, drawn, Precision.A16W8, {_SM8750: out}))[_SM8750]
+    assert made.rung2[0].reaches(60)
+    assert made.whole[0].reaches(60)
 
 
 @needs_qnn
