@@ -1,5 +1,6 @@
 """Runs fake-quantized ONNX models: what the kernels of an artifact are compared with."""
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -10,6 +11,7 @@ from pocketcrafter.export.lower.request import Sample
 from pocketcrafter.quantize.onnx.storage import store_unsigned
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import checked_inputs, named_outputs
+from pocketcrafter.runtime.backends.onnx_caches import CachesInPlace, has_parts
 from pocketcrafter.runtime.backends.onnxruntime import open_session, unoptimized_options
 from pocketcrafter.runtime.components import ComponentSpec
 
@@ -38,6 +40,10 @@ def simulate(path: Path, samples: Sequence[Sample], spec: ComponentSpec) -> list
         The component's contract.
     """
     session = open_session(_stored(path), unoptimized_options())
+    if has_parts(session):
+        # New rows are written into the caches that are handed in: copies of the samples'.
+        in_place = CachesInPlace(session, spec)
+        return [in_place.run(copy.deepcopy(checked_inputs(sample, spec))) for sample in samples]
     names = [t.name for t in spec.outputs]
     return [named_outputs(session.run(names, checked_inputs(sample, spec)), spec) for sample in samples]
 

@@ -254,6 +254,6 @@ def test_what_cannot_be_distilled_is_said(latent_twin: Path, prepared_photos: Pa
         return str(result.exception)
 
     assert "--out" in refused("--teacher", latent_twin)
-    assert "what the student is made of" in refused("--teacher", latent_twin, "--out", latent_twin)
+    assert "is what training begins with, or learns of" in refused("--teacher", latent_twin, "--out", latent_twin)
     assert "--method is for latent pairs" in refused("--teacher", latent_twin / "pair.yaml", "--method", "lcm")
     assert "cannot teach 3" in refused("--teacher", latent_twin, "--out", tmp_path / "x", "--student-steps", 3)
