@@ -15,6 +15,7 @@ from onnx import NodeProto, helper, numpy_helper
 from pocketcrafter.benchmarks.bisect.faults import NARROWED, SCALED, TURNS, Fault, Planted, differs
 from pocketcrafter.benchmarks.bisect.reference import Reference, Seen, Values
 from pocketcrafter.runtime.arrays import FloatArray
+from pocketcrafter.runtime.backends.onnx_caches import has_parts, in_parts
 from pocketcrafter.runtime.backends.onnxruntime import open_session
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError
@@ -76,6 +77,8 @@ def observe_onnx(artifact: Path, spec: ComponentSpec, inputs: Mapping[str, Float
     try:
         session = open_session(model.SerializeToString())
         feeds = {tensor.name: inputs[tensor.name] for tensor in spec.inputs}
+        if has_parts(session):
+            feeds = in_parts(feeds)
         values = dict(zip(asked, session.run(asked, feeds), strict=True))
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise BackendError(f"{artifact}: ONNX Runtime cannot show its layers: {error}") from error

@@ -51,6 +51,12 @@ def has_parts(session: Any) -> bool:  # noqa: ANN401 - onnxruntime is untyped
     return any(_PART.fullmatch(tensor.name) for tensor in session.get_inputs())
 
 
+def in_parts(feeds: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    """Return inputs with each layer's caches as one of their own, for a graph that is to share no memory."""
+    parts = {part(name, n): rows for name in CACHES for n, rows in enumerate(feeds[name][:, None])}
+    return {name: array for name, array in feeds.items() if name not in CACHES} | parts
+
+
 class CachesInPlace:
     """Runs such a graph; not to be called from two threads at once.
 

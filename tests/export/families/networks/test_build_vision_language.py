@@ -137,6 +137,11 @@ def test_both_rungs_are_climbed_again(built: dict[str, Path], checkpoints: dict[
     assert all(rung.passed for network in report.networks for rung in network.again)
 
 
+def test_bisect_shows_the_layers_of_a_language_model(built: dict[str, Path], checkpoints: dict[str, Path]) -> None:
+    asked = ("bisect", str(built["smolvlm"]), "language", "--against", "onnx", "--weights", str(checkpoints["smolvlm"]))
+    assert run([*asked, "--json"]) == 0
+
+
 def test_a_bench_times_a_language_model_beside_its_own_weights(
     built: dict[str, Path], checkpoints: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
