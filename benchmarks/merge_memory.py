@@ -6,7 +6,6 @@ The transformer is a file of its published size without a block on the disk: all
 import json
 import tempfile
 import time
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
@@ -15,6 +14,7 @@ import torch
 from pydantic import Field
 from safetensors.torch import save_file
 
+from pocketcrafter.benchmarks.common.fresh_process import EndedError, in_fresh_process
 from pocketcrafter.export.teachers.layout import read_layout
 from pocketcrafter.export.teachers.merging import merge_to
 from pocketcrafter.export.teachers.systems import SystemName
@@ -66,17 +66,11 @@ def measure_merge(blocks: int, adapted: int, folder: Path | None = None) -> Merg
     with tempfile.TemporaryDirectory(dir=folder) as room:
         teacher, out = Path(room) / "teacher", Path(room) / "merged"
         size, tensors = _write_teacher(teacher, blocks, adapted)
-        ours, theirs = get_context("spawn").Pipe()
-        process = get_context("spawn").Process(target=_merge, args=(teacher, out, theirs))
         started = time.perf_counter()
-        process.start()
-        theirs.close()
         try:
-            changed, shards, kept, peak = ours.recv()
-        except EOFError as error:
+            changed, shards, kept, peak = in_fresh_process(_merge, teacher, out)
+        except EndedError as error:
             raise BackendError(f"Merging {size / 1e9:.0f} GB failed; is there room in {room}?") from error
-        finally:
-            process.join()
         return MergeMemory(
             checkpoint_gb=size / 1e9,
             tensors=tensors,

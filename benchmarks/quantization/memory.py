@@ -2,13 +2,13 @@
 
 import tempfile
 import time
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
 from pydantic import Field
 
+from pocketcrafter.benchmarks.common.fresh_process import EndedError, in_fresh_process
 from pocketcrafter.benchmarks.common.markdown import markdown
 from pocketcrafter.benchmarks.common.random_weights import write_random
 from pocketcrafter.quantize.torch.streaming import quantize_file
@@ -55,17 +55,11 @@ def measure_memory(parameters: int, bits: int, folder: Path | None = None) -> Me
         source, out = Path(room) / "model.safetensors", Path(room) / "quantized.safetensors"
         layers = max(1, round(parameters / _WIDTH**2))
         count = write_random(source, {f"layers.{i:04d}.weight": (_WIDTH, _WIDTH) for i in range(layers)}, "F32")
-        ours, theirs = get_context("spawn").Pipe()
-        process = get_context("spawn").Process(target=_quantize, args=(source, out, bits, theirs))
         started = time.perf_counter()
-        process.start()
-        theirs.close()
         try:
-            peak = ours.recv()
-        except EOFError as error:
+            peak = in_fresh_process(_quantize, source, out, bits)
+        except EndedError as error:
             raise BackendError(f"Quantizing {count} parameters failed; is there room in {room}?") from error
-        finally:
-            process.join()
         return MemoryRow(
             parameters=count,
             bits=bits,

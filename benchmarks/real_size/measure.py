@@ -4,7 +4,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final, Literal, cast
@@ -12,8 +11,10 @@ from typing import Any, Final, Literal, cast
 from pydantic import Field
 from torch import nn
 
+from pocketcrafter.benchmarks.common.fresh_process import EndedError, in_fresh_process
 from pocketcrafter.benchmarks.common.markdown import NOT_MEASURED, markdown, percent, plain
 from pocketcrafter.export.calibration.language import language_samples
+from pocketcrafter.export.families.family import Part
 from pocketcrafter.export.families.latent.pair import read_pair
 from pocketcrafter.export.families.latent.parts import load_part
 from pocketcrafter.export.families.networks.language import CHUNK
@@ -102,21 +103,16 @@ def lower_layers(lowering: Lowering, layers: Sequence[int | None]) -> Iterator[C
     """
     lowering.out.mkdir(parents=True, exist_ok=True)
     for count in layers:
-        ours, theirs = get_context("spawn").Pipe()
-        process = get_context("spawn").Process(target=_measure, args=(lowering, count, theirs))
-        process.start()
-        theirs.close()
+        row: ComponentRow
         try:
-            row: ComponentRow = ours.recv()
-        except EOFError:
-            process.join()
-            why = f"the process ended with exit code {process.exitcode}; what it printed stands above"
-            if process.exitcode == -9:
+            row = in_fresh_process(_measure, lowering, count)
+        except EndedError as error:
+            why = f"{error}; what it printed stands above"
+            if error.exitcode == -9:
                 why = "the process was killed, most likely for want of memory"
             row = ComponentRow(
                 target=lowering.target, precision=lowering.precision, layers=count or 0, parameters=0, refusal=why
             )
-        process.join()
         yield row
 
 
@@ -205,23 +201,21 @@ def _vision(lowering: Lowering, layers: int | None, room: Path) -> LoweringReque
     network = _load(lowering.folder)
     _keep(network.get_submodule("model").get_submodule("vision_model").get_submodule("encoder"), layers)
     part = next(part for part in parts(network, {}) if part.spec.role is Role.VISION)
-    return LoweringRequest(
-        part.network,
-        part.spec,
-        draw_samples(part.spec, _SAMPLES, _SEED),
-        lowering.precision,
-        {lowering.target: room / f"vision{TARGETS[lowering.target].suffix}"},
-    )
+    return _random_request(lowering, part, room)
 
 
 def _denoise(lowering: Lowering, _layers: int | None, room: Path) -> LoweringRequest:
-    part = load_part(read_pair(lowering.folder), Latent.DENOISE)
+    return _random_request(lowering, load_part(read_pair(lowering.folder), Latent.DENOISE), room)
+
+
+def _random_request(lowering: Lowering, part: Part, room: Path) -> LoweringRequest:
+    """Return what lowers a network that takes random inputs."""
     return LoweringRequest(
         part.network,
         part.spec,
         draw_samples(part.spec, _SAMPLES, _SEED),
         lowering.precision,
-        {lowering.target: room / f"denoise{TARGETS[lowering.target].suffix}"},
+        {lowering.target: room / f"{lowering.role}{TARGETS[lowering.target].suffix}"},
     )
 
 
