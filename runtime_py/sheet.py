@@ -1,5 +1,6 @@
 """Before/after contact sheets: pairs side by side on neutral grey, the plan in words under each."""
 
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -111,7 +112,7 @@ def _draw(page: Image.Image, pair: Pair, left: int, top: int, picture_height: in
     width = 2 * _THUMB_PX[0] + _GAP_PX
     text_top = top + picture_height + 10
     for picture, label, x in (
-        (pair.before, f"before: {pair.name}", left),
+        (pair.before, f"before: {_in_ascii(pair.name)}", left),
         (pair.after, "after", left + max(pair.before.width, _LEAST_COLUMN_PX) + _GAP_PX),
     ):
         page.paste(picture, (x, top + picture_height - picture.height))
@@ -137,6 +138,12 @@ def _thumbnail(photo: Photo) -> Image.Image:
     if photo.icc is None or handling_of(photo.icc) == "srgb":
         return small
     return Image.fromarray(pixels_to_srgb(np.asarray(small), photo.icc))
+
+
+def _in_ascii(name: str) -> str:
+    """Return a name in letters that Pillow's own font has: accents are left off, other scripts are question marks."""
+    letters = (letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
+    return "".join(letters).encode("ascii", "replace").decode("ascii")
 
 
 def _fitted(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
+import matplotlib as mpl
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from pydantic import Field
@@ -167,7 +168,9 @@ def _entry(outcome: Outcome, credit: str, top: int) -> GalleryEntry:
 
 def _draw(sheet: Image.Image, entry: GalleryEntry, pictures: Sequence[ByteImage]) -> None:
     draw = ImageDraw.Draw(sheet)
-    small, large = ImageFont.load_default(14), ImageFont.load_default(17)
+    # Pillow's own font lacks most letters of names: Saukonpää, Φίλιππος.
+    letters = Path(mpl.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
+    small, large = (ImageFont.truetype(letters, px) for px in (13, 16))
     labels = (
         f"before, color error {entry.delta_e_before:.1f}",
         f"after, color error {entry.delta_e_after:.1f}",

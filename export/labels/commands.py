@@ -12,6 +12,7 @@ from pocketcrafter.runtime.cli.options import OutputFolder, json_option
 from pocketcrafter.runtime.words import counted
 
 _SHARD: Final = 16
+_BATCH: Final = 8
 _SHOWN: Final = 10
 _folder = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -41,6 +42,13 @@ _folder = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option(
     "--shard", type=click.IntRange(1, 4096), default=_SHARD, show_default=True, help="Photos of a part of the labels."
 )
+@click.option(
+    "--batch",
+    type=click.IntRange(1, 256),
+    default=_BATCH,
+    show_default=True,
+    help="Photos that a teacher's language model answers of at once.",
+)
 @click.option("--layout", type=click.Choice([name.value for name in SystemName]), help="Whose layout the folder has.")
 @click.option("--instruction", help="Told to a teacher that edits by words and has no critic.")
 @click.option("--teacher-steps", type=click.IntRange(1), help="Steps of its artist.  [default: its release's]")
@@ -59,6 +67,7 @@ def label(
     hidden: str,
     pictures: str,
     shard: int,
+    batch: int,
     layout: str | None,
     instruction: str | None,
     teacher_steps: int | None,
@@ -106,6 +115,7 @@ def label(
             out=out.resolve(),
             device=device,
             threads=threads or (1 if device == "cpu" else None),
+            batch=batch,
             settings=settings,
         )
         with Bars() as bars:

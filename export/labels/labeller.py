@@ -1,6 +1,7 @@
 """What one worker does: it loads the teacher once, and makes a part of each shard that it is given."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Final
 import numpy as np
 import torch
 from PIL import Image
+from pydantic import Field
 
 from pocketcrafter.export.labels.photos import Shard
 from pocketcrafter.export.labels.store import Label, LabelSettings, LabelStore, PictureForm, Quarantined
@@ -41,6 +43,8 @@ class Job(Config):
         As torch names it.
     threads
         Of torch, in each worker; torch's own choice when `None`.
+    batch
+        Photos that a language model answers of at once.
     settings
         Of the labels.
     """
@@ -50,6 +54,7 @@ class Job(Config):
     out: Path
     device: str
     threads: int | None
+    batch: int = Field(1, ge=1)
     settings: LabelSettings
 
 
@@ -76,6 +81,15 @@ class Outcome(Config):
     seconds: float = 0.0
     node: str = ""
     error: str | None = None
+
+
+@dataclass(frozen=True)
+class _Shot:
+    """A photo that was read: its path, hash and pixels."""
+
+    path: str
+    digest: str
+    photo: Image.Image
 
 
 class Labeller:
@@ -118,11 +132,17 @@ class Labeller:
         labels: list[Label] = []
         bad: list[Quarantined] = []
         try:
+            shots: list[_Shot] = []
             for path, digest in zip(shard.paths, shard.hashes, strict=True):
                 try:
-                    labels.append(self._labelled(path, digest))
+                    shots.append(_Shot(path, digest, self._photo(path, digest)))
                 except PhotoError as error:
                     bad.append(Quarantined(digest, path, str(error)))
+                if len(shots) == self._job.batch:
+                    self._answer(shots, labels, bad)
+                    shots = []
+            if shots:
+                self._answer(shots, labels, bad)
             self._store.write(shard.name, labels, bad)
         except (BackendError, StorageError) as error:
             return Outcome(name=shard.name, error=str(error))
@@ -133,21 +153,26 @@ class Labeller:
             seconds=sum(label.seconds for label in labels),
         )
 
-    def _labelled(self, path: str, digest: str) -> Label:
-        photo = self._photo(path, digest)
+    def _answer(self, shots: Sequence[_Shot], labels: list[Label], bad: list[Quarantined]) -> None:
+        """Label photos together; where the teacher fails on one of them, each alone."""
         try:
             teacher = self._teacher
         except Exception as error:
             raise BackendError(f"The teacher cannot be loaded by a worker: {error}") from error
         try:
-            label = self._asked(teacher, photo, path, digest)
+            made = self._asked(teacher, shots)
         except Exception as error:  # whatever torch and the libraries raise on one photo
+            if len(shots) > 1:
+                for shot in shots:
+                    self._answer([shot], labels, bad)
+                return
             self._failed += 1
             if not self._made and self._failed >= _MOST_FAILURES:
-                raise BackendError(f"The teacher fails on every photo, on {path} by: {error!r}") from error
-            raise PhotoError(f"the teacher fails: {error!r}") from error
-        self._made += 1
-        return label
+                raise BackendError(f"The teacher fails on every photo, on {shots[0].path} by: {error!r}") from error
+            bad.append(Quarantined(shots[0].digest, shots[0].path, f"the teacher fails: {error!r}"))
+            return
+        self._made += len(made)
+        labels += made
 
     def _photo(self, path: str, digest: str) -> Image.Image:
         try:
@@ -159,15 +184,22 @@ class Labeller:
         photo = decode(content)
         return Image.fromarray(in_srgb(photo.pixels, photo.icc))
 
-    def _asked(self, teacher: Teacher, photo: Image.Image, path: str, digest: str) -> Label:
+    def _asked(self, teacher: Teacher, shots: Sequence[_Shot]) -> list[Label]:
         parts = {found.place.part for found in teacher.layout.networks}
-        settings, begun = self._job.settings, perf_counter()
-        critique: Critique | None = teacher.critique(photo) if Part.CRITIC in parts else None
-        edits = Part.ARTIST in parts and settings.pictures is not PictureForm.NONE
-        run = teacher.trajectory(photo, Wish(critique, settings.instruction)) if edits else None
+        begun, critiques = perf_counter(), [None] * len(shots)
+        if Part.CRITIC in parts:
+            critiques = teacher.critiques([shot.photo for shot in shots])
+        each = (perf_counter() - begun) / len(shots)
+        edits = Part.ARTIST in parts and self._job.settings.pictures is not PictureForm.NONE
+        return [self._label(teacher, s, c, each, edits=edits) for s, c in zip(shots, critiques, strict=True)]
+
+    def _label(self, teacher: Teacher, shot: _Shot, critique: Critique | None, seconds: float, *, edits: bool) -> Label:
+        begun = perf_counter()
+        wish = Wish(critique, self._job.settings.instruction)
+        run = teacher.trajectory(shot.photo, wish) if edits else None
         return Label(
-            sha256=digest,
-            path=path,
+            sha256=shot.digest,
+            path=shot.path,
             text="" if critique is None else critique.text,
             prompt=_NO_WORDS if critique is None else critique.prompt,
             ids=_NO_WORDS if critique is None else critique.ids,
@@ -175,7 +207,7 @@ class Labeller:
             hidden=None if critique is None else critique.hidden,
             before=None if run is None else run.photo,
             after=None if run is None else run.picture,
-            seconds=perf_counter() - begun,
+            seconds=seconds + perf_counter() - begun,
         )
 
 

@@ -1,5 +1,6 @@
 """AesFormer: Qwen3-VL plans in words of its own, and Qwen-Image-Edit-2511 with a LoRA carries the plan out."""
 
+from collections.abc import Sequence
 from math import sqrt
 from typing import Any, ClassVar, Final
 
@@ -37,9 +38,9 @@ class AesFormer(PipelineTeacher):
         self._planner = VisionLanguageCritic(layout.network("planner"), self.dtype, device, special=True)
         self._prompt = (layout.folder / PROMPT_FILE).read_text(encoding="utf-8")
 
-    def critique(self, photo: Image.Image) -> Critique:
-        """See :meth:`Teacher.critique`; the text is the plan, its marks kept."""
-        return self._planner.answer(photo.convert("RGB"), self._prompt, self.sampling.answer)
+    def critiques(self, photos: Sequence[Image.Image]) -> list[Critique]:
+        """See :meth:`Teacher.critiques`; the text is the plan, its marks kept."""
+        return self._planner.answers([photo.convert("RGB") for photo in photos], self._prompt, self.sampling.answer)
 
     def arguments(self, photo: Image.Image, wish: Wish) -> dict[str, Any]:
         """See :meth:`PipelineTeacher.arguments`; without a wish, the planner is asked."""

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 from transformers import AutoProcessor, AutoTokenizer, BatchFeature, Qwen2VLImageProcessor
@@ -14,6 +15,9 @@ from pocketcrafter.export.families.networks.checkpoint import CheckpointError
 from pocketcrafter.export.teachers.layout import Found
 from pocketcrafter.export.teachers.loading import load_network
 from pocketcrafter.export.teachers.teacher import Critique
+from pocketcrafter.runtime.arrays import FloatArray
+
+IdArray: TypeAlias = npt.NDArray[np.int32]
 
 PICTURE: Final = "<|image_pad|>"
 """The word that stands for a picture's places."""
@@ -103,14 +107,17 @@ class VisionLanguageCritic:
         self._model, self._special = load_network(found, dtype, device), special
         self._processor = processor_of(found.kind, found.path)
         self._words = self._processor.tokenizer
+        # Rows of a batch then end with their prompts, and their answers begin at one place.
+        self._words.padding_side = "left"
+        self._words.pad_token = self._words.pad_token or self._words.eos_token
 
-    def inputs(self, photo: Image.Image, prompt: str) -> BatchFeature:
-        """Return what the model reads: one turn of the user, of a picture and words.
+    def inputs(self, photos: Sequence[Image.Image], prompt: str) -> BatchFeature:
+        """Return what the model reads: for each photo one turn of the user, of a picture and words.
 
         Parameters
         ----------
-        photo
-            The picture.
+        photos
+            The pictures, one a row; shorter rows are padded in front, so that all answers begin at one place.
         prompt
             The words.
         """
@@ -120,23 +127,27 @@ class VisionLanguageCritic:
         begins = self._words.bos_token
         further = begins is None or not text.startswith(begins)
         made: BatchFeature = self._processor(
-            text=[text], images=[photo], return_tensors="pt", add_special_tokens=further
+            text=[text] * len(photos),
+            images=[[photo] for photo in photos],
+            return_tensors="pt",
+            padding=len(photos) > 1,
+            add_special_tokens=further,
         )
         return made
 
-    def answer(self, photo: Image.Image, prompt: str, most: int) -> Critique:
-        """Let it answer, greedily.
+    def answers(self, photos: Sequence[Image.Image], prompt: str, most: int) -> list[Critique]:
+        """Let it answer of several photos at once, greedily.
 
         Parameters
         ----------
-        photo
-            The picture.
+        photos
+            The pictures.
         prompt
             The words.
         most
-            Most words of the answer.
+            Most words of an answer.
         """
-        model, inputs = self._model, self.inputs(photo, prompt)
+        model, inputs = self._model, self.inputs(photos, prompt)
         given = {name: value.to(model.device) for name, value in inputs.items()}
         given["pixel_values"] = given["pixel_values"].to(model.dtype)
         with torch.inference_mode():
@@ -149,15 +160,18 @@ class VisionLanguageCritic:
                 return_dict_in_generate=True,
             )
         begin = inputs["input_ids"].shape[1]
-        ids = made.sequences[0, begin:].int().cpu().numpy()
         # The first entry is of the whole prompt, the picture's places too; one more of each word but the last.
-        hidden = torch.cat([states[-1][0] for states in made.hidden_states])
-        return Critique(
-            text=self._decoded(ids),
-            prompt=inputs["input_ids"][0].int().numpy(),
-            ids=ids,
-            hidden=np.ascontiguousarray(hidden.float().cpu().numpy()),
-        )
+        hidden = torch.cat([states[-1] for states in made.hidden_states], 1).float().cpu().numpy()
+        answers = made.sequences[:, begin:].int().cpu().numpy()
+        prompts = inputs["input_ids"].int().numpy()
+        padded = (begin - inputs["attention_mask"].sum(1)).tolist()
+        return [self._critique(prompts[row, pad:], answers[row], hidden[row, pad:]) for row, pad in enumerate(padded)]
+
+    def _critique(self, prompt: IdArray, ids: IdArray, hidden: FloatArray) -> Critique:
+        # Where others of the batch answered longer, words of no meaning follow the one that ends an answer.
+        ends = np.flatnonzero(np.isin(ids, self._model.generation_config.eos_token_id or ()))
+        ids = ids[: ends[0] + 1] if ends.size else ids
+        return Critique(self._decoded(ids), prompt, ids, np.ascontiguousarray(hidden[: len(prompt) + len(ids) - 1]))
 
     def _decoded(self, ids: Any) -> str:  # noqa: ANN401 - an array
         text = str(self._words.decode(ids, skip_special_tokens=not self._special))

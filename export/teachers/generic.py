@@ -5,7 +5,7 @@ A pipeline is run by its own class, and its scheduler's steps are kept.
 
 import importlib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -117,9 +117,9 @@ class CriticTeacher(Teacher):
         self._critic = VisionLanguageCritic(layout.network("critic"), self.dtype, device)
         self._prompt = prompt.read_text(encoding="utf-8")
 
-    def critique(self, photo: Image.Image) -> Critique:
-        """See :meth:`Teacher.critique`."""
-        return self._critic.answer(photo.convert("RGB"), self._prompt, self.sampling.answer)
+    def critiques(self, photos: Sequence[Image.Image]) -> list[Critique]:
+        """See :meth:`Teacher.critiques`."""
+        return self._critic.answers([photo.convert("RGB") for photo in photos], self._prompt, self.sampling.answer)
 
     def trajectory(self, photo: Image.Image, wish: Wish = NOTHING) -> Trajectory:
         """Refuse: a critic edits nothing.

@@ -1,6 +1,6 @@
 """A latent pair as a teacher, run by the code of its own bundles in full precision, on the CPU."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -44,18 +44,21 @@ class LatentPairTeacher(Teacher):
         self._pair = TorchPair(pair, self._keep, longest_answer=self.sampling.answer or None)
         self._words = None if pair.critic is None else tokenizer_of(pair)
 
-    def critique(self, photo: Image.Image) -> Critique:
-        """See :meth:`Teacher.critique`."""
+    def critiques(self, photos: Sequence[Image.Image]) -> list[Critique]:
+        """See :meth:`Teacher.critiques`; one after another, as a phone runs it."""
         critic, settings = self._pair.critic, self._pair.settings.critic
         if critic is None or settings is None or self._words is None:
-            return super().critique(photo)
-        said = critic.answer(critics_picture(_as_photo(photo), settings.picture))
-        return Critique(
-            text=str(self._words.decode(list(said.ids), skip_special_tokens=True)).strip(),
-            prompt=np.array(settings.prompt, np.int32),
-            ids=np.array(said.ids, np.int32),
-            hidden=said.hidden,
-        )
+            return super().critiques(photos)
+        answers = [critic.answer(critics_picture(_as_photo(photo), settings.picture)) for photo in photos]
+        return [
+            Critique(
+                text=str(self._words.decode(list(said.ids), skip_special_tokens=True)).strip(),
+                prompt=np.array(settings.prompt, np.int32),
+                ids=np.array(said.ids, np.int32),
+                hidden=said.hidden,
+            )
+            for said in answers
+        ]
 
     def trajectory(self, photo: Image.Image, wish: Wish = NOTHING) -> Trajectory:
         """See :meth:`Teacher.trajectory`.

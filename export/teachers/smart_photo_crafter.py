@@ -6,6 +6,7 @@ precision; the photo's latents are the mode of the autoencoder's distribution; s
 """
 
 import importlib
+from collections.abc import Sequence
 from math import prod, sqrt
 from typing import Any, Final
 
@@ -48,9 +49,10 @@ class SmartPhotoCrafter(Teacher):
         self._critic = VisionLanguageCritic(layout.network("vlm"), self.dtype, device)
         self._prompt = (layout.folder / PROMPT_FILE).read_text(encoding="utf-8")
 
-    def critique(self, photo: Image.Image) -> Critique:
-        """See :meth:`Teacher.critique`; the critic sees the photo as the autoencoder does."""
-        return self._critic.answer(prepared(photo, self.sampling.side)[1], self._prompt, self.sampling.answer)
+    def critiques(self, photos: Sequence[Image.Image]) -> list[Critique]:
+        """See :meth:`Teacher.critiques`; the critic sees a photo as the autoencoder does."""
+        shown = [prepared(photo, self.sampling.side)[1] for photo in photos]
+        return self._critic.answers(shown, self._prompt, self.sampling.answer)
 
     def trajectory(self, photo: Image.Image, wish: Wish = NOTHING) -> Trajectory:
         """See :meth:`Teacher.trajectory`; the picture is as large as the photo after its first scaling."""

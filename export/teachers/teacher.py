@@ -1,6 +1,7 @@
 """What every teacher can be asked, whichever system it is, and how one is loaded."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -125,7 +126,22 @@ class Teacher(ABC):
         BackendError
             If the teacher has no critic.
         """
-        del photo
+        return self.critiques([photo])[0]
+
+    def critiques(self, photos: Sequence[Image.Image]) -> list[Critique]:
+        """Say of each of several photos what is to be edited; a language model answers of all of them at once.
+
+        Parameters
+        ----------
+        photos
+            sRGB, upright, of any sizes.
+
+        Raises
+        ------
+        BackendError
+            If the teacher has no critic.
+        """
+        del photos
         raise BackendError(f"{self.layout.folder}: {self.layout.system.title} has no critic; ask it to edit.")
 
     def edit(self, photo: Image.Image, wish: Wish = NOTHING) -> Image.Image:

@@ -23,10 +23,10 @@ from pocketcrafter.export.data.manifest import PhotoRecord
 from pocketcrafter.runtime.errors import ConfigError
 
 
-def record(name: str) -> PhotoRecord:
+def record(name: str, author: str = "Ada Ångström") -> PhotoRecord:
     digest = "0" * 64
     return PhotoRecord(
-        file=f"heldout/{name}", source="a-package", group="a", licence="CC-BY-4.0", author="Ada Ångström",
+        file=f"heldout/{name}", source="a-package", group="a", licence="CC-BY-4.0", author=author,
         original=name, original_sha256=digest, prepared_sha256=digest, split="heldout", width=512, height=512, scale=1,
     )  # fmt: skip
 
@@ -70,6 +70,15 @@ def test_the_sheet_shows_each_frame_where_its_entry_says(gallery: Path, outcomes
             np.testing.assert_allclose(shown.mean((0, 1)), picture.mean((0, 1)), atol=3)
         assert entry.carried_out == "+1.0 EV"
         assert entry.credit == "Ada Ångström, CC-BY-4.0, a-package"
+
+
+def test_photographers_are_named_in_their_own_letters(outcomes: list[Outcome], tmp_path: Path) -> None:
+    """A letter that a font lacks is drawn as the same box, whichever it is."""
+    made = []
+    for author in ("Saukonpää", "Saukonpöö", "Γιώργος", "Ставрос"):
+        write_gallery(outcomes[:1], {outcomes[0].quality.photo: record(outcomes[0].quality.photo, author)}, tmp_path)
+        made.append(read_gallery(tmp_path)[1].tobytes())
+    assert len(set(made)) == len(made)
 
 
 @pytest.mark.parametrize("field", ["top", "left"])

@@ -3,6 +3,7 @@
 import shutil
 import tarfile
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,8 @@ from pocketcrafter.export.labels.store import (
     unpacked,
 )
 from pocketcrafter.export.teachers.layout import read_layout
-from pocketcrafter.export.teachers.teacher import Wish, load_teacher
+from pocketcrafter.export.teachers.pair import LatentPairTeacher
+from pocketcrafter.export.teachers.teacher import Critique, Wish, load_teacher
 from pocketcrafter.export.teachers.told import told_by
 from pocketcrafter.export.train.latent.texts import critique_text
 from pocketcrafter.runtime.errors import BackendError, ConfigError
@@ -142,6 +144,32 @@ def test_a_label_is_what_the_teacher_says_and_shows(shots: Path, latent_twin: Pa
     # A part that is there is not made again.
     assert labeller.label(shard).labelled == 0
     assert sum(1 for _ in store.labels(hidden=False, pictures=False)) == 3
+
+
+def test_a_photo_on_which_the_teacher_fails_leaves_the_others_of_its_batch_alone(
+    shots: Path, latent_twin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (shots / "short.jpg").unlink()
+    settings = settings_of(latent_twin, pictures=PictureForm.NONE)
+    (shard,) = shards_of(hashed(shots, [photo.path for photo in photos_in(shots)]), set(), 9)
+    own, asked = LatentPairTeacher.critiques, []
+
+    def critiques(teacher: LatentPairTeacher, photos: Sequence[Image.Image]) -> list[Critique]:
+        asked.append(len(photos))
+        if any(photo.getpixel((0, 0)) == bad for photo in photos):
+            raise RuntimeError("no memory left")
+        return own(teacher, photos)
+
+    with Image.open(shots / "coffee.png") as image:
+        bad = image.getpixel((0, 0))
+    monkeypatch.setattr(LatentPairTeacher, "critiques", critiques)
+    store = LabelStore.make(tmp_path / "labels", settings)
+    job = job_of(latent_twin, shots, store.folder, settings).model_copy(update={"batch": 2})
+    outcome = Labeller(job).label(shard)
+    assert (outcome.labelled, outcome.quarantined) == (2, 1)
+    assert sorted(asked) == [1, 1, 1, 2]
+    (set_aside,) = store.quarantined()
+    assert (set_aside.path, "no memory left" in set_aside.reason) == ("coffee.png", True)
 
 
 def test_edits_and_score_of_a_text_are_numbers_of_the_table(latent_twin: Path, tmp_path: Path) -> None:

@@ -222,6 +222,11 @@ def test_a_model_alone_answers_as_transformers_lets_it(photo: Image.Image, tmp_p
     assert np.array_equal(said.prompt, given["input_ids"][0])
     assert np.array_equal(said.ids, made.sequences[0, len(said.prompt) :])
     np.testing.assert_allclose(said.hidden, torch.cat([s[-1][0] for s in made.hidden_states]).detach(), atol=1e-5)
+    shots = [photo, photo.rotate(90, expand=True), photo.resize((64, 64))]
+    for shot, together in zip(shots, teacher.critiques(shots), strict=True):
+        alone = teacher.critique(shot)
+        assert (together.text, together.ids.tolist()) == (alone.text, alone.ids.tolist())
+        np.testing.assert_allclose(together.hidden, alone.hidden, atol=1e-4)
     with pytest.raises(BackendError, match=r"a critic alone; it edits nothing"):
         teacher.edit(photo)
 

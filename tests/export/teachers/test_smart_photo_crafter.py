@@ -57,6 +57,25 @@ def made(teacher: Any, photo: Image.Image) -> tuple[Any, Any]:
     return critique, teacher.trajectory(photo, Wish(critique=critique, seed=1))
 
 
+def test_several_photos_are_answered_at_once_as_one_after_another(teacher: Any, photo: Image.Image) -> None:
+    """Prompts of other lengths are padded in front, and an answer that ends early takes nothing of the longest."""
+    shots = [photo, noise(150, 230), noise(96, 96)]
+    generation = teacher._critic._model.generation_config
+    own, longest = generation.eos_token_id, teacher.critique(photo).ids
+    generation.eos_token_id = [int(longest[2])]
+    try:
+        alone, together = [teacher.critique(shot) for shot in shots], teacher.critiques(shots)
+    finally:
+        generation.eos_token_id = own
+    assert len({len(said.prompt) for said in alone}) > 1
+    assert len(alone[0].ids) <= 3 < len(longest)
+    for one, said in zip(alone, together, strict=True):
+        assert said.text == one.text
+        assert np.array_equal(said.prompt, one.prompt)
+        assert np.array_equal(said.ids, one.ids)
+        np.testing.assert_allclose(said.hidden, one.hidden, rtol=1e-3, atol=1e-4)
+
+
 def test_latents_and_picture_are_those_of_diffsynths_own_pipeline(
     folder: Path, photo: Image.Image, made: tuple[Any, Any], tmp_path: Path
 ) -> None:
