@@ -34,6 +34,7 @@ class _Measurements(LazyGroup):
         "fuzz": "pocketcrafter.benchmarks.fuzz.command:fuzz",
         "latent-studio": "pocketcrafter.benchmarks.pair_commands:latent_studio",
         "latent-steps": "pocketcrafter.benchmarks.training_commands:latent_steps",
+        "label-likeness": "pocketcrafter.benchmarks.training_commands:label_likeness",
         "merge-memory": "pocketcrafter.benchmarks.training_commands:merge_memory",
         "language": "pocketcrafter.benchmarks.language.command:language",
         "real-size": "pocketcrafter.benchmarks.real_size.command:real_size",

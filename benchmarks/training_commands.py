@@ -1,4 +1,4 @@
-"""Benches of training and of teachers: ``pocketcrafter bench learning-curve|steps|latent-steps|prose|merge-memory``."""
+"""Benches of training and of teachers: ``pocketcrafter bench learning-curve|steps|latent-steps|prose`` and others."""
 
 import hashlib
 import json
@@ -355,3 +355,32 @@ def merge_memory(*, blocks: int, adapted: int, as_json: bool) -> None:
     click.echo(row.model_dump_json() if as_json else merge_memory_text(row))
     if row.peak_mib > row.bar_mib:
         raise GateError(f"Merging took {row.peak_mib:.0f} MiB; {row.bar_mib:.0f} are allowed.")
+
+
+@click.command("label-likeness")
+@click.argument("bundle", type=click.Path(exists=True, path_type=Path))
+@click.argument("labels", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@backend_option
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Threads to compute with.")
+@json_option
+def label_likeness(*, bundle: Path, labels: Path, backend: str, threads: int, as_json: bool) -> None:
+    r"""Measure how near a pair comes to a teacher's pictures.
+
+    LABELS is a folder that `data label` made, of photos that the pair was not taught with. Exit code 1: the photos as
+    they are come nearer.
+
+    \b
+    Example:
+      pocketcrafter data label --teacher my-pair --photos other-photos --out held-out
+      pocketcrafter bench label-likeness taught.pcbundle held-out
+    """
+    from pocketcrafter.benchmarks.label_likeness import likeness_text, measure_likeness
+    from pocketcrafter.export.labels.store import LabelStore
+    from pocketcrafter.runtime.families import Pipeline
+
+    store, pipeline = LabelStore.open(labels), Pipeline.open(bundle, backend=backend, threads=threads)
+    with tqdm(desc="label likeness", unit="photo") as bar:
+        found = measure_likeness(pipeline, store.labels(hidden=False), bar.update)
+    click.echo(found.model_dump_json() if as_json else likeness_text(found))
+    if found.kept < 0:
+        raise GateError("The pair goes away from the teacher's pictures.")

@@ -186,7 +186,8 @@ class Labeller:
 
     def _asked(self, teacher: Teacher, shots: Sequence[_Shot]) -> list[Label]:
         parts = {found.place.part for found in teacher.layout.networks}
-        begun, critiques = perf_counter(), [None] * len(shots)
+        begun = perf_counter()
+        critiques: Sequence[Critique | None] = [None] * len(shots)
         if Part.CRITIC in parts:
             critiques = teacher.critiques([shot.photo for shot in shots])
         each = (perf_counter() - begun) / len(shots)
