@@ -1,18 +1,13 @@
 """How a backend is found by its name: built in, or registered by an upper layer."""
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 
 from pocketcrafter.runtime.backends.base import Backend, Session
-from pocketcrafter.runtime.backends.coreai import CoreAiBackend
-from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
-from pocketcrafter.runtime.backends.executorch_qnn import ExecutorchQnnBackend
-from pocketcrafter.runtime.backends.litert import LiteRtBackend
 from pocketcrafter.runtime.backends.names import BackendName
-from pocketcrafter.runtime.backends.onnxruntime import OnnxRuntimeBackend
-from pocketcrafter.runtime.backends.qnn import QnnEmulatorBackend
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError
 
@@ -84,15 +79,16 @@ class WeightsBackend(Backend, Protocol):
         """
 
 
-_BUILT_IN: Final[Mapping[BackendName, Callable[[], Backend]]] = {
-    BackendName.ONNXRUNTIME: OnnxRuntimeBackend,
-    BackendName.EXECUTORCH: ExecutorchBackend,
-    BackendName.QNN_EMULATOR: QnnEmulatorBackend,
-    BackendName.EXECUTORCH_QNN_EMULATOR: ExecutorchQnnBackend,
-    BackendName.COREAI: CoreAiBackend,
-    BackendName.LITERT: LiteRtBackend,
-    BackendName.DEVICE: DeviceBackend,
+_BUILT_IN: Final[Mapping[BackendName, str]] = {
+    BackendName.ONNXRUNTIME: "onnxruntime:OnnxRuntimeBackend",
+    BackendName.EXECUTORCH: "executorch:ExecutorchBackend",
+    BackendName.QNN_EMULATOR: "qnn:QnnEmulatorBackend",
+    BackendName.EXECUTORCH_QNN_EMULATOR: "executorch_qnn:ExecutorchQnnBackend",
+    BackendName.COREAI: "coreai:CoreAiBackend",
+    BackendName.LITERT: "litert:LiteRtBackend",
+    BackendName.DEVICE: "registry:DeviceBackend",
 }
+"""Module and class, imported when asked for: a process pays for the one runtime that it uses."""
 
 
 def get_backend(name: BackendName) -> Backend:
@@ -104,7 +100,9 @@ def get_backend(name: BackendName) -> Backend:
         If no installed package provides it.
     """
     if name in _BUILT_IN:
-        return _BUILT_IN[name]()
+        module, _, provided = _BUILT_IN[name].partition(":")
+        built_in: Callable[[], Backend] = getattr(import_module(f"{__package__}.{module}"), provided)
+        return built_in()
     for entry in entry_points(group=ENTRY_POINTS, name=name.value):
         try:
             provider: Callable[[], Backend] = entry.load()
