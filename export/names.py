@@ -24,5 +24,8 @@ ARTIST_METHODS: Final = ("trajectory", "lcm", "dmd2")
 ALIGNED: Final = ("critic", "artist")
 """Networks of a latent pair that are aligned by rewards."""
 
+ARTIST_UPDATES: Final = ("direct", "nft")
+"""How an artist is: by the gradient of rewards, or by their values; `distill.latent.alignment` has a task for each."""
+
 REWARDS: Final = ("format", "executed", "photometric", "rank")
 """What an alignment rewards; `distill.latent.rewards` says what each is."""

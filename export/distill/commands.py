@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 from tqdm import tqdm
 
-from pocketcrafter.export.names import ALIGNED, ARTIST_METHODS, QAT_COMPONENTS, QAT_OF_PAIRS, REWARDS
+from pocketcrafter.export.names import ALIGNED, ARTIST_METHODS, ARTIST_UPDATES, QAT_COMPONENTS, QAT_OF_PAIRS, REWARDS
 from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.export.train.options import (
     CRITIC_BATCH,
@@ -246,6 +246,13 @@ def _restoration(
     help="A reward and its weight; repeat it.  [default: all four, each 1]",
 )
 @click.option(
+    "--update",
+    type=click.Choice(ARTIST_UPDATES),
+    default=ARTIST_UPDATES[0],
+    show_default=True,
+    help="An artist learns by the gradient of its pictures' rewards (DRaFT), or by their values (DiffusionNFT).",
+)
+@click.option(
     "--held-out", type=click.IntRange(8), default=200, show_default=True, help="Validation frames that the gain is of."
 )
 @with_options
@@ -256,13 +263,14 @@ def align(
     start: Path,
     out: Path,
     rewards: tuple[tuple[str, float], ...],
+    update: str,
     held_out: int,
 ) -> None:
     r"""Align a latent pair by rewards, and measure its gain.
 
     Rewarded are answers that parse (format), artists that do what answers suggest (executed), pictures near to the
     clean frames (photometric), and scores that order frames as the true ones do (rank). The critic learns by
-    group-relative policy optimization, the artist by DiffusionNFT. The pair is written if held-out frames give more
+    group-relative policy optimization, the artist as --update says. The pair is written if held-out frames give more
     reward and their pictures are nearer to the clean ones, both by two standard errors. Exit code 1: they do not; more
     reward with no better pictures is hacking.
 
@@ -275,7 +283,7 @@ def align(
     from pocketcrafter.export.distill.latent.rewards import Reward
 
     weights = {Reward(name): weight for name, weight in rewards or [(name, 1.0) for name in REWARDS]}
-    lesson = AlignmentLesson(network=network, start=start, out=out, rewards=weights, held_out=held_out)
+    lesson = AlignmentLesson(network=network, update=update, start=start, out=out, rewards=weights, held_out=held_out)
     report = align_pair(options, lesson)
     click.echo(report.model_dump_json() if options.as_json else report_text(report))
     if report.verdict is not Verdict.GAINED:

@@ -34,7 +34,7 @@ def render(plan: Tensor, encoded: Tensor) -> Tensor:
     amounts = plan * plan.new_tensor(UNITS)
     amount = {a: amounts[:, i, None, None, None] for a, i in _COLUMN.items()}
     gains = _channel_gains(amounts)
-    linear = _srgb_to_linear(encoded)
+    linear = srgb_to_linear(encoded)
     shoulder = 1 - (1 - gains).clamp(min=0) * linear**tm.SHOULDER_POWER
     linear = (gains * linear / shoulder).clamp(max=1)
     dehaze = amount[Attribute.DEHAZE].clamp(0, 1)
@@ -63,7 +63,14 @@ def _channel_gains(amounts: Tensor) -> Tensor:
     return gains[:, :, None, None]
 
 
-def _srgb_to_linear(encoded: Tensor) -> Tensor:
+def srgb_to_linear(encoded: Tensor) -> Tensor:
+    """Return linear light of sRGB-encoded values in [0, 1] (IEC 61966-2-1), of the same shape.
+
+    Parameters
+    ----------
+    encoded
+        Of any shape.
+    """
     high = ((encoded.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4
     return torch.where(encoded <= 0.04045, encoded / 12.92, high)
 

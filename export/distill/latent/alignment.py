@@ -19,7 +19,8 @@ from tqdm import tqdm
 from pocketcrafter.export.content import content_hash
 from pocketcrafter.export.data.manifest import Split
 from pocketcrafter.export.distill.latent.critic import Learner
-from pocketcrafter.export.distill.latent.flow import FlowArtist, artist_settings, levels_of
+from pocketcrafter.export.distill.latent.direct import DirectAlignmentTask
+from pocketcrafter.export.distill.latent.flow import artist_settings, levels_of
 from pocketcrafter.export.distill.latent.frames import FrameSource
 from pocketcrafter.export.distill.latent.grpo import CriticAlignmentTask
 from pocketcrafter.export.distill.latent.nft import ArtistAlignmentTask
@@ -27,15 +28,15 @@ from pocketcrafter.export.distill.latent.pair_judge import PairJudge
 from pocketcrafter.export.distill.latent.rewards import Reward, Shot, rewards_of, total
 from pocketcrafter.export.distill.latent.student import copy_pair, lay_out_again, save_learner, save_student
 from pocketcrafter.export.families.latent.pair import Pair, read_pair
-from pocketcrafter.export.names import ALIGNED
+from pocketcrafter.export.names import ALIGNED, ARTIST_UPDATES
 from pocketcrafter.export.train.evidence import FRAME_PX
 from pocketcrafter.export.train.fit import FitSettings
 from pocketcrafter.export.train.options import TrainOptions, folder_beside, photos_of, train_network
 from pocketcrafter.runtime.config import Config
 
 _CRITIC, _ARTIST = ALIGNED
-_STEPS: Final = 60
-_BATCH: Final = 4
+_STEPS: Final = 120
+_BATCH: Final = 8
 """Frames a step; of each a group is made."""
 _RATE: Final = 5e-5
 _CHECKPOINT_EVERY: Final = 10
@@ -89,6 +90,7 @@ class AlignmentLesson(Config):
     """What is aligned, by which rewards, and how it is judged."""
 
     network: str
+    update: str = Field(description="How an artist learns; a critic learns by GRPO.")
     start: Path
     out: Path
     rewards: dict[Reward, float]
@@ -138,7 +140,8 @@ def align_pair(options: TrainOptions, lesson: AlignmentLesson) -> AlignmentRepor
     pair, photos = read_pair(lesson.start), photos_of(options, Split.TRAIN)
     supervised = PairJudge(pair)
     side = max(FRAME_PX, supervised.side)
-    said = f"{content_hash(pair.files)}{lesson.network}{sorted(lesson.rewards.items())}{[p.name for p in photos]}"
+    how = f"{lesson.network}{lesson.update}{sorted(lesson.rewards.items())}"
+    said = f"{content_hash(pair.files)}{how}{[p.name for p in photos]}"
     folder = options.run / f"align-{lesson.network}-{sha256(said.encode()).hexdigest()[:12]}"
     lay_out_again(pair, folder / "pair")
     laid_out = read_pair(folder / "pair")
@@ -178,13 +181,17 @@ def _train_artist(
     folder: Path,
     device: torch.device,
 ) -> None:
-    made = artist_settings(pair)
-    artist, levels = FlowArtist(pair, made), levels_of(made, lesson.start)
-    task = ArtistAlignmentTask(artist, judge, levels, source, lesson.rewards, settings, device)
+    levels = levels_of(artist_settings(pair), lesson.start)
+    task = _UPDATES[lesson.update](pair, judge, levels, source, lesson.rewards, settings, device)
     train_network("aligned artist", task, settings, folder, checkpoint_every=_CHECKPOINT_EVERY)
-    save_student(pair, artist)
+    save_student(pair, task.model)
 
 
+_DIRECT, _NFT = ARTIST_UPDATES
+_UPDATES: Final[Mapping[str, type[DirectAlignmentTask] | type[ArtistAlignmentTask]]] = {
+    _DIRECT: DirectAlignmentTask,
+    _NFT: ArtistAlignmentTask,
+}
 _TRAIN: Final = {_CRITIC: _train_critic, _ARTIST: _train_artist}
 
 

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pocketcrafter.export.distill.latent.flow import FlowArtist, Levels, Shown, sampled, started
-from pocketcrafter.export.distill.latent.frames import FrameSource, as_tensor
-from pocketcrafter.export.distill.latent.pair_judge import PairJudge
+from pocketcrafter.export.distill.latent.flow import FlowArtist, Levels, artist_settings, sampled, started
+from pocketcrafter.export.distill.latent.frames import FrameSource
+from pocketcrafter.export.distill.latent.pair_judge import PairJudge, shown_of
 from pocketcrafter.export.distill.latent.rewards import Reward, Shot, advantages, rewards_of, total
+from pocketcrafter.export.families.latent.pair import Pair
 from pocketcrafter.export.train.fit import FitSettings
 
 GROUP: Final = 8
@@ -29,8 +30,8 @@ class ArtistAlignmentTask:
 
     Parameters
     ----------
-    artist
-        Trained; a copy of it stays as it is.
+    pair
+        Whose artist is trained; a copy of it stays as it is.
     judge
         Judges pictures; its critic, whose answers the artist reads, is not trained.
     levels
@@ -45,7 +46,7 @@ class ArtistAlignmentTask:
 
     def __init__(
         self,
-        artist: FlowArtist,
+        pair: Pair,
         judge: PairJudge,
         levels: Levels,
         source: FrameSource,
@@ -53,12 +54,13 @@ class ArtistAlignmentTask:
         settings: FitSettings,
         device: torch.device,
     ) -> None:
-        self._supervised = copy.deepcopy(artist).to(device).eval().requires_grad_(requires_grad=False)
-        self._artist, self._judge, self._levels = artist.to(device), judge, levels
+        self._artist = FlowArtist(pair, artist_settings(pair)).to(device)
+        self._supervised = copy.deepcopy(self._artist).eval().requires_grad_(requires_grad=False)
+        self._judge, self._levels = judge, levels
         self._source, self._weights, self._settings, self._device = source, weights, settings, device
 
     @property
-    def model(self) -> nn.Module:
+    def model(self) -> FlowArtist:
         """The artist."""
         return self._artist
 
@@ -75,8 +77,7 @@ class ArtistAlignmentTask:
     def _loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
         rng = np.random.default_rng([self._settings.seed, step])
         asked = [self._judge.asked(Shot.of(self._source.draw(rng))) for _ in range(self._settings.batch)]
-        given = [np.concatenate(each) for each in zip(*((a.photo, a.hidden, a.mask) for a in asked), strict=True)]
-        shown = Shown(*(as_tensor(np.repeat(array, GROUP, 0), self._device) for array in given))
+        shown = shown_of(asked, self._device, GROUP)
         with torch.no_grad():
             start = started(torch.randn_like(shown.picture), shown.picture, self._artist.settings)
             made = sampled(self._artist, start, self._levels, shown)

@@ -1,9 +1,13 @@
 """A latent pair, opened to be judged by rewards: its answers, its pictures, and what they are worth."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
+from pocketcrafter.export.distill.latent.flow import Shown
+from pocketcrafter.export.distill.latent.frames import as_tensor
 from pocketcrafter.export.distill.latent.rewards import Judged, Shot, judge
 from pocketcrafter.export.families.latent.networks import TorchPair
 from pocketcrafter.export.families.latent.pair import Pair
@@ -35,6 +39,22 @@ class Asked:
     photo: FloatArray
     hidden: FloatArray
     mask: FloatArray
+
+
+def shown_of(asked: Sequence[Asked], device: torch.device, times: int = 1) -> Shown:
+    """Return what an artist is shown of some frames.
+
+    Parameters
+    ----------
+    asked
+        The frames and the critic's answers.
+    device
+        Where to.
+    times
+        How often each frame follows itself.
+    """
+    given = (np.concatenate(each) for each in zip(*((a.photo, a.hidden, a.mask) for a in asked), strict=True))
+    return Shown(*(as_tensor(np.repeat(array, times, 0), device) for array in given))
 
 
 class PairJudge:

@@ -23,9 +23,9 @@ from pocketcrafter.runtime.render import render
 
 VIEW_PX: Final = 64
 """Side at which pictures are compared: rewards are about tone and light, and are computed for each sampled answer."""
-_HALF_DELTA_E: Final = 10.0
+HALF_DELTA_E: Final = 10.0
 """CIEDE2000 at which half of the photometric reward is left."""
-_UNSEEN: Final = 0.02
+UNSEEN: Final = 0.02
 """Root mean square of a change that counts as none; pictures are in [0, 1]."""
 _SPREAD: Final = 0.05
 """Least standard deviation of a score in [0, 1]: scores nearer than that are not told apart with certainty."""
@@ -139,7 +139,7 @@ def agreement(made: FloatArray, asked: FloatArray) -> float:
         Of one shape.
     """
     both, apart = _rms(made) + _rms(asked), _rms(made - asked)
-    return (both - apart + _UNSEEN) / (both + _UNSEEN)
+    return (both - apart + UNSEEN) / (both + UNSEEN)
 
 
 def delta_e(edited: FloatArray, clean: FloatArray) -> float:
@@ -167,7 +167,7 @@ def rewards_of(groups: Sequence[Sequence[Judged]], shots: Sequence[Shot]) -> dic
     return {
         Reward.FORMAT: np.array([[float(one.readable) for one in group] for group in groups]),
         Reward.EXECUTED: np.array([[one.executed for one in group] for group in groups]),
-        Reward.PHOTOMETRIC: np.array([[1 / (1 + one.delta_e / _HALF_DELTA_E) for one in group] for group in groups]),
+        Reward.PHOTOMETRIC: np.array([[1 / (1 + one.delta_e / HALF_DELTA_E) for one in group] for group in groups]),
         Reward.RANK: ranked(scores, np.array([shot.score for shot in shots])),
     }
 

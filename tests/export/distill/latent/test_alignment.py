@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,12 @@ from pocketcrafter.export.data.degrade import Frame
 from pocketcrafter.export.distill.cli import distill
 from pocketcrafter.export.distill.latent.alignment import AlignmentLesson, HeldOut, Verdict, compared
 from pocketcrafter.export.distill.latent.critic import Learner
-from pocketcrafter.export.distill.latent.flow import FlowArtist, artist_settings, levels_of
+from pocketcrafter.export.distill.latent.direct import DirectAlignmentTask, Wanted
+from pocketcrafter.export.distill.latent.flow import artist_settings, levels_of
 from pocketcrafter.export.distill.latent.frames import FrameSource
 from pocketcrafter.export.distill.latent.grpo import CriticAlignmentTask, sampled_answers, until_stop
 from pocketcrafter.export.distill.latent.nft import ArtistAlignmentTask
-from pocketcrafter.export.distill.latent.pair_judge import Asked, PairJudge
+from pocketcrafter.export.distill.latent.pair_judge import Asked, PairJudge, shown_of
 from pocketcrafter.export.distill.latent.rewards import (
     Judged,
     Reward,
@@ -161,13 +163,49 @@ class LikesDark(PairJudge):
 
 def test_an_artist_comes_to_make_what_is_rewarded(pair: Pair, source: FrameSource, tmp_path: Path) -> None:
     how = FitSettings(steps=12, batch=1, learning_rate=3e-3, warmup=2, ema=0.5)
-    made = artist_settings(pair)
-    task = ArtistAlignmentTask(
-        FlowArtist(pair, made), LikesDark(pair), levels_of(made, "here"), source, {Reward.EXECUTED: 1.0}, how, CPU
-    )
+    levels = levels_of(artist_settings(pair), "here")
+    task = ArtistAlignmentTask(pair, LikesDark(pair), levels, source, {Reward.EXECUTED: 1.0}, how, CPU)
     rewards: list[float] = []
     fit(task, how, tmp_path, lambda _, parts: rewards.append(parts["executed"]))
     assert np.mean(rewards[-3:]) > np.mean(rewards[:3]) + 0.05
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_gradients_are_of_the_rewards_that_decide(pair: Pair, source: FrameSource, readable: bool) -> None:
+    """What an artist climbs is what held-out pictures are judged by, but for the formula of the color difference."""
+    how = FitSettings(steps=1, batch=2, learning_rate=1e-3)
+    judge_of, generator = PairJudge(pair), torch.Generator().manual_seed(1)
+    shots = [Shot.of(source.draw(np.random.default_rng(seed))) for seed in (1, 2)]
+    asked = [replace(judge_of.asked(one), text=CRITIQUE if readable else "brighter, please") for one in shots]
+    shown, wanted = shown_of(asked, CPU), Wanted.of(asked, CPU)
+    made = shown.picture + 0.3 * torch.randn(shown.picture.shape, generator=generator)
+    levels = levels_of(artist_settings(pair), "here")
+    names = [Reward.EXECUTED, Reward.PHOTOMETRIC]
+    task = DirectAlignmentTask(pair, judge_of, levels, source, dict.fromkeys(names, 1.0), how, CPU)
+    made.requires_grad_()
+    climbed = task.rewards(made, shown, wanted)
+    judged_by = rewards_of([judge_of.painted(one, row[None].detach().numpy())
+                            for one, row in zip(asked, made, strict=True)], shots)  # fmt: skip
+    assert climbed[Reward.EXECUTED].tolist() == pytest.approx(judged_by[Reward.EXECUTED][:, 0], abs=0.01)
+    assert climbed[Reward.PHOTOMETRIC].tolist() == pytest.approx(judged_by[Reward.PHOTOMETRIC][:, 0], abs=0.12)
+    sum(climbed[name].sum() for name in names).backward()
+    assert torch.isfinite(made.grad).all()
+    assert made.grad.abs().max() > 0
+
+
+def test_an_artist_climbs_its_pictures_rewards(pair: Pair, source: FrameSource, tmp_path: Path) -> None:
+    how = FitSettings(steps=12, batch=2, learning_rate=3e-3, warmup=2, ema=0.5)
+    levels = levels_of(artist_settings(pair), "here")
+    task = DirectAlignmentTask(pair, PairJudge(pair), levels, source, {Reward.PHOTOMETRIC: 1.0}, how, CPU)
+
+    def photometric() -> float:
+        torch.manual_seed(0)
+        with torch.no_grad():
+            return task.loss(0)[1]["photometric"]
+
+    before = photometric()
+    fit(task, how, tmp_path)
+    assert photometric() > before + 0.02
 
 
 @pytest.mark.parametrize(
@@ -186,7 +224,12 @@ def test_more_reward_without_surely_better_pictures_is_hacking(
     tmp_path: Path, reward: float, delta_e: float, verdict: Verdict
 ) -> None:
     lesson = AlignmentLesson(
-        network="critic", start=tmp_path, out=tmp_path / "out", rewards={Reward.FORMAT: 1.0}, held_out=16
+        network="critic",
+        update="direct",
+        start=tmp_path,
+        out=tmp_path / "out",
+        rewards={Reward.FORMAT: 1.0},
+        held_out=16,
     )
     # Differences whose mean has a standard error of 0.026.
     spread = np.tile([-0.1, 0.1], 8)

@@ -1,0 +1,210 @@
+"""A latent artist learns from rewards by their own gradient (DRaFT: Clark et al., 2024).
+
+A picture's reward is followed back through the autoencoder and all of the artist's few steps. That tells each weight
+where every pixel should go, while a group of rewards tells it one number for each picture.
+"""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from pocketcrafter.export.distill.latent.flow import FlowArtist, Levels, Shown, artist_settings, sampled, started
+from pocketcrafter.export.distill.latent.frames import FrameSource, as_tensor
+from pocketcrafter.export.distill.latent.pair_judge import Asked, PairJudge, shown_of
+from pocketcrafter.export.distill.latent.rewards import HALF_DELTA_E, UNSEEN, VIEW_PX, Reward, Shot
+from pocketcrafter.export.families.latent.pair import Pair
+from pocketcrafter.export.families.latent.parts import load_part
+from pocketcrafter.export.models.renderer import srgb_to_linear
+from pocketcrafter.export.teachers.told import told_by
+from pocketcrafter.export.train.fit import FitSettings
+from pocketcrafter.runtime.latent.settings import Latent
+from pocketcrafter.runtime.plan import EditPlan
+from pocketcrafter.runtime.render import render
+
+_HELD: Final = 0.1
+"""Weight of the distance from the supervised artist's velocity."""
+_TO_XYZ: Final = (
+    (0.4124564, 0.3575761, 0.1804375),
+    (0.2126729, 0.7151522, 0.0721750),
+    (0.0193339, 0.1191920, 0.9503041),
+)
+_WHITE: Final = (0.95047, 1.0, 1.08883)
+"""sRGB to CIE XYZ, and D65 (IEC 61966-2-1)."""
+_LINEAR_BELOW: Final = 0.008856
+"""Relative to white; CIELAB's cube root begins there."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What pictures are compared with, sRGB in [0, 1], ``(N, 3, VIEW_PX, VIEW_PX)``.
+
+    Attributes
+    ----------
+    before, clean
+        Degraded and clean frames.
+    suggested
+        What the answers suggest, as the analytic renderer carries it out; `before` where an answer does not parse.
+    readable
+        1 where it does, ``(N,)``.
+    """
+
+    before: Tensor
+    clean: Tensor
+    suggested: Tensor
+    readable: Tensor
+
+    @classmethod
+    def of(cls, asked: Sequence[Asked], device: torch.device) -> "Wanted":
+        """Return what is wanted of the pictures of some frames.
+
+        Parameters
+        ----------
+        asked
+            The frames and the critic's answers.
+        device
+            Where to.
+        """
+        told = [told_by(one.text) for one in asked]
+        readable = [not np.isnan(values[-1]) for values in told]
+        suggested = [
+            render(EditPlan.from_vector(values[:-1]), one.shot.before) if parses else one.shot.before
+            for values, parses, one in zip(told, readable, asked, strict=True)
+        ]
+        views = ([one.shot.before for one in asked], [one.shot.clean for one in asked], suggested)
+        before, clean, wanted = (as_tensor(np.stack(each).transpose(0, 3, 1, 2), device) for each in views)
+        return cls(before, clean, wanted, as_tensor(np.array(readable), device))
+
+
+class DirectAlignmentTask:
+    """An artist comes to make pictures of more reward, near to the supervised artist's.
+
+    Parameters
+    ----------
+    pair
+        Whose artist is trained; a copy of it stays as it is.
+    judge
+        Its critic asks the artist, and is not trained.
+    levels
+        Noise levels of the artist's steps, as phones run them.
+    source
+        Draws frames.
+    weights
+        Of the rewards; those of words are the same whatever the picture, and change nothing.
+    settings, device
+        Steps, frames a step, learning rate, seed, and where to train.
+    """
+
+    def __init__(
+        self,
+        pair: Pair,
+        judge: PairJudge,
+        levels: Levels,
+        source: FrameSource,
+        weights: Mapping[Reward, float],
+        settings: FitSettings,
+        device: torch.device,
+    ) -> None:
+        self._artist = FlowArtist(pair, artist_settings(pair)).to(device)
+        self._supervised = copy.deepcopy(self._artist).eval().requires_grad_(requires_grad=False)
+        self._decode = cast("nn.Module", load_part(pair, Latent.DECODE).network).to(device)
+        self._judge, self._levels, self._source, self._settings = judge, levels, source, settings
+        self._weights = {name: weight for name, weight in weights.items() if name in _OF_PICTURES}
+        self._device = device
+
+    @property
+    def model(self) -> FlowArtist:
+        """The artist."""
+        return self._artist
+
+    def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:
+        """Train everything alike."""
+        return [(1.0, list(self._artist.parameters()))]
+
+    def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
+        """Return what a step's pictures lack of their rewards, and for the log the rewards."""
+        # bfloat16 is slower than float32 for convolutions of few channels, on CPUs that multiply either.
+        with torch.autocast(self._device.type, enabled=self._device.type != "cpu"):
+            return self._loss(step)
+
+    def _loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
+        rng = np.random.default_rng([self._settings.seed, step])
+        asked = [self._judge.asked(Shot.of(self._source.draw(rng))) for _ in range(self._settings.batch)]
+        shown = shown_of(asked, self._device)
+        start = started(torch.randn_like(shown.picture), shown.picture, self._artist.settings)
+        made = sampled(self._artist, start, self._levels, shown)
+        rewards = self.rewards(made, shown, Wanted.of(asked, self._device))
+        reward = sum(weight * rewards[name].mean() for name, weight in self._weights.items())
+        noise, level = torch.randn_like(made), float(rng.choice(self._levels.levels[:-1]))
+        noisy, at = (1 - level) * made.detach() + level * noise, made.new_full((len(made),), level)
+        with torch.no_grad():
+            supervised = self._supervised(noisy, at, shown).float()
+        held = (self._artist(noisy, at, shown).float() - supervised).square().mean()
+        told = {name.value: float(values.detach().mean()) for name, values in rewards.items()}
+        lacking = 1 - reward / sum(self._weights.values())
+        return lacking + _HELD * held, {**told, "held": float(held.detach())}
+
+    def rewards(self, made: Tensor, shown: Shown, wanted: Wanted) -> dict[Reward, Tensor]:
+        """Return the rewards of pictures, each ``(N,)`` in [0, 1], with their gradients.
+
+        Parameters
+        ----------
+        made
+            Their latents as the artist's network has them, ``(N, channels, side, side)``.
+        shown
+            What the artist was shown.
+        wanted
+            What the pictures are compared with.
+        """
+        scale = self._artist.settings.latents
+        change = self._seen(made / scale.scale + scale.shift) - self._seen(shown.picture)
+        edited = (wanted.before + change).clamp(0, 1)
+        return {name: _OF_PICTURES[name](edited, wanted) for name in self._weights}
+
+    def _seen(self, latents: Tensor) -> Tensor:
+        """Return what the autoencoder makes of latents, as pictures are compared."""
+
+        def row(latent: Tensor) -> Tensor:
+            image: Tensor = self._decode(latent[None])
+            return image[0]
+
+        pictures = (torch.func.vmap(row)(latents).float() / 2 + 0.5).clamp(0, 1)
+        return interpolate(pictures, (VIEW_PX, VIEW_PX), mode="area")
+
+
+def _photometric(edited: Tensor, wanted: Wanted) -> Tensor:
+    """Return the photometric reward by CIE76, which has a gradient everywhere: that of CIEDE2000 jumps."""
+    apart = (_lab(edited) - _lab(wanted.clean)).square().sum(1)
+    return 1 / (1 + _root(apart).mean((1, 2)) / HALF_DELTA_E)
+
+
+def _executed(edited: Tensor, wanted: Wanted) -> Tensor:
+    made, asked = edited - wanted.before, wanted.suggested - wanted.before
+    sizes = (_root(change.square().mean((1, 2, 3))) for change in (made, asked, made - asked))
+    both, apart = next(sizes) + next(sizes), next(sizes)
+    return wanted.readable * (both - apart + UNSEEN) / (both + UNSEEN)
+
+
+_OF_PICTURES: Final[Mapping[Reward, Callable[[Tensor, Wanted], Tensor]]] = {
+    Reward.EXECUTED: _executed,
+    Reward.PHOTOMETRIC: _photometric,
+}
+"""Rewards of pictures, ``(N,)``; `rewards.judge` computes the same without a gradient."""
+
+
+def _lab(encoded: Tensor) -> Tensor:
+    xyz = torch.einsum("ij,njhw->nihw", encoded.new_tensor(_TO_XYZ), srgb_to_linear(encoded))
+    relative = xyz / encoded.new_tensor(_WHITE)[:, None, None]
+    cubic = relative.clamp(min=_LINEAR_BELOW) ** (1 / 3)
+    x, y, z = torch.where(relative > _LINEAR_BELOW, cubic, relative * 7.787 + 16 / 116).unbind(1)
+    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)
+
+
+def _root(squares: Tensor) -> Tensor:
+    """Return the square root, whose gradient at zero is finite."""
+    return (squares + 1e-6).sqrt()
