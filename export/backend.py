@@ -26,7 +26,7 @@ class TorchBackend:
         return None
 
     def weights(self, name: str) -> Path:
-        """Return where a weights file lies.
+        """Return where a weights file, or the folder of a checkpoint, lies.
 
         Raises
         ------
@@ -34,7 +34,7 @@ class TorchBackend:
             If this installation does not have it.
         """
         path = WEIGHTS / Path(name).name
-        if not path.is_file():
+        if not path.exists():
             absent = "pocketcrafter does not ship these weights; they are the bundle's maker's."
             raise BackendError(f"{name}: {not_installed(path) or absent}")
         return path

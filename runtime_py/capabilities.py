@@ -2,10 +2,9 @@
 
 import os
 import platform
-import re
 import shutil
 from collections.abc import Iterable, Mapping
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
@@ -17,10 +16,9 @@ from pocketcrafter.runtime.backends.registry import why_unusable
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.instruction_set import InstructionSet, instruction_set
 from pocketcrafter.runtime.memory import memory_mib
+from pocketcrafter.runtime.requirements import DISTRIBUTION, required
 from pocketcrafter.runtime.targets import TARGETS, TargetKind
 
-DISTRIBUTION: Final = "pocketcrafter"
-_NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
 _EXTRAS: Final = ("latent", "build", "qnn", "coreml", "coreai", "litert")
 _MIB: Final = 1 << 20
 
@@ -63,7 +61,7 @@ def with_sdk(targets: Iterable[TargetKind]) -> tuple[TargetKind, ...]:
 def extra_state(extra: str | None) -> ExtraState:
     """Compare what an extra (`None`: the runtime itself) requires with what is installed."""
     packages, missing = {}, []
-    for name in _required(extra):
+    for name in sorted({requirement.name for requirement in required(extra)}):
         try:
             packages[name] = version(name)
         except PackageNotFoundError:
@@ -72,17 +70,6 @@ def extra_state(extra: str | None) -> ExtraState:
     return ExtraState(
         name=extra or "runtime", packages=packages, missing=tuple(missing), mend=f"pip install '{wanted}'"
     )
-
-
-def _required(extra: str | None) -> list[str]:
-    names = []
-    for requirement in requires(DISTRIBUTION) or []:
-        text, _, marker = requirement.partition(";")
-        match = _NAME.match(text.strip())
-        wanted = f'extra == "{extra}"' if extra else ""
-        if match and match[0].lower() != DISTRIBUTION and (wanted in marker if extra else "extra" not in marker):
-            names.append(match[0])
-    return sorted(set(names))
 
 
 def _listed(names: tuple[str, ...], most: int = 3) -> str:

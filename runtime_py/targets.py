@@ -12,11 +12,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+from packaging.requirements import Requirement
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from pocketcrafter.runtime.backends.names import BackendName
+from pocketcrafter.runtime.requirements import unmet
+
+_PACKAGES: Final = "lib/python*/site-packages"
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class VendorSdk:
     """Holds the folder that it was unpacked or installed into."""
     content: str
     """What must lie in that folder, in words."""
+    packages: tuple[str, ...] = ()
+    """Where the folder is a Python environment: what must be installed in it."""
 
     def folder(self) -> Path | None:
         """Return the folder that the variable names, or `None` where it names none that exists."""
@@ -37,11 +43,15 @@ class VendorSdk:
         return Path(named).resolve() if named and Path(named).is_dir() else None
 
     def missing(self) -> str | None:
-        """Return what to get and which variable to set, or `None` when the variable leads to a folder."""
-        if self.folder() is not None:
+        """Return what to get and which variable to set, or `None` when the variable leads to what is needed."""
+        named, folder = os.environ.get(self.variable, ""), self.folder()
+        if folder is None:
+            state = f"{self.variable} is {named!r}, which is no folder" if named else f"{self.variable} is not set"
+        elif lacks := unmet(map(Requirement, self.packages), [f"{path}" for path in folder.glob(_PACKAGES)]):
+            has = ", ".join(f"{version or 'nothing'} for {wanted}" for wanted, version in lacks.items())
+            state = f"{folder} has {has}"
+        else:
             return None
-        named = os.environ.get(self.variable, "")
-        state = f"{self.variable} is {named!r}, which is no folder" if named else f"{self.variable} is not set"
         return f"needs {self.name} ({self.source}); set {self.variable} to {self.content} ({state})"
 
 
@@ -57,13 +67,15 @@ SAMSUNG_SDK: Final = VendorSdk(
     variable="EXYNOS_AI_LITECORE_ROOT",
     content="its unpacked folder (LD_LIBRARY_PATH to its lib64; ExecuTorch must be built with its Samsung backend)",
 )
+_LITERT_TORCH: Final = ("litert-torch==0.10.*", "torch==2.13.*")
 LITERT_TORCH: Final = VendorSdk(
     name="litert-torch",
     # Its converter holds typing-extensions below 4.13; pydantic, and with it this package, asks for a newer one.
-    source="PyPI, in an environment of its own: python -m venv FOLDER && FOLDER/bin/pip install 'litert-torch==0.10.*' "
-    "'torch==2.13.*'",
+    source="PyPI, in an environment of its own: python -m venv FOLDER && FOLDER/bin/pip install "
+    + " ".join(f"'{package}'" for package in _LITERT_TORCH),
     variable="LITERT_TORCH_ENV",
     content="that folder",
+    packages=_LITERT_TORCH,
 )
 
 

@@ -58,14 +58,18 @@ def bisect_command(
     """
     from pocketcrafter.benchmarks.bisect.table import as_node_data, as_trace, bisect, bisect_lines
     from pocketcrafter.runtime.bundle.reader import Bundle
-    from pocketcrafter.runtime.files import write_text
+    from pocketcrafter.runtime.cli.bars import Bars
+    from pocketcrafter.runtime.files import same_file, write_text
 
-    report = bisect(Bundle.open(bundle), component, target, weights, stages)
+    if model_explorer is not None and trace is not None and same_file(model_explorer, trace):
+        raise click.UsageError("--model-explorer and --trace name one file; they are two.")
+    with Bars() as bars:
+        report = bisect(Bundle.open(bundle), component, target, weights, stages, bars.update)
+    click.echo(report.model_dump_json(indent=1) if as_json else bisect_lines(report, top))
     if model_explorer is not None:
         write_text(model_explorer, as_node_data(report))
     if trace is not None:
         write_text(trace, as_trace(report))
-    click.echo(report.model_dump_json(indent=1) if as_json else bisect_lines(report, top))
 
 
 @click.command("bisect")

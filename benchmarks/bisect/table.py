@@ -14,14 +14,21 @@ from pocketcrafter.export.families.registry import student_network
 from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.runtime.bundle.goldens import read_tensors
 from pocketcrafter.runtime.bundle.reader import Bundle
+from pocketcrafter.runtime.progress import NamedProgress
 
 _COUNTERS: Final = ("own error dB", "rounding dB", "drift dB")
+_STEPS: Final = 3
 _SLOT_US: Final = 100.0
 _GRADIENT: Final = ((0.0, "#b2182b"), (0.5, "#f7f7f7"), (1.0, "#2166ac"))
 
 
 def bisect(
-    bundle: Bundle, component: str, target: str, weights: Path | None = None, stages: Path = STAGES
+    bundle: Bundle,
+    component: str,
+    target: str,
+    weights: Path | None = None,
+    stages: Path = STAGES,
+    progress: NamedProgress = lambda *_: None,
 ) -> BisectReport:
     """Compare each layer of an artifact with the network in full precision, on the first golden.
 
@@ -33,6 +40,8 @@ def bisect(
         Folder of the full-precision weights; what is installed when `None`.
     stages
         Where `pocketcrafter build` keeps results; looked into for QNN's targets.
+    progress
+        Called with what is done next, steps done and steps in all.
 
     Raises
     ------
@@ -46,17 +55,22 @@ def bisect(
     bundle.chosen_targets([target])
     entry = bundle.manifest.entry(component)
     artifact, subject = entry.artifacts[target], subject_of(bundle, entry, target, stages)
+    progress(f"{component} in torch", 0, _STEPS)
     model = frozen(student_network(bundle.manifest.family, component, student_weights(bundle, entry, weights)), ())
     reference = Reference(model, entry.spec)
     inputs = read_tensors(bundle.file(entry.goldens_of(None)[0].inputs), entry.spec.inputs)
+    progress(f"{component} on {target}", 1, _STEPS)
     made = subject.observe(subject.artifact, entry.spec, inputs, reference)
+    progress("layer by layer", 2, _STEPS)
+    errors = reference.errors(inputs, made, subject.rounding)
+    progress("layer by layer", _STEPS, _STEPS)
     return BisectReport(
         bundle=bundle.manifest.name,
         component=entry.spec.name,
         target=target,
         precision=artifact.precision,
         operators=len(reference.names),
-        layers=rows_of(reference.errors(inputs, made, subject.rounding)),
+        layers=rows_of(errors),
     )
 
 
@@ -105,6 +119,8 @@ def _verdict(report: BisectReport) -> str:
     worst = min(report.layers, key=lambda row: row.drift_db, default=None)
     if worst is None:
         return "The runtime shows no operator of the network."
+    if worst.drift_db >= BEST_DB:
+        return "All of them are torch's own, to the bit."
     return (
         "No layer is wrong by itself: rounding explains their errors. The largest drift is "
         f"{worst.drift_db:.1f} dB at `{worst.layer}`; if it is too much, give the layers before it more bits."

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from pocketcrafter.export.backend import TorchBackend
 from pocketcrafter.export.content import content_hash
@@ -16,6 +17,9 @@ from pocketcrafter.runtime.bundle.reader import Bundle
 from pocketcrafter.runtime.errors import BackendError
 from pocketcrafter.runtime.pipeline import gate_of
 
+_FILE: Final = ".safetensors"
+"""Ends the name of weights that are one file; other names are those of checkpoints' folders."""
+
 
 def student_weights(bundle: Bundle, entry: ComponentEntry, folder: Path | None) -> Path:
     """Return the weights that a component was lowered from.
@@ -25,7 +29,8 @@ def student_weights(bundle: Bundle, entry: ComponentEntry, folder: Path | None) 
     bundle, entry
         The bundle and its component.
     folder
-        Where to look first, or the very folder of a checkpoint; what this installation ships comes second.
+        Where to look first, or the very folder of a checkpoint, whatever it is called now; what this installation
+        ships comes second.
 
     Raises
     ------
@@ -33,18 +38,26 @@ def student_weights(bundle: Bundle, entry: ComponentEntry, folder: Path | None) 
         If neither has them, or has others of that name.
     """
     name = Path(entry.source.weights).name
-    beside = None if folder is None else folder if folder.resolve().name == name else folder / name
+    given = None if folder is None else _in_folder(folder, name)
+    lacks = f"{folder} has no `{name}`, so what is installed was looked for. " if folder and not given else ""
     try:
-        weights = beside if beside and beside.exists() else TorchBackend().weights(name)
+        weights = given or TorchBackend().weights(name)
     except BackendError as error:
-        raise BackendError(f"{error} Name the folder that has them with --weights.") from error
+        raise BackendError(f"{lacks}{error} Name the folder that has them with --weights.") from error
     read = network_source(family_of(bundle.manifest.family).networks).content(weights)
     if content_hash(read) != entry.source.sha256:
         raise BackendError(
-            f"{weights}: not the weights that `{entry.spec.name}` in {bundle.path} was built from. Name the "
+            f"{lacks}{weights}: not the weights that `{entry.spec.name}` in {bundle.path} was built from. Name the "
             "folder that has them with --weights, or build the bundle again: pocketcrafter build"
         )
     return weights
+
+
+def _in_folder(folder: Path, name: str) -> Path | None:
+    """Return the weights of a name in a folder, or the folder itself where the name is a checkpoint's."""
+    if (inside := folder / name).exists():
+        return inside
+    return None if name.endswith(_FILE) else folder
 
 
 class RememberingSession:

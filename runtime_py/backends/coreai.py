@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Self
 from weakref import WeakValueDictionary, finalize
@@ -21,6 +22,7 @@ from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import Session, checked_inputs, named_outputs
 from pocketcrafter.runtime.components import ComponentSpec, TensorSpec
 from pocketcrafter.runtime.errors import BackendError
+from pocketcrafter.runtime.requirements import required, unmet
 
 MEND: Final = "pip install 'pocketcrafter[coreai]'"
 MAIN: Final = "main"
@@ -35,7 +37,15 @@ def why_no_coreai() -> str | None:
     """Return why Core AI's runtime cannot run here and the command that mends it, or `None` when it can."""
     if importlib.util.find_spec("coreai") is None:
         return f"coreai-core is not installed (it has wheels for Linux on x86-64 and for macOS): {MEND}"
-    return None
+    return why_misfit()
+
+
+@cache
+def why_misfit() -> str | None:
+    """Return which of Apple's packages are of a version that the extra does not take, and what mends it, or `None`."""
+    apples = (requirement for requirement in required("coreai") if requirement.name.startswith("coreai"))
+    wrong = [f"{wanted} is needed, not {version}" for wanted, version in unmet(apples).items() if version]
+    return f"{', '.join(wrong)}: {MEND}" if wrong else None
 
 
 class CoreAiBackend:

@@ -130,15 +130,12 @@ def converter_python() -> Path:
     Raises
     ------
     BackendError
-        If it is not there.
+        If it is not there, or lacks a package or its version.
     """
-    folder = LITERT_TORCH.folder()
-    if folder is None:
-        raise BackendError(f"LiteRT models cannot be written: {LITERT_TORCH.missing()}")
-    python = folder / "bin" / "python"
-    if not python.is_file():
-        raise BackendError(f"{LITERT_TORCH.variable}: {folder} has no bin/python; it must be {LITERT_TORCH.content}.")
-    return python
+    folder, reason = LITERT_TORCH.folder(), LITERT_TORCH.missing()
+    if folder is None or reason:
+        raise BackendError(f"LiteRT models cannot be written: {reason}")
+    return folder / "bin" / "python"
 
 
 def _with_float_weights(model: GraphModule) -> GraphModule:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pocketcrafter.benchmarks.bisect import table
 from pocketcrafter.benchmarks.bisect.coreai import observe_coreai, plant_coreai
 from pocketcrafter.benchmarks.bisect.faults import Fault, Planted
 from pocketcrafter.benchmarks.bisect.litert import observe_litert, plant_litert
@@ -28,6 +29,7 @@ from pocketcrafter.benchmarks.bisect.xnnpack import observe_xnnpack, plant_xnnpa
 from pocketcrafter.export.lower.lowerings import lower
 from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.export.lower.request import LoweringRequest, Sample
+from pocketcrafter.runtime import cli
 from pocketcrafter.runtime.backends.coreai import why_no_coreai
 from pocketcrafter.runtime.backends.names import BackendName
 from pocketcrafter.runtime.backends.qnn import why_no_qnn
@@ -293,23 +295,51 @@ def test_drift_is_told_from_a_layers_own_error(network: nn.Module, spec: Compone
     assert second.drift_db < 12
 
 
-def test_exports_hold_every_layer(network: nn.Module, spec: ComponentSpec, samples: list[Sample]) -> None:
+def _report(network: nn.Module, spec: ComponentSpec, sample: Sample) -> BisectReport:
+    """Of an artifact that shows its first layer alone, which is right."""
     reference = Reference(network, spec)
     with torch.no_grad():
-        head = network.get_submodule("head")(F.pixel_unshuffle(torch.tensor(samples[0]["tile"]), 2)).numpy()
-    report = BisectReport(
+        head = network.get_submodule("head")(F.pixel_unshuffle(torch.tensor(sample["tile"]), 2)).numpy()
+    return BisectReport(
         bundle="small",
         component=Pocket.RESTORE,
         target="onnx",
         precision=Precision.FP32,
         operators=len(reference.names),
-        layers=rows_of(reference.errors(samples[0], {"conv2d": Seen(head)})),
+        layers=rows_of(reference.errors(sample, {"conv2d": Seen(head)})),
     )
+
+
+def test_exports_hold_every_layer(network: nn.Module, spec: ComponentSpec, samples: list[Sample]) -> None:
+    report = _report(network, spec, samples[0])
     assert json.loads(as_node_data(report))["main"]["results"].keys() == {"conv2d"}
     trace = json.loads(as_trace(report))["traceEvents"]
     assert [event["name"] for event in trace if event["ph"] == "X"] == ["head"]
     assert {event["name"] for event in trace if event["ph"] == "C"} == {"own error dB", "rounding dB", "drift dB"}
     assert "| 0 | head | conv2d (conv2d) |" in bisect_lines(report, 3)
+    assert "All of them are torch's own, to the bit." in bisect_lines(report, 3)
+
+
+def test_what_was_found_is_shown_though_a_file_cannot_be_written(
+    bundle: Path,
+    network: nn.Module,
+    spec: ComponentSpec,
+    samples: list[Sample],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(table, "bisect", lambda *_: _report(network, spec, samples[0]))
+    (tmp_path / "no_folder").touch()
+    asked = ["bisect", str(bundle), "restore", "--against", "onnx", "--json"]
+    assert cli.run([*asked, "--trace", str(tmp_path / "no_folder/trace.json")]) == 2
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["component"] == "restore"
+    assert "no_folder/trace.json: cannot be written" in shown.err
+    both = str(tmp_path / "both.json")
+    assert cli.run([*asked, "--trace", both, "--model-explorer", both]) == 2
+    assert "name one file" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["no_folder"]
 
 
 def test_a_target_that_is_not_there_is_told(bundle: Path) -> None:

@@ -122,6 +122,25 @@ def test_weights_of_another_network_are_refused(bundle: Path) -> None:
         student_weights(opened, opened.manifest.entry(Pocket.TONE), None)
 
 
+def test_what_was_looked_for_in_a_folder_is_told(bundle: Path, tmp_path: Path) -> None:
+    opened = Bundle.open(bundle)
+    entry = opened.manifest.entry(Pocket.TONE)
+    other = entry.model_copy(update={"source": entry.source.model_copy(update={"weights": "theirs.safetensors"})})
+    for wanted, then in ((entry, "not the weights that `tone`"), (other, "does not ship these weights")):
+        lacks = f"{tmp_path} has no `{wanted.source.weights}`, so what is installed was looked for"
+        with pytest.raises(BackendError, match=f"{lacks}.*{then}.*with --weights"):
+            student_weights(opened, wanted, tmp_path)
+
+
+def test_a_checkpoint_may_be_called_otherwise_by_now(latent_bundle: Path, latent_twin: Path, tmp_path: Path) -> None:
+    opened = Bundle.open(latent_bundle)
+    entry = opened.manifest.components[0]
+    renamed = shutil.copytree(latent_twin, tmp_path / "renamed")
+    assert student_weights(opened, entry, renamed) == renamed
+    assert student_weights(opened, entry, latent_twin.parent) == latent_twin
+    assert student_weights(opened, entry, latent_twin) == latent_twin
+
+
 def test_a_target_that_the_bundle_lacks_is_refused(bundle: Path) -> None:
     with pytest.raises(ConfigError, match=r"no target `coreml:ios18`; it has onnx"):
         climb(Bundle.open(bundle), ["coreml:ios18"], [])

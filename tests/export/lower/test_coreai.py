@@ -21,6 +21,7 @@ from pocketcrafter.export.lower.coreai.lowering import read_asset
 from pocketcrafter.export.lower.lowerings import lower
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest, Sample
 from pocketcrafter.export.models.decoder import Decoder
+from pocketcrafter.runtime.backends import coreai as runtime
 from pocketcrafter.runtime.backends.coreai import PROGRAM, why_no_coreai
 from pocketcrafter.runtime.backends.registry import usable_backend
 from pocketcrafter.runtime.bundle.results import Precision
@@ -252,6 +253,19 @@ def test_an_asset_is_read_back_with_its_types(fp16: LoweredArtifact, restore: nn
     convolutions = [op for op in function.ops if op.kind == "conv"]
     assert len(convolutions) == sum(isinstance(module, nn.Conv2d) for module in restore.modules())
     assert {str(port.type) for port in convolutions[0].outputs} == {"fp16[1, 16, 16, 16]"}
+
+
+def test_a_version_that_the_extra_does_not_take_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    older = {"coreai-core<2,>=1.0.0b3": "1.0.0b1", "coreai-opt<0.5,>=0.4.0": None}
+    monkeypatch.setattr(runtime, "unmet", lambda _: older)
+    runtime.why_misfit.cache_clear()
+    try:
+        with pytest.raises(
+            PreflightError, match=r"coreai:ios27: coreai-core<2,>=1\.0\.0b3 is needed, not 1\.0\.0b1: pip install"
+        ):
+            check_targets([_IOS27])
+    finally:
+        runtime.why_misfit.cache_clear()
 
 
 def test_without_the_extra_it_is_named(

@@ -1,6 +1,7 @@
 """LiteRT models, from a network to a file that LiteRT's own interpreter proves here."""
 
 import importlib.util
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,16 @@ class _Negated:
         return {"restored": (-1 - given["tile"]).astype(np.int8)}
 
 
+def _install(environment: Path, package: str, version: str) -> None:
+    """Leave what pip leaves of a package, and nothing of another version."""
+    packages = environment / "lib/python3.11/site-packages"
+    for old in packages.glob(f"{package}-*"):
+        shutil.rmtree(old)
+    about = packages / f"{package}-{version}.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text(f"Name: {package}\nVersion: {version}\n")
+
+
 def test_without_its_extra_or_its_environment_they_are_named(
     restore: nn.Module, spec: ComponentSpec, samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,8 +196,16 @@ def test_without_its_extra_or_its_environment_they_are_named(
     with pytest.raises(BackendError, match=r"needs litert-torch .*LITERT_TORCH_ENV is not set"):
         _lowered(restore, spec, samples, Precision.FP32, tmp_path / "restore.tflite")
     monkeypatch.setenv(LITERT_TORCH.variable, str(tmp_path))
-    with pytest.raises(BackendError, match="has no bin/python"):
-        converting.converter_python()
+    wrong = {
+        "0.9.1": r"has 0\.9\.1 for litert-torch==0\.10\.\*, nothing for torch==2\.13\.\*",
+        "0.10.0": "has nothing for torch",
+    }
+    for version, said in wrong.items():
+        _install(tmp_path, "litert_torch", version)
+        with pytest.raises(BackendError, match=said):
+            converting.converter_python()
+    _install(tmp_path, "torch", "2.13.0+cpu")
+    assert converting.converter_python() == tmp_path / "bin/python"
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if "ai_edge" in name else find(name, *a))
     with pytest.raises(PreflightError, match=r"pip install 'pocketcrafter\[litert\]'"):
