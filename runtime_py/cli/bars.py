@@ -33,6 +33,6 @@ class Bars:
         if bar is None or bar.total != total or done < bar.n:
             if bar is not None:
                 bar.close()
-            bar = self._bar = tqdm(total=total, file=sys.stderr, unit_scale=True, leave=False)
+            bar = self._bar = tqdm(desc=what, total=total, file=sys.stderr, unit_scale=True, leave=False)
         bar.set_description(what, refresh=False)
         bar.update(done - bar.n)

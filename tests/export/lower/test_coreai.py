@@ -170,8 +170,9 @@ def _rows(count: int) -> dict[str, tuple[TensorSpec, ...]]:
 
 
 @needs_coreai
+@pytest.mark.parametrize(("precision", "bits"), [(Precision.FP16, 19), (Precision.PALETTE6, 8)])
 def test_functions_share_their_weights_and_a_fault_in_a_further_one_fails_the_gate(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    precision: Precision, bits: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(64, 512), nn.ReLU(), nn.Linear(512, 64)).eval()
@@ -179,11 +180,11 @@ def test_functions_share_their_weights_and_a_fault_in_a_further_one_fails_the_ga
     spec = ComponentSpec(name="rows", role=Role.LANGUAGE, **_rows(1), functions=(further,))
     one, many = ([{"given": torch.randn(n, 64).numpy()} for _ in range(3)] for n in (1, 8))
     out = tmp_path / "rows.aimodel"
-    request = LoweringRequest(network, spec, one, Precision.FP16, {_IOS27: out}, functions={"prefill": many})
+    request = LoweringRequest(network, spec, one, precision, {_IOS27: out}, functions={"prefill": many})
     made = lower(request)[_IOS27]
     assert [f.output for f in made.rung2 if f.reaches(40)] == ["made", "prefill.made"]
     assert [f.name for f in made.functions] == ["prefill"]
-    assert (out / PROGRAM).stat().st_size < 1.2 * 2 * sum(p.numel() for p in network.parameters())
+    assert (out / PROGRAM).stat().st_size * 8 < bits * sum(p.numel() for p in network.parameters())
     session = usable_backend(TARGETS[_IOS27].backend).open_function(out, spec.of("prefill"), 1, "prefill")
     assert session.run(many[0])["made"].shape == (8, 64)
     convert = converting._converted

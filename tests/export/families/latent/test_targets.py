@@ -19,10 +19,15 @@ torch = pytest.importorskip("torch")
 from pocketcrafter.benchmarks.common.reference_record import Record  # noqa: E402
 from pocketcrafter.benchmarks.reference.cli import reference  # noqa: E402
 from pocketcrafter.export.families.inference import recipe_text  # noqa: E402
+from pocketcrafter.export.families.latent.pair import read_pair  # noqa: E402
+from pocketcrafter.export.families.latent.parts import load_part  # noqa: E402
 from pocketcrafter.export.families.latent.plan import infer_recipe  # noqa: E402
+from pocketcrafter.export.lower.lowerings import lower  # noqa: E402
+from pocketcrafter.export.lower.request import LoweringRequest  # noqa: E402
 from pocketcrafter.runtime import cli  # noqa: E402
 from pocketcrafter.runtime.backends.names import BackendName  # noqa: E402
 from pocketcrafter.runtime.backends.registry import why_unusable  # noqa: E402
+from pocketcrafter.runtime.bundle.results import Precision  # noqa: E402
 from pocketcrafter.runtime.fidelity import sqnr_db  # noqa: E402
 from pocketcrafter.runtime.latent.settings import Latent  # noqa: E402
 from pocketcrafter.runtime.photo import Photo, decode, encode  # noqa: E402
@@ -112,6 +117,22 @@ def test_an_artist_goes_from_folder_to_photo(name: str, target: str, tmp_path: P
     expected = np.clip(source + changed, 0, 1).astype(np.float32) - source
     assert np.abs(expected).mean() > 0.01
     assert sqnr_db(expected, decode(out).pixels.astype(np.float32) / 255 - source) > least_db
+
+
+def test_the_lint_reads_a_core_ai_asset_of_a_pair(latent_twin: Path, tmp_path: Path) -> None:
+    """A tower of patches is what the Neural Engine likes least: a wide stride, and axes moved back and forth."""
+    target = TargetKind("coreai:ios27")
+    if reason := why_unusable(TARGETS[target][0]):
+        pytest.skip(reason)
+    part, rng = load_part(read_pair(latent_twin), Latent.VISION), np.random.default_rng(0)
+    samples = [{t.name: rng.random(t.shape, np.float32) for t in part.spec.inputs} for _ in range(2)]
+    out = tmp_path / "vision.aimodel"
+    found = lower(LoweringRequest(part.network, part.spec, samples, Precision.FP16, {target: out}))[target].coverage
+    assert {(warning.op, warning.allowed) for warning in found.fallbacks} == {
+        ("lint: stride", True),
+        ("lint: layout", True),
+    }
+    assert found.share == 1
 
 
 def _record(pair: Path, photo: Photo) -> Path:
