@@ -1,6 +1,7 @@
 """Which packages that something requires are missing, or of a version that does not fit."""
 
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from importlib.metadata import distributions, requires
 from typing import Final
@@ -33,10 +34,10 @@ def unmet(requirements: Iterable[Requirement], path: Sequence[str] | None = None
     path
         Where packages lie; those of this interpreter when `None`.
     """
+    where = sys.path if path is None else list(path)
     found: dict[str, str | None] = {}
     for wanted in requirements:
-        where = {} if path is None else {"path": list(path)}
-        version = next((one.version for one in distributions(name=wanted.name, **where)), None)
+        version = next((one.version for one in distributions(name=wanted.name, path=where)), None)
         if version is None or not wanted.specifier.contains(version, prereleases=True):
             found[f"{canonicalize_name(wanted.name)}{wanted.specifier}"] = version
     return found

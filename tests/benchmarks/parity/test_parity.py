@@ -18,6 +18,7 @@ from pocketcrafter.benchmarks.parity.measure import climb, network_parity
 from pocketcrafter.benchmarks.parity.photos import compare_photos, end_to_end_rung, mean_delta_e
 from pocketcrafter.benchmarks.parity.results import ParityReport, PhotoParity, TargetParity, parity_lines, store
 from pocketcrafter.benchmarks.parity.studio import compare_with_studio
+from pocketcrafter.export.backend import TorchBackend
 from pocketcrafter.export.models import load_component, save_component
 from pocketcrafter.export.models.critic import Critic, CriticConfig
 from pocketcrafter.export.shipped import WEIGHTS
@@ -139,6 +140,7 @@ def test_a_checkpoint_may_be_called_otherwise_by_now(latent_bundle: Path, latent
     assert student_weights(opened, entry, renamed) == renamed
     assert student_weights(opened, entry, latent_twin.parent) == latent_twin
     assert student_weights(opened, entry, latent_twin) == latent_twin
+    assert TorchBackend().weights("latent-studio").is_dir(), "the shipped pair is a folder"
 
 
 def test_a_target_that_the_bundle_lacks_is_refused(bundle: Path) -> None:
