@@ -94,7 +94,8 @@ def bisect_lines(report: BisectReport, top: int) -> str:
 
 _LEGEND: Final = (
     "Signal over error, in dB: lower is worse. Own error: against torch on the same inputs. Rounding alone: what the "
-    "precision must cost. Drift: against the network in full precision."
+    "precision must cost. Drift: against the network in full precision. An operator that the runtime does not show "
+    "counts with the next one that it shows."
 )
 
 
