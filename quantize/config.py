@@ -90,6 +90,7 @@ class QuantizationOptions(Config):
     headroom: float | None = Field(None, ge=1, le=16, description="Factor on the ranges of 16-bit activations.")
     group_size: GroupSize | None = Field(None, description="Inputs that share a scale of an integer weight.")
     rounding: Rounding | None = Field(None, description="How weights become integer levels.")
+    activation_bits: Literal[8, 16] | None = Field(None, description="Bits of the activations of integer products.")
 
     @property
     def given(self) -> dict[str, object]:
@@ -155,7 +156,14 @@ class GroupedWeights(QuantizationConfig):
 
 
 class WeightOnly(GroupedWeights):
-    """Weights are quantized, activations stay in floating point."""
+    """Weights are quantized, activations are floating point between layers.
+
+    ONNX Runtime multiplies integers, to which it rounds a layer's input in the weights' groups.
+    """
+
+    activation_bits: Literal[8, 16] = Field(
+        8, description="Of what is multiplied: 16 are two products of 8 bits, of the input and of what rounding left."
+    )
 
 
 class DynamicInt8(GroupedWeights):

@@ -19,6 +19,12 @@ _SHRINKS: Final = torch.linspace(1.0, 0.6, 21, dtype=torch.float64)
 _ON_GRID: Final = 0.02
 """How far weights that lie on a grid may be from it, as a share of its step: the grid's own numbers were rounded."""
 
+_ROWS: Final = 4096
+"""Rows that are compared with a grid at once: it takes some thirty times their memory."""
+
+_SYMMETRIC: Final = 8
+"""Bits of grids without offsets."""
+
 _FLOOR_IMPORTANCE: Final = 0.5
 """Share of the mean importance added to that of every input."""
 
@@ -95,9 +101,10 @@ class Blocks:
 
 
 def as_stored(weight: Tensor, integers: IntegerFormat) -> Blocks | None:
-    """Return the levels of weights that lie on a grid of so many levels between each group's least and largest already.
+    """Return the levels of weights that lie on a grid of so many levels already, with scales in float16.
 
-    Such are those of a GGUF file in Q4_1. Without their offsets they would be rounded a second time.
+    Of 8 bits it is symmetric, as that of a GGUF file in Q8_0; of fewer it lies between each group's least and largest,
+    as in Q4_1, and without its offsets the weights would be rounded a second time.
 
     Parameters
     ----------
@@ -109,19 +116,36 @@ def as_stored(weight: Tensor, integers: IntegerFormat) -> Blocks | None:
     Returns
     -------
     Blocks or None
-        With offsets, all numbers in float16; `None` where a weight lies between two levels.
+        With offsets, in float16 too, where the grid has them; `None` where a weight lies between two levels.
     """
+    made = []
+    for rows in torch.split(weight, _ROWS):
+        if (stored := _stored(rows, integers)) is None:
+            return None
+        made.append(stored)
+    offsets = [one.offsets for one in made if one.offsets is not None]
+    levels, scales = (torch.cat(parts) for parts in zip(*((one.levels, one.scales) for one in made), strict=True))
+    return Blocks(levels, scales, integers.bits, torch.cat(offsets) if offsets else None)
+
+
+def _stored(weight: Tensor, integers: IntegerFormat) -> Blocks | None:
     lowest, highest = integers.limits
+    symmetric = integers.bits == _SYMMETRIC
     groups = weight.double().reshape(weight.shape[0], -1, integers.group_size)
-    least = groups.amin(2)
-    steps = ((groups.amax(2) - least) / (highest - lowest)).half().double()
-    scales = steps.where(steps > 0, torch.ones_like(steps))
-    levels = ((groups - least[..., None]) / scales[..., None]).round_()
-    missed = (levels * scales[..., None]).add_(least[..., None]).sub_(groups).abs_() / scales[..., None]
-    if not steps.any() or float(missed.max()) > _ON_GRID or float(levels.max()) > highest - lowest:
+    least = torch.zeros_like(groups[..., 0]) if symmetric else groups.amin(2)
+    largest, most = (groups.abs().amax(2), highest) if symmetric else (groups.amax(2) - least, highest - lowest)
+    scales = (largest / most).half().double()
+    if ((scales == 0) & (largest > 0)).any():
         return None
-    offsets = (least - lowest * scales).half().float()
-    return Blocks((levels + lowest).to(torch.int8).reshape(weight.shape), scales.float(), integers.bits, offsets)
+    # A group of equal values has no step.
+    steps = scales.where(scales > 0, torch.ones_like(scales))[..., None]
+    levels = ((groups - least[..., None]) / steps).round_()
+    missed = (levels * steps).add_(least[..., None]).sub_(groups).abs_() / steps
+    if float(missed.max()) > _ON_GRID or float(levels.max()) > most:
+        return None
+    offsets = None if symmetric else (least - lowest * scales).half().float()
+    levels = levels if symmetric else levels + lowest
+    return Blocks(levels.to(torch.int8).reshape(weight.shape), scales.float(), integers.bits, offsets)
 
 
 def round_to_nearest(weight: Tensor, integers: IntegerFormat, importance: Tensor | None = None) -> Blocks:

@@ -1,7 +1,7 @@
 """Weight-only quantization of ONNX models as ONNX Runtime's ``MatMulNBits``: 2, 4 or 8 bits, one scale per group.
 
-Weights of 2 or 4 bits that lie on a grid with offsets already, as those of a GGUF file in Q4_1, keep it: the products
-of offsets and sums of each group's inputs are added.
+Weights that lie on a grid already keep it, as those of a GGUF file in Q8_0, and of 2 or 4 bits those in Q4_1, which has
+offsets: their products with sums of each group's inputs are added.
 """
 
 from collections import defaultdict
@@ -32,8 +32,6 @@ OFFSETS: Final = ".offset_products"
 _OPERATOR: Final = "MatMulNBits"
 _DOMAIN: Final = "com.microsoft"
 _CAST: Final = "Cast"
-_FINE: Final = 8
-"""Bits that are enough for weights off their grid."""
 _INT8_ACTIVATIONS: Final = 4
 """ONNX Runtime's accuracy level for integer products: activations are rounded to INT8 at run time, group by group.
 
@@ -41,6 +39,9 @@ With float32 products every weight is dequantized for every token, and the decod
 """
 _FLOAT32_ACTIVATIONS: Final = 1
 """ONNX Runtime's accuracy level for float32 products."""
+_WIDE: Final = 16
+"""Bits of activations that are multiplied in two parts of 8."""
+_FLOAT: Final = 32
 
 
 def quantize_matmul_nbits(
@@ -88,16 +89,15 @@ def quantize_matmul_nbits(
         name, weight = module_of(node), torch.tensor(numpy_helper.to_array(weights[node.input[1]], base))
         bits = bits_for(name, scheme.bits, scheme.module_bits)
         integers = IntegerFormat(bits, scheme.group_size, bfloat16_scales=True)
-        blocks = as_stored(weight, integers) if bits < _FINE else None
-        blocks = blocks or round_weight(weight, integers, scheme.rounding, hessians.get(name))
+        blocks = as_stored(weight, integers) or round_weight(weight, integers, scheme.rounding, hessians.get(name))
         kind = (node.input[0], bits, blocks.has_float16_scales, blocks.offsets is None, node.name == outlier_layer)
         alike[kind].append((node, blocks))
     nodes: dict[str, list[onnx.NodeProto]] = {node.name: [] for node in chosen}
     casts: list[onnx.NodeProto] = []
     for layers in alike.values():
         first = layers[0][0].name
-        accuracy = _FLOAT32_ACTIVATIONS if first == outlier_layer else _INT8_ACTIVATIONS
-        cast, nodes[first] = _product(graph, layers, accuracy)
+        bits = _FLOAT if first == outlier_layer else scheme.activation_bits
+        cast, nodes[first] = _product(graph, layers, bits)
         casts += cast
     rest = [*casts, *(made for node in graph.node for made in nodes.get(node.name, [node]))]
     del graph.node[:]
@@ -109,9 +109,10 @@ def quantize_matmul_nbits(
 
 
 def _product(
-    graph: onnx.GraphProto, layers: Sequence[tuple[onnx.NodeProto, Blocks]], accuracy: int
+    graph: onnx.GraphProto, layers: Sequence[tuple[onnx.NodeProto, Blocks]], activation_bits: int
 ) -> tuple[list[onnx.NodeProto], list[onnx.NodeProto]]:
     """Store the weights of layers with one input as one matrix; return casts of its scales, and the product's nodes."""
+    accuracy = _FLOAT32_ACTIVATIONS if activation_bits == _FLOAT else _INT8_ACTIVATIONS
     all_of, made = [node for node, _ in layers], [blocks for _, blocks in layers]
     blocks = Blocks(torch.cat([one.levels for one in made]), torch.cat([one.scales for one in made]), made[0].bits)
     rows, columns = blocks.levels.shape
@@ -140,9 +141,39 @@ def _product(
         offsets = torch.cat([one.offsets for one in made if one.offsets is not None])
         cast, added = _offsets(graph, name, read, result, offsets, size)
         casts, result = [*casts, cast], f"{name}.levels_alone"
+    before, after = list[onnx.NodeProto](), list[onnx.NodeProto]()
+    if activation_bits == _WIDE:
+        before, after, read, result = _in_two_parts(graph, name, read, result, columns, size)
     product = helper.make_node(_OPERATOR, [read, levels, scales], [result, *others], name=name, domain=_DOMAIN, **facts)
     product.metadata_props.extend(all_of[0].metadata_props)
-    return casts, [product, *added, *splits]
+    return casts, [*before, product, *after, *added, *splits]
+
+
+def _in_two_parts(
+    graph: onnx.GraphProto, product: str, read: str, result: str, width: int, size: int
+) -> tuple[list[onnx.NodeProto], list[onnx.NodeProto], str, str]:
+    """Return what splits an input for a product, what adds the two halves of its result, and the names between.
+
+    The first half of the rows is the input rounded to INT8, which the product's own rounding leaves as it is. The
+    second is what that left, rounded to INT8 by the product. The weights, which take the time, are read once for both.
+    """
+
+    def own(name: str) -> str:
+        return f"{product}.{name}"
+
+    rounding = _rounded_activations(graph, read, own("rounding"), width, size)
+    rounded, left, rows, both = rounding[-1].output[0], own("left"), own("rows"), own("both")
+    halves = [own("of_rounded"), own("of_left")]
+    before = [
+        *rounding,
+        helper.make_node("Sub", [read, rounded], [left], name=left),
+        helper.make_node("Concat", [rounded, left], [rows], name=rows, axis=0),
+    ]
+    after = [
+        helper.make_node("Split", [both], halves, name=own("halves"), axis=0, num_outputs=2),
+        helper.make_node("Add", halves, [result], name=own("sum")),
+    ]
+    return before, after, rows, both
 
 
 def _offsets(

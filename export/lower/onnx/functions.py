@@ -31,8 +31,10 @@ from pocketcrafter.export.lower.onnx.simulation import DECODED, UNFUSED, simulat
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest
 from pocketcrafter.export.models.language import Language
 from pocketcrafter.quantize.algorithms.equalization import smoothing_factor
+from pocketcrafter.quantize.algorithms.hessians import Hessians
+from pocketcrafter.quantize.algorithms.rounding import bits_for
 from pocketcrafter.quantize.config import DynamicInt8, WeightOnly
-from pocketcrafter.quantize.modules import check_modules
+from pocketcrafter.quantize.modules import check_modules, is_within
 from pocketcrafter.quantize.onnx.dynamic import quantize_dynamic_int8, with_whole_products
 from pocketcrafter.quantize.onnx.graph import strip_metadata
 from pocketcrafter.quantize.onnx.matmul_nbits import decoded, quantize_matmul_nbits
@@ -48,6 +50,7 @@ _FREE: Final = "positions"
 _LARGEST: Final = 2_000_000_000
 """Bytes of a model in one file: protobuf ends at 2 GiB."""
 _HOW: Final = "The .onnx in ONNX Runtime on this machine's CPU"
+_FINE: Final = 8
 _SMOOTHING: Final = 0.5
 """Of the strengths 0.3, 0.5 and 0.7, what left SmolLM2-135M nearest to its float32 logits."""
 
@@ -71,18 +74,20 @@ def lower_functions(request: LoweringRequest) -> LoweredArtifact:
     check_modules(model, request.keep_fp32)
     check_modules(model, tuple(request.weight_bits), "weight_bits")
     used, held = hold_back(request.calibration, spec)
-    samples = function_samples(held, spec, request.functions)
+    samples, hessians = function_samples(held, spec, request.functions), request.hessians
     reference = {name: run_torch(model, given, about) for name, (about, given) in samples.items()}
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
         folder, made = Path(name), Path(name) / "made.onnx"
         given = {name: as_tensors(some[0], about) for name, (about, some) in samples.items()}
         if isinstance(scheme, DynamicInt8):
             model = for_integer_activations(model, [as_tensors(sample, spec) for sample in used])
+        elif isinstance(scheme, WeightOnly):
+            model, hessians = for_grouped_integers(model, scheme, hessians, [as_tensors(one, spec) for one in used])
         exported = _export(model if request.to_compile else with_marked_attention(model), spec, given, folder)
         expand_attention(exported)
         graph, simulations = exported, dict[str | None, Simulation]()
         if isinstance(scheme, WeightOnly):
-            graph = quantize_matmul_nbits(exported, scheme, request.hessians, folder)
+            graph = quantize_matmul_nbits(exported, scheme, hessians, folder)
         _load(graph, folder)
         simulated, how = graph, UNFUSED
         if isinstance(scheme, DynamicInt8):
@@ -135,17 +140,65 @@ def for_integer_activations(model: nn.Module, samples: Sequence[tuple[Tensor, ..
     """
     if not isinstance(model, Language):
         return model
-    spreads = _spreads(model, tuple(model.normalized()), samples)
-    made = copy.deepcopy(model, {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())})
-    for norm, readers in model.normalized().items():
-        factor = smoothing_factor(spreads[norm], _SMOOTHING)
-        for name, by in ((norm, 1 / factor), *((reader, factor) for reader in readers)):
-            module = made.get_submodule(name)
-            module.weight = nn.Parameter(module.get_parameter("weight") * by, requires_grad=False)
+    made, _ = _smoothed(model, model.normalized(), samples)
     for layer in made.layers:
         down = layer.get_submodule("down")
         down.product = _OfScaledRows(down.get_submodule("product"))
     return made
+
+
+def for_grouped_integers(
+    model: nn.Module, scheme: WeightOnly, hessians: Hessians, samples: Sequence[tuple[Tensor, ...]]
+) -> tuple[nn.Module, Hessians]:
+    """Return a language model that computes the same, whose activations lose less in groups of 8 bits.
+
+    Normalized inputs that layers of 8-bit weights alone read are divided as by `for_integer_activations`: a channel far
+    beyond the rest of its group leaves the others few levels. Weights of fewer bits have none to spare for it.
+
+    Parameters
+    ----------
+    model, samples
+        As there.
+    scheme
+        Says which layers have 8 bits.
+    hessians
+        Of the model's linear layers.
+
+    Returns
+    -------
+    torch.nn.Module
+        The model.
+    Mapping
+        The Hessians of its layers.
+    """
+    if not isinstance(model, Language):
+        return model, hessians
+
+    def is_fine(layer: str) -> bool:
+        return not is_within(layer, scheme.keep_fp32) and bits_for(layer, scheme.bits, scheme.module_bits) == _FINE
+
+    pairs = {norm: readers for norm, readers in model.normalized().items() if all(map(is_fine, readers))}
+    if not pairs:
+        return model, hessians
+    made, factors = _smoothed(model, pairs, samples)
+    own = {name: hessians[name] / (by[:, None] * by).double() for name, by in factors.items() if name in hessians}
+    return made, {**hessians, **own}
+
+
+def _smoothed(
+    model: Language, pairs: Mapping[str, Sequence[str]], samples: Sequence[tuple[Tensor, ...]]
+) -> tuple[Language, dict[str, Tensor]]:
+    """Return an equal model whose norms give what is divided by factors, and what each reader's weights have more."""
+    spreads = _spreads(model, tuple(pairs), samples)
+    made = copy.deepcopy(model, {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())})
+    factors = dict[str, Tensor]()
+    for norm, readers in pairs.items():
+        factor = smoothing_factor(spreads[norm], _SMOOTHING)
+        factors |= dict.fromkeys(readers, factor)
+        for name, by in ((norm, 1 / factor), *((reader, factor) for reader in readers)):
+            module = made.get_submodule(name)
+            module.weight = nn.Parameter(module.get_parameter("weight") * by, requires_grad=False)
+    return made, factors
 
 
 @torch.no_grad()

@@ -1,5 +1,7 @@
 """Profile of the target `onnx`: precisions, tools and cost."""
 
+from typing import Final
+
 from pocketcrafter.export.lower.profile import (
     GROUPED,
     NO_PALETTES,
@@ -13,6 +15,8 @@ from pocketcrafter.export.lower.profile import (
 from pocketcrafter.quantize.config import DynamicInt8, WeightOnly
 from pocketcrafter.runtime.bundle.results import Precision
 from pocketcrafter.runtime.targets import Target
+
+_PRODUCTS: Final = (*GROUPED, "activation_bits")
 
 
 def onnx_profile(_: Target) -> Profile:
@@ -30,7 +34,7 @@ def onnx_profile(_: Target) -> Profile:
         schemes={
             **QDQ_SCHEMES,
             Precision.W8A8_DYNAMIC: Scheme(DynamicInt8()),
-            Precision.W8: Scheme(WeightOnly(bits=8), GROUPED, mixed=True),
-            Precision.W4: Scheme(WeightOnly(bits=4), GROUPED, mixed=True),
+            Precision.W8: Scheme(WeightOnly(bits=8), _PRODUCTS, mixed=True),
+            Precision.W4: Scheme(WeightOnly(bits=4), _PRODUCTS, mixed=True),
         },
     )

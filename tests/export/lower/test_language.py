@@ -1,5 +1,6 @@
 """Language models as one component of two functions: a whole sequence is what transformers itself makes of it."""
 
+import copy
 import importlib
 from collections import Counter
 from collections.abc import Mapping
@@ -19,11 +20,12 @@ from pocketcrafter.export.calibration.language import TorchFunction, language_sa
 from pocketcrafter.export.coreml_backend import MilBackend
 from pocketcrafter.export.lower.lowerings import lower
 from pocketcrafter.export.lower.measure import as_tensors
-from pocketcrafter.export.lower.onnx.functions import for_integer_activations
+from pocketcrafter.export.lower.onnx.functions import for_grouped_integers, for_integer_activations
 from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest
 from pocketcrafter.export.models.language import Language, language_spec
 from pocketcrafter.export.names import HEAD
+from pocketcrafter.quantize.config import QuantizationOptions, WeightOnly
 from pocketcrafter.runtime.backends.base import FunctionBackend, Session
 from pocketcrafter.runtime.backends.coreai import PROGRAM, CoreAiBackend, why_no_coreai
 from pocketcrafter.runtime.backends.executorch import ExecutorchBackend
@@ -349,6 +351,42 @@ def test_onnx_multiplies_integers_in_dynamic_int8(smolvlm: Subject, tmp_path: Pa
     assert kinds["MatMulInteger"] == kinds["DynamicQuantizeLinear"] == 0
     assert made.path.stat().st_size < _weights(smolvlm) / 3
     smolvlm.compared(smolvlm.opened(OnnxRuntimeBackend(), made.path), 25, same_words=False)
+
+
+def test_activations_of_sixteen_bits_leave_the_weights_error_alone(smolvlm: Subject, tmp_path: Path) -> None:
+    found = []
+    for bits in (8, 16):
+        chosen = QuantizationOptions(activation_bits=bits)
+        asked = smolvlm.request(ONNX, tmp_path / f"{bits}.onnx", Precision.W8, quantization=chosen)
+        made = _lowered(asked)
+        _reach(made.rung2, 60)
+        smolvlm.compared(smolvlm.opened(OnnxRuntimeBackend(), made.path), 30, same_words=False)
+        found.append(next(f.sqnr_db or 0 for f in made.rung1 if f.output == "hidden"))
+    assert found[1] > found[0] + 1
+
+
+def test_channels_beyond_the_rest_of_their_group_take_no_levels_from_them(smolvlm: Subject) -> None:
+    model = copy.deepcopy(smolvlm.model)
+    with torch.no_grad():
+        for name in model.normalized():
+            model.get_submodule(name).get_parameter("weight")[::16] *= 30
+    samples = language_samples(model, smolvlm.table, smolvlm.spec, 32, seed=0)
+    steps = [as_tensors(sample, smolvlm.spec.of(None)) for sample in samples[None]]
+    names = [name for readers in model.normalized().values() for name in readers]
+    hessians = {name: torch.eye(model.get_submodule(name).in_features).double() for name in names}
+    made, own = for_grouped_integers(model, WeightOnly(bits=8), hessians, steps)
+    for expected, actual in zip(model(*steps[0]), made(*steps[0]), strict=True):
+        assert sqnr_db(expected.numpy(), actual.numpy()) > 100
+    for name in names:
+        before, after = (of.get_submodule(name).get_parameter("weight") for of in (model, made))
+        factor = (after / before).mean(0).double()
+        assert factor.max() > 2 * factor.median()
+        torch.testing.assert_close(own[name].diagonal(), factor**-2, rtol=1e-3, atol=1e-6)
+    mixed = WeightOnly(bits=4, module_bits={"layers.0": 8})
+    some, _ = for_grouped_integers(model, mixed, {}, steps)
+    changed = {name for name in names if some.get_submodule(name).weight is not model.get_submodule(name).weight}
+    assert changed == {name for name in names if name.startswith("layers.0.")}
+    assert for_grouped_integers(model, WeightOnly(bits=4), hessians, steps) == (model, hessians)
 
 
 def test_positions_of_a_chunk_share_no_range_where_nothing_is_normalized(smolvlm: Subject) -> None:

@@ -74,6 +74,31 @@ def test_weights_of_four_bits_with_offsets_keep_them() -> None:
     assert not [n for n in quantize_matmul_nbits(between, WeightOnly(bits=4)).graph.node if n.op_type == "ReduceSum"]
 
 
+def test_weights_of_eight_bits_on_a_grid_of_their_own_keep_it() -> None:
+    """As a GGUF file in Q8_0 stores them: with other scales, they would be rounded a second time."""
+    rng = np.random.default_rng(2)
+    levels = rng.integers(-127, 128, (ROWS, COLUMNS // 32, 32))
+    levels[..., 0] = 127
+    steps = np.abs(rng.normal(size=(ROWS, COLUMNS // 32, 1))).astype(np.float16).astype(np.float32)
+    weight = (levels * steps).reshape(ROWS, COLUMNS).astype(np.float32)
+    (found,) = matrices_of(quantize_matmul_nbits(linear(weight), WeightOnly(bits=8))).values()
+    np.testing.assert_array_equal(found, weight)
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_activations_of_sixteen_bits_are_multiplied_in_two_parts(weight: np.ndarray, bits: int) -> None:
+    x = np.random.default_rng(1).normal(size=(1, COLUMNS)).astype(np.float32)
+    x[0, 32:64] = 0
+    for given in (weight, np.round(weight * 2) / 2):
+        quantized = quantize_matmul_nbits(linear(given), WeightOnly(bits=bits, activation_bits=16))
+        exact = x @ next(iter(matrices_of(quantized).values())).T
+        assert [n.op_type for n in quantized.graph.node].count("MatMulNBits") == 1
+        assert sqnr_db(exact, run(quantized, x)) > 80
+        assert sqnr_db(run(decoded(quantized), x), run(quantized, x)) > 80
+        coarse = quantize_matmul_nbits(linear(given), WeightOnly(bits=bits))
+        assert sqnr_db(exact, run(coarse, x)) < 50
+
+
 def test_a_product_of_activations_stays_in_floating_point(weight: np.ndarray) -> None:
     """Behind a gate few values are large: one INT8 step for a whole block would lose the others."""
     gated = linear(weight)
