@@ -9,12 +9,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 import skimage.data
 from hypothesis import HealthCheck, settings
 from PIL import Image
 
 from pocketcrafter.runtime import cli
+from pocketcrafter.runtime.bundle.reader import Bundle
 
 # Wall-clock deadlines fail on a busy machine, and say nothing of the code.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -42,9 +44,26 @@ def latent_twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def latent_bundle(latent_twin: Path) -> Path:
     """Its bundle, for two targets."""
-    out = latent_twin.parent / "pair.pcbundle"
+    return _built(latent_twin)
+
+
+@pytest.fixture(scope="session")
+def layered_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of such a pair whose heads are 16 wide, so that its ``onnx`` graph has caches of each layer."""
+    pytest.importorskip("torch")
+    sys.path.insert(0, str(Path(__file__).parent / "export/families/latent"))
+    folder = tmp_path_factory.mktemp("layered") / "pair"
+    bundle = _built(importlib.import_module("twin").save_pair(folder, head_width=16))
+    opened = Bundle.open(bundle)
+    graph = onnx.load(opened.artifact(opened.manifest.entry("language"), "onnx")).graph
+    assert "keys.0" in {tensor.name for tensor in graph.input}
+    return bundle
+
+
+def _built(pair: Path) -> Path:
+    out = pair.parent / "pair.pcbundle"
     asked = [option for target in ("onnx", "executorch-xnnpack") for option in ("--target", target)]
-    assert cli.run(["build", str(latent_twin), *asked, "--out", str(out), "--stages", str(out.parent / "stages")]) == 0
+    assert cli.run(["build", str(pair), *asked, "--out", str(out), "--stages", str(out.parent / "stages")]) == 0
     return out
 
 

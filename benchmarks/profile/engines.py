@@ -11,6 +11,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,9 +28,11 @@ from pocketcrafter.export.lower.onnx.coverage import attention_macs
 from pocketcrafter.quantize.onnx.matmul_nbits import JOINED
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.executorch import native_log
+from pocketcrafter.runtime.backends.onnx_caches import CachesInPlace, has_parts
 from pocketcrafter.runtime.backends.onnxruntime import open_session, run_options
 from pocketcrafter.runtime.backends.qnn import run_qnn
 from pocketcrafter.runtime.bundle.results import Precision
+from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import BackendError
 
 _KERNEL: Final = "_kernel_time"
@@ -71,6 +74,7 @@ class Subject:
     """A lowered network to be profiled on one set of inputs, and the layers that it was lowered from, in order."""
 
     artifact: Path
+    spec: ComponentSpec
     precision: Precision
     inputs: Mapping[str, FloatArray]
     layers: Sequence[Layer]
@@ -107,8 +111,9 @@ def profile_onnx(subject: Subject) -> Profiled:
         options.optimized_model_filepath = str(Path(folder) / "optimized.onnx")
         try:
             session = open_session(subject.artifact, options)
+            run = CachesInPlace(session, subject.spec).run if has_parts(session) else partial(session.run, None)
             for _ in range(subject.runs + 1):
-                session.run(None, dict(subject.inputs))
+                run(dict(subject.inputs))
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise BackendError(f"{subject.artifact.name}: ONNX Runtime cannot profile it: {error}") from error
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))

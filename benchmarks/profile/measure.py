@@ -140,6 +140,7 @@ def _profiled(
     artifact = entry.artifacts[target]
     subject = Subject(
         artifact=bundle.artifact(entry, target),
+        spec=entry.spec,
         precision=artifact.precision,
         inputs=read_tensors(bundle.file(entry.goldens[0].inputs), entry.spec.inputs),
         layers=layers,

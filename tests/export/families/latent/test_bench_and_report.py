@@ -42,3 +42,14 @@ def test_report_shows_each_step_and_the_critique(bundle: Path, photo: Photo, tmp
     page = out.read_text()
     assert [f"photo.png after step {step} of 4" in page for step in range(1, 6)] == [True, True, True, True, False]
     assert "&lt;think&gt; is missing" in page
+
+
+def test_profile_runs_a_language_model_whose_caches_are_inputs_of_each_layer(
+    layered_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["bench", "profile", str(layered_bundle), "--target", "onnx", "--repeats", "1", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["skipped"] == []
+    (language,) = (network for network in report["networks"] if network["component"] == "language")
+    assert language["total_ms"] > 0
+    assert sum(op["macs"] for op in language["ops"]) > 0

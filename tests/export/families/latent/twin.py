@@ -47,7 +47,7 @@ def tokenizer() -> Any:
     )
 
 
-def critic(words: int) -> Any:
+def critic(words: int, head_width: int | None = None) -> Any:
     config = SmolVLMConfig(
         vision_config={
             "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
@@ -55,8 +55,8 @@ def critic(words: int) -> Any:
         },
         text_config={
             "model_type": "llama", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
-            "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": words, "pad_token_id": 0,
-            "initializer_range": 0.3,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": head_width, "vocab_size": words,
+            "pad_token_id": 0, "initializer_range": 0.3,
         },
         scale_factor=2,
         image_token_id=SPECIAL.index("<image>"),
@@ -109,13 +109,23 @@ def save_artist(
 
 
 def save_pair(
-    folder: Path, *, weights_seed: int = 0, channels: int = 8, scheduler: Any = None, vae: Any = None, **config: Any
+    folder: Path,
+    *,
+    weights_seed: int = 0,
+    channels: int = 8,
+    scheduler: Any = None,
+    vae: Any = None,
+    head_width: int | None = None,
+    **config: Any,
 ) -> Path:
-    """Write a whole pair, its artist's conditions narrower than the critic's hidden states."""
+    """Write a whole pair, its artist's conditions narrower than the critic's hidden states.
+
+    Its language model's heads are 8 wide where ``head_width`` says no more.
+    """
     torch.manual_seed(weights_seed)
     words = tokenizer()
     words.save_pretrained(folder / "critic")
-    critic(len(words)).save_pretrained(folder / "critic")
+    critic(len(words), head_width).save_pretrained(folder / "critic")
     Idefics3ImageProcessor(
         size={"longest_edge": 128}, max_image_size={"longest_edge": 32}, do_image_splitting=False
     ).save_pretrained(folder / "critic")
