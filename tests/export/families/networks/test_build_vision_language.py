@@ -174,6 +174,14 @@ def test_four_bits_leave_the_output_layer_eight_and_gates_that_such_weights_reac
     assert (floating.weight_bits, floating.rung1_sqnr_db) == ({}, None)
 
 
+def test_only_a_target_that_rounds_activations_beside_eight_bit_weights_has_another_gate(
+    checkpoints: dict[str, Path],
+) -> None:
+    for target, gate in ((ONNX, 30), ("coreml:ios18", None)):
+        made = infer_recipe(checkpoints["smolvlm"], [TargetKind(target)], {"language": Precision.W8})
+        assert (made.components["language"].rung1_sqnr_db, made.components["language"].rung2_sqnr_db) == (None, gate)
+
+
 def test_a_recipe_chooses_how_long_caches_and_chunks_are(checkpoints: dict[str, Path], tmp_path: Path) -> None:
     own, out = tmp_path / "own.yaml", tmp_path / "own.pcbundle"
     write_recipe(infer_recipe(checkpoints["smolvlm"], [ONNX]), own)
