@@ -18,12 +18,13 @@ from tqdm import tqdm
 
 from pocketcrafter.export.content import content_hash
 from pocketcrafter.export.data.manifest import Split
+from pocketcrafter.export.distill.latent.aligned_artist import AlignedArtist
 from pocketcrafter.export.distill.latent.critic import Learner
-from pocketcrafter.export.distill.latent.direct import DirectAlignmentTask
+from pocketcrafter.export.distill.latent.direct import DirectAlignment
 from pocketcrafter.export.distill.latent.flow import artist_settings, levels_of
 from pocketcrafter.export.distill.latent.frames import FrameSource
 from pocketcrafter.export.distill.latent.grpo import CriticAlignmentTask
-from pocketcrafter.export.distill.latent.nft import ArtistAlignmentTask
+from pocketcrafter.export.distill.latent.nft import NftAlignment
 from pocketcrafter.export.distill.latent.pair_judge import PairJudge
 from pocketcrafter.export.distill.latent.rewards import Reward, Shot, rewards_of, total
 from pocketcrafter.export.distill.latent.student import copy_pair, lay_out_again, save_learner, save_student
@@ -188,9 +189,9 @@ def _train_artist(
 
 
 _DIRECT, _NFT = ARTIST_UPDATES
-_UPDATES: Final[Mapping[str, type[DirectAlignmentTask] | type[ArtistAlignmentTask]]] = {
-    _DIRECT: DirectAlignmentTask,
-    _NFT: ArtistAlignmentTask,
+_UPDATES: Final[Mapping[str, type[AlignedArtist]]] = {
+    _DIRECT: DirectAlignment,
+    _NFT: NftAlignment,
 }
 _TRAIN: Final = {_CRITIC: _train_critic, _ARTIST: _train_artist}
 

@@ -4,9 +4,9 @@ A picture's reward is followed back through the autoencoder and all of the artis
 where every pixel should go, while a group of rewards tells it one number for each picture.
 """
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, cast
 
 import numpy as np
@@ -14,21 +14,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from pocketcrafter.export.distill.latent.flow import FlowArtist, Levels, Shown, artist_settings, sampled, started
-from pocketcrafter.export.distill.latent.frames import FrameSource, as_tensor
-from pocketcrafter.export.distill.latent.pair_judge import Asked, PairJudge, shown_of
-from pocketcrafter.export.distill.latent.rewards import HALF_DELTA_E, UNSEEN, VIEW_PX, Reward, Shot
-from pocketcrafter.export.families.latent.pair import Pair
+from pocketcrafter.export.distill.latent.aligned_artist import HELD, AlignedArtist
+from pocketcrafter.export.distill.latent.flow import Shown, sampled, started
+from pocketcrafter.export.distill.latent.frames import as_tensor
+from pocketcrafter.export.distill.latent.pair_judge import Asked, shown_of
+from pocketcrafter.export.distill.latent.rewards import HALF_DELTA_E, UNSEEN, VIEW_PX, Reward
 from pocketcrafter.export.families.latent.parts import load_part
 from pocketcrafter.export.models.renderer import srgb_to_linear
 from pocketcrafter.export.teachers.told import told_by
-from pocketcrafter.export.train.fit import FitSettings
 from pocketcrafter.runtime.latent.settings import Latent
 from pocketcrafter.runtime.plan import EditPlan
 from pocketcrafter.runtime.render import render
 
-_HELD: Final = 0.1
-"""Weight of the distance from the supervised artist's velocity."""
 _TO_XYZ: Final = (
     (0.4124564, 0.3575761, 0.1804375),
     (0.2126729, 0.7151522, 0.0721750),
@@ -81,73 +78,28 @@ class Wanted:
         return cls(before, clean, wanted, as_tensor(np.array(readable), device))
 
 
-class DirectAlignmentTask:
-    """An artist comes to make pictures of more reward, near to the supervised artist's.
+class DirectAlignment(AlignedArtist):
+    """An artist climbs the gradient of its pictures' rewards; parameters as for `AlignedArtist`."""
 
-    Parameters
-    ----------
-    pair
-        Whose artist is trained; a copy of it stays as it is.
-    judge
-        Its critic asks the artist, and is not trained.
-    levels
-        Noise levels of the artist's steps, as phones run them.
-    source
-        Draws frames.
-    weights
-        Of the rewards; those of words are the same whatever the picture, and change nothing.
-    settings, device
-        Steps, frames a step, learning rate, seed, and where to train.
-    """
+    @cached_property
+    def _decode(self) -> nn.Module:
+        return cast("nn.Module", load_part(self.pair, Latent.DECODE).network).to(self.device)
 
-    def __init__(
-        self,
-        pair: Pair,
-        judge: PairJudge,
-        levels: Levels,
-        source: FrameSource,
-        weights: Mapping[Reward, float],
-        settings: FitSettings,
-        device: torch.device,
-    ) -> None:
-        self._artist = FlowArtist(pair, artist_settings(pair)).to(device)
-        self._supervised = copy.deepcopy(self._artist).eval().requires_grad_(requires_grad=False)
-        self._decode = cast("nn.Module", load_part(pair, Latent.DECODE).network).to(device)
-        self._judge, self._levels, self._source, self._settings = judge, levels, source, settings
-        self._weights = {name: weight for name, weight in weights.items() if name in _OF_PICTURES}
-        self._device = device
+    @cached_property
+    def _weights(self) -> Mapping[Reward, float]:
+        return {name: weight for name, weight in self.weights.items() if name in _OF_PICTURES}
 
-    @property
-    def model(self) -> FlowArtist:
-        """The artist."""
-        return self._artist
-
-    def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:
-        """Train everything alike."""
-        return [(1.0, list(self._artist.parameters()))]
-
-    def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
-        """Return what a step's pictures lack of their rewards, and for the log the rewards."""
-        # bfloat16 is slower than float32 for convolutions of few channels, on CPUs that multiply either.
-        with torch.autocast(self._device.type, enabled=self._device.type != "cpu"):
-            return self._loss(step)
-
-    def _loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
-        rng = np.random.default_rng([self._settings.seed, step])
-        asked = [self._judge.asked(Shot.of(self._source.draw(rng))) for _ in range(self._settings.batch)]
-        shown = shown_of(asked, self._device)
-        start = started(torch.randn_like(shown.picture), shown.picture, self._artist.settings)
-        made = sampled(self._artist, start, self._levels, shown)
-        rewards = self.rewards(made, shown, Wanted.of(asked, self._device))
+    def learnt(self, asked: Sequence[Asked], rng: np.random.Generator) -> tuple[Tensor, Mapping[str, float]]:
+        """Return what some frames' pictures lack of their rewards; parameters as in `AlignedArtist`."""
+        shown = shown_of(asked, self.device)
+        start = started(torch.randn_like(shown.picture), shown.picture, self.artist.settings)
+        made = sampled(self.artist, start, self.levels, shown)
+        rewards = self.rewards(made, shown, Wanted.of(asked, self.device))
         reward = sum(weight * rewards[name].mean() for name, weight in self._weights.items())
-        noise, level = torch.randn_like(made), float(rng.choice(self._levels.levels[:-1]))
-        noisy, at = (1 - level) * made.detach() + level * noise, made.new_full((len(made),), level)
-        with torch.no_grad():
-            supervised = self._supervised(noisy, at, shown).float()
-        held = (self._artist(noisy, at, shown).float() - supervised).square().mean()
+        held = self.velocities(made.detach(), shown, rng).held()
         told = {name.value: float(values.detach().mean()) for name, values in rewards.items()}
         lacking = 1 - reward / sum(self._weights.values())
-        return lacking + _HELD * held, {**told, "held": float(held.detach())}
+        return lacking + HELD * held, {**told, "held": float(held.detach())}
 
     def rewards(self, made: Tensor, shown: Shown, wanted: Wanted) -> dict[Reward, Tensor]:
         """Return the rewards of pictures, each ``(N,)`` in [0, 1], with their gradients.
@@ -161,16 +113,18 @@ class DirectAlignmentTask:
         wanted
             What the pictures are compared with.
         """
-        scale = self._artist.settings.latents
+        scale = self.artist.settings.latents
         change = self._seen(made / scale.scale + scale.shift) - self._seen(shown.picture)
         edited = (wanted.before + change).clamp(0, 1)
         return {name: _OF_PICTURES[name](edited, wanted) for name in self._weights}
 
     def _seen(self, latents: Tensor) -> Tensor:
         """Return what the autoencoder makes of latents, as pictures are compared."""
+        # Not inside `vmap`, which cannot load a network.
+        decode = self._decode
 
         def row(latent: Tensor) -> Tensor:
-            image: Tensor = self._decode(latent[None])
+            image: Tensor = decode(latent[None])
             return image[0]
 
         pictures = (torch.func.vmap(row)(latents).float() / 2 + 0.5).clamp(0, 1)

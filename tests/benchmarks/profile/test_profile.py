@@ -70,7 +70,7 @@ def layers(network: nn.Module) -> list[Layer]:
 
 def subject(artifact: Path, layers: list[Layer]) -> Subject:
     inputs = {"view": np.random.default_rng(0).random((1, 3, 32, 32)).astype(np.float32)}
-    return Subject(artifact, Precision.FP32, inputs, layers, threads=1, runs=3)
+    return Subject(artifact, SPEC, Precision.FP32, inputs, layers, threads=1, runs=3)
 
 
 def check(found: Profiled) -> None:

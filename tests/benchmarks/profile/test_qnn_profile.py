@@ -55,7 +55,7 @@ def test_nodes_on_the_emulated_htp_lead_back_to_their_layers(tmp_path: Path) -> 
     run_qnn(quantized, socs={69: 79}, context=context)
     assert [node.op_type for node in onnx.load(context).graph.node] == ["EPContext"]
 
-    found = profile_qnn(Subject(context, Precision.INT8, {"view": view}, layers_of(network, SPEC), threads=1, runs=1))
+    found = profile_qnn(Subject(context, SPEC, Precision.INT8, {"view": view}, layers_of(network, SPEC), 1, 1))
     weighted = {op.layer: op for op in found.ops if op.macs}
     assert {name: op.kind for name, op in weighted.items()} == {
         "stem": LayerKind.CONVOLUTION,
@@ -80,4 +80,4 @@ def test_nodes_on_the_emulated_htp_lead_back_to_their_layers(tmp_path: Path) -> 
 def test_what_is_no_context_is_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.onnx").write_bytes(b"nothing")
     with pytest.raises(BackendError):
-        profile_qnn(Subject(tmp_path / "broken.onnx", Precision.INT8, {}, [], threads=1, runs=1))
+        profile_qnn(Subject(tmp_path / "broken.onnx", SPEC, Precision.INT8, {}, [], threads=1, runs=1))

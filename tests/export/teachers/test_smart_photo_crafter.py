@@ -114,7 +114,7 @@ def test_the_conditions_are_all_hidden_states_that_the_critic_reads_and_writes(
     assert len(critique.hidden) == len(critique.prompt) + len(critique.ids) - 1
     # In one pass over prompt and answer, without caches.
     critic = teacher._critic
-    inputs = critic.inputs(prepared(photo, SAMPLING.side)[1], twins.PROMPT)
+    inputs = critic.inputs([prepared(photo, SAMPLING.side)[1]], twins.PROMPT)
     ids = torch.cat([inputs["input_ids"], torch.from_numpy(critique.ids[:-1])[None].long()], 1)
     with torch.no_grad():
         told = critic._model(

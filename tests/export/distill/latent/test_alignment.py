@@ -14,11 +14,11 @@ from pocketcrafter.export.data.degrade import Frame
 from pocketcrafter.export.distill.cli import distill
 from pocketcrafter.export.distill.latent.alignment import AlignmentLesson, HeldOut, Verdict, compared
 from pocketcrafter.export.distill.latent.critic import Learner
-from pocketcrafter.export.distill.latent.direct import DirectAlignmentTask, Wanted
+from pocketcrafter.export.distill.latent.direct import DirectAlignment, Wanted
 from pocketcrafter.export.distill.latent.flow import artist_settings, levels_of
 from pocketcrafter.export.distill.latent.frames import FrameSource
 from pocketcrafter.export.distill.latent.grpo import CriticAlignmentTask, sampled_answers, until_stop
-from pocketcrafter.export.distill.latent.nft import ArtistAlignmentTask
+from pocketcrafter.export.distill.latent.nft import NftAlignment
 from pocketcrafter.export.distill.latent.pair_judge import Asked, PairJudge, shown_of
 from pocketcrafter.export.distill.latent.rewards import (
     Judged,
@@ -164,7 +164,7 @@ class LikesDark(PairJudge):
 def test_an_artist_comes_to_make_what_is_rewarded(pair: Pair, source: FrameSource, tmp_path: Path) -> None:
     how = FitSettings(steps=12, batch=1, learning_rate=3e-3, warmup=2, ema=0.5)
     levels = levels_of(artist_settings(pair), "here")
-    task = ArtistAlignmentTask(pair, LikesDark(pair), levels, source, {Reward.EXECUTED: 1.0}, how, CPU)
+    task = NftAlignment(pair, LikesDark(pair), levels, source, {Reward.EXECUTED: 1.0}, how, CPU)
     rewards: list[float] = []
     fit(task, how, tmp_path, lambda _, parts: rewards.append(parts["executed"]))
     assert np.mean(rewards[-3:]) > np.mean(rewards[:3]) + 0.05
@@ -181,7 +181,7 @@ def test_gradients_are_of_the_rewards_that_decide(pair: Pair, source: FrameSourc
     made = shown.picture + 0.3 * torch.randn(shown.picture.shape, generator=generator)
     levels = levels_of(artist_settings(pair), "here")
     names = [Reward.EXECUTED, Reward.PHOTOMETRIC]
-    task = DirectAlignmentTask(pair, judge_of, levels, source, dict.fromkeys(names, 1.0), how, CPU)
+    task = DirectAlignment(pair, judge_of, levels, source, dict.fromkeys(names, 1.0), how, CPU)
     made.requires_grad_()
     climbed = task.rewards(made, shown, wanted)
     judged_by = rewards_of([judge_of.painted(one, row[None].detach().numpy())
@@ -196,7 +196,7 @@ def test_gradients_are_of_the_rewards_that_decide(pair: Pair, source: FrameSourc
 def test_an_artist_climbs_its_pictures_rewards(pair: Pair, source: FrameSource, tmp_path: Path) -> None:
     how = FitSettings(steps=12, batch=2, learning_rate=3e-3, warmup=2, ema=0.5)
     levels = levels_of(artist_settings(pair), "here")
-    task = DirectAlignmentTask(pair, PairJudge(pair), levels, source, {Reward.PHOTOMETRIC: 1.0}, how, CPU)
+    task = DirectAlignment(pair, PairJudge(pair), levels, source, {Reward.PHOTOMETRIC: 1.0}, how, CPU)
 
     def photometric() -> float:
         torch.manual_seed(0)
