@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
+from packaging.requirements import Requirement
 from pydantic import Field
 
 from pocketcrafter.runtime.backends.names import BackendName
@@ -16,10 +17,12 @@ from pocketcrafter.runtime.backends.registry import why_unusable
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.instruction_set import InstructionSet, instruction_set
 from pocketcrafter.runtime.memory import memory_mib
-from pocketcrafter.runtime.requirements import DISTRIBUTION, required
-from pocketcrafter.runtime.targets import TARGETS, TargetKind
+from pocketcrafter.runtime.requirements import DISTRIBUTION, required, unmet
+from pocketcrafter.runtime.targets import TARGETS, TargetKind, VendorSdk
 
 _EXTRAS: Final = ("latent", "build", "qnn", "coreml", "coreai", "litert")
+_PACKAGES: Final = "lib/python*/site-packages"
+"""Where an environment of its own has its packages."""
 _MIB: Final = 1 << 20
 
 
@@ -47,9 +50,22 @@ def why_not_buildable(target: TargetKind) -> str | None:
         return row.awaits
     if not build.installed:
         return f"the tools that build it are not installed ({_listed(build.missing)}): {build.mend}"
-    if row.sdk and (reason := row.sdk.missing()):
+    if row.sdk and (reason := why_no_sdk(row.sdk)):
         return reason
     return None if row.backend is BackendName.DEVICE else why_unusable(row.backend)
+
+
+def why_no_sdk(sdk: VendorSdk) -> str | None:
+    """Return what to get and which variable to set, or `None` when the variable leads to what is needed."""
+    named, folder = os.environ.get(sdk.variable, ""), sdk.folder()
+    if folder is None:
+        state = f"{sdk.variable} is {named!r}, which is no folder" if named else f"{sdk.variable} is not set"
+    elif lacks := unmet(map(Requirement, sdk.packages), [f"{path}" for path in folder.glob(_PACKAGES)]):
+        has = ", ".join(f"{version or 'nothing'} for {wanted}" for wanted, version in lacks.items())
+        state = f"{folder} has {has}"
+    else:
+        return None
+    return f"needs {sdk.name} ({sdk.source}); set {sdk.variable} to {sdk.content} ({state})"
 
 
 def with_sdk(targets: Iterable[TargetKind]) -> tuple[TargetKind, ...]:

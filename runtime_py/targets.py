@@ -12,15 +12,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from packaging.requirements import Requirement
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from pocketcrafter.runtime.backends.names import BackendName
-from pocketcrafter.runtime.requirements import unmet
-
-_PACKAGES: Final = "lib/python*/site-packages"
 
 
 @dataclass(frozen=True)
@@ -41,18 +37,6 @@ class VendorSdk:
         """Return the folder that the variable names, or `None` where it names none that exists."""
         named = os.environ.get(self.variable, "")
         return Path(named).resolve() if named and Path(named).is_dir() else None
-
-    def missing(self) -> str | None:
-        """Return what to get and which variable to set, or `None` when the variable leads to what is needed."""
-        named, folder = os.environ.get(self.variable, ""), self.folder()
-        if folder is None:
-            state = f"{self.variable} is {named!r}, which is no folder" if named else f"{self.variable} is not set"
-        elif lacks := unmet(map(Requirement, self.packages), [f"{path}" for path in folder.glob(_PACKAGES)]):
-            has = ", ".join(f"{version or 'nothing'} for {wanted}" for wanted, version in lacks.items())
-            state = f"{folder} has {has}"
-        else:
-            return None
-        return f"needs {self.name} ({self.source}); set {self.variable} to {self.content} ({state})"
 
 
 MEDIATEK_SDK: Final = VendorSdk(

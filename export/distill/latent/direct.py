@@ -18,13 +18,10 @@ from pocketcrafter.export.distill.latent.aligned_artist import HELD, AlignedArti
 from pocketcrafter.export.distill.latent.flow import Shown, sampled, started
 from pocketcrafter.export.distill.latent.frames import as_tensor
 from pocketcrafter.export.distill.latent.pair_judge import Asked, shown_of
-from pocketcrafter.export.distill.latent.rewards import HALF_DELTA_E, UNSEEN, VIEW_PX, Reward
+from pocketcrafter.export.distill.latent.rewards import HALF_DELTA_E, UNSEEN, VIEW_PX, Reward, suggested
 from pocketcrafter.export.families.latent.parts import load_part
 from pocketcrafter.export.models.renderer import srgb_to_linear
-from pocketcrafter.export.teachers.told import told_by
 from pocketcrafter.runtime.latent.settings import Latent
-from pocketcrafter.runtime.plan import EditPlan
-from pocketcrafter.runtime.render import render
 
 _TO_XYZ: Final = (
     (0.4124564, 0.3575761, 0.1804375),
@@ -67,15 +64,11 @@ class Wanted:
         device
             Where to.
         """
-        told = [told_by(one.text) for one in asked]
-        readable = [not np.isnan(values[-1]) for values in told]
-        suggested = [
-            render(EditPlan.from_vector(values[:-1]), one.shot.before) if parses else one.shot.before
-            for values, parses, one in zip(told, readable, asked, strict=True)
-        ]
-        views = ([one.shot.before for one in asked], [one.shot.clean for one in asked], suggested)
+        pictures = [suggested(one.shot, one.text)[0] for one in asked]
+        shown = [one.shot.before if picture is None else picture for one, picture in zip(asked, pictures, strict=True)]
+        views = ([one.shot.before for one in asked], [one.shot.clean for one in asked], shown)
         before, clean, wanted = (as_tensor(np.stack(each).transpose(0, 3, 1, 2), device) for each in views)
-        return cls(before, clean, wanted, as_tensor(np.array(readable), device))
+        return cls(before, clean, wanted, as_tensor(np.array([picture is not None for picture in pictures]), device))
 
 
 class DirectAlignment(AlignedArtist):

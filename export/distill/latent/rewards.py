@@ -121,13 +121,25 @@ def judge(shot: Shot, text: str, change: FloatArray) -> Judged:
     change
         What the artist adds to the photo, sRGB, ``(H, W, 3)``.
     """
-    told = told_by(text)
-    readable = not np.isnan(told[-1])
+    asked, score = suggested(shot, text)
     edited = np.clip(shot.before + view(change), 0, 1)
-    executed = 0.0
-    if readable:
-        executed = agreement(edited - shot.before, render(EditPlan.from_vector(told[:-1]), shot.before) - shot.before)
-    return Judged(readable, executed, delta_e(edited, shot.clean), float(told[-1]))
+    executed = 0.0 if asked is None else agreement(edited - shot.before, asked - shot.before)
+    return Judged(asked is not None, executed, delta_e(edited, shot.clean), score)
+
+
+def suggested(shot: Shot, text: str) -> tuple[FloatArray | None, float]:
+    """Return what an answer suggests, as the analytic renderer carries it out, and its score.
+
+    Parameters
+    ----------
+    shot
+        The frame.
+    text
+        The answer; one that does not parse suggests nothing, `None`, and its score is not a number.
+    """
+    told = told_by(text)
+    score = float(told[-1])
+    return None if np.isnan(score) else render(EditPlan.from_vector(told[:-1]), shot.before), score
 
 
 def agreement(made: FloatArray, asked: FloatArray) -> float:

@@ -18,6 +18,7 @@ from torch.fx import GraphModule, Node
 from pocketcrafter.export.lower.programs import export_stateless
 from pocketcrafter.export.lower.request import Sample
 from pocketcrafter.runtime.backends.processes import JOB, call_process
+from pocketcrafter.runtime.capabilities import why_no_sdk
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import BackendError
@@ -132,7 +133,7 @@ def converter_python() -> Path:
     BackendError
         If it is not there, or lacks a package or its version.
     """
-    folder, reason = LITERT_TORCH.folder(), LITERT_TORCH.missing()
+    folder, reason = LITERT_TORCH.folder(), why_no_sdk(LITERT_TORCH)
     if folder is None or reason:
         raise BackendError(f"LiteRT models cannot be written: {reason}")
     return folder / "bin" / "python"
