@@ -21,11 +21,11 @@ QAT_OF_PAIRS: Final = "denoise"
 ARTIST_METHODS: Final = ("trajectory", "lcm", "dmd2")
 """How a latent pair's artist is taught to run in few steps; `distill.latent.methods` has a task for each."""
 
-ALIGNED: Final = ("critic", "artist")
-"""Networks of a latent pair that are aligned by rewards."""
+UPDATES: Final = {"critic": ("grpo",), "artist": ("direct", "nft")}
+"""Networks of a latent pair that are aligned by rewards, and how: `distill.latent.alignment` has a task for each.
 
-ARTIST_UPDATES: Final = ("direct", "nft")
-"""How an artist is: by the gradient of rewards, or by their values; `distill.latent.alignment` has a task for each."""
+A critic by group-relative policy optimization; an artist by the gradient of rewards, or by their values.
+"""
 
 REWARDS: Final = ("format", "executed", "photometric", "rank")
 """What an alignment rewards; `distill.latent.rewards` says what each is."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 from tqdm import tqdm
 
-from pocketcrafter.export.names import ALIGNED, ARTIST_METHODS, ARTIST_UPDATES, QAT_COMPONENTS, QAT_OF_PAIRS, REWARDS
+from pocketcrafter.export.names import ARTIST_METHODS, QAT_COMPONENTS, QAT_OF_PAIRS, REWARDS, UPDATES
 from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.export.train.options import (
     CRITIC_BATCH,
@@ -235,7 +235,7 @@ def _restoration(
 
 
 @click.command()
-@click.argument("network", type=click.Choice(ALIGNED))
+@click.argument("network", type=click.Choice([*UPDATES]))
 @click.option("--start", type=_pair, required=True, help="Folder of the latent pair, trained already.")
 @click.option("--out", type=OutputFolder(), required=True, help="Folder that the aligned pair is written to.")
 @click.option(
@@ -247,10 +247,9 @@ def _restoration(
 )
 @click.option(
     "--update",
-    type=click.Choice(ARTIST_UPDATES),
-    default=ARTIST_UPDATES[0],
-    show_default=True,
-    help="An artist learns by the gradient of its pictures' rewards (DRaFT), or by their values (DiffusionNFT).",
+    type=click.Choice([name for names in UPDATES.values() for name in names]),
+    help="A critic learns by grpo; an artist by the gradient of its pictures' rewards (direct: DRaFT), or by their "
+    "values (nft: DiffusionNFT).  [default: grpo; direct]",
 )
 @click.option(
     "--held-out", type=click.IntRange(8), default=200, show_default=True, help="Validation frames that the gain is of."
@@ -263,7 +262,7 @@ def align(
     start: Path,
     out: Path,
     rewards: tuple[tuple[str, float], ...],
-    update: str,
+    update: str | None,
     held_out: int,
 ) -> None:
     r"""Align a latent pair by rewards, and measure its gain.
@@ -283,7 +282,12 @@ def align(
     from pocketcrafter.export.distill.latent.rewards import Reward
 
     weights = {Reward(name): weight for name, weight in rewards or [(name, 1.0) for name in REWARDS]}
-    lesson = AlignmentLesson(network=network, update=update, start=start, out=out, rewards=weights, held_out=held_out)
+    known = UPDATES[network]
+    if update not in (None, *known):
+        raise ConfigError(f"--update {update}: an alignment of the {network} takes {' or '.join(known)}.")
+    lesson = AlignmentLesson(
+        network=network, update=update or known[0], start=start, out=out, rewards=weights, held_out=held_out
+    )
     report = align_pair(options, lesson)
     click.echo(report.model_dump_json() if options.as_json else report_text(report))
     if report.verdict is not Verdict.GAINED:

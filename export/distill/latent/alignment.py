@@ -29,13 +29,13 @@ from pocketcrafter.export.distill.latent.pair_judge import PairJudge
 from pocketcrafter.export.distill.latent.rewards import Reward, Shot, rewards_of, total
 from pocketcrafter.export.distill.latent.student import copy_pair, lay_out_again, save_learner, save_student
 from pocketcrafter.export.families.latent.pair import Pair, read_pair
-from pocketcrafter.export.names import ALIGNED, ARTIST_UPDATES
+from pocketcrafter.export.names import UPDATES
 from pocketcrafter.export.train.evidence import FRAME_PX
 from pocketcrafter.export.train.fit import FitSettings
 from pocketcrafter.export.train.options import TrainOptions, folder_beside, photos_of, train_network
 from pocketcrafter.runtime.config import Config
 
-_CRITIC, _ARTIST = ALIGNED
+_CRITIC, _ARTIST = UPDATES
 _STEPS: Final = 120
 _BATCH: Final = 8
 """Frames a step; of each a group is made."""
@@ -91,7 +91,7 @@ class AlignmentLesson(Config):
     """What is aligned, by which rewards, and how it is judged."""
 
     network: str
-    update: str = Field(description="How an artist learns; a critic learns by GRPO.")
+    update: str = Field(description="How it learns: one of the network's `UPDATES`.")
     start: Path
     out: Path
     rewards: dict[Reward, float]
@@ -188,7 +188,7 @@ def _train_artist(
     save_student(pair, task.model)
 
 
-_DIRECT, _NFT = ARTIST_UPDATES
+_DIRECT, _NFT = UPDATES[_ARTIST]
 _UPDATES: Final[Mapping[str, type[AlignedArtist]]] = {
     _DIRECT: DirectAlignment,
     _NFT: NftAlignment,

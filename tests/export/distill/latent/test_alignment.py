@@ -225,7 +225,7 @@ def test_more_reward_without_surely_better_pictures_is_hacking(
 ) -> None:
     lesson = AlignmentLesson(
         network="critic",
-        update="direct",
+        update="grpo",
         start=tmp_path,
         out=tmp_path / "out",
         rewards={Reward.FORMAT: 1.0},
@@ -261,11 +261,12 @@ def test_the_command_says_what_came_of_it(two_splits: Path, latent_twin: Path, t
 
 
 def test_what_cannot_be_aligned_is_said(prepared_photos: Path, latent_twin: Path, tmp_path: Path) -> None:
-    def refused(out: Path) -> str:
+    def refused(out: Path, *more: str) -> str:
         asked = ["align", "critic", "--start", str(latent_twin), "--out", str(out), "--data", str(prepared_photos)]
-        result = CliRunner().invoke(distill, [*asked, "--run", str(tmp_path)])
+        result = CliRunner().invoke(distill, [*asked, "--run", str(tmp_path), *more])
         assert isinstance(result.exception, ConfigError)
         return str(result.exception)
 
     assert "is what training begins with" in refused(latent_twin)
     assert "no photos of the split" in refused(tmp_path / "out")
+    assert "the critic takes grpo" in refused(tmp_path / "out", "--update", "nft")
