@@ -15,7 +15,6 @@ from pocketcrafter.export.train.options import (
     CRITIC_STEPS,
     TrainOptions,
     photos_of,
-    stored_frames,
     train_and_save,
     with_options,
 )
@@ -102,8 +101,8 @@ def _judgement(options: TrainOptions, teacher: Path, student: Path | None, *, ke
     from pocketcrafter.export.distill.critic import DistillCriticTask
     from pocketcrafter.export.models import critic_network
     from pocketcrafter.export.models.critic import Critic, Judge
-    from pocketcrafter.export.models.pretrained import imagenet_backbone
     from pocketcrafter.export.train.critic import CriticTask, judge_store
+    from pocketcrafter.export.train.estimates import critic_frames, unseen_frames
     from pocketcrafter.runtime.bundle.integrity import sha256_of
     from pocketcrafter.runtime.pocket import Pocket
 
@@ -114,9 +113,10 @@ def _judgement(options: TrainOptions, teacher: Path, student: Path | None, *, ke
     model = critic_network(student).requires_grad_(requires_grad=True) if student else Critic()
     if not isinstance(model.judge, Judge):
         raise ConfigError(f"{student}: an ensemble cannot be lowered, so it is no student; start from a single judge.")
-    model.evidence.backbone.take(imagenet_backbone(options.run))
-    store = stored_frames(options, Split.TRAIN)
-    kept = judge_store(model.judge, store).tokens if keep_tokens else None
+    had = critic_frames(options, Split.TRAIN, model.evidence) if keep_tokens else None
+    kept = judge_store(model.judge, had).tokens if had is not None else None
+    model.evidence = teaching.evidence
+    store = unseen_frames(options)
     truth = CriticTask(model.judge, store, settings, device, kept=kept)
     task = DistillCriticTask(truth, judge_store(teaching.judge, store))
     digest = sha256_of(teacher)

@@ -12,6 +12,7 @@ from torch import nn
 from pocketcrafter.export.models.composition import Composition
 from pocketcrafter.export.models.critic import Critic, CriticConfig
 from pocketcrafter.export.models.decoder import Decoder
+from pocketcrafter.export.models.estimator import Estimator
 from pocketcrafter.export.models.plan_judge import PlanJudge
 from pocketcrafter.export.models.restore import Restore, RestoreConfig
 from pocketcrafter.export.models.tone import Tone
@@ -30,6 +31,7 @@ MODELS: Final[Mapping[str, type[nn.Module]]] = {
     Pocket.JUDGE: PlanJudge,
 }
 
+ESTIMATOR: Final = "estimator"
 _CONFIG: Final = "config"
 _Network = TypeVar("_Network", bound=nn.Module)
 
@@ -65,6 +67,13 @@ def critic_network(weights: Path) -> Critic:
     return _expect(Critic, load_component(Pocket.CRITIC, weights))
 
 
+def estimator_network(weights: Path) -> Estimator:
+    """Load an estimator, which a critic has inside; arguments and errors as in `load_component`."""
+    if not weights.exists():
+        raise ConfigError(f"{weights}: no estimator; train one with `pocketcrafter train estimator`.")
+    return _expect(Estimator, load_component(ESTIMATOR, weights))
+
+
 def restore_network(weights: Path) -> Restore:
     """Load a restoration network of any size; arguments and errors as in `load_component`."""
     return _expect(Restore, load_component(Pocket.RESTORE, weights))
@@ -89,7 +98,7 @@ def _build(component: str, weights: Path) -> nn.Module:
         return Restore(check_json(RestoreConfig, config, where))
     if component == Pocket.CRITIC:
         return Critic(check_json(CriticConfig, config, f"{weights}: no critic of a known form (train it again)"))
-    return MODELS[component]()
+    return Estimator() if component == ESTIMATOR else MODELS[component]()
 
 
 def save_component(model: nn.Module, weights: Path, facts: Mapping[str, str] | None = None) -> None:

@@ -91,6 +91,16 @@ class MobileNetV2(nn.Module):
         return features
 
 
+def moments(features: Tensor) -> Tensor:
+    """Return mean and standard deviation over space: ``(B, C, H, W)`` to ``(B, 2C)``."""
+    mean = features.mean((2, 3), keepdim=True)
+    # Not the mean square less the squared mean: in float16 their difference is mostly rounding.
+    apart = features - mean
+    # A product, not a power, which a Hexagon processor computes by exponential and logarithm.
+    variance = (apart * apart).mean((2, 3), keepdim=True)
+    return torch.cat([mean, (variance + 1e-5).sqrt()], 1).reshape(-1, 2 * features.shape[1])
+
+
 def fold_torchvision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Turn torchvision's MobileNetV2 weights into those of `MobileNetV2`, each BatchNorm folded into its convolution.
 

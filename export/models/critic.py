@@ -1,8 +1,8 @@
 """The critic: one global view and four native crops in; plan, presence, confidence, score, tokens and scene out.
 
-Evidence (image statistics and the early layers of an ImageNet backbone) is fixed, judgement is trained: evidence can
-be computed once for each training frame, and the artist reads the judgement's hidden states, the plan tokens. Deeper
-layers were tried: over the photos there are, they judge those of other photographers no better.
+Evidence comes first: image statistics and the early layers of an ImageNet backbone, which are fixed, and what an
+`Estimator` says, which is trained before. Judgement is trained on it: evidence can be computed once for each training
+frame, and the artist reads the judgement's hidden states, the plan tokens.
 
 Of the image statistics a pretrained backbone does not see, and downscaling destroys, what there is: fixed convolutions,
 pooling and elementwise arithmetic alone, so that a phone runs them where it runs the network.
@@ -16,7 +16,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pocketcrafter.export.models.backbone import TAP_CHANNELS, MobileNetV2
+from pocketcrafter.export.models.backbone import TAP_CHANNELS, MobileNetV2, moments
+from pocketcrafter.export.models.estimator import ESTIMATES, Estimator
 from pocketcrafter.runtime import tone_math as tm
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.plan import Attribute
@@ -181,7 +182,8 @@ def _log_of_levels(x: Tensor) -> Tensor:
     return torch.log(x + _FLOOR * _LEVELS) - math.log(_LEVELS)
 
 
-VECTOR_DIM: Final = ViewStatistics.features + 2 * CropStatistics.features + 3 * 2 * sum(TAP_CHANNELS[:_TAPS])
+FIXED_DIM: Final = ViewStatistics.features + 2 * CropStatistics.features + 3 * 2 * sum(TAP_CHANNELS[:_TAPS])
+VECTOR_DIM: Final = FIXED_DIM + ESTIMATES
 
 
 class CriticConfig(Config):
@@ -207,21 +209,26 @@ class Judgement(NamedTuple):
 
 
 class Evidence(nn.Module):
-    """What a critic sees; nothing in it is trained."""
+    """What a critic sees; the estimator alone is trained, apart from it and before it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.backbone = MobileNetV2(_TAPS)
         self.view_statistics = ViewStatistics()
         self.crop_statistics = CropStatistics()
+        self.estimator = Estimator()
         self.requires_grad_(False)
 
     def forward(self, view: Tensor, crops: Tensor) -> Tensor:
         """Return evidence vectors ``(B, VECTOR_DIM)``; arguments as in `Critic.forward`."""
-        of_crops = torch.cat([*map(_moments, self.backbone(crops)), self.crop_statistics(crops)], 1)
+        return torch.cat([self.fixed(view, crops), self.estimator(view)], 1)
+
+    def fixed(self, view: Tensor, crops: Tensor) -> Tensor:
+        """Return the part that nothing trained has touched, ``(B, FIXED_DIM)``; arguments as in `Critic.forward`."""
+        of_crops = torch.cat([*map(moments, self.backbone(crops)), self.crop_statistics(crops)], 1)
         of_crops = of_crops.reshape(-1, 1, CROPS, of_crops.shape[1])
         pooled = [pool(of_crops, (CROPS, 1)).flatten(1) for pool in (F.avg_pool2d, F.max_pool2d)]
-        return torch.cat([self.view_statistics(view), *map(_moments, self.backbone(view)), *pooled], 1)
+        return torch.cat([self.view_statistics(view), *map(moments, self.backbone(view)), *pooled], 1)
 
 
 class Critic(nn.Module):
@@ -327,13 +334,3 @@ def _mean_square(x: Tensor) -> Tensor:
 
 def _of_unit_length(x: Tensor) -> Tensor:
     return x / (_mean_square(x) * x.shape[1] + 1e-6).sqrt()
-
-
-def _moments(features: Tensor) -> Tensor:
-    """Mean and standard deviation over space: ``(B, C, H, W)`` to ``(B, 2C)``."""
-    mean = features.mean((2, 3), keepdim=True)
-    # Not the mean square less the squared mean: in float16 their difference is mostly rounding.
-    apart = features - mean
-    # A product, not a power, which a Hexagon processor computes by exponential and logarithm.
-    variance = (apart * apart).mean((2, 3), keepdim=True)
-    return torch.cat([mean, (variance + 1e-5).sqrt()], 1).reshape(-1, 2 * features.shape[1])

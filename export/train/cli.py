@@ -10,7 +10,7 @@ from pocketcrafter.runtime.cli.group import LazyGroup
 class _Trainings(LazyGroup):
     lazy: ClassVar = {
         name: f"pocketcrafter.export.train.commands:{name}"
-        for name in ("critic", "tone", "restore", "gate", "decoder", "composition", "judge")
+        for name in ("estimator", "critic", "tone", "restore", "gate", "decoder", "composition", "judge")
     } | {
         "learning-curve": "pocketcrafter.export.train.commands:learning_curve",
         "latent-vae": "pocketcrafter.export.train.latent.commands:latent_vae",
@@ -21,10 +21,11 @@ class _Trainings(LazyGroup):
 
 @click.group("train", cls=_Trainings)
 def train() -> None:
-    r"""Train the networks: critic, tone, restore, gate, decoder, composition, in this order; each resumes.
+    r"""Train the networks: estimator, critic, tone, restore, gate, decoder, composition, in this order; each resumes.
 
     \b
     Example:
       pocketcrafter data prepare --out data
+      pocketcrafter train estimator --data data
       pocketcrafter train critic --data data
     """

@@ -11,6 +11,7 @@ from pocketcrafter.export.names import CRITIC_SHA256, TOKENIZER, TOKENIZER_SHA25
 from pocketcrafter.export.train.options import (
     CRITIC_BATCH,
     CRITIC_STEPS,
+    ESTIMATOR,
     STUDIO_CRITIC,
     STUDIO_RESTORE,
     TrainOptions,
@@ -40,6 +41,26 @@ _start = click.option(
 )
 
 
+@click.command(epilog="Example: pocketcrafter train estimator --data data --run runs")
+@with_options
+def estimator(options: TrainOptions) -> None:
+    """Train what the critic reads beside statistics: a backbone that estimates tonal amounts, end to end."""
+    from pocketcrafter.export.data.manifest import Split
+    from pocketcrafter.export.models.pretrained import imagenet_backbone
+    from pocketcrafter.export.train.estimator import (
+        ESTIMATOR_STEPS,
+        EstimatorTask,
+        SmallFrames,
+        estimator_settings,
+        new_estimator,
+    )
+
+    settings = estimator_settings(options.steps or ESTIMATOR_STEPS, options.seed)
+    frames, backbone = SmallFrames(photos_of(options, Split.TRAIN), options.data), imagenet_backbone(options.run)
+    task = EstimatorTask(new_estimator(backbone), frames, settings, options.torch_device())
+    train_and_save("estimator", task, settings, options, weights=options.run / ESTIMATOR)
+
+
 @click.command(epilog="Example: pocketcrafter train critic --data data --run runs")
 @click.option("--studio", is_flag=True, help="Train the studio's ensemble, the teacher of `distill critic`.")
 @with_options
@@ -47,19 +68,20 @@ def critic(options: TrainOptions, *, studio: bool) -> None:
     """Train the critic's judgement on stored frames."""
     from torch import nn
 
-    from pocketcrafter.export.data.manifest import Split
-    from pocketcrafter.export.models import save_component
+    from pocketcrafter.export.models import estimator_network, save_component
     from pocketcrafter.export.models.critic import POCKET as POCKET_CRITIC
     from pocketcrafter.export.models.critic import STUDIO as STUDIO_CRITIC_SIZE
     from pocketcrafter.export.models.critic import Critic, Ensemble
     from pocketcrafter.export.models.pretrained import imagenet_backbone
     from pocketcrafter.export.train.critic import CriticTask
+    from pocketcrafter.export.train.estimates import unseen_frames
     from pocketcrafter.runtime.pocket import Pocket
 
     settings, device = options.fit_settings(CRITIC_STEPS, CRITIC_BATCH), options.torch_device()
-    store = stored_frames(options, Split.TRAIN)
     model = Critic(STUDIO_CRITIC_SIZE if studio else POCKET_CRITIC)
+    model.evidence.estimator = estimator_network(options.run / ESTIMATOR)
     model.evidence.backbone.take(imagenet_backbone(options.run))
+    store = unseen_frames(options)
     judges = model.judge.judges if isinstance(model.judge, Ensemble) else nn.ModuleList([model.judge])
     for number, judge in enumerate(judges):
         # Judges of an ensemble see other batches.
@@ -80,12 +102,13 @@ def tone(options: TrainOptions, *, start: Path | None) -> None:
     from pocketcrafter.export.models import critic_network, load_component
     from pocketcrafter.export.models.tone import Tone
     from pocketcrafter.export.train.critic import judge_store
+    from pocketcrafter.export.train.estimates import critic_frames
     from pocketcrafter.export.train.tone import ToneTask
     from pocketcrafter.runtime.pocket import Pocket
 
     settings, device = options.fit_settings(steps=1200, batch=16), options.torch_device()
     trained = critic_network(options.weights / "critic.safetensors")
-    store = stored_frames(options, Split.TRAIN)
+    store = critic_frames(options, Split.TRAIN, trained.evidence)
     judged = judge_store(trained.judge, store)
     model = load_component(Pocket.TONE, start).requires_grad_(requires_grad=True) if start is not None else Tone()
     train_and_save(Pocket.TONE, ToneTask(model, store, judged, settings, device), settings, options)
@@ -131,6 +154,7 @@ def decoder(options: TrainOptions, *, rate: float, start: Path | None) -> None:
     from pocketcrafter.export.models.llama import ProseLlama, as_llama
     from pocketcrafter.export.train.critic import judge_store
     from pocketcrafter.export.train.decoder import DecoderTask, as_step, build_tokenizer
+    from pocketcrafter.export.train.estimates import critic_frames
     from pocketcrafter.export.train.prose.facts import measure_facts
     from pocketcrafter.export.train.prose.sampling import Judged
     from pocketcrafter.runtime.bundle.integrity import sha256_of
@@ -138,7 +162,7 @@ def decoder(options: TrainOptions, *, rate: float, start: Path | None) -> None:
 
     settings = options.fit_settings(steps=2400, batch=8).model_copy(update={"learning_rate": rate})
     device, trained = options.torch_device(), critic_network(options.weights / "critic.safetensors")
-    store = stored_frames(options, Split.TRAIN)
+    store = critic_frames(options, Split.TRAIN, trained.evidence)
     judged = Judged.of(judge_store(trained.judge, store), store.plans, measure_facts(store.views))
     words = options.weights / TOKENIZER
     if not words.exists():
@@ -179,6 +203,7 @@ def gate(options: TrainOptions, *, restoration: bool) -> None:
     from pocketcrafter.export.data.manifest import Split
     from pocketcrafter.export.models import critic_network
     from pocketcrafter.export.train.critic import judge_store
+    from pocketcrafter.export.train.estimates import critic_frames, unseen_frames
     from pocketcrafter.export.train.gate_frames import JudgedFrames, balanced_rows
     from pocketcrafter.export.train.gate_tuning import TRIALS, tune_gate, tune_restoration
     from pocketcrafter.export.train.judge_inputs import unseen_judgement
@@ -188,8 +213,8 @@ def gate(options: TrainOptions, *, restoration: bool) -> None:
     trained = critic_network(options.weights / "critic.safetensors")
     path = options.weights / "gate.json"
     had = read_gate(path) if restoration else None
-    validation, store = stored_frames(options, Split.VALIDATION), stored_frames(options, Split.TRAIN)
-    cross = unseen_judgement(options, judge_store(trained.judge, store).tokens)
+    validation, store = critic_frames(options, Split.VALIDATION, trained.evidence), unseen_frames(options)
+    cross = unseen_judgement(options, store, judge_store(trained.judge, store).tokens)
     frames = JudgedFrames.of(
         validation,
         judge_store(trained.judge, validation),
@@ -269,10 +294,17 @@ def judge(options: TrainOptions, *, start: Path | None) -> None:
 @with_options
 def learning_curve(options: TrainOptions, *, parts: int, repeats: int, out: Path) -> None:
     """Train critics on parts of the photos and frames; `bench learning-curve` draws what comes of it."""
+    import numpy as np
+
     from pocketcrafter.export.data.manifest import Split
+    from pocketcrafter.export.models.estimator import ESTIMATES
     from pocketcrafter.export.train.learning import learning_sizes, read_points, rows_of, train_point, write_points
 
-    store, validation = stored_frames(options, Split.TRAIN), stored_frames(options, Split.VALIDATION)
+    # The estimator has seen all the photos: what it says would make few of them look like many.
+    store, validation = (
+        frames.with_estimates(np.zeros((len(frames), ESTIMATES), np.float32))
+        for frames in (stored_frames(options, split) for split in (Split.TRAIN, Split.VALIDATION))
+    )
     settings = options.fit_settings(CRITIC_STEPS // 2, CRITIC_BATCH)
     points = read_points(out) if out.exists() else []
     done = {(point.photos, point.frames, point.seed) for point in points}

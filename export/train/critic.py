@@ -4,7 +4,7 @@ The attribute gate is tuned on training frames too, judged by cross-fitting: jud
 sources judge each fold (Chernozhukov et al., 2018). That gives more unseen photos than a validation split holds.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +18,7 @@ from pocketcrafter.export.models.critic import Judge, Judgement
 from pocketcrafter.export.models.renderer import render
 from pocketcrafter.export.train.evidence import EvidenceStore, to_batch
 from pocketcrafter.export.train.fit import FitSettings, fit, picture_loss
-from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.export.train.folds import FOLDS
 
 _PICTURE_WEIGHT: Final = 0.2
 _PICTURES: Final = 16
@@ -26,7 +26,6 @@ _NEAR: Final = 0.2
 """An amount this close to the truth, in plan-vector units, counts as right for `confidence`."""
 _SCENE_TEMPERATURE: Final = 0.1
 _KEPT_WEIGHT: Final = 0.25
-FOLDS: Final = 5
 
 
 class CriticTask:
@@ -151,27 +150,6 @@ def _same_scene_loss(scene: Tensor, photos: Tensor) -> Tensor:
     return -(log_probability * same).sum() / same.sum().clamp(min=1)
 
 
-def folds_of(sources: Sequence[str], photographers: Sequence[str]) -> npt.NDArray[np.int64]:
-    """Assign photos to `FOLDS` folds of about equal size, all photos of one source to the same fold.
-
-    A source that is larger than a fold is divided among folds, all photos of one photographer in the same fold.
-
-    Parameters
-    ----------
-    sources, photographers
-        Of each photo.
-    """
-    whole = {name for name in sources if sources.count(name) <= -(-len(sources) // FOLDS)}
-    kept = [(s, "" if s in whole else p) for s, p in zip(sources, photographers, strict=True)]
-    names, owner, counts = np.unique(np.array(kept).reshape(-1, 2), axis=0, return_inverse=True, return_counts=True)
-    fold_of = np.zeros(len(names), dtype=np.int64)
-    sizes = np.zeros(FOLDS, dtype=np.int64)
-    for name in np.argsort(-counts, kind="stable"):
-        fold_of[name] = sizes.argmin()
-        sizes[fold_of[name]] += counts[name]
-    return fold_of[owner]
-
-
 def cross_judge(
     store: EvidenceStore,
     folds: npt.NDArray[np.int64],
@@ -199,18 +177,8 @@ def cross_judge(
         Called with the number of steps that became done.
     kept
         Plan tokens that all of them are held to, as in `CriticTask`.
-
-    Raises
-    ------
-    ConfigError
-        If all photos are of one fold: none is left to train on.
     """
     fold_of_frame = folds[store.photos]
-    if (fold_of_frame == fold_of_frame[0]).all():
-        raise ConfigError(
-            "All training photos are of one photographer, so that no critic can be trained without them; prepare "
-            "photos of others too with `pocketcrafter data prepare`."
-        )
     judgements = []
     for fold in range(FOLDS):
         torch.manual_seed(settings.seed)

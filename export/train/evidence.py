@@ -1,13 +1,14 @@
-"""Training frames with the critic's fixed evidence beside them, computed once and kept on disk.
+"""Training frames with the critic's evidence beside them, computed once and kept on disk.
 
 The evidence is the costly part of a critic step and does not change, so that an epoch over stored frames costs a tenth.
+What an estimator says of the frames is kept apart, so that another estimator needs no new frames.
 """
 
 import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import cv2
 import numpy as np
@@ -21,7 +22,7 @@ from pocketcrafter.export.data.realism import load_realism
 from pocketcrafter.export.data.sampling import draw_frame
 from pocketcrafter.export.data.sources import NOISE_FILE
 from pocketcrafter.export.models.blocks import channels_last
-from pocketcrafter.export.models.critic import VECTOR_DIM, Evidence
+from pocketcrafter.export.models.critic import FIXED_DIM, Evidence
 from pocketcrafter.export.train.memmap_store import Layout, StoredArrays, open_progress, weights_digest
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.plan import Attribute
@@ -59,7 +60,7 @@ class EvidenceStore(StoredArrays):
     small_views, small_cleans
         The same at `SMALL_PX`, on which a plan's picture is judged: uint8, ``(N, 32, 32, 3)``.
     vectors
-        `Evidence`: float32 ``(N, VECTOR_DIM)``.
+        On disk `Evidence.fixed`: float32 ``(N, FIXED_DIM)``; `with_estimates` gives the whole, ``(N, VECTOR_DIM)``.
     plans, scores
         Ground truth: float32 ``(N, len(Attribute))`` in plan-vector units, and float32 ``(N,)`` in [0, 1].
     photos
@@ -78,13 +79,23 @@ class EvidenceStore(StoredArrays):
     def __len__(self) -> int:
         return len(self.plans)
 
+    def with_estimates(self, estimates: npt.NDArray[np.float32]) -> Self:
+        """Return the same frames with whole evidence vectors, in memory.
+
+        Parameters
+        ----------
+        estimates
+            Of every frame, as `export.train.estimates` has them: ``(N, ESTIMATES)``.
+        """
+        return replace(self, vectors=np.concatenate([self.vectors, estimates], 1))
+
 
 LAYOUT: Final[Layout] = {
     "views": (np.uint8, (VIEW_PX, VIEW_PX, 3)),
     "cleans": (np.uint8, (VIEW_PX, VIEW_PX, 3)),
     "small_views": (np.uint8, (SMALL_PX, SMALL_PX, 3)),
     "small_cleans": (np.uint8, (SMALL_PX, SMALL_PX, 3)),
-    "vectors": (np.float32, (VECTOR_DIM,)),
+    "vectors": (np.float32, (FIXED_DIM,)),
     "plans": (np.float32, (len(Attribute),)),
     "scores": (np.float32, ()),
     "photos": (np.int32, ()),
@@ -238,7 +249,7 @@ class _Worker:
         for start in range(0, len(rows), _BATCH):
             some = slice(start, start + _BATCH)
             with torch.no_grad():
-                vectors = self.evidence(to_batch(np.stack(views[some])), to_batch(np.concatenate(crops[some])))
+                vectors = self.evidence.fixed(to_batch(np.stack(views[some])), to_batch(np.concatenate(crops[some])))
             self.store.vectors[rows.start + start : rows.start + start + len(vectors)] = vectors.numpy()
 
 

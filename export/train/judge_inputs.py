@@ -14,8 +14,10 @@ from pocketcrafter.export.data.manifest import Split
 from pocketcrafter.export.models import critic_network, load_component, weights_facts
 from pocketcrafter.export.models.critic import Judgement
 from pocketcrafter.export.names import CRITIC_SHA256
-from pocketcrafter.export.train.critic import FOLDS, cross_judge, folds_of, judge_store
+from pocketcrafter.export.train.critic import cross_judge, judge_store
+from pocketcrafter.export.train.estimates import critic_frames, unseen_frames
 from pocketcrafter.export.train.evidence import EvidenceStore
+from pocketcrafter.export.train.folds import FOLDS, folds_of
 from pocketcrafter.export.train.gate_frames import JudgedFrames, balanced_rows
 from pocketcrafter.export.train.judge_frames import JudgeConfig, JudgeStore, build_judge_store
 from pocketcrafter.export.train.options import (
@@ -24,7 +26,6 @@ from pocketcrafter.export.train.options import (
     TrainOptions,
     photographers_of,
     sources_of,
-    stored_frames,
 )
 from pocketcrafter.runtime.bundle.integrity import sha256_of
 from pocketcrafter.runtime.errors import ConfigError
@@ -67,7 +68,7 @@ class Proposed:
         return gains, likeness
 
 
-def unseen_judgement(options: TrainOptions, tokens: Tensor) -> Judgement:
+def unseen_judgement(options: TrainOptions, evidence: EvidenceStore, tokens: Tensor) -> Judgement:
     """Judge every stored training frame by a sibling of the critic that never saw its photographer.
 
     A critic knows the amounts of the photos that it was trained on; siblings err on theirs as it errs on a user's.
@@ -77,10 +78,11 @@ def unseen_judgement(options: TrainOptions, tokens: Tensor) -> Judgement:
     ----------
     options
         The command line's; the siblings' steps and batch are the critic's own recipe's, halved.
+    evidence
+        What `unseen_frames` gives.
     tokens
-        The critic's, of every stored training frame: ``(N, TOKENS, TOKEN_DIM)``.
+        The critic's, of every frame of it: ``(N, TOKENS, TOKEN_DIM)``.
     """
-    evidence = stored_frames(options, Split.TRAIN)
     settings = replace(options, steps=None).fit_settings(CRITIC_STEPS // 2, CRITIC_BATCH)
     folds = folds_of(sources_of(options, Split.TRAIN), photographers_of(options, Split.TRAIN))
     # Named by what they are held to: checkpoints of another critic's siblings must not be resumed.
@@ -107,11 +109,13 @@ def proposed_frames(options: TrainOptions, split: Split) -> Proposed:
         If the critic is missing or damaged.
     """
     path = options.weights / "critic.safetensors"
-    trained, evidence = critic_network(path), stored_frames(options, split)
+    trained = critic_network(path)
+    training = split is Split.TRAIN
+    evidence = unseen_frames(options) if training else critic_frames(options, split, trained.evidence)
     said, digest = judge_store(trained.judge, evidence), sha256_of(path)
     rows = np.arange(len(evidence))
-    if split is Split.TRAIN:
-        said, rows = unseen_judgement(options, said.tokens), balanced_rows(evidence, _TRAIN_FRAMES)
+    if training:
+        said, rows = unseen_judgement(options, evidence, said.tokens), balanced_rows(evidence, _TRAIN_FRAMES)
     places = np.concatenate([rows, np.asarray(evidence.photos, dtype=np.int64)])
     config = JudgeConfig(critic_sha256=digest, frames_sha256=sha256(places.tobytes()).hexdigest())
     folder = options.run / "proposals" / f"{split.value}-{digest[:8]}"

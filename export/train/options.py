@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 STUDIO_CRITIC: Final = "studio-critic.safetensors"
 STUDIO_RESTORE: Final = "studio-restore.safetensors"
-"""Where the studio's networks lie in the folder of runs; they do not ship."""
+ESTIMATOR: Final = "estimator.safetensors"
+"""Where networks lie in the folder of runs that do not ship, or not by themselves."""
 CRITIC_STEPS: Final = 3200
 CRITIC_BATCH: Final = 128
 TRAIN_FRAMES: Final = 30_000
@@ -134,7 +135,7 @@ def _records(options: TrainOptions, split: "Split") -> "list[PhotoRecord]":
 
 
 def stored_frames(options: TrainOptions, split: "Split") -> "EvidenceStore":
-    """Build or open the stored frames of a split."""
+    """Build or open the stored frames of a split, with the fixed part of a critic's evidence."""
     from pocketcrafter.export.data.manifest import Split
     from pocketcrafter.export.models.pretrained import imagenet_backbone
     from pocketcrafter.export.train.evidence import build_store
@@ -143,7 +144,7 @@ def stored_frames(options: TrainOptions, split: "Split") -> "EvidenceStore":
     frames = options.frames if training else _VALIDATION_FRAMES
     with tqdm(total=frames, desc=f"{split.value} frames", unit="frame") as bar:
         return build_store(
-            options.run / "evidence" / split.value,
+            evidence_folder(options, split),
             photos_of(options, split),
             options.data,
             imagenet_backbone(options.run),
@@ -151,6 +152,11 @@ def stored_frames(options: TrainOptions, split: "Split") -> "EvidenceStore":
             options.seed if training else options.seed + _VALIDATION_SEED_OFFSET,
             bar.update,
         )
+
+
+def evidence_folder(options: TrainOptions, split: "Split") -> Path:
+    """Return where the stored frames of a split lie."""
+    return options.run / "evidence" / split.value
 
 
 def folder_beside(out: Path, *sources: Path) -> Path:

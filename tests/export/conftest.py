@@ -4,6 +4,7 @@ import hashlib
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -12,7 +13,9 @@ from torch import Tensor
 from pocketcrafter.export.data.manifest import MANIFEST_NAME, Manifest, PhotoRecord, Split
 from pocketcrafter.export.models.backbone import MobileNetV2
 from pocketcrafter.export.models.critic import Judge, Judgement
+from pocketcrafter.export.models.estimator import Estimator
 from pocketcrafter.export.train.critic import judge_store
+from pocketcrafter.export.train.estimates import estimates_of
 from pocketcrafter.export.train.evidence import EvidenceStore, build_store
 
 FRAMES = 24
@@ -68,7 +71,9 @@ def store_folder(
 
 @pytest.fixture(scope="session")
 def store(store_folder: Path) -> EvidenceStore:
-    return EvidenceStore.open(store_folder)
+    torch.manual_seed(0)
+    frames = EvidenceStore.open(store_folder)
+    return frames.with_estimates(estimates_of(Estimator(), frames, np.arange(FRAMES)))
 
 
 @pytest.fixture(scope="session")

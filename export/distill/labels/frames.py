@@ -19,6 +19,7 @@ from pocketcrafter.export.data.degrade import ByteImage, Frame
 from pocketcrafter.export.data.manifest import file_sha256
 from pocketcrafter.export.distill.labels.plans import carried, infer_plan, unit
 from pocketcrafter.export.labels.store import Label, LabelStore
+from pocketcrafter.export.models.critic import VECTOR_DIM
 from pocketcrafter.export.train.evidence import LAYOUT, EvidenceStore, photo_score, small
 from pocketcrafter.export.train.memmap_store import Layout, open_progress, weights_digest
 from pocketcrafter.export.train.restore import PATCH_PX, RESTORED, Patches
@@ -75,6 +76,7 @@ class LabelFrames(EvidenceStore):
 
 _LAYOUT: Final[Layout] = {
     **LAYOUT,
+    "vectors": (np.float32, (VECTOR_DIM,)),
     "told": (np.float32, (len(Attribute) + 1,)),
     "residuals": (np.float32, (len(RESIDUALS),)),
     "restorable": (np.uint8, (_PATCHES, PATCH_PX, PATCH_PX, 3)),

@@ -24,10 +24,11 @@ from pocketcrafter.benchmarks.risk.measure import (
 from pocketcrafter.export.models import save_component
 from pocketcrafter.export.models.backbone import MobileNetV2
 from pocketcrafter.export.models.critic import Judge
+from pocketcrafter.export.models.estimator import ESTIMATES
 from pocketcrafter.export.models.plan_judge import PlanJudge
 from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.export.train.critic import judge_store
-from pocketcrafter.export.train.evidence import build_store
+from pocketcrafter.export.train.evidence import EvidenceStore, build_store
 from pocketcrafter.export.train.gate_frames import JudgedFrames, Kind, kinds_of
 from pocketcrafter.export.train.gate_tuning import gate_figures
 from pocketcrafter.export.train.judge_frames import JudgeConfig, build_judge_store
@@ -68,11 +69,16 @@ def test_the_text_names_what_each_gains_within_the_aims() -> None:
     assert text.count("\n| ") == 1 + len(POINTS)
 
 
+def frames_of(folder: Path, photos: list[Path], camera_data: Path) -> EvidenceStore:
+    store = build_store(folder / "frames", photos, camera_data, MobileNetV2().state_dict(), 16, 3, processes=1)
+    return store.with_estimates(np.zeros((16, ESTIMATES), np.float32))
+
+
 def test_every_chooser_is_measured_on_the_same_frames_and_the_gate_as_it_is_tuned(
     photos: list[Path], camera_data: Path, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
-    store = build_store(tmp_path / "frames", photos, camera_data, MobileNetV2().state_dict(), 16, 3, processes=1)
+    store = frames_of(tmp_path, photos, camera_data)
     truth = torch.from_numpy(np.array(store.plans))
     said = judge_store(Judge(), store)._replace(plan=0.8 * truth, presence=0.95 * (truth != 0))
     config = JudgeConfig(critic_sha256="", frames_sha256="")
@@ -101,7 +107,7 @@ def test_forward_selection_takes_what_adds_most_and_nothing_twice() -> None:
 def test_proposals_are_selected_on_degraded_frames_by_what_they_gain(
     photos: list[Path], camera_data: Path, tmp_path: Path
 ) -> None:
-    store = build_store(tmp_path / "frames", photos, camera_data, MobileNetV2().state_dict(), 16, 3, processes=1)
+    store = frames_of(tmp_path, photos, camera_data)
     truth = torch.from_numpy(np.array(store.plans))
     said = judge_store(Judge(), store)._replace(plan=0.5 * truth)
     judged = build_judge_store(

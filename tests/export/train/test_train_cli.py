@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pocketcrafter.export.data.manifest import MANIFEST_NAME, Split
@@ -18,7 +18,7 @@ from pocketcrafter.export.models.plan_judge import PlanJudge
 from pocketcrafter.export.models.restore import STUDIO, Restore
 from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.export.train.cli import train
-from pocketcrafter.export.train.critic import FOLDS
+from pocketcrafter.export.train.folds import FOLDS
 from pocketcrafter.export.train.plan_proposals import SHIPPED
 from pocketcrafter.runtime.attribute_gate import GateSettings, read_gate
 from pocketcrafter.runtime.errors import ConfigError, PocketCrafterError
@@ -68,8 +68,11 @@ def test_the_studios_network_starts_from_a_smaller_one_and_lies_beside_the_runs(
 
 
 @pytest.fixture
-def trained(backbone: dict[str, Tensor], tmp_path: Path) -> tuple[object, ...]:
+def trained(backbone: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[object, ...]:
     """Options of folders with a critic, and with the backbone's weights, which would be fetched otherwise."""
+    monkeypatch.setattr("pocketcrafter.export.train.estimates.ESTIMATOR_STEPS", 2)
+    monkeypatch.setattr("pocketcrafter.export.train.estimator._MEASURED_FRAMES", 8)
+    monkeypatch.setattr("pocketcrafter.export.train.estimator._FRAMES", 4)
     (tmp_path / "run").mkdir()
     save_component(Critic(), tmp_path / "weights" / "critic.safetensors")
     save_file(backbone, tmp_path / "run" / "mobilenet_v2_imagenet_folded.safetensors")
@@ -131,6 +134,23 @@ def test_a_judge_learns_from_the_critics_siblings_and_its_bar_goes_into_the_gate
     shutil.rmtree(checkpoint)
     run(*arguments, "--start", start)
     assert load_component(Pocket.JUDGE, weights).get_parameter("median.bias").item() == pytest.approx(5, abs=0.1)
+
+
+def test_an_estimator_is_trained_first_and_its_critic_has_it_inside(
+    data: Path, trained: tuple[object, ...], tmp_path: Path
+) -> None:
+    arguments = ("--data", data, *trained, "--steps", 1, "--threads", 1, "--json")
+    missing = run("critic", *arguments)
+    assert isinstance(missing.exception, ConfigError)
+    assert "pocketcrafter train estimator" in str(missing.exception)
+    assert not (tmp_path / "run" / "evidence").exists(), "hours of frames come after what is missing is told"
+    result = run("estimator", *arguments)
+    assert result.exit_code == 0, result.exception
+    estimator = load_file(json.loads(result.stdout)["weights"])
+    assert run("critic", *arguments).exit_code == 0
+    critic = load_file(tmp_path / "weights" / "critic.safetensors")
+    for name, tensor in estimator.items():
+        assert torch.equal(critic[f"evidence.estimator.{name}"], tensor), name
 
 
 @pytest.mark.parametrize("command", ["tone", "gate", "judge"])
