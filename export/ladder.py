@@ -14,13 +14,14 @@ class ArtifactGates(Config):
 
     rung1: Gate = Field(description="Fake-quantized against full precision, every output.")
     rung2: Gate = Field(description="Artifact against fake-quantized, every output.")
+    goldens: Gate | None = Field(None, description="Artifact against full precision, in place of either rung's gate.")
     picture: Gate = Field(description="Artifact against full precision, outputs that are pictures.")
     coverage: Gate = Field(description="The delegated share of the multiply-accumulates.")
     fallbacks: tuple[str, ...] = Field((), description="Operators that may run outside the accelerated backend.")
 
     def golden(self, *, quantized: bool) -> Gate:
         """Return the gate of the artifact against full precision: both rungs at once where it is quantized."""
-        return self.rung1 if quantized else self.rung2
+        return self.goldens or (self.rung1 if quantized else self.rung2)
 
 
 def first_rungs(

@@ -63,6 +63,11 @@ class ComponentRecipe(Config):
     samples: int = Field(32, ge=2, le=4096, description="Calibration samples.")
     rung1_sqnr_db: float | None = Field(None, description="Overrides the gate of all components.")
     rung2_sqnr_db: float | None = Field(None, description="Overrides the gate of all components.")
+    golden_sqnr_db: float | None = Field(
+        None,
+        description="Gate of the goldens, where that is not rung 1's (rung 2's of what is not quantized): goldens of a "
+        "network that mends pictures are those that it changes most.",
+    )
     pictures: tuple[str, ...] = Field((), description="Outputs that are pictures in [0, 1] and gated by PSNR too.")
 
     def bits(self, precision: Precision) -> Mapping[str, BitWidth]:
@@ -96,10 +101,11 @@ class Gates(Config):
 
     def of(self, made: ComponentRecipe | None = None) -> ArtifactGates:
         """Return the gates of an artifact, with what its component's recipe has in their place."""
-        rung1, rung2 = (made.rung1_sqnr_db, made.rung2_sqnr_db) if made else (None, None)
+        rung1, rung2, goldens = (made.rung1_sqnr_db, made.rung2_sqnr_db, made.golden_sqnr_db) if made else 3 * (None,)
         return ArtifactGates(
             rung1=sqnr_gate(self.rung1_sqnr_db if rung1 is None else rung1),
             rung2=sqnr_gate(self.rung2_sqnr_db if rung2 is None else rung2),
+            goldens=None if goldens is None else sqnr_gate(goldens),
             picture=Gate(metric=Metric.PSNR_DB, minimum=self.rung1_psnr_db),
             coverage=Gate(metric=Metric.MAC_COVERAGE, minimum=self.coverage),
             fallbacks=self.fallbacks,

@@ -50,6 +50,18 @@ class TensorSpec(Config):
     minimum: float | None = Field(None, description="Lowest legal value; none where unbounded.")
     maximum: float | None = Field(None, description="Highest legal value; none where unbounded.")
     semantics: str = Field(min_length=1, max_length=300, description="What the values mean, with units.")
+    mends: str | None = Field(
+        None,
+        description="Of an output that is an input changed a little: that input, of the same shape. Its fidelity is "
+        "that of the change, as beside the whole picture no error of it would count.",
+    )
+
+
+def _check_mended(inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> None:
+    shapes = {tensor.name: tensor.shape for tensor in inputs}
+    for output in outputs:
+        if output.mends is not None and shapes.get(output.mends) != output.shape:
+            raise ValueError(f"`{output.name}` mends `{output.mends}`, which is no input of its shape")
 
 
 class FunctionSpec(Config):
@@ -58,6 +70,11 @@ class FunctionSpec(Config):
     name: FunctionName
     inputs: tuple[TensorSpec, ...] = Field(min_length=1)
     outputs: tuple[TensorSpec, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _mends_inputs(self) -> Self:
+        _check_mended(self.inputs, self.outputs)
+        return self
 
 
 class ComponentSpec(Config):
@@ -72,10 +89,11 @@ class ComponentSpec(Config):
     )
 
     @model_validator(mode="after")
-    def _distinct(self) -> Self:
+    def _consistent(self) -> Self:
         names = [function.name for function in self.functions]
         if len(set(names)) != len(names):
             raise ValueError(f"`{self.name}` lists a function twice: {', '.join(names)}")
+        _check_mended(self.inputs, self.outputs)
         return self
 
     def of(self, function: str | None) -> "ComponentSpec":

@@ -170,7 +170,11 @@ POCKET_SPECS: Final[Mapping[str, ComponentSpec]] = {
                 semantics="denoise, deblur, dejpeg of the gated plan",
             ),
         ),
-        outputs=(TensorSpec(name="restored", shape=(1, 3, TILE_PX, TILE_PX), semantics=f"{_RGB}; clip to [0, 1]"),),
+        outputs=(
+            TensorSpec(
+                name="restored", shape=(1, 3, TILE_PX, TILE_PX), semantics=f"{_RGB}; clip to [0, 1]", mends="tile"
+            ),
+        ),
     ),
     Pocket.COMPOSITION: ComponentSpec(
         name=Pocket.COMPOSITION,

@@ -413,9 +413,9 @@ def _network(bundle: Bundle, entry: ComponentEntry, target: str, system: ArmSyst
         component=entry.spec.name,
         target=target,
         precision=artifact.precision,
-        against_host=compare(host, emulated, entry.spec),
+        against_host=compare(samples, host, emulated, entry.spec),
         host_gate=HOST_GATE,
-        against_golden=compare(expected, emulated, entry.spec),
+        against_golden=compare(samples, expected, emulated, entry.spec),
         golden_gate=artifact.golden_gate,
         seconds=time.perf_counter() - start,
     )

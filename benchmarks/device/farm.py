@@ -105,6 +105,7 @@ def case_of(
     url: str,
     profile: Mapping[str, Any],
     outputs: Mapping[str, Any],
+    inputs: Mapping[str, FloatArray],
     expected: Mapping[str, FloatArray],
 ) -> FarmCase:
     """Return what a finished job comes to.
@@ -119,8 +120,8 @@ def case_of(
         As `InferenceJob.download_profile` returns it: times in µs, memory in bytes.
     outputs
         As `InferenceJob.download_output_data` returns it: for each output a list with one array a sample.
-    expected
-        The golden's outputs.
+    inputs, expected
+        The golden's inputs and outputs.
 
     Raises
     ------
@@ -144,7 +145,9 @@ def case_of(
         warm=Timing.of([t / 1e3 for t in times]),
         peak_rss_mib=peak / 2**20 if peak is not None and peak > 0 else None,
         layers_by_unit=dict(Counter(layer.compute_unit for layer in parsed.execution_detail)),
-        against_golden=tuple(Fidelity.between(name, value, answered[name]) for name, value in expected.items()),
+        against_golden=tuple(
+            Fidelity.of(output, inputs, expected[output.name], answered[output.name]) for output in entry.spec.outputs
+        ),
     )
 
 
@@ -161,7 +164,8 @@ def _case(client: Any, device: Any, bundle: Bundle, entry: ComponentEntry, targe
     if not status.success:
         raise FarmError(f"{job.url}: the job for `{entry.spec.name}` failed: {status.message}")
     expected = read_tensors(bundle.file(golden.outputs), entry.spec.outputs)
-    return case_of(entry, target, job.url, job.download_profile(), job.download_output_data() or {}, expected)
+    outputs = job.download_output_data() or {}
+    return case_of(entry, target, job.url, job.download_profile(), outputs, inputs, expected)
 
 
 def _answered(outputs: Mapping[str, Any], spec: ComponentSpec) -> dict[str, FloatArray]:

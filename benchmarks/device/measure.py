@@ -151,13 +151,15 @@ def _golden(
     facts: DeviceFacts,
 ) -> DeviceGolden:
     session = bundle.target_session(entry.spec.name, threads, target)
-    host, expected, actual = [], [], []
+    samples, host, expected, actual = [], [], [], []
     for golden in entry.goldens_of(None):
         outputs, _ = _run(bundle, entry, golden, device, folder, threads, 0)
         actual.append(outputs)
-        host.append(session.run(read_tensors(bundle.file(golden.inputs), entry.spec.inputs)))
+        samples.append(read_tensors(bundle.file(golden.inputs), entry.spec.inputs))
+        host.append(session.run(samples[-1]))
         expected.append(read_tensors(bundle.file(golden.outputs), entry.spec.outputs))
-    against_host, against_golden = compare(host, actual, entry.spec), compare(expected, actual, entry.spec)
+    against_host = compare(samples, host, actual, entry.spec)
+    against_golden = compare(samples, expected, actual, entry.spec)
     to_golden = judge(figures_of(against_golden), entry.artifacts[target].golden_gate)
     return DeviceGolden(
         component=entry.spec.name,

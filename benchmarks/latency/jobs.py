@@ -125,7 +125,10 @@ class NetworkJob:
         if not isinstance(run, _NetworkRun):
             return None
         expected = read_tensors(self.golden_outputs, self.spec.outputs)
-        ratios = [Fidelity.between(name, value, run.outputs[name]).sqnr_db for name, value in expected.items()]
+        ratios = [
+            Fidelity.of(output, run.inputs, expected[output.name], run.outputs[output.name]).sqnr_db
+            for output in self.spec.outputs
+        ]
         return min((r for r in ratios if r is not None), default=None)
 
 
@@ -176,11 +179,11 @@ class PhotoJob:
 
 class _NetworkRun:
     def __init__(self, session: Session, inputs: Mapping[str, FloatArray]) -> None:
-        self._session, self._inputs = session, inputs
+        self._session, self.inputs = session, inputs
         self.outputs: Mapping[str, FloatArray] = {}
 
     def __call__(self) -> Mapping[str, float]:
-        self.outputs = self._session.run(self._inputs)
+        self.outputs = self._session.run(self.inputs)
         return {}
 
 

@@ -101,11 +101,11 @@ def _run_again(
         student = TorchBackend().student(bundle.manifest.family, weights, entry.spec, threads)
         simulated = SIMULATIONS[kind](path, entry, samples)
         again = (
-            _judged(recorded, 1, compare([student.run(s) for s in samples], simulated, entry.spec), _AGAIN[0]),
-            _judged(recorded, 2, compare(simulated, actual, entry.spec), _AGAIN[1]),
+            _judged(recorded, 1, compare(samples, [student.run(s) for s in samples], simulated, entry.spec), _AGAIN[0]),
+            _judged(recorded, 2, compare(samples, simulated, actual, entry.spec), _AGAIN[1]),
         )
     goldens = (
-        *compare(expected, actual, entry.spec),
+        *compare(samples, expected, actual, entry.spec),
         *golden_fidelity(bundle, entry, target, threads, entry.functions[1:]),
     )
     return {"again": again, "goldens": goldens}

@@ -83,7 +83,7 @@ def checked_decomposition(model: nn.Module, sample: Sample, spec: ComponentSpec)
     if plain is model:
         return model
     expected, outputs = (run_torch(network, [sample], spec) for network in (model, plain))
-    for fidelity in compare(expected, outputs, spec):
+    for fidelity in compare([sample], expected, outputs, spec):
         if not fidelity.reaches(_REWRITTEN_DB):
             raise GateError(
                 f"{spec.name}: written in plain operators, `{fidelity.output}` is {fidelity.sqnr_db:.1f} dB from the "

@@ -1,7 +1,7 @@
 """Runs networks and artifacts on samples that calibration did not see, and compares what they compute."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -78,6 +78,7 @@ def measured(
     path: Path,
     coverage: Coverage,
     spec: ComponentSpec,
+    samples: Sequence[Sample],
     reference: Sequence[Mapping[str, FloatArray]],
     simulation: Simulation | None,
     actual: Sequence[Mapping[str, FloatArray]],
@@ -90,8 +91,10 @@ def measured(
     ----------
     path, coverage, spec
         The artifact, what of it is delegated, and its outputs.
+    samples
+        Those held back.
     reference, actual
-        What the full-precision model and the artifact said of the samples held back.
+        What the full-precision model and the artifact said of the samples.
     simulation
         The fake-quantized model between them; none where nothing is quantized.
     how, full
@@ -101,11 +104,11 @@ def measured(
     return LoweredArtifact(
         path=path,
         coverage=coverage,
-        rung1=compare(reference, simulation.outputs, spec) if simulation else (),
+        rung1=compare(samples, reference, simulation.outputs, spec) if simulation else (),
         rung1_how=f"{simulation.how[0].upper()}{simulation.how[1:]} against {full}" if simulation else "",
-        rung2=compare(between.outputs, actual, spec),
+        rung2=compare(samples, between.outputs, actual, spec),
         rung2_how=f"{how} against {between.how}",
-        whole=compare(reference, actual, spec) if simulation else (),
+        whole=compare(samples, reference, actual, spec) if simulation else (),
     )
 
 
@@ -231,19 +234,27 @@ def run_artifact(
 
 
 def compare(
-    reference: Sequence[Mapping[str, FloatArray]], actual: Sequence[Mapping[str, FloatArray]], spec: ComponentSpec
+    samples: Sequence[Sample],
+    reference: Sequence[Mapping[str, FloatArray]],
+    actual: Sequence[Mapping[str, FloatArray]],
+    spec: ComponentSpec,
 ) -> tuple[Fidelity, ...]:
-    """Compare each output over all samples together.
+    """Compare each output over all samples together; of one that mends an input, what it changes.
 
     Parameters
     ----------
+    samples
+        Inputs by name, one mapping a sample.
     reference, actual
-        Outputs by name, one mapping a sample, in the same order.
+        Outputs by name, in the same order.
     spec
         The component's contract.
     """
+
+    def together(tensors: Sequence[Mapping[str, FloatArray]], names: Iterable[str]) -> dict[str, FloatArray]:
+        return {name: np.stack([one[name] for one in tensors]) for name in names}
+
+    inputs = together(samples, {output.mends for output in spec.outputs if output.mends})
     names = [output.name for output in spec.outputs]
-    return tuple(
-        Fidelity.between(name, np.stack([r[name] for r in reference]), np.stack([a[name] for a in actual]))
-        for name in names
-    )
+    expected, found = together(reference, names), together(actual, names)
+    return tuple(Fidelity.of(output, inputs, expected[output.name], found[output.name]) for output in spec.outputs)

@@ -1,14 +1,16 @@
 """What the build measured and the manifest records: precision, fidelity, coverage and the parity ladder's rungs."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from pocketcrafter.runtime.arrays import AnyFloatArray
 from pocketcrafter.runtime.bundle.gates import Figure, Gate, Metric, Verdict, all_passed, judge
+from pocketcrafter.runtime.components import TensorSpec
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.fidelity import cosine, max_abs_error, psnr_db, sqnr_db
 
@@ -51,15 +53,21 @@ class Fidelity(Config):
         description="Name of the output; `<function>.<name>` of a further function.",
     )
     sqnr_db: float | None = Field(
-        description="Signal-to-quantization-noise ratio in dB; null where the two are identical."
+        description="Signal-to-quantization-noise ratio in dB; null where the two are identical. Of an output that "
+        "mends an input, the signal is what it changes."
     )
-    cosine: float = Field(ge=-1, le=1, description="Cosine similarity.")
+    cosine: float = Field(ge=-1, le=1, description="Cosine similarity; likewise of the changes.")
     max_abs_error: float = Field(ge=0, description="Largest absolute difference, in the output's unit.")
     psnr_db: float | None = Field(None, description="Peak ratio in dB; null for no picture, and where identical.")
 
     @classmethod
     def between(
-        cls, output: str, reference: AnyFloatArray, actual: AnyFloatArray, data_range: float | None = None
+        cls,
+        output: str,
+        reference: AnyFloatArray,
+        actual: AnyFloatArray,
+        data_range: float | None = None,
+        mended: AnyFloatArray | None = None,
     ) -> Self:
         """Compare two arrays of one shape; ``data_range`` (1 for pictures in [0, 1]) adds the peak ratio.
 
@@ -71,6 +79,9 @@ class Fidelity(Config):
             Arrays of one shape, any floating dtype.
         data_range
             Largest possible difference of two values (1 for pictures in [0, 1]), for the peak ratio; none without it.
+        mended
+            The input that the output is a changed copy of (`TensorSpec.mends`), of their shape: the changes are
+            compared. None for any other output.
 
         Raises
         ------
@@ -79,15 +90,41 @@ class Fidelity(Config):
         GateError
             If a value is not finite.
         """
-        ratio = sqnr_db(reference, actual)
+        signal, found = reference, actual
+        if mended is not None:
+            signal, found = (array.astype(np.float64) - mended for array in (reference, actual))
+        ratio = sqnr_db(signal, found)
         return cls(
             output=output,
             # An all-zero reference has no ratio: the lowest float stands for "nothing alike", as JSON has no infinity.
             sqnr_db=None if ratio == math.inf else max(ratio, -1e3),
-            cosine=cosine(reference, actual),
+            cosine=cosine(signal, found),
             max_abs_error=max_abs_error(reference, actual),
             psnr_db=None if data_range is None or ratio == math.inf else psnr_db(reference, actual, data_range),
         )
+
+    @classmethod
+    def of(
+        cls,
+        output: TensorSpec,
+        inputs: Mapping[str, AnyFloatArray],
+        reference: AnyFloatArray,
+        actual: AnyFloatArray,
+        data_range: float | None = None,
+    ) -> Self:
+        """Compare an output as its contract asks: itself, or what it changes of the input that it mends.
+
+        Parameters
+        ----------
+        output
+            The contract.
+        inputs
+            What both were made from, by name.
+        reference, actual, data_range
+            As for :meth:`between`, which says what is raised.
+        """
+        mended = None if output.mends is None else inputs[output.mends]
+        return cls.between(output.name, reference, actual, data_range, mended)
 
     def reaches(self, least_db: float) -> bool:
         """Whether the ratio is at least ``least_db``; identical tensors reach every ratio."""

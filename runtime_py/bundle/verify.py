@@ -179,9 +179,12 @@ def compare_golden(
         If the session fails.
     """
     contract, of = spec.of(function), "" if function is None else f"{function}."
-    actual = session.run(read_tensors(inputs, contract.inputs))
+    given = read_tensors(inputs, contract.inputs)
+    actual = session.run(given)
     expected = read_tensors(outputs, contract.outputs)
-    return [
-        Fidelity.between(f"{of}{name}", reference, actual[name], 1.0 if name in pictures else None)
-        for name, reference in expected.items()
-    ]
+    found = []
+    for output in contract.outputs:
+        data_range = 1.0 if output.name in pictures else None
+        fidelity = Fidelity.of(output, given, expected[output.name], actual[output.name], data_range)
+        found.append(fidelity.model_copy(update={"output": f"{of}{output.name}"}))
+    return found

@@ -91,13 +91,15 @@ def _compared(recording: Recording) -> list[dict[str, Any]]:
     reference = rng.normal(0, 2, 40).astype(np.float32)
     noisy, zero = reference + rng.normal(0, 0.1, 40).astype(np.float32), np.zeros(40, np.float32)
     pairs = ((reference, reference), (reference, noisy), (reference, zero), (reference, -reference), (zero, zero))
+    mended = reference + rng.normal(0, 0.3, 40).astype(np.float32)
     return [
         {
             "reference": recording.tensor(expected),
             "actual": recording.tensor(actual),
-            "fidelity": Fidelity.between("out", expected, actual).model_dump(mode="json"),
+            "mended": None if before is None else recording.tensor(before),
+            "fidelity": Fidelity.between("out", expected, actual, mended=before).model_dump(mode="json"),
         }
-        for expected, actual in pairs
+        for expected, actual, before in (*((*pair, None) for pair in pairs), (reference, noisy, mended))
     ]
 
 

@@ -89,17 +89,18 @@ def write_bundle(
 
 
 def save_network(path: Path, spec: ComponentSpec) -> None:
-    """Return the tile as it is, and constants for every other output; every input is read."""
+    """Write what makes a tile a little brighter, and constants of every other output; every input is read."""
     nodes = [helper.make_node("ReduceMean", [t.name], [f"{t.name}_mean"], keepdims=0) for t in spec.inputs]
     nodes += [
         helper.make_node("Sum", [f"{t.name}_mean" for t in spec.inputs], ["all"]),
         helper.make_node("Mul", ["all", "zero"], ["nothing"]),
+        helper.make_node("Add", ["nothing", "tenth"], ["light"]),
     ]
-    constants = {"zero": np.float32(0)}
+    constants = {"zero": np.float32(0), "tenth": np.float32(0.1)}
     for output in spec.outputs:
-        source = "tile" if output.name == "restored" else f"{output.name}_constant"
-        nodes.append(helper.make_node("Add", [source, "nothing"], [output.name]))
-        if source != "tile":
+        source = output.mends or f"{output.name}_constant"
+        nodes.append(helper.make_node("Add", [source, "light" if output.mends else "nothing"], [output.name]))
+        if not output.mends:
             value = IDENTITY[None] if output.name == "grid" else np.full(output.shape, 0.5)
             constants[source] = value.astype(np.float32)
     ends = [

@@ -102,8 +102,8 @@ def lower_coreai(request: LoweringRequest) -> dict[TargetKind, LoweredArtifact]:
         first = {name: (about, given[:1] if half else given) for name, (about, given) in samples.items()}
         actual = run_functions(backend, made, first)
         more = form.prove(_AssetStates(made, form), eager, used) if form else ()
-        for function, (about, _) in samples.items():
-            _check_conversion(compare(reference[function][:1], actual[function][:1], about), about, target)
+        for function, (about, given) in samples.items():
+            _check_conversion(compare(given[:1], reference[function][:1], actual[function][:1], about), about, target)
         _check_conversion(more, spec, target)
         request.progress(1, _STEPS)
         scheme, simulated = request.scheme(target), eager
@@ -118,7 +118,8 @@ def lower_coreai(request: LoweringRequest) -> dict[TargetKind, LoweredArtifact]:
         results: dict[str | None, LoweredArtifact] = {}
         for function, (about, given) in samples.items():
             simulation = Simulation(run_torch(simulated, given, about), ROUNDED) if simulated is not eager else None
-            results[function] = measured(out, coverage, about, reference[function], simulation, actual[function], _HOW)
+            before, after = reference[function], actual[function]
+            results[function] = measured(out, coverage, about, given, before, simulation, after, _HOW)
         move(made, out)
         request.progress(_STEPS, _STEPS)
     default = results.pop(None)

@@ -72,12 +72,12 @@ def lower_executorch_coreml(request: LoweringRequest) -> dict[TargetKind, Lowere
     with replacing(out) as temporary:
         coverage = _write(eager, as_tensors(used[0], spec), temporary, half=False)
         exact = open_package(temporary, spec, Mode.FP32).run(held[0])
-        check_conversion(compare(run_torch(eager, held[:1], spec), [exact], spec), spec, target)
+        check_conversion(compare(held[:1], run_torch(eager, held[:1], spec), [exact], spec), spec, target)
         if precision is not Precision.FP32:
             coverage = _write(simulated, as_tensors(used[0], spec), temporary, half=True, scheme=scheme)
         actual = run_package(temporary, held, spec)
         simulation = Simulation(run_torch(simulated, held, spec), ROUNDED) if scheme is not None else None
-        result = measured(out, coverage, spec, run_torch(eager, held, spec), simulation, actual, _ARTIFACT_HOW)
+        result = measured(out, coverage, spec, held, run_torch(eager, held, spec), simulation, actual, _ARTIFACT_HOW)
     request.progress(1, 1)
     return {target: result}
 

@@ -86,9 +86,8 @@ def lower_coreml(request: LoweringRequest) -> dict[TargetKind, LoweredArtifact]:
         source.write(spec, exact, half=False)
         reference = {function: run_torch(eager, given, about) for function, (about, given) in samples.items()}
         for function, (about, given) in samples.items():
-            found = compare(
-                reference[function][:1], [open_package(exact, about, Mode.FP32, function).run(given[0])], about
-            )
+            converted = [open_package(exact, about, Mode.FP32, function).run(given[0])]
+            found = compare(given[:1], reference[function][:1], converted, about)
             check_conversion(found, about, target)
         check_conversion(_other_functions(source.form, exact, eager, used, Mode.FP32), spec, target)
         request.progress(1, _STEPS)
@@ -105,7 +104,9 @@ def lower_coreml(request: LoweringRequest) -> dict[TargetKind, LoweredArtifact]:
         for function, (about, given) in samples.items():
             actual = run_package(made, given, about, function)
             simulation = Simulation(run_torch(simulated, given, about), ROUNDED) if simulated is not eager else None
-            results[function] = measured(out, coverage, about, reference[function], simulation, actual, _ARTIFACT_HOW)
+            results[function] = measured(
+                out, coverage, about, given, reference[function], simulation, actual, _ARTIFACT_HOW
+            )
         more = _other_functions(source.form, made, simulated, used, Mode.DECLARED)
         move(made, out)
         request.progress(_STEPS, _STEPS)

@@ -60,7 +60,7 @@ def lower_vulkan(request: LoweringRequest) -> dict[TargetKind, LoweredArtifact]:
 
 def _ratio_db(eager: nn.Module, cut: nn.Module, samples: Sequence[Sample], request: LoweringRequest) -> str:
     spec, worst = request.spec, None
-    for fidelity in compare(run_torch(eager, samples, spec), run_torch(cut, samples, spec), spec):
+    for fidelity in compare(samples, run_torch(eager, samples, spec), run_torch(cut, samples, spec), spec):
         if not fidelity.reaches(PARTITION_GATE_DB):
             raise GateError(
                 f"{spec.name} for {TargetKind('executorch-vulkan')}: cut up for Vulkan, `{fidelity.output}` is "

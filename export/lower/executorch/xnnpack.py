@@ -57,7 +57,7 @@ def lower_xnnpack(request: LoweringRequest) -> dict[TargetKind, LoweredArtifact]
         for name, (about, given) in measured_with.items():
             simulation = Simulation(run_torch(simulated, given, about), how) if simulated is not eager else None
             reference = run_torch(eager, given, about)
-            made[name] = measured(out, coverage, about, reference, simulation, actual[name], _ARTIFACT_HOW)
+            made[name] = measured(out, coverage, about, given, reference, simulation, actual[name], _ARTIFACT_HOW)
         default = made.pop(None)
         return {target: with_functions(default, {f"{name}": found for name, found in made.items()}, spec)}
 

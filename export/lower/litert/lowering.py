@@ -82,13 +82,13 @@ def lower_litert(request: LoweringRequest) -> dict[TargetKind, LoweredArtifact]:
         else:
             convert(eager, as_tensors(used[0], spec), spec, made)
             actual = run_artifact(LiteRtBackend(), made, held, spec)
-            _check_conversion(compare(reference, actual, spec), spec)
+            _check_conversion(compare(held, reference, actual, spec), spec)
         if request.precision is Precision.FP16:
             half = Path(name) / "half.tflite"
             apply_recipe(made, _FLOAT16, spec, half)
             made = half
         actual = run_artifact(LiteRtBackend(), made, held, spec)
-        result = measured(out, litert_coverage(made.read_bytes()), spec, reference, simulation, actual, _HOW)
+        result = measured(out, litert_coverage(made.read_bytes()), spec, held, reference, simulation, actual, _HOW)
         move(made, out)
     return {target: result}
 

@@ -112,6 +112,7 @@ def lower_functions(request: LoweringRequest) -> LoweredArtifact:
                 out,
                 coverage,
                 about,
+                samples[function][1],
                 reference[function],
                 simulations.get(function),
                 actual[function],

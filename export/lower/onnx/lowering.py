@@ -119,7 +119,7 @@ def _lowered(
     ran = exported if isinstance(scheme, StaticInt16) else optimized_graph(made, folder)
     coverage = onnx_coverage(exported, ran)
     actual = run_artifact(OnnxRuntimeBackend(), made, held, spec)
-    result = measured(out, coverage, spec, source.reference, simulation, actual, _ARTIFACT_HOW, source.how)
+    result = measured(out, coverage, spec, held, source.reference, simulation, actual, _ARTIFACT_HOW, source.how)
     move(made, out)
     return result
 

@@ -80,7 +80,7 @@ def lower_qnn_context(request: LoweringRequest) -> dict[TargetKind, LoweredArtif
         )
         graph = hashlib.sha256(source.path.read_bytes()).hexdigest()
         how = (_TWINS_HOW if row.twins else _HOW).format(socs=", ".join(row.socs), graph=graph)
-        found = [measured(out, coverage, spec, eager, simulation, emulated, how) for emulated in results]
+        found = [measured(out, coverage, spec, held, eager, simulation, emulated, how) for emulated in results]
         result = replace(found[0], rung2=_worst([f.rung2 for f in found]), whole=_worst([f.whole for f in found]))
         move(made, out)
     # Rung 1 is the source's, on all samples held back: the emulator has time for few.

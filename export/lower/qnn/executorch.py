@@ -77,7 +77,7 @@ def lower_executorch_qnn(request: LoweringRequest) -> dict[TargetKind, LoweredAr
             check_socs(compiled.soc_ids, (soc,), out)
             emulated = _outputs(room, range(len(held)), spec)
             how = f"The .pte for {soc} in ExecuTorch on QNN's HTP emulator (x86, no device)"
-            made[target] = measured(out, compiled.coverage, spec, reference, simulation, emulated, how)
+            made[target] = measured(out, compiled.coverage, spec, held, reference, simulation, emulated, how)
         for soc, out in socs.items():
             move(folder / soc / LOWERED, out)
     return made

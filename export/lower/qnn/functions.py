@@ -95,7 +95,7 @@ def lower_functions(request: LoweringRequest, source: LoweredArtifact, soc: Soc,
         if request.shared_binary:
             how += ", in the process that compiled them into one binary, which the emulator does not open"
         results = {
-            name: measured(out, coverage, about, run_torch(eager, given, about), None, emulated[name], how)
+            name: measured(out, coverage, about, given, run_torch(eager, given, about), None, emulated[name], how)
             for name, (about, given) in samples.items()
         }
         for written in made.iterdir():

@@ -30,16 +30,18 @@ PROFILE: dict[str, Any] = {
 }
 
 
-def tone_of(bundle: Path) -> tuple[ComponentEntry, dict[str, FloatArray]]:
+def tone_of(bundle: Path) -> tuple[ComponentEntry, dict[str, FloatArray], dict[str, FloatArray]]:
     opened = Bundle.open(bundle)
     entry = opened.manifest.entry(Pocket.TONE)
-    return entry, dict(read_tensors(opened.root / entry.goldens[0].outputs, entry.spec.outputs))
+    golden = entry.goldens[0]
+    inputs = read_tensors(opened.root / golden.inputs, entry.spec.inputs)
+    return entry, dict(inputs), dict(read_tensors(opened.root / golden.outputs, entry.spec.outputs))
 
 
 def test_times_memory_units_and_answers_are_read(bundle: Path) -> None:
-    entry, expected = tone_of(bundle)
+    entry, inputs, expected = tone_of(bundle)
     outputs = {name: [value + np.float32(1e-3)] for name, value in expected.items()}
-    case = case_of(entry, "onnx", "https://farm/jobs/1", PROFILE, outputs, expected)
+    case = case_of(entry, "onnx", "https://farm/jobs/1", PROFILE, outputs, inputs, expected)
     assert (case.load_ms, case.warm.median_ms, case.peak_rss_mib) == (40.0, 2.5, 3.0)
     assert case.layers_by_unit == {"NPU": 1, "CPU": 1}
     assert [f.max_abs_error for f in case.against_golden] == [pytest.approx(1e-3, rel=0.01)]
@@ -59,12 +61,12 @@ def test_times_memory_units_and_answers_are_read(bundle: Path) -> None:
 def test_an_answer_that_is_not_as_documented_is_refused(
     change: Callable[[dict[str, Any], dict[str, Any]], object], bundle: Path
 ) -> None:
-    entry, expected = tone_of(bundle)
+    entry, inputs, expected = tone_of(bundle)
     profile = {**PROFILE, "execution_summary": dict(PROFILE["execution_summary"])}
     outputs: dict[str, Any] = {name: [value] for name, value in expected.items()}
     change(profile, outputs)
     with pytest.raises(FarmError, match="did not answer as it documents"):
-        case_of(entry, "onnx", "https://farm/jobs/1", profile, outputs, expected)
+        case_of(entry, "onnx", "https://farm/jobs/1", profile, outputs, inputs, expected)
 
 
 def test_a_client_that_is_not_installed_is_named(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

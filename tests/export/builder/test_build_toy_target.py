@@ -54,7 +54,7 @@ def _lower(request: LoweringRequest) -> dict[TargetKind, LoweredArtifact]:
         actual = run_artifact(OnnxRuntimeBackend(), made, held, request.spec)
     coverage = Coverage(macs_total=1, macs_delegated=1, delegated_ops=1, subgraphs=1)
     reference = run_torch(eager, held, request.spec)
-    return {target: measured(out, coverage, request.spec, reference, None, actual, "The toy in ONNX Runtime")}
+    return {target: measured(out, coverage, request.spec, held, reference, None, actual, "The toy in ONNX Runtime")}
 
 
 @pytest.fixture

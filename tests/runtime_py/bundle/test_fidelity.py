@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from pocketcrafter.runtime.bundle.results import Fidelity
+from pocketcrafter.runtime.components import ComponentSpec, Role, TensorSpec
 from pocketcrafter.runtime.errors import GateError, ShapeMismatchError
 from pocketcrafter.runtime.fidelity import cosine, max_abs_error, psnr_db, sqnr_db
 
@@ -47,6 +48,23 @@ def test_an_all_zero_reference_reaches_no_gate() -> None:
     assert sqnr_db(zero, zero + 1) == -math.inf
     assert cosine(zero, zero + 1) == 0
     assert not Fidelity.between("x", zero, zero + 1).reaches(0)
+
+
+def test_an_output_that_mends_an_input_is_compared_by_what_it_changes() -> None:
+    rng = np.random.default_rng(0)
+    tile = rng.random((1, 3, 8, 8), np.float32)
+    restored = tile + np.float32(0.01) * rng.standard_normal(tile.shape, np.float32)
+    inputs = (TensorSpec(name="tile", shape=tile.shape, semantics="picture"),)
+    output = TensorSpec(name="restored", shape=tile.shape, semantics="picture", mends="tile")
+    spec = ComponentSpec(name="restore", role=Role.EDIT, inputs=inputs, outputs=(output,))
+    untouched = Fidelity.of(spec.outputs[0], {"tile": tile}, restored, tile)
+    assert untouched.sqnr_db == pytest.approx(0, abs=1e-9)
+    assert untouched.cosine == 0
+    assert untouched.max_abs_error == pytest.approx(float(np.abs(restored - tile).max()))
+    assert Fidelity.between("restored", restored, tile).reaches(30), "beside the whole picture nothing is seen of it"
+    for wrong in ({"mends": "amounts"}, {"shape": (1, 3, 4, 4)}):
+        with pytest.raises(ValueError, match="which is no input of its shape"):
+            ComponentSpec(name="restore", role=Role.EDIT, inputs=inputs, outputs=(output.model_copy(update=wrong),))
 
 
 @pytest.mark.parametrize("measure", [sqnr_db, cosine, max_abs_error])

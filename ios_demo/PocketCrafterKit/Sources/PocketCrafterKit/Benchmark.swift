@@ -119,7 +119,7 @@ struct Benchmark {
         return NetworkSpeed(
             component: component.name, precision: component.precisions[target] ?? "", loadMs: loadMs, firstMs: firstMs,
             samplesMs: samples, cpuMs: max(cpuMs, Self.smallestMs), baseMib: base, peakMib: peak,
-            sqnrDb: try Goldens.fidelity(bundle, component, answer).compactMap(\.sqnrDb).min(), sustained: sustained)
+            sqnrDb: try Goldens.fidelity(bundle, component, inputs, answer).compactMap(\.sqnrDb).min(), sustained: sustained)
     }
 
     private func sustained(

@@ -4,7 +4,8 @@ import Foundation
 public struct Fidelity: Equatable, Sendable {
     /// Its name; `<function>.<name>` of a further function.
     public let output: String
-    /// Signal-to-quantization-noise ratio; `nil` where the two are identical.
+    /// Signal-to-quantization-noise ratio; `nil` where the two are identical. Of an output that mends an input, it and
+    /// the cosine are of what is changed.
     public let sqnrDb: Double?
     /// Cosine of the two, in [-1, 1].
     public let cosine: Double
@@ -15,21 +16,28 @@ public struct Fidelity: Equatable, Sendable {
 
     /// Compares two arrays.
     ///
-    /// - Throws: ``PocketCrafterError/shape(_:)`` if their sizes differ, ``PocketCrafterError/runner(_:)`` if a value is
+    /// - Parameter mended: the input that the output is a changed copy of; the changes are compared.
+    /// - Throws: ``PocketCrafterError/shape(_:)`` if sizes differ, ``PocketCrafterError/runner(_:)`` if a value is
     ///   not finite.
-    init(_ output: String, reference: [Float], actual: [Float]) throws {
+    init(_ output: String, reference: [Float], actual: [Float], mended: [Float]? = nil) throws {
         guard reference.count == actual.count else {
             throw PocketCrafterError.shape("`\(output)` has \(actual.count) values, not \(reference.count).")
+        }
+        let before = mended ?? Array(repeating: 0, count: reference.count)
+        guard before.count == reference.count else {
+            throw PocketCrafterError.shape("`\(output)` mends \(before.count) values, not \(reference.count).")
         }
         guard actual.allSatisfy(\.isFinite) else {
             throw PocketCrafterError.runner("`\(output)` has values that are not finite.")
         }
         var signal = 0.0, noise = 0.0, worst = 0.0, other = 0.0, product = 0.0
-        for (expected, found) in zip(reference, actual) {
-            let difference = Double(expected) - Double(found)
-            signal += Double(expected) * Double(expected)
-            other += Double(found) * Double(found)
-            product += Double(expected) * Double(found)
+        for n in reference.indices {
+            let expected = Double(reference[n]) - Double(before[n])
+            let found = Double(actual[n]) - Double(before[n])
+            let difference = expected - found
+            signal += expected * expected
+            other += found * found
+            product += expected * found
             noise += difference * difference
             worst = max(worst, abs(difference))
         }
@@ -76,8 +84,8 @@ public enum Goldens {
         return try components.enumerated().map { n, component in
             func ran(_ part: Component, _ runner: any Runner, prefix: String = "") throws -> [Fidelity] {
                 try part.goldens.flatMap { golden in
-                    let found = try runner.run(read(bundle, golden.inputs, part.inputs))
-                    return try compared(bundle, part, golden, found, prefix: prefix)
+                    let inputs = try read(bundle, golden.inputs, part.inputs)
+                    return try compared(bundle, part, golden, inputs, runner.run(inputs), prefix: prefix)
                 }
             }
             var fidelity = try ran(component, runners.open(component.name))
@@ -101,20 +109,23 @@ public enum Goldens {
     ///
     /// - Throws: ``PocketCrafterError/bundle(_:)`` if there is none, or the file is damaged; as ``Fidelity`` otherwise.
     public static func fidelity(
-        _ bundle: PocketBundle, _ component: Component, _ answer: [String: [Float]]
+        _ bundle: PocketBundle, _ component: Component, _ inputs: [String: [Float]], _ answer: [String: [Float]]
     ) throws -> [Fidelity] {
         guard let golden = component.goldens.first else { throw none(component) }
-        return try compared(bundle, component, golden, answer)
+        return try compared(bundle, component, golden, inputs, answer)
     }
 
     private static func none(_ component: Component) -> PocketCrafterError { .bundle("`\(component.name)` has no golden.") }
 
     private static func compared(
-        _ bundle: PocketBundle, _ component: Component, _ golden: Golden, _ found: [String: [Float]], prefix: String = ""
+        _ bundle: PocketBundle, _ component: Component, _ golden: Golden, _ inputs: [String: [Float]],
+        _ found: [String: [Float]], prefix: String = ""
     ) throws -> [Fidelity] {
         let expected = try read(bundle, golden.outputs, component.outputs)
         return try component.outputs.map {
-            try Fidelity(prefix + $0.name, reference: expected[$0.name] ?? [], actual: found[$0.name] ?? [])
+            try Fidelity(
+                prefix + $0.name, reference: expected[$0.name] ?? [], actual: found[$0.name] ?? [],
+                mended: $0.mends.map { inputs[$0] ?? [] })
         }
     }
 

@@ -14,6 +14,14 @@ public struct FileEntry: Equatable, Sendable {
 public struct TensorSpec: Equatable, Sendable {
     public let name: String
     public let shape: [Int]
+    /// Of an output that is an input changed a little: that input, of the same shape. Its fidelity is that of the change.
+    public let mends: String?
+
+    init(name: String, shape: [Int], mends: String? = nil) {
+        self.name = name
+        self.shape = shape
+        self.mends = mends
+    }
 
     /// How many values it has.
     public var count: Int { shape.reduce(1, *) }
@@ -187,7 +195,10 @@ public struct Manifest: Sendable {
     }
 
     private static func tensors(_ spec: Json, _ key: String) throws -> [TensorSpec] {
-        try list(spec, key).map { TensorSpec(name: try text($0, "name"), shape: list($0, "shape").compactMap(\.integer)) }
+        try list(spec, key).map {
+            TensorSpec(
+                name: try text($0, "name"), shape: list($0, "shape").compactMap(\.integer), mends: $0["mends"]?.string)
+        }
     }
 
     private static func target(_ name: String, _ raw: Json) throws -> Target {

@@ -553,7 +553,7 @@ enum ManifestSchema {
    "description": "How close one output of an artifact is to its reference.",
    "properties": {
     "cosine": {
-     "description": "Cosine similarity.",
+     "description": "Cosine similarity; likewise of the changes.",
      "maximum": 1,
      "minimum": -1,
      "title": "Cosine",
@@ -594,7 +594,7 @@ enum ManifestSchema {
        "type": "null"
       }
      ],
-     "description": "Signal-to-quantization-noise ratio in dB; null where the two are identical.",
+     "description": "Signal-to-quantization-noise ratio in dB; null where the two are identical. Of an output that mends an input, the signal is what it changes.",
      "title": "Sqnr Db"
     }
    },
@@ -1327,6 +1327,19 @@ enum ManifestSchema {
      "default": null,
      "description": "Highest legal value; none where unbounded.",
      "title": "Maximum"
+    },
+    "mends": {
+     "anyOf": [
+      {
+       "type": "string"
+      },
+      {
+       "type": "null"
+      }
+     ],
+     "default": null,
+     "description": "Of an output that is an input changed a little: that input, of the same shape. Its fidelity is that of the change, as beside the whole picture no error of it would count.",
+     "title": "Mends"
     },
     "minimum": {
      "anyOf": [

@@ -5,7 +5,6 @@ import org.pocketcrafter.core.Runner
 import org.pocketcrafter.core.RunnerSource
 import org.pocketcrafter.core.bundle.Bundle
 import org.pocketcrafter.core.bundle.Component
-import org.pocketcrafter.core.bundle.Fidelity
 import org.pocketcrafter.core.bundle.Goldens
 import org.pocketcrafter.core.bundle.jsonText
 import java.io.File
@@ -104,7 +103,7 @@ internal class Benchmark(
             val sustained = sustained(runner, inputs, tick)
             NetworkSpeed(
                 component.name, component.artifacts.getValue(target).precision, loadMs, firstMs, samples,
-                maxOf(cpu, SMALLEST_MS), base, memoryMib("VmHWM"), worst(component, answer), sustained,
+                maxOf(cpu, SMALLEST_MS), base, memoryMib("VmHWM"), worst(component, inputs, answer), sustained,
             )
         }
     }
@@ -121,9 +120,9 @@ internal class Benchmark(
         }
     }
 
-    private fun worst(component: Component, answer: Map<String, FloatArray>): Double? {
-        val expected = Goldens.read(bundle.file(component.goldens.first { it.function == null }.outputs), component.outputs)
-        return expected.mapNotNull { (name, values) -> Fidelity.between(name, values, answer.getValue(name)).sqnrDb }.minOrNull()
+    private fun worst(component: Component, inputs: Map<String, FloatArray>, answer: Map<String, FloatArray>): Double? {
+        val golden = component.goldens.first { it.function == null }
+        return Goldens.compared(bundle, component, golden, inputs, answer).mapNotNull { it.sqnrDb }.minOrNull()
     }
 
     private fun report(networks: List<NetworkSpeed>, started: String, load: Double): Map<String, Any?> = mapOf(

@@ -19,7 +19,8 @@ import kotlin.math.sqrt
  * How close one output is to its reference.
  *
  * @property output its name; `<function>.<name>` of a further function.
- * @property sqnrDb signal-to-quantization-noise ratio; `null` where the two are identical.
+ * @property sqnrDb signal-to-quantization-noise ratio; `null` where the two are identical. Of an output that mends an
+ *   input, it and the cosine are of what is changed.
  * @property maxAbsError the largest difference, in the output's unit.
  */
 data class Fidelity(val output: String, val sqnrDb: Double?, val cosine: Double, val maxAbsError: Double) {
@@ -29,10 +30,11 @@ data class Fidelity(val output: String, val sqnrDb: Double?, val cosine: Double,
         /**
          * Compares two arrays of one size.
          *
+         * @param mended the input that the output is a changed copy of, of their size; the changes are compared.
          * @throws ShapeException if their sizes differ.
          * @throws RunnerException if a value is not finite.
          */
-        fun between(output: String, reference: FloatArray, actual: FloatArray): Fidelity {
+        fun between(output: String, reference: FloatArray, actual: FloatArray, mended: FloatArray? = null): Fidelity {
             if (reference.size != actual.size) throw ShapeException("`$output` has ${actual.size} values, not ${reference.size}.")
             if (!actual.all { it.isFinite() }) throw RunnerException("`$output` has values that are not finite.")
             var signal = 0.0
@@ -41,8 +43,9 @@ data class Fidelity(val output: String, val sqnrDb: Double?, val cosine: Double,
             var product = 0.0
             var worst = 0.0
             for (n in reference.indices) {
-                val expected = reference[n].toDouble()
-                val found = actual[n].toDouble()
+                val before = mended?.get(n)?.toDouble() ?: 0.0
+                val expected = reference[n] - before
+                val found = actual[n] - before
                 signal += expected * expected
                 other += found * found
                 product += expected * found
@@ -99,6 +102,22 @@ object Goldens {
     }
 
     /**
+     * Compares an answer to a golden's inputs with the recorded one.
+     *
+     * @param component with the contract of the golden's function.
+     * @throws BundleException if the file is damaged.
+     */
+    fun compared(
+        bundle: Bundle, component: Component, golden: Golden, inputs: Map<String, FloatArray>, answer: Map<String, FloatArray>,
+    ): List<Fidelity> {
+        val expected = read(bundle.file(golden.outputs), component.outputs)
+        return component.outputs.map { output ->
+            val mended = output.mends?.let { inputs[it] ?: throw BundleException("`${output.name}` mends `$it`, which is no input.") }
+            Fidelity.between(output.name, expected.getValue(output.name), answer.getValue(output.name), mended)
+        }
+    }
+
+    /**
      * Reads an archive of tensors, as numpy writes it.
      *
      * @throws BundleException if it does not hold exactly these tensors in their shapes.
@@ -118,9 +137,9 @@ object Goldens {
 
     private fun compared(bundle: Bundle, component: Component, golden: Golden, runner: Runner): List<Fidelity> {
         val contract = component.of(golden.function)
-        val found = runner.run(read(bundle.file(golden.inputs), contract.inputs), golden.function)
-        return read(bundle.file(golden.outputs), contract.outputs)
-            .map { (name, expected) -> Fidelity.between(golden.function?.let { "$it.$name" } ?: name, expected, found.getValue(name)) }
+        val inputs = read(bundle.file(golden.inputs), contract.inputs)
+        return compared(bundle, contract, golden, inputs, runner.run(inputs, golden.function))
+            .map { if (golden.function == null) it else it.copy(output = "${golden.function}.${it.output}") }
     }
 
     private fun array(stream: DataInputStream, spec: TensorSpec, file: String): FloatArray {

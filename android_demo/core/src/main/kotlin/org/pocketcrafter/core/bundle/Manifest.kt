@@ -9,8 +9,13 @@ import org.pocketcrafter.core.latent.LatentSettings
 /** One file of a bundle: its path within it, its SHA-256 in lowercase hex, its size in bytes. */
 data class FileEntry(val path: String, val sha256: String, val size: Long)
 
-/** One input or output of a component; every tensor is float32 at the component's edge. */
-data class TensorSpec(val name: String, val shape: List<Int>) {
+/**
+ * One input or output of a component; every tensor is float32 at the component's edge.
+ *
+ * @property mends of an output that is an input changed a little: that input, of the same shape; its fidelity is that of
+ *   the change.
+ */
+data class TensorSpec(val name: String, val shape: List<Int>, val mends: String? = null) {
     /** How many values it has. */
     val size: Int get() = shape.fold(1) { count, side -> count * side }
 }
@@ -198,7 +203,7 @@ class Manifest private constructor(
         }
 
         private fun tensors(raw: Any?): List<TensorSpec> = asList(raw).map(::asObject).map {
-            TensorSpec(it["name"] as String, asList(it["shape"]).map { side -> (side as Number).toInt() })
+            TensorSpec(it["name"] as String, asList(it["shape"]).map { side -> (side as Number).toInt() }, it["mends"] as String?)
         }
 
         private fun target(name: String, raw: Map<String, Any?>) = Target(
