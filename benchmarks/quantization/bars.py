@@ -41,7 +41,7 @@ from pocketcrafter.runtime.progress import Progress
 from pocketcrafter.runtime.targets import XNNPACK
 
 _KINDS: Final = (FrameKind.DEGRADED, FrameKind.CLEAN, FrameKind.NOISE)
-_ARTIST: Final = (Pocket.TONE, Pocket.RESTORE)
+_NETWORKS: Final = (Pocket.CRITIC, Pocket.TONE, Pocket.RESTORE)
 _SHIPPED_FOR: Final = XNNPACK
 """Whose precisions the pair has together: what is float32 there has a row of its own in INT8, and no part in that."""
 
@@ -120,8 +120,8 @@ def measure_bars(
     rows = []
     shipped = load_recipe(DEFAULT_RECIPE).components
     tried: dict[str, TriedSession] = {}
-    for done, component in enumerate(_ARTIST):
-        progress(done, 5)
+    for done, component in enumerate(_NETWORKS):
+        progress(done, 6)
         made = shipped[component]
         own = settings.model_copy(update={"component": component, "samples": made.samples})
         trial = picture_trial(own, subject, made.keep_fp32)
@@ -131,13 +131,13 @@ def measure_bars(
         rows.append(_row(f"{component} INT8", damage, INT8_BARS, drop))
         if made.precision[_SHIPPED_FOR] is Precision.INT8:
             tried[component] = session
-    progress(2, 5)
+    progress(3, 6)
     drop = right_db - subject.nearness_db(clean, tried)
     rows.append(_row(f"all of {_SHIPPED_FOR}", subject.damage(tried), INT8_BARS, drop))
-    progress(3, 5)
+    progress(4, 6)
     words = words_subject(settings, gate)
     rows += list(_words(settings, schemes, words))
-    progress(5, 5)
+    progress(6, 6)
     return BarsReport(
         machine=this_machine(),
         trial=settings,
