@@ -25,7 +25,6 @@ from pocketcrafter.benchmarks.arm64 import onnx_guest
 from pocketcrafter.benchmarks.common.machine import Machine, this_machine
 from pocketcrafter.benchmarks.common.markdown import markdown
 from pocketcrafter.benchmarks.device import stage
-from pocketcrafter.benchmarks.device.measure import HOST_GATE
 from pocketcrafter.export.lower.measure import compare
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.backends.base import checked_inputs, named_outputs
@@ -414,7 +413,7 @@ def _network(bundle: Bundle, entry: ComponentEntry, target: str, system: ArmSyst
         target=target,
         precision=artifact.precision,
         against_host=compare(samples, host, emulated, entry.spec),
-        host_gate=HOST_GATE,
+        host_gate=artifact.kernels_gate,
         against_golden=compare(samples, expected, emulated, entry.spec),
         golden_gate=artifact.golden_gate,
         seconds=time.perf_counter() - start,

@@ -28,12 +28,9 @@ from pocketcrafter.runtime.bundle.goldens import read_tensors
 from pocketcrafter.runtime.bundle.integrity import read_manifest_bytes
 from pocketcrafter.runtime.bundle.manifest import ComponentEntry, Golden
 from pocketcrafter.runtime.bundle.reader import Bundle
-from pocketcrafter.runtime.bundle.results import Rung, figures_of, sqnr_gate
+from pocketcrafter.runtime.bundle.results import Rung, figures_of
 from pocketcrafter.runtime.progress import NamedProgress
 from pocketcrafter.runtime.validation import check_json
-
-HOST_GATE: Final = sqnr_gate(40.0)
-"""Rung 4's gate: as rung 2's."""
 
 _RUN_SECONDS: Final = 600.0
 
@@ -160,17 +157,18 @@ def _golden(
         expected.append(read_tensors(bundle.file(golden.outputs), entry.spec.outputs))
     against_host = compare(samples, host, actual, entry.spec)
     against_golden = compare(samples, expected, actual, entry.spec)
-    to_golden = judge(figures_of(against_golden), entry.artifacts[target].golden_gate)
+    artifact = entry.artifacts[target]
+    to_golden = judge(figures_of(against_golden), artifact.golden_gate)
     return DeviceGolden(
         component=entry.spec.name,
         against_host=against_host,
         against_golden=against_golden,
         rung=Rung(
             rung=4,
-            passed=all_passed((judge(figures_of(against_host), HOST_GATE), to_golden)),
+            passed=all_passed((judge(figures_of(against_host), artifact.kernels_gate), to_golden)),
             how=f"The goldens on {facts.model or 'a device'} ({facts.soc or facts.machine}, {facts.system}) against "
             "the same artifact on the host",
-            gates=(HOST_GATE,),
+            gates=(artifact.kernels_gate,),
             fidelity=against_host,
         ),
     )

@@ -9,8 +9,8 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from pocketcrafter.runtime.backends.names import BackendName
-from pocketcrafter.runtime.bundle.gates import Gate
-from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, Precision, Rung
+from pocketcrafter.runtime.bundle.gates import Gate, Metric
+from pocketcrafter.runtime.bundle.results import Coverage, Fidelity, Precision, Rung, sqnr_gate
 from pocketcrafter.runtime.components import ComponentSpec, FamilyName, FunctionName, TensorSpec
 from pocketcrafter.runtime.config import Config, parse_json
 from pocketcrafter.runtime.errors import BundleError
@@ -101,6 +101,12 @@ class Artifact(Config):
     rungs: tuple[Rung, ...] = Field(description="Every rung of the parity ladder, in order, run or not.")
     golden_gate: Gate = Field(description="What its outputs must reach against the full-precision goldens to run.")
     goldens: tuple[Fidelity, ...] = Field((), description="What it reached where it was built, per golden and output.")
+
+    @property
+    def kernels_gate(self) -> Gate:
+        """What it must reach against itself in other kernels: what rung 2 asked of it, 40 dB where that was not run."""
+        asked = (gate for rung in self.rungs if rung.rung == 2 for gate in rung.gates)
+        return next((gate for gate in asked if gate.metric is Metric.SQNR_DB), sqnr_gate(40.0))
 
     def beside(self, file: str) -> str:
         """Return the path of a file in the artifact's folder."""

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pocketcrafter.runtime.bundle.gates import Gate, Metric
 from pocketcrafter.runtime.bundle.manifest import MANIFEST, parse_manifest, safe_path
+from pocketcrafter.runtime.bundle.results import Rung, sqnr_gate
 from pocketcrafter.runtime.bundle.schema import SCHEMA_FILE, schema_text
 from pocketcrafter.runtime.errors import BundleError
 
@@ -96,3 +98,11 @@ def test_paths_with_special_parts_are_refused(parts: list[str]) -> None:
         assert not legal
     else:
         assert legal
+
+
+def test_other_kernels_must_reach_what_rung_2_asked(bundle_dir: Path) -> None:
+    artifact = parse_manifest((bundle_dir / MANIFEST).read_bytes(), "m").components[0].artifacts["onnx"]
+    assert artifact.kernels_gate == sqnr_gate(40), "rung 2 was not run"
+    coverage = Gate(metric=Metric.MAC_COVERAGE, minimum=0.95)
+    rung = Rung(rung=2, passed=None, how="on the host", gates=(coverage, sqnr_gate(18)))
+    assert artifact.model_copy(update={"rungs": (rung, *artifact.rungs)}).kernels_gate == sqnr_gate(18)
