@@ -21,8 +21,9 @@ def from_labels(options: TrainOptions, *, labels: Path, photos: Path, out: Path)
     r"""Teach the default pair by a teacher's labels.
 
     LABELS is a folder that `data label` made, of any teacher. What a teacher's picture does to its photo is inferred as
-    an edit plan, by fitting the renderer, and told with what is left; the critic learns the plans, tone the teacher's
-    tones, restoration what is neither, the decoder the edits and scores that texts tell. Training begins with the
+    an edit plan, by fitting the renderer, and told with what is left; the critic learns the plans, the judge which of
+    their parts bring a photo nearer to the teacher's picture, tone the teacher's tones, restoration what is neither,
+    the decoder the edits and scores that texts tell. Training begins with the
     weights in --weights and leaves them as they are.
 
     \b
@@ -46,4 +47,4 @@ def from_labels(options: TrainOptions, *, labels: Path, photos: Path, out: Path)
     for name, losses in made.losses.items():
         said = ", ".join(f"{part} {value:.4f}" for part, value in losses.items())
         click.echo(f"{name}: {said or 'nothing left to learn'}")
-    click.echo(f"the student has no judge: `pocketcrafter train judge`; build it: --recipe {out / 'recipe.yaml'}")
+    click.echo(f"build it: --recipe {out / 'recipe.yaml'}")

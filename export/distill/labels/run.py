@@ -23,18 +23,20 @@ from pocketcrafter.export.models import (
 )
 from pocketcrafter.export.models.critic import Judge, Judgement
 from pocketcrafter.export.models.llama import as_llama
+from pocketcrafter.export.models.plan_judge import PlanJudge
 from pocketcrafter.export.names import CRITIC_SHA256, TOKENIZER, TOKENIZER_SHA256
 from pocketcrafter.export.recipe import resolve
 from pocketcrafter.export.shipped import DEFAULT_RECIPE
 from pocketcrafter.export.train.critic import CriticTask, judge_store
 from pocketcrafter.export.train.decoder import DecoderTask, as_step
 from pocketcrafter.export.train.fit import FitSettings
+from pocketcrafter.export.train.judge import JudgeTask
+from pocketcrafter.export.train.judge_frames import JudgeConfig, build_judge_store
 from pocketcrafter.export.train.options import TrainOptions, folder_beside, train_network
 from pocketcrafter.export.train.prose.facts import measure_facts
 from pocketcrafter.export.train.prose.sampling import Judged
 from pocketcrafter.export.train.restore import RestoreTask
 from pocketcrafter.export.train.tone import ToneTask
-from pocketcrafter.runtime.attribute_gate import read_gate
 from pocketcrafter.runtime.bundle.integrity import sha256_of
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import ConfigError
@@ -48,8 +50,7 @@ _STEPS: Final = 400
 _CRITIC_BATCH: Final = 64
 _BATCH: Final = 16
 _DECODER_BATCH: Final = 8
-_LEFT_OUT: Final = Pocket.JUDGE
-"""It judges the proposals of the critic that it was trained with: `train judge` makes the student's own."""
+_JUDGE_BATCH: Final = 96
 
 
 class Taught(Config):
@@ -99,9 +100,10 @@ def teach(options: TrainOptions, labels: Path, photos: Path, out: Path) -> Taugh
     lesson = _Lesson(options, frames, run, out, {"teacher_license": store.settings.license})
     losses = {
         Pocket.CRITIC.value: lesson.critic(critic, critic.judge),
-        Pocket.TONE.value: lesson.tone(judge_store(critic.judge, frames)),
+        Pocket.JUDGE.value: lesson.judge(judged := judge_store(critic.judge, frames)),
+        Pocket.TONE.value: lesson.tone(judged),
         Pocket.RESTORE.value: lesson.restore(),
-        Pocket.DECODER.value: lesson.decoder(judge_store(critic.judge, frames)),
+        Pocket.DECODER.value: lesson.decoder(judged),
     }
     _write_recipe(options.weights, out, store)
     seen = ~np.isnan(frames.residuals[:, 0])
@@ -136,6 +138,19 @@ class _Lesson:
         judge.spread.copy_(spread)
         _, losses = train_network(Pocket.CRITIC, task, settings, self._run / Pocket.CRITIC)
         save_component(critic, self._path(Pocket.CRITIC), self._facts)
+        return losses
+
+    def judge(self, judged: Judgement) -> Mapping[str, float]:
+        """Learn what parts of the student's own plans bring photos nearer to the teacher's pictures."""
+        digest, rows = sha256_of(self._path(Pocket.CRITIC)), np.arange(len(self._frames))
+        config = JudgeConfig(critic_sha256=digest, frames_sha256=sha256(rows.tobytes()).hexdigest())
+        proposed = build_judge_store(self._run / f"proposals-{digest[:8]}", self._frames, judged, rows, config)
+        model = PlanJudge()
+        model.load_state_dict(load_component(Pocket.JUDGE, self._begun(Pocket.JUDGE)).state_dict())
+        settings = self._settings(_JUDGE_BATCH)
+        task = JudgeTask(model, proposed, np.full(len(rows), 1 / len(rows)), settings, self._device)
+        made, losses = train_network(Pocket.JUDGE, task, settings, self._run / Pocket.JUDGE)
+        save_component(made, self._path(Pocket.JUDGE), {**self._facts, CRITIC_SHA256: digest})
         return losses
 
     def tone(self, judged: Judgement) -> Mapping[str, float]:
@@ -183,11 +198,9 @@ class _Lesson:
 
 def _write_recipe(begun: Path, out: Path, store: LabelStore) -> None:
     """Write the default recipe over the student's weights: what the teacher's licence forbids, it forbids."""
-    gate = read_gate(begun / "gate.json").model_copy(update={"judge": None})
-    write_text(out / "gate.json", gate.model_dump_json(indent=1) + "\n")
-    shutil.copy(begun / f"{Pocket.COMPOSITION}.safetensors", out)
+    for name in ("gate.json", f"{Pocket.COMPOSITION}.safetensors"):
+        shutil.copy(begun / name, out)
     recipe = yaml.safe_load(DEFAULT_RECIPE.read_text(encoding="utf-8"))
-    del recipe["components"][_LEFT_OUT.value]
     for component, said in recipe["components"].items():
         said["weights"] = f"{component}.safetensors"
         del said["card"]

@@ -155,11 +155,10 @@ def test_the_pair_learns_from_labels_and_can_be_built(by_studio: LabelStore, sho
     asked = ["distill", "from-labels", str(by_studio.folder), "--photos", str(shots), "--out", str(out)]
     assert cli.run([*asked, "--run", str(tmp_path / "run"), "--steps", "2", "--threads", "1", "--json"]) == 0
     recipe = load_recipe(out / "recipe.yaml")
-    assert "judge" not in recipe.components
     assert recipe.training_data.sources[0].license == "Apache-2.0"
-    for name in ("critic", "tone", "decoder"):
+    for name in ("critic", "judge", "tone", "decoder"):
         assert (out / f"{name}.safetensors").read_bytes() != (WEIGHTS / f"{name}.safetensors").read_bytes()
-    # The decoder records whose tokens and words it reads; a plan of the build holds it to that.
+    # Judge and decoder record whose plans and words they read; a plan of the build holds them to that.
     assert isinstance(recipe, PocketRecipe)
     assert set(plan(recipe, out / "recipe.yaml").components) == set(recipe.components)
     # The shipped weights are where training begins, and nothing goes there.
