@@ -12,17 +12,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pocketcrafter.export.data.degrade import ByteImage
-from pocketcrafter.export.data.noise import load_noise_models
-from pocketcrafter.export.data.realism import load_realism
 from pocketcrafter.export.data.sampling import draw_faults, draw_small_frame
-from pocketcrafter.export.data.sources import NOISE_FILE
 from pocketcrafter.export.models.blocks import channels_last
 from pocketcrafter.export.models.estimator import ESTIMATED, QUANTILES, SMALL_VIEW_PX, Estimator
+from pocketcrafter.export.train.drawn_photos import DrawnPhotos
 from pocketcrafter.export.train.evidence import FRAME_PX, to_batch
 from pocketcrafter.export.train.fit import FitSettings
 from pocketcrafter.runtime.plan import Attribute
@@ -40,26 +36,11 @@ PLACES: Final = [list(Attribute).index(a) for a in ESTIMATED]
 """Of the estimated amounts in a plan vector."""
 
 
-class SmallFrames:
-    """Degraded small views and their amounts, drawn from photos.
-
-    Parameters
-    ----------
-    photos
-        sRGB photos, read into memory.
-    data
-        The folder that `data prepare` made: noise profiles, lenses and presets lie there.
-
-    Raises
-    ------
-    ConfigError
-        If one of those files is missing or damaged.
-    """
+class SmallFrames(DrawnPhotos):
+    """Degraded small views and their amounts; arguments as in `DrawnPhotos`."""
 
     def __init__(self, photos: Sequence[Path], data: Path) -> None:
-        self.noise = load_noise_models(data / NOISE_FILE)
-        self.realism = load_realism(data)
-        self.photos = [_read(path) for path in photos]
+        super().__init__(photos, data)
         self._taken = np.arange(len(photos))
 
     def without(self, left_out: npt.NDArray[np.bool_]) -> "SmallFrames":
@@ -146,8 +127,3 @@ def new_estimator(backbone: Mapping[str, Tensor]) -> Estimator:
     model = Estimator()
     model.backbone.take(backbone)
     return model
-
-
-def _read(path: Path) -> ByteImage:
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))

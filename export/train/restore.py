@@ -1,21 +1,17 @@
 """Training the restoration network by conditional flow matching on small patches, made on the fly."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
-from pocketcrafter.export.data.degrade import ByteImage, Frame
-from pocketcrafter.export.data.noise import load_noise_models
-from pocketcrafter.export.data.realism import load_realism
+from pocketcrafter.export.data.degrade import Frame
 from pocketcrafter.export.data.sampling import Focus, draw_frame
-from pocketcrafter.export.data.sources import NOISE_FILE
 from pocketcrafter.export.models.blocks import channels_last
 from pocketcrafter.export.models.restore import Restore
+from pocketcrafter.export.train.drawn_photos import DrawnPhotos
 from pocketcrafter.export.train.evidence import to_batch
 from pocketcrafter.export.train.fit import FitSettings, picture_loss
 from pocketcrafter.runtime.plan import RESTORATION, Attribute
@@ -65,26 +61,8 @@ class RestoreTask:
         return loss, {"loss": float(loss.detach())}
 
 
-class Patches:
-    """Degraded patches and what restoration should make of them, drawn from photos.
-
-    Parameters
-    ----------
-    photos
-        sRGB photos, read into memory.
-    data
-        The folder that `data prepare` made: noise profiles, lenses and presets lie there.
-
-    Raises
-    ------
-    ConfigError
-        If one of those files is missing or damaged.
-    """
-
-    def __init__(self, photos: Sequence[Path], data: Path) -> None:
-        self.noise = load_noise_models(data / NOISE_FILE)
-        self.realism = load_realism(data)
-        self.photos = [_read(path) for path in photos]
+class Patches(DrawnPhotos):
+    """Degraded patches and what restoration should make of them."""
 
     def draw(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Return degraded and target patches, float32 ``(count, 3, 128, 128)``, and amounts ``(count, 3)``.
@@ -101,8 +79,3 @@ class Patches:
     def _frame(self, rng: np.random.Generator) -> Frame:
         photo = self.photos[rng.integers(len(self.photos))]
         return draw_frame(photo, PATCH_PX, rng, self.noise, Focus.RESTORATION, _LARGEST_PX, self.realism)
-
-
-def _read(path: Path) -> ByteImage:
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))

@@ -1,0 +1,39 @@
+"""Photos in memory and what frames of them are degraded by, for trainings that draw their frames at every step."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pocketcrafter.export.data.degrade import ByteImage
+from pocketcrafter.export.data.noise import load_noise_models
+from pocketcrafter.export.data.realism import load_realism
+from pocketcrafter.export.data.sources import NOISE_FILE
+
+
+class DrawnPhotos:
+    """Photos, noise of cameras, lenses and white balances.
+
+    Parameters
+    ----------
+    photos
+        sRGB photos, read into memory.
+    data
+        The folder that `data prepare` made: noise profiles, lenses and presets lie there.
+
+    Raises
+    ------
+    ConfigError
+        If one of those files is missing or damaged.
+    """
+
+    def __init__(self, photos: Sequence[Path], data: Path) -> None:
+        self.noise = load_noise_models(data / NOISE_FILE)
+        self.realism = load_realism(data)
+        self.photos = [_read(path) for path in photos]
+
+
+def _read(path: Path) -> ByteImage:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
