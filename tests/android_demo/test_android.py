@@ -47,7 +47,7 @@ def test_the_core_imports_nothing_of_android() -> None:
 def test_the_kotlin_tests_pass_on_this_machine(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     pairs = []
     if BUNDLE.is_dir():
-        latent = tiled(request.getfixturevalue("latent_bundle"), tmp_path / "tiled.pcbundle")
+        latent = tiled(request.getfixturevalue("layered_bundle"), tmp_path / "tiled.pcbundle")
         pairs = ["--bundle", str(BUNDLE), "--latent", str(latent)]
     printed = built("test", *pairs)
     assert "\nOK (" in printed

@@ -13,9 +13,10 @@ ROOT = Path(__file__).resolve().parents[4]
 SKIPPED = 77
 
 
-def test_the_swift_package_runs_the_pair_as_python_does(bundle: Path, photo: Photo, tmp_path: Path) -> None:
+def test_the_swift_package_runs_the_pair_as_python_does(layered_bundle: Path, photo: Photo, tmp_path: Path) -> None:
+    """With caches of each layer; as one tensor they are any network's inputs and outputs."""
     encode(photo, tmp_path / "photo.jpg")
-    asked = ["--no-setup", "--bundle", str(bundle), "--photos", str(tmp_path)]
+    asked = ["--no-setup", "--bundle", str(layered_bundle), "--photos", str(tmp_path)]
     done = subprocess.run(  # noqa: S603 - our own words
         [sys.executable, str(ROOT / "ios_demo/build.py"), *asked], capture_output=True, text=True, check=False
     )
