@@ -120,8 +120,10 @@ def measure_bars(
     rows = []
     shipped = load_recipe(DEFAULT_RECIPE).components
     tried: dict[str, TriedSession] = {}
+    alone = len(_NETWORKS)
+    steps = alone + 3
     for done, component in enumerate(_NETWORKS):
-        progress(done, 6)
+        progress(done, steps)
         made = shipped[component]
         own = settings.model_copy(update={"component": component, "samples": made.samples})
         trial = picture_trial(own, subject, made.keep_fp32)
@@ -131,13 +133,13 @@ def measure_bars(
         rows.append(_row(f"{component} INT8", damage, INT8_BARS, drop))
         if made.precision[_SHIPPED_FOR] is Precision.INT8:
             tried[component] = session
-    progress(3, 6)
+    progress(alone, steps)
     drop = right_db - subject.nearness_db(clean, tried)
     rows.append(_row(f"all of {_SHIPPED_FOR}", subject.damage(tried), INT8_BARS, drop))
-    progress(4, 6)
+    progress(alone + 1, steps)
     words = words_subject(settings, gate)
     rows += list(_words(settings, schemes, words))
-    progress(6, 6)
+    progress(steps, steps)
     return BarsReport(
         machine=this_machine(),
         trial=settings,

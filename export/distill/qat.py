@@ -17,17 +17,15 @@ from torch.nn import functional as F
 
 from pocketcrafter.export.data.manifest import Split
 from pocketcrafter.export.lower.precisions import scheme_of
-from pocketcrafter.export.models import critic_network, decoder_network, load_component, restore_network
-from pocketcrafter.export.models.critic import Judgement
+from pocketcrafter.export.models import decoder_network, load_component, restore_network
 from pocketcrafter.export.models.decoder import Decoder
 from pocketcrafter.export.models.llama import ProseLlama, as_decoder, as_llama
 from pocketcrafter.export.models.renderer import render
 from pocketcrafter.export.names import TOKENIZER
 from pocketcrafter.export.recipe import load_recipe
-from pocketcrafter.export.train.critic import judge_store
 from pocketcrafter.export.train.decoder import encode
-from pocketcrafter.export.train.estimates import critic_frames
-from pocketcrafter.export.train.evidence import EvidenceStore, to_batch
+from pocketcrafter.export.train.estimates import judged_frames
+from pocketcrafter.export.train.evidence import to_batch
 from pocketcrafter.export.train.fit import FitSettings, Task
 from pocketcrafter.export.train.options import TrainOptions, photos_of
 from pocketcrafter.export.train.prose.facts import measure_facts
@@ -237,7 +235,7 @@ def _restore(options: TrainOptions, settings: FitSettings, _scheme: WeightOnly) 
 
 
 def _tone(options: TrainOptions, settings: FitSettings, _scheme: WeightOnly) -> tuple[Task, Convert]:
-    store, judged = _judged_frames(options)
+    store, judged = judged_frames(options)
 
     def batch(step: int) -> tuple[Tensor, ...]:
         rng = np.random.default_rng([settings.seed, step])
@@ -250,14 +248,8 @@ def _tone(options: TrainOptions, settings: FitSettings, _scheme: WeightOnly) -> 
     return network_task(load_component(Pocket.TONE, options.weights / "tone.safetensors"), batch)
 
 
-def _judged_frames(options: TrainOptions) -> tuple[EvidenceStore, Judgement]:
-    critic = critic_network(options.weights / "critic.safetensors")
-    store = critic_frames(options, Split.TRAIN, critic.evidence)
-    return store, judge_store(critic.judge, store)
-
-
 def _decoder(options: TrainOptions, settings: FitSettings, scheme: WeightOnly) -> tuple[Task, Convert]:
-    store, judged = _judged_frames(options)
+    store, judged = judged_frames(options)
     tokenizer = Tokenizer.from_file(str(options.weights / TOKENIZER))
     subjects = Judged.of(judged, store.plans, measure_facts(store.views))
     teacher = as_llama(decoder_network(options.weights / "decoder.safetensors"))

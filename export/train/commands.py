@@ -98,18 +98,14 @@ def critic(options: TrainOptions, *, studio: bool) -> None:
 @with_options
 def tone(options: TrainOptions, *, start: Path | None) -> None:
     """Train the tone refinement on stored frames, with the trained critic."""
-    from pocketcrafter.export.data.manifest import Split
-    from pocketcrafter.export.models import critic_network, load_component
+    from pocketcrafter.export.models import load_component
     from pocketcrafter.export.models.tone import Tone
-    from pocketcrafter.export.train.critic import judge_store
-    from pocketcrafter.export.train.estimates import critic_frames
+    from pocketcrafter.export.train.estimates import judged_frames
     from pocketcrafter.export.train.tone import ToneTask
     from pocketcrafter.runtime.pocket import Pocket
 
     settings, device = options.fit_settings(steps=1200, batch=16), options.torch_device()
-    trained = critic_network(options.weights / "critic.safetensors")
-    store = critic_frames(options, Split.TRAIN, trained.evidence)
-    judged = judge_store(trained.judge, store)
+    store, judged = judged_frames(options)
     model = load_component(Pocket.TONE, start).requires_grad_(requires_grad=True) if start is not None else Tone()
     train_and_save(Pocket.TONE, ToneTask(model, store, judged, settings, device), settings, options)
 
@@ -149,21 +145,18 @@ def decoder(options: TrainOptions, *, rate: float, start: Path | None) -> None:
     """Train the decoder, which writes the critic's prose, on stored frames with the trained critic."""
     from tokenizers import Tokenizer
 
-    from pocketcrafter.export.data.manifest import Split
-    from pocketcrafter.export.models import critic_network, decoder_network
+    from pocketcrafter.export.models import decoder_network
     from pocketcrafter.export.models.llama import ProseLlama, as_llama
-    from pocketcrafter.export.train.critic import judge_store
     from pocketcrafter.export.train.decoder import DecoderTask, as_step, build_tokenizer
-    from pocketcrafter.export.train.estimates import critic_frames
+    from pocketcrafter.export.train.estimates import judged_frames
     from pocketcrafter.export.train.prose.facts import measure_facts
     from pocketcrafter.export.train.prose.sampling import Judged
     from pocketcrafter.runtime.bundle.integrity import sha256_of
     from pocketcrafter.runtime.pocket import Pocket
 
     settings = options.fit_settings(steps=2400, batch=8).model_copy(update={"learning_rate": rate})
-    device, trained = options.torch_device(), critic_network(options.weights / "critic.safetensors")
-    store = critic_frames(options, Split.TRAIN, trained.evidence)
-    judged = Judged.of(judge_store(trained.judge, store), store.plans, measure_facts(store.views))
+    device, (store, judgement) = options.torch_device(), judged_frames(options)
+    judged = Judged.of(judgement, store.plans, measure_facts(store.views))
     words = options.weights / TOKENIZER
     if not words.exists():
         build_tokenizer(words)

@@ -16,10 +16,12 @@ from torch import nn
 from tqdm import tqdm
 
 from pocketcrafter.export.data.manifest import Split
+from pocketcrafter.export.models import critic_network
 from pocketcrafter.export.models.blocks import channels_last
-from pocketcrafter.export.models.critic import Evidence
+from pocketcrafter.export.models.critic import Evidence, Judgement
 from pocketcrafter.export.models.estimator import ESTIMATES
 from pocketcrafter.export.models.pretrained import imagenet_backbone
+from pocketcrafter.export.train.critic import judge_store
 from pocketcrafter.export.train.estimator import (
     ESTIMATOR_STEPS,
     EstimatorTask,
@@ -62,6 +64,24 @@ def critic_frames(options: TrainOptions, split: Split, evidence: Evidence) -> Ev
     name = weights_digest({name: tensor.cpu() for name, tensor in estimator.state_dict().items()})
     path = evidence_folder(options, split) / f"estimates-{name[:16]}.npy"
     return store.with_estimates(_kept(path, lambda: estimates_of(estimator, store, np.arange(len(store)))))
+
+
+def judged_frames(options: TrainOptions) -> tuple[EvidenceStore, Judgement]:
+    """Build or open the stored training frames, and return them with what the critic in ``options.weights`` says.
+
+    Parameters
+    ----------
+    options
+        The command line's.
+
+    Raises
+    ------
+    ConfigError
+        If the critic is missing or damaged; before any frame is made.
+    """
+    critic = critic_network(options.weights / "critic.safetensors")
+    store = critic_frames(options, Split.TRAIN, critic.evidence)
+    return store, judge_store(critic.judge, store)
 
 
 def unseen_frames(options: TrainOptions) -> EvidenceStore:

@@ -20,7 +20,7 @@ from pocketcrafter.export.models.blocks import channels_last
 from pocketcrafter.export.models.estimator import ESTIMATED, QUANTILES, SMALL_VIEW_PX, Estimator
 from pocketcrafter.export.train.drawn_photos import DrawnPhotos
 from pocketcrafter.export.train.evidence import FRAME_PX, to_batch
-from pocketcrafter.export.train.fit import FitSettings
+from pocketcrafter.export.train.fit import FitSettings, quantile_loss
 from pocketcrafter.runtime.plan import Attribute
 
 ESTIMATOR_STEPS: Final = 1200
@@ -105,13 +105,10 @@ class EstimatorTask:
         views, amounts = (t.to(self.device) for t in self.frames.draw(self.settings.batch, rng))
         said = self.model.estimate(views).float().reshape(len(views), -1, len(ESTIMATED))
         truth = amounts / self.scale
-        errors = truth[:, None] - said[:, 2:]
-        levels = torch.tensor(QUANTILES, device=self.device)[:, None]
         losses = {
             "amounts": F.smooth_l1_loss(said[:, 0], truth),
             "presence": _PRESENCE_WEIGHT * F.binary_cross_entropy_with_logits(said[:, 1], (amounts != 0).float()),
-            # The pinball loss, whose minimum is the quantile (Koenker and Bassett, 1978).
-            "quantiles": _QUANTILE_WEIGHT * torch.maximum(levels * errors, (levels - 1) * errors).mean(),
+            "quantiles": _QUANTILE_WEIGHT * quantile_loss(said[:, 2:].transpose(1, 2), truth, QUANTILES),
         }
         total = torch.stack([*losses.values()]).sum()
         return total, {name: float(part.detach()) for name, part in losses.items()}

@@ -1,7 +1,7 @@
 """The one training loop: AdamW, warm-up and cosine, clipping, EMA, and checkpoints that resume to the same step."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Protocol
@@ -208,3 +208,10 @@ def picture_loss(output: Tensor, target: Tensor) -> Tensor:
     across = difference[..., 1:] - difference[..., :-1]
     down = difference[..., 1:, :] - difference[..., :-1, :]
     return difference.abs().mean() + 0.25 * (across.abs().mean() + down.abs().mean())
+
+
+def quantile_loss(said: Tensor, true: Tensor, quantiles: Sequence[float]) -> Tensor:
+    """Return the mean pinball loss of Q quantiles ``(…, Q)`` against values ``(…)`` (Koenker and Bassett, 1978)."""
+    missed = true[..., None] - said.float()
+    levels = said.new_tensor(quantiles)
+    return torch.maximum(levels * missed, (levels - 1) * missed).mean()

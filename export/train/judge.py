@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from pocketcrafter.export.models.blocks import channels_last
 from pocketcrafter.export.models.plan_judge import QUANTILES, PlanJudge
 from pocketcrafter.export.models.renderer import render
-from pocketcrafter.export.train.fit import FitSettings
+from pocketcrafter.export.train.fit import FitSettings, quantile_loss
 from pocketcrafter.export.train.gate_frames import JudgedFrames, Kind, kinds_of
 from pocketcrafter.export.train.judge_frames import JudgeStore
 from pocketcrafter.export.train.plan_proposals import SHIPPED
@@ -73,7 +73,7 @@ class JudgeTask:
         plans, tokens = self.store.candidates[rows[:, None], columns], self.store.tokens[rows]
         said = judged_gains(self.model, *(torch.from_numpy(a).to(self.device) for a in (views, plans, tokens)))
         true = torch.from_numpy(gains).to(self.device)
-        quantile, order = quantile_loss(said, true), order_loss(said[..., QUANTILES.index(0.5)], true)
+        quantile, order = quantile_loss(said, true, QUANTILES), order_loss(said[..., QUANTILES.index(0.5)], true)
         parts = {"quantiles": float(quantile.detach()), "order": float(order.detach())}
         return quantile + _RANK_WEIGHT * order, parts
 
@@ -87,13 +87,6 @@ def draw_shares(frames: JudgedFrames) -> npt.NDArray[np.float64]:
     kinds = kinds_of(frames.plans)
     weights = counts[source] ** -0.5 * np.where(np.isin(kinds, (Kind.DEGRADED, Kind.CLEAN)), 1.0, _RARE)
     return np.asarray(weights / weights.sum(), dtype=np.float64)
-
-
-def quantile_loss(said: Tensor, true: Tensor) -> Tensor:
-    """Return the mean pinball loss of `QUANTILES` ``(…, 3)`` against gains ``(…)`` (Koenker and Bassett, 1978)."""
-    missed = true[..., None] - said.float()
-    levels = said.new_tensor(QUANTILES)
-    return torch.maximum(levels * missed, (levels - 1) * missed).mean()
 
 
 def order_loss(said: Tensor, true: Tensor) -> Tensor:

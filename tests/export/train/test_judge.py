@@ -10,7 +10,7 @@ import torch
 from pocketcrafter.export.models.critic import FORESEEABLE, Judgement
 from pocketcrafter.export.models.plan_judge import QUANTILES, PlanJudge
 from pocketcrafter.export.train.evidence import EvidenceStore
-from pocketcrafter.export.train.fit import FitSettings, fit
+from pocketcrafter.export.train.fit import FitSettings, fit, quantile_loss
 from pocketcrafter.export.train.gate_frames import JudgedFrames, Kind, kinds_of
 from pocketcrafter.export.train.judge import (
     JudgeTask,
@@ -18,7 +18,6 @@ from pocketcrafter.export.train.judge import (
     judge_proposals,
     judged_gains,
     order_loss,
-    quantile_loss,
 )
 from pocketcrafter.export.train.judge_frames import JudgeConfig, JudgeStore, build_judge_store, outcomes
 from pocketcrafter.export.train.plan_proposals import SHIPPED
@@ -100,12 +99,12 @@ def test_quantiles_rise_whatever_the_weights() -> None:
 def test_the_quantile_loss_is_lowest_at_the_quantiles() -> None:
     true = torch.linspace(0, 1, 1001)
     best = torch.tensor(QUANTILES)
-    right = quantile_loss(best.expand(1001, 3), true)
+    right = quantile_loss(best.expand(1001, 3), true, QUANTILES)
     for shift in (-0.1, 0.1):
         for column in range(3):
             wrong = best.clone()
             wrong[column] += shift
-            assert quantile_loss(wrong.expand(1001, 3), true) > right + 1e-3
+            assert quantile_loss(wrong.expand(1001, 3), true, QUANTILES) > right + 1e-3
 
 
 def test_the_order_loss_wants_the_better_first_and_leaves_equals_alone() -> None:
