@@ -282,7 +282,8 @@ def resolve(recipe_path: Path, named: str) -> Path:
         if candidate.exists():
             return candidate.resolve()
     advice = not_installed(candidates[1]) or "Weights and their gate come from `pocketcrafter train`."
-    raise ConfigError(f"{recipe_path}: `{named}` is neither {candidates[0]} nor {candidates[1]}. {advice}")
+    places = " nor at ".join(dict.fromkeys(map(str, candidates[:2])))
+    raise ConfigError(f"{recipe_path}: `{named}` is not at {places}. {advice}")
 
 
 def _project_license() -> Path:

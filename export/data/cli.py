@@ -28,6 +28,7 @@ Examples:
 class _Data(LazyGroup):
     lazy: ClassVar = {
         "prepare": "pocketcrafter.export.data.cli:prepare_command",
+        "degrade": "pocketcrafter.export.data.cli:degrade_command",
         "label": "pocketcrafter.export.labels.commands:label",
     }
 
@@ -88,6 +89,56 @@ def prepare_command(out: Path, photos: tuple[Path, ...], only: tuple[str, ...], 
         where = error.filename or out
         raise StorageError(f"{where}: {error.strerror}; what is done is kept, run this again") from error
     click.echo(json.dumps(_summary(manifest, out), indent=1) if as_json else _report(manifest, out))
+
+
+@click.command(
+    "degrade", epilog="Example: pocketcrafter data degrade --data data --most-photos 96 --out degraded --seed 1"
+)
+@click.option("--out", type=OutputFolder(), required=True, help="Folder that gets the frames, as PNG.")
+@click.option(
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path("data"),
+    show_default=True,
+    help="Made by `pocketcrafter data prepare`.",
+)
+@click.option(
+    "--split", type=click.Choice(["train", "validation"]), default="train", show_default=True, help="Which photos."
+)
+@click.option("--most-photos", type=click.IntRange(min=1), help="Use this many photos at most, drawn by the seed.")
+@click.option("--per-photo", type=click.IntRange(min=1), default=1, show_default=True, help="Frames of each photo.")
+@click.option("--side", "side_px", type=click.IntRange(64, 512), default=512, show_default=True, help="Frames, pixels.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of photos, places and faults.")
+@json_option
+def degrade_command(
+    *,
+    out: Path,
+    data: Path,
+    split: str,
+    most_photos: int | None,
+    per_photo: int,
+    side_px: int,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Write degraded frames of prepared photos, for `data label` to show to a teacher.
+
+    Photos that need nothing teach a student to do nothing. Run it again to resume.
+    """
+    import numpy as np
+
+    from pocketcrafter.export.data.degraded_photos import write_degraded
+    from pocketcrafter.export.data.manifest import Split, load_manifest
+
+    photos = sorted(data / record.file for record in load_manifest(data).photos(Split(split)))
+    if most_photos is not None and most_photos < len(photos):
+        drawn = np.random.default_rng(seed).choice(len(photos), most_photos, replace=False)
+        photos = [photos[place] for place in sorted(drawn)]
+    with tqdm(total=len(photos) * per_photo, desc="degraded frames", unit="frame") as bar:
+        written = write_degraded(
+            photos, data, out, per_photo=per_photo, side_px=side_px, seed=seed, on_frame=bar.update
+        )
+    click.echo(json.dumps({"frames": [str(path) for path in written]}) if as_json else f"{len(written)} frames: {out}")
 
 
 class _Bar:

@@ -32,7 +32,8 @@ def from_labels(options: TrainOptions, *, labels: Path, photos: Path, out: Path)
       pocketcrafter distill from-labels labels --photos photos --out taught
       pocketcrafter build --recipe taught/recipe.yaml
     """
-    from pocketcrafter.export.distill.labels.run import teach
+    from pocketcrafter.export.distill.labels.run import LEAST_RESTORED, teach
+    from pocketcrafter.runtime.pocket import Pocket
 
     made = teach(options, labels, photos, out)
     if options.as_json:
@@ -45,6 +46,8 @@ def from_labels(options: TrainOptions, *, labels: Path, photos: Path, out: Path)
     near = ", ".join(f"{name.removesuffix('_db')} {value:.1f} dB" for name, value in made.residuals.items())
     click.echo(f"to the teacher's pictures: {near}")
     for name, losses in made.losses.items():
-        said = ", ".join(f"{part} {value:.4f}" for part, value in losses.items())
-        click.echo(f"{name}: {said or 'nothing left to learn'}")
+        said = ", ".join(f"{part} {value:.4f}" for part, value in losses.items()) or "nothing left to learn"
+        if name == Pocket.RESTORE and made.restored < LEAST_RESTORED:
+            said = f"as it was, since it takes {LEAST_RESTORED} photos with something restored"
+        click.echo(f"{name}: {said}")
     click.echo(f"build it: --recipe {out / 'recipe.yaml'}")

@@ -12,19 +12,24 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("pyarrow")
 
+import torch
 from PIL import Image, ImageFilter
 
+from pocketcrafter.export.data.degrade import Frame
 from pocketcrafter.export.distill.labels.frames import LabelPatches, build_label_frames
 from pocketcrafter.export.distill.labels.plans import infer_plan, restoration_amounts
+from pocketcrafter.export.distill.labels.run import taught_restoration
 from pocketcrafter.export.families.pocket.plan import PocketRecipe, plan
 from pocketcrafter.export.labels.labeller import Job, Labeller, teacher_sha256
 from pocketcrafter.export.labels.photos import hashed, shards_of
 from pocketcrafter.export.labels.store import HiddenForm, LabelSettings, LabelStore, PictureForm
-from pocketcrafter.export.models import critic_network
+from pocketcrafter.export.models import critic_network, restore_network
 from pocketcrafter.export.recipe import load_recipe
 from pocketcrafter.export.shipped import WEIGHTS
 from pocketcrafter.export.teachers.layout import read_layout
 from pocketcrafter.export.teachers.systems import SystemName
+from pocketcrafter.export.train.fit import FitSettings
+from pocketcrafter.export.train.restore import Patches
 from pocketcrafter.runtime import cli
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.plan import RESTORATION, TONAL, EditPlan
@@ -158,11 +163,49 @@ def test_the_pair_learns_from_labels_and_can_be_built(by_studio: LabelStore, sho
     assert recipe.training_data.sources[0].license == "Apache-2.0"
     for name in ("critic", "judge", "tone", "decoder"):
         assert (out / f"{name}.safetensors").read_bytes() != (WEIGHTS / f"{name}.safetensors").read_bytes()
+    # Nothing is restored in so few pictures: a network that learnt them would know nothing else.
+    assert (out / "restore.safetensors").read_bytes() == (WEIGHTS / "restore.safetensors").read_bytes()
     # Judge and decoder record whose plans and words they read; a plan of the build holds them to that.
     assert isinstance(recipe, PocketRecipe)
     assert set(plan(recipe, out / "recipe.yaml").components) == set(recipe.components)
     # The shipped weights are where training begins, and nothing goes there.
     assert cli.run([*asked[:-1], str(WEIGHTS)]) == 2
+
+
+class Noisy(Patches):
+    """Noise on gray, and gray."""
+
+    def __init__(self) -> None:
+        """No photos."""
+
+    def _frame(self, rng: np.random.Generator) -> Frame:
+        gray = np.full((128, 128, 3), rng.integers(60, 200), np.uint8)
+        noisy = np.clip(gray + rng.normal(0, 12, gray.shape), 0, 255).astype(np.uint8)
+        return Frame(noisy, gray, gray, EditPlan(denoise=0.5))
+
+
+def beside_others(weight: torch.Tensor) -> float:
+    """How large the fourth channel's weights are beside the others'."""
+    sizes = weight.detach().abs().flatten(1).amax(1)
+    return float(sizes[3] / sizes.median())
+
+
+def test_taught_restoration_has_channels_of_one_size(tmp_path: Path) -> None:
+    """Training takes steps of one size, whatever a channel's: INT8 would lose the small ones beside one that grew."""
+    settings = FitSettings(steps=1, batch=2, learning_rate=1e-9)
+    start, block = restore_network(WEIGHTS / "restore.safetensors"), "encoder.1.0"
+    with torch.no_grad():
+        expand, depthwise = (start.get_submodule(f"{block}.{name}") for name in ("expand", "depthwise"))
+        for tensor in (expand.weight, expand.bias):
+            tensor[3].mul_(200)
+        depthwise.weight[3].div_(200)
+    grown = beside_others(expand.weight)
+    made, _ = taught_restoration(start, Noisy(), settings, tmp_path, torch.device("cpu"))
+    assert beside_others(made.get_submodule(f"{block}.expand").get_parameter("weight")) < grown / 10
+    degraded, _, amounts = Noisy().draw(2, np.random.default_rng(5))
+    with torch.no_grad():
+        before, after = (network.eval()(degraded, amounts) for network in (start, made))
+    torch.testing.assert_close(before, after, atol=1e-4, rtol=0)
 
 
 def test_a_released_teacher_teaches_it_too(shots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
