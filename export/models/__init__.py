@@ -32,6 +32,8 @@ MODELS: Final[Mapping[str, type[nn.Module]]] = {
 }
 
 ESTIMATOR: Final = "estimator"
+_NETWORKS: Final[Mapping[str, type[nn.Module]]] = {**MODELS, ESTIMATOR: Estimator}
+"""Components, and what one of them has inside."""
 _CONFIG: Final = "config"
 _Network = TypeVar("_Network", bound=nn.Module)
 
@@ -98,7 +100,7 @@ def _build(component: str, weights: Path) -> nn.Module:
         return Restore(check_json(RestoreConfig, config, where))
     if component == Pocket.CRITIC:
         return Critic(check_json(CriticConfig, config, f"{weights}: no critic of a known form (train it again)"))
-    return Estimator() if component == ESTIMATOR else MODELS[component]()
+    return _NETWORKS[component]()
 
 
 def save_component(model: nn.Module, weights: Path, facts: Mapping[str, str] | None = None) -> None:

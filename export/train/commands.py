@@ -173,19 +173,30 @@ def decoder(options: TrainOptions, *, rate: float, start: Path | None) -> None:
 @click.command(epilog="Example: pocketcrafter train composition --data data --run runs")
 @with_options
 def composition(options: TrainOptions) -> None:
-    """Train the composition network on stored tilted and shifted crops."""
+    """Train the composition network end to end, on tilted and shifted crops that are drawn anew at every step."""
     from pocketcrafter.export.data.manifest import Split
+    from pocketcrafter.export.models.composition import Composition
     from pocketcrafter.export.models.pretrained import imagenet_backbone
-    from pocketcrafter.export.train.composition import GROUP, CompositionTask, build_frames
+    from pocketcrafter.export.train.composition import (
+        COMPOSITION_STEPS,
+        CompositionFrames,
+        CompositionTask,
+        composition_settings,
+        learn_how_sure,
+    )
+    from pocketcrafter.export.train.options import photographers_of
     from pocketcrafter.runtime.pocket import Pocket
 
-    settings, device = options.fit_settings(steps=800, batch=32), options.torch_device()
-    backbone = imagenet_backbone(options.run)
-    groups = options.frames // GROUP
-    with tqdm(total=groups * GROUP, desc="frames", unit="frame") as bar:
-        folder = options.run / "composition_frames" / Split.TRAIN.value
-        frames = build_frames(folder, photos_of(options, Split.TRAIN), backbone, groups, options.seed, bar.update)
-    train_and_save(Pocket.COMPOSITION, CompositionTask(frames, backbone, settings, device), settings, options)
+    frames = CompositionFrames(photos_of(options, Split.TRAIN), photographers_of(options, Split.TRAIN))
+    backbone, device, model = imagenet_backbone(options.run), options.torch_device(), Composition()
+    model.backbone.take(backbone)
+    first, then = (
+        composition_settings(options.steps or COMPOSITION_STEPS, options.seed, half_size=half) for half in (True, False)
+    )
+    task = CompositionTask(model, frames, backbone, first, device, half_size=True)
+    train_network("composition at half size", task, first, options.run / "composition-half-size")
+    task = CompositionTask(model, frames, backbone, then, device, half_size=False)
+    train_and_save(Pocket.COMPOSITION, task, then, options, convert=lambda _model: learn_how_sure(task))
 
 
 @click.command(epilog="Example: pocketcrafter train gate --data data --run runs")

@@ -1,16 +1,17 @@
-"""Training the composition network: tilts by votes, framing by which of two crops the photographer chose.
+"""Training the composition network end to end: tilts by votes, framing by which of two crops the photographer chose.
 
-It learns from tilted crops of photos, stored with the outputs of its fixed layers. Frames come in groups of one photo,
-one tilt and one size: the first is centered, as the photographer framed it, the others are shifted. All are cut and
-resampled alike, so that neither size nor softness nor a photo's border tells them apart. The only labels are the
-photographer's framing and level, which are taken as good.
+Frames are drawn anew at every step, in pairs of one photo, one tilt and one size: the first is centered, as the
+photographer framed it, the other is shifted. Both are cut and resampled alike, so that neither size nor softness nor a
+photo's border tells them apart. The only labels are the photographer's framing and level, which are taken as good.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -20,33 +21,36 @@ from torch.nn import functional as F
 
 from pocketcrafter.export.data.degrade import ByteImage
 from pocketcrafter.export.models.blocks import channels_last
-from pocketcrafter.export.models.composition import ANGLES, CELLS, FEATURES, PROFILES, Composition
+from pocketcrafter.export.models.composition import Composition, moments_inside
 from pocketcrafter.export.train.fit import FitSettings
-from pocketcrafter.export.train.memmap_store import Layout, StoredArrays, open_progress, weights_digest
-from pocketcrafter.runtime.config import Config
-from pocketcrafter.runtime.geometry.turn import cut, inscribed_box, letterboxed, working_copy
-from pocketcrafter.runtime.photo.model import Photo
+from pocketcrafter.runtime.errors import ConfigError
+from pocketcrafter.runtime.geometry.turn import cut, inscribed_box, letterboxed
 from pocketcrafter.runtime.plan import CropBox
 
-GROUP: Final = 4
+COMPOSITION_STEPS: Final = 2000
+_GROUPS: Final = 24
+_FINE_GROUPS: Final = 16
+GROUP: Final = 2
 MAX_TILT_DEGREES: Final = 8.0
+_COPY_PX: Final = 384
+"""Longer side of the copies that frames are cut from."""
 _BORDER: Final = 0.02
 """Share of a photo that no frame shows: frames, vignettes and scan lines would tell the shifted ones."""
 _SCALES: Final = (0.7, 0.9)
 _SHIFTS: Final = (0.5, 1.0)
 _ASPECTS: Final = (1.0, 5 / 4, 4 / 3, 3 / 2, 16 / 9)
-_LAYOUT: Final[Layout] = {
-    "profiles": (np.float16, (PROFILES, 1, ANGLES)),
-    "features": (np.float16, (FEATURES, CELLS, CELLS)),
-    "tilts": (np.float32, ()),
-    "shifts": (np.float32, (2,)),
-    "photos": (np.int32, ()),
-}
 RIGHT_DEGREES: Final = 1.5
 """The error under which an answer counts as right: what the confidence is the probability of."""
 _VOTE_SIGMA: Final = 0.8
 """Degrees."""
-_GAIN_SIGMA: Final = 0.15
+_BACKBONE_SHARE: Final = 0.4
+"""Of the learning rate: what ImageNet taught is changed, not overwritten."""
+_KEPT_OUT: Final = 10
+"""One of so many photographers is kept for learning how sure an answer is."""
+_MEASURED_GROUPS: Final = 128
+"""From which standardization is measured."""
+_SURE_BATCHES: Final = 40
+_NEWTON_STEPS: Final = 12
 
 
 @dataclass(frozen=True)
@@ -118,165 +122,173 @@ def _lit(pixels: ByteImage, rng: np.random.Generator) -> ByteImage:
     return lit
 
 
-class FramesConfig(Config):
-    """What identifies a store; another configuration needs another folder."""
-
-    groups: int
-    seed: int
-    photos: tuple[str, ...]
-    backbone_sha256: str
-
-
-@dataclass(frozen=True)
-class CompositionFrames(StoredArrays):
-    """Memory-mapped arrays, one row a frame; the rows of a group follow each other.
-
-    Attributes
-    ----------
-    profiles, features
-        `Composition.evidence`: float16 ``(N, PROFILES, 1, ANGLES)`` and ``(N, FEATURES, CELLS, CELLS)``.
-    tilts
-        float32 ``(N,)``, degrees.
-    shifts
-        float32 ``(N, 2)``, as in `FramedView`.
-    photos
-        Index of the photo: int32 ``(N,)``.
-    """
-
-    profiles: npt.NDArray[np.float16]
-    features: npt.NDArray[np.float16]
-    tilts: npt.NDArray[np.float32]
-    shifts: npt.NDArray[np.float32]
-    photos: npt.NDArray[np.int32]
-
-    def __len__(self) -> int:
-        return len(self.tilts)
-
-
-def build_frames(
-    folder: Path,
-    photos: Sequence[Path],
-    backbone: Mapping[str, Tensor],
-    groups: int,
-    seed: int,
-    on_progress: Callable[[int], object] = lambda _: None,
-) -> CompositionFrames:
-    """Make the store, or what is missing of it, and open it.
-
-    Group ``i`` is of photo ``i`` modulo their number and depends on the seed and ``i`` alone, so that an interrupted
-    build goes on where it stopped.
+class CompositionFrames:
+    """Small copies of photos in memory, and frames cut from them.
 
     Parameters
     ----------
-    folder
-        Where the arrays are kept.
     photos
         sRGB photos.
-    backbone
-        Weights of `MobileNetV2`.
-    groups, seed
-        How many groups of `GROUP` frames, and what they are drawn from.
-    on_progress
-        Called with the number of frames that were there already, then with that of each group made.
+    photographers
+        Of each photo.
 
     Raises
     ------
     ConfigError
-        If the folder holds a store of another configuration.
+        If all photos are of one photographer: none is left to learn on how sure an answer is.
     """
-    digest, names = weights_digest(backbone), tuple(p.name for p in photos)
-    config = FramesConfig(groups=groups, seed=seed, photos=names, backbone_sha256=digest)
-    done = open_progress(folder, config, _LAYOUT, groups * GROUP, groups)
-    on_progress(GROUP * int(done.sum()))
-    if not done.all():
-        store = CompositionFrames.open(folder, "r+")
-        network = channels_last(Composition().eval())
-        network.backbone.take(backbone)
-        copies: dict[int, ByteImage] = {}
-        for group in np.flatnonzero(~done):
-            index = int(group) % len(photos)
-            if index not in copies:
-                copies[index] = read_working_copy(photos[index])
-            _fill(
-                store, network, int(group), index, draw_group(copies[index], np.random.default_rng([seed, int(group)]))
+
+    def __init__(self, photos: Sequence[Path], photographers: Sequence[str]) -> None:
+        first = {name: sha256(name.encode()).digest()[0] for name in photographers}
+        kept_out = {name for name, byte in first.items() if byte % _KEPT_OUT == 0} or {
+            min(first, key=first.__getitem__)
+        }
+        if len(kept_out) == len(first):
+            raise ConfigError(
+                "Photos of several photographers are needed: how sure the network is, is learnt on those whose photos "
+                "it was not trained on; prepare photos of others too with `pocketcrafter data prepare`."
             )
-            done[group] = True
-            done.flush()
-            on_progress(GROUP)
-    return CompositionFrames.open(folder)
+        self._kept_out = np.array([name in kept_out for name in photographers])
+        self._copies = [_small_copy(path) for path in photos]
+
+    def draw(self, groups: int, rng: np.random.Generator, *, kept_out: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """Cut groups of random photos.
+
+        Parameters
+        ----------
+        groups
+            How many, G.
+        rng
+            Draws photos and frames.
+        kept_out
+            Of the photographers that are kept out of training, instead of the others.
+
+        Returns
+        -------
+        tuple of Tensor
+            Views ``(G · GROUP, 3, 256, 256)`` and where the picture is in them, as the network takes them; tilts
+            ``(G · GROUP,)`` in degrees.
+        """
+        places = rng.choice(np.flatnonzero(self._kept_out == kept_out), groups)
+        frames = [frame for place in places for frame in draw_group(self._copies[place], rng)]
+        view, inside = (
+            torch.from_numpy(np.concatenate(part))
+            for part in zip(*(letterboxed(frame.pixels) for frame in frames), strict=True)
+        )
+        return view, inside, torch.tensor([frame.tilt_degrees for frame in frames])
 
 
-def read_working_copy(path: Path) -> ByteImage:
-    """Read a prepared photo as the network's frames are cut from it."""
+def _small_copy(path: Path) -> ByteImage:
     with Image.open(path) as image:
-        return working_copy(Photo(np.asarray(image.convert("RGB")))).astype(np.uint8, copy=False)
-
-
-@torch.no_grad()
-def _fill(store: CompositionFrames, network: Composition, group: int, photo: int, frames: Sequence[FramedView]) -> None:
-    rows = slice(group * GROUP, (group + 1) * GROUP)
-    views, insides = zip(*(letterboxed(frame.pixels) for frame in frames), strict=True)
-    view, inside = (torch.from_numpy(np.concatenate(arrays)) for arrays in (views, insides))
-    profiles, features = network.evidence(view.contiguous(memory_format=torch.channels_last), inside)
-    store.profiles[rows], store.features[rows] = profiles.numpy(), features.numpy()
-    store.tilts[rows] = [frame.tilt_degrees for frame in frames]
-    store.shifts[rows] = [frame.shift for frame in frames]
-    store.photos[rows] = photo
+        pixels = np.asarray(image.convert("RGB"))
+    share = min(1.0, _COPY_PX / max(pixels.shape))
+    return np.asarray(cv2.resize(pixels, None, fx=share, fy=share, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 class CompositionTask:
-    """Learns the heads; backbone and orientation are fixed, their outputs stored.
+    """Learns backbone and heads.
 
     Parameters
     ----------
+    model
+        The network; its standardization is set here.
     frames
-        Stored features of frames.
+        Draws what it learns from.
     backbone
-        Weights of the ImageNet backbone; they are not trained.
+        Weights of the ImageNet backbone, whose moments standardization is measured of.
     settings
-        Steps, batch, learning rate, seed.
+        Steps, batch in groups, learning rate, seed.
     device
         Where to train.
+    half_size
+        Whether views have half their sides: a quarter of the time, in which most can be learnt.
     """
 
     def __init__(
-        self, frames: CompositionFrames, backbone: Mapping[str, Tensor], settings: FitSettings, device: torch.device
+        self,
+        model: Composition,
+        frames: CompositionFrames,
+        backbone: Mapping[str, Tensor],
+        settings: FitSettings,
+        device: torch.device,
+        *,
+        half_size: bool,
     ) -> None:
-        self.frames, self.settings, self.device = frames, settings, device
-        self.model = Composition().to(device)
-        self.model.backbone.take(backbone)
+        self.frames, self.settings, self.device, self._pool = frames, settings, device, 2 if half_size else 1
+        pretrained = Composition().eval()
+        pretrained.backbone.take(backbone)
+        with torch.no_grad():
+            view, inside, _ = frames.draw(_MEASURED_GROUPS, np.random.default_rng(settings.seed))
+            moments = moments_inside(pretrained.maps(F.avg_pool2d(view, self._pool)), inside)
+        model.tilt.center.copy_(moments.mean(0))
+        model.tilt.spread.copy_(moments.std(0) + 1e-3)
+        self.model: Composition = channels_last(model, device)
 
     def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:
-        """Train the heads, and nothing else."""
+        """Train the backbone at a share of the learning rate."""
+        backbone = list(self.model.backbone.parameters())
         heads = [*self.model.tilt.parameters(), *self.model.framing.parameters()]
-        return [(1.0, [p for p in heads if p.requires_grad])]
+        return [(_BACKBONE_SHARE, backbone), (1.0, [p for p in heads if p.requires_grad])]
 
     def loss(self, step: int) -> tuple[Tensor, Mapping[str, float]]:
-        """Return the loss of a batch of whole groups; its size is that of the settings in groups."""
+        """Return the loss of a batch of new frames."""
         rng = np.random.default_rng([self.settings.seed, step])
-        groups = np.sort(rng.choice(len(self.frames) // GROUP, self.settings.batch, replace=False))
-        rows = (groups[:, None] * GROUP + np.arange(GROUP)).ravel()
-        profiles, tilts = _varied(self._rows(self.frames.profiles, rows), self._rows(self.frames.tilts, rows), rng)
-        tilt, confidence, logits = self.model.tilt(profiles)
-        error = (tilt.flatten() - tilts).abs()
-        answers = self.model.tilt.answers
-        votes = torch.softmax(-0.5 * ((answers - tilts[:, None]) / _VOTE_SIGMA) ** 2, 1)
-        angle_loss = F.cross_entropy(logits, votes) + 0.2 * F.smooth_l1_loss(tilt.flatten(), tilts)
-        sure_loss = F.binary_cross_entropy(confidence.flatten(), (error.detach() < RIGHT_DEGREES).float())
-        score = self.model.framing(self._rows(self.frames.features, rows)).reshape(-1, GROUP)
-        framing_loss = F.softplus(score[:, 1:] - score[:, :1]).mean()
-        parts = {"error": error, "sure": sure_loss, "framing": framing_loss}
-        return angle_loss + sure_loss + framing_loss, {k: float(v.detach().mean()) for k, v in parts.items()}
-
-    def _rows(self, array: npt.NDArray[np.float16] | npt.NDArray[np.float32], rows: npt.NDArray[np.int64]) -> Tensor:
-        # A copy, as torch warns of arrays that cannot be written to.
-        return torch.from_numpy(np.array(array[rows])).float().to(self.device)
+        view, inside, tilts = (t.to(self.device) for t in self.frames.draw(self.settings.batch, rng))
+        maps = self.model.maps(F.avg_pool2d(view.contiguous(memory_format=torch.channels_last), self._pool))
+        tilt, _, logits = self.model.tilt.answer(moments_inside(maps, inside))
+        tilt, score = tilt.flatten().float(), self.model.framing(maps[-1]).float().reshape(-1, GROUP)
+        votes = torch.softmax(-0.5 * ((self.model.tilt.answers - tilts[:, None]) / _VOTE_SIGMA) ** 2, 1)
+        losses = {
+            "votes": F.cross_entropy(logits.float(), votes),
+            "tilt": 0.2 * F.smooth_l1_loss(tilt, tilts),
+            "framing": F.softplus(score[:, 1:] - score[:, :1]).mean(),
+        }
+        parts = {"error": (tilt - tilts).abs().mean(), **losses}
+        return torch.stack([*losses.values()]).sum(), {name: float(part.detach()) for name, part in parts.items()}
 
 
-def _varied(profiles: Tensor, tilts: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Augment stored evidence: mirror half of the frames, which negates their angles, and scale each map at random."""
-    count = len(tilts)
-    mirrored = torch.from_numpy(rng.random(count) < 0.5).to(tilts.device)
-    gains = torch.from_numpy(np.exp(rng.normal(0, _GAIN_SIGMA, (count, profiles.shape[1], 1, 1)))).to(profiles)
-    turned = torch.where(mirrored[:, None, None, None], profiles.flip(3), profiles)
-    return turned * gains, torch.where(mirrored, -tilts, tilts)
+@torch.no_grad()
+def learn_how_sure(task: CompositionTask) -> Composition:
+    """Fit the probability that a trained network is right, on photographers that it was not trained on, and return it.
+
+    A logistic regression (Platt scaling, 1999), by Newton's method.
+
+    Parameters
+    ----------
+    task
+        Done.
+    """
+    model = channels_last(task.model.cpu()).eval()
+    rng, rows, right = np.random.default_rng([task.settings.seed, _KEPT_OUT]), [], []
+    for _ in range(_SURE_BATCHES):
+        view, inside, tilts = task.frames.draw(_GROUPS, rng, kept_out=True)
+        tilt, scatter, _ = model.tilt.answer(moments_inside(model.maps(view), inside))
+        rows.append(torch.cat([scatter, torch.ones_like(scatter)], 1).double())
+        right.append(((tilt.flatten() - tilts).abs() < RIGHT_DEGREES).double())
+    inputs, wanted, weights = torch.cat(rows), torch.cat(right), torch.zeros(2, dtype=torch.float64)
+    for _ in range(_NEWTON_STEPS):
+        said = torch.sigmoid(inputs @ weights)
+        # A little ridge: answers of a network that knows nothing yet scatter all alike.
+        curvature = (inputs.T * (said * (1 - said))) @ inputs + 1e-3 * torch.eye(2, dtype=torch.float64)
+        weights += torch.linalg.solve(curvature, inputs.T @ (wanted - said) - 1e-3 * weights)
+    model.tilt.sure.weight.copy_(weights[None, :-1])
+    model.tilt.sure.bias.copy_(weights[-1:])
+    return model
+
+
+def composition_settings(steps: int, seed: int, *, half_size: bool) -> FitSettings:
+    """Return how the network is trained: first at half size, then for a quarter of the steps at its own.
+
+    Parameters
+    ----------
+    steps
+        At half size.
+    seed
+        Of weights and frames.
+    half_size
+        Which of both.
+    """
+    if half_size:
+        return FitSettings(steps=steps, batch=_GROUPS, learning_rate=1e-3, weight_decay=0.05, ema=0.995, seed=seed)
+    own = FitSettings(steps=max(1, steps // 4), batch=_FINE_GROUPS, learning_rate=3e-4, weight_decay=0.05, seed=seed)
+    return own.model_copy(update={"warmup": 50, "ema": 0.99})

@@ -3,7 +3,6 @@
 Where a judgement of estimates is learnt, siblings say them: an estimator knows the amounts of its training photos.
 """
 
-import io
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -32,7 +31,7 @@ from pocketcrafter.export.train.estimator import (
 from pocketcrafter.export.train.evidence import EvidenceStore, to_batch
 from pocketcrafter.export.train.fit import fit
 from pocketcrafter.export.train.folds import FOLDS, folds_of
-from pocketcrafter.export.train.memmap_store import weights_digest
+from pocketcrafter.export.train.memmap_store import weights_digest, write_array
 from pocketcrafter.export.train.options import (
     TrainOptions,
     evidence_folder,
@@ -41,7 +40,6 @@ from pocketcrafter.export.train.options import (
     sources_of,
     stored_frames,
 )
-from pocketcrafter.runtime.files import write_bytes
 
 _BATCH: Final = 64
 
@@ -147,8 +145,6 @@ def estimates_of(estimator: nn.Module, store: EvidenceStore, rows: npt.NDArray[n
 
 def _kept(path: Path, ask: Callable[[], _Floats]) -> _Floats:
     if not path.exists():
-        written = io.BytesIO()
-        np.save(written, ask())
-        write_bytes(path, written.getvalue())
+        write_array(path, ask())
     estimates: _Floats = np.load(path)
     return estimates

@@ -78,10 +78,15 @@ def open_progress(
             with writing(path):
                 array = np.lib.format.open_memmap(path, "w+", dtype, (rows, *shape))  # type: ignore[no-untyped-call] # numpy's
             allocate(path, array.offset + array.nbytes)
-        empty = io.BytesIO()
-        np.save(empty, np.zeros(units, dtype=bool))
-        write_bytes(done_path, empty.getvalue())
+        write_array(done_path, np.zeros(units, dtype=bool))
         # Last, so that a store with a configuration is whole.
         write_text(config_path, json.dumps(config.model_dump()))
     done: np.memmap[Any, np.dtype[np.bool_]] = np.load(done_path, "r+")
     return done
+
+
+def write_array(path: Path, array: npt.NDArray[Any]) -> None:
+    """Write an array whole, or nothing."""
+    written = io.BytesIO()
+    np.save(written, array)
+    write_bytes(path, written.getvalue())

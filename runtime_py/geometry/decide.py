@@ -27,8 +27,8 @@ BACKGROUND_QUANTILE: Final = 0.7
 _POWER_POINTS: Final = tuple((x, y) for x in (1 / 3, 2 / 3) for y in (1 / 3, 2 / 3))
 SURE: Final = 0.7
 """Least confidence at which a photo is turned."""
-LEAST_TURN_DEGREES: Final = 2.0
-"""Smaller tilts are left: where it is sure, the network is 1.4° wrong on average."""
+LEAST_TURN_DEGREES: Final = 2.5
+"""Smaller tilts are left: where it is sure, the network is 1.5° wrong on average."""
 MARGIN: Final = 2.0
 """Least lead, in log-odds, of a box over its centered rival, after the cost of what it leaves out."""
 COST_OF_AREA: Final = 2.0

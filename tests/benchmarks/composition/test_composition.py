@@ -81,6 +81,23 @@ def test_a_sure_wrong_answer_shows_in_every_figure(spot: Path) -> None:
     assert figures.sure_mae_degrees > figures.zero_mae_degrees
 
 
+class Counting(Constant):
+    """Is right, and sure, of the frames that lean to one side."""
+
+    def run(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+        self.calls = getattr(self, "calls", -1) + 1
+        self.said = {"tilt": -7.0 + 2 * (self.calls % 8), "confidence": 0.9 if self.calls % 8 < 4 else 0.2}
+        if self.calls % 8 >= 4:
+            self.said["tilt"] = -8.0
+        return super().run(inputs)
+
+
+def test_the_surest_frames_are_those_of_the_highest_confidence(spot: Path) -> None:
+    figures = summarize(measure(Counting(0, 0), [spot], per_photo=8, seed=3))
+    assert figures.surest_mae_degrees <= 1
+    assert figures.tilt_mae_degrees > 4
+
+
 def test_the_framing_figure_counts_wins_of_the_centered_crop(tmp_path: Path, spot: Path) -> None:
     bright = tmp_path / "bright.png"
     with Image.open(spot) as image:
@@ -99,6 +116,7 @@ def test_bars_and_table_say_what_was_missed() -> None:
         photos=2,
         tilt_mae_degrees=2.5,
         zero_mae_degrees=4.0,
+        surest_mae_degrees=1.75,
         sure_share=0.0,
         sure_mae_degrees=None,
         sure_right_share=None,
@@ -112,9 +130,9 @@ def test_bars_and_table_say_what_was_missed() -> None:
         original_stays_share=1.0,
     )
     (missed,) = missed_bars(figures)
-    assert "2.50°" in missed
+    assert "1.75°" in missed
     assert "| MAE over those | none |" in table(figures)
-    assert missed_bars(figures.model_copy(update={"tilt_mae_degrees": 1.4})) == []
+    assert missed_bars(figures.model_copy(update={"surest_mae_degrees": 1.4})) == []
 
 
 def test_a_real_photo_is_measured_alike_twice() -> None:

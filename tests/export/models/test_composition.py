@@ -7,14 +7,8 @@ import pytest
 import torch
 
 from pocketcrafter.export.models import load_component
-from pocketcrafter.export.models.composition import (
-    ANGLES,
-    LIMIT_DEGREES,
-    PROFILES,
-    REACH_DEGREES,
-    Composition,
-    TiltHead,
-)
+from pocketcrafter.export.models.backbone import moments
+from pocketcrafter.export.models.composition import Composition, moments_inside
 from pocketcrafter.runtime.geometry.turn import cut, inscribed_box, letterboxed
 from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
 
@@ -33,18 +27,18 @@ def test_outputs_are_as_the_contract_says_and_the_network_is_small() -> None:
     assert sum(p.numel() for p in network.parameters()) < 2_500_000
 
 
-def test_votes_slide_with_the_evidence() -> None:
-    """What one tilt teaches holds for every other: shifted profiles give shifted votes."""
+def test_the_letterbox_is_not_looked_at_by_the_moments() -> None:
+    """What stands beside the picture, and how much of it, is not the picture's."""
     torch.manual_seed(1)
-    head = TiltHead().eval()
-    profiles = torch.zeros(2, PROFILES, 1, ANGLES)
-    bump = torch.rand(PROFILES, 1, 3)
-    profiles[0, ..., REACH_DEGREES - 1 : REACH_DEGREES + 2] = bump
-    profiles[1, ..., REACH_DEGREES + 1 : REACH_DEGREES + 4] = bump
-    with torch.no_grad():
-        _, _, votes = head(profiles)
-    torch.testing.assert_close(votes[0, 3:-5], votes[1, 5:-3])
-    assert votes.shape == (2, 2 * LIMIT_DEGREES + 1)
+    inside = torch.zeros(1, 1, 256, 256)
+    inside[..., 64:192, :] = 1
+    maps = [torch.rand(1, 5, side, side) for side in (16, 8)]
+    picture = [m[..., m.shape[2] // 4 : -m.shape[2] // 4, :] for m in maps]
+    wanted = torch.cat([moments(m) for m in picture], 1)
+    torch.testing.assert_close(moments_inside(maps, inside), wanted, atol=5e-3, rtol=0)
+    for m in maps:
+        m[..., : m.shape[2] // 4, :] = 7
+    torch.testing.assert_close(moments_inside(maps, inside), wanted, atol=5e-3, rtol=0)
 
 
 @pytest.mark.parametrize("tilt", [-6.0, -2.0, 3.0, 7.0])

@@ -7,7 +7,7 @@
 #define PC_CARRIED_DB 30.0f
 #define PC_LETTERBOX 0.5f
 #define PC_SURE_OF_TILT 0.7f
-#define PC_LEAST_TURN_DEGREES 2.0f
+#define PC_LEAST_TURN_DEGREES 2.5f
 #define PC_CROP_MARGIN 2.0f
 #define PC_COST_OF_AREA 2.0f
 #define PC_FULL_SEVERITY_DEGREES 8.0f

@@ -81,7 +81,7 @@ public enum Constants {
     public static let sureOfTilt: Double = 0.7
 
     /// Smaller tilts are left.
-    public static let leastTurnDegrees: Double = 2.0
+    public static let leastTurnDegrees: Double = 2.5
 
     /// Least lead of a crop over its centered rival, in log-odds.
     public static let cropMargin: Double = 2.0

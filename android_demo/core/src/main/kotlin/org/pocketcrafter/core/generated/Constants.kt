@@ -82,7 +82,7 @@ object Constants {
     const val SURE_OF_TILT: Double = 0.7
 
     /** Smaller tilts are left. */
-    const val LEAST_TURN_DEGREES: Double = 2.0
+    const val LEAST_TURN_DEGREES: Double = 2.5
 
     /** Least lead of a crop over its centered rival, in log-odds. */
     const val CROP_MARGIN: Double = 2.0
