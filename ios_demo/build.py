@@ -36,7 +36,7 @@ from pocketcrafter.runtime.files import user_cache
 from pocketcrafter.runtime.photo.encode import save
 from pocketcrafter.runtime.photo.load import load
 from pocketcrafter.runtime.photo.model import Photo
-from pocketcrafter.runtime.vectors.pictures import tilted_sea
+from pocketcrafter.runtime.vectors.pictures import tilted
 
 HERE: Final = Path(__file__).resolve().parent
 ROOT: Final = HERE.parent
@@ -326,9 +326,9 @@ def photos_of(folder: Path, out: Path) -> list[Path]:
         pixels = np.rot90(load(photo).pixels, n % 4)[n : -1 - 2 * n, 2 * n : -1 - n]
         turned.append(out / f"{photo.stem}_turned.png")
         Image.fromarray(np.ascontiguousarray(pixels)).save(turned[-1])
-    tilted = out / "tilted.png"
-    Image.fromarray(tilted_sea(_TILT_DEGREES)).save(tilted)
-    return [*photos, *turned, tilted]
+    leaning = out / "tilted.png"
+    Image.fromarray(tilted(folder / "bridge_dim_and_cool.jpg", _TILT_DEGREES)).save(leaning)
+    return [*photos, *turned, leaning]
 
 
 def check_reports(bundle: Path, out: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Final
 
 from PIL import ExifTags, Image
 
-from pocketcrafter.runtime.vectors.pictures import tilted_sea
+from pocketcrafter.runtime.vectors.pictures import tilted
 
 _SHAPES: Final = ((1.0, 1.0), (1.0, 0.3), (0.3, 1.0), (0.77, 0.77), (1.0, 0.06), (0.51, 0.93))
 """Shares of width and height that are cut out of the middle."""
@@ -54,5 +54,5 @@ def varied(photos: Path, out: Path) -> Path:
     for n, size in enumerate(_SMALL):
         with Image.open(files[n % len(files)]) as photo:
             photo.convert("RGB").resize(size).save(out / f"small-{n + 1}.png")
-    Image.fromarray(tilted_sea(_TILT_DEGREES)).save(out / "tilted.png")
+    Image.fromarray(tilted(photos / "bridge_dim_and_cool.jpg", _TILT_DEGREES)).save(out / "tilted.png")
     return out

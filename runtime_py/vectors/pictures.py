@@ -1,6 +1,7 @@
 """Vectors of what happens to pixels: views and crops, render, tone grid, developing, tiles."""
 
 import io
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -52,18 +53,19 @@ def picture(height: int, width: int, seed: int) -> Pixels:
     return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
-def tilted_sea(degrees: float) -> Pixels:
-    """Return a sea under the sky whose horizon a clockwise turn levels: uint8, ``(height, width, 3)``.
+def tilted(photo: Path, degrees: float) -> Pixels:
+    """Return the largest part of a level photo that a clockwise turn levels again: uint8, ``(height, width, 3)``.
 
     Parameters
     ----------
+    photo
+        A file.
     degrees
         The turn that levels it, under 15 in size.
     """
-    level = np.full((600, 900, 3), (120, 160, 220), np.uint8)
-    level[380:] = (40, 60, 90)
-    noise = np.random.default_rng(0).integers(-6, 7, level.shape)
-    return cut((level + noise).astype(np.uint8), inscribed_box(900, 600, degrees), -degrees)
+    with Image.open(photo) as image:
+        level = np.asarray(image.convert("RGB"))
+    return cut(level, inscribed_box(level.shape[1], level.shape[0], degrees), -degrees)
 
 
 def steep_grid(seed: int) -> FloatArray:

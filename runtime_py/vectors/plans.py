@@ -20,7 +20,7 @@ GATE: Final = GateSettings(
     }
 )
 """A gate whose every third attribute never opens."""
-_TILTS: Final = (None, (0.3, 0.9), (-1.99, 0.9), (-2.0, 0.7), (5.0, 0.69), (4.4, 0.95), (-12.0, 0.8))
+_TILTS: Final = (None, (0.3, 0.9), (-2.49, 0.9), (-2.5, 0.7), (5.0, 0.69), (4.4, 0.95), (-12.0, 0.8))
 """Tilts in degrees, with their confidence."""
 _SPOILED: Final = (float("nan"), float("inf"), float("-inf"))
 

@@ -53,8 +53,8 @@ def test_only_a_sure_and_visible_tilt_is_turned(degrees: float, confidence: floa
 
 
 def test_severity_grows_with_the_turn_to_one() -> None:
-    severities = [TiltOpinion(degrees=d, confidence=1.0).severity for d in (0.2, -2, 4, 12)]
-    assert severities == [0.0, pytest.approx(0.25), pytest.approx(0.5), 1.0]
+    severities = [TiltOpinion(degrees=d, confidence=1.0).severity for d in (0.2, -2, -3, 4, 12)]
+    assert severities == [0.0, 0.0, pytest.approx(0.375), pytest.approx(0.5), 1.0]
 
 
 def test_reasons_name_only_what_gets_better() -> None:

@@ -88,8 +88,8 @@ def test_the_cases_hold_both_answers_of_every_judgement(vectors: Path) -> None:
     gated = [case["gated"][attribute] for case in cases(vectors, "critique") for attribute in Attribute]
     assert 0 < sum(amount != 0 for amount in gated) < len(gated)
     horizons = {case["horizon"] for case in cases(vectors, "critique")}
-    # Unknown or unsure, level, tilted by 2° and 4.4°, and by more than counts.
-    assert horizons == {"not_assessed", "fine", 0.25, 4.4 / 8, 1.0}
+    # Unknown or unsure, level, tilted by 2.5° and 4.4°, and by more than counts.
+    assert horizons == {"not_assessed", "fine", 2.5 / 8, 4.4 / 8, 1.0}
     kinds = [{reason["kind"] for reason in case["reasons"]} for case in cases(vectors, "crop_reasons")]
     assert set() in kinds
     assert set(ReasonKind) in kinds
