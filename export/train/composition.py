@@ -34,8 +34,6 @@ GROUP: Final = 2
 MAX_TILT_DEGREES: Final = 8.0
 _COPY_PX: Final = 384
 """Longer side of the copies that frames are cut from."""
-_PLAIN_SHARE: Final = 1 / 12
-"""Share of groups that show a plain horizon: the sea, which few photos of a collection are."""
 _BORDER: Final = 0.02
 """Share of a photo that no frame shows: frames, vignettes and scan lines would tell the shifted ones."""
 _SCALES: Final = (0.7, 0.9)
@@ -172,24 +170,12 @@ class CompositionFrames:
             ``(G · GROUP,)`` in degrees.
         """
         places = rng.choice(np.flatnonzero(self._kept_out == kept_out), groups)
-        shown = (plain_horizon(rng) if rng.random() < _PLAIN_SHARE else self._copies[place] for place in places)
-        frames = [frame for copy in shown for frame in draw_group(copy, rng)]
+        frames = [frame for place in places for frame in draw_group(self._copies[place], rng)]
         view, inside = (
             torch.from_numpy(np.concatenate(part))
             for part in zip(*(letterboxed(frame.pixels) for frame in frames), strict=True)
         )
         return view, inside, torch.tensor([frame.tilt_degrees for frame in frames])
-
-
-def plain_horizon(rng: np.random.Generator) -> ByteImage:
-    """Draw a level horizon between two plain surfaces, each a color that fades into another, with a little noise."""
-    width, height = _COPY_PX, round(_COPY_PX / rng.choice(_ASPECTS[1:]))
-    horizon, colors = rng.uniform(0.2, 0.8) * height, rng.uniform(20, 235, (4, 3))
-    rows = np.arange(height, dtype=np.float32)[:, None]
-    above, below = (a + (b - a) * rows / height for a, b in (colors[:2], colors[2:]))
-    sky = np.clip((horizon - rows) / rng.uniform(0.5, 4) + 0.5, 0, 1)
-    picture = (sky * above + (1 - sky) * below)[:, None] + rng.normal(0, rng.uniform(0, 6), (height, width, 3))
-    return np.asarray(np.clip(picture, 1, 255), dtype=np.uint8)
 
 
 def _small_copy(path: Path) -> ByteImage:

@@ -66,11 +66,10 @@ def test_the_shipped_weights_read_a_bridges_tilt_and_are_sure(tilt: float) -> No
 
 
 @pytest.mark.parametrize("tilt", [-6.0, 3.0, 7.0])
-def test_a_plain_sea_would_stand_straighter_and_it_is_not_sure(tilt: float) -> None:
-    """Between two plain surfaces it sees too little of an angle, and says so."""
+def test_it_is_not_sure_of_a_plain_sea_and_leaves_it(tilt: float) -> None:
+    """Between two plain surfaces it sees too little of an angle."""
     pixels = np.full((600, 900, 3), (120, 160, 220), np.uint8)
     pixels[380:] = (40, 60, 90)
     noise = np.random.default_rng(0).integers(-6, 7, pixels.shape)
-    degrees, confidence = said_of((pixels + noise).astype(np.uint8), tilt)
-    assert abs(degrees - tilt) < 0.6 * abs(tilt)
+    _, confidence = said_of((pixels + noise).astype(np.uint8), tilt)
     assert confidence < SURE

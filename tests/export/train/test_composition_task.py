@@ -17,7 +17,6 @@ from pocketcrafter.export.train.composition import (
     CompositionTask,
     draw_group,
     learn_how_sure,
-    plain_horizon,
 )
 from pocketcrafter.export.train.fit import FitSettings
 from pocketcrafter.runtime.errors import ConfigError
@@ -78,10 +77,7 @@ def test_drawn_views_are_what_the_runtime_shows_the_network(photos: list[Path]) 
     assert torch.equal(view, again)
 
 
-def test_a_tenth_of_the_photographers_is_kept_out_of_training_and_at_least_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pocketcrafter.export.train.composition._PLAIN_SHARE", 0)
+def test_a_tenth_of_the_photographers_is_kept_out_of_training_and_at_least_one(tmp_path: Path) -> None:
     paths = [tmp_path / f"{color}.png" for color in ("red", "blue")]
     for path in paths:
         Image.new("RGB", (300, 300), path.stem).save(path)
@@ -94,16 +90,6 @@ def test_a_tenth_of_the_photographers_is_kept_out_of_training_and_at_least_one(
     assert reds(kept_out=True) != reds(kept_out=False)
     with pytest.raises(ConfigError, match="several photographers"):
         drawn_from(paths, "a", "a")
-
-
-def test_a_plain_horizon_is_level_and_nowhere_black() -> None:
-    for seed in range(8):
-        rows = plain_horizon(np.random.default_rng(seed)).mean(2)
-        assert rows.min() >= 1
-        halves = rows[:, :192].mean(1), rows[:, 192:].mean(1)
-        # What noise of 6 levels leaves of a mean over half a row's three channels.
-        assert np.abs(halves[0] - halves[1]).max() < 2.5
-        assert np.ptp(halves[0]) > 3
 
 
 def test_how_sure_it_is_is_how_often_it_is_right(photos: list[Path], backbone: dict[str, torch.Tensor]) -> None:
