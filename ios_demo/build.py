@@ -42,6 +42,8 @@ HERE: Final = Path(__file__).resolve().parent
 ROOT: Final = HERE.parent
 PACKAGE: Final = HERE / "PocketCrafterKit"
 README: Final = HERE / "README.md"
+LEVEL: Final = ROOT / "tests/photos/bridge_dim_and_cool.jpg"
+"""A photo of whose tilt the default pair is sure."""
 STUBS: Final = ROOT / "tests/ios_demo/stubs"
 FRAMEWORKS: Final = (
     "Compression", "CoreGraphics", "CoreImage", "ImageIO", "UniformTypeIdentifiers", "CoreML", "CoreAI", "UIKit",
@@ -327,7 +329,7 @@ def photos_of(folder: Path, out: Path) -> list[Path]:
         turned.append(out / f"{photo.stem}_turned.png")
         Image.fromarray(np.ascontiguousarray(pixels)).save(turned[-1])
     leaning = out / "tilted.png"
-    Image.fromarray(tilted(folder / "bridge_dim_and_cool.jpg", _TILT_DEGREES)).save(leaning)
+    Image.fromarray(tilted(LEVEL, _TILT_DEGREES)).save(leaning)
     return [*photos, *turned, leaning]
 
 

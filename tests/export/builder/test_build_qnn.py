@@ -106,11 +106,11 @@ def test_a_target_beside_the_recipes_own_is_built_when_it_is_asked_for() -> None
 def test_what_accelerators_leave_to_the_cpu_is_lowered_once() -> None:
     recipe = load_recipe(DEFAULT_RECIPE)
     asked = (ONNX, TargetKind("qnn-context:sm8650"), TargetKind("qnn-context:sm8750"))
-    composition = recipe.components[Pocket.COMPOSITION]
-    assert {composition.precision[target] for target in asked} == {Precision.FP32}
+    judge = recipe.components[Pocket.JUDGE]
+    assert {judge.precision[target] for target in asked} == {Precision.FP32}
     stages = in_order(bundle_stage(recipe, DEFAULT_RECIPE, asked))
-    assert [s.name for s in stages if s.name.startswith("lower composition")] == ["lower composition for onnx"]
-    assert len({s.name for s in stages if s.name.startswith("verify composition")}) == len(asked)
+    assert [s.name for s in stages if s.name.startswith("lower judge")] == ["lower judge for onnx"]
+    assert len({s.name for s in stages if s.name.startswith("verify judge")}) == len(asked)
 
 
 def test_programs_for_several_socs_are_lowered_together_where_their_precision_is_one() -> None:
@@ -133,20 +133,20 @@ def test_programs_for_several_socs_are_lowered_together_where_their_precision_is
 
 def test_what_is_left_to_the_cpu_is_not_what_the_cpu_has_in_another_precision() -> None:
     recipe = load_recipe(DEFAULT_RECIPE)
-    made = recipe.components[Pocket.COMPOSITION]
+    made = recipe.components[Pocket.JUDGE]
     other = made.model_copy(update={"precision": {**made.precision, ONNX: Precision.INT8}})
-    recipe = recipe.model_copy(update={"components": {**recipe.components, Pocket.COMPOSITION: other}})
+    recipe = recipe.model_copy(update={"components": {**recipe.components, Pocket.JUDGE: other}})
     stages = {
         s.name: s for s in bundle_stage(recipe, DEFAULT_RECIPE, (ONNX, TargetKind("qnn-context:sm8650"))).ancestors()
     }
     found = {
         name: stage.settings.precision
         for name, stage in stages.items()
-        if name.startswith("lower composition") and isinstance(stage.settings, LowerSettings)
+        if name.startswith("lower judge") and isinstance(stage.settings, LowerSettings)
     }
     assert found == {
-        "lower composition for onnx": Precision.INT8,
-        "lower composition for onnx in fp32": Precision.FP32,
+        "lower judge for onnx": Precision.INT8,
+        "lower judge for onnx in fp32": Precision.FP32,
     }
 
 
