@@ -46,7 +46,7 @@ class Composition(nn.Module):
             Shape ``(B, 1, 256, 256)``: 1 where the picture is, 0 in the letterbox.
         """
         maps = self.maps(view)
-        tilt, confidence, _ = self.tilt(moments_inside(maps, inside))
+        tilt, confidence = self.tilt(moments_inside(maps, inside))
         return tilt, confidence, self.framing(maps[-1])
 
     def maps(self, view: Tensor) -> list[Tensor]:
@@ -98,13 +98,13 @@ class TiltHead(nn.Module):
         # Fixed layers, as phones have no sum over channels of their own.
         self.expect, self.expect_square = _weighted_sum(answers), _weighted_sum(answers.square())
 
-    def forward(self, moments: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return tilts ``(B, 1)`` in degrees, confidences ``(B, 1)`` and angle logits ``(B, ANGLES)``."""
-        tilt, scatter, logits = self.answer(moments)
-        return tilt, torch.sigmoid(self.sure(scatter)), logits
+    def forward(self, moments: Tensor) -> tuple[Tensor, Tensor]:
+        """Return tilts in degrees and confidences, ``(B, 1)`` each."""
+        tilt, scatter, _ = self.answer(moments)
+        return tilt, torch.sigmoid(self.sure(scatter))
 
     def answer(self, moments: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return tilts, standard deviations of the angles' distributions in degrees ``(B, 1)``, and angle logits."""
+        """Return tilts and the angles' standard deviations, in degrees ``(B, 1)``, and angle logits ``(B, ANGLES)``."""
         x = ((moments - self.center) / self.spread).clamp(-5, 5)
         x = self.dropout(F.hardswish(self.vector(x)))
         x = self.dropout(F.hardswish(self.hidden(x)))

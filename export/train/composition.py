@@ -290,5 +290,12 @@ def composition_settings(steps: int, seed: int, *, half_size: bool) -> FitSettin
     """
     if half_size:
         return FitSettings(steps=steps, batch=_GROUPS, learning_rate=1e-3, weight_decay=0.05, ema=0.995, seed=seed)
-    own = FitSettings(steps=max(1, steps // 4), batch=_FINE_GROUPS, learning_rate=3e-4, weight_decay=0.05, seed=seed)
-    return own.model_copy(update={"warmup": 50, "ema": 0.99})
+    return FitSettings(
+        steps=max(1, steps // 4),
+        batch=_FINE_GROUPS,
+        learning_rate=3e-4,
+        weight_decay=0.05,
+        warmup=50,
+        ema=0.99,
+        seed=seed,
+    )
