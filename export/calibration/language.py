@@ -1,6 +1,7 @@
 """Samples of a language component's functions, as they come while a text is read: caches filled by the model itself."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Final
 
 import numpy as np
@@ -10,6 +11,8 @@ from torch import Tensor
 from pocketcrafter.export.lower.measure import run_torch
 from pocketcrafter.export.lower.request import Sample
 from pocketcrafter.export.models.language import Language
+from pocketcrafter.quantize.algorithms.hessians import HessianCollector
+from pocketcrafter.quantize.calibration import held_back
 from pocketcrafter.runtime.arrays import FloatArray
 from pocketcrafter.runtime.components import ComponentSpec
 from pocketcrafter.runtime.errors import ConfigError
@@ -46,9 +49,17 @@ def rotary_of(model: Language) -> Rotary:
 
 
 def language_samples(
-    model: Language, table: Tensor, spec: ComponentSpec, count: int, seed: int
+    model: Language,
+    table: Tensor,
+    spec: ComponentSpec,
+    count: int,
+    seed: int,
+    collector: HessianCollector | None = None,
 ) -> dict[str | None, list[Sample]]:
-    """Draw samples of both functions while the model reads random words.
+    """Draw samples of both functions while the model reads texts that it has written itself.
+
+    No text comes with a checkpoint. Behind a random word the model's own choices, drawn as likely as it holds them, are
+    words as it will meet them (LLM-QAT: Liu et al., ACL Findings 2024).
 
     Parameters
     ----------
@@ -58,6 +69,8 @@ def language_samples(
         Vectors of its words, ``(vocabulary, width)``.
     count, seed
         How many texts are read; the same seed draws the same ones.
+    collector
+        Watches the model while it writes all texts but those that are held back to measure with.
 
     Returns
     -------
@@ -75,9 +88,11 @@ def language_samples(
         raise ConfigError(f"The language model's caches hold {holds} positions; samples take {length}.")
     generator = np.random.default_rng(seed)
     made: dict[str | None, list[Sample]] = {None: [], PREFILL: []}
-    for _ in range(count):
-        words = torch.from_numpy(generator.integers(0, table.shape[0], length))
-        vectors = table[words].detach().float().numpy()
+    calibrating = count - held_back(count)
+    for index in range(count):
+        watching = nullcontext() if collector is None or index >= calibrating else collector.attached(model)
+        with watching:
+            vectors = _written(model, table, spec, length, generator)
         functions = _Recording(model, step), _Recording(model, prefill)
         text = Text(*functions, spec, rotary_of(model))
         text.read(vectors[:-1])
@@ -85,3 +100,17 @@ def language_samples(
         made[None].append(functions[0].last)
         made[PREFILL].append(functions[1].last)
     return made
+
+
+def _written(
+    model: Language, table: Tensor, spec: ComponentSpec, length: int, generator: np.random.Generator
+) -> FloatArray:
+    """Return the vectors of a text that the model writes, ``(length, width)``."""
+    text = Text(TorchFunction(model, spec.of(None)), TorchFunction(model, spec.of(PREFILL)), spec, rotary_of(model))
+    word, vectors = int(generator.integers(0, table.shape[0])), list[FloatArray]()
+    for _ in range(length):
+        vectors.append(table[word].detach().float().numpy())
+        logits = text.read(vectors[-1][None]).logits.astype(np.float64)
+        chances = np.exp(logits - logits.max())
+        word = int(generator.choice(len(chances), p=chances / chances.sum()))
+    return np.stack(vectors)

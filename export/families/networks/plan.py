@@ -38,12 +38,13 @@ _SAMPLES: Final = 4
 _CALIBRATED_SAMPLES: Final = 8
 """Samples where activations have ranges."""
 _OBSERVED_SAMPLES: Final = 32
-"""Samples where channels are smoothed: each gives one row of every activation."""
+"""Samples where channels are smoothed, each of which gives one row of every activation, or weights rounded by GPTQ."""
 _WORDS: Final = "embed_tokens.weight"
 """What transformers calls tables of word vectors."""
 _RANGED: Final = frozenset({Precision.INT8, Precision.A16W8, Precision.A16W4})
 INT4: Final = frozenset({Precision.W4, Precision.A8W4_DYNAMIC})
 """Precisions of a language model whose weights have 4 bits."""
+_OBSERVED: Final = INT4 | {Precision.W8, Precision.W8A8_DYNAMIC}
 _INT4_GATES: Final = {"rung1_sqnr_db": 10.0, "rung2_sqnr_db": 26.0}
 """Gates of a language model in INT4. Its weights alone leave random ones of SmolVLM-256M's size 16 dB; and 30 layers
 that round their activations to INT8 are 39 dB from themselves when inputs move by a ten-millionth of their spread
@@ -211,8 +212,10 @@ def recipe_of(
             "precision": chosen,
             "samples": _CALIBRATED_SAMPLES if _RANGED & set(chosen.values()) else _SAMPLES,
         }
+        if component in what.functions and _OBSERVED & set(chosen.values()):
+            components[component] |= {"samples": _OBSERVED_SAMPLES}
         if component in what.functions and Precision.W8A8_DYNAMIC in chosen.values():
-            components[component] |= {"samples": _OBSERVED_SAMPLES, **_DYNAMIC_LANGUAGE_GATES}
+            components[component] |= _DYNAMIC_LANGUAGE_GATES
         if component in what.functions and chosen.get(ONNX) is Precision.W8:
             components[component] |= _W8_GATES
         if component in what.functions and (narrow := {t for t, p in chosen.items() if p in INT4}):

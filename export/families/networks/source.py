@@ -43,10 +43,10 @@ class _Checkpoints:
         collector: HessianCollector | None = None,
         function: str | None = None,
     ) -> Drawn:
-        # Hessians of random inputs would tell nothing of the inputs that the network will see.
-        del inputs, collector
+        del inputs
         if isinstance(part, LanguagePart):
-            return Drawn(language_samples(part.model, part.table, part.spec, count, seed)[function])
+            return Drawn(language_samples(part.model, part.table, part.spec, count, seed, collector)[function])
+        # Hessians of random inputs would tell nothing of the inputs that the network will see.
         return Drawn(draw_samples(part.spec.of(function), count, seed))
 
 

@@ -25,6 +25,7 @@ from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.export.lower.request import LoweredArtifact, LoweringRequest
 from pocketcrafter.export.models.language import Language, language_spec
 from pocketcrafter.export.names import HEAD
+from pocketcrafter.quantize.algorithms.hessians import HessianCollector
 from pocketcrafter.quantize.config import QuantizationOptions, WeightOnly
 from pocketcrafter.runtime.backends.base import FunctionBackend, Session
 from pocketcrafter.runtime.backends.coreai import PROGRAM, CoreAiBackend, why_no_coreai
@@ -136,6 +137,23 @@ def smolvlm() -> Subject:
 def test_chunks_and_steps_are_what_transformers_computes_at_once(subject: Subject) -> None:
     functions = (TorchFunction(subject.model, subject.spec.of(name)) for name in (None, PREFILL))
     subject.compared(subject.text(*functions), 100)
+
+
+def test_samples_are_of_texts_that_the_model_writes_itself(subject: Subject) -> None:
+    sure = copy.deepcopy(subject.model)
+    with torch.no_grad():
+        # Chances of all words but one are 0, so that what is drawn is known.
+        sure.head.weight *= 1e4
+    collector = HessianCollector()
+    samples = language_samples(sure, subject.table, subject.spec, 4, seed=0, collector=collector)
+    read = TorchFunction(sure, subject.spec.of(PREFILL))
+    for chunk, step in zip(samples[PREFILL], samples[None], strict=True):
+        word = int(read.run(chunk)["logits"].argmax())
+        np.testing.assert_array_equal(step["embeddings"][0], subject.table[word].detach().numpy())
+    linear = {name for name, layer in sure.named_modules() if isinstance(layer, torch.nn.Linear)}
+    assert collector.hessians().keys() == linear
+    again = language_samples(sure, subject.table, subject.spec, 4, seed=0)
+    assert all((a["keys"] == b["keys"]).all() for a, b in zip(samples[None], again[None], strict=True))
 
 
 def test_positions_of_three_axes_turn_as_in_transformers() -> None:
