@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 import onnx
@@ -31,6 +31,7 @@ from pocketcrafter.export.lower.onnx.lowering import export_onnx
 from pocketcrafter.export.lower.programs import frozen
 from pocketcrafter.export.recipe import load_recipe
 from pocketcrafter.quantize.algorithms.blocks import IntegerFormat, round_to_nearest
+from pocketcrafter.quantize.algorithms.convolutions import observed_patches
 from pocketcrafter.quantize.algorithms.equalization import smoothed
 from pocketcrafter.quantize.algorithms.hessians import HessianCollector
 from pocketcrafter.quantize.algorithms.rounding import round_gptq
@@ -344,35 +345,14 @@ def _gptq(laboratory: PairLaboratory) -> Run:
 
     A convolution is a product with the patches that it sees; those of one group alone are rounded so.
     """
-    sums: dict[str, Tensor] = {}
-
-    def watched(name: str, layer: nn.Conv2d | nn.Linear) -> Callable[..., None]:
-        def watch(_layer: nn.Module, given: tuple[Tensor, ...]) -> None:
-            rows = given[0].reshape(-1, given[0].shape[-1])
-            if isinstance(layer, nn.Conv2d):
-                size, padding = layer.kernel_size, cast("tuple[int, int]", layer.padding)
-                patches = nn.functional.unfold(given[0], size, layer.dilation, padding, layer.stride)
-                rows = patches[0].T
-            sums[name] = sums.get(name, torch.zeros((), dtype=torch.float64)) + (rows.T @ rows).double()
-
-        return watch
-
-    handles = [
-        layer.register_forward_pre_hook(watched(name, layer))
-        for name, layer in laboratory.model.named_modules()
-        if isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.groups == 1)
-    ]
-    try:
+    with observed_patches(laboratory.model) as sums:
         run_torch(laboratory.model, laboratory.used, laboratory.part.spec)
-    finally:
-        for handle in handles:
-            handle.remove()
 
     def rounded(name: str, matrix: Tensor) -> Tensor:
         integers = IntegerFormat(8, matrix.shape[1])
-        if name not in sums:
+        if len(sums[name]) > 1:
             return round_to_nearest(matrix, integers).weight()
-        return round_gptq(matrix, sums[name], integers, Gptq().damping).weight()
+        return round_gptq(matrix, sums[name][0], integers, Gptq().damping).weight()
 
     return _rounded(laboratory, rounded)
 

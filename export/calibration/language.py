@@ -5,7 +5,6 @@ from contextlib import nullcontext
 from typing import Final
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from pocketcrafter.export.lower.measure import run_torch

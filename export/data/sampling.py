@@ -55,7 +55,7 @@ TONAL_SHARE: Final = 0.4
 _RESTORED: Final[Mapping[Attribute, float]] = {
     Attribute.DENOISE: 1.0,
     Attribute.DEBLUR: 1.8,
-    Attribute.DEJPEG: 1.2,
+    Attribute.DEJPEG: 1.8,
 }
 """Relative chances where frames are for restoration: what is harder to learn comes more often."""
 PRESET_SHARE: Final = 0.3

@@ -28,6 +28,8 @@ _PAIR_FRAMES: Final = 512
 _SEED: Final = 20
 """The shipped recipe's."""
 _COMPARED: Final = 4
+_OBSERVED: Final = 8
+"""Tiles whose patches GPTQ weighs errors by: each has 65,536 at the finest level."""
 _SAME_DB: Final = 60.0
 """Float16, in which weights are stored, rounds other numbers otherwise; more than that is a mistake."""
 _teacher = click.option(
@@ -378,9 +380,10 @@ def _rounded(options: TrainOptions, component: str, bits: str, recipe: Path | No
 )
 @json_option
 def equalize(*, weights: Path, out: Path, samples: int, as_json: bool) -> None:
-    """Bring the restoration network's channels to ranges of one size, for INT8's sake.
+    """Prepare the restoration network for INT8: channels of equal ranges, weights on the integers' grid.
 
-    It computes what it did in full precision. Run it after training: INT8 artifacts lose less of it then.
+    Run it after training: INT8 artifacts lose less of it then. Equalization changes nothing in full precision; weights
+    are then rounded by GPTQ, which a build finds and keeps.
     """
     import torch
 
@@ -389,6 +392,7 @@ def equalize(*, weights: Path, out: Path, samples: int, as_json: bool) -> None:
     from pocketcrafter.export.models import restore_network, save_component, weights_facts
     from pocketcrafter.export.models.restore import equalizable_pairs
     from pocketcrafter.export.shipped import CALIBRATION_PHOTOS
+    from pocketcrafter.quantize.algorithms.convolutions import on_integer_grid
     from pocketcrafter.quantize.algorithms.equalization import equalized
     from pocketcrafter.runtime.fidelity import sqnr_db
     from pocketcrafter.runtime.pocket import POCKET_SPECS, Pocket
@@ -399,17 +403,19 @@ def equalize(*, weights: Path, out: Path, samples: int, as_json: bool) -> None:
         Pocket.RESTORE, sorted(CALIBRATION_PHOTOS.glob("*.jpg")), weights.parent, samples, _SEED
     )
     inputs = [as_tensors(sample, spec) for sample in drawn]
+    equal = equalized(network, equalizable_pairs(network), inputs)
     # As files of weights keep it.
-    made = equalized(network, equalizable_pairs(network), inputs).half().float()
+    made = on_integer_grid(equal, inputs[:_OBSERVED]).half().float()
     with torch.no_grad():
-        right, said = (
-            torch.cat([model(*sample) for sample in inputs[:_COMPARED]]).numpy() for model in (network, made)
+        right, same, said = (
+            torch.cat([model(*sample) for sample in inputs[:_COMPARED]]).numpy() for model in (network, equal, made)
         )
-    ratio = sqnr_db(right, said)
+    ratio, rounded = sqnr_db(right, same), sqnr_db(right, said)
     if ratio < _SAME_DB:
         raise GateError(
             f"{weights}: equalized, it is {ratio:.1f} dB from itself (needed: {_SAME_DB:.0f}); not written."
         )
     save_component(made, out, weights_facts(weights))
-    said_db = {"weights": str(out), "same_db": ratio}
-    click.echo(json.dumps(said_db) if as_json else f"{out}: equalized, {ratio:.0f} dB from what it was")
+    said_db = {"weights": str(out), "same_db": ratio, "rounded_db": rounded}
+    told = f"{out}: equalized, {ratio:.0f} dB from what it was; rounded, {rounded:.0f} dB"
+    click.echo(json.dumps(said_db) if as_json else told)

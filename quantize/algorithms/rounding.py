@@ -45,19 +45,48 @@ def round_gptq(weight: Tensor, hessian: Tensor, integers: IntegerFormat, damping
     if not torch.isfinite(hessian).all() or mean <= 0:
         raise ConfigError("Every calibration sample is 0 or not finite here: calibrate with real photos.")
     scales = scales_for(weight, integers, hessian.diagonal())
+    steps = scales.double().repeat_interleave(integers.group_size, 1)
+    levels = round_columns(weight, hessian, steps, integers.limits, damping)
+    return Blocks(levels.to(torch.int8), scales, integers.bits)
+
+
+def round_columns(
+    weight: Tensor,
+    hessian: Tensor,
+    steps: Tensor,
+    limits: tuple[int, int],
+    damping: float,
+    *,
+    pinned: Tensor | None = None,
+) -> Tensor:
+    """Return the levels ``(N, K)``, whole numbers in float64, that GPTQ rounds a matrix to.
+
+    Parameters
+    ----------
+    weight, hessian, damping
+        As in :func:`round_gptq`.
+    steps
+        The size of a level for each weight, ``(N, K)``, float64.
+    limits
+        The lowest and the highest level.
+    pinned
+        Weights that are rounded as they are, and correct no other's error, ``(N, K)``; none without it.
+    """
     order = hessian.diagonal().argsort(descending=True, stable=True)
     damped = hessian.double().clone()
-    damped.diagonal().add_(damping * mean)
+    damped.diagonal().add_(damping * hessian.diagonal().mean())
     factor = _inverse_cholesky(damped[order][:, order])
-    remaining = weight.double()[:, order].clone()
-    steps = scales.double().repeat_interleave(integers.group_size, 1)[:, order]
+    remaining, ordered = weight.double()[:, order].clone(), steps[:, order]
+    fixed = torch.zeros_like(remaining, dtype=torch.bool) if pinned is None else pinned[:, order]
+    own = remaining.clone()
     levels = torch.empty_like(remaining)
-    for column in range(columns):
-        level = (remaining[:, column] / steps[:, column]).round().clamp(*integers.limits)
-        error = (remaining[:, column] - level * steps[:, column]) / factor[column, column]
+    for column in range(weight.shape[1]):
+        rounded = torch.where(fixed[:, column], own[:, column], remaining[:, column])
+        level = (rounded / ordered[:, column]).round().clamp(*limits)
+        error = (remaining[:, column] - level * ordered[:, column]) / factor[column, column]
         remaining[:, column + 1 :] -= error[:, None] * factor[column, column + 1 :]
         levels[:, column] = level
-    return Blocks(levels[:, order.argsort()].to(torch.int8), scales, integers.bits)
+    return levels[:, order.argsort()]
 
 
 def _inverse_cholesky(hessian: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from pocketcrafter.export.models.blocks import ScaledBlock
 from pocketcrafter.export.models.restore import Restore, RestoreConfig, equalizable_pairs
 from pocketcrafter.export.shipped import CALIBRATION_PHOTOS, WEIGHTS
 from pocketcrafter.quantize.algorithms import equalization
+from pocketcrafter.quantize.algorithms.convolutions import on_integer_grid
 from pocketcrafter.quantize.torch.fake_quant_switches import FakeQuantSwitches
 from pocketcrafter.runtime.errors import ConfigError
 from pocketcrafter.runtime.fidelity import sqnr_db
@@ -119,7 +120,8 @@ def test_the_command_writes_weights_that_compute_the_same(tmp_path: Path) -> Non
         torch.tensor([[0.5, 0.2, 0.1]]),
     )
     shipped, made = (restore_network(path)(tile, amounts).numpy() for path in (WEIGHTS / "restore.safetensors", out))
-    assert sqnr_db(shipped, made) > 60
+    # Weights are rounded to INT8's grid anew; on noise that is 54 dB from the rounding before.
+    assert sqnr_db(shipped, made) > 50
     refused = CliRunner().invoke(distill, ["equalize", "--out", str(out), "--start", str(tmp_path / "none")])
     assert isinstance(refused.exception, ConfigError)
 
@@ -134,3 +136,26 @@ def test_the_shipped_network_is_equalized() -> None:
         network(*as_tensors(sample, POCKET_SPECS[Pocket.RESTORE]))
     reach = torch.stack(seen).amax(0)
     assert float(reach.max() / reach.median()) < 1.5
+
+
+def test_weights_on_the_grid_are_what_int8_stores(network: Restore, tiles: list[tuple[Tensor, ...]]) -> None:
+    made = on_integer_grid(network, tiles[:4])
+    for name, layer in made.named_modules():
+        if isinstance(layer, nn.Conv2d):
+            steps = layer.weight.abs().amax((1, 2, 3), keepdim=True) / 127
+            levels = layer.weight / steps.clamp(min=1e-12)
+            assert (levels - levels.round()).abs().max() < 1e-3, name
+
+
+def test_a_mean_far_from_0_does_not_come_through_rounded_weights() -> None:
+    """Weights that look for edges add up to nothing, and rounded to nearest no longer do."""
+    generator = torch.Generator().manual_seed(0)
+    layer = nn.Conv2d(3, 8, 3).requires_grad_(requires_grad=False)
+    layer.weight -= layer.weight.mean((1, 2, 3), keepdim=True)
+    picture = 0.8 + 0.02 * torch.rand(1, 3, 64, 64, generator=generator)
+    nearest = copy.deepcopy(layer)
+    steps = layer.weight.abs().amax((1, 2, 3), keepdim=True) / 127
+    nearest.weight.copy_((layer.weight / steps).round() * steps)
+    right = layer(picture).numpy()
+    rounded = on_integer_grid(nn.Sequential(layer), [(picture,)])
+    assert sqnr_db(right, rounded(picture).numpy()) > sqnr_db(right, nearest(picture).numpy()) + 6
