@@ -122,7 +122,7 @@ def restore(options: TrainOptions, *, studio: bool, start: Path | None) -> None:
     from pocketcrafter.export.train.restore import Patches, RestoreTask
     from pocketcrafter.runtime.pocket import Pocket
 
-    settings, device = options.fit_settings(steps=4000, batch=16), options.torch_device()
+    settings, device = options.fit_settings(steps=26000, batch=16), options.torch_device()
     config = STUDIO if studio else POCKET
     model = widened(restore_network(start), config) if start is not None else Restore(config)
     task = RestoreTask(model, Patches(photos_of(options, Split.TRAIN), options.data), settings, device)
