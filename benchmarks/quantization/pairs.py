@@ -350,9 +350,10 @@ def _gptq(laboratory: PairLaboratory) -> Run:
 
     def rounded(name: str, matrix: Tensor) -> Tensor:
         integers = IntegerFormat(8, matrix.shape[1])
-        if len(sums[name]) > 1:
+        seen = sums.get(name)  # one for each group of channels; None where the layer never ran
+        if seen is None or len(seen) > 1:
             return round_to_nearest(matrix, integers).weight()
-        return round_gptq(matrix, sums[name][0], integers, Gptq().damping).weight()
+        return round_gptq(matrix, seen[0], integers, Gptq().damping).weight()
 
     return _rounded(laboratory, rounded)
 

@@ -56,6 +56,8 @@ def observed_patches(network: nn.Module) -> Iterator[dict[str, Tensor]]:
 def on_integer_grid(network: _Network, samples: Sequence[tuple[Tensor, ...]]) -> _Network:
     """Return a network whose convolutions have weights that INT8 by output channel stores without a further error.
 
+    A convolution that no sample reaches keeps its weights.
+
     Parameters
     ----------
     network
@@ -76,7 +78,7 @@ def on_integer_grid(network: _Network, samples: Sequence[tuple[Tensor, ...]]) ->
             for sample in samples:
                 made(*sample)
         for name, layer in made.named_modules():
-            if isinstance(layer, nn.Conv2d):
+            if isinstance(layer, nn.Conv2d) and name in sums:
                 layer.weight.copy_(_rounded(layer.weight, sums[name]))
     return made
 
