@@ -403,8 +403,8 @@ def equalize(*, weights: Path, out: Path, samples: int, as_json: bool) -> None:
         Pocket.RESTORE, sorted(CALIBRATION_PHOTOS.glob("*.jpg")), weights.parent, samples, _SEED
     )
     inputs = [as_tensors(sample, spec) for sample in drawn]
-    equal = equalized(network, equalizable_pairs(network), inputs)
-    # As files of weights keep it.
+    # As files of weights keep it, both times: what float16 does to equalized weights is judged before they are rounded.
+    equal = equalized(network, equalizable_pairs(network), inputs).half().float()
     made = on_integer_grid(equal, inputs[:_OBSERVED]).half().float()
     with torch.no_grad():
         right, same, said = (

@@ -87,11 +87,12 @@ def _rounded(weight: Tensor, sums: Tensor) -> Tensor:
     """Return weights ``(outputs, inputs, H, W)`` on the grid."""
     rows = []
     for matrix, hessian in zip(weight.flatten(1).chunk(len(sums)), sums, strict=True):
-        steps = (matrix.abs().amax(1, keepdim=True).double() / _HIGHEST).clamp(min=1e-12).expand(matrix.shape)
+        largest = matrix.abs().amax(1, keepdim=True)
+        steps = (largest.double() / _HIGHEST).clamp(min=1e-12).expand(matrix.shape)
         seen = bool(hessian.diagonal().mean() > 0)  # a channel that is always 0 says nothing of its weights
         known = hessian if seen else torch.eye(len(hessian), dtype=torch.float64)
         # A build reads the step off the largest magnitude, which therefore stays what it is.
-        largest = matrix.abs() == matrix.abs().amax(1, keepdim=True)
-        levels = round_columns(matrix, known, steps, (-_HIGHEST, _HIGHEST), Gptq().damping, pinned=largest)
+        pinned = matrix.abs() == largest
+        levels = round_columns(matrix, known, steps, (-_HIGHEST, _HIGHEST), Gptq().damping, pinned=pinned)
         rows.append(levels * steps)
     return torch.cat(rows).reshape(weight.shape).to(weight.dtype)

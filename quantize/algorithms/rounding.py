@@ -76,9 +76,9 @@ def round_columns(
     damped = hessian.double().clone()
     damped.diagonal().add_(damping * hessian.diagonal().mean())
     factor = _inverse_cholesky(damped[order][:, order])
-    remaining, ordered = weight.double()[:, order].clone(), steps[:, order]
-    fixed = torch.zeros_like(remaining, dtype=torch.bool) if pinned is None else pinned[:, order]
-    own = remaining.clone()
+    own, ordered = weight.double()[:, order], steps[:, order]
+    fixed = torch.zeros_like(own, dtype=torch.bool) if pinned is None else pinned[:, order]
+    remaining = own.clone()
     levels = torch.empty_like(remaining)
     for column in range(weight.shape[1]):
         rounded = torch.where(fixed[:, column], own[:, column], remaining[:, column])
