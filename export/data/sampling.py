@@ -129,30 +129,27 @@ def draw_frame(
     return degrade(clean, draw_faults(rng, noise_models, focus, realism), rng)
 
 
-def draw_small_frame(
-    photo: ByteImage,
-    side_px: int,
-    frame_px: int,
+def degrade_small(
+    clean: ByteImage,
+    share: float,
     rng: np.random.Generator,
     noise_models: Sequence[NoiseModel],
     realism: Realism,
 ) -> Frame:
-    """Draw what `draw_frame` would, as it looks reduced to fewer pixels, in a fraction of its time.
+    """Degrade a reduced square as `draw_frame` would the whole one, in a fraction of its time.
 
-    The square is reduced before it is degraded, so that noise and blur are weaker in proportion; of JPEG nothing is
-    left to see, and its amounts in the frame's plan say nothing of the picture.
+    Noise and blur are weaker in proportion; of JPEG nothing is left to see, and its amounts in the frame's plan say
+    nothing of the picture.
 
     Parameters
     ----------
-    photo, rng, noise_models, realism
+    clean
+        sRGB uint8, shape ``(S, S, 3)``.
+    share
+        Its side as a share of that of the frame it stands for.
+    rng, noise_models, realism
         As in `draw_frame`.
-    side_px
-        Side of the frame.
-    frame_px
-        Side of the frame that it stands for.
     """
-    share = side_px / frame_px
-    clean = cut_square(photo, side_px, rng, smallest_px=frame_px)
     faults = draw_faults(rng, noise_models, realism=realism)
     noise = faults.noise and faults.noise.scaled_to(faults.noise.encoded_sigma * share)
     seen = faults.plan.model_copy(update={"deblur": faults.plan.deblur * share, "dejpeg": 0.0})

@@ -9,13 +9,15 @@ from copy import copy
 from pathlib import Path
 from typing import Final
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pocketcrafter.export.data.sampling import draw_faults, draw_small_frame
+from pocketcrafter.export.data.degrade import ByteImage
+from pocketcrafter.export.data.sampling import cut_square, degrade_small, draw_faults
 from pocketcrafter.export.models.blocks import channels_last
 from pocketcrafter.export.models.estimator import ESTIMATED, QUANTILES, SMALL_VIEW_PX, Estimator
 from pocketcrafter.export.train.drawn_photos import DrawnPhotos
@@ -23,8 +25,13 @@ from pocketcrafter.export.train.evidence import FRAME_PX, to_batch
 from pocketcrafter.export.train.fit import FitSettings, quantile_loss
 from pocketcrafter.runtime.plan import Attribute
 
-ESTIMATOR_STEPS: Final = 1200
+ESTIMATOR_STEPS: Final = 4000
 _FRAMES: Final = 48
+_MOSAICS: Final = 0.8
+_SEAMS: Final = (0.3, 0.7)
+"""Where a mosaic's seams lie, as a share of its side."""
+_REDUCED: Final = 3
+"""How many times smaller photos are kept; still twice the view, so that it is always reduced from them."""
 _PRESENCE_WEIGHT: Final = 0.1
 _QUANTILE_WEIGHT: Final = 0.2
 _BACKBONE_SHARE: Final = 0.3
@@ -37,10 +44,15 @@ PLACES: Final = [list(Attribute).index(a) for a in ESTIMATED]
 
 
 class SmallFrames(DrawnPhotos):
-    """Degraded small views and their amounts; arguments as in `DrawnPhotos`."""
+    """Degraded small views and their amounts; arguments as in `DrawnPhotos`.
+
+    Most views are mosaics, parts of two or three photos with the same faults: how a photo looks without them can be
+    learnt by heart, how any two do cannot (CutMix: Yun et al., ICCV 2019; mosaics: Bochkovskiy et al., 2020).
+    """
 
     def __init__(self, photos: Sequence[Path], data: Path) -> None:
         super().__init__(photos, data)
+        self.photos = [_reduced(photo) for photo in self.photos]
         self._taken = np.arange(len(photos))
 
     def without(self, left_out: npt.NDArray[np.bool_]) -> "SmallFrames":
@@ -57,15 +69,34 @@ class SmallFrames(DrawnPhotos):
 
     def draw(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Return small views, float32 ``(count, 3, 85, 85)``, and amounts in plan-vector units ``(count, 6)``."""
-        photos = [self.photos[rng.choice(self._taken)] for _ in range(count)]
-        frames = [draw_small_frame(p, SMALL_VIEW_PX, FRAME_PX, rng, self.noise, self.realism) for p in photos]
+        squares = [self._mosaic(rng) if rng.random() < _MOSAICS else self._square(rng) for _ in range(count)]
+        share = SMALL_VIEW_PX / FRAME_PX
+        frames = [degrade_small(square, share, rng, self.noise, self.realism) for square in squares]
         amounts = np.stack([frame.plan.vector()[PLACES] for frame in frames]).astype(np.float32)
         return to_batch(np.stack([frame.degraded for frame in frames])), torch.from_numpy(amounts)
+
+    def _square(self, rng: np.random.Generator) -> ByteImage:
+        photo = self.photos[rng.choice(self._taken)]
+        return cut_square(photo, SMALL_VIEW_PX, rng, smallest_px=FRAME_PX // _REDUCED)
+
+    def _mosaic(self, rng: np.random.Generator) -> ByteImage:
+        made = self._square(rng)
+        for _ in range(int(rng.integers(1, 3))):
+            other, seam = self._square(rng), round(float(rng.uniform(*_SEAMS)) * SMALL_VIEW_PX)
+            part = np.s_[:, seam:] if rng.random() < 0.5 else np.s_[seam:]
+            made[part] = other[part]
+        return made
 
     def spread(self, count: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:
         """Return the standard deviation of each amount over ``count`` drawn plans, ``(6,)``."""
         plans = [draw_faults(rng, self.noise, realism=self.realism).plan.vector()[PLACES] for _ in range(count)]
         return np.asarray(np.std(plans, axis=0), dtype=np.float32)
+
+
+def _reduced(photo: ByteImage) -> ByteImage:
+    height, width = photo.shape[:2]
+    small = cv2.resize(photo, (width // _REDUCED, height // _REDUCED), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8)
 
 
 class EstimatorTask:

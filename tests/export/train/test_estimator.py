@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pocketcrafter.export.data.noise import load_noise_models
 from pocketcrafter.export.data.realism import load_realism
-from pocketcrafter.export.data.sampling import draw_frame, draw_small_frame
+from pocketcrafter.export.data.sampling import cut_square, degrade_small, draw_frame
 from pocketcrafter.export.data.sources import NOISE_FILE
 from pocketcrafter.export.models.critic import FIXED_DIM, FORESEEABLE, VECTOR_DIM, Critic
 from pocketcrafter.export.models.estimator import ESTIMATED, ESTIMATES, SMALL_VIEW_PX, Estimator
@@ -29,7 +29,9 @@ def test_a_small_frame_is_what_the_frame_looks_like_small(photos: list[Path], ca
     errors = []
     for seed in range(12):
         large = draw_frame(photo, FRAME_PX, np.random.default_rng(seed), noise, realism=realism)
-        little = draw_small_frame(photo, SMALL_VIEW_PX, FRAME_PX, np.random.default_rng(seed), noise, realism)
+        rng = np.random.default_rng(seed)
+        clean = cut_square(photo, SMALL_VIEW_PX, rng, smallest_px=FRAME_PX)
+        little = degrade_small(clean, SMALL_VIEW_PX / FRAME_PX, rng, noise, realism)
         assert little.plan == large.plan
         assert little.degraded.shape == (SMALL_VIEW_PX, SMALL_VIEW_PX, 3)
         reduced = cv2.resize(large.degraded, (SMALL_VIEW_PX, SMALL_VIEW_PX), interpolation=cv2.INTER_AREA)
@@ -75,6 +77,19 @@ def test_frames_without_some_photos_show_none_of_them(photos: list[Path], camera
     assert views.shape == (4, 3, SMALL_VIEW_PX, SMALL_VIEW_PX)
     again, _ = alone.draw(4, np.random.default_rng(0))
     torch.testing.assert_close(views, again)
+
+
+def test_a_mosaic_shows_parts_of_two_or_three_photos(tmp_path: Path, camera_data: Path) -> None:
+    levels = (30, 90, 150, 210)
+    for level in levels:
+        Image.new("RGB", (600, 520), (level,) * 3).save(tmp_path / f"{level}.png")
+    frames = SmallFrames(sorted(tmp_path.glob("*.png")), camera_data)
+    rng = np.random.default_rng(0)
+    mosaics = [frames._mosaic(rng) for _ in range(64)]
+    assert {m.shape for m in mosaics} == {(SMALL_VIEW_PX, SMALL_VIEW_PX, 3)}
+    assert {len(np.unique(m)) for m in mosaics} == {1, 2, 3}, "one where the same photo is drawn again"
+    assert set(np.unique(mosaics)) == set(levels)
+    assert min(np.mean(m == m[0, 0]) for m in mosaics) < 0.5 < max(np.mean(m == m[0, 0]) for m in mosaics)
 
 
 def test_a_critics_judgement_of_stored_frames_is_its_own(store_folder: Path, backbone: dict[str, Tensor]) -> None:
