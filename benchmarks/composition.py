@@ -8,10 +8,10 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 from pydantic import Field
 
 from pocketcrafter.export.data.degrade import ByteImage
+from pocketcrafter.export.data.photo_prep import read_pixels
 from pocketcrafter.runtime.backends.base import Session
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.geometry.composer import compose, score_of, tilt_of
@@ -218,8 +218,7 @@ def table(figures: Figures) -> str:
 
 
 def _measure_one(session: Session, path: Path, per_photo: int, rng: np.random.Generator) -> PhotoFigures:
-    with Image.open(path) as image:
-        pixels = np.asarray(image.convert("RGB"))
+    pixels = read_pixels(path)
     unsure = TiltOpinion(degrees=0.0, confidence=0.0)
     frames = tuple(
         TiltedFrame(true_degrees=degrees, opinion=tilt_of(session, Photo(frame)) or unsure)

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from pocketcrafter.benchmarks.common.names import FrameKind
 from pocketcrafter.export.data.degrade import Faults, Frame, degrade
 from pocketcrafter.export.data.noise import MAX_ENCODED_SIGMA, NoiseModel, load_noise_models
+from pocketcrafter.export.data.photo_prep import read_pixels
 from pocketcrafter.export.data.sampling import cut_square, draw_faults
 from pocketcrafter.export.train.evidence import FRAME_PX
 from pocketcrafter.runtime.plan import EditPlan
@@ -77,8 +77,7 @@ def measured_frames(
         keys = [k for k in frame_keys([path], kinds, per_photo) if wanted is None or k in wanted]
         if not keys:
             continue
-        with Image.open(path) as image:
-            pixels = np.asarray(image.convert("RGB"))
+        pixels = read_pixels(path)
         for key in keys:
             rng = np.random.default_rng([seed, index, list(FrameKind).index(key.kind), key.repeat])
             clean = cut_square(pixels, FRAME_PX, rng)

@@ -16,11 +16,11 @@ from typing import Final
 
 import numpy as np
 import torch
-from PIL import Image
 
 from pocketcrafter.export.backend import TorchBackend
 from pocketcrafter.export.data.degrade import ByteImage, Faults, Frame, degrade
 from pocketcrafter.export.data.noise import NoiseModel
+from pocketcrafter.export.data.photo_prep import read_pixels
 from pocketcrafter.export.data.sampling import FAULTS, Focus, cut_square, draw_faults
 from pocketcrafter.export.models import load_component
 from pocketcrafter.export.models.critic import Judgement
@@ -136,8 +136,7 @@ def _faults(component: str, count: int, seed: int) -> list[Faults]:
 
 def _read(path: Path) -> ByteImage:
     try:
-        with Image.open(path) as image:
-            pixels = np.asarray(image.convert("RGB"))
+        pixels = read_pixels(path)
     except Exception as error:  # Pillow's readers raise whatever a damaged file makes them
         raise ConfigError(
             f"{path}: this calibration photo cannot be read ({error}); repair it, or take it out of the folder."

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from pocketcrafter.export.data.noise import load_noise_models
+from pocketcrafter.export.data.photo_prep import read_pixels
 from pocketcrafter.export.data.realism import load_realism
 from pocketcrafter.export.data.sampling import draw_frame
 from pocketcrafter.export.data.sources import NOISE_FILE
@@ -62,8 +63,7 @@ def write_degraded(
         on_frame(per_photo - len(missing))
         if not missing:
             continue
-        with Image.open(path) as image:
-            photo = np.asarray(image.convert("RGB"))
+        photo = read_pixels(path)
         for number in missing:
             rng = np.random.default_rng([seed, number, *path.stem.encode()])
             frame = draw_frame(photo, side_px, rng, noise, realism=realism)

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps
 from pillow_heif import register_heif_opener
 
+from pocketcrafter.export.data.degrade import ByteImage
 from pocketcrafter.runtime.config import Config
 from pocketcrafter.runtime.errors import PhotoError
 from pocketcrafter.runtime.files import write_bytes
@@ -108,6 +109,18 @@ def exif_author(original: Path) -> str | None:
         if name := " ".join(text.split()).strip(" ,.;"):
             return name
     return None
+
+
+def read_pixels(path: Path) -> ByteImage:
+    """Return the pixels of a photo that was prepared, or is upright sRGB as it lies: uint8, shape ``(H, W, 3)``.
+
+    Parameters
+    ----------
+    path
+        Any format that Pillow reads; gray becomes RGB.
+    """
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 def _as_utf8(text: str) -> str:

@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pocketcrafter.export.data.degrade import ByteImage
+from pocketcrafter.export.data.photo_prep import read_pixels
 from pocketcrafter.export.models.blocks import channels_last
 from pocketcrafter.export.models.composition import Composition, moments_inside
 from pocketcrafter.export.train.fit import FitSettings
@@ -179,8 +179,7 @@ class CompositionFrames:
 
 
 def _small_copy(path: Path) -> ByteImage:
-    with Image.open(path) as image:
-        pixels = np.asarray(image.convert("RGB"))
+    pixels = read_pixels(path)
     share = min(1.0, _COPY_PX / max(pixels.shape))
     return np.asarray(cv2.resize(pixels, None, fx=share, fy=share, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 

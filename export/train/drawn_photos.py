@@ -3,11 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
-from pocketcrafter.export.data.degrade import ByteImage
 from pocketcrafter.export.data.noise import load_noise_models
+from pocketcrafter.export.data.photo_prep import read_pixels
 from pocketcrafter.export.data.realism import load_realism
 from pocketcrafter.export.data.sources import NOISE_FILE
 
@@ -31,9 +28,4 @@ class DrawnPhotos:
     def __init__(self, photos: Sequence[Path], data: Path) -> None:
         self.noise = load_noise_models(data / NOISE_FILE)
         self.realism = load_realism(data)
-        self.photos = [_read(path) for path in photos]
-
-
-def _read(path: Path) -> ByteImage:
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))
+        self.photos = [read_pixels(path) for path in photos]

@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 
 from pocketcrafter.export.data.degrade import ByteImage, Frame
 from pocketcrafter.export.data.noise import load_noise_models
+from pocketcrafter.export.data.photo_prep import read_pixels
 from pocketcrafter.export.data.realism import load_realism
 from pocketcrafter.export.data.sampling import draw_frame
 from pocketcrafter.export.data.sources import NOISE_FILE
@@ -226,8 +226,7 @@ class _Worker:
 
     def photo(self, index: int) -> ByteImage:
         if index not in self.pixels:
-            with Image.open(self.job.photos[index]) as image:
-                self.pixels[index] = np.asarray(image.convert("RGB"))
+            self.pixels[index] = read_pixels(self.job.photos[index])
         return self.pixels[index]
 
     def fill(self, block: int) -> None:

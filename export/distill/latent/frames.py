@@ -8,12 +8,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from torch import Tensor
 
 from pocketcrafter.export.content import content_hash
 from pocketcrafter.export.data.degrade import Frame
 from pocketcrafter.export.data.noise import load_noise_models
+from pocketcrafter.export.data.photo_prep import read_pixels
 from pocketcrafter.export.data.realism import load_realism
 from pocketcrafter.export.data.sampling import draw_frame
 from pocketcrafter.export.data.sources import NOISE_FILE
@@ -232,8 +232,7 @@ class FrameSource:
             If the photo is smaller than a frame.
         """
         path = self._photos[int(rng.integers(len(self._photos)))]
-        with Image.open(path) as image:
-            pixels = np.asarray(image.convert("RGB"))
+        pixels = read_pixels(path)
         if min(pixels.shape[:2]) < self._side:
             raise ConfigError(f"{path}: is smaller than the {self._side} px that this artist is distilled on.")
         return draw_frame(pixels, self._side, rng, self._noise, realism=self._realism)
