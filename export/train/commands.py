@@ -171,10 +171,12 @@ def decoder(options: TrainOptions, *, rate: float, start: Path | None) -> None:
 
 
 @click.command(epilog="Example: pocketcrafter train composition --data data --run runs")
+@_start
 @with_options
-def composition(options: TrainOptions) -> None:
+def composition(options: TrainOptions, *, start: Path | None) -> None:
     """Train the composition network end to end, on tilted and shifted crops that are drawn anew at every step."""
     from pocketcrafter.export.data.manifest import Split
+    from pocketcrafter.export.models import load_component
     from pocketcrafter.export.models.composition import Composition
     from pocketcrafter.export.models.pretrained import imagenet_backbone
     from pocketcrafter.export.train.composition import (
@@ -190,6 +192,8 @@ def composition(options: TrainOptions) -> None:
     frames = CompositionFrames(photos_of(options, Split.TRAIN), photographers_of(options, Split.TRAIN))
     backbone, device, model = imagenet_backbone(options.run), options.torch_device(), Composition()
     model.backbone.take(backbone)
+    if start is not None:
+        model.load_state_dict(load_component(Pocket.COMPOSITION, start).state_dict())
     first, then = (
         composition_settings(options.steps or COMPOSITION_STEPS, options.seed, half_size=half) for half in (True, False)
     )
