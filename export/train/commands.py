@@ -194,13 +194,9 @@ def composition(options: TrainOptions, *, start: Path | None) -> None:
     model.backbone.take(backbone)
     if start is not None:
         model.load_state_dict(load_component(Pocket.COMPOSITION, start).state_dict())
-    first, then = (
-        composition_settings(options.steps or COMPOSITION_STEPS, options.seed, half_size=half) for half in (True, False)
-    )
-    task = CompositionTask(model, frames, backbone, first, device, half_size=True)
-    train_network("composition at half size", task, first, options.run / "composition-half-size")
-    task = CompositionTask(model, frames, backbone, then, device, half_size=False)
-    train_and_save(Pocket.COMPOSITION, task, then, options, convert=lambda _model: learn_how_sure(task))
+    settings = composition_settings(options.steps or COMPOSITION_STEPS, options.seed)
+    task = CompositionTask(model, frames, backbone, settings, device)
+    train_and_save(Pocket.COMPOSITION, task, settings, options, convert=lambda _model: learn_how_sure(task))
 
 
 @click.command(epilog="Example: pocketcrafter train gate --data data --run runs")

@@ -60,7 +60,7 @@ def test_a_group_has_one_tilt_and_one_size_and_only_its_first_frame_is_centered(
 def task_of(frames: CompositionFrames, backbone: dict[str, torch.Tensor]) -> CompositionTask:
     model = Composition()
     model.backbone.take(backbone)
-    return CompositionTask(model, frames, backbone, SETTINGS, torch.device("cpu"), half_size=True)
+    return CompositionTask(model, frames, backbone, SETTINGS, torch.device("cpu"))
 
 
 def drawn_from(photos: list[Path], *photographers: str) -> CompositionFrames:
