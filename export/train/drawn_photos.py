@@ -1,8 +1,9 @@
 """Photos in memory and what frames of them are degraded by, for trainings that draw their frames at every step."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pocketcrafter.export.data.degrade import ByteImage
 from pocketcrafter.export.data.noise import load_noise_models
 from pocketcrafter.export.data.photo_prep import read_pixels
 from pocketcrafter.export.data.realism import load_realism
@@ -15,9 +16,11 @@ class DrawnPhotos:
     Parameters
     ----------
     photos
-        sRGB photos, read into memory.
+        sRGB photos.
     data
         The folder that `data prepare` made: noise profiles, lenses and presets lie there.
+    read
+        Reads a photo as it is kept in memory.
 
     Raises
     ------
@@ -25,7 +28,7 @@ class DrawnPhotos:
         If one of those files is missing or damaged.
     """
 
-    def __init__(self, photos: Sequence[Path], data: Path) -> None:
+    def __init__(self, photos: Sequence[Path], data: Path, read: Callable[[Path], ByteImage] = read_pixels) -> None:
         self.noise = load_noise_models(data / NOISE_FILE)
         self.realism = load_realism(data)
-        self.photos = [read_pixels(path) for path in photos]
+        self.photos = [read(path) for path in photos]

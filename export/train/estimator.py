@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pocketcrafter.export.data.degrade import ByteImage
+from pocketcrafter.export.data.photo_prep import read_pixels
 from pocketcrafter.export.data.sampling import cut_square, degrade_small, draw_faults
 from pocketcrafter.export.models.blocks import channels_last
 from pocketcrafter.export.models.estimator import ESTIMATED, QUANTILES, SMALL_VIEW_PX, Estimator
@@ -51,8 +52,7 @@ class SmallFrames(DrawnPhotos):
     """
 
     def __init__(self, photos: Sequence[Path], data: Path) -> None:
-        super().__init__(photos, data)
-        self.photos = [_reduced(photo) for photo in self.photos]
+        super().__init__(photos, data, _read_reduced)
         self._taken = np.arange(len(photos))
 
     def without(self, left_out: npt.NDArray[np.bool_]) -> "SmallFrames":
@@ -93,7 +93,8 @@ class SmallFrames(DrawnPhotos):
         return np.asarray(np.std(plans, axis=0), dtype=np.float32)
 
 
-def _reduced(photo: ByteImage) -> ByteImage:
+def _read_reduced(path: Path) -> ByteImage:
+    photo = read_pixels(path)
     height, width = photo.shape[:2]
     small = cv2.resize(photo, (width // _REDUCED, height // _REDUCED), interpolation=cv2.INTER_AREA)
     return np.asarray(small, np.uint8)
