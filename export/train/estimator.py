@@ -48,7 +48,7 @@ class SmallFrames(DrawnPhotos):
     """Degraded small views and their amounts; arguments as in `DrawnPhotos`.
 
     Most views are mosaics, parts of two or three photos with the same faults: how a photo looks without them can be
-    learnt by heart, how any two do cannot (CutMix: Yun et al., ICCV 2019; mosaics: Bochkovskiy et al., 2020).
+    learnt by heart, how any two do hardly (CutMix: Yun et al., ICCV 2019; mosaics: Bochkovskiy et al., 2020).
     """
 
     def __init__(self, photos: Sequence[Path], data: Path) -> None:
